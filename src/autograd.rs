@@ -1,0 +1,240 @@
+//! Reverse-mode differentiation over a tape of custom ops.
+//!
+//! Candle's own [`Tensor::backward`] allocates a tensor of zeros for every node and adds each
+//! incoming gradient to it, and it keeps every activation alive until the loss is dropped. On a
+//! convolutional network that is about four extra passes over each activation. The tape here
+//! moves a gradient to its place when it is the only one and frees what a step has used.
+//!
+//! Every op of this crate is applied through [`apply1`], [`apply2`] or [`apply3`]. They build
+//! Candle's graph as usual, so `loss.backward()` works on any mixture of ops; inside
+//! [`value_and_grad`] they are recorded on a tape as well. Both ways call the same
+//! `bwd` of the same op, and both give the same gradients.
+//!
+//! Candle ops may stand between recorded ones: the gradient is handed to Candle's backward
+//! where a recorded op's input was made by an op that is not on the tape. That is correct, but
+//! as slow as Candle's backward for everything in front of that place.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, TensorId};
+
+/// One application of an op: what its `bwd` needs.
+enum Application {
+    One(Arc<Box<dyn CustomOp1 + Send + Sync>>, Tensor),
+    Two(Arc<Box<dyn CustomOp2 + Send + Sync>>, Tensor, Tensor),
+    Three(
+        Arc<Box<dyn CustomOp3 + Send + Sync>>,
+        Tensor,
+        Tensor,
+        Tensor,
+    ),
+}
+
+struct Record {
+    application: Application,
+    result: Tensor,
+}
+
+thread_local! {
+    /// The records of the innermost [`value_and_grad`] running on this thread.
+    static TAPE: RefCell<Option<Vec<Record>>> = const { RefCell::new(None) };
+}
+
+fn record(application: Application, result: &Tensor) {
+    TAPE.with_borrow_mut(|tape| {
+        if let Some(records) = tape {
+            records.push(Record {
+                application,
+                result: result.clone(),
+            });
+        }
+    });
+}
+
+/// Applies a unary op; without a graph where `x` tracks none.
+pub fn apply1<C: CustomOp1 + Send + Sync + 'static>(op: C, x: &Tensor) -> Result<Tensor> {
+    if !x.track_op() {
+        return x.apply_op1_no_bwd(&op);
+    }
+    let op: Arc<Box<dyn CustomOp1 + Send + Sync>> = Arc::new(Box::new(op));
+    let result = x.apply_op1_arc(op.clone())?;
+    record(Application::One(op, x.clone()), &result);
+    Ok(result)
+}
+
+/// Applies a binary op; without a graph where no argument tracks one.
+pub fn apply2<C: CustomOp2 + Send + Sync + 'static>(
+    op: C,
+    a: &Tensor,
+    b: &Tensor,
+) -> Result<Tensor> {
+    if !a.track_op() && !b.track_op() {
+        return a.apply_op2_no_bwd(b, &op);
+    }
+    let op: Arc<Box<dyn CustomOp2 + Send + Sync>> = Arc::new(Box::new(op));
+    let result = a.apply_op2_arc(b, op.clone())?;
+    record(Application::Two(op, a.clone(), b.clone()), &result);
+    Ok(result)
+}
+
+/// Applies a ternary op; without a graph where no argument tracks one.
+pub fn apply3<C: CustomOp3 + Send + Sync + 'static>(
+    op: C,
+    a: &Tensor,
+    b: &Tensor,
+    c: &Tensor,
+) -> Result<Tensor> {
+    if !a.track_op() && !b.track_op() && !c.track_op() {
+        return a.apply_op3_no_bwd(b, c, &op);
+    }
+    let op: Arc<Box<dyn CustomOp3 + Send + Sync>> = Arc::new(Box::new(op));
+    let result = a.apply_op3_arc(b, c, op.clone())?;
+    let application = Application::Three(op, a.clone(), b.clone(), c.clone());
+    record(application, &result);
+    Ok(result)
+}
+
+/// Gradients by the tensor they belong to.
+#[derive(Debug, Default)]
+pub struct Gradients(HashMap<TensorId, Tensor>);
+
+impl Gradients {
+    /// The gradient of `tensor`, in its shape, if it has received one.
+    pub fn get(&self, tensor: &Tensor) -> Option<&Tensor> {
+        self.0.get(&tensor.id())
+    }
+
+    /// Takes the gradient of `tensor` out.
+    pub fn remove(&mut self, tensor: &Tensor) -> Option<Tensor> {
+        self.0.remove(&tensor.id())
+    }
+
+    /// Puts `gradient` in the place of what `tensor` had.
+    pub fn insert(&mut self, tensor: &Tensor, gradient: Tensor) {
+        self.0.insert(tensor.id(), gradient);
+    }
+
+    fn accumulate(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
+        let sum = match self.0.remove(&id) {
+            None => gradient,
+            Some(sum) => (sum + gradient)?,
+        };
+        self.0.insert(id, sum);
+        Ok(())
+    }
+}
+
+impl From<candle_core::backprop::GradStore> for Gradients {
+    fn from(store: candle_core::backprop::GradStore) -> Self {
+        let gradient = |id: &TensorId| Some((*id, store.get_id(*id)?.detach()));
+        Self(store.get_ids().filter_map(gradient).collect())
+    }
+}
+
+/// Restores the tape that was there before, also when the closure fails or panics.
+struct Scope {
+    outer: Option<Vec<Record>>,
+}
+
+impl Scope {
+    fn enter() -> Self {
+        let outer = TAPE.replace(Some(Vec::new()));
+        Self { outer }
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        TAPE.replace(self.outer.take());
+    }
+}
+
+/// Runs `forward` and returns the loss, detached, with the gradients of every variable that it
+/// depends on. `forward` may return further values beside the loss.
+///
+/// The loss must be a scalar or is summed over its elements, as with [`Tensor::backward`].
+///
+/// # Errors
+/// What `forward` or the backward pass of an op reports.
+pub fn value_and_grad<T>(
+    forward: impl FnOnce() -> Result<(Tensor, T)>,
+) -> Result<(Tensor, T, Gradients)> {
+    let scope = Scope::enter();
+    let (loss, extra) = forward()?;
+    let records = TAPE.replace(None).unwrap_or_default();
+    let value = loss.detach();
+    // From here on only the records keep activations alive, and each is dropped when done with.
+    let gradients = backward(loss, records)?;
+    drop(scope);
+    Ok((value, extra, gradients))
+}
+
+fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {
+    let recorded: HashSet<TensorId> = records.iter().map(|r| r.result.id()).collect();
+    if !recorded.contains(&loss.id()) {
+        // The last op is Candle's, so all of the graph is seen from there.
+        drop(records);
+        return Ok(loss.backward()?.into());
+    }
+    let mut gradients = Gradients::default();
+    gradients.insert(&loss, loss.ones_like()?.detach());
+    drop(loss);
+    let mut foreign: Vec<(Tensor, Tensor)> = Vec::new();
+    while let Some(Record {
+        application,
+        result,
+    }) = records.pop()
+    {
+        let Some(gradient) = gradients.remove(&result) else {
+            continue;
+        };
+        let mut pass_on = |argument: Tensor, gradient: Option<Tensor>| -> Result<()> {
+            match gradient {
+                Some(gradient) if argument.track_op() => {
+                    let gradient = gradient.detach();
+                    if argument.is_variable() || recorded.contains(&argument.id()) {
+                        gradients.accumulate(argument.id(), gradient)
+                    } else {
+                        foreign.push((argument, gradient));
+                        Ok(())
+                    }
+                }
+                _ => Ok(()),
+            }
+        };
+        match application {
+            Application::One(op, a) => {
+                let ga = op.bwd(&a, &result, &gradient)?;
+                drop((result, gradient));
+                pass_on(a, ga)?;
+            }
+            Application::Two(op, a, b) => {
+                let (ga, gb) = op.bwd(&a, &b, &result, &gradient)?;
+                drop((result, gradient));
+                pass_on(a, ga)?;
+                pass_on(b, gb)?;
+            }
+            Application::Three(op, a, b, c) => {
+                let (ga, gb, gc) = op.bwd(&a, &b, &c, &result, &gradient)?;
+                drop((result, gradient));
+                pass_on(a, ga)?;
+                pass_on(b, gb)?;
+                pass_on(c, gc)?;
+            }
+        }
+    }
+    // The gradient of sum(t * g) with g constant is g pulled back from t: one backward of
+    // Candle's over the sum of these continues from all places where its ops begin.
+    let seed = foreign
+        .into_iter()
+        .map(|(tensor, gradient)| (tensor * gradient)?.sum_all())
+        .reduce(|a, b| a? + b?);
+    if let Some(seed) = seed {
+        for (id, gradient) in Gradients::from(seed?.backward()?).0 {
+            gradients.accumulate(id, gradient)?;
+        }
+    }
+    Ok(gradients)
+}

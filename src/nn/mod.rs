@@ -1,0 +1,1 @@
+//! Layers on the ops, named and keyed as in PyTorch.

@@ -1,0 +1,1 @@
+//! Custom ops with their own backward, a folder each.
