@@ -1,0 +1,288 @@
+//! The parameters and buffers of a network, by their checkpoint keys.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use candle_core::{DType, Device, Result, Shape, Tensor, Var};
+use candle_nn::init::{FanInOut, NormalOrUniform};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::rng::Generator;
+
+/// The names that PyTorch gives to the buffers of its normalisation layers: part of a
+/// checkpoint, never trained.
+const BUFFERS: [&str; 3] = ["running_mean", "running_var", "num_batches_tracked"];
+
+/// An ordered store of variables that fills itself while a network is built from its
+/// [`ParamStore::var_builder`].
+///
+/// Unlike Candle's `VarMap` it keeps the order of creation, draws every initial value from a
+/// seed (a tensor's values depend on the seed and its name, not on what was created before),
+/// and tells parameters from buffers. Clones share the same variables.
+#[derive(Clone)]
+pub struct ParamStore {
+    entries: Arc<Mutex<Entries>>,
+    dtype: DType,
+    device: Device,
+    seed: u64,
+    frozen: bool,
+}
+
+#[derive(Default)]
+struct Entries {
+    in_order: Vec<(String, Var)>,
+    position: HashMap<String, usize>,
+}
+
+impl Entries {
+    fn get(&self, name: &str) -> Option<&Var> {
+        let position = *self.position.get(name)?;
+        self.in_order.get(position).map(|(_, var)| var)
+    }
+
+    fn push(&mut self, name: &str, var: Var) {
+        self.position.insert(name.to_string(), self.in_order.len());
+        self.in_order.push((name.to_string(), var));
+    }
+}
+
+/// What [`ParamStore::load`] did with a checkpoint. Names are in the order of creation, those
+/// of the checkpoint sorted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Tensors of the network that the checkpoint lacks.
+    pub missing: Vec<String>,
+    /// Tensors of the checkpoint that the network has no place for.
+    pub unexpected: Vec<String>,
+    /// Name, shape in the network, shape in the checkpoint.
+    pub mismatched: Vec<(String, Shape, Shape)>,
+}
+
+impl LoadReport {
+    /// Whether every tensor on both sides found its counterpart.
+    pub fn is_exact(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty()
+    }
+}
+
+impl std::fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 3;
+        let list = |names: Vec<String>| {
+            let more = names.len().saturating_sub(SHOWN);
+            let shown = names.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
+            if more > 0 {
+                format!("{shown} and {more} more")
+            } else {
+                shown
+            }
+        };
+        let mut parts = Vec::new();
+        if !self.mismatched.is_empty() {
+            let names = self.mismatched.iter();
+            let names = names.map(|(n, want, got)| format!("{n} (is {got:?}, must be {want:?})"));
+            parts.push(format!("wrong shape: {}", list(names.collect())));
+        }
+        if !self.missing.is_empty() {
+            parts.push(format!("missing: {}", list(self.missing.clone())));
+        }
+        if !self.unexpected.is_empty() {
+            parts.push(format!("unexpected: {}", list(self.unexpected.clone())));
+        }
+        if parts.is_empty() {
+            parts.push("every tensor matches".to_string());
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+impl ParamStore {
+    /// An empty store; `dtype` is that of the floating-point tensors.
+    pub fn new(dtype: DType, device: &Device, seed: u64) -> Self {
+        Self {
+            entries: Arc::default(),
+            dtype,
+            device: device.clone(),
+            seed,
+            frozen: false,
+        }
+    }
+
+    /// A builder whose paths are the checkpoint keys. Asking for a name twice gives the same
+    /// variable.
+    pub fn var_builder(&self) -> VarBuilder<'static> {
+        VarBuilder::from_backend(Box::new(self.clone()), self.dtype, self.device.clone())
+    }
+
+    /// The same values without a graph: a network built on it evaluates without recording
+    /// anything, and sees every later update of this store.
+    pub fn frozen(&self) -> Self {
+        Self {
+            frozen: true,
+            ..self.clone()
+        }
+    }
+
+    /// Name and variable of everything that is trained, in the order of creation.
+    pub fn params(&self) -> Vec<(String, Var)> {
+        self.select(|name| !is_buffer(name))
+    }
+
+    /// Name and variable of the normalisation layers' running statistics.
+    pub fn buffers(&self) -> Vec<(String, Var)> {
+        self.select(is_buffer)
+    }
+
+    /// Everything that a checkpoint holds, detached.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        let entries = self.entries();
+        let detached = |(name, var): &(String, Var)| (name.clone(), var.as_detached_tensor());
+        entries.in_order.iter().map(detached).collect()
+    }
+
+    /// The number of trained values.
+    pub fn num_params(&self) -> usize {
+        let params = self.params();
+        params.iter().map(|(_, var)| var.elem_count()).sum()
+    }
+
+    /// Copies the checkpoint's tensors into those of the same name and shape and reports the
+    /// rest, which stay as they are. Floating-point values are converted to the store's type.
+    ///
+    /// # Errors
+    /// If a value cannot be converted or copied to the device.
+    pub fn load(&self, checkpoint: &HashMap<String, Tensor>) -> Result<LoadReport> {
+        let mut report = LoadReport::default();
+        let entries = self.entries();
+        for (name, var) in &entries.in_order {
+            match checkpoint.get(name) {
+                None => report.missing.push(name.clone()),
+                Some(tensor) if tensor.shape() != var.shape() => report.mismatched.push((
+                    name.clone(),
+                    var.shape().clone(),
+                    tensor.shape().clone(),
+                )),
+                Some(tensor) => {
+                    // A copy, because setting a variable to itself is an error in Candle.
+                    let tensor = tensor.to_device(&self.device)?.to_dtype(var.dtype())?;
+                    var.set(&tensor.copy()?)?;
+                }
+            }
+        }
+        let unknown = checkpoint.keys().filter(|name| entries.get(name).is_none());
+        report.unexpected = unknown.cloned().collect();
+        report.unexpected.sort();
+        Ok(report)
+    }
+
+    fn select(&self, keep: impl Fn(&str) -> bool) -> Vec<(String, Var)> {
+        let entries = self.entries();
+        let kept = entries.in_order.iter().filter(|(name, _)| keep(name));
+        kept.cloned().collect()
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // It guards plain insertions, which a panic cannot leave half done.
+        self.entries.lock().unwrap_or_else(|p| p.into_inner())
+    }
+
+    fn hand_out(&self, name: &str, var: &Var) -> Tensor {
+        // A buffer stays a variable in a frozen store: its layer must be able to set it, and
+        // detaches it before computing with it.
+        if self.frozen && !is_buffer(name) {
+            var.as_detached_tensor()
+        } else {
+            var.as_tensor().clone()
+        }
+    }
+
+    fn initial(&self, shape: &Shape, name: &str, init: Init, dtype: DType) -> Result<Tensor> {
+        if let Init::Const(value) = init {
+            return Tensor::full(value, shape, &Device::Cpu)?
+                .to_dtype(dtype)?
+                .to_device(&self.device);
+        }
+        let generator = Generator::named(self.seed, name);
+        let mut rng = generator.lock();
+        let mut normal = |mean: f64, std: f64| -> Vec<f64> {
+            let draw = |_| mean + std * Distribution::<f64>::sample(&StandardNormal, &mut *rng);
+            (0..shape.elem_count()).map(draw).collect()
+        };
+        let values: Vec<f64> = match init {
+            Init::Randn { mean, stdev } => normal(mean, stdev),
+            Init::Kaiming {
+                dist: NormalOrUniform::Normal,
+                fan,
+                non_linearity,
+            } => normal(0.0, kaiming_std(shape, fan, non_linearity)),
+            Init::Uniform { lo, up } => uniform(&mut rng, lo, up, shape),
+            Init::Kaiming {
+                dist: NormalOrUniform::Uniform,
+                fan,
+                non_linearity,
+            } => {
+                let bound = 3f64.sqrt() * kaiming_std(shape, fan, non_linearity);
+                uniform(&mut rng, -bound, bound, shape)
+            }
+            Init::Const(_) => Vec::new(),
+        };
+        Tensor::from_vec(values, shape, &Device::Cpu)?
+            .to_dtype(dtype)?
+            .to_device(&self.device)
+    }
+}
+
+fn uniform(rng: &mut impl Rng, lo: f64, up: f64, shape: &Shape) -> Vec<f64> {
+    let draw = |_| lo + (up - lo) * rng.random::<f64>();
+    (0..shape.elem_count()).map(draw).collect()
+}
+
+fn kaiming_std(shape: &Shape, fan: FanInOut, non_linearity: candle_nn::init::NonLinearity) -> f64 {
+    non_linearity.gain() / (fan.for_shape(shape) as f64).sqrt()
+}
+
+fn is_buffer(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    BUFFERS.contains(&last)
+}
+
+impl SimpleBackend for ParamStore {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        init: Init,
+        dtype: DType,
+        _device: &Device,
+    ) -> Result<Tensor> {
+        if let Some(var) = self.entries().get(name) {
+            if var.shape() != &shape {
+                candle_core::bail!(
+                    "parameter {name} has the shape {:?}, asked for as {shape:?}",
+                    var.shape()
+                );
+            }
+            return Ok(self.hand_out(name, var));
+        }
+        if self.frozen {
+            candle_core::bail!("parameter {name} is not in this store");
+        }
+        let var = Var::from_tensor(&self.initial(&shape, name, init, dtype)?)?;
+        self.entries().push(name, var.clone());
+        Ok(var.as_tensor().clone())
+    }
+
+    fn get_unchecked(&self, name: &str, _dtype: DType, _device: &Device) -> Result<Tensor> {
+        match self.entries().get(name) {
+            Some(var) => Ok(self.hand_out(name, var)),
+            None => candle_core::bail!("parameter {name} is not in this store"),
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.entries().get(name).is_some()
+    }
+}
