@@ -1,7 +1,11 @@
 //! Mish and any other activation for Candle, with the layers, the data, the training loop and
 //! the evaluation of convolutional networks that take them.
 
+pub mod activation;
 pub mod autograd;
 pub mod nn;
 pub mod ops;
 pub mod rng;
+pub mod simd;
+
+pub use activation::Activation;

@@ -1,0 +1,172 @@
+//! Activation functions and their derivatives on one vector: what fused ops are generic over.
+
+use crate::simd::{Lanes, Real, Simd};
+
+/// A function of one element and its derivative, on vectors of `F`.
+///
+/// An op that fuses an activation is generic over this and is instantiated for the kernel of an
+/// [`Activation`](crate::Activation) through
+/// [`visit_kernel`](crate::Activation::visit_kernel).
+pub trait Pointwise<F: Real>: Copy + Send + Sync {
+    /// f(x) of each element.
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F>;
+
+    /// f'(x) of each element; where f has a kink, the value that PyTorch gives.
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F>;
+}
+
+/// Generic code that is to be run with the kernel of an activation known only at run time.
+pub trait KernelVisitor<F: Real> {
+    /// What the code returns.
+    type Output;
+
+    /// Runs the code, compiled for `kernel`.
+    fn visit<K: Pointwise<F>>(self, kernel: K) -> Self::Output;
+}
+
+/// f(x) = x.
+#[derive(Debug, Clone, Copy)]
+pub struct Identity;
+
+impl<F: Real> Pointwise<F> for Identity {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        x
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        x.constant(1.0)
+    }
+}
+
+/// f(x) = max(x, 0); f'(0) = 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Relu;
+
+impl<F: Real> Pointwise<F> for Relu {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        x.at_least(0.0)
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let zero = x.constant(0.0);
+        zero.lt(x).select(x.constant(1.0), zero)
+    }
+}
+
+/// f(x) = min(max(x, 0), 6); f'(0) = f'(6) = 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Relu6;
+
+impl<F: Real> Pointwise<F> for Relu6 {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        x.at_least(0.0).at_most(6.0)
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let (zero, one) = (x.constant(0.0), x.constant(1.0));
+        let below = x.lt(x.constant(6.0)).select(one, zero);
+        zero.lt(x).select(below, zero)
+    }
+}
+
+/// f(x) = x where x > 0, slope x elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct LeakyRelu {
+    /// The slope on the negative side.
+    pub slope: f64,
+}
+
+impl<F: Real> Pointwise<F> for LeakyRelu {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        x.constant(0.0).lt(x).select(x, x * self.slope)
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let (one, slope) = (x.constant(1.0), x.constant(self.slope));
+        x.constant(0.0).lt(x).select(one, slope)
+    }
+}
+
+/// f(x) = x min(max(x + 3, 0), 6) / 6 (Howard et al., "Searching for MobileNetV3", 2019).
+#[derive(Debug, Clone, Copy)]
+pub struct HardSwish;
+
+impl<F: Real> Pointwise<F> for HardSwish {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        // From -3 down the other factor is 0, and 0 times an infinity would be no number.
+        let bounded = x.at_least(-3.0);
+        bounded * (bounded + 3.0).at_most(6.0) / 6.0
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let (zero, one) = (x.constant(0.0), x.constant(1.0));
+        let (low, high) = (x.constant(-3.0), x.constant(3.0));
+        let inner = x.lt(high).select(x / 3.0 + 0.5, one);
+        x.lt(low).select(zero, inner)
+    }
+}
+
+/// f(x) = x tanh(ln(1 + e^x)) (Misra, "Mish", 2019).
+///
+/// With e = e^x and n = e (e + 2), tanh(ln(1 + e)) is n / (n + 2): one exponential, no
+/// cancellation. From x = 20 that is 1 in either precision, so e can be kept from overflowing.
+#[derive(Debug, Clone, Copy)]
+pub struct Mish;
+
+impl<F: Real> Pointwise<F> for Mish {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let x = x.at_least(F::TAIL);
+        // Where e alone would be subnormal, y = x e need not be: e comes in two factors there.
+        let (e, scale) = x.min(x.constant(20.0)).exp_scaled();
+        let n = e.mul_add(e, e + e);
+        (x * scale) * (n / (n + 2.0))
+    }
+
+    /// e w / (n + 2)^2 with w = 4 (x + 1) + 4 e^2 + e^3 + e (4 x + 6).
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let x = x.at_least(F::TAIL);
+        // Beyond 20 the limit is 1, and w, in which x occurs, is of use only below that.
+        let bounded = x.at_most(20.0);
+        let (e, scale) = bounded.exp_scaled();
+        let d = e.mul_add(e, e + e) + 2.0;
+        let four = bounded.constant(4.0);
+        let w = (e + 4.0).mul_add(e, bounded.mul_add(four, four + 2.0));
+        let w = w.mul_add(e, bounded.mul_add(four, four));
+        ((e * scale) / d) * (w / d)
+    }
+}
+
+/// f(x) = x / (1 + e^-x), also known as Swish (Elfwing et al., 2017; Ramachandran et al., 2017).
+#[derive(Debug, Clone, Copy)]
+pub struct Silu;
+
+impl<F: Real> Pointwise<F> for Silu {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let x = x.at_least(F::TAIL);
+        // From x = 40 the quotient is 1 in either precision.
+        let (e, scale) = x.min(x.constant(40.0)).exp_scaled();
+        (x * scale) * (e / (e + 1.0))
+    }
+
+    /// s (1 + x (1 - s)) with s = e / (1 + e).
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let x = x.at_least(F::TAIL).at_most(40.0);
+        let (e, scale) = x.exp_scaled();
+        let complement = x.constant(1.0) / (e + 1.0);
+        (e * scale) * complement * x.mul_add(complement, x.constant(1.0))
+    }
+}
