@@ -3,6 +3,8 @@
 
 pub mod activation;
 pub mod autograd;
+#[cfg(feature = "data")]
+pub mod data;
 pub mod nn;
 pub mod ops;
 pub mod rng;

@@ -1,0 +1,288 @@
+//! Decoded images on disk, so that the second start does not decode them again.
+//!
+//! A file holds the format's version, what it was decoded from (path, length and modification
+//! time of each file) and a checksum for every part. Whatever does not agree is decoded again;
+//! a cache that cannot be written costs time only.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::{DataError, ImageSet};
+
+const MAGIC: &[u8; 8] = b"mishdata";
+const VERSION: u32 = 1;
+/// No header is nearly as long: more is not read into memory.
+const LONGEST_HEADER: u64 = 1 << 20;
+/// Bytes of pixels under one checksum, and read by one thread.
+const CHUNK: usize = 1 << 22;
+
+/// A file that a data set was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Its absolute path, links resolved.
+    pub path: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was last changed, in nanoseconds since 1970.
+    pub modified_ns: u64,
+}
+
+impl SourceFile {
+    pub(super) fn of(path: &Path) -> Result<Self, DataError> {
+        let read = || {
+            let metadata = std::fs::metadata(path)?;
+            let modified = metadata.modified()?.duration_since(UNIX_EPOCH);
+            Ok(Self {
+                path: std::fs::canonicalize(path)?,
+                bytes: metadata.len(),
+                modified_ns: modified.map_or(0, |time| time.as_nanos() as u64),
+            })
+        };
+        read().map_err(|error| DataError::io(path, error))
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Header {
+    version: u32,
+    dataset: String,
+    split: String,
+    sources: Vec<SourceFile>,
+    images: usize,
+    height: usize,
+    width: usize,
+    coarse: bool,
+    /// CRC-32 of the labels, the coarse ones after them.
+    labels_crc: u32,
+    /// CRC-32 of each chunk of pixels.
+    chunks_crc: Vec<u32>,
+}
+
+/// The folder of decoded images.
+#[derive(Debug)]
+pub(super) struct Cache {
+    folder: Option<PathBuf>,
+}
+
+impl Cache {
+    /// The cache in `folder`, by default in the user's cache folder.
+    pub(super) fn new(folder: Option<&Path>) -> Self {
+        Self {
+            folder: folder.map(Path::to_owned).or_else(default_folder),
+        }
+    }
+
+    /// The images decoded from `sources`, and whether they come from the cache; otherwise
+    /// `decode` makes them and the cache keeps them.
+    pub(super) fn get_or(
+        &self,
+        dataset: &str,
+        split: &str,
+        sources: &[SourceFile],
+        decode: impl FnOnce() -> Result<ImageSet, DataError>,
+    ) -> Result<(ImageSet, bool), DataError> {
+        if let Some(images) = self.get(dataset, split, sources) {
+            return Ok((images, true));
+        }
+        let images = decode()?;
+        self.put(dataset, split, sources, &images);
+        Ok((images, false))
+    }
+
+    /// The images decoded from `sources`, if the cache has them whole.
+    pub(super) fn get(
+        &self,
+        dataset: &str,
+        split: &str,
+        sources: &[SourceFile],
+    ) -> Option<ImageSet> {
+        let path = self.path(dataset, split, sources)?;
+        if !path.exists() {
+            return None;
+        }
+        match read(&path, dataset, split, sources) {
+            Ok(images) => Some(images),
+            Err(reason) => {
+                tracing::debug!("decoding again: {} {reason}", path.display());
+                None
+            }
+        }
+    }
+
+    /// Keeps `images` as what `sources` decode to.
+    pub(super) fn put(
+        &self,
+        dataset: &str,
+        split: &str,
+        sources: &[SourceFile],
+        images: &ImageSet,
+    ) {
+        let Some(path) = self.path(dataset, split, sources) else {
+            tracing::debug!("no cache folder: decoded images are not kept");
+            return;
+        };
+        if let Err(error) = write(&path, dataset, split, sources, images) {
+            tracing::warn!(
+                "cannot keep decoded images in {}: {error}; the next start decodes them again",
+                path.display()
+            );
+        }
+    }
+
+    fn path(&self, dataset: &str, split: &str, sources: &[SourceFile]) -> Option<PathBuf> {
+        // The name depends on where the files are and the header on what they are, so that a
+        // changed file replaces what was kept of it.
+        let mut crc = flate2::Crc::new();
+        for source in sources {
+            crc.update(source.path.as_os_str().as_encoded_bytes());
+            crc.update(&[0]);
+        }
+        let name = format!("{dataset}-{split}-{:08x}.images", crc.sum());
+        Some(self.folder.as_ref()?.join(name))
+    }
+}
+
+/// `candle-mish` in the user's cache folder.
+fn default_folder() -> Option<PathBuf> {
+    let variable = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    let base = if cfg!(windows) {
+        variable("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        variable("HOME").map(|home| home.join("Library/Caches"))
+    } else {
+        variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))
+    };
+    Some(base?.join("candle-mish"))
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+fn write(
+    path: &Path,
+    dataset: &str,
+    split: &str,
+    sources: &[SourceFile],
+    images: &ImageSet,
+) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let labels: Vec<u8> = images
+        .labels()
+        .iter()
+        .chain(images.coarse_labels().unwrap_or(&[]))
+        .flat_map(|label| label.to_le_bytes())
+        .collect();
+    let pixels: Vec<u8> = (0..images.len())
+        .flat_map(|i| images.image(i))
+        .copied()
+        .collect();
+    let header = Header {
+        version: VERSION,
+        dataset: dataset.to_owned(),
+        split: split.to_owned(),
+        sources: sources.to_vec(),
+        images: images.len(),
+        height: images.height(),
+        width: images.width(),
+        coarse: images.coarse_labels().is_some(),
+        labels_crc: crc(&labels),
+        chunks_crc: pixels.par_chunks(CHUNK).map(crc).collect(),
+    };
+    let header = serde_json::to_vec(&header)?;
+    // Renamed when whole, so that a reader never sees half a file.
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(MAGIC)?;
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    file.write_all(&labels)?;
+    file.write_all(&pixels)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn read(
+    path: &Path,
+    dataset: &str,
+    split: &str,
+    sources: &[SourceFile],
+) -> Result<ImageSet, String> {
+    let io = |error: std::io::Error| format!("cannot be read ({error})");
+    let mut file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let mut start = [0; 16];
+    file.read_exact(&mut start).map_err(io)?;
+    let (magic, header_length) = start.split_at(8);
+    let mut eight = [0; 8];
+    eight.copy_from_slice(header_length);
+    let header_length = u64::from_le_bytes(eight);
+    if magic != MAGIC || header_length > LONGEST_HEADER {
+        return Err("is not a cache of decoded images".to_owned());
+    }
+    let mut header = vec![0; header_length as usize];
+    file.read_exact(&mut header).map_err(io)?;
+    let header: Header =
+        serde_json::from_slice(&header).map_err(|error| format!("has a bad header ({error})"))?;
+    if header.version != VERSION {
+        return Err(format!("has the format {}", header.version));
+    }
+    if header.dataset != dataset || header.split != split || header.sources != sources {
+        return Err("was made from other files".to_owned());
+    }
+    let image = 3u64
+        .checked_mul(header.height as u64)
+        .and_then(|bytes| bytes.checked_mul(header.width as u64));
+    let pixel_bytes = image.and_then(|bytes| bytes.checked_mul(header.images as u64));
+    let label_bytes = (header.images as u64)
+        .checked_mul(if header.coarse { 8 } else { 4 })
+        .filter(|bytes| *bytes <= length);
+    let (Some(pixel_bytes), Some(label_bytes)) = (pixel_bytes, label_bytes) else {
+        return Err("has a bad header".to_owned());
+    };
+    let body = 16 + header_length;
+    if (body + label_bytes).checked_add(pixel_bytes) != Some(length) {
+        return Err(format!("has {length} bytes, not what its header says"));
+    }
+    let mut labels = vec![0; label_bytes as usize];
+    file.read_exact(&mut labels).map_err(io)?;
+    let chunks = (pixel_bytes as usize).div_ceil(CHUNK);
+    if crc(&labels) != header.labels_crc || chunks != header.chunks_crc.len() {
+        return Err("is damaged".to_owned());
+    }
+    let mut labels: Vec<u32> = labels
+        .chunks_exact(4)
+        .map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        .collect();
+    let coarse = header.coarse.then(|| labels.split_off(header.images));
+    let mut pixels = vec![0; pixel_bytes as usize];
+    pixels
+        .par_chunks_mut(CHUNK)
+        .zip(&header.chunks_crc)
+        .enumerate()
+        .try_for_each(|(index, (chunk, expected))| {
+            // A handle for each chunk: threads cannot share a position.
+            let mut file = File::open(path).map_err(io)?;
+            let at = body + label_bytes + (index * CHUNK) as u64;
+            file.seek(SeekFrom::Start(at)).map_err(io)?;
+            file.read_exact(chunk).map_err(io)?;
+            if crc(chunk) == *expected {
+                Ok(())
+            } else {
+                Err("is damaged".to_owned())
+            }
+        })?;
+    ImageSet::new(pixels, header.height, header.width, labels, coarse)
+        .map_err(|error| error.to_string())
+}

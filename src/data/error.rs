@@ -1,0 +1,101 @@
+//! What can be wrong with a data set.
+
+use std::path::{Path, PathBuf};
+
+/// An error in finding or reading a data set: one line that says what is wrong, where, and what
+/// would be right.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The operating system refused to read a file or folder.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why it was refused.
+        source: std::io::Error,
+    },
+    /// A file is there but its content is not what it should be.
+    #[error("{}: {problem}; expected {expected}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A folder lacks the files of the data set.
+    #[error("no {dataset} in {}: {problem}; expected {expected}", path.display())]
+    Missing {
+        /// The data set looked for.
+        dataset: &'static str,
+        /// The folder looked in.
+        path: PathBuf,
+        /// What was found instead.
+        problem: String,
+        /// The layouts that are understood.
+        expected: String,
+    },
+    /// The Hugging Face Hub did not yield the data set.
+    #[error("cannot get {repo} from the Hugging Face Hub: {problem}")]
+    Hub {
+        /// The repository, `owner/name`.
+        repo: String,
+        /// Why not.
+        problem: String,
+    },
+    /// A data set was asked for by name and found nowhere.
+    #[error("{dataset} is not available: {reason}; give its folder with {hint}")]
+    Unavailable {
+        /// The data set.
+        dataset: &'static str,
+        /// Where it was looked for and what happened there.
+        reason: String,
+        /// The options that would supply it.
+        hint: &'static str,
+    },
+    /// A data set's name is not known.
+    #[error("unknown data set '{name}'{}; expected auto, cifar100, cifar10 or synthetic", did_you_mean(.suggestion))]
+    UnknownDataset {
+        /// The name given.
+        name: String,
+        /// The nearest name that exists, if one is near.
+        suggestion: Option<&'static str>,
+    },
+    /// An option is out of its range, or its value does not suit the data.
+    #[error("{option} = {value}: {problem}")]
+    Option {
+        /// The option's name.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it and what would be right.
+        problem: String,
+    },
+}
+
+impl DataError {
+    pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn invalid(
+        path: &Path,
+        problem: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Invalid {
+            path: path.to_owned(),
+            problem: problem.into(),
+            expected: expected.into(),
+        }
+    }
+}
+
+fn did_you_mean(suggestion: &Option<&'static str>) -> String {
+    suggestion.map_or_else(String::new, |name| format!("; did you mean '{name}'?"))
+}

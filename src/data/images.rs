@@ -1,0 +1,158 @@
+//! Labelled images in memory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::DataError;
+
+/// Images of one size with their labels: RGB bytes, planar, `[N, 3, height, width]` in C order.
+///
+/// Clones and subsets share the pixels.
+#[derive(Clone)]
+pub struct ImageSet {
+    pixels: Arc<Vec<u8>>,
+    /// Where each image lies in `pixels`, counted in images; `None` is 0, 1, 2, ...
+    index: Option<Arc<[u32]>>,
+    labels: Arc<[u32]>,
+    coarse_labels: Option<Arc<[u32]>>,
+    height: usize,
+    width: usize,
+}
+
+impl ImageSet {
+    /// A set of `labels.len()` images; `pixels` holds `[N, 3, height, width]` bytes, planar and in
+    /// RGB order.
+    ///
+    /// # Errors
+    /// If the lengths do not agree.
+    pub fn new(
+        pixels: Vec<u8>,
+        height: usize,
+        width: usize,
+        labels: Vec<u32>,
+        coarse_labels: Option<Vec<u32>>,
+    ) -> Result<Self, DataError> {
+        let images = labels.len();
+        let bytes = images * 3 * height * width;
+        let coarse = coarse_labels.as_ref().map_or(images, Vec::len);
+        if pixels.len() != bytes || coarse != images || u32::try_from(images).is_err() {
+            return Err(DataError::invalid(
+                Path::new("image set"),
+                format!(
+                    "{} bytes of pixels, {images} labels, {coarse} coarse labels",
+                    pixels.len()
+                ),
+                format!("{bytes} bytes (3 x {height} x {width} for each label)"),
+            ));
+        }
+        Ok(Self::from_parts(
+            pixels,
+            height,
+            width,
+            labels,
+            coarse_labels,
+        ))
+    }
+
+    /// [`new`](Self::new) where the lengths are known to agree.
+    pub(super) fn from_parts(
+        pixels: Vec<u8>,
+        height: usize,
+        width: usize,
+        labels: Vec<u32>,
+        coarse_labels: Option<Vec<u32>>,
+    ) -> Self {
+        Self {
+            pixels: Arc::new(pixels),
+            index: None,
+            labels: labels.into(),
+            coarse_labels: coarse_labels.map(Into::into),
+            height,
+            width,
+        }
+    }
+
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The height of every image, in pixels.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The width of every image, in pixels.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The bytes of one image, `[3, height, width]`.
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    pub fn image(&self, i: usize) -> &[u8] {
+        let at = self.index.as_ref().map_or(i, |index| index[i] as usize);
+        let bytes = 3 * self.height * self.width;
+        &self.pixels[at * bytes..(at + 1) * bytes]
+    }
+
+    /// The (fine) label of each image.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// The coarse label of each image, where the data set has them.
+    pub fn coarse_labels(&self) -> Option<&[u32]> {
+        self.coarse_labels.as_deref()
+    }
+
+    /// The first `n` images, or all of them if there are fewer.
+    pub fn take(&self, n: usize) -> Self {
+        let n = n.min(self.len());
+        Self {
+            pixels: Arc::clone(&self.pixels),
+            index: self.index.as_ref().map(|index| index[..n].into()),
+            labels: self.labels[..n].into(),
+            coarse_labels: self.coarse_labels.as_ref().map(|coarse| coarse[..n].into()),
+            height: self.height,
+            width: self.width,
+        }
+    }
+
+    /// The images at `positions`, in that order.
+    ///
+    /// # Panics
+    /// If a position is not below [`len`](Self::len).
+    pub fn select(&self, positions: &[usize]) -> Self {
+        let gather = |values: &[u32]| positions.iter().map(|&i| values[i]).collect();
+        let index = match &self.index {
+            Some(index) => gather(index),
+            None => positions.iter().map(|&i| i as u32).collect(),
+        };
+        Self {
+            pixels: Arc::clone(&self.pixels),
+            index: Some(index),
+            labels: gather(&self.labels),
+            coarse_labels: self.coarse_labels.as_deref().map(gather),
+            height: self.height,
+            width: self.width,
+        }
+    }
+}
+
+impl std::fmt::Debug for ImageSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ImageSet")
+            .field("len", &self.len())
+            .field("height", &self.height)
+            .field("width", &self.width)
+            .field("coarse", &self.coarse_labels.is_some())
+            .finish_non_exhaustive()
+    }
+}

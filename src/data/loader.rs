@@ -1,0 +1,233 @@
+//! Batches, made ahead of their use by a thread of their own.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use candle_core::{Device, Result, Tensor};
+
+use super::augment::{Augmentation, Normaliser, Placement};
+use super::images::ImageSet;
+use super::random::Draw;
+
+/// Batches that wait for the consumer: enough to bridge a slow one, little memory.
+const QUEUE: usize = 2;
+
+/// How a [`Loader`] makes batches.
+#[derive(Debug, Clone)]
+pub struct LoaderConfig {
+    /// Images in a batch; 0 counts as 1.
+    pub batch_size: usize,
+    /// A new random order in every epoch; otherwise the set's own.
+    pub shuffle: bool,
+    /// Leaves out the last batch if it is not full.
+    pub drop_last: bool,
+    /// Random changes to the images.
+    pub augmentation: Augmentation,
+    /// The mean of each channel, subtracted; of pixels in [0, 1].
+    pub mean: [f32; 3],
+    /// The standard deviation of each channel, divided by.
+    pub std: [f32; 3],
+    /// Determines order and augmentation.
+    pub seed: u64,
+}
+
+/// Some images with their labels, ready for a network.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// `[B, 3, height, width]`, f32, normalised, on the CPU.
+    pub images: Tensor,
+    /// `[B]`, u32: the (fine) labels.
+    pub labels: Tensor,
+    /// The batch's place in its epoch, from 0.
+    pub index: usize,
+}
+
+/// Makes the batches of a data set, epoch after epoch.
+///
+/// Order and augmentation depend only on the seed, the epoch and the place in it, so an epoch
+/// that is entered at a later batch yields exactly the rest of it.
+#[derive(Debug, Clone)]
+pub struct Loader {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    images: ImageSet,
+    config: LoaderConfig,
+    normaliser: Normaliser,
+}
+
+impl Loader {
+    /// A loader of `images`.
+    pub fn new(images: ImageSet, config: LoaderConfig) -> Self {
+        let normaliser = Normaliser::new(config.mean, config.std);
+        Self {
+            shared: Arc::new(Shared {
+                images,
+                config,
+                normaliser,
+            }),
+        }
+    }
+
+    /// The number of batches in an epoch.
+    pub fn batches_per_epoch(&self) -> usize {
+        self.shared.batches()
+    }
+
+    /// The number of images that the batches of one epoch hold.
+    pub fn images_per_epoch(&self) -> usize {
+        let size = self.shared.batch_size();
+        (self.shared.batches() * size).min(self.shared.images.len())
+    }
+
+    /// The images.
+    pub fn images(&self) -> &ImageSet {
+        &self.shared.images
+    }
+
+    /// The batches of one epoch from `first_batch` on, made ahead on another thread. Dropping
+    /// the iterator ends that thread.
+    ///
+    /// # Errors
+    /// An item is an error if a tensor cannot be made or the thread cannot be started; it is
+    /// then the last one.
+    pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let shared = Arc::clone(&self.shared);
+        let batches = shared.batches();
+        let worker = std::thread::Builder::new()
+            .name("data-loader".to_owned())
+            .spawn(move || {
+                let order = shared.order(epoch);
+                for index in first_batch..batches {
+                    let batch = shared.batch(&order, epoch, index);
+                    let failed = batch.is_err();
+                    // A consumer that is gone wants no more.
+                    if sender.send(batch).is_err() || failed {
+                        break;
+                    }
+                }
+            });
+        let remaining = batches.saturating_sub(first_batch);
+        match worker {
+            Ok(worker) => Epoch {
+                receiver: Some(receiver),
+                worker: Some(worker),
+                remaining,
+                failure: None,
+            },
+            Err(error) => Epoch {
+                receiver: None,
+                worker: None,
+                remaining,
+                failure: Some(candle_core::Error::wrap(error)),
+            },
+        }
+    }
+}
+
+impl Shared {
+    fn batch_size(&self) -> usize {
+        self.config.batch_size.max(1)
+    }
+
+    fn batches(&self) -> usize {
+        let (images, size) = (self.images.len(), self.batch_size());
+        if self.config.drop_last {
+            images / size
+        } else {
+            images.div_ceil(size)
+        }
+    }
+
+    /// The images of an epoch in their order.
+    fn order(&self, epoch: u64) -> Vec<usize> {
+        let images = self.images.len();
+        if self.config.shuffle {
+            Draw::new(&[self.config.seed, epoch]).permutation(images)
+        } else {
+            (0..images).collect()
+        }
+    }
+
+    fn batch(&self, order: &[usize], epoch: u64, index: usize) -> Result<Batch> {
+        let size = self.batch_size();
+        let first = index * size;
+        let chosen = &order[first..order.len().min(first + size)];
+        let (height, width) = (self.images.height(), self.images.width());
+        let augmentation = &self.config.augmentation;
+        let plain = augmentation.crop_padding == 0 && augmentation.hflip <= 0.0;
+        let pixels = 3 * height * width;
+        let mut values = vec![0.0; chosen.len() * pixels];
+        for (place, (&image, out)) in
+            (first..).zip(chosen.iter().zip(values.chunks_exact_mut(pixels.max(1))))
+        {
+            let bytes = self.images.image(image);
+            if plain {
+                self.normaliser.plain(bytes, out);
+            } else {
+                let mut draw = Draw::new(&[self.config.seed, epoch, place as u64]);
+                let placement = Placement::draw(augmentation, &mut draw);
+                self.normaliser
+                    .augmented(bytes, (height, width), augmentation, placement, out);
+            }
+        }
+        let labels: Vec<u32> = chosen.iter().map(|&i| self.images.labels()[i]).collect();
+        let count = chosen.len();
+        Ok(Batch {
+            images: Tensor::from_vec(values, (count, 3, height, width), &Device::Cpu)?,
+            labels: Tensor::from_vec(labels, count, &Device::Cpu)?,
+            index,
+        })
+    }
+}
+
+/// The batches of one epoch; see [`Loader::epoch`].
+#[derive(Debug)]
+pub struct Epoch {
+    receiver: Option<Receiver<Result<Batch>>>,
+    worker: Option<JoinHandle<()>>,
+    remaining: usize,
+    failure: Option<candle_core::Error>,
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.remaining == 0 {
+            return None;
+        }
+        let received = self.receiver.as_ref().and_then(|queue| queue.recv().ok());
+        if let Some(Ok(batch)) = received {
+            self.remaining -= 1;
+            return Some(Ok(batch));
+        }
+        // An epoch must not look shorter than it is because its thread died.
+        self.remaining = 0;
+        let failure = self.failure.take();
+        Some(received.unwrap_or_else(|| {
+            Err(failure.unwrap_or_else(|| {
+                candle_core::Error::Msg("the data loader's thread ended early".to_owned())
+            }))
+        }))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.remaining))
+    }
+}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        // Without a receiver the thread's next send fails, and it ends.
+        drop(self.receiver.take());
+        if let Some(worker) = self.worker.take() {
+            // A panic there was reported when it happened.
+            let _ = worker.join();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Which data set, and how.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::DataError;
+
+/// The data sets to choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DatasetKind {
+    /// CIFAR-100 if it can be had, otherwise the synthetic set.
+    #[default]
+    Auto,
+    /// CIFAR-100.
+    Cifar100,
+    /// CIFAR-10.
+    Cifar10,
+    /// The procedural set.
+    Synthetic,
+}
+
+impl DatasetKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Cifar100, Self::Cifar10, Self::Synthetic];
+
+    /// Its name in options and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cifar100 => "cifar100",
+            Self::Cifar10 => "cifar10",
+            Self::Synthetic => "synthetic",
+        }
+    }
+}
+
+impl fmt::Display for DatasetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for DatasetKind {
+    type Err = DataError;
+
+    /// Reads a name; case, `-` and `_` do not matter.
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        let plain = name.to_ascii_lowercase().replace(['-', '_'], "");
+        if let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == plain) {
+            return Ok(kind);
+        }
+        let suggestion = Self::ALL
+            .into_iter()
+            .map(|kind| (strsim::osa_distance(&plain, kind.name()), kind.name()))
+            .min()
+            .filter(|(distance, _)| *distance <= 3)
+            .map(|(_, name)| name);
+        Err(DataError::UnknownDataset {
+            name: name.to_owned(),
+            suggestion,
+        })
+    }
+}
+
+/// Which data set, from where, and how much of it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DataOptions {
+    /// The data set.
+    pub dataset: DatasetKind,
+    /// The folder with its files (or its archive).
+    pub data_dir: Option<PathBuf>,
+    /// The branch, tag or commit on the Hub; `main` if none.
+    pub revision: Option<String>,
+    /// Where decoded images are kept; the user's cache folder if none.
+    pub cache_dir: Option<PathBuf>,
+    /// Uses no network.
+    pub offline: bool,
+    /// Determines the validation split and the synthetic set.
+    pub seed: u64,
+    /// The fraction of the training images (after `limit_train`) that is held back for
+    /// validation, evenly over the classes, in [0, 1); 0 holds nothing back.
+    pub val_split: f64,
+    /// Takes only the first so many training images.
+    pub limit_train: Option<usize>,
+    /// Takes only the first so many test images.
+    pub limit_test: Option<usize>,
+}
+
+impl DataOptions {
+    /// Refuses values that suit no data set.
+    pub(super) fn check(&self) -> Result<(), DataError> {
+        if !(0.0..1.0).contains(&self.val_split) {
+            return Err(DataError::Option {
+                option: "val_split",
+                value: self.val_split.to_string(),
+                problem: "expected a fraction of at least 0 and below 1".to_owned(),
+            });
+        }
+        for (option, limit) in [
+            ("limit_train", self.limit_train),
+            ("limit_test", self.limit_test),
+        ] {
+            if limit == Some(0) {
+                return Err(DataError::Option {
+                    option,
+                    value: "0".to_owned(),
+                    problem: "no image would be left; expected at least 1".to_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,337 @@
+//! The embedded data set: procedural images that need neither files nor a network.
+//!
+//! 100 fine classes in 20 coarse ones, 32 x 32 RGB. A coarse class is a shape with a texture, a
+//! fine class is an arrangement of such shapes. Place, size, tilt, colours (and which of shape and
+//! ground is lighter), background, clutter and noise are random, so that no pixel tells anything
+//! about the class by itself: a linear model stays near chance, a convolutional network does not.
+//!
+//! An image depends on the seed, its split and its place only, and takes nothing but additions,
+//! multiplications, divisions and square roots in f32, which round alike everywhere: the same
+//! bytes on every platform, whatever the number of threads.
+
+use rayon::prelude::*;
+
+use super::random::Draw;
+use super::{DataOptions, Dataset, DatasetKind, ImageSet, Origin, Source};
+
+/// Training images, unless limited.
+pub const TRAIN_IMAGES: usize = 10_000;
+/// Test images, unless limited.
+pub const TEST_IMAGES: usize = 2_000;
+/// The number of fine classes.
+pub const CLASSES: usize = SHAPES.len() * TEXTURES.len() * ARRANGEMENTS.len();
+
+const SIZE: usize = 32;
+const PLANE: usize = SIZE * SIZE;
+
+const SHAPES: [&str; 5] = ["disc", "square", "triangle", "cross", "ring"];
+const TEXTURES: [&str; 4] = ["plain", "striped", "checked", "dotted"];
+const ARRANGEMENTS: [&str; 5] = ["single", "beside", "stacked", "pyramid", "funnel"];
+
+/// The channel means over 100,000 images, and their standard deviations.
+const MEAN: [f32; 3] = [0.5, 0.5, 0.5];
+const STD: [f32; 3] = [0.25, 0.25, 0.25];
+
+/// The data set of a seed; the limits bound the work, too.
+pub fn dataset(options: &DataOptions) -> Dataset {
+    let limited = |images: usize, limit: Option<usize>| limit.map_or(images, |n| n.min(images));
+    let train = images(options.seed, 0, limited(TRAIN_IMAGES, options.limit_train));
+    let test = images(options.seed, 1, limited(TEST_IMAGES, options.limit_test));
+    let coarse_classes: Vec<String> = SHAPES
+        .iter()
+        .flat_map(|shape| TEXTURES.map(|texture| format!("{texture}_{shape}")))
+        .collect();
+    let classes = coarse_classes
+        .iter()
+        .flat_map(|coarse| ARRANGEMENTS.map(|arrangement| format!("{coarse}_{arrangement}")))
+        .collect();
+    Dataset {
+        name: DatasetKind::Synthetic.name().to_owned(),
+        train,
+        validation: None,
+        test,
+        classes,
+        coarse_classes,
+        mean: MEAN,
+        std: STD,
+        source: Source {
+            requested: options.dataset,
+            origin: Origin::Synthetic,
+            location: format!("seed {}", options.seed),
+            files: Vec::new(),
+            from_cache: false,
+            fallback: None,
+            notes: Vec::new(),
+        },
+    }
+}
+
+/// The first `count` images of a split. Every run of 100 holds each class once, in a random
+/// order, so that any number of first images is balanced.
+fn images(seed: u64, split: u64, count: usize) -> ImageSet {
+    let labels: Vec<u32> = (0..count.div_ceil(CLASSES))
+        .flat_map(|block| {
+            Draw::new(&[seed, split, 0, block as u64])
+                .permutation(CLASSES)
+                .into_iter()
+                .map(|label| label as u32)
+        })
+        .take(count)
+        .collect();
+    let coarse = labels
+        .iter()
+        .map(|label| label / ARRANGEMENTS.len() as u32)
+        .collect();
+    let mut pixels = vec![0; count * 3 * PLANE];
+    pixels
+        .par_chunks_mut(3 * PLANE)
+        .zip(&labels)
+        .enumerate()
+        .for_each(|(i, (out, &label))| {
+            let mut draw = Draw::new(&[seed, split, 1, i as u64]);
+            render(label as usize, &mut draw, out);
+        });
+    ImageSet::from_parts(pixels, SIZE, SIZE, labels, Some(coarse))
+}
+
+/// Three planes of values in [0, 1].
+type Canvas = [[f32; PLANE]; 3];
+type Colour = [f32; 3];
+
+/// A shape at its place: centre and radius in pixels, tilt as cosine and sine.
+#[derive(Clone, Copy)]
+struct Object {
+    x: f32,
+    y: f32,
+    radius: f32,
+    cos: f32,
+    sin: f32,
+}
+
+/// What a shape is filled with.
+struct Paint {
+    shape: usize,
+    texture: usize,
+    /// Of the texture, in pixels.
+    period: f32,
+    ink: Colour,
+    second: Colour,
+}
+
+fn render(label: usize, draw: &mut Draw, out: &mut [u8]) {
+    let arrangement = label % ARRANGEMENTS.len();
+    let texture = label / ARRANGEMENTS.len() % TEXTURES.len();
+    let shape = label / (ARRANGEMENTS.len() * TEXTURES.len());
+
+    let ground = colour(draw);
+    let mut canvas = background(&ground, draw);
+    for _ in 0..3 + draw.below(4) {
+        clutter(&mut canvas, draw);
+    }
+    let ink = contrasting(&ground, draw);
+    let paint = Paint {
+        shape,
+        texture,
+        period: draw.range(3.4, 4.6),
+        ink,
+        second: std::array::from_fn(|c| ground[c] * 0.8 + ink[c] * 0.2),
+    };
+    let (cos, sin) = tilt(draw, 0.1);
+    for object in place(arrangement, (cos, sin), draw) {
+        paint.object(&mut canvas, object);
+    }
+
+    let noise = draw.range(0.02, 0.07);
+    for (plane, out) in canvas.iter().zip(out.chunks_exact_mut(PLANE)) {
+        for (value, byte) in plane.iter().zip(out) {
+            let value = (value + noise * normal(draw)).clamp(0.0, 1.0);
+            *byte = (value * 255.0 + 0.5) as u8;
+        }
+    }
+}
+
+/// The sum of four uniform values of 16 bits, scaled to variance 1: near enough to normal.
+fn normal(draw: &mut Draw) -> f32 {
+    let bits = draw.bits();
+    let sum: u64 = (0..4).map(|k| (bits >> (16 * k)) & 0xffff).sum();
+    (sum as f32 - 131_070.0) * (1.0 / 37_837.2)
+}
+
+fn colour(draw: &mut Draw) -> Colour {
+    std::array::from_fn(|_| draw.range(0.15, 0.85))
+}
+
+/// A colour clearly lighter or darker than `ground`: either with equal odds where both fit, so
+/// that the mean image of a class is that of any other.
+fn contrasting(ground: &Colour, draw: &mut Draw) -> Colour {
+    let brightness = |colour: &Colour| (colour[0] + colour[1] + colour[2]) / 3.0;
+    let from = brightness(ground);
+    loop {
+        let ink: Colour = std::array::from_fn(|_| draw.unit());
+        let step = brightness(&ink) - from;
+        if step * step > 0.3 * 0.3 {
+            return ink;
+        }
+    }
+}
+
+/// Cosine and sine of a random angle with |tan(angle / 2)| at most `bound`.
+fn tilt(draw: &mut Draw, bound: f32) -> (f32, f32) {
+    let t = draw.range(-bound, bound);
+    let scale = 1.0 / (1.0 + t * t);
+    ((1.0 - t * t) * scale, 2.0 * t * scale)
+}
+
+/// A slope from one shade of the ground to another, in a random direction.
+fn background(ground: &Colour, draw: &mut Draw) -> Canvas {
+    let change: Colour = std::array::from_fn(|_| draw.range(-0.2, 0.2));
+    let (cos, sin) = tilt(draw, 1.0);
+    let mut canvas = [[0.0; PLANE]; 3];
+    for (plane, (ground, change)) in canvas.iter_mut().zip(ground.iter().zip(change)) {
+        for (i, value) in plane.iter_mut().enumerate() {
+            let (x, y) = centre(i);
+            let along = (x - 16.0) * cos + (y - 16.0) * sin;
+            *value = ground + change * along * (1.0 / 16.0);
+        }
+    }
+    canvas
+}
+
+/// A short stroke of any colour, half transparent.
+fn clutter(canvas: &mut Canvas, draw: &mut Draw) {
+    let colour = colour(draw);
+    let (x, y) = (draw.range(0.0, 32.0), draw.range(0.0, 32.0));
+    let (cos, sin) = tilt(draw, 1.0);
+    let (length, width) = (draw.range(0.5, 4.0), draw.range(0.5, 1.2));
+    let object = Object {
+        x,
+        y,
+        radius: length,
+        cos,
+        sin,
+    };
+    cover(canvas, &object, length + width, |u, v| {
+        let u = (u.abs() - length).max(0.0);
+        let distance = (u * u + v * v).sqrt() - width;
+        (0.6 * (0.5 - distance).clamp(0.0, 1.0), colour)
+    });
+}
+
+/// Where the shapes of an arrangement are. Each is its own mirror image, so that mirroring an
+/// image leaves its class.
+fn place(arrangement: usize, (cos, sin): (f32, f32), draw: &mut Draw) -> Vec<Object> {
+    // Offsets from the middle, in units of the distance between neighbours.
+    let offsets: &[(f32, f32)] = match arrangement {
+        0 => &[(0.0, 0.0)],
+        1 => &[(-0.5, 0.0), (0.5, 0.0)],
+        2 => &[(0.0, -0.5), (0.0, 0.5)],
+        3 => &[(0.0, -0.5), (-0.5, 0.5), (0.5, 0.5)],
+        _ => &[(0.0, 0.5), (-0.5, -0.5), (0.5, -0.5)],
+    };
+    let single = offsets.len() == 1;
+    let radius = if single {
+        draw.range(6.5, 11.0)
+    } else {
+        draw.range(5.0, 6.4)
+    };
+    let distance = radius * draw.range(2.15, 2.45);
+    let reach = if single {
+        radius
+    } else {
+        radius + 0.5 * distance
+    };
+    let slack = (15.0 - reach).max(0.0) + 1.0;
+    let (x, y) = (
+        16.0 + draw.range(-slack, slack),
+        16.0 + draw.range(-slack, slack),
+    );
+    offsets
+        .iter()
+        .map(|(dx, dy)| Object {
+            x: x + distance * (dx * cos - dy * sin),
+            y: y + distance * (dx * sin + dy * cos),
+            radius: radius * draw.range(0.92, 1.08),
+            cos,
+            sin,
+        })
+        .collect()
+}
+
+impl Paint {
+    fn object(&self, canvas: &mut Canvas, object: Object) {
+        // Corners reach further than the radius.
+        cover(canvas, &object, object.radius * 1.3, |u, v| {
+            let distance = outside(self.shape, u, v, object.radius);
+            let colour = if self.inked(u, v) {
+                self.ink
+            } else {
+                self.second
+            };
+            ((0.5 - distance).clamp(0.0, 1.0), colour)
+        });
+    }
+
+    /// Whether a point takes the first of the two colours.
+    fn inked(&self, u: f32, v: f32) -> bool {
+        // In periods, moved so that they are positive.
+        let (a, b) = (u / self.period + 16.0, v / self.period + 16.0);
+        let (a, b) = (a - a.floor(), b - b.floor());
+        match self.texture {
+            0 => true,
+            1 => b < 0.5,
+            2 => (a < 0.5) == (b < 0.5),
+            _ => {
+                let (a, b) = (a - 0.5, b - 0.5);
+                a * a + b * b > 0.33 * 0.33
+            }
+        }
+    }
+}
+
+/// How far a point lies outside a shape's border, in pixels (about, at corners); negative inside.
+fn outside(shape: usize, u: f32, v: f32, radius: f32) -> f32 {
+    let (a, b) = (u.abs(), v.abs());
+    match shape {
+        0 => (u * u + v * v).sqrt() - radius,
+        1 => a.max(b) - 0.86 * radius,
+        // Upright, with sides that rise two for one across.
+        2 => (v - 0.8 * radius).max((2.0 * a - v) * 0.447 - 0.47 * radius),
+        3 => a.max(b).max(a.min(b) + 0.65 * radius) - radius,
+        _ => ((u * u + v * v).sqrt() - 0.75 * radius).abs() - 0.25 * radius,
+    }
+}
+
+/// Blends what `paint` gives for each pixel, its opacity and colour, into the canvas; only pixels
+/// within `reach` of the object are asked for.
+fn cover(
+    canvas: &mut Canvas,
+    object: &Object,
+    reach: f32,
+    paint: impl Fn(f32, f32) -> (f32, Colour),
+) {
+    let span = |middle: f32| {
+        let low = (middle - reach - 1.0).clamp(0.0, 32.0) as usize;
+        let high = (middle + reach + 2.0).clamp(0.0, 32.0) as usize;
+        low..high
+    };
+    for row in span(object.y) {
+        for column in span(object.x) {
+            let i = row * SIZE + column;
+            let (x, y) = centre(i);
+            let (x, y) = (x - object.x, y - object.y);
+            let u = x * object.cos + y * object.sin;
+            let v = y * object.cos - x * object.sin;
+            let (opacity, colour) = paint(u, v);
+            if opacity > 0.0 {
+                for (plane, colour) in canvas.iter_mut().zip(colour) {
+                    plane[i] += opacity * (colour - plane[i]);
+                }
+            }
+        }
+    }
+}
+
+/// The middle of a pixel.
+fn centre(i: usize) -> (f32, f32) {
+    ((i % SIZE) as f32 + 0.5, (i / SIZE) as f32 + 0.5)
+}
