@@ -1,0 +1,297 @@
+//! The affine map of a fully connected layer.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use gemm::Parallelism;
+
+use crate::autograd::{apply2, apply3};
+use crate::ops::storage::{Float, fill, same_dtype, with_float};
+
+const OP: &str = "linear";
+
+/// Multiplications below which one thread does the work.
+const PARALLEL_PRODUCTS: usize = 1 << 18;
+
+/// `x weight^T + bias`: `[.., I]`, `[O, I]` and `[O]` to `[.., O]`.
+///
+/// # Errors
+/// Where shapes or types do not fit.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let &[outputs, inputs] = weight.dims() else {
+        bail!("{OP} takes a weight [O, I], not {:?}", weight.dims());
+    };
+    if x.dims().last() != Some(&inputs) {
+        bail!(
+            "{OP}: the last axis of {:?} is not the {inputs} inputs of the weight",
+            x.dims()
+        );
+    }
+    match bias {
+        None => apply2(Linear, x, weight),
+        Some(bias) if bias.dims() == [outputs] => apply3(Linear, x, weight, bias),
+        Some(bias) => bail!(
+            "{OP}: bias {:?} does not fit {outputs} outputs",
+            bias.dims()
+        ),
+    }
+}
+
+struct Linear;
+
+/// A matrix by its values, its size and its strides.
+#[derive(Clone, Copy)]
+struct Matrix<'a, T> {
+    values: &'a [T],
+    rows: usize,
+    columns: usize,
+    strides: (isize, isize),
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// `values` row by row.
+    fn new(values: &'a [T], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns);
+        Self {
+            values,
+            rows,
+            columns,
+            strides: (columns as isize, 1),
+        }
+    }
+
+    fn transposed(self) -> Self {
+        Self {
+            values: self.values,
+            rows: self.columns,
+            columns: self.rows,
+            strides: (self.strides.1, self.strides.0),
+        }
+    }
+}
+
+/// `a b`, added to the row `start` in each row where there is one; row by row.
+fn product<T: Float>(a: Matrix<T>, b: Matrix<T>, start: Option<&[T]>) -> Vec<T> {
+    assert_eq!(a.columns, b.rows);
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    let mut y = Vec::with_capacity(m * n);
+    if let Some(start) = start {
+        assert_eq!(start.len(), n);
+        for _ in 0..m {
+            y.extend_from_slice(start);
+        }
+    } else if k == 0 {
+        fill(&mut y.spare_capacity_mut()[..m * n], T::zero());
+    }
+    if m * n * k > 0 {
+        let parallelism = if m * n * k < PARALLEL_PRODUCTS {
+            Parallelism::None
+        } else {
+            Parallelism::Rayon(0)
+        };
+        // SAFETY: the strides of `a` and `b` stay within their values, as their constructors
+        // leave them; `y` has room for `m * n` values, which are read only where `start` has
+        // initialised them.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                k,
+                y.as_mut_ptr(),
+                1,
+                n as isize,
+                start.is_some(),
+                a.values.as_ptr(),
+                a.strides.1,
+                a.strides.0,
+                b.values.as_ptr(),
+                b.strides.1,
+                b.strides.0,
+                T::one(),
+                T::one(),
+                false,
+                false,
+                false,
+                parallelism,
+            );
+        }
+    }
+    // SAFETY: `start`, the zeros or the product have initialised all of them.
+    unsafe { y.set_len(m * n) };
+    y
+}
+
+fn forward(
+    (x, x_layout): (&CpuStorage, &Layout),
+    (weight, weight_layout): (&CpuStorage, &Layout),
+    bias: Option<(&CpuStorage, &Layout)>,
+) -> Result<(CpuStorage, Shape)> {
+    let (outputs, inputs) = weight_layout.shape().dims2()?;
+    let dtype = x.dtype();
+    same_dtype(OP, dtype, weight.dtype())?;
+    if let Some((bias, _)) = bias {
+        same_dtype(OP, dtype, bias.dtype())?;
+    }
+    let mut dims = x_layout.dims().to_vec();
+    dims.pop();
+    let rows = dims.iter().product();
+    dims.push(outputs);
+    let y = with_float!(dtype, OP, T => {
+        let (x, weight) = (T::read(x, x_layout)?, T::read(weight, weight_layout)?);
+        let bias = bias.map(|(bias, layout)| T::read(bias, layout)).transpose()?;
+        let weight = Matrix::new(&weight, outputs, inputs).transposed();
+        let y = product(Matrix::new(&x, rows, inputs), weight, bias.as_deref());
+        T::into_storage(y, dtype)?
+    });
+    Ok((y, dims.into()))
+}
+
+/// The gradients of `x` and `weight`, each only where it is tracked.
+fn backward(
+    x: &Tensor,
+    weight: &Tensor,
+    grad: &Tensor,
+) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let dx = if x.track_op() {
+        Some(grad.apply_op2_no_bwd(weight, &InputGrad)?)
+    } else {
+        None
+    };
+    let dw = if weight.track_op() {
+        Some(grad.apply_op2_no_bwd(x, &WeightGrad)?)
+    } else {
+        None
+    };
+    Ok((dx, dw))
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        forward((x, x_layout), (weight, weight_layout), None)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        backward(x, weight, grad)
+    }
+}
+
+impl CustomOp3 for Linear {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let bias = Some((bias, bias_layout));
+        forward((x, x_layout), (weight, weight_layout), bias)
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (dx, dw) = backward(x, weight, grad)?;
+        let db = if bias.track_op() {
+            let outputs = bias.dim(0)?;
+            let rows = grad.elem_count() / outputs.max(1);
+            // Summed in f32 or wider: a half would lose the small addends.
+            let wide = match grad.dtype() {
+                DType::F64 => DType::F64,
+                _ => DType::F32,
+            };
+            let grad = grad.reshape((rows, outputs))?.to_dtype(wide)?;
+            Some(grad.sum(0)?.to_dtype(bias.dtype())?)
+        } else {
+            None
+        };
+        Ok((dx, dw, db))
+    }
+}
+
+/// `[.., I]` from the gradient `[.., O]` and the weight `[O, I]`.
+struct InputGrad;
+
+impl CustomOp2 for InputGrad {
+    fn name(&self) -> &'static str {
+        "linear_input_grad"
+    }
+
+    fn cpu_fwd(
+        &self,
+        grad: &CpuStorage,
+        grad_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (outputs, inputs) = weight_layout.shape().dims2()?;
+        let mut dims = grad_layout.dims().to_vec();
+        dims.pop();
+        let rows = dims.iter().product();
+        dims.push(inputs);
+        let dtype = grad.dtype();
+        let dx = with_float!(dtype, OP, T => {
+            let (grad, weight) = (T::read(grad, grad_layout)?, T::read(weight, weight_layout)?);
+            let weight = Matrix::new(&weight, outputs, inputs);
+            T::into_storage(product(Matrix::new(&grad, rows, outputs), weight, None), dtype)?
+        });
+        Ok((dx, dims.into()))
+    }
+}
+
+/// `[O, I]` from the gradient `[.., O]` and the input `[.., I]`.
+struct WeightGrad;
+
+impl CustomOp2 for WeightGrad {
+    fn name(&self) -> &'static str {
+        "linear_weight_grad"
+    }
+
+    fn cpu_fwd(
+        &self,
+        grad: &CpuStorage,
+        grad_layout: &Layout,
+        x: &CpuStorage,
+        x_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (Some(&outputs), Some(&inputs)) = (grad_layout.dims().last(), x_layout.dims().last())
+        else {
+            bail!("{}: no gradient of a scalar", self.name());
+        };
+        let rows = x_layout.dims()[..x_layout.dims().len() - 1]
+            .iter()
+            .product();
+        let dtype = grad.dtype();
+        let dw = with_float!(dtype, OP, T => {
+            let (grad, x) = (T::read(grad, grad_layout)?, T::read(x, x_layout)?);
+            let grad = Matrix::new(&grad, rows, outputs).transposed();
+            T::into_storage(product(grad, Matrix::new(&x, rows, inputs), None), dtype)?
+        });
+        Ok((dw, (outputs, inputs).into()))
+    }
+}

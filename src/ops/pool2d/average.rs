@@ -1,0 +1,177 @@
+//! The mean of each window: fixed, adaptive and global.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+
+use super::window::adaptive;
+use crate::ops::storage::{Float, build, fill, with_float};
+
+/// The positions of one axis that an output is the mean of, and what their sum is divided by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub start: usize,
+    pub count: usize,
+    pub divisor: usize,
+}
+
+/// Means over all pairs of a span of rows and a span of columns.
+#[derive(Debug, Clone)]
+pub(super) struct AveragePool2d {
+    pub rows: Vec<Span>,
+    pub columns: Vec<Span>,
+    /// Whether the result loses its last two axes, which are then of size one.
+    pub flat: bool,
+}
+
+/// The gradient of [`AveragePool2d`] given that of its result: the input's values play no part.
+struct AveragePool2dGrad {
+    pool: AveragePool2d,
+    shape: Shape,
+}
+
+impl AveragePool2d {
+    pub(super) fn adaptive(from: (usize, usize), to: (usize, usize), flat: bool) -> Self {
+        let spans = |len, outputs| {
+            let windows = adaptive(len, outputs).into_iter();
+            windows
+                .map(|window| Span {
+                    start: window.start,
+                    count: window.count,
+                    divisor: window.count,
+                })
+                .collect()
+        };
+        Self {
+            rows: spans(from.0, to.0),
+            columns: spans(from.1, to.1),
+            flat,
+        }
+    }
+
+    fn outputs(&self) -> usize {
+        self.rows.len() * self.columns.len()
+    }
+
+    fn forward<T: Float>(&self, x: &[T], height: usize, width: usize) -> Vec<T> {
+        let planes = x.len() / (height * width);
+        // SAFETY: the zip with all spans writes each value of the chunk.
+        unsafe {
+            build(planes * self.outputs(), self.outputs(), |index, chunk| {
+                let plane = &x[index * height * width..][..height * width];
+                let lines = chunk.chunks_exact_mut(self.columns.len());
+                for (line, row) in lines.zip(&self.rows) {
+                    let block = &plane[row.start * width..(row.start + row.count) * width];
+                    for (y, column) in line.iter_mut().zip(&self.columns) {
+                        let sum = if column.count == width {
+                            sum(block)
+                        } else {
+                            let parts = block.chunks_exact(width);
+                            let parts = parts.map(|r| &r[column.start..][..column.count]);
+                            parts.flatten().fold(T::zero(), |sum, value| sum + *value)
+                        };
+                        y.write(sum / T::from_f64((row.divisor * column.divisor) as f64));
+                    }
+                }
+            })
+        }
+    }
+
+    fn backward<T: Float>(&self, grad: &[T], height: usize, width: usize) -> Vec<T> {
+        let planes = grad.len() / self.outputs();
+        let global =
+            self.outputs() == 1 && self.rows[0].count == height && self.columns[0].count == width;
+        // SAFETY: each chunk is filled before anything else.
+        unsafe {
+            build(planes * height * width, height * width, |index, chunk| {
+                let grad = &grad[index * self.outputs()..][..self.outputs()];
+                if global {
+                    let divisor = self.rows[0].divisor * self.columns[0].divisor;
+                    fill(chunk, grad[0] / T::from_f64(divisor as f64));
+                    return;
+                }
+                let dx = fill(chunk, T::zero());
+                for (line, row) in grad.chunks_exact(self.columns.len()).zip(&self.rows) {
+                    for (g, column) in line.iter().zip(&self.columns) {
+                        let share = *g / T::from_f64((row.divisor * column.divisor) as f64);
+                        for i in row.start..row.start + row.count {
+                            for dx in &mut dx[i * width + column.start..][..column.count] {
+                                *dx += share;
+                            }
+                        }
+                    }
+                }
+            })
+        }
+    }
+}
+
+/// The sum of `values`, kept in lanes so that it vectorises and rounds little.
+fn sum<T: Float>(values: &[T]) -> T {
+    const LANES: usize = 16;
+    let mut lanes = [T::zero(); LANES];
+    let chunks = values.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += *value;
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += *value;
+    }
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            let other = lanes[i + width];
+            lanes[i] += other;
+        }
+    }
+    lanes[0]
+}
+
+impl CustomOp1 for AveragePool2d {
+    fn name(&self) -> &'static str {
+        "avg_pool2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let mut dims = layout.dims().to_vec();
+        let rank = dims.len();
+        let (height, width) = (dims[rank - 2], dims[rank - 1]);
+        dims.truncate(rank - 2);
+        if !self.flat {
+            dims.extend([self.rows.len(), self.columns.len()]);
+        }
+        let dtype = x.dtype();
+        let y = with_float!(dtype, self.name(), T => {
+            T::into_storage(self.forward(&T::read(x, layout)?, height, width), dtype)?
+        });
+        Ok((y, dims.into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let op = AveragePool2dGrad {
+            pool: self.clone(),
+            shape: x.shape().clone(),
+        };
+        grad.apply_op1_no_bwd(&op).map(Some)
+    }
+}
+
+impl CustomOp1 for AveragePool2dGrad {
+    fn name(&self) -> &'static str {
+        "avg_pool2d_grad"
+    }
+
+    fn cpu_fwd(&self, grad: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let dims = self.shape.dims();
+        let (height, width) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+        let dtype = grad.dtype();
+        let dx = with_float!(dtype, self.name(), T => {
+            let dx = self.pool.backward(&T::read(grad, layout)?, height, width);
+            T::into_storage(dx, dtype)?
+        });
+        Ok((dx, self.shape.clone()))
+    }
+}

@@ -1,0 +1,157 @@
+//! The maximum of each window, and where its gradient goes.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+
+use super::{Pool2dParams, window::Window};
+use crate::ops::storage::{Float, build, fill, same_dtype, with_float};
+
+const OP: &str = "max_pool2d";
+
+pub(super) struct MaxPool2d {
+    pub params: Pool2dParams,
+}
+
+/// The gradient of [`MaxPool2d`] of the first argument, given that of its result. The maxima
+/// are found again: that reads the input once and saves the memory of their positions.
+struct MaxPool2dGrad {
+    params: Pool2dParams,
+}
+
+/// The windows over planes of `height` x `width` values.
+struct Geometry {
+    height: usize,
+    width: usize,
+    rows: Vec<Window>,
+    columns: Vec<Window>,
+    dilation: (usize, usize),
+}
+
+impl Geometry {
+    fn new(params: &Pool2dParams, shape: &Shape) -> Result<Self> {
+        let dims = shape.dims();
+        let (height, width) = (dims[dims.len() - 2], dims[dims.len() - 1]);
+        let (rows, columns) = params.axes();
+        Ok(Self {
+            height,
+            width,
+            rows: rows.windows(OP, height)?,
+            columns: columns.windows(OP, width)?,
+            dilation: params.dilation,
+        })
+    }
+
+    fn outputs(&self) -> usize {
+        self.rows.len() * self.columns.len()
+    }
+
+    /// The first maximum of a window and where it lies in `plane`, or the last NaN; nothing for
+    /// a window that sees padding only.
+    #[inline(always)]
+    fn maximum<T: Float>(&self, plane: &[T], row: Window, column: Window) -> Option<(T, usize)> {
+        if row.count == 0 || column.count == 0 {
+            return None;
+        }
+        let mut at = row.start * self.width + column.start;
+        let mut best = plane[at];
+        for i in 0..row.count {
+            let start = (row.start + i * self.dilation.0) * self.width + column.start;
+            for j in 0..column.count {
+                let index = start + j * self.dilation.1;
+                let value = plane[index];
+                // The second comparison holds for a NaN only.
+                #[allow(clippy::eq_op)]
+                if value > best || value != value {
+                    (best, at) = (value, index);
+                }
+            }
+        }
+        Some((best, at))
+    }
+
+    fn forward<T: Float>(&self, x: &[T]) -> Vec<T> {
+        let plane_len = self.height * self.width;
+        let planes = x.len() / plane_len;
+        // SAFETY: the zip with all windows writes each value of the chunk.
+        unsafe {
+            build(planes * self.outputs(), self.outputs(), |index, chunk| {
+                let plane = &x[index * plane_len..][..plane_len];
+                let lines = chunk.chunks_exact_mut(self.columns.len());
+                for (line, row) in lines.zip(&self.rows) {
+                    for (y, column) in line.iter_mut().zip(&self.columns) {
+                        let maximum = self.maximum(plane, *row, *column);
+                        y.write(maximum.map_or(T::from_f64(f64::NEG_INFINITY), |(value, _)| value));
+                    }
+                }
+            })
+        }
+    }
+
+    fn backward<T: Float>(&self, x: &[T], grad: &[T]) -> Vec<T> {
+        let plane_len = self.height * self.width;
+        // SAFETY: each chunk is filled with zeros before anything else.
+        unsafe {
+            build(x.len(), plane_len, |index, chunk| {
+                let dx = fill(chunk, T::zero());
+                let plane = &x[index * plane_len..][..plane_len];
+                let grad = &grad[index * self.outputs()..][..self.outputs()];
+                for (line, row) in grad.chunks_exact(self.columns.len()).zip(&self.rows) {
+                    for (g, column) in line.iter().zip(&self.columns) {
+                        if let Some((_, at)) = self.maximum(plane, *row, *column) {
+                            dx[at] += *g;
+                        }
+                    }
+                }
+            })
+        }
+    }
+}
+
+impl CustomOp1 for MaxPool2d {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let geometry = Geometry::new(&self.params, layout.shape())?;
+        let mut dims = layout.dims().to_vec();
+        let rank = dims.len();
+        dims[rank - 2] = geometry.rows.len();
+        dims[rank - 1] = geometry.columns.len();
+        let dtype = x.dtype();
+        let y = with_float!(dtype, OP, T => {
+            T::into_storage(geometry.forward(&T::read(x, layout)?), dtype)?
+        });
+        Ok((y, dims.into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let op = MaxPool2dGrad {
+            params: self.params,
+        };
+        x.apply_op2_no_bwd(grad, &op).map(Some)
+    }
+}
+
+impl CustomOp2 for MaxPool2dGrad {
+    fn name(&self) -> &'static str {
+        "max_pool2d_grad"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        grad: &CpuStorage,
+        grad_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let geometry = Geometry::new(&self.params, x_layout.shape())?;
+        let dtype = x.dtype();
+        same_dtype(self.name(), dtype, grad.dtype())?;
+        let dx = with_float!(dtype, OP, T => {
+            let (x, grad) = (T::read(x, x_layout)?, T::read(grad, grad_layout)?);
+            T::into_storage(geometry.backward(&x, &grad), dtype)?
+        });
+        Ok((dx, x_layout.shape().clone()))
+    }
+}

@@ -1,0 +1,104 @@
+//! Sums, concatenations and channel scales against Candle's and finite differences.
+
+use candle_core::{DType, Device, Tensor};
+use candle_mish::ops::{add, cat, scale_channels, stack};
+use proptest::prelude::*;
+
+use crate::support::{assert_close, check_gradients, gradients, strided, uniform};
+
+#[test]
+fn a_sum_of_every_type_and_layout() {
+    let (a, b) = (uniform(1, (3, 4, 5)), uniform(2, (3, 4, 5)));
+    let sum = (&a + &b).unwrap();
+    assert_close(&add(&a, &b).unwrap(), &sum, 0.0);
+    assert_close(&add(&strided(&a), &b).unwrap(), &sum, 0.0);
+    for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 2e-3), (DType::BF16, 2e-2)] {
+        let y = add(&a.to_dtype(dtype).unwrap(), &b.to_dtype(dtype).unwrap()).unwrap();
+        assert_eq!(y.dtype(), dtype);
+        assert_close(&y, &sum, tolerance);
+    }
+    check_gradients(&[a.clone(), b], |x| add(&x[0], &x[1]));
+    check_gradients(&[a], |x| add(&x[0], &x[0]));
+    let (a, b) = (uniform(1, (7, 9001)), uniform(2, (7, 9001)));
+    assert_close(&add(&a, &b).unwrap(), &(&a + &b).unwrap(), 0.0);
+    assert!(add(&a, &uniform(1, (7, 1))).is_err());
+    assert!(add(&a, &b.to_dtype(DType::F32).unwrap()).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_number_of_parts_along_any_axis(
+        count in 1usize..9, dim in 0usize..3, a in 1usize..4, b in 1usize..4, seed: u64,
+    ) {
+        let part = |i: usize| {
+            let mut dims = vec![a, b];
+            dims.insert(dim, (i + seed as usize % 3) % 3 + 1);
+            uniform(seed.wrapping_add(i as u64), dims)
+        };
+        let parts: Vec<Tensor> = (0..count).map(part).collect();
+        let all = |parts: &[Tensor]| cat(&parts.iter().collect::<Vec<_>>(), dim);
+        let expected = Tensor::cat(&parts, dim).unwrap();
+        assert_close(&all(&parts).unwrap(), &expected, 0.0);
+        let views: Vec<Tensor> = parts.iter().map(strided).collect();
+        assert_close(&all(&views).unwrap(), &expected, 0.0);
+        check_gradients(&parts, all);
+    }
+}
+
+#[test]
+fn parts_may_be_empty_and_must_fit() {
+    let (a, b) = (uniform(1, (2, 3)), uniform(2, (2, 0)));
+    assert_close(&cat(&[&a, &b], 1).unwrap(), &a, 0.0);
+    assert!(cat(&[], 0).is_err());
+    assert!(cat(&[&a], 2).is_err());
+    assert!(cat(&[&a, &uniform(1, (3, 3))], 1).is_err());
+    assert!(cat(&[&a, &a.to_dtype(DType::F32).unwrap()], 1).is_err());
+    let pair = [uniform(1, 4), uniform(2, 4)];
+    let expected = Tensor::stack(&pair, 0).unwrap();
+    assert_close(&stack(&[&pair[0], &pair[1]]).unwrap(), &expected, 0.0);
+    check_gradients(&pair, |x| stack(&[&x[0], &x[1]]));
+}
+
+proptest! {
+    #[test]
+    fn channels_are_scaled(n in 1usize..4, c in 1usize..4, h in 1usize..4, w in 1usize..4, seed: u64) {
+        let (x, s) = (uniform(seed, (n, c, h, w)), uniform(seed ^ 1, (n, c, 1, 1)));
+        let expected = x.broadcast_mul(&s).unwrap();
+        assert_close(&scale_channels(&x, &s).unwrap(), &expected, 0.0);
+        let flat = s.reshape((n, c)).unwrap();
+        assert_close(&scale_channels(&strided(&x), &strided(&flat)).unwrap(), &expected, 0.0);
+        check_gradients(&[x.clone(), s], |x| scale_channels(&x[0], &x[1]));
+        check_gradients(&[x, flat], |x| scale_channels(&x[0], &x[1]));
+    }
+}
+
+#[test]
+fn many_channels_of_every_type_are_scaled() {
+    let (x, s) = (uniform(1, (8, 16, 17, 17)), uniform(2, (8, 16)));
+    let expected = x.broadcast_mul(&s.reshape((8, 16, 1, 1)).unwrap()).unwrap();
+    for (dtype, tolerance) in [
+        (DType::F64, 0.0),
+        (DType::F32, 1e-6),
+        (DType::F16, 2e-3),
+        (DType::BF16, 2e-2),
+    ] {
+        let to = |t: &Tensor| t.to_dtype(dtype).unwrap();
+        assert_close(
+            &scale_channels(&to(&x), &to(&s)).unwrap(),
+            &expected,
+            tolerance,
+        );
+    }
+    let [dx, ds] = gradients(&[x.clone(), s.clone()], |x| scale_channels(&x[0], &x[1]))
+        .try_into()
+        .unwrap();
+    assert_eq!((dx.dims(), ds.dims()), (x.dims(), s.dims()));
+    let none = Tensor::zeros((0, 2, 3, 3), DType::F32, &Device::Cpu).unwrap();
+    let factors = Tensor::zeros((0, 2), DType::F32, &Device::Cpu).unwrap();
+    assert_eq!(
+        scale_channels(&none, &factors).unwrap().dims(),
+        [0, 2, 3, 3]
+    );
+    assert!(scale_channels(&x, &uniform(1, (8, 15))).is_err());
+    assert!(scale_channels(&s, &s).is_err());
+}

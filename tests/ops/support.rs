@@ -1,0 +1,150 @@
+//! What the tests of the ops share: random tensors and the comparison of gradients.
+
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, Var};
+use candle_mish::autograd::{apply1, value_and_grad};
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+/// Values from -2 to 2 that depend on `seed` only.
+pub fn uniform(seed: u64, shape: impl Into<Shape>) -> Tensor {
+    let shape = shape.into();
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let values: Vec<f64> = (0..shape.elem_count())
+        .map(|_| rng.random_range(-2.0..2.0))
+        .collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+/// The values of `x` in row-major order.
+pub fn values(x: &Tensor) -> Vec<f64> {
+    let x = x.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
+    x.to_vec1().unwrap()
+}
+
+/// Fails unless shapes agree and values within `tolerance` times (1 + their size).
+#[track_caller]
+pub fn assert_close(actual: &Tensor, expected: &Tensor, tolerance: f64) {
+    assert_eq!(actual.dims(), expected.dims());
+    assert_values(&values(actual), &values(expected), tolerance);
+}
+
+/// Fails unless `actual` and `expected` agree within `tolerance` times (1 + their size).
+#[track_caller]
+pub fn assert_values(actual: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(actual.len(), expected.len());
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        let close = (a - e).abs() <= tolerance * (1.0 + e.abs()) || a == e;
+        assert!(
+            close || (a.is_nan() && e.is_nan()),
+            "value {i} is {a}, not {e}"
+        );
+    }
+}
+
+/// The sum of `x` times constants that differ from value to value: a loss that no gradient
+/// passes unseen.
+struct Weighted;
+
+/// The gradient of [`Weighted`] given that of the sum.
+struct WeightedGrad(Shape);
+
+fn weight(index: usize) -> f64 {
+    ((index * 37 + 11) % 17) as f64 / 8.0 - 0.9
+}
+
+impl CustomOp1 for Weighted {
+    fn name(&self) -> &'static str {
+        "weighted"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (CpuStorage::F64(x), Some((start, end))) = (x, layout.contiguous_offsets()) else {
+            candle_core::bail!("the tests sum contiguous f64 values")
+        };
+        let products = x[start..end].iter().enumerate().map(|(i, x)| x * weight(i));
+        Ok((CpuStorage::F64(vec![products.sum()]), ().into()))
+    }
+
+    fn bwd(&self, x: &Tensor, _sum: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        grad.apply_op1_no_bwd(&WeightedGrad(x.shape().clone()))
+            .map(Some)
+    }
+}
+
+impl CustomOp1 for WeightedGrad {
+    fn name(&self) -> &'static str {
+        "weighted_grad"
+    }
+
+    fn cpu_fwd(&self, grad: &CpuStorage, _layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let CpuStorage::F64(grad) = grad else {
+            candle_core::bail!("the tests sum f64 values")
+        };
+        let dx = (0..self.0.elem_count())
+            .map(|i| grad[0] * weight(i))
+            .collect();
+        Ok((CpuStorage::F64(dx), self.0.clone()))
+    }
+}
+
+/// The gradients of a weighted sum of what `f` makes of `inputs`, from the tape.
+pub fn gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Vec<Tensor> {
+    let vars: Vec<Tensor> = inputs
+        .iter()
+        .map(|x| Var::from_tensor(x).unwrap().into_inner())
+        .collect();
+    let (_, _, mut gradients) = value_and_grad(|| Ok((apply1(Weighted, &f(&vars)?)?, ()))).unwrap();
+    let gradient = |x: &Tensor| gradients.remove(x).unwrap();
+    vars.iter().map(gradient).collect()
+}
+
+/// Fails unless the gradients of a weighted sum of what `f` makes of the f64 `inputs` are its
+/// central differences, both from the tape and from Candle's backward.
+#[track_caller]
+pub fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let vars: Vec<Var> = inputs
+        .iter()
+        .map(|x| Var::from_tensor(x).unwrap())
+        .collect();
+    let tensors: Vec<Tensor> = vars.iter().map(|x| x.as_tensor().clone()).collect();
+    let loss = apply1(Weighted, &f(&tensors).unwrap()).unwrap();
+    let candle = loss.backward().unwrap();
+    let tape = gradients(inputs, &f);
+    for (i, input) in inputs.iter().enumerate() {
+        let differences = differences(inputs, i, &f);
+        assert_eq!(tape[i].dims(), input.dims());
+        assert_values(&values(&tape[i]), &differences, 1e-6);
+        let candle = candle.get(&tensors[i]).unwrap();
+        assert_values(&values(candle), &values(&tape[i]), 1e-14);
+    }
+}
+
+fn differences(
+    inputs: &[Tensor],
+    which: usize,
+    f: impl Fn(&[Tensor]) -> Result<Tensor>,
+) -> Vec<f64> {
+    const STEP: f64 = 1e-5;
+    let loss = |index: usize, step: f64| -> f64 {
+        let mut moved = inputs.to_vec();
+        let mut x = values(&inputs[which]);
+        x[index] += step;
+        moved[which] = Tensor::from_vec(x, inputs[which].dims(), &Device::Cpu).unwrap();
+        let y = values(&f(&moved).unwrap());
+        y.iter().enumerate().map(|(i, y)| y * weight(i)).sum()
+    };
+    (0..inputs[which].elem_count())
+        .map(|i| (loss(i, STEP) - loss(i, -STEP)) / (2.0 * STEP))
+        .collect()
+}
+
+/// `x` with the same values in another layout: transposed storage and an offset.
+pub fn strided(x: &Tensor) -> Tensor {
+    let last = x.rank() - 1;
+    let x = x.transpose(0, last).unwrap().contiguous().unwrap();
+    let padded = x.pad_with_zeros(0, 1, 1).unwrap();
+    let view = padded.narrow(0, 1, x.dim(0).unwrap()).unwrap();
+    let view = view.transpose(0, last).unwrap();
+    assert!(view.elem_count() < 2 || !view.is_contiguous() || view.layout().start_offset() > 0);
+    view
+}
