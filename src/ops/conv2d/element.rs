@@ -3,13 +3,16 @@
 use std::mem::MaybeUninit;
 use std::ops::{Add, AddAssign, Mul};
 
+use crate::simd::Real;
+
 /// A float that convolutions compute in: `f32`, for which there are vector kernels, and `f64`.
 #[allow(
     dead_code,
     reason = "the vector kernels that need the f32 views come next"
 )]
 pub trait Element:
-    Copy
+    Real
+    + Copy
     + Default
     + Send
     + Sync

@@ -8,6 +8,9 @@ mod element;
 mod geometry;
 mod im2col;
 mod kernel;
+#[cfg(test)]
+mod levels;
+mod planes;
 mod storage;
 mod weight_grad;
 mod workspace;

@@ -1,0 +1,147 @@
+//! The direct kernels in every instruction set that the machine has, against the definition.
+
+use std::ops::Range;
+
+use proptest::prelude::*;
+use pulp::Arch;
+
+use super::element::Element;
+use super::geometry::Geometry;
+use super::weight_grad::weight_grad_with;
+
+fn levels() -> Vec<Arch> {
+    let mut all = vec![Arch::Scalar];
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    {
+        all.extend(pulp::x86::V3::try_new().map(Arch::V3));
+        all.extend(pulp::x86::V4::try_new().map(Arch::V4));
+    }
+    #[cfg(target_arch = "aarch64")]
+    all.push(Arch::new());
+    all
+}
+
+/// Reproducible multiples of 1/64 in [-1, 1): products and short sums are exact in f32.
+fn noise<F: Element>(seed: u64, len: usize) -> Vec<F> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        F::from_f64(((state >> 40) % 128) as f64 / 64.0 - 1.0)
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Calls `f` with the places of each product in `x`, `w` and `y`.
+fn products(g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
+    let within = |size: usize, out: usize, k: usize, s: usize, d: usize, p: usize| {
+        (out * s + k * d).checked_sub(p).filter(|i| *i < size)
+    };
+    for (i, o) in (0..g.n).flat_map(|i| (0..g.c_out).map(move |o| (i, o))) {
+        for c in 0..g.group_in() {
+            let channel = o / g.group_out() * g.group_in() + c;
+            for (oy, ky) in (0..g.out_h).flat_map(|oy| (0..g.kh).map(move |ky| (oy, ky))) {
+                let Some(y) = within(g.h, oy, ky, g.stride.0, g.dilation.0, g.padding.0) else {
+                    continue;
+                };
+                for (ox, kx) in (0..g.out_w).flat_map(|ox| (0..g.kw).map(move |kx| (ox, kx))) {
+                    let x = within(g.w, ox, kx, g.stride.1, g.dilation.1, g.padding.1);
+                    if let Some(x) = x {
+                        f(
+                            ((i * g.c_in + channel) * g.h + y) * g.w + x,
+                            ((o * g.group_in() + c) * g.kh + ky) * g.kw + kx,
+                            ((i * g.c_out + o) * g.out_h + oy) * g.out_w + ox,
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn pair(range: Range<usize>) -> impl Strategy<Value = (usize, usize)> {
+    (range.clone(), range)
+}
+
+/// Any geometry of which the kernel fits in the padded input.
+fn geometries() -> impl Strategy<Value = Geometry> {
+    (
+        (1usize..6, 1usize..5, 1usize..8, 1usize..4),
+        pair(1..40),
+        prop_oneof![
+            pair(1..6),
+            Just((1, 7)),
+            Just((7, 1)),
+            Just((1, 1)),
+            Just((3, 3))
+        ],
+        prop_oneof![Just((1, 1)), pair(1..4)],
+        pair(0..4),
+        prop_oneof![Just((1, 1)), pair(1..4)],
+    )
+        .prop_filter_map(
+            "the kernel fits",
+            |(sizes, (h, w), k, stride, padding, dilation)| {
+                let (n, group_in, group_out, groups) = sizes;
+                let out = |size, k, s, p, d| {
+                    Some(usize::checked_sub(size + 2 * p, d * (k - 1) + 1)? / s + 1)
+                };
+                Some(Geometry {
+                    n,
+                    c_in: group_in * groups,
+                    c_out: group_out * groups,
+                    groups,
+                    h,
+                    w,
+                    kh: k.0,
+                    kw: k.1,
+                    out_h: out(h, k.0, stride.0, padding.0, dilation.0)?,
+                    out_w: out(w, k.1, stride.1, padding.1, dilation.1)?,
+                    stride,
+                    padding,
+                    dilation,
+                })
+            },
+        )
+}
+
+fn check<F: Element>(name: &str, got: &[F], want: &[f64], tolerance: f64) {
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        let got = got.to_f64();
+        assert!(
+            (got - want).abs() <= tolerance * (1.0 + want.abs()),
+            "{name}: {got} at {i} should be {want}"
+        );
+    }
+}
+
+fn weight_grads<F: Element>(g: &Geometry, tolerance: f64) {
+    let (x, dy) = (noise::<F>(1, g.in_len()), noise::<F>(2, g.out_len()));
+    let mut want = vec![0.0; g.weight_len()];
+    products(g, |i, k, o| want[k] += x[i].to_f64() * dy[o].to_f64());
+    for arch in levels() {
+        let mut dw = vec![F::from_f64(f64::NAN); want.len()];
+        weight_grad_with(arch, g, &x, &dy, &mut dw);
+        check(
+            &format!("weight gradient, {arch:?}, {g:?}"),
+            &dw,
+            &want,
+            tolerance,
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn weight_gradient_in_f32(g in geometries()) {
+        weight_grads::<f32>(&g, 2e-5);
+    }
+
+    #[test]
+    fn weight_gradient_in_f64(g in geometries()) {
+        weight_grads::<f64>(&g, 1e-13);
+    }
+}

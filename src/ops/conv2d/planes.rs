@@ -1,0 +1,148 @@
+//! Copies of image planes with their padding, so that kernels need no test at the borders.
+
+use pulp::Simd;
+
+use super::element::Element;
+
+/// Which part of a plane to copy: `rows` by `pitch` values, of which the one at `(i, j)` is the
+/// plane's at `(top + i * step.0, left + j * step.1)`, or zero outside of the plane.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    /// Row of the first value; may lie above the plane.
+    pub top: isize,
+    /// Column of the first value; may lie left of the plane.
+    pub left: isize,
+    /// Rows and columns of the plane from one value to the next.
+    pub step: (usize, usize),
+    /// Rows of the copy.
+    pub rows: usize,
+    /// Columns of the copy.
+    pub pitch: usize,
+}
+
+/// The indices `i < count` with `0 <= first + i * step < size`, as start and end.
+#[inline(always)]
+pub fn inside(first: isize, step: usize, count: usize, size: usize) -> (usize, usize) {
+    let start = if first < 0 {
+        first.unsigned_abs().div_ceil(step)
+    } else {
+        0
+    };
+    let end = match size as isize - first {
+        room if room > 0 => (room as usize).div_ceil(step),
+        _ => 0,
+    };
+    (start.min(count), end.clamp(start.min(count), count))
+}
+
+/// Copies the window of the plane of `h` by `w` values that `from` begins with. More of `from`
+/// may be read, but is not used.
+///
+/// # Safety
+/// `to` must be valid for writing `rows * pitch` values and one vector.
+#[inline(always)]
+pub unsafe fn copy<S: Simd, F: Element>(
+    simd: S,
+    from: &[F],
+    (h, w): (usize, usize),
+    window: Window,
+    to: *mut F,
+) {
+    let Window {
+        top,
+        left,
+        step,
+        rows,
+        pitch,
+    } = window;
+    let (first_row, end_row) = inside(top, step.0, rows, h);
+    let (start, end) = inside(left, step.1, pitch, w);
+    // SAFETY: rows are written in order, each of `pitch` values and less than a vector more; what
+    // overshoots into the next row is overwritten by it.
+    unsafe {
+        zero(simd, to, first_row * pitch);
+        for i in first_row..end_row {
+            let row = (top + (i * step.0) as isize) as usize * w;
+            let to = to.add(i * pitch);
+            zero(simd, to, start);
+            if start < end {
+                let column = (left + (start * step.1) as isize) as usize;
+                let from = &from[row + column..];
+                gather(simd, from, step.1, end - start, to.add(start));
+            }
+            zero(simd, to.add(end), pitch - end);
+        }
+        zero(simd, to.add(end_row * pitch), (rows - end_row) * pitch);
+    }
+}
+
+/// Writes `count` zeros by whole vectors.
+///
+/// # Safety
+/// `to` must be valid for writing `count` values, rounded up to vectors.
+#[inline(always)]
+pub unsafe fn zero<S: Simd, F: Element>(simd: S, to: *mut F, count: usize) {
+    let zeros = F::splat(simd, F::ZERO);
+    let mut j = 0;
+    while j < count {
+        // SAFETY: the caller's promise.
+        unsafe { store::<S, F>(to.add(j), zeros) };
+        j += F::lanes::<S>();
+    }
+}
+
+/// Copies every `step`th of `from`, `count` values, by whole vectors where `step` is 1.
+///
+/// # Safety
+/// `to` must be valid for writing `count` values, rounded up to vectors.
+#[inline(always)]
+pub unsafe fn gather<S: Simd, F: Element>(
+    simd: S,
+    from: &[F],
+    step: usize,
+    count: usize,
+    to: *mut F,
+) {
+    let lanes = F::lanes::<S>();
+    assert!(count == 0 || (count - 1) * step < from.len());
+    // SAFETY: reads lie within `from` by the assertion and the test for a whole vector; writes
+    // are the caller's promise.
+    unsafe {
+        if step != 1 {
+            for j in 0..count {
+                *to.add(j) = *from.get_unchecked(j * step);
+            }
+            return;
+        }
+        let mut j = 0;
+        while j < count {
+            let v = if j + lanes <= from.len() {
+                load::<S, F>(from.as_ptr().add(j))
+            } else {
+                F::partial_load(simd, &from[j..])
+            };
+            store::<S, F>(to.add(j), v);
+            j += lanes;
+        }
+    }
+}
+
+/// A vector from anywhere in memory.
+///
+/// # Safety
+/// `from` must be valid for reading a vector; it need not be aligned to one.
+#[inline(always)]
+pub unsafe fn load<S: Simd, F: Element>(from: *const F) -> F::Vector<S> {
+    // SAFETY: the caller's promise; every bit pattern is a vector of floats.
+    unsafe { from.cast::<F::Vector<S>>().read_unaligned() }
+}
+
+/// A vector to anywhere in memory.
+///
+/// # Safety
+/// `to` must be valid for writing a vector; it need not be aligned to one.
+#[inline(always)]
+pub unsafe fn store<S: Simd, F: Element>(to: *mut F, v: F::Vector<S>) {
+    // SAFETY: the caller's promise.
+    unsafe { to.cast::<F::Vector<S>>().write_unaligned(v) }
+}
