@@ -5,9 +5,12 @@ pub mod activation;
 pub mod autograd;
 #[cfg(feature = "data")]
 pub mod data;
+pub mod eval;
 pub mod nn;
 pub mod ops;
 pub mod rng;
 pub mod simd;
+#[cfg(feature = "train")]
+pub mod train;
 
 pub use activation::Activation;

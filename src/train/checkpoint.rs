@@ -1,0 +1,186 @@
+//! Checkpoints: safetensors files with PyTorch's keys and metadata that says what they hold.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use candle_core::safetensors::Load;
+use candle_core::{Device, Tensor};
+use safetensors::tensor::TensorInfo;
+use safetensors::{SafeTensors, View};
+
+/// Why a checkpoint could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The system reports it.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Not safetensors, cut off, or with a header that does not describe the file.
+    #[error("{} is not a valid safetensors file: {reason}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tensor that Candle cannot hold.
+    #[error("{}: tensor '{tensor}': {source}", path.display())]
+    Tensor {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        tensor: String,
+        /// What Candle says.
+        source: Box<candle_core::Error>,
+    },
+}
+
+/// The content of a checkpoint.
+#[derive(Debug, Clone, Default)]
+pub struct Checkpoint {
+    /// Tensors by key.
+    pub tensors: HashMap<String, Tensor>,
+    /// The header's free text.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Writes tensors and metadata to `path`: to a temporary file beside it that is then renamed, so
+/// that `path` holds the old content or the new one and never a part.
+///
+/// The bytes depend on the arguments only: equal weights give equal files.
+///
+/// # Errors
+/// When the folder is not writable or the disk is full.
+pub fn write(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), CheckpointError> {
+    let io = |source| CheckpointError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    // Wide types first, so that every tensor is aligned for readers that map the file.
+    let mut tensors: Vec<&(String, Tensor)> = tensors.iter().collect();
+    tensors.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype().size_in_bytes()));
+    let mut header = serde_json::Map::new();
+    header.insert("__metadata__".to_string(), serde_json::json!(metadata));
+    let mut end = 0;
+    for (name, tensor) in &tensors {
+        let start = end;
+        end += View::data_len(&tensor);
+        let info = TensorInfo {
+            dtype: View::dtype(&tensor),
+            shape: tensor.dims().to_vec(),
+            data_offsets: (start, end),
+        };
+        header.insert(name.clone(), serde_json::json!(info));
+    }
+    let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+    // The data begins at a multiple of eight bytes, as the format asks for.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    write_atomically(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        for (_, tensor) in &tensors {
+            file.write_all(&View::data(&tensor))?;
+        }
+        Ok(())
+    })
+    .map_err(io)
+}
+
+/// Reads all of a checkpoint onto the CPU.
+///
+/// # Errors
+/// A file that is missing, cut off, of another format, or whose header lies.
+pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    let bytes = read_file(path)?;
+    let invalid = |reason: String| CheckpointError::Invalid {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| invalid(e.to_string()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| invalid(e.to_string()))?;
+    let load = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
+        let tensor = view.load(&Device::Cpu);
+        let tensor = tensor.map_err(|source| CheckpointError::Tensor {
+            path: path.to_path_buf(),
+            tensor: name.clone(),
+            source: Box::new(source),
+        })?;
+        Ok((name, tensor))
+    };
+    Ok(Checkpoint {
+        tensors: file
+            .tensors()
+            .into_iter()
+            .map(load)
+            .collect::<Result<_, _>>()?,
+        metadata: header
+            .metadata()
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
+    })
+}
+
+/// Reads the file, but not gigabytes of something whose first bytes show that it is no
+/// safetensors file.
+fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+    let io = |source| CheckpointError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let invalid = |reason: String| CheckpointError::Invalid {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let mut file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    let mut prefix = [0; 8];
+    if length < 8 {
+        return Err(invalid(format!("it has {length} bytes")));
+    }
+    file.read_exact(&mut prefix).map_err(io)?;
+    let header = u64::from_le_bytes(prefix);
+    if header > length - 8 {
+        let reason = format!("its header claims {header} bytes, the file has {length}");
+        return Err(invalid(reason));
+    }
+    let mut bytes = prefix.to_vec();
+    file.read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+/// Lets `fill` write a temporary file and renames it to `path`.
+pub(super) fn write_atomically(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> std::io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The rights of any new file, less the umask; temporary files are private otherwise.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let file = builder.prefix(".write-").tempfile_in(folder)?;
+    let mut writer = BufWriter::new(file);
+    fill(&mut writer)?;
+    let file = writer.into_inner().map_err(|e| e.into_error())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    Ok(())
+}

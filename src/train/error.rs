@@ -1,0 +1,90 @@
+//! What can go wrong in a training run.
+
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::CheckpointError;
+
+/// Why a run ended, or did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The loss became infinite or NaN.
+    #[error(
+        "the loss became {loss} in epoch {epoch}, step {step} (learning rate {lr:.2e}): \
+         lower --lr, lengthen the warm-up or clip gradients with --clip-grad"
+    )]
+    NonFiniteLoss {
+        /// The value.
+        loss: f64,
+        /// Counts from 1.
+        epoch: usize,
+        /// Counts from 1, over all epochs.
+        step: u64,
+        /// The rate of that step.
+        lr: f64,
+    },
+    /// Not one full batch.
+    #[error("the training set has {images} images, fewer than one batch of {batch_size}")]
+    TooFewImages {
+        /// Images in the training set.
+        images: usize,
+        /// Images in a batch.
+        batch_size: usize,
+    },
+    /// A checkpoint or state file.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A file of the run folder.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The run folder is locked by another process.
+    #[error("run folder {} is in use by another process", .0.display())]
+    FolderInUse(PathBuf),
+    /// The run folder holds another run.
+    #[error(
+        "run folder {path} already holds a run; \
+         continue it with --resume {path} or choose another --output",
+        path = .0.display()
+    )]
+    FolderTaken(PathBuf),
+    /// There is no run in the folder.
+    #[error("{} holds no run to resume: {missing} is missing", folder.display())]
+    NothingToResume {
+        /// The folder.
+        folder: PathBuf,
+        /// The file looked for.
+        missing: &'static str,
+    },
+    /// A state file that does not fit this run.
+    #[error("{} does not belong to this run: {reason}", path.display())]
+    ForeignState {
+        /// The state file.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
+    },
+    /// The curve could not be drawn.
+    #[error("cannot draw the training curve: {0}")]
+    Curve(String),
+    /// An op failed.
+    #[error(transparent)]
+    Candle(Box<candle_core::Error>),
+}
+
+impl From<candle_core::Error> for TrainError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Candle(Box::new(error))
+    }
+}
+
+impl TrainError {
+    /// Adds the path to an error of the system.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { path, source }
+    }
+}

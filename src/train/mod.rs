@@ -1,0 +1,22 @@
+//! Training: the recipe, the optimizer and its schedule, the loop, checkpoints, and what watches
+//! a run.
+
+pub mod checkpoint;
+mod curve;
+mod error;
+pub mod observer;
+pub mod optimizer;
+mod recipe;
+mod record;
+pub mod run_folder;
+mod schedule;
+mod state;
+mod trainer;
+
+pub use error::TrainError;
+pub use recipe::{ClipMode, OptimizerKind, Recipe, RecipeError, ScheduleKind};
+pub use record::{EpochRecord, Record, Summary};
+pub use run_folder::RunFolder;
+pub use schedule::{Schedule, Warmup};
+pub use state::RunState;
+pub use trainer::{Outcome, Run, train};

@@ -1,0 +1,49 @@
+//! `metrics.jsonl`: one line of JSON for each epoch.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::Observer;
+use crate::train::checkpoint::write_atomically;
+use crate::train::error::TrainError;
+use crate::train::record::EpochRecord;
+
+/// Appends a line to a file for each epoch.
+pub struct Metrics {
+    path: PathBuf,
+}
+
+impl Metrics {
+    /// Writes to `path`.
+    pub fn new(path: &Path) -> Self {
+        let path = path.to_path_buf();
+        Self { path }
+    }
+}
+
+fn line(record: &EpochRecord) -> std::io::Result<String> {
+    Ok(serde_json::to_string(record)? + "\n")
+}
+
+impl Observer for Metrics {
+    /// Begins the file anew with what is known: a run that died may have written lines of epochs
+    /// that its state does not hold.
+    fn start(&mut self, records: &[EpochRecord], _epochs: usize) -> Result<(), TrainError> {
+        let lines = records
+            .iter()
+            .map(line)
+            .collect::<std::io::Result<String>>();
+        lines
+            .and_then(|lines| write_atomically(&self.path, |f| f.write_all(lines.as_bytes())))
+            .map_err(TrainError::io(&self.path))
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
+        let append = || {
+            let mut file = OpenOptions::new().append(true).open(&self.path)?;
+            file.write_all(line(record)?.as_bytes())
+        };
+        append().map_err(TrainError::io(&self.path))
+    }
+}

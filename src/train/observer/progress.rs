@@ -1,0 +1,93 @@
+//! Progress bars, for a terminal.
+
+use std::time::Duration;
+
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
+
+use super::{Observer, StepReport, describe};
+use crate::train::error::TrainError;
+use crate::train::record::EpochRecord;
+
+/// A bar for the current epoch with speed, loss and the time that the whole run still needs, and
+/// a line above it for each epoch that is done.
+pub struct Progress {
+    bars: MultiProgress,
+    bar: ProgressBar,
+    epochs: usize,
+    /// A moving average of the loss: one batch's value says little.
+    loss: Option<f64>,
+    /// Seconds of all steps and of evaluation per step, from the last epoch.
+    seconds_per_step: Option<f64>,
+}
+
+impl Progress {
+    /// Draws on `bars`.
+    pub fn new(bars: MultiProgress) -> Self {
+        Self {
+            bars,
+            bar: ProgressBar::hidden(),
+            epochs: 0,
+            loss: None,
+            seconds_per_step: None,
+        }
+    }
+
+    fn begin(&mut self, batches: usize) {
+        // The template is a constant and valid; the default would do, too.
+        let style = ProgressStyle::with_template("{prefix} {wide_bar:.cyan/dim} {pos}/{len} {msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("━╸─");
+        let bar = ProgressBar::new(batches as u64).with_style(style);
+        self.bar = self.bars.add(bar);
+    }
+}
+
+impl Observer for Progress {
+    fn start(&mut self, _records: &[EpochRecord], epochs: usize) -> Result<(), TrainError> {
+        self.epochs = epochs;
+        Ok(())
+    }
+
+    fn step(&mut self, report: &StepReport) -> Result<(), TrainError> {
+        if self.bar.is_hidden() || self.bar.is_finished() {
+            self.begin(report.batches);
+            self.bar
+                .set_prefix(format!("epoch {}/{}", report.epoch, self.epochs));
+        }
+        let loss = match self.loss {
+            Some(mean) => mean + 0.05 * (report.loss - mean),
+            None => report.loss,
+        };
+        self.loss = Some(loss);
+        let left = (report.batches - report.batch) + (self.epochs - report.epoch) * report.batches;
+        let elapsed = self.bar.elapsed().as_secs_f64() / report.batch.max(1) as f64;
+        let seconds = left as f64 * self.seconds_per_step.unwrap_or(elapsed);
+        let eta = Duration::try_from_secs_f64(seconds.round()).unwrap_or_default();
+        self.bar.set_position(report.batch as u64);
+        self.bar.set_message(format!(
+            "{:.0} img/s  loss {loss:.3}  {} left",
+            report.images_per_second,
+            HumanDuration(eta),
+        ));
+        Ok(())
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
+        if let Some(steps) = self.bar.length() {
+            self.seconds_per_step = Some(record.seconds / steps.max(1) as f64);
+        }
+        self.bar.finish_and_clear();
+        let line = describe(record, self.epochs);
+        // Only on a terminal, which is why this observer was chosen.
+        self.bars.println(line).map_err(|source| TrainError::Io {
+            path: "terminal".into(),
+            source,
+        })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

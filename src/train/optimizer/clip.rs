@@ -1,0 +1,36 @@
+//! Gradient clipping, folded into the optimizer's pass over the gradients.
+
+use candle_core::{DType, Result, Tensor};
+
+/// How gradients are bounded before an update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Clip {
+    /// Scales all gradients down so that their joint L2 norm is at most this
+    /// (`torch.nn.utils.clip_grad_norm_`).
+    Norm(f64),
+    /// Clamps each element to this magnitude (`torch.nn.utils.clip_grad_value_`).
+    Value(f64),
+}
+
+/// The L2 norm over all elements of all tensors, summed in f64.
+pub(super) fn global_norm<'a>(gradients: impl Iterator<Item = &'a Tensor>) -> Result<f64> {
+    let mut sum = 0.0;
+    for gradient in gradients {
+        let flat = gradient.flatten_all()?;
+        sum += match flat.dtype() {
+            DType::F64 => sum_of_squares(&flat.to_vec1::<f64>()?),
+            _ => sum_of_squares(&flat.to_dtype(DType::F32)?.to_vec1::<f32>()?),
+        };
+    }
+    Ok(sum.sqrt())
+}
+
+fn sum_of_squares<T: Copy + Into<f64>>(values: &[T]) -> f64 {
+    values
+        .iter()
+        .map(|value| {
+            let value: f64 = (*value).into();
+            value * value
+        })
+        .sum()
+}

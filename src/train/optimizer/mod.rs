@@ -1,0 +1,206 @@
+//! Optimizers with PyTorch's arithmetic: the update of a tensor is one pass over it, in place on
+//! its [`Var`], and never enters a graph.
+
+mod clip;
+mod elements;
+mod rules;
+
+use std::collections::HashMap;
+
+use candle_core::{Result, Tensor, Var, bail};
+
+use crate::autograd::Gradients;
+pub use clip::Clip;
+pub use rules::Rule;
+
+/// What moves parameters along their gradients.
+pub trait Optimizer {
+    /// Updates every parameter that has a gradient, at learning rate `lr`, and returns the global
+    /// norm of the gradients before clipping where [`Clip::Norm`] had to compute it.
+    ///
+    /// # Errors
+    /// A gradient of another shape or dtype than its parameter; a device without implementation.
+    fn step(&mut self, gradients: &Gradients, lr: f64, clip: Option<Clip>) -> Result<Option<f64>>;
+
+    /// How many steps were taken.
+    fn steps(&self) -> u64;
+
+    /// The state as named tensors, `<parameter>.<PyTorch's name of the buffer>`.
+    fn state(&self) -> Vec<(String, Tensor)>;
+
+    /// Continues from the `state` after `steps` steps.
+    ///
+    /// # Errors
+    /// A buffer that is missing or has another shape or dtype.
+    fn restore(&mut self, state: &HashMap<String, Tensor>, steps: u64) -> Result<()>;
+}
+
+/// Parameters that share weight decay and a factor on the learning rate.
+#[derive(Debug, Clone)]
+pub struct ParameterGroup {
+    /// Names and variables, in the order in which they are updated.
+    pub parameters: Vec<(String, Var)>,
+    /// The weight decay of this group.
+    pub weight_decay: f64,
+    /// Multiplies the learning rate of every step.
+    pub lr_scale: f64,
+}
+
+impl ParameterGroup {
+    /// Splits parameters as timm does: tensors of at most one dimension (scales and shifts of
+    /// norms, slopes of activations) and biases are not decayed.
+    pub fn split(parameters: Vec<(String, Var)>, weight_decay: f64) -> Vec<Self> {
+        let (plain, decayed) = parameters
+            .into_iter()
+            .partition(|(name, var)| var.rank() <= 1 || name.ends_with(".bias"));
+        [(decayed, weight_decay), (plain, 0.0)]
+            .into_iter()
+            .map(|(parameters, weight_decay)| Self {
+                parameters,
+                weight_decay,
+                lr_scale: 1.0,
+            })
+            .collect()
+    }
+}
+
+/// An [`Optimizer`] whose [`Rule`] treats each element by itself: SGD, Adam, AdamW, RMSprop.
+#[derive(Debug)]
+pub struct ElementwiseOptimizer {
+    rule: Rule,
+    groups: Vec<Group>,
+    steps: u64,
+}
+
+#[derive(Debug)]
+struct Group {
+    parameters: Vec<Parameter>,
+    weight_decay: f64,
+    lr_scale: f64,
+}
+
+#[derive(Debug)]
+struct Parameter {
+    name: String,
+    var: Var,
+    /// One tensor for each of [`Rule::buffers`], in the shape of `var`.
+    buffers: Vec<Tensor>,
+}
+
+impl ElementwiseOptimizer {
+    /// An optimizer that has taken no step.
+    ///
+    /// # Errors
+    /// When a buffer cannot be allocated.
+    pub fn new(rule: Rule, groups: Vec<ParameterGroup>) -> Result<Self> {
+        let parameter = |(name, var): (String, Var)| {
+            let buffers = rule.buffers().iter().map(|_| buffer(&var));
+            let buffers = buffers.collect::<Result<_>>()?;
+            Ok(Parameter { name, var, buffers })
+        };
+        let group = |group: ParameterGroup| {
+            let parameters = group.parameters.into_iter().map(parameter);
+            Ok(Group {
+                parameters: parameters.collect::<Result<_>>()?,
+                weight_decay: group.weight_decay,
+                lr_scale: group.lr_scale,
+            })
+        };
+        let groups = groups.into_iter().map(group).collect::<Result<_>>()?;
+        Ok(Self {
+            rule,
+            groups,
+            steps: 0,
+        })
+    }
+
+    fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        self.groups.iter().flat_map(|group| &group.parameters)
+    }
+}
+
+/// Zeros that own their memory, as they are written in place.
+fn buffer(var: &Var) -> Result<Tensor> {
+    Tensor::zeros(var.shape(), var.dtype(), var.device())
+}
+
+impl Optimizer for ElementwiseOptimizer {
+    fn step(&mut self, gradients: &Gradients, lr: f64, clip: Option<Clip>) -> Result<Option<f64>> {
+        let gradient = |p: &Parameter| gradients.get(p.var.as_tensor());
+        let norm = match clip {
+            Some(Clip::Norm(_)) => Some(clip::global_norm(self.parameters().filter_map(gradient))?),
+            _ => None,
+        };
+        let (scale, limit) = match clip {
+            // PyTorch's clip_grad_norm_ adds 1e-6 as well.
+            Some(Clip::Norm(max)) => (norm.map_or(1.0, |n| (max / (n + 1e-6)).min(1.0)), None),
+            Some(Clip::Value(limit)) => (1.0, Some(limit)),
+            None => (1.0, None),
+        };
+        self.steps += 1;
+        for group in &self.groups {
+            let update = rules::Update {
+                rule: &self.rule,
+                lr: lr * group.lr_scale,
+                weight_decay: group.weight_decay,
+                step: self.steps,
+                scale,
+                limit,
+            };
+            for parameter in &group.parameters {
+                let Some(gradient) = gradient(parameter) else {
+                    continue;
+                };
+                if gradient.shape() != parameter.var.shape() {
+                    bail!(
+                        "the gradient of {} is {:?}, the parameter {:?}",
+                        parameter.name,
+                        gradient.shape(),
+                        parameter.var.shape()
+                    )
+                }
+                elements::apply(&update, &parameter.var, gradient, &parameter.buffers)?;
+            }
+        }
+        Ok(norm)
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn state(&self) -> Vec<(String, Tensor)> {
+        let named = |p: &Parameter| {
+            let names = self.rule.buffers().iter();
+            let tensors = names.zip(&p.buffers);
+            tensors
+                .map(|(buffer, tensor)| (format!("{}.{buffer}", p.name), tensor.clone()))
+                .collect::<Vec<_>>()
+        };
+        self.parameters().flat_map(named).collect()
+    }
+
+    fn restore(&mut self, state: &HashMap<String, Tensor>, steps: u64) -> Result<()> {
+        for parameter in self.groups.iter_mut().flat_map(|g| &mut g.parameters) {
+            for (name, buffer) in self.rule.buffers().iter().zip(&mut parameter.buffers) {
+                let key = format!("{}.{name}", parameter.name);
+                let Some(saved) = state.get(&key) else {
+                    bail!("the optimizer state has no '{key}'")
+                };
+                if saved.shape() != buffer.shape() || saved.dtype() != buffer.dtype() {
+                    bail!(
+                        "the optimizer state '{key}' is {:?} {:?}, expected {:?} {:?}",
+                        saved.dtype(),
+                        saved.shape(),
+                        buffer.dtype(),
+                        buffer.shape()
+                    )
+                }
+                // A copy: the update writes in place.
+                *buffer = saved.to_device(buffer.device())?.copy()?;
+            }
+        }
+        self.steps = steps;
+        Ok(())
+    }
+}

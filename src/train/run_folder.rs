@@ -1,0 +1,97 @@
+//! The folder of a run: its files, and the lock that keeps a second process out.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::write_atomically;
+use super::error::TrainError;
+
+/// An existing folder, locked until this is dropped. The system releases the lock of a process
+/// that dies.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// The resolved configuration of the run.
+pub const CONFIG: &str = "config.toml";
+/// One JSON line for each epoch.
+pub const METRICS: &str = "metrics.jsonl";
+/// The outcome.
+pub const SUMMARY: &str = "summary.json";
+/// The weights with the best evaluation.
+pub const BEST: &str = "best.safetensors";
+/// The weights after the last epoch.
+pub const LAST: &str = "last.safetensors";
+/// Everything that resuming needs.
+pub const STATE: &str = "state.safetensors";
+/// The training curve.
+pub const CURVE: &str = "curve.svg";
+
+impl RunFolder {
+    /// Makes the folder of a new run.
+    ///
+    /// # Errors
+    /// A folder that cannot be written, is in use, or holds a run.
+    pub fn create(path: &Path) -> Result<Self, TrainError> {
+        std::fs::create_dir_all(path).map_err(TrainError::io(path))?;
+        let folder = Self::lock(path)?;
+        if folder.file(CONFIG).exists() {
+            return Err(TrainError::FolderTaken(path.to_path_buf()));
+        }
+        Ok(folder)
+    }
+
+    /// Opens the folder of a run that is to be continued.
+    ///
+    /// # Errors
+    /// A folder that cannot be written, is in use, or holds no run.
+    pub fn open(path: &Path) -> Result<Self, TrainError> {
+        for missing in [CONFIG, STATE] {
+            if !path.join(missing).is_file() {
+                let folder = path.to_path_buf();
+                return Err(TrainError::NothingToResume { folder, missing });
+            }
+        }
+        Self::lock(path)
+    }
+
+    fn lock(path: &Path) -> Result<Self, TrainError> {
+        let file = path.join(".lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&file)
+            .map_err(TrainError::io(&file))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path: path.to_path_buf(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(TrainError::FolderInUse(path.to_path_buf())),
+            Err(TryLockError::Error(source)) => Err(TrainError::io(&file)(source)),
+        }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Replaces a text file as a whole.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_text(&self, name: &str, text: &str) -> Result<(), TrainError> {
+        let path = self.file(name);
+        write_atomically(&path, |file| file.write_all(text.as_bytes()))
+            .map_err(TrainError::io(&path))
+    }
+}

@@ -1,0 +1,122 @@
+//! Learning-rate schedules: the rate as a function of the step, so that a resumed run needs no
+//! more than the step it stands at.
+
+use std::f64::consts::PI;
+
+/// A learning rate for every step of a run. Steps count from 0.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Schedule {
+    /// One rate throughout, after a linear warm-up.
+    Constant {
+        /// The rate.
+        lr: f64,
+        /// The way up to it.
+        warmup: Warmup,
+    },
+    /// A linear warm-up, then half a cosine from `lr` to `min_lr` over the steps that remain.
+    Cosine {
+        /// The rate after the warm-up.
+        lr: f64,
+        /// The rate at the end.
+        min_lr: f64,
+        /// The way up to `lr`.
+        warmup: Warmup,
+        /// The length of the run with the warm-up.
+        total_steps: u64,
+    },
+    /// `torch.optim.lr_scheduler.OneCycleLR` with cosine annealing in two phases; the momentum is
+    /// not cycled.
+    OneCycle {
+        /// The highest rate.
+        max_lr: f64,
+        /// The share of the steps that the rate rises for.
+        pct_start: f64,
+        /// The first rate is `max_lr / div_factor`.
+        div_factor: f64,
+        /// The last rate is the first one divided by this.
+        final_div_factor: f64,
+        /// The length of the run.
+        total_steps: u64,
+    },
+    /// The rate is multiplied by `gamma` at each milestone, after a linear warm-up.
+    /// Equidistant milestones make it PyTorch's `StepLR`, others its `MultiStepLR`.
+    MultiStep {
+        /// The rate before the first milestone.
+        lr: f64,
+        /// The factor.
+        gamma: f64,
+        /// Steps from which on one more factor applies, ascending.
+        milestones: Vec<u64>,
+        /// The way up to `lr`.
+        warmup: Warmup,
+    },
+}
+
+/// A linear rise from `lr` to the schedule's rate over `steps` steps.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Warmup {
+    /// The rate of step 0.
+    pub lr: f64,
+    /// The step at which the schedule's own rate is reached; 0 is no warm-up.
+    pub steps: u64,
+}
+
+impl Warmup {
+    /// The rate during the warm-up to `target`, none after it.
+    fn rate(&self, step: u64, target: f64) -> Option<f64> {
+        let share = step as f64 / self.steps as f64;
+        (step < self.steps).then_some(self.lr + (target - self.lr) * share)
+    }
+}
+
+impl Schedule {
+    /// The learning rate of `step`. Steps behind the end keep the last rate.
+    pub fn lr(&self, step: u64) -> f64 {
+        match self {
+            Self::Constant { lr, warmup } => warmup.rate(step, *lr).unwrap_or(*lr),
+            Self::Cosine {
+                lr,
+                min_lr,
+                warmup,
+                total_steps,
+            } => warmup.rate(step, *lr).unwrap_or_else(|| {
+                let length = total_steps.saturating_sub(warmup.steps).max(1);
+                let share = (step - warmup.steps) as f64 / length as f64;
+                anneal(*lr, *min_lr, share)
+            }),
+            Self::OneCycle {
+                max_lr,
+                pct_start,
+                div_factor,
+                final_div_factor,
+                total_steps,
+            } => {
+                let first = max_lr / div_factor;
+                let last = first / final_div_factor;
+                let end = (*total_steps as f64 - 1.0).max(0.0);
+                let peak = pct_start * *total_steps as f64 - 1.0;
+                let step = (step as f64).min(end);
+                if step <= peak {
+                    // A peak at step 0 has no way up.
+                    anneal(first, *max_lr, if peak > 0.0 { step / peak } else { 1.0 })
+                } else {
+                    anneal(*max_lr, last, (step - peak) / (end - peak).max(1e-12))
+                }
+            }
+            Self::MultiStep {
+                lr,
+                gamma,
+                milestones,
+                warmup,
+            } => warmup.rate(step, *lr).unwrap_or_else(|| {
+                let passed = milestones.iter().filter(|m| **m <= step).count();
+                lr * gamma.powf(passed as f64)
+            }),
+        }
+    }
+}
+
+/// Half a cosine from `from` at 0 to `to` at 1 and beyond.
+fn anneal(from: f64, to: f64, share: f64) -> f64 {
+    to + (from - to) / 2.0 * (1.0 + (PI * share.clamp(0.0, 1.0)).cos())
+}

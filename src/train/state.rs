@@ -1,0 +1,148 @@
+//! The state of a run: everything that continuing it exactly needs, in one file, so that one
+//! rename replaces all of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint;
+use super::error::TrainError;
+use super::optimizer::Optimizer;
+use super::recipe::one_line;
+use super::record::EpochRecord;
+use crate::eval::Totals;
+use crate::nn::ParamStore;
+use crate::rng::{Generator, GeneratorState};
+
+const MODEL: &str = "model.";
+const OPTIMIZER: &str = "optimizer.";
+const PROGRESS: &str = "progress";
+
+/// Where a run stands, with its weights and the optimizer's buffers.
+///
+/// The loader needs no state: a batch depends on seed, epoch and position only. Neither does the
+/// schedule, a function of the step.
+#[derive(Debug)]
+pub struct RunState {
+    pub(super) progress: Progress,
+    tensors: HashMap<String, Tensor>,
+}
+
+/// How far a run has come. It is saved as TOML, whose reader returns every float exactly as it was
+/// written; serde_json's may be off by the last bit.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// Steps taken.
+    pub step: u64,
+    /// Finished epochs.
+    pub epoch: usize,
+    /// Steps taken in the epoch that is not finished.
+    pub batch: usize,
+    /// Sums over the steps of the epoch that is not finished.
+    pub partial: Partial,
+    /// Seconds of training alone.
+    pub train_seconds: f64,
+    /// Images trained on.
+    pub train_images: usize,
+    /// The epochs so far.
+    pub records: Vec<EpochRecord>,
+    /// The random generators' states by name, as JSON: TOML has no integers of 64 bits without a
+    /// sign.
+    pub generators: BTreeMap<String, String>,
+}
+
+/// The unfinished epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub(super) struct Partial {
+    /// Accuracy on the training images.
+    pub totals: Totals,
+    /// The sum of the training loss over images.
+    pub loss: f64,
+    /// Seconds of training.
+    pub seconds: f64,
+}
+
+impl Progress {
+    /// The best epoch so far; of equal ones the first.
+    pub fn best(&self) -> Option<&EpochRecord> {
+        let better = |best: &&EpochRecord, next: &&EpochRecord| next.top1 > best.top1;
+        let pick = |best, next| if better(&best, &next) { next } else { best };
+        self.records.iter().reduce(pick)
+    }
+}
+
+impl RunState {
+    /// Reads a state file.
+    ///
+    /// # Errors
+    /// A file that is missing or damaged, or was not written by a run.
+    pub fn read(path: &Path) -> Result<Self, TrainError> {
+        let file = checkpoint::read(path)?;
+        let foreign = |reason: String| TrainError::ForeignState {
+            path: path.to_path_buf(),
+            reason,
+        };
+        let progress = file.metadata.get(PROGRESS);
+        let progress = progress.ok_or_else(|| foreign("it holds no state of a run".into()))?;
+        Ok(Self {
+            progress: toml::from_str(progress).map_err(|e| foreign(one_line(&e)))?,
+            tensors: file.tensors,
+        })
+    }
+
+    pub(super) fn write(
+        path: &Path,
+        progress: &Progress,
+        store: &ParamStore,
+        optimizer: &dyn Optimizer,
+    ) -> Result<(), TrainError> {
+        let prefixed = |prefix: &'static str| {
+            move |(name, tensor): (String, Tensor)| (format!("{prefix}{name}"), tensor)
+        };
+        let model = store.tensors().into_iter().map(prefixed(MODEL));
+        let buffers = optimizer.state().into_iter().map(prefixed(OPTIMIZER));
+        let tensors: Vec<_> = model.chain(buffers).collect();
+        let progress = toml::to_string(progress)
+            .map_err(|e| TrainError::io(path)(std::io::Error::other(e)))?;
+        let metadata = BTreeMap::from([(PROGRESS.to_string(), progress)]);
+        Ok(checkpoint::write(path, &tensors, &metadata)?)
+    }
+
+    /// Puts everything back in its place.
+    pub(super) fn restore(
+        self,
+        path: &Path,
+        store: &ParamStore,
+        optimizer: &mut dyn Optimizer,
+        generators: &[(String, Generator)],
+    ) -> Result<Progress, TrainError> {
+        let foreign = |reason: String| TrainError::ForeignState {
+            path: path.to_path_buf(),
+            reason,
+        };
+        let (mut model, mut buffers) = (HashMap::new(), HashMap::new());
+        for (key, tensor) in self.tensors {
+            if let Some(name) = key.strip_prefix(MODEL) {
+                model.insert(name.to_string(), tensor);
+            } else if let Some(name) = key.strip_prefix(OPTIMIZER) {
+                buffers.insert(name.to_string(), tensor);
+            }
+        }
+        let report = store.load(&model)?;
+        if !report.is_exact() {
+            return Err(foreign(report.to_string()));
+        }
+        let restored = optimizer.restore(&buffers, self.progress.step);
+        restored.map_err(|e| foreign(e.to_string()))?;
+        for (name, generator) in generators {
+            let state = self.progress.generators.get(name);
+            let state = state.ok_or_else(|| foreign(format!("no generator '{name}'")))?;
+            let state: GeneratorState =
+                serde_json::from_str(state).map_err(|e| foreign(e.to_string()))?;
+            generator.restore(&state);
+        }
+        Ok(self.progress)
+    }
+}

@@ -1,0 +1,313 @@
+//! The training loop.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use candle_core::{DType, Tensor};
+use candle_nn::ModuleT;
+
+use super::checkpoint;
+use super::error::TrainError;
+use super::observer::{Observer, StepReport};
+use super::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
+use super::recipe::Recipe;
+use super::record::{EpochRecord, Record};
+use super::run_folder::{BEST, LAST, RunFolder, STATE};
+use super::schedule::Schedule;
+use super::state::{Partial, Progress, RunState};
+use crate::autograd;
+use crate::data::{Batch, Loader};
+use crate::eval::{self, Evaluation};
+use crate::nn::ParamStore;
+use crate::ops::{CrossEntropy, Target, cross_entropy};
+use crate::rng::Generator;
+
+/// What is to be trained, on what, and how.
+pub struct Run<'a> {
+    /// The network, built on `store`.
+    pub model: &'a dyn ModuleT,
+    /// The same network, built on [`ParamStore::frozen`] of `store`.
+    pub frozen: &'a dyn ModuleT,
+    /// Weights and buffers.
+    pub store: &'a ParamStore,
+    /// The training images, shuffled and augmented.
+    pub train: &'a Loader,
+    /// Chooses the best epoch; the test images if there is none.
+    pub validation: Option<&'a Loader>,
+    /// What the final figures are measured on.
+    pub test: &'a Loader,
+    /// The hyperparameters.
+    pub recipe: &'a Recipe,
+    /// Where checkpoints go.
+    pub folder: &'a RunFolder,
+    /// Written into every checkpoint: what `mish eval` and `mish predict` need to know.
+    pub metadata: &'a BTreeMap<String, String>,
+    /// What draws random numbers in the network, by name.
+    pub generators: &'a [(String, Generator)],
+    /// When set, the run saves after the current step and ends.
+    pub stop: &'a AtomicBool,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished(Record),
+    /// It was stopped, saved, and can be resumed.
+    Interrupted {
+        /// Steps taken so far.
+        step: u64,
+    },
+}
+
+/// Trains, from the beginning or from where `resume` stands, and tells `observers` about it.
+///
+/// # Errors
+/// A loss that is not finite, a file that cannot be written, or what an op reports.
+pub fn train(
+    run: &Run<'_>,
+    resume: Option<RunState>,
+    observers: &mut [Box<dyn Observer>],
+) -> Result<Outcome, TrainError> {
+    Trainer::new(run, resume)?.run(observers)
+}
+
+struct Trainer<'a> {
+    run: &'a Run<'a>,
+    optimizer: ElementwiseOptimizer,
+    schedule: Schedule,
+    loss: CrossEntropy,
+    progress: Progress,
+    steps_per_epoch: usize,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(run: &'a Run<'a>, resume: Option<RunState>) -> Result<Self, TrainError> {
+        let recipe = run.recipe;
+        let steps_per_epoch = run.train.batches_per_epoch();
+        if steps_per_epoch == 0 {
+            return Err(TrainError::TooFewImages {
+                images: run.train.images().len(),
+                batch_size: recipe.batch_size,
+            });
+        }
+        let groups = ParameterGroup::split(run.store.params(), recipe.weight_decay);
+        let mut optimizer = ElementwiseOptimizer::new(recipe.rule(), groups)?;
+        let progress = match resume {
+            None => Progress::default(),
+            Some(state) => {
+                let path = run.folder.file(STATE);
+                state.restore(&path, run.store, &mut optimizer, run.generators)?
+            }
+        };
+        Ok(Self {
+            run,
+            optimizer,
+            schedule: recipe.schedule(steps_per_epoch),
+            loss: CrossEntropy {
+                label_smoothing: recipe.smoothing,
+                ..CrossEntropy::default()
+            },
+            progress,
+            steps_per_epoch,
+        })
+    }
+
+    fn run(mut self, observers: &mut [Box<dyn Observer>]) -> Result<Outcome, TrainError> {
+        for observer in &mut *observers {
+            observer.start(&self.progress.records, self.run.recipe.epochs)?;
+        }
+        if self.progress.step == 0 {
+            // Whatever happens from here on, the run can be resumed.
+            self.save_state()?;
+        }
+        while self.progress.epoch < self.run.recipe.epochs {
+            if !self.epoch(observers)? {
+                self.save_weights(LAST)?;
+                self.save_state()?;
+                let step = self.progress.step;
+                return Ok(Outcome::Interrupted { step });
+            }
+            let record = self.finish_epoch()?;
+            for observer in &mut *observers {
+                observer.epoch(&record)?;
+            }
+        }
+        self.record().map(Outcome::Finished)
+    }
+
+    /// Trains what remains of the current epoch; false if it was stopped.
+    fn epoch(&mut self, observers: &mut [Box<dyn Observer>]) -> Result<bool, TrainError> {
+        let (epoch, first) = (self.progress.epoch, self.progress.batch);
+        let mut clock = Instant::now();
+        for batch in self.run.train.epoch(epoch as u64, first) {
+            if self.run.stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            let (loss, lr) = self.step(&batch?)?;
+            self.progress.partial.seconds += clock.elapsed().as_secs_f64();
+            clock = Instant::now();
+            let partial = &self.progress.partial;
+            let report = StepReport {
+                epoch: epoch + 1,
+                batch: self.progress.batch,
+                batches: self.steps_per_epoch,
+                step: self.progress.step,
+                lr,
+                loss,
+                images_per_second: partial.totals.images() as f64 / partial.seconds,
+            };
+            for observer in &mut *observers {
+                observer.step(&report)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<(f64, f64), TrainError> {
+        let lr = self.schedule.lr(self.progress.step);
+        let (loss, logits, gradients) = autograd::value_and_grad(|| {
+            let logits = self.run.model.forward_t(&batch.images, true)?;
+            let loss = cross_entropy(&logits, &Target::Classes(&batch.labels), &self.loss)?;
+            Ok((loss, logits.detach()))
+        })?;
+        let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if !loss.is_finite() {
+            return Err(TrainError::NonFiniteLoss {
+                loss,
+                epoch: self.progress.epoch + 1,
+                step: self.progress.step + 1,
+                lr,
+            });
+        }
+        self.optimizer
+            .step(&gradients, lr, self.run.recipe.clip())?;
+        let partial = &mut self.progress.partial;
+        partial.totals.add(&logits, &batch.labels)?;
+        partial.loss += loss * batch.labels.elem_count() as f64;
+        self.progress.step += 1;
+        self.progress.batch += 1;
+        Ok((loss, lr))
+    }
+
+    /// Evaluates the epoch that has just been trained and saves everything.
+    fn finish_epoch(&mut self) -> Result<EpochRecord, TrainError> {
+        let clock = Instant::now();
+        let evaluation = self.evaluate(self.run.validation.unwrap_or(self.run.test))?;
+        let Partial {
+            totals,
+            loss,
+            seconds,
+        } = std::mem::take(&mut self.progress.partial);
+        let mean = totals.mean();
+        let lr = self.schedule.lr(self.progress.step - 1);
+        let record = EpochRecord {
+            epoch: self.progress.epoch + 1,
+            step: self.progress.step,
+            lr,
+            train_loss: loss / mean.images as f64,
+            train_top1: mean.top1,
+            loss: evaluation.loss,
+            top1: evaluation.top1,
+            top5: evaluation.top5,
+            images_per_second: mean.images as f64 / seconds,
+            seconds: seconds + clock.elapsed().as_secs_f64(),
+        };
+        if !evaluation.loss.is_finite() {
+            return Err(TrainError::NonFiniteLoss {
+                loss: evaluation.loss,
+                epoch: record.epoch,
+                step: record.step,
+                lr,
+            });
+        }
+        let progress = &mut self.progress;
+        progress.epoch += 1;
+        progress.batch = 0;
+        progress.train_seconds += seconds;
+        progress.train_images += mean.images;
+        progress.records.push(record.clone());
+        if progress
+            .best()
+            .is_some_and(|best| best.epoch == record.epoch)
+        {
+            self.save_weights(BEST)?;
+        }
+        self.save_weights(LAST)?;
+        self.save_state()?;
+        Ok(record)
+    }
+
+    fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
+        let batches = loader.epoch(0, 0);
+        let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
+        Ok(eval::evaluate(self.run.frozen, batches)?)
+    }
+
+    fn save_weights(&self, name: &str) -> Result<(), TrainError> {
+        let path = self.run.folder.file(name);
+        let mut metadata = self.run.metadata.clone();
+        metadata.insert("epoch".to_string(), self.progress.epoch.to_string());
+        Ok(checkpoint::write(
+            &path,
+            &self.run.store.tensors(),
+            &metadata,
+        )?)
+    }
+
+    fn save_state(&mut self) -> Result<(), TrainError> {
+        let path = self.run.folder.file(STATE);
+        let state = |(name, generator): &(String, Generator)| {
+            Ok((name.clone(), serde_json::to_string(&generator.state())?))
+        };
+        let states = self.run.generators.iter().map(state);
+        let states = states.collect::<std::io::Result<_>>();
+        self.progress.generators = states.map_err(TrainError::io(&path))?;
+        RunState::write(&path, &self.progress, self.run.store, &self.optimizer)
+    }
+
+    /// The figures of the finished run. Where validation images chose the best epoch, both its
+    /// weights and the last ones are measured on the test images now.
+    fn record(&self) -> Result<Record, TrainError> {
+        let progress = &self.progress;
+        let measured = |record: &EpochRecord| Evaluation {
+            images: self.run.test.images().len(),
+            top1: record.top1,
+            top5: record.top5,
+            loss: record.loss,
+        };
+        let last = progress.records.last().map(measured).unwrap_or_default();
+        let best = progress.best();
+        let best_epoch = best.map_or(0, |record| record.epoch);
+        let best = best.map(measured).unwrap_or_default();
+        let (best, last) = match self.run.validation {
+            None => (best, last),
+            Some(_) => {
+                let last = self.evaluate(self.run.test)?;
+                (self.evaluate_best()?, last)
+            }
+        };
+        Ok(Record {
+            epochs: progress.records.clone(),
+            best_epoch,
+            best,
+            last,
+            images_per_second: progress.train_images as f64 / progress.train_seconds,
+            seconds: progress.records.iter().map(|record| record.seconds).sum(),
+        })
+    }
+
+    /// Evaluates the best weights; the last ones are back in their place after it.
+    fn evaluate_best(&self) -> Result<Evaluation, TrainError> {
+        let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.copy()?));
+        let last = self.run.store.tensors().into_iter().map(copy);
+        let last = last.collect::<candle_core::Result<HashMap<_, _>>>()?;
+        self.run
+            .store
+            .load(&checkpoint::read(&self.run.folder.file(BEST))?.tensors)?;
+        let evaluation = self.evaluate(self.run.test);
+        self.run.store.load(&last)?;
+        evaluation
+    }
+}

@@ -1,0 +1,74 @@
+//! Recipes in TOML.
+
+use candle_mish::train::{OptimizerKind, Recipe, ScheduleKind};
+
+fn message(toml: &str) -> String {
+    Recipe::from_toml(toml).expect_err(toml).to_string()
+}
+
+#[test]
+fn a_recipe_survives_toml() {
+    let recipe = Recipe {
+        opt: OptimizerKind::AdamW,
+        sched: ScheduleKind::MultiStep,
+        decay_milestones: vec![3.0, 5.5],
+        clip_grad: Some(1.0),
+        lr: 1.0 / 3.0,
+        seed: i64::MAX as u64,
+        ..Recipe::default()
+    };
+    for recipe in [recipe, Recipe::default()] {
+        let text = toml::to_string(&recipe).expect("TOML");
+        assert_eq!(Recipe::from_toml(&text).expect("a recipe"), recipe);
+    }
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let recipe = Recipe::from_toml("lr = 0.05\nopt = 'adamw'\nsched = 'cosine'\n").expect("valid");
+    let expected = Recipe {
+        lr: 0.05,
+        opt: OptimizerKind::AdamW,
+        sched: ScheduleKind::Cosine,
+        ..Recipe::default()
+    };
+    assert_eq!(recipe, expected);
+}
+
+#[test]
+fn a_wrong_recipe_is_told_what_is_wrong() {
+    assert_eq!(
+        message("opt = 'adanw'"),
+        "unknown optimizer 'adanw'; did you mean 'adamw'?"
+    );
+    assert_eq!(
+        message("sched = 'cosin'"),
+        "unknown schedule 'cosin'; did you mean 'cosine'?"
+    );
+    assert!(message("sched = 'zzz'").contains("one of onecycle, cosine"));
+    assert_eq!(
+        message("lr = -0.1"),
+        "lr is -0.1, must be a positive number"
+    );
+    assert_eq!(message("lr = nan"), "lr is NaN, must be a positive number");
+    assert_eq!(message("epochs = 0"), "epochs is 0, must be 1 or more");
+    assert_eq!(
+        message("batch_size = 0"),
+        "batch_size is 0, must be 1 or more"
+    );
+    assert!(message("momentum = 1.0").contains("momentum is 1"));
+    assert!(message("smoothing = 1.5").contains("smoothing is 1.5"));
+    assert!(message("hflip = 2.0").contains("hflip is 2"));
+    assert!(message("clip_grad = 0.0").contains("clip_grad is 0"));
+    assert!(message("epochs = 3\nsched = 'cosine'\nwarmup_epochs = 5.0").contains("warmup_epochs"));
+    assert!(message("decay_milestones = [5.0, 3.0]").contains("ascending"));
+    assert!(message("learning_rate = 0.1").contains("learning_rate"));
+    for broken in [
+        "lr = 'fast'",
+        "lr =",
+        "epochs = -1",
+        "crop_pad_mode = 'wrap'",
+    ] {
+        assert!(!message(broken).contains('\n'), "{broken}");
+    }
+}

@@ -1,0 +1,349 @@
+//! The loop: learning, resuming bit for bit, stopping on nonsense.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_mish::data::{
+    self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig,
+};
+use candle_mish::nn::ParamStore;
+use candle_mish::rng::Generator;
+use candle_mish::train::observer::{Curve, Metrics, Observer, StepReport};
+use candle_mish::train::run_folder::{BEST, CURVE, LAST, METRICS};
+use candle_mish::train::{
+    EpochRecord, Outcome, Recipe, Run, RunFolder, RunState, TrainError, checkpoint, train,
+};
+use candle_nn::{Init, ModuleT, VarBuilder};
+use rand::Rng;
+
+const HIDDEN: usize = 24;
+
+/// Two linear layers with what a real network has: a running buffer, and dropout that draws.
+struct Network {
+    first: Tensor,
+    second: Tensor,
+    running_mean: Tensor,
+    generator: Generator,
+}
+
+impl Network {
+    fn new(vb: &VarBuilder, generator: Generator) -> Result<Self> {
+        let init = |stdev| Init::Randn { mean: 0.0, stdev };
+        Ok(Self {
+            first: vb.get_with_hints((192, HIDDEN), "first.weight", init(0.05))?,
+            second: vb.get_with_hints((HIDDEN, 100), "second.weight", init(0.05))?,
+            running_mean: vb.get_with_hints(HIDDEN, "norm.running_mean", Init::Const(0.0))?,
+            generator,
+        })
+    }
+}
+
+impl ModuleT for Network {
+    fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let batch = images.dim(0)?;
+        let pooled = images.reshape((batch, 3, 8, 4, 8, 4))?.mean(5)?.mean(3)?;
+        let hidden = pooled.flatten_from(1)?.matmul(&self.first)?.relu()?;
+        let mean = self.running_mean.detach();
+        let hidden = if train {
+            let seen = hidden.detach().mean(0)?;
+            Var::from_tensor(&self.running_mean)?.set(&((mean * 0.9)? + (&seen * 0.1)?)?)?;
+            let mut rng = self.generator.lock();
+            let mask: Vec<f32> = (0..batch * HIDDEN)
+                .map(|_| {
+                    if rng.random::<f32>() < 0.1 {
+                        0.0
+                    } else {
+                        1.0 / 0.9
+                    }
+                })
+                .collect();
+            let mask = Tensor::from_vec(mask, (batch, HIDDEN), &Device::Cpu)?;
+            (hidden.broadcast_sub(&seen)? * mask)?
+        } else {
+            hidden.broadcast_sub(&mean)?
+        };
+        hidden.matmul(&self.second)
+    }
+}
+
+/// Sets a flag after some steps, as Ctrl-C would.
+struct StopAfter(u64, Arc<AtomicBool>);
+
+impl Observer for StopAfter {
+    fn step(&mut self, report: &StepReport) -> std::result::Result<(), TrainError> {
+        if report.step == self.0 {
+            self.1.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn dataset(val_split: f64) -> Dataset {
+    let options = DataOptions {
+        dataset: DatasetKind::Synthetic,
+        limit_train: Some(200),
+        limit_test: Some(70),
+        val_split,
+        ..DataOptions::default()
+    };
+    data::open(&options).expect("the synthetic set")
+}
+
+fn recipe() -> Recipe {
+    Recipe {
+        epochs: 3,
+        batch_size: 32,
+        lr: 0.05,
+        smoothing: 0.1,
+        clip_grad: Some(5.0),
+        ..Recipe::default()
+    }
+}
+
+fn loader(images: &ImageSet, data: &Dataset, recipe: &Recipe, train: bool) -> Loader {
+    let config = LoaderConfig {
+        batch_size: recipe.batch_size,
+        shuffle: train,
+        drop_last: train,
+        augmentation: if train {
+            recipe.augmentation()
+        } else {
+            Augmentation::none()
+        },
+        mean: data.mean,
+        std: data.std,
+        seed: recipe.seed,
+    };
+    Loader::new(images.clone(), config)
+}
+
+struct Session<'a> {
+    folder: &'a Path,
+    recipe: Recipe,
+    val_split: f64,
+    resume: bool,
+    stop_after: Option<u64>,
+}
+
+impl<'a> Session<'a> {
+    fn new(folder: &'a Path) -> Self {
+        Self {
+            folder,
+            recipe: recipe(),
+            val_split: 0.0,
+            resume: false,
+            stop_after: None,
+        }
+    }
+
+    fn run(self) -> std::result::Result<(Outcome, ParamStore), TrainError> {
+        let data = dataset(self.val_split);
+        let recipe = self.recipe;
+        let store = ParamStore::new(DType::F32, &Device::Cpu, recipe.seed);
+        let generator = Generator::named(recipe.seed, "dropout");
+        let model = Network::new(&store.var_builder(), generator.clone())?;
+        let frozen = Network::new(&store.frozen().var_builder(), generator.clone())?;
+        let validation = data.validation.as_ref();
+        let validation = validation.map(|images| loader(images, &data, &recipe, false));
+        let folder = if self.resume {
+            RunFolder::open(self.folder)?
+        } else {
+            RunFolder::create(self.folder)?
+        };
+        folder.write_text("config.toml", "")?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut observers: Vec<Box<dyn Observer>> = vec![
+            Box::new(Metrics::new(&folder.file(METRICS))),
+            Box::new(Curve::new(&folder.file(CURVE), "test")),
+        ];
+        if let Some(steps) = self.stop_after {
+            observers.push(Box::new(StopAfter(steps, stop.clone())));
+        }
+        let run = Run {
+            model: &model,
+            frozen: &frozen,
+            store: &store,
+            train: &loader(&data.train, &data, &recipe, true),
+            validation: validation.as_ref(),
+            test: &loader(&data.test, &data, &recipe, false),
+            recipe: &recipe,
+            folder: &folder,
+            metadata: &BTreeMap::from([("model".to_string(), "test".to_string())]),
+            generators: &[("dropout".to_string(), generator)],
+            stop: &stop,
+        };
+        let resume = if self.resume {
+            Some(RunState::read(&folder.file("state.safetensors"))?)
+        } else {
+            None
+        };
+        let outcome = train(&run, resume, &mut observers)?;
+        Ok((outcome, store))
+    }
+}
+
+fn metrics(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join(METRICS)).expect("metrics")
+}
+
+fn lines(records: &[EpochRecord]) -> String {
+    let line = |record| serde_json::to_string(record).expect("JSON") + "\n";
+    records.iter().map(line).collect()
+}
+
+/// What does not depend on the time it took.
+fn timeless(metrics: &str) -> Vec<Vec<String>> {
+    let fields = |line: &str| {
+        let fields = line.split(',').map(str::to_string);
+        let timed = |field: &String| field.contains("second");
+        fields.filter(|field| !timed(field)).collect()
+    };
+    metrics.lines().map(fields).collect()
+}
+
+#[test]
+fn a_run_learns_and_leaves_its_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("run");
+    let mut session = Session::new(&path);
+    session.recipe.epochs = 12;
+    let (outcome, store) = session.run().expect("a run");
+    let Outcome::Finished(record) = outcome else {
+        panic!("{outcome:?}");
+    };
+    let (first, last) = (&record.epochs[0], &record.epochs[11]);
+    assert!(last.train_loss < first.train_loss - 0.3, "{record:?}");
+    assert_eq!((last.epoch, last.step), (12, 72));
+    assert_eq!(metrics(&path), lines(&record.epochs));
+    let best = record
+        .epochs
+        .iter()
+        .map(|epoch| epoch.top1)
+        .fold(0.0, f64::max);
+    assert_eq!(record.best.top1, best);
+    assert_eq!(record.epochs[record.best_epoch - 1].top1, best);
+    assert_eq!((record.last.top1, record.last.images), (last.top1, 70));
+    assert!(record.images_per_second > 0.0 && record.seconds > 0.0);
+    let saved = checkpoint::read(&path.join(LAST)).expect("weights");
+    assert_eq!(saved.metadata["model"], "test");
+    assert_eq!(saved.metadata["epoch"], "12");
+    for (name, tensor) in store.tensors() {
+        let values = |t: &Tensor| {
+            t.flatten_all()
+                .and_then(|t| t.to_vec1::<f32>())
+                .expect("f32")
+        };
+        assert_eq!(values(&saved.tensors[&name]), values(&tensor));
+    }
+    let best = checkpoint::read(&path.join(BEST)).expect("weights");
+    assert_eq!(best.metadata["epoch"], record.best_epoch.to_string());
+    assert!(path.join(CURVE).is_file());
+}
+
+#[test]
+fn an_interrupted_run_resumes_bit_for_bit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let straight = folder.path().join("straight");
+    let (outcome, _) = Session::new(&straight).run().expect("a run");
+    assert!(matches!(outcome, Outcome::Finished(_)));
+    // Six steps make an epoch: within the first, at the end of one, within the last.
+    for stops in [vec![2], vec![6], vec![8, 10, 17]] {
+        let path = folder.path().join(format!("{stops:?}"));
+        for (i, stop) in stops.iter().enumerate() {
+            let mut session = Session::new(&path);
+            session.stop_after = Some(*stop);
+            session.resume = i > 0;
+            let (outcome, _) = session.run().expect("a run");
+            assert_eq!(outcome, Outcome::Interrupted { step: *stop });
+        }
+        let mut session = Session::new(&path);
+        session.resume = true;
+        let (outcome, _) = session.run().expect("a run");
+        assert!(matches!(outcome, Outcome::Finished(_)));
+        for file in [BEST, LAST] {
+            let bytes = |folder: &Path| std::fs::read(folder.join(file)).expect("weights");
+            assert!(bytes(&straight) == bytes(&path), "{file} after {stops:?}");
+        }
+        assert_eq!(timeless(&metrics(&straight)), timeless(&metrics(&path)));
+    }
+}
+
+#[test]
+fn validation_images_choose_the_best_epoch() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut session = Session::new(folder.path());
+    session.val_split = 0.2;
+    let (outcome, _) = session.run().expect("a run");
+    let Outcome::Finished(record) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!((record.best.images, record.last.images), (70, 70));
+    // 40 validation images: the epochs' accuracies are multiples of 1/40.
+    for epoch in &record.epochs {
+        assert!((epoch.top1 * 40.0).fract().abs() < 1e-9);
+    }
+}
+
+#[test]
+fn a_diverging_run_stops_and_says_where() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut session = Session::new(folder.path());
+    session.recipe.lr = 1e30;
+    session.recipe.clip_grad = None;
+    let error = session.run().err().expect("a diverging run");
+    assert!(matches!(error, TrainError::NonFiniteLoss { .. }), "{error}");
+    assert!(error.to_string().contains("learning rate"), "{error}");
+}
+
+#[test]
+fn a_batch_larger_than_the_set_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut session = Session::new(folder.path());
+    session.recipe.batch_size = 500;
+    let error = session.run().err().expect("no batch").to_string();
+    assert_eq!(
+        error,
+        "the training set has 200 images, fewer than one batch of 500"
+    );
+}
+
+#[test]
+fn a_folder_has_one_run_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("run");
+    let first = RunFolder::create(&path).expect("a new folder");
+    let error = RunFolder::create(&path).expect_err("in use");
+    assert!(matches!(error, TrainError::FolderInUse(_)), "{error}");
+    first.write_text("config.toml", "").expect("written");
+    drop(first);
+    let error = RunFolder::create(&path).expect_err("taken");
+    assert!(matches!(error, TrainError::FolderTaken(_)), "{error}");
+    let error = RunFolder::open(&path).expect_err("no state");
+    assert!(
+        matches!(error, TrainError::NothingToResume { .. }),
+        "{error}"
+    );
+    let error = RunFolder::open(&folder.path().join("other")).expect_err("no folder");
+    assert!(
+        matches!(error, TrainError::NothingToResume { .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_foreign_state_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut session = Session::new(folder.path());
+    session.stop_after = Some(3);
+    session.run().expect("a run");
+    let state = folder.path().join("state.safetensors");
+    // The weights are no state.
+    std::fs::copy(folder.path().join(LAST), &state).expect("copied");
+    let mut session = Session::new(folder.path());
+    session.resume = true;
+    let error = session.run().err().expect("no state");
+    assert!(matches!(error, TrainError::ForeignState { .. }), "{error}");
+}
