@@ -8,6 +8,7 @@ use pulp::Arch;
 use super::element::Element;
 use super::geometry::Geometry;
 use super::weight_grad::weight_grad_with;
+use super::{depthwise, workspace};
 
 fn levels() -> Vec<Arch> {
     let mut all = vec![Arch::Scalar];
@@ -132,6 +133,40 @@ fn weight_grads<F: Element>(g: &Geometry, tolerance: f64) {
     }
 }
 
+fn depthwise_passes<F: Element>(g: &Geometry, tolerance: f64) {
+    let (x, w) = (noise::<F>(1, g.in_len()), noise::<F>(3, g.weight_len()));
+    let dy = noise::<F>(2, g.out_len());
+    let mut dw = vec![0.0; w.len()];
+    let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
+    products(g, |i, k, o| {
+        y[o] += x[i].to_f64() * w[k].to_f64();
+        dx[i] += dy[o].to_f64() * w[k].to_f64();
+        dw[k] += x[i].to_f64() * dy[o].to_f64();
+    });
+    for arch in levels() {
+        let name = |pass| format!("depthwise {pass}, {arch:?}, {g:?}");
+        // SAFETY: the passes write all that they are given.
+        unsafe {
+            let got = workspace::written(y.len(), |y| {
+                depthwise::forward_with(arch, g, &x, &w, y);
+            });
+            check::<F>(&name("forward"), &got, &y, tolerance);
+            let got = workspace::written(dx.len(), |dx| {
+                depthwise::input_grad_with(arch, g, &dy, &w, dx);
+            });
+            check::<F>(&name("input gradient"), &got, &dx, tolerance);
+        }
+        let mut got = vec![F::from_f64(f64::NAN); w.len()];
+        depthwise::weight_grad_with(arch, g, &x, &dy, &mut got);
+        check(&name("weight gradient"), &got, &dw, tolerance);
+    }
+}
+
+fn depthwise(mut g: Geometry) -> Geometry {
+    g.c_in = g.groups;
+    g
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -143,5 +178,15 @@ proptest! {
     #[test]
     fn weight_gradient_in_f64(g in geometries()) {
         weight_grads::<f64>(&g, 1e-13);
+    }
+
+    #[test]
+    fn depthwise_in_f32(g in geometries().prop_map(depthwise)) {
+        depthwise_passes::<f32>(&g, 2e-5);
+    }
+
+    #[test]
+    fn depthwise_in_f64(g in geometries().prop_map(depthwise)) {
+        depthwise_passes::<f64>(&g, 1e-13);
     }
 }

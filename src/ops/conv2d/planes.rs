@@ -20,6 +20,34 @@ pub struct Window {
     pub pitch: usize,
 }
 
+/// The planes that the taps along one axis lie in, by their first row or column, and for each tap
+/// its plane and its offset there. A stride needs a plane for each remainder that a tap has; with
+/// `own`, each tap has a plane to itself.
+pub fn axis(
+    taps: usize,
+    stride: usize,
+    dilation: usize,
+    own: bool,
+) -> (Vec<usize>, Vec<(usize, usize)>) {
+    let mut firsts = Vec::new();
+    let mut places = Vec::new();
+    for k in 0..taps {
+        let at = k * dilation;
+        let first = if own { at } else { at % stride };
+        let plane = firsts.iter().position(|f| *f == first).unwrap_or_else(|| {
+            firsts.push(first);
+            firsts.len() - 1
+        });
+        places.push((plane, (at - first) / stride));
+    }
+    (firsts, places)
+}
+
+/// The largest offset of a tap in its plane.
+pub fn reach(places: &[(usize, usize)]) -> usize {
+    places.iter().map(|p| p.1).max().unwrap_or(0)
+}
+
 /// The indices `i < count` with `0 <= first + i * step < size`, as start and end.
 #[inline(always)]
 pub fn inside(first: isize, step: usize, count: usize, size: usize) -> (usize, usize) {
@@ -73,6 +101,43 @@ pub unsafe fn copy<S: Simd, F: Element>(
             zero(simd, to.add(end), pitch - end);
         }
         zero(simd, to.add(end_row * pitch), (rows - end_row) * pitch);
+    }
+}
+
+/// As [`copy`], of the plane that has its values `spread` apart and zeros between them; only
+/// for a window with a step of 1.
+///
+/// # Safety
+/// As [`copy`].
+#[inline(always)]
+pub unsafe fn spread<S: Simd, F: Element>(
+    simd: S,
+    from: &[F],
+    (h, w): (usize, usize),
+    window: Window,
+    spread: (usize, usize),
+    to: *mut F,
+) {
+    let Window {
+        top,
+        left,
+        rows,
+        pitch,
+        ..
+    } = window;
+    let (first_row, end_row) = inside(-top, spread.0, h, rows);
+    let (start, end) = inside(-left, spread.1, w, pitch);
+    assert!(from.len() >= h * w);
+    // SAFETY: `inside` leaves the rows and columns of the plane that lie in the window.
+    unsafe {
+        zero(simd, to, rows * pitch);
+        for i in first_row..end_row {
+            let row = (i * spread.0) as isize - top;
+            let to = to.offset(row * pitch as isize - left);
+            for j in start..end {
+                *to.add(j * spread.1) = *from.get_unchecked(i * w + j);
+            }
+        }
     }
 }
 

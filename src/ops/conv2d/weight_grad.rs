@@ -177,28 +177,13 @@ impl Plan {
         let per_image = g.out_plane().div_ceil(limit).min(g.out_h);
         let rows = g.out_h.div_ceil(per_image);
         let per_image = g.out_h.div_ceil(rows);
-        // A tap is a plane and an offset in it, for rows and for columns.
-        let axis = |taps: usize, stride: usize, dilation: usize, own: bool| {
-            let mut firsts = Vec::new();
-            let mut places = Vec::new();
-            for k in 0..taps {
-                let at = k * dilation;
-                let first = if own { at } else { at % stride };
-                let plane = firsts.iter().position(|f| *f == first).unwrap_or_else(|| {
-                    firsts.push(first);
-                    firsts.len() - 1
-                });
-                places.push((plane, (at - first) / stride));
-            }
-            (firsts, places)
-        };
         let own_row = split == Split::Taps;
         let own_column = own_row || split == Split::Columns;
-        let (row_firsts, row_places) = axis(g.kh, g.stride.0, g.dilation.0, own_row);
-        let (column_firsts, column_places) = axis(g.kw, g.stride.1, g.dilation.1, own_column);
-        let reach = |places: &[(usize, usize)]| places.iter().map(|p| p.1).max().unwrap_or(0);
-        let plane_rows = rows + reach(&row_places);
-        let needed = g.out_w + reach(&column_places);
+        let (row_firsts, row_places) = planes::axis(g.kh, g.stride.0, g.dilation.0, own_row);
+        let (column_firsts, column_places) =
+            planes::axis(g.kw, g.stride.1, g.dilation.1, own_column);
+        let plane_rows = rows + planes::reach(&row_places);
+        let needed = g.out_w + planes::reach(&column_places);
         let pitch = if g.stride.1 == 1 && !own_column {
             // The zeros right of a row are those left of the next.
             needed.min(g.out_w.max(g.w + g.padding.1))
