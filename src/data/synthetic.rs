@@ -28,9 +28,10 @@ const SHAPES: [&str; 5] = ["disc", "square", "triangle", "cross", "ring"];
 const TEXTURES: [&str; 4] = ["plain", "striped", "checked", "dotted"];
 const ARRANGEMENTS: [&str; 5] = ["single", "beside", "stacked", "pyramid", "funnel"];
 
-/// The channel means over 100,000 images, and their standard deviations.
-const MEAN: [f32; 3] = [0.5, 0.5, 0.5];
-const STD: [f32; 3] = [0.25, 0.25, 0.25];
+/// The channel means and standard deviations, measured to two digits over several seeds; the
+/// channels are drawn alike.
+const MEAN: [f32; 3] = [0.5; 3];
+const STD: [f32; 3] = [0.23; 3];
 
 /// The data set of a seed; the limits bound the work, too.
 pub fn dataset(options: &DataOptions) -> Dataset {

@@ -3,6 +3,8 @@
 mod cache;
 mod fixture;
 mod folder;
+mod hub;
 mod loader;
 mod real;
 mod split;
+mod synthetic;

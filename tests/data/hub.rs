@@ -1,0 +1,378 @@
+//! The Hugging Face Hub, played by a server on the loopback interface.
+//!
+//! The Hub's settings are environment variables, so each case runs in a process of its own: this
+//! test binary again, asked for the one test [`child`].
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use candle_mish::data::{DataOptions, Dataset, Source, open};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use crate::fixture::{Rows, planar};
+
+const COMMIT: &str = "aadb3af77e9048adbea6b47c21a81e47dd092ae5";
+const OPTIONS: &str = "CANDLE_MISH_TEST_OPTIONS";
+
+/// A repository as the Hub serves it: the listing of a revision, and files with their ETag and
+/// commit.
+struct Hub {
+    address: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Hub {
+    fn start(repository: &'static str, files: HashMap<String, Vec<u8>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let (files, log) = (Arc::new(files), Arc::clone(&requests));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (files, log) = (Arc::clone(&files), Arc::clone(&log));
+                std::thread::spawn(move || answer(stream.unwrap(), repository, &files, &log));
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn take_requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+}
+
+fn answer(
+    mut stream: TcpStream,
+    repository: &str,
+    files: &HashMap<String, Vec<u8>>,
+    log: &Mutex<Vec<String>>,
+) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let request = lines.next().unwrap().unwrap();
+    let headers: Vec<String> = lines
+        .map_while(Result::ok)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let token = headers.iter().find_map(|line| {
+        line.to_lowercase()
+            .strip_prefix("authorization: ")
+            .map(str::to_owned)
+    });
+    log.lock()
+        .unwrap()
+        .push(format!("{request} {}", token.unwrap_or_default()));
+    let mut words = request.split(' ');
+    let (method, path) = (words.next().unwrap(), words.next().unwrap());
+    let listing = format!("/api/datasets/{repository}/revision/");
+    let resolve = format!("/datasets/{repository}/resolve/");
+    let (status, extra, body) = if let Some(revision) = path.strip_prefix(&listing) {
+        if revision == "main" || revision == COMMIT {
+            let siblings: Vec<_> = files
+                .keys()
+                .map(|name| serde_json::json!({ "rfilename": name }))
+                .collect();
+            let info = serde_json::json!({
+                "_id": "621ffdd236468d709f181e58",
+                "id": repository,
+                "sha": COMMIT,
+                "siblings": siblings,
+            });
+            (
+                "200 OK",
+                "Content-Type: application/json\r\n".to_owned(),
+                info.to_string().into(),
+            )
+        } else {
+            (
+                "404 Not Found",
+                "X-Error-Code: RevisionNotFound\r\n".to_owned(),
+                Vec::new(),
+            )
+        }
+    } else if let Some((_, name)) = path
+        .strip_prefix(&resolve)
+        .and_then(|rest| rest.split_once('/'))
+        && let Some(bytes) = files.get(name)
+    {
+        let etag = name
+            .bytes()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>();
+        let extra = format!("ETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\n");
+        ("200 OK", extra, bytes.clone())
+    } else {
+        (
+            "404 Not Found",
+            "X-Error-Code: EntryNotFound\r\n".to_owned(),
+            Vec::new(),
+        )
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{extra}\r\n",
+        body.len()
+    );
+    // The client may hang up early.
+    let _ = stream.write_all(head.as_bytes());
+    if method != "HEAD" {
+        let _ = stream.write_all(&body);
+    }
+}
+
+fn cifar100_files() -> HashMap<String, Vec<u8>> {
+    HashMap::from([
+        ("README.md".to_owned(), b"# CIFAR-100".to_vec()),
+        (
+            "cifar100/train-00000-of-00001.parquet".to_owned(),
+            Rows::cifar100(0, 30).bytes(),
+        ),
+        (
+            "cifar100/test-00000-of-00001.parquet".to_owned(),
+            Rows::cifar100(100, 10).bytes(),
+        ),
+    ])
+}
+
+/// What [`child`] found.
+#[derive(Debug, Serialize, Deserialize)]
+enum Outcome {
+    Opened {
+        name: String,
+        source: Source,
+        train: usize,
+        first_image_is_right: bool,
+    },
+    Refused(String),
+}
+
+/// Opens what the environment asks for and prints what came of it; run by the tests below.
+#[test]
+#[ignore = "run by the other tests of this module in a process of its own"]
+fn child() {
+    let options: DataOptions =
+        serde_json::from_str(&std::env::var(OPTIONS).expect("options of the calling test"))
+            .unwrap();
+    let opened = |data: Dataset| Outcome::Opened {
+        name: data.name,
+        train: data.train.len(),
+        first_image_is_right: data.train.image(0) == planar(0),
+        source: data.source,
+    };
+    let outcome = open(&options).map_or_else(|error| Outcome::Refused(error.to_string()), opened);
+    println!("\noutcome {}", serde_json::to_string(&outcome).unwrap());
+}
+
+/// Opens a data set in a process whose environment is `home` and `variables` only.
+fn run(home: &Path, variables: &[(&str, &str)], options: &str) -> Outcome {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "hub::child", "--ignored", "--nocapture"])
+        .env_clear()
+        .env("HOME", home)
+        .env("HF_HOME", home.join("hf"))
+        .env(OPTIONS, options)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let outcome = text
+        .lines()
+        .find_map(|line| line.strip_prefix("outcome "))
+        .unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+    serde_json::from_str(outcome).unwrap()
+}
+
+/// The source of a data set that is CIFAR-100 from the Hub.
+fn from_hub(outcome: Outcome) -> Source {
+    match outcome {
+        Outcome::Opened {
+            name,
+            source,
+            train: 30,
+            first_image_is_right: true,
+        } if name == "cifar100" => source,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_hub_fills_its_cache_and_the_cache_serves_without_it() {
+    let home = TempDir::new().unwrap();
+    let hub = Hub::start("uoft-cs/cifar100", cifar100_files());
+    let online = [
+        ("HF_ENDPOINT", hub.address.as_str()),
+        ("HF_TOKEN", "hf_secret"),
+    ];
+    let source = from_hub(run(home.path(), &online, r#"{"dataset":"cifar100"}"#));
+    assert_eq!(source.location, "uoft-cs/cifar100@main");
+    assert!(!source.from_cache && source.fallback.is_none());
+    let requests = hub.take_requests();
+    assert!(
+        requests
+            .iter()
+            .all(|line| line.ends_with("bearer hf_secret")),
+        "{requests:?}"
+    );
+    assert!(
+        requests.iter().all(|line| !line.contains("README")),
+        "{requests:?}"
+    );
+    let snapshot = home
+        .path()
+        .join("hf/hub/datasets--uoft-cs--cifar100/snapshots")
+        .join(COMMIT);
+    assert!(
+        snapshot
+            .join("cifar100/train-00000-of-00001.parquet")
+            .exists()
+    );
+
+    // The warm cache asks the Hub nothing, and needs neither it nor the network.
+    for options in [r#"{"dataset":"cifar100"}"#, r#"{"dataset":"auto"}"#] {
+        let source = from_hub(run(home.path(), &online, options));
+        assert!(source.from_cache);
+        assert_eq!(hub.take_requests(), Vec::<String>::new());
+    }
+    let gone = [
+        ("HF_ENDPOINT", "http://127.0.0.1:9"),
+        ("HF_HUB_OFFLINE", "1"),
+    ];
+    from_hub(run(home.path(), &gone, r#"{"dataset":"auto"}"#));
+    let pinned = format!(r#"{{"dataset":"cifar100","offline":true,"revision":"{COMMIT}"}}"#);
+    let source = from_hub(run(home.path(), &gone[..1], &pinned));
+    assert_eq!(source.location, format!("uoft-cs/cifar100@{COMMIT}"));
+    let moved = home.path().join("hf/hub");
+    let elsewhere = [
+        ("HF_HUB_CACHE", moved.to_str().unwrap()),
+        ("HF_HOME", "/nowhere"),
+    ];
+    from_hub(run(
+        home.path(),
+        &elsewhere,
+        r#"{"dataset":"cifar100","offline":true}"#,
+    ));
+}
+
+#[test]
+fn a_download_that_broke_off_is_completed() {
+    let home = TempDir::new().unwrap();
+    let hub = Hub::start("uoft-cs/cifar100", cifar100_files());
+    let online = [("HF_ENDPOINT", hub.address.as_str())];
+    from_hub(run(home.path(), &online, r#"{"dataset":"cifar100"}"#));
+    let repository = home.path().join("hf/hub/datasets--uoft-cs--cifar100");
+    let test = "cifar100/test-00000-of-00001.parquet";
+    std::fs::remove_file(repository.join("snapshots").join(COMMIT).join(test)).unwrap();
+    from_hub(run(home.path(), &online, r#"{"dataset":"cifar100"}"#));
+}
+
+#[test]
+fn cifar10_comes_from_its_own_repository() {
+    let home = TempDir::new().unwrap();
+    let files = HashMap::from([
+        (
+            "plain_text/train-00000-of-00001.parquet".to_owned(),
+            Rows::cifar10(0, 30).bytes(),
+        ),
+        (
+            "plain_text/test-00000-of-00001.parquet".to_owned(),
+            Rows::cifar10(100, 10).bytes(),
+        ),
+    ]);
+    let hub = Hub::start("uoft-cs/cifar10", files);
+    let online = [("HF_ENDPOINT", hub.address.as_str())];
+    match run(home.path(), &online, r#"{"dataset":"cifar10"}"#) {
+        Outcome::Opened {
+            name,
+            train: 30,
+            first_image_is_right: true,
+            ..
+        } => {
+            assert_eq!(name, "cifar10");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_data_auto_falls_back_soon_and_cifar100_fails_clearly() {
+    let home = TempDir::new().unwrap();
+    let refused = [("HF_ENDPOINT", "http://127.0.0.1:9")];
+    // A server that accepts and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", silent.local_addr().unwrap());
+    let stalled = [("HF_ENDPOINT", address.as_str())];
+    let offline = [("HF_HUB_OFFLINE", "1")];
+    let small = r#"{"dataset":"auto","limit_train":100,"limit_test":100}"#;
+    for (variables, says) in [
+        (&refused, "Connection refused"),
+        (&stalled, "no answer within 4 s"),
+        (&offline, "the network is off"),
+    ] {
+        let start = Instant::now();
+        let outcome = run(home.path(), variables, small);
+        assert!(
+            start.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            start.elapsed()
+        );
+        let Outcome::Opened {
+            name,
+            source,
+            train: 100,
+            ..
+        } = outcome
+        else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(name, "synthetic");
+        let reason = source.fallback.expect("the reason of the fallback");
+        assert!(reason.contains(says), "{reason}");
+    }
+    for variables in [&refused, &offline] {
+        let Outcome::Refused(message) = run(home.path(), variables, r#"{"dataset":"cifar100"}"#)
+        else {
+            panic!("cifar100 must not fall back");
+        };
+        assert!(message.contains("CIFAR-100 is not available"), "{message}");
+        assert!(message.contains("--data-dir or CIFAR100_DIR"), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    }
+}
+
+#[test]
+fn a_revision_that_does_not_exist_is_named() {
+    let home = TempDir::new().unwrap();
+    let hub = Hub::start("uoft-cs/cifar100", cifar100_files());
+    let online = [("HF_ENDPOINT", hub.address.as_str())];
+    let options = r#"{"dataset":"cifar100","revision":"v9"}"#;
+    let Outcome::Refused(message) = run(home.path(), &online, options) else {
+        panic!("there is no revision v9");
+    };
+    assert!(message.contains("v9"), "{message}");
+}
+
+#[test]
+fn the_environment_names_a_folder_and_a_bad_one_is_never_passed_over() {
+    let home = TempDir::new().unwrap();
+    let folder = home.path().join("data");
+    crate::fixture::write_cifar100(&folder);
+    let named = [
+        ("CIFAR100_DIR", folder.to_str().unwrap()),
+        ("HF_HUB_OFFLINE", "1"),
+    ];
+    for dataset in ["auto", "cifar100"] {
+        let options = format!(r#"{{"dataset":"{dataset}"}}"#);
+        let source = from_hub(run(home.path(), &named, &options));
+        assert_eq!(source.location, folder.display().to_string());
+        let bad = [("CIFAR100_DIR", "/nowhere/at/all")];
+        let outcome = run(home.path(), &bad, &options);
+        assert!(
+            matches!(&outcome, Outcome::Refused(m) if m.contains("/nowhere/at/all")),
+            "{outcome:?}"
+        );
+    }
+}
