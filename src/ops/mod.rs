@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod combine;
 mod conv2d;
+mod dropout;
 pub mod linear;
 pub mod loss;
 pub mod pool2d;
@@ -10,6 +11,7 @@ mod storage;
 
 pub use combine::{add, cat, scale_channels, stack};
 pub use conv2d::{Conv2dParams, conv2d};
+pub use dropout::dropout;
 pub use linear::linear;
 pub use loss::{CrossEntropy, Reduction, Target, cross_entropy};
 pub use pool2d::{Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d};

@@ -1,0 +1,213 @@
+//! What must hold for every entry of the registry.
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_mish::autograd::value_and_grad;
+use candle_mish::nn::ParamStore;
+use candle_mish_models::{Entry, Model, ModelError, Options, create, entries, find, list};
+
+use crate::rule;
+
+fn options(activation: &str) -> Options {
+    Options {
+        activation: activation.parse().expect("a known activation"),
+        ..Options::default()
+    }
+}
+
+fn build(entry: &Entry, options: &Options) -> Result<(ParamStore, Box<dyn Model>)> {
+    let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+    let model = create(entry.name, options, store.var_builder()).map_err(candle_core::Error::wrap)?;
+    Ok((store, model))
+}
+
+fn images(entry: &Entry, batch: usize) -> Result<Tensor> {
+    let (c, h, w) = entry.input;
+    rule::tensor("input", &(batch, c, h, w).into())
+}
+
+/// Deep networks repeat the blocks of the shallow ones: what costs a backward pass is tested on
+/// those with fewer than a million parameters.
+fn small() -> impl Iterator<Item = &'static Entry> {
+    entries().filter(|entry| entry.params < 1_000_000)
+}
+
+#[test]
+fn names_are_unique_and_parameter_counts_are_as_stated() -> Result<()> {
+    let mut names = Vec::new();
+    for entry in entries() {
+        let (store, _) = build(entry, &options("relu"))?;
+        assert_eq!(store.num_params(), entry.params, "{}", entry.name);
+        assert!(!names.contains(&entry.name), "{} twice", entry.name);
+        names.push(entry.name);
+    }
+    assert!(!names.is_empty());
+    Ok(())
+}
+
+#[test]
+fn shapes_are_right_and_values_finite() -> Result<()> {
+    for entry in small() {
+        for num_classes in [100, 10] {
+            let options = Options {
+                num_classes,
+                ..options("mish")
+            };
+            let (_, model) = build(entry, &options)?;
+            for batch in [1, 3] {
+                let x = images(entry, batch)?;
+                let logits = model.forward_t(&x, false)?;
+                assert_eq!(logits.dims(), [batch, num_classes], "{}", entry.name);
+                let sum = logits.abs()?.sum_all()?.to_scalar::<f32>()?;
+                assert!(sum.is_finite() && sum > 0.0, "{}: {sum}", entry.name);
+                let features = model.features(&x, false)?;
+                assert_eq!(features.dims(), [batch, model.num_features()]);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_parameter_receives_a_gradient() -> Result<()> {
+    for entry in small() {
+        // PReLU has parameters of its own, which must learn as well.
+        for activation in ["mish", "prelu"] {
+            let (store, model) = build(entry, &options(activation))?;
+            let x = images(entry, 4)?;
+            let (_, (), gradients) =
+                value_and_grad(|| Ok((model.forward_t(&x, true)?.sqr()?.sum_all()?, ())))?;
+            for (name, var) in store.params() {
+                let Some(gradient) = gradients.get(&var) else {
+                    panic!("{}: no gradient for {name}", entry.name)
+                };
+                assert_eq!(gradient.shape(), var.shape(), "{}: {name}", entry.name);
+                let norm = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
+                // A bias in front of a batch norm changes nothing, so its gradient is rounding.
+                let silent = entry.name.starts_with("resnetv2") && name.ends_with("bias");
+                assert!(norm.is_finite(), "{}: {name} has {norm}", entry.name);
+                assert!(norm > 0.0 || silent, "{}: {name} has {norm}", entry.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn training_uses_batch_statistics_and_updates_the_running_ones() -> Result<()> {
+    for entry in small() {
+        let (store, model) = build(entry, &options("mish"))?;
+        let x = images(entry, 4)?;
+        let sums = |buffers: Vec<(String, candle_core::Var)>| -> Result<Vec<f32>> {
+            let floats = buffers.iter().filter(|(_, var)| var.dtype().is_float());
+            floats.map(|(_, var)| var.sum_all()?.to_scalar()).collect()
+        };
+        let before = sums(store.buffers())?;
+        let evaluated = model.forward_t(&x, false)?;
+        assert_eq!(before, sums(store.buffers())?, "{}", entry.name);
+        let trained = model.forward_t(&x, true)?;
+        let changed = sums(store.buffers())?.iter().zip(&before).all(|(a, b)| a != b);
+        assert!(changed, "{}: a statistic stayed as it was", entry.name);
+        let difference = (evaluated - trained)?.abs()?.max_all()?.to_scalar::<f32>()?;
+        assert!(difference > 1e-3, "{}: {difference}", entry.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_activation_is_really_another_one() -> Result<()> {
+    for entry in small() {
+        let mut outputs: Vec<Vec<f32>> = Vec::new();
+        for activation in ["relu", "mish", "silu", "tanh", "leaky_relu:0.3"] {
+            let (store, model) = build(entry, &options(activation))?;
+            rule::fill(&store)?;
+            let logits = model.forward_t(&images(entry, 1)?, false)?;
+            let logits = logits.flatten_all()?.to_vec1()?;
+            assert!(!outputs.contains(&logits), "{}: {activation}", entry.name);
+            outputs.push(logits);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_network_on_frozen_parameters_builds_no_graph() -> Result<()> {
+    for entry in small() {
+        let (store, model) = build(entry, &options("mish"))?;
+        let frozen = create(entry.name, &options("mish"), store.frozen().var_builder())
+            .map_err(candle_core::Error::wrap)?;
+        let x = images(entry, 2)?;
+        let (tracked, detached) = (model.forward_t(&x, false)?, frozen.forward_t(&x, false)?);
+        assert!(tracked.track_op() && !detached.track_op(), "{}", entry.name);
+        assert_eq!(
+            tracked.to_vec2::<f32>()?,
+            detached.to_vec2::<f32>()?,
+            "{}",
+            entry.name
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn wrong_images_give_a_clear_error() -> Result<()> {
+    for entry in small() {
+        let (_, model) = build(entry, &options("mish"))?;
+        let (c, h, w) = entry.input;
+        let gray = Tensor::zeros((1, c + 1, h, w), DType::F32, &Device::Cpu)?;
+        let error = model.forward_t(&gray, false).expect_err("another channel");
+        assert!(error.to_string().contains("channels"), "{error}");
+        let flat = Tensor::zeros((c, h, w), DType::F32, &Device::Cpu)?;
+        assert!(model.forward_t(&flat, false).is_err());
+    }
+    Ok(())
+}
+
+#[test]
+fn wrong_names_and_options_are_explained() {
+    let message = |name: &str| match find(name) {
+        Err(error) => error.to_string(),
+        Ok(entry) => panic!("{name} found {}", entry.name),
+    };
+    assert_eq!(
+        message("resnet_20"),
+        "unknown model 'resnet_20'; did you mean 'resnet20'?"
+    );
+    assert!(message("zzz").contains("`mish models` lists all"));
+    let bad = Options {
+        drop_rate: 1.5,
+        ..Options::default()
+    };
+    let vb = ParamStore::new(DType::F32, &Device::Cpu, 0).var_builder();
+    assert!(matches!(
+        create("resnet20", &bad, vb),
+        Err(ModelError::Option(_))
+    ));
+}
+
+#[test]
+fn patterns_select_names() {
+    let names = |pattern| list(pattern).iter().map(|e| e.name).collect::<Vec<_>>();
+    assert_eq!(names("resnet20"), ["resnet20"]);
+    assert_eq!(names("resnet?4"), ["resnet44"]);
+    assert_eq!(names("*_20"), ["resnetv2_20"]);
+    assert_eq!(names("*").len(), entries().count());
+    assert!(names("none*").is_empty());
+}
+
+#[test]
+fn dropout_and_other_channels_are_honoured() -> Result<()> {
+    for entry in small() {
+        let (_, h, w) = entry.input;
+        let options = Options {
+            in_channels: 1,
+            drop_rate: 0.5,
+            ..options("relu")
+        };
+        let (_, model) = build(entry, &options)?;
+        let gray = rule::tensor("input", &(4, 1, h, w).into())?;
+        let out = |train| -> Result<Vec<Vec<f32>>> { model.forward_t(&gray, train)?.to_vec2() };
+        assert_eq!(out(false)?, out(false)?, "{}", entry.name);
+        assert_ne!(out(true)?, out(true)?, "{}", entry.name);
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Weights and inputs by a fixed rule from a tensor's name, the same as in
+//! tests/reference/rule.py, where it is described.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_mish::nn::ParamStore;
+
+fn fnv1a(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |state, byte| {
+        (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn uniform(name: &str, count: usize) -> Vec<f64> {
+    let start = fnv1a(name);
+    let draw = |i: usize| {
+        let z = start.wrapping_add(i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let z = z ^ (z >> 31);
+        (z >> 40) as f64 / (1u64 << 24) as f64
+    };
+    (0..count).map(draw).collect()
+}
+
+/// The tensor that the rule gives to `name`, rounded to f32 as the reference's.
+pub fn tensor(name: &str, shape: &Shape) -> Result<Tensor> {
+    let dims = shape.dims();
+    let fan_in: usize = dims.iter().skip(1).product();
+    let value = |u: f64| match name.rsplit('.').next().unwrap_or(name) {
+        "running_var" => 0.75 + 0.5 * u,
+        "weight" if dims.len() == 1 => 0.75 + 0.5 * u,
+        "running_mean" | "bias" => 0.2 * (2.0 * u - 1.0),
+        "input" => 2.0 * (2.0 * u - 1.0),
+        _ => (3.0 / fan_in as f64).sqrt() * (2.0 * u - 1.0),
+    };
+    let values: Vec<f32> = uniform(name, shape.elem_count())
+        .into_iter()
+        .map(|u| value(u) as f32)
+        .collect();
+    Tensor::from_vec(values, shape, &Device::Cpu)
+}
+
+/// Sets everything in the store by the rule.
+pub fn fill(store: &ParamStore) -> Result<()> {
+    let mut checkpoint = HashMap::new();
+    for (name, var) in store.tensors() {
+        let value = if name.ends_with("num_batches_tracked") {
+            Tensor::zeros((), DType::I64, &Device::Cpu)?
+        } else {
+            tensor(&name, var.shape())?
+        };
+        checkpoint.insert(name, value);
+    }
+    let report = store.load(&checkpoint)?;
+    assert!(report.is_exact(), "{report}");
+    Ok(())
+}

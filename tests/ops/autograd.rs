@@ -1,0 +1,153 @@
+//! The tape gives the gradients of Candle's own backward.
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, Var};
+use candle_mish::autograd::{apply1, apply2, value_and_grad};
+
+/// y = x², as an op with a backward of its own.
+struct Square;
+
+impl CustomOp1 for Square {
+    fn name(&self) -> &'static str {
+        "square"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (start, end) = layout.contiguous_offsets().expect("the tests use contiguous tensors");
+        let y = storage.as_slice::<f64>()?[start..end].iter().map(|x| x * x).collect();
+        Ok((CpuStorage::F64(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        Ok(Some(((x.detach() * 2.0)? * grad)?))
+    }
+}
+
+/// y = a b, as an op with a backward of its own.
+struct Product;
+
+impl CustomOp2 for Product {
+    fn name(&self) -> &'static str {
+        "product"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        _l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (a, b) = (s1.as_slice::<f64>()?, s2.as_slice::<f64>()?);
+        let y = a.iter().zip(b).map(|(a, b)| a * b).collect();
+        Ok((CpuStorage::F64(y), l1.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some((b.detach() * grad)?), Some((a.detach() * grad)?)))
+    }
+}
+
+fn variables() -> Result<[Var; 2]> {
+    let a = Var::from_tensor(&Tensor::new(&[1.0, -2.0, 3.0], &Device::Cpu)?)?;
+    let b = Var::from_tensor(&Tensor::new(&[0.5, 4.0, -1.0], &Device::Cpu)?)?;
+    Ok([a, b])
+}
+
+/// Both ways over the same function, which must agree to the last bit of small integers.
+fn assert_same_gradients(f: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<()> {
+    let [a, b] = variables()?;
+    let candle = f(&a, &b)?.backward()?;
+    let (value, (), taped) = value_and_grad(|| Ok((f(&a, &b)?, ())))?;
+    assert_eq!(
+        value.sum_all()?.to_scalar::<f64>()?,
+        f(&a, &b)?.sum_all()?.to_scalar::<f64>()?
+    );
+    for var in [&a, &b] {
+        let expected = candle.get(var).map(|g| g.to_vec1::<f64>()).transpose()?;
+        let got = taped.get(var).map(|g| g.to_vec1::<f64>()).transpose()?;
+        assert_eq!(got, expected);
+    }
+    Ok(())
+}
+
+#[test]
+fn recorded_ops_alone() -> Result<()> {
+    assert_same_gradients(|a, b| apply2(Product, &apply1(Square, a)?, b))
+}
+
+#[test]
+fn a_tensor_used_twice_sums_its_gradients() -> Result<()> {
+    assert_same_gradients(|a, b| {
+        let shared = apply2(Product, a, b)?;
+        apply2(Product, &apply1(Square, &shared)?, &shared)
+    })
+}
+
+#[test]
+fn candle_ops_at_the_end() -> Result<()> {
+    assert_same_gradients(|a, b| apply2(Product, a, b)?.sqr()?.sum_all())
+}
+
+#[test]
+fn candle_ops_in_between_and_at_the_start() -> Result<()> {
+    assert_same_gradients(|a, b| {
+        let start = ((a * 3.0)? + b)?;
+        let middle = (apply1(Square, &start)? - b)?;
+        apply2(Product, &middle, &(a * b)?)
+    })
+}
+
+#[test]
+fn an_op_reached_both_by_the_tape_and_by_candle() -> Result<()> {
+    assert_same_gradients(|a, b| {
+        let shared = apply1(Square, a)?;
+        let native = (&shared * b)?;
+        apply2(Product, &native, &shared)
+    })
+}
+
+#[test]
+fn constants_receive_nothing() -> Result<()> {
+    let [a, _] = variables()?;
+    let constant = Tensor::new(&[1.0, 2.0, 3.0], &Device::Cpu)?;
+    let (_, (), gradients) = value_and_grad(|| Ok((apply2(Product, &a, &constant)?, ())))?;
+    assert!(gradients.get(&constant).is_none());
+    assert_eq!(
+        gradients.get(&a).map(|g| g.to_vec1::<f64>()).transpose()?,
+        Some(vec![1.0, 2.0, 3.0])
+    );
+    let without_graph = apply1(Square, &constant)?;
+    assert!(!without_graph.track_op());
+    Ok(())
+}
+
+#[test]
+fn a_failed_forward_leaves_no_tape_behind() -> Result<()> {
+    let [a, b] = variables()?;
+    let failed = value_and_grad(|| {
+        apply2(Product, &a, &b)?;
+        let loss: Result<(Tensor, ())> = Err(candle_core::Error::Msg("stop".to_string()));
+        loss
+    });
+    assert!(failed.is_err());
+    assert_same_gradients(|a, b| apply2(Product, a, b))
+}
+
+#[test]
+fn values_beside_the_loss_are_handed_on() -> Result<()> {
+    let [a, b] = variables()?;
+    let (loss, extra, _) = value_and_grad(|| {
+        let product = apply2(Product, &a, &b)?;
+        Ok((apply1(Square, &product)?, product.detach()))
+    })?;
+    assert!(!loss.track_op());
+    assert_eq!(loss.dtype(), DType::F64);
+    assert_eq!(extra.to_vec1::<f64>()?, [0.5, -8.0, -3.0]);
+    Ok(())
+}
