@@ -1,5 +1,6 @@
 //! Activation functions and their derivatives on one vector: what fused ops are generic over.
 
+use crate::activation::Activation;
 use crate::simd::{Lanes, Real, Simd};
 
 /// A function of one element and its derivative, on vectors of `F`.
@@ -110,9 +111,8 @@ impl<F: Real> Pointwise<F> for HardSwish {
     #[inline(always)]
     fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
         let (zero, one) = (x.constant(0.0), x.constant(1.0));
-        let (low, high) = (x.constant(-3.0), x.constant(3.0));
-        let inner = x.lt(high).select(x / 3.0 + 0.5, one);
-        x.lt(low).select(zero, inner)
+        let inner = x.lt(x.constant(3.0)).select(x / 3.0 + 0.5, one);
+        x.constant(-3.0).lt(x).select(inner, zero)
     }
 }
 
@@ -168,5 +168,153 @@ impl<F: Real> Pointwise<F> for Silu {
         let (e, scale) = x.exp_scaled();
         let complement = x.constant(1.0) / (e + 1.0);
         (e * scale) * complement * x.mul_add(complement, x.constant(1.0))
+    }
+}
+
+/// f(x) = x min(max(x + 2, 0), 2) / 2.
+#[derive(Debug, Clone, Copy)]
+pub struct HardMish;
+
+impl<F: Real> Pointwise<F> for HardMish {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let bounded = x.at_least(-2.0);
+        bounded * (bounded + 2.0).at_most(2.0) * 0.5
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let (zero, one) = (x.constant(0.0), x.constant(1.0));
+        let inner = x.lt(zero).select(x + 1.0, one);
+        x.constant(-2.0).lt(x).select(inner, zero)
+    }
+}
+
+/// f(x) = min(max(x, min), max); the derivative is 0 at the bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Hardtanh {
+    /// The lower bound.
+    pub min: f64,
+    /// The upper bound.
+    pub max: f64,
+}
+
+impl<F: Real> Pointwise<F> for Hardtanh {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        x.at_least(self.min).at_most(self.max)
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let (zero, one) = (x.constant(0.0), x.constant(1.0));
+        let below = x.lt(x.constant(self.max)).select(one, zero);
+        x.constant(self.min).lt(x).select(below, zero)
+    }
+}
+
+/// f(x) = min(max(x + 3, 0), 6) / 6.
+#[derive(Debug, Clone, Copy)]
+pub struct HardSigmoid;
+
+impl<F: Real> Pointwise<F> for HardSigmoid {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        (x + 3.0).at_least(0.0).at_most(6.0) / 6.0
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let inside = Hardtanh {
+            min: -3.0,
+            max: 3.0,
+        };
+        inside.derivative(x) / 6.0
+    }
+}
+
+/// f(x) = 1 / (1 + e^-x).
+#[derive(Debug, Clone, Copy)]
+pub struct Sigmoid;
+
+impl<F: Real> Pointwise<F> for Sigmoid {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let (e, scale) = x.at_least(F::TAIL).at_most(40.0).exp_scaled();
+        e / (e + 1.0) * scale
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        // Symmetric, and on the left both factors keep their bits.
+        let (e, scale) = (-x.abs()).at_least(F::TAIL).exp_scaled();
+        let d = e + 1.0;
+        (e / d) * scale / d
+    }
+}
+
+/// f(x) = x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3).
+#[derive(Debug, Clone, Copy)]
+pub struct GeluTanh;
+
+impl GeluTanh {
+    const LINEAR: f64 = 1.595_769_121_605_730_8;
+    const CUBIC: f64 = Self::LINEAR * 0.044_715;
+    /// Where the function has vanished on the left, in either precision.
+    const LEFT: f64 = -25.0;
+    /// Where it has become the identity on the right.
+    const RIGHT: f64 = 8.0;
+}
+
+impl<F: Real> Pointwise<F> for GeluTanh {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let x = x.at_least(Self::LEFT);
+        let bounded = x.at_most(Self::RIGHT);
+        let slope = (bounded * bounded).mul_add(x.constant(Self::CUBIC), x.constant(Self::LINEAR));
+        // (1 + tanh u) / 2 is the logistic function of 2 u, without cancellation on the left.
+        let (e, scale) = (bounded * slope).at_least(F::TAIL).at_most(40.0).exp_scaled();
+        (x * scale) * (e / (e + 1.0))
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let x = x.at_least(Self::LEFT).at_most(Self::RIGHT);
+        let square = x * x;
+        let slope = square.mul_add(x.constant(Self::CUBIC), x.constant(Self::LINEAR));
+        let steep = square.mul_add(x.constant(3.0 * Self::CUBIC), x.constant(Self::LINEAR));
+        let (e, scale) = (x * slope).at_least(F::TAIL).at_most(40.0).exp_scaled();
+        let complement = x.constant(1.0) / (e + 1.0);
+        (e * scale) * complement * (x * steep).mul_add(complement, x.constant(1.0))
+    }
+}
+
+/// Any activation, one element after the other, in double precision.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Table(pub(crate) Activation);
+
+/// Applies a function of one number to each element.
+#[inline(always)]
+fn each<S: Simd, F: Real>(x: Lanes<S, F>, f: impl Fn(f64) -> f64) -> Lanes<S, F> {
+    let mut elements = [F::default(); 16];
+    let count = F::lanes::<S>();
+    let (registers, _) = F::split_mut::<S>(&mut elements[..count]);
+    registers[0] = x.vector();
+    for element in &mut elements[..count] {
+        *element = F::from_f64(f(element.to_f64()));
+    }
+    let (registers, _) = F::split::<S>(&elements[..count]);
+    Lanes::new(x.simd(), registers[0])
+}
+
+impl<F: Real> Pointwise<F> for Table {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        each(x, |x| self.0.value(x))
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        each(x, |x| self.0.derivative(x))
     }
 }

@@ -1,7 +1,98 @@
 //! Element-wise activation functions: value and derivative in one pass over memory each.
+//!
+//! The ops save x alone and compute the derivative from it again, which costs less than writing
+//! and reading anything else would.
 
+mod cpu;
+pub(crate) mod functions;
 mod kernels;
+mod parametric;
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, InplaceOp1, Layout, Result, Shape, Tensor};
 
 pub use kernels::{
-    HardSwish, Identity, KernelVisitor, LeakyRelu, Mish, Pointwise, Relu, Relu6, Silu,
+    GeluTanh, HardMish, HardSigmoid, HardSwish, Hardtanh, Identity, KernelVisitor, LeakyRelu, Mish,
+    Pointwise, Relu, Relu6, Sigmoid, Silu,
 };
+pub use parametric::{leaky_relu_with, prelu, srelu};
+
+use crate::activation::Activation;
+use crate::autograd;
+
+/// Applies an activation to every element.
+///
+/// Learnable parameters have their initial value here and random slopes their mean; the layer
+/// [`nn::Act`](crate::nn::Act) learns and draws them.
+///
+/// # Shapes
+/// Any shape and layout; the result has the shape of `x` and is contiguous.
+///
+/// # Errors
+/// If the element type is not `f32`, `f64`, `f16` or `bf16`, or the device is not the CPU.
+pub fn activation(x: &Tensor, activation: &Activation) -> Result<Tensor> {
+    if matches!(activation, Activation::Identity {}) {
+        return Ok(x.clone());
+    }
+    autograd::apply1(Forward(*activation), x)
+}
+
+/// Replaces every element of `x` by its activation, for inference: nothing is recorded for a
+/// backward pass, and everything that shares the storage of `x` changes with it.
+///
+/// # Errors
+/// As [`activation`], and if `x` is part of a graph whose backward pass needs it.
+pub fn activation_inplace(x: &Tensor, activation: &Activation) -> Result<()> {
+    if x.track_op() {
+        candle_core::bail!("an activation in place would change what the backward pass needs");
+    }
+    x.inplace_op1(&InPlace(*activation))
+}
+
+struct Forward(Activation);
+
+impl CustomOp1 for Forward {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let y = cpu::forward(&self.0, x, layout)?;
+        Ok((y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        x.apply_op2_no_bwd(grad, &Backward(self.0)).map(Some)
+    }
+}
+
+/// (x, gradient of f(x)) to the gradient of x.
+struct Backward(Activation);
+
+impl CustomOp2 for Backward {
+    fn name(&self) -> &'static str {
+        "activation-backward"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        grad: &CpuStorage,
+        grad_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let gradient = cpu::backward(&self.0, x, x_layout, grad, grad_layout)?;
+        Ok((gradient, x_layout.shape().clone()))
+    }
+}
+
+struct InPlace(Activation);
+
+impl InplaceOp1 for InPlace {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn cpu_fwd(&self, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        cpu::in_place(&self.0, x, layout)
+    }
+}

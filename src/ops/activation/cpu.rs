@@ -1,0 +1,406 @@
+//! Activations on the CPU: vectors inside, threads outside.
+
+use std::borrow::Cow;
+use std::mem::MaybeUninit;
+
+use candle_core::{CpuStorage, Layout, Result, bail};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::kernels::{KernelVisitor, Pointwise, Table};
+use crate::activation::Activation;
+use crate::simd::{self, Lanes, Real, Simd, WithSimd};
+
+/// Elements that one thread takes at a time; a tensor of no more is not worth a second thread.
+const CHUNK: usize = 1 << 14;
+/// Elements of a half type that are widened at a time, on the stack.
+const BLOCK: usize = 512;
+
+pub(super) fn forward(
+    activation: &Activation,
+    x: &CpuStorage,
+    layout: &Layout,
+) -> Result<CpuStorage> {
+    Ok(match x {
+        CpuStorage::F32(x) => CpuStorage::F32(map(activation, &gather(x, layout))),
+        CpuStorage::F64(x) => CpuStorage::F64(map(activation, &gather(x, layout))),
+        CpuStorage::F16(x) => CpuStorage::F16(map(activation, &gather(x, layout))),
+        CpuStorage::BF16(x) => CpuStorage::BF16(map(activation, &gather(x, layout))),
+        _ => bail!("{activation} is not defined for {:?}", dtype(x)),
+    })
+}
+
+pub(super) fn backward(
+    activation: &Activation,
+    x: &CpuStorage,
+    x_layout: &Layout,
+    grad: &CpuStorage,
+    grad_layout: &Layout,
+) -> Result<CpuStorage> {
+    if x_layout.shape() != grad_layout.shape() {
+        bail!(
+            "a gradient of shape {:?} for an activation of shape {:?}",
+            grad_layout.shape(),
+            x_layout.shape()
+        )
+    }
+    macro_rules! zip {
+        ($variant:ident, $x:expr, $grad:expr) => {
+            CpuStorage::$variant(zip(
+                activation,
+                &gather($x, x_layout),
+                &gather($grad, grad_layout),
+            ))
+        };
+    }
+    Ok(match (x, grad) {
+        (CpuStorage::F32(x), CpuStorage::F32(g)) => zip!(F32, x, g),
+        (CpuStorage::F64(x), CpuStorage::F64(g)) => zip!(F64, x, g),
+        (CpuStorage::F16(x), CpuStorage::F16(g)) => zip!(F16, x, g),
+        (CpuStorage::BF16(x), CpuStorage::BF16(g)) => zip!(BF16, x, g),
+        _ => bail!(
+            "the derivative of {activation} is not defined for {:?} with a gradient of {:?}",
+            dtype(x),
+            dtype(grad)
+        ),
+    })
+}
+
+pub(super) fn in_place(activation: &Activation, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
+    match x {
+        CpuStorage::F32(x) => update(activation, x, layout),
+        CpuStorage::F64(x) => update(activation, x, layout),
+        CpuStorage::F16(x) => update(activation, x, layout),
+        CpuStorage::BF16(x) => update(activation, x, layout),
+        _ => bail!("{activation} is not defined for {:?}", dtype(x)),
+    }
+    Ok(())
+}
+
+fn dtype(storage: &CpuStorage) -> candle_core::DType {
+    candle_core::backend::BackendStorage::dtype(storage)
+}
+
+/// The elements of a tensor in order: borrowed where they lie so already.
+pub(super) fn gather<'a, T: Copy>(data: &'a [T], layout: &Layout) -> Cow<'a, [T]> {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => Cow::Borrowed(&data[start..end]),
+        None => {
+            let mut elements = Vec::with_capacity(layout.shape().elem_count());
+            walk(layout, |index| elements.push(data[index]));
+            Cow::Owned(elements)
+        }
+    }
+}
+
+/// Calls `visit` with the place of every element, in order.
+fn walk(layout: &Layout, mut visit: impl FnMut(usize)) {
+    fn descend(dims: &[usize], strides: &[usize], start: usize, visit: &mut impl FnMut(usize)) {
+        match (dims, strides) {
+            ([dim, dims @ ..], [stride, strides @ ..]) => {
+                for index in 0..*dim {
+                    descend(dims, strides, start + index * stride, visit);
+                }
+            }
+            _ => visit(start),
+        }
+    }
+    descend(
+        layout.dims(),
+        layout.stride(),
+        layout.start_offset(),
+        &mut visit,
+    );
+}
+
+/// An element type of tensors, and how a piece of one goes through a kernel.
+trait Element: Copy + Default + Send + Sync + 'static {
+    /// What is computed in.
+    type Compute: Real;
+
+    fn map<K: Pointwise<Self::Compute>>(kernel: K, x: &[Self], y: &mut [MaybeUninit<Self>]);
+
+    fn zip<K: Pointwise<Self::Compute>>(
+        kernel: K,
+        x: &[Self],
+        grad: &[Self],
+        out: &mut [MaybeUninit<Self>],
+    );
+
+    fn update<K: Pointwise<Self::Compute>>(kernel: K, x: &mut [Self]);
+}
+
+macro_rules! impl_element_real {
+    ($($real:ty)*) => {$(
+        impl Element for $real {
+            type Compute = Self;
+
+            fn map<K: Pointwise<Self>>(kernel: K, x: &[Self], y: &mut [MaybeUninit<Self>]) {
+                simd::dispatch(Map { kernel, x, y });
+            }
+
+            fn zip<K: Pointwise<Self>>(
+                kernel: K,
+                x: &[Self],
+                grad: &[Self],
+                out: &mut [MaybeUninit<Self>],
+            ) {
+                simd::dispatch(Zip { kernel, x, grad, out });
+            }
+
+            fn update<K: Pointwise<Self>>(kernel: K, x: &mut [Self]) {
+                simd::dispatch(Update { kernel, x });
+            }
+        }
+    )*};
+}
+
+impl_element_real!(f32 f64);
+
+macro_rules! impl_element_half {
+    ($($half:ty)*) => {$(
+        impl Element for $half {
+            type Compute = f32;
+
+            fn map<K: Pointwise<f32>>(kernel: K, x: &[Self], y: &mut [MaybeUninit<Self>]) {
+                let mut wide = [0f32; BLOCK];
+                let mut narrow = [Self::default(); BLOCK];
+                for (x, y) in x.chunks(BLOCK).zip(y.chunks_mut(BLOCK)) {
+                    let wide = &mut wide[..x.len()];
+                    let narrow = &mut narrow[..x.len()];
+                    x.convert_to_f32_slice(wide);
+                    f32::update(kernel, wide);
+                    narrow.convert_from_f32_slice(wide);
+                    fill(y, narrow);
+                }
+            }
+
+            fn zip<K: Pointwise<f32>>(
+                kernel: K,
+                x: &[Self],
+                grad: &[Self],
+                out: &mut [MaybeUninit<Self>],
+            ) {
+                let mut wide = [0f32; BLOCK];
+                let mut wide_grad = [0f32; BLOCK];
+                let mut wide_out = [MaybeUninit::new(0f32); BLOCK];
+                let mut narrow = [Self::default(); BLOCK];
+                let chunks = x.chunks(BLOCK).zip(grad.chunks(BLOCK));
+                for ((x, grad), out) in chunks.zip(out.chunks_mut(BLOCK)) {
+                    let wide = &mut wide[..x.len()];
+                    let wide_grad = &mut wide_grad[..x.len()];
+                    let wide_out = &mut wide_out[..x.len()];
+                    let narrow = &mut narrow[..x.len()];
+                    x.convert_to_f32_slice(wide);
+                    grad.convert_to_f32_slice(wide_grad);
+                    f32::zip(kernel, wide, wide_grad, wide_out);
+                    // SAFETY: every element was initialised when the array was made.
+                    let wide_out = unsafe { wide_out.assume_init_ref() };
+                    narrow.convert_from_f32_slice(wide_out);
+                    fill(out, narrow);
+                }
+            }
+
+            fn update<K: Pointwise<f32>>(kernel: K, x: &mut [Self]) {
+                let mut wide = [0f32; BLOCK];
+                for x in x.chunks_mut(BLOCK) {
+                    let wide = &mut wide[..x.len()];
+                    x.convert_to_f32_slice(wide);
+                    f32::update(kernel, wide);
+                    x.convert_from_f32_slice(wide);
+                }
+            }
+        }
+    )*};
+}
+
+impl_element_half!(f16 bf16);
+
+fn fill<T: Copy>(target: &mut [MaybeUninit<T>], source: &[T]) {
+    for (target, source) in target.iter_mut().zip(source) {
+        target.write(*source);
+    }
+}
+
+/// f(x) of every element.
+fn map<T: Element>(activation: &Activation, x: &[T]) -> Vec<T> {
+    // SAFETY: `MapVisitor` writes all elements of y.
+    unsafe { collect(x.len(), |y| run(activation, MapVisitor { x, y })) }
+}
+
+/// grad f'(x) of every pair of elements.
+fn zip<T: Element>(activation: &Activation, x: &[T], grad: &[T]) -> Vec<T> {
+    // SAFETY: `ZipVisitor` writes all elements of out; `backward` has checked that the shapes,
+    // and with them the lengths, agree.
+    unsafe { collect(x.len(), |out| run(activation, ZipVisitor { x, grad, out })) }
+}
+
+fn update<T: Element>(activation: &Activation, x: &mut [T], layout: &Layout) {
+    match layout.contiguous_offsets() {
+        Some((start, end)) => run(
+            activation,
+            UpdateVisitor {
+                x: &mut x[start..end],
+            },
+        ),
+        None => {
+            let y = map(activation, &gather(x, layout));
+            let mut y = y.into_iter();
+            walk(layout, |index| {
+                if let Some(y) = y.next() {
+                    x[index] = y;
+                }
+            });
+        }
+    }
+}
+
+/// A vector of `len` elements that are not set before `write` does.
+///
+/// # Safety
+/// `write` must initialise the whole slice that it is given.
+unsafe fn collect<T>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
+    let mut elements = Vec::with_capacity(len);
+    write(&mut elements.spare_capacity_mut()[..len]);
+    // SAFETY: the capacity is at least `len`, and the caller vouches for the contents.
+    unsafe { elements.set_len(len) };
+    elements
+}
+
+fn run<F: Real, V>(activation: &Activation, mut visitor: V)
+where
+    for<'a> &'a mut V: KernelVisitor<F, Output = ()>,
+{
+    if activation.visit_kernel(&mut visitor).is_none() {
+        (&mut visitor).visit(Table(*activation));
+    }
+}
+
+struct MapVisitor<'a, T> {
+    x: &'a [T],
+    y: &'a mut [MaybeUninit<T>],
+}
+
+impl<T: Element> KernelVisitor<T::Compute> for &mut MapVisitor<'_, T> {
+    type Output = ();
+
+    fn visit<K: Pointwise<T::Compute>>(self, kernel: K) {
+        if self.x.len() <= CHUNK {
+            return T::map(kernel, self.x, self.y);
+        }
+        let chunks = self.y.par_chunks_mut(CHUNK).zip(self.x.par_chunks(CHUNK));
+        chunks.for_each(|(y, x)| T::map(kernel, x, y));
+    }
+}
+
+struct ZipVisitor<'a, T> {
+    x: &'a [T],
+    grad: &'a [T],
+    out: &'a mut [MaybeUninit<T>],
+}
+
+impl<T: Element> KernelVisitor<T::Compute> for &mut ZipVisitor<'_, T> {
+    type Output = ();
+
+    fn visit<K: Pointwise<T::Compute>>(self, kernel: K) {
+        if self.x.len() <= CHUNK {
+            return T::zip(kernel, self.x, self.grad, self.out);
+        }
+        let inputs = self.x.par_chunks(CHUNK).zip(self.grad.par_chunks(CHUNK));
+        let chunks = self.out.par_chunks_mut(CHUNK).zip(inputs);
+        chunks.for_each(|(out, (x, grad))| T::zip(kernel, x, grad, out));
+    }
+}
+
+struct UpdateVisitor<'a, T> {
+    x: &'a mut [T],
+}
+
+impl<T: Element> KernelVisitor<T::Compute> for &mut UpdateVisitor<'_, T> {
+    type Output = ();
+
+    fn visit<K: Pointwise<T::Compute>>(self, kernel: K) {
+        if self.x.len() <= CHUNK {
+            return T::update(kernel, self.x);
+        }
+        let chunks = self.x.par_chunks_mut(CHUNK);
+        chunks.for_each(|x| T::update(kernel, x));
+    }
+}
+
+struct Map<'a, F, K> {
+    kernel: K,
+    x: &'a [F],
+    y: &'a mut [MaybeUninit<F>],
+}
+
+impl<F: Real, K: Pointwise<F>> WithSimd for Map<'_, F, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (x, x_rest) = F::split::<S>(self.x);
+        let (y, y_rest) = F::split_uninit::<S>(self.y);
+        for (y, x) in y.iter_mut().zip(x) {
+            y.write(self.kernel.value(Lanes::new(simd, *x)).vector());
+        }
+        let rest = self.kernel.value(Lanes::partial_load(simd, x_rest));
+        store_rest(rest, y_rest);
+    }
+}
+
+struct Zip<'a, F, K> {
+    kernel: K,
+    x: &'a [F],
+    grad: &'a [F],
+    out: &'a mut [MaybeUninit<F>],
+}
+
+impl<F: Real, K: Pointwise<F>> WithSimd for Zip<'_, F, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (x, x_rest) = F::split::<S>(self.x);
+        let (grad, grad_rest) = F::split::<S>(self.grad);
+        let (out, out_rest) = F::split_uninit::<S>(self.out);
+        for ((out, x), grad) in out.iter_mut().zip(x).zip(grad) {
+            let derivative = self.kernel.derivative(Lanes::new(simd, *x));
+            out.write((derivative * Lanes::new(simd, *grad)).vector());
+        }
+        let derivative = self.kernel.derivative(Lanes::partial_load(simd, x_rest));
+        store_rest(
+            derivative * Lanes::partial_load(simd, grad_rest),
+            out_rest,
+        );
+    }
+}
+
+struct Update<'a, F, K> {
+    kernel: K,
+    x: &'a mut [F],
+}
+
+impl<F: Real, K: Pointwise<F>> WithSimd for Update<'_, F, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (x, rest) = F::split_mut::<S>(self.x);
+        for x in x {
+            *x = self.kernel.value(Lanes::new(simd, *x)).vector();
+        }
+        let y = self.kernel.value(Lanes::partial_load(simd, rest));
+        y.partial_store(rest);
+    }
+}
+
+#[inline(always)]
+fn store_rest<S: Simd, F: Real>(y: Lanes<S, F>, out: &mut [MaybeUninit<F>]) {
+    let mut elements = [F::default(); 16];
+    y.partial_store(&mut elements[..out.len()]);
+    for (out, element) in out.iter_mut().zip(elements) {
+        out.write(element);
+    }
+}

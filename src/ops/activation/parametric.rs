@@ -1,0 +1,401 @@
+//! Activations whose parameters are tensors: one set for all channels, one for each channel or
+//! one for each element.
+
+use std::borrow::Cow;
+
+use candle_core::{
+    CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail,
+};
+use half::{bf16, f16};
+use rayon::prelude::*;
+
+use super::cpu::gather;
+use crate::autograd;
+use crate::simd::Real;
+
+/// Elements that one thread takes at a time.
+const CHUNK: usize = 1 << 14;
+
+/// x where positive, slope x elsewhere, with a slope that is learned (He et al., "Delving Deep
+/// into Rectifiers", 2015).
+///
+/// # Shapes
+/// x: [N, C, …] or any with a single slope; slope: [C] or [1], of the type of x.
+///
+/// # Errors
+/// If the shapes do not match, the element type is no float, or the device is not the CPU.
+pub fn prelu(x: &Tensor, slope: &Tensor) -> Result<Tensor> {
+    let op = Forward {
+        function: Function::PRelu,
+        planes: Planes::of_channels(x, slope.dims())?,
+    };
+    autograd::apply2(op, x, slope)
+}
+
+/// x where positive, slope x elsewhere, with a slope for each element, as the randomised ReLU
+/// draws them. The slopes receive a gradient as well if they are variables.
+///
+/// # Shapes
+/// x and slopes: the same, any.
+///
+/// # Errors
+/// As [`prelu`].
+pub fn leaky_relu_with(x: &Tensor, slopes: &Tensor) -> Result<Tensor> {
+    if x.shape() != slopes.shape() {
+        bail!("slopes of shape {:?} for {:?}", slopes.shape(), x.shape())
+    }
+    let op = Forward {
+        function: Function::PRelu,
+        planes: Planes {
+            channels: x.elem_count(),
+            inner: 1,
+        },
+    };
+    autograd::apply2(op, x, slopes)
+}
+
+/// Three straight lines (Jin et al., "Deep Learning with S-shaped Rectified Linear Activation
+/// Units", 2016): x between the two thresholds, and from each of them outwards a line of
+/// another slope.
+///
+/// # Shapes
+/// x: [N, C, …]; parameters: [4, C] or [4, 1], of the type of x, in the rows left threshold,
+/// left slope, right threshold, right slope.
+///
+/// # Errors
+/// As [`prelu`].
+pub fn srelu(x: &Tensor, parameters: &Tensor) -> Result<Tensor> {
+    let (rows, channels) = parameters.dims2()?;
+    if rows != 4 {
+        bail!("SReLU has 4 parameters for each channel, not {rows}")
+    }
+    let op = Forward {
+        function: Function::SRelu,
+        planes: Planes::of_channels(x, &[channels])?,
+    };
+    autograd::apply2(op, x, parameters)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Function {
+    PRelu,
+    SRelu,
+}
+
+impl Function {
+    fn parameters(self) -> usize {
+        match self {
+            Self::PRelu => 1,
+            Self::SRelu => 4,
+        }
+    }
+
+    #[inline(always)]
+    fn value<F: Real>(self, x: F, [a, al, tr, ar]: [F; 4]) -> F {
+        match self {
+            Self::PRelu if x > F::default() => x,
+            Self::PRelu => x * a,
+            Self::SRelu if x <= a => a + (x - a) * al,
+            Self::SRelu if x >= tr => tr + (x - tr) * ar,
+            Self::SRelu => x,
+        }
+    }
+
+    /// The derivative with respect to x.
+    #[inline(always)]
+    fn derivative<F: Real>(self, x: F, [a, al, tr, ar]: [F; 4]) -> F {
+        let one = F::from_f64(1.0);
+        match self {
+            Self::PRelu if x > F::default() => one,
+            Self::PRelu => a,
+            Self::SRelu if x <= a => al,
+            Self::SRelu if x >= tr => ar,
+            Self::SRelu => one,
+        }
+    }
+
+    /// The derivatives with respect to the parameters.
+    #[inline(always)]
+    fn parameter_derivatives<F: Real>(self, x: F, [a, al, tr, ar]: [F; 4]) -> [F; 4] {
+        let (zero, one) = (F::default(), F::from_f64(1.0));
+        match self {
+            Self::PRelu if x > zero => [zero; 4],
+            Self::PRelu => [x, zero, zero, zero],
+            Self::SRelu if x <= a => [one - al, x - a, zero, zero],
+            Self::SRelu if x >= tr => [zero, zero, one - ar, x - tr],
+            Self::SRelu => [zero; 4],
+        }
+    }
+}
+
+/// A contiguous tensor as runs of elements that share their parameters.
+#[derive(Debug, Clone, Copy)]
+struct Planes {
+    /// Sets of parameters; the runs take them in turn.
+    channels: usize,
+    /// Elements in a run.
+    inner: usize,
+}
+
+impl Planes {
+    fn of_channels(x: &Tensor, parameters: &[usize]) -> Result<Self> {
+        let channels = x.dims().get(1).copied().unwrap_or(1);
+        let inner = x.dims().iter().skip(2).product();
+        match *parameters {
+            [given] if given == channels || given == 1 => Ok(Self {
+                channels: given,
+                inner,
+            }),
+            _ => bail!(
+                "activation parameters of shape {parameters:?} for {channels} channels of {:?}",
+                x.shape()
+            ),
+        }
+    }
+
+    /// The parameters of run number `plane` from rows of one value for each channel.
+    #[inline(always)]
+    fn parameters<F: Real>(self, rows: &[F], count: usize, plane: usize) -> [F; 4] {
+        let channel = plane % self.channels;
+        std::array::from_fn(|row| {
+            if row < count {
+                rows[row * self.channels + channel]
+            } else {
+                F::default()
+            }
+        })
+    }
+
+    /// How many runs a thread takes at a time.
+    fn per_chunk(self) -> usize {
+        (CHUNK / self.inner.max(1)).max(1)
+    }
+}
+
+/// An element type and what is computed in for it.
+trait Element: WithDType {
+    type Compute: Real;
+
+    fn widen(elements: &[Self]) -> Cow<'_, [Self::Compute]>;
+    fn narrow(elements: Vec<Self::Compute>) -> Vec<Self>;
+}
+
+macro_rules! impl_element {
+    ($($real:ty)*; $($half:ty)*) => {
+        $(impl Element for $real {
+            type Compute = Self;
+
+            fn widen(elements: &[Self]) -> Cow<'_, [Self]> {
+                Cow::Borrowed(elements)
+            }
+
+            fn narrow(elements: Vec<Self>) -> Vec<Self> {
+                elements
+            }
+        })*
+        $(impl Element for $half {
+            type Compute = f32;
+
+            fn widen(elements: &[Self]) -> Cow<'_, [f32]> {
+                Cow::Owned(elements.iter().map(|x| x.to_f32()).collect())
+            }
+
+            fn narrow(elements: Vec<f32>) -> Vec<Self> {
+                elements.into_iter().map(Self::from_f32).collect()
+            }
+        })*
+    };
+}
+
+impl_element!(f32 f64; f16 bf16);
+
+/// Calls `$body` with the element type of the first storage, which the others must have too.
+macro_rules! for_element {
+    ($storage:expr, $element:ident => $body:expr) => {
+        match candle_core::backend::BackendStorage::dtype($storage) {
+            DType::F32 => {
+                type $element = f32;
+                $body
+            }
+            DType::F64 => {
+                type $element = f64;
+                $body
+            }
+            DType::F16 => {
+                type $element = f16;
+                $body
+            }
+            DType::BF16 => {
+                type $element = bf16;
+                $body
+            }
+            dtype => bail!("activations are not defined for {dtype:?}"),
+        }
+    };
+}
+
+fn load<'a, E: Element>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [E]>> {
+    Ok(gather(E::cpu_storage_as_slice(storage)?, layout))
+}
+
+/// (x, parameters) to f(x).
+struct Forward {
+    function: Function,
+    planes: Planes,
+}
+
+impl CustomOp2 for Forward {
+    fn name(&self) -> &'static str {
+        "parametric-activation"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        p: &CpuStorage,
+        p_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let y = for_element!(x, E => {
+            let (x, p) = (load::<E>(x, x_layout)?, load::<E>(p, p_layout)?);
+            let (x, p) = (E::widen(&x), E::widen(&p));
+            let y = self.run(&x, &x, &p, |x, _, p| self.function.value(x, p));
+            E::to_cpu_storage_owned(E::narrow(y))
+        });
+        Ok((y, x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        p: &Tensor,
+        _y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let input = InputGradient(Self { ..*self });
+        let parameter = ParameterGradient(Self { ..*self });
+        let gx = x
+            .track_op()
+            .then(|| x.apply_op3_no_bwd(p, grad, &input))
+            .transpose()?;
+        let gp = p
+            .track_op()
+            .then(|| x.apply_op3_no_bwd(p, grad, &parameter))
+            .transpose()?;
+        Ok((gx, gp))
+    }
+}
+
+impl Forward {
+    /// `f` of every pair of elements and their parameters.
+    fn run<F: Real>(
+        &self,
+        x: &[F],
+        grad: &[F],
+        p: &[F],
+        f: impl Fn(F, F, [F; 4]) -> F + Sync,
+    ) -> Vec<F> {
+        let count = self.function.parameters();
+        let inner = self.planes.inner.max(1);
+        let chunk = self.planes.per_chunk();
+        let mut y = vec![F::default(); x.len()];
+        let chunks = y.par_chunks_mut(chunk * inner).enumerate();
+        chunks.for_each(|(index, y)| {
+            let start = index * chunk * inner;
+            for (plane, y) in y.chunks_mut(inner).enumerate() {
+                let p = self.planes.parameters(p, count, index * chunk + plane);
+                let start = start + plane * inner;
+                let pairs = x[start..].iter().zip(&grad[start..]);
+                for (y, (x, grad)) in y.iter_mut().zip(pairs) {
+                    *y = f(*x, *grad, p);
+                }
+            }
+        });
+        y
+    }
+
+    /// The sums over each channel of the gradient times each parameter's derivative, in rows of
+    /// one value for each channel. The order of summation does not depend on the threads.
+    fn sum<F: Real>(&self, x: &[F], grad: &[F], p: &[F]) -> Vec<F> {
+        let count = self.function.parameters();
+        let (inner, channels) = (self.planes.inner.max(1), self.planes.channels);
+        let planes = x.par_chunks(inner).zip(grad.par_chunks(inner)).enumerate();
+        let partial: Vec<[f64; 4]> = planes
+            .with_min_len(self.planes.per_chunk())
+            .map(|(plane, (x, grad))| {
+                let p = self.planes.parameters(p, count, plane);
+                let mut sums = [0.0; 4];
+                for (x, grad) in x.iter().zip(grad) {
+                    let derivatives = self.function.parameter_derivatives(*x, p);
+                    for (sum, derivative) in sums.iter_mut().zip(derivatives) {
+                        *sum += (*grad * derivative).to_f64();
+                    }
+                }
+                sums
+            })
+            .collect();
+        let mut sums = vec![0.0; count * channels];
+        for (plane, partial) in partial.iter().enumerate() {
+            for (row, partial) in partial[..count].iter().enumerate() {
+                sums[row * channels + plane % channels] += partial;
+            }
+        }
+        sums.into_iter().map(F::from_f64).collect()
+    }
+}
+
+/// (x, parameters, gradient of f(x)) to the gradient of x.
+struct InputGradient(Forward);
+
+impl CustomOp3 for InputGradient {
+    fn name(&self) -> &'static str {
+        "parametric-activation-backward"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        p: &CpuStorage,
+        p_layout: &Layout,
+        grad: &CpuStorage,
+        grad_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let function = self.0.function;
+        let gradient = for_element!(x, E => {
+            let (x, p) = (load::<E>(x, x_layout)?, load::<E>(p, p_layout)?);
+            let grad = load::<E>(grad, grad_layout)?;
+            let (x, p, grad) = (E::widen(&x), E::widen(&p), E::widen(&grad));
+            let gradient = self.0.run(&x, &grad, &p, |x, grad, p| grad * function.derivative(x, p));
+            E::to_cpu_storage_owned(E::narrow(gradient))
+        });
+        Ok((gradient, x_layout.shape().clone()))
+    }
+}
+
+/// (x, parameters, gradient of f(x)) to the gradient of the parameters.
+struct ParameterGradient(Forward);
+
+impl CustomOp3 for ParameterGradient {
+    fn name(&self) -> &'static str {
+        "parametric-activation-parameter-backward"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        p: &CpuStorage,
+        p_layout: &Layout,
+        grad: &CpuStorage,
+        grad_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let gradient = for_element!(x, E => {
+            let (x, p) = (load::<E>(x, x_layout)?, load::<E>(p, p_layout)?);
+            let grad = load::<E>(grad, grad_layout)?;
+            let (x, p, grad) = (E::widen(&x), E::widen(&p), E::widen(&grad));
+            E::to_cpu_storage_owned(E::narrow(self.0.sum(&x, &grad, &p)))
+        });
+        Ok((gradient, p_layout.shape().clone()))
+    }
+}

@@ -1,0 +1,40 @@
+//! Mish, x tanh(ln(1 + e^x)) (Misra, "Mish: A Self Regularized Non-Monotonic Activation
+//! Function", 2019): one exponential and one division for each element.
+
+use candle_core::{Module, Result, Tensor};
+
+use super::activation::{activation, activation_inplace};
+use crate::activation::Activation;
+
+/// Applies Mish to every element.
+///
+/// The value is within 4 units in the last place wherever it is a normal number, and has the
+/// right limits: -0 at negative infinity, infinity at infinity.
+///
+/// # Shapes
+/// Any shape and layout; the result has the shape of `x` and is contiguous.
+///
+/// # Errors
+/// If the element type is not `f32`, `f64`, `f16` or `bf16`, or the device is not the CPU.
+pub fn mish(x: &Tensor) -> Result<Tensor> {
+    activation(x, &Activation::Mish {})
+}
+
+/// Replaces every element of `x` by its Mish, for inference: nothing is recorded for a backward
+/// pass, and everything that shares the storage of `x` changes with it.
+///
+/// # Errors
+/// As [`mish`], and if `x` is part of a graph whose backward pass needs it.
+pub fn mish_inplace(x: &Tensor) -> Result<()> {
+    activation_inplace(x, &Activation::Mish {})
+}
+
+/// [`mish`] as a layer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mish;
+
+impl Module for Mish {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        mish(x)
+    }
+}
