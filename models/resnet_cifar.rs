@@ -7,9 +7,7 @@
 //! convolution with batch norm (option B), as in its ImageNet networks and in torchvision.
 
 use candle_core::{Module, Result, Tensor};
-use candle_mish::nn::{
-    Act, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, WeightInit, gain,
-};
+use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, WeightInit, gain};
 use candle_mish::ops::global_avg_pool2d;
 use candle_nn::{ModuleT, VarBuilder};
 
@@ -63,7 +61,14 @@ impl BasicBlock {
         } else {
             None
         };
-        let act = |name| Act::new(&options.activation, outputs, vb.pp(name), &options.generator);
+        let act = |name| {
+            Act::new(
+                &options.activation,
+                outputs,
+                vb.pp(name),
+                &options.generator,
+            )
+        };
         Ok(Self {
             conv1: Conv2d::new(inputs, outputs, conv3x3.stride(stride), vb.pp("conv1"))?,
             bn1: BatchNorm2d::new(outputs, vb.pp("bn1"))?,

@@ -7,9 +7,7 @@
 //! very first block starts without norm and activation, since the stem ends with them.
 
 use candle_core::{Module, Result, Tensor};
-use candle_mish::nn::{
-    Act, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, WeightInit, gain,
-};
+use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, WeightInit, gain};
 use candle_mish::ops::{add, global_avg_pool2d};
 use candle_nn::{ModuleT, VarBuilder};
 
@@ -23,9 +21,15 @@ const fn variant(name: &'static str, params: usize, build: Build) -> Entry {
 pub(crate) const ENTRIES: [Entry; 5] = [
     variant("resnetv2_20", 593_732, |o, vb| ResNetV2::boxed(2, o, vb)),
     variant("resnetv2_56", 1_686_468, |o, vb| ResNetV2::boxed(6, o, vb)),
-    variant("resnetv2_110", 3_325_572, |o, vb| ResNetV2::boxed(12, o, vb)),
-    variant("resnetv2_164", 4_964_676, |o, vb| ResNetV2::boxed(18, o, vb)),
-    variant("resnetv2_245", 7_423_332, |o, vb| ResNetV2::boxed(27, o, vb)),
+    variant("resnetv2_110", 3_325_572, |o, vb| {
+        ResNetV2::boxed(12, o, vb)
+    }),
+    variant("resnetv2_164", 4_964_676, |o, vb| {
+        ResNetV2::boxed(18, o, vb)
+    }),
+    variant("resnetv2_245", 7_423_332, |o, vb| {
+        ResNetV2::boxed(27, o, vb)
+    }),
 ];
 
 const STEM: usize = 16;
@@ -90,7 +94,12 @@ impl Bottleneck {
         } = config;
         let entry = conv(1).stride(stride);
         let downsample = if config.first_in_stage {
-            Some(Conv2d::new(inputs, outputs, entry, vb.pp("downsample").pp(0))?)
+            Some(Conv2d::new(
+                inputs,
+                outputs,
+                entry,
+                vb.pp("downsample").pp(0),
+            )?)
         } else {
             None
         };

@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ops::activation::functions as f;
 use crate::ops::activation::{
-    GeluTanh, HardMish, HardSigmoid, HardSwish, Hardtanh, Identity, KernelVisitor, LeakyRelu,
-    Mish, Relu, Relu6, Sigmoid, Silu,
+    GeluTanh, HardMish, HardSigmoid, HardSwish, Hardtanh, Identity, KernelVisitor, LeakyRelu, Mish,
+    Relu, Relu6, Sigmoid, Silu,
 };
 use crate::simd::Real;
 
@@ -435,7 +435,8 @@ impl FromStr for Activation {
 
 /// The name or alias most like `wanted`, if it is like it at all.
 fn nearest(wanted: &str) -> Option<String> {
-    let names = Activation::all().flat_map(|a| std::iter::once(a.name()).chain(a.aliases().iter().copied()));
+    let names = Activation::all()
+        .flat_map(|a| std::iter::once(a.name()).chain(a.aliases().iter().copied()));
     names
         .map(|name| (strsim::jaro_winkler(wanted, name), name))
         .filter(|(similarity, _)| *similarity >= 0.75)

@@ -76,6 +76,11 @@ impl Act {
     pub fn activation(&self) -> &Activation {
         &self.activation
     }
+
+    /// The activation if it is a fixed function of each element, which other ops can take in.
+    pub(crate) fn stateless(&self) -> Option<&Activation> {
+        matches!(self.state, State::None).then_some(&self.activation)
+    }
 }
 
 impl ModuleT for Act {

@@ -119,7 +119,10 @@ impl Conv2d {
             );
         }
         if in_channels == 0 || out_channels == 0 || kh == 0 || kw == 0 {
-            candle_core::bail!("conv2d {}: channels and kernel must not be empty", vb.prefix());
+            candle_core::bail!(
+                "conv2d {}: channels and kernel must not be empty",
+                vb.prefix()
+            );
         }
         let fan_in = (in_channels / groups * kh * kw) as f64;
         let bound = 1.0 / fan_in.sqrt();

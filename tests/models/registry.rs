@@ -16,7 +16,8 @@ fn options(activation: &str) -> Options {
 
 fn build(entry: &Entry, options: &Options) -> Result<(ParamStore, Box<dyn Model>)> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
-    let model = create(entry.name, options, store.var_builder()).map_err(candle_core::Error::wrap)?;
+    let model =
+        create(entry.name, options, store.var_builder()).map_err(candle_core::Error::wrap)?;
     Ok((store, model))
 }
 
@@ -105,9 +106,15 @@ fn training_uses_batch_statistics_and_updates_the_running_ones() -> Result<()> {
         let evaluated = model.forward_t(&x, false)?;
         assert_eq!(before, sums(store.buffers())?, "{}", entry.name);
         let trained = model.forward_t(&x, true)?;
-        let changed = sums(store.buffers())?.iter().zip(&before).all(|(a, b)| a != b);
+        let changed = sums(store.buffers())?
+            .iter()
+            .zip(&before)
+            .all(|(a, b)| a != b);
         assert!(changed, "{}: a statistic stayed as it was", entry.name);
-        let difference = (evaluated - trained)?.abs()?.max_all()?.to_scalar::<f32>()?;
+        let difference = (evaluated - trained)?
+            .abs()?
+            .max_all()?
+            .to_scalar::<f32>()?;
         assert!(difference > 1e-3, "{}: {difference}", entry.name);
     }
     Ok(())

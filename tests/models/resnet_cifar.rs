@@ -40,7 +40,8 @@ fn build(case: &Case, dtype: DType) -> Result<(ParamStore, Box<dyn Model>, Tenso
         activation: case.activation.parse().expect("a known activation"),
         ..Options::default()
     };
-    let model = create(&case.model, &options, store.var_builder()).map_err(candle_core::Error::wrap)?;
+    let model =
+        create(&case.model, &options, store.var_builder()).map_err(candle_core::Error::wrap)?;
     rule::fill(&store)?;
     let images = rule::tensor("input", &(2, 3, 32, 32).into())?.to_dtype(dtype)?;
     Ok((store, model, images))
@@ -86,7 +87,10 @@ fn training_losses_and_gradients_equal_the_reference() -> Result<()> {
         })?;
         let got = got.to_scalar::<f64>()?;
         let context = format!("{} {}", case.model, case.activation);
-        assert!((got / loss - 1.0).abs() < 1e-9, "{context}: {got} is not {loss}");
+        assert!(
+            (got / loss - 1.0).abs() < 1e-9,
+            "{context}: {got} is not {loss}"
+        );
         assert_eq!(store.params().len(), norms.len(), "{context}");
         for (name, var) in store.params() {
             let (Some(gradient), Some(want)) = (gradients.get(&var), norms.get(&name)) else {

@@ -15,7 +15,9 @@ fn fnv1a(name: &str) -> u64 {
 fn uniform(name: &str, count: usize) -> Vec<f64> {
     let start = fnv1a(name);
     let draw = |i: usize| {
-        let z = start.wrapping_add(i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let z = start
+            .wrapping_add(i as u64)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let z = z ^ (z >> 31);

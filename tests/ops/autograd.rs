@@ -1,6 +1,8 @@
 //! The tape gives the gradients of Candle's own backward.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, Var};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, Var,
+};
 use candle_mish::autograd::{apply1, apply2, value_and_grad};
 
 /// y = x², as an op with a backward of its own.
@@ -12,8 +14,13 @@ impl CustomOp1 for Square {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (start, end) = layout.contiguous_offsets().expect("the tests use contiguous tensors");
-        let y = storage.as_slice::<f64>()?[start..end].iter().map(|x| x * x).collect();
+        let (start, end) = layout
+            .contiguous_offsets()
+            .expect("the tests use contiguous tensors");
+        let y = storage.as_slice::<f64>()?[start..end]
+            .iter()
+            .map(|x| x * x)
+            .collect();
         Ok((CpuStorage::F64(y), layout.shape().clone()))
     }
 

@@ -18,7 +18,10 @@ fn store(seed: u64) -> ParamStore {
 #[test]
 fn a_value_depends_on_the_seed_and_the_name_only() -> Result<()> {
     let values = |store: &ParamStore, name: &str| -> Result<Vec<f32>> {
-        store.var_builder().get_with_hints(5, name, NORMAL)?.to_vec1()
+        store
+            .var_builder()
+            .get_with_hints(5, name, NORMAL)?
+            .to_vec1()
     };
     let (first, second) = (store(1), store(1));
     values(&second, "created.before")?;
@@ -38,12 +41,22 @@ fn initial_values_have_the_asked_for_distribution() -> Result<()> {
         Ok((mean, var.sqrt()))
     };
     let (mean, std) = moments(&vb.get_with_hints(100_000, "normal", NORMAL)?)?;
-    assert!(mean.abs() < 0.02 && (std - 1.0).abs() < 0.02, "{mean} {std}");
+    assert!(
+        mean.abs() < 0.02 && (std - 1.0).abs() < 0.02,
+        "{mean} {std}"
+    );
     let init = Init::Uniform { lo: -2.0, up: 4.0 };
     let uniform = vb.get_with_hints(100_000, "uniform", init)?;
     let (mean, std) = moments(&uniform)?;
-    assert!((mean - 1.0).abs() < 0.02 && (std - 3f32.sqrt()).abs() < 0.02, "{mean} {std}");
-    let conv = vb.get_with_hints((64, 32, 3, 3), "conv", candle_nn::init::DEFAULT_KAIMING_NORMAL)?;
+    assert!(
+        (mean - 1.0).abs() < 0.02 && (std - 3f32.sqrt()).abs() < 0.02,
+        "{mean} {std}"
+    );
+    let conv = vb.get_with_hints(
+        (64, 32, 3, 3),
+        "conv",
+        candle_nn::init::DEFAULT_KAIMING_NORMAL,
+    )?;
     let (_, std) = moments(&conv)?;
     assert!((std - (2f32 / 288.0).sqrt()).abs() < 0.001, "{std}");
     Ok(())
@@ -63,7 +76,11 @@ fn buffers_are_kept_apart_and_order_is_that_of_creation() -> Result<()> {
     assert_eq!(names(store.params()), ["bn.weight", "bn.bias"]);
     assert_eq!(
         names(store.buffers()),
-        ["bn.running_mean", "bn.running_var", "bn.num_batches_tracked"]
+        [
+            "bn.running_mean",
+            "bn.running_var",
+            "bn.num_batches_tracked"
+        ]
     );
     assert_eq!(store.num_params(), 4);
     Ok(())
@@ -75,7 +92,9 @@ fn a_frozen_view_shares_the_values_and_tracks_nothing() -> Result<()> {
     let weight = store.var_builder().get_with_hints(3, "weight", NORMAL)?;
     let frozen = store.frozen().var_builder().get(3, "weight")?;
     assert!(weight.track_op() && !frozen.track_op());
-    store.params()[0].1.set(&Tensor::new(&[1f32, 2.0, 3.0], &Device::Cpu)?)?;
+    store.params()[0]
+        .1
+        .set(&Tensor::new(&[1f32, 2.0, 3.0], &Device::Cpu)?)?;
     assert_eq!(frozen.to_vec1::<f32>()?, [1.0, 2.0, 3.0]);
     assert!(store.frozen().var_builder().get(3, "other").is_err());
     Ok(())

@@ -370,10 +370,7 @@ impl<F: Real, K: Pointwise<F>> WithSimd for Zip<'_, F, K> {
             out.write((derivative * Lanes::new(simd, *grad)).vector());
         }
         let derivative = self.kernel.derivative(Lanes::partial_load(simd, x_rest));
-        store_rest(
-            derivative * Lanes::partial_load(simd, grad_rest),
-            out_rest,
-        );
+        store_rest(derivative * Lanes::partial_load(simd, grad_rest), out_rest);
     }
 }
 

@@ -273,7 +273,10 @@ impl<F: Real> Pointwise<F> for GeluTanh {
         let bounded = x.at_most(Self::RIGHT);
         let slope = (bounded * bounded).mul_add(x.constant(Self::CUBIC), x.constant(Self::LINEAR));
         // (1 + tanh u) / 2 is the logistic function of 2 u, without cancellation on the left.
-        let (e, scale) = (bounded * slope).at_least(F::TAIL).at_most(40.0).exp_scaled();
+        let (e, scale) = (bounded * slope)
+            .at_least(F::TAIL)
+            .at_most(40.0)
+            .exp_scaled();
         (x * scale) * (e / (e + 1.0))
     }
 
