@@ -267,7 +267,7 @@ activations! {
         beta = 1.5
     } "aria2" "aria-2" "aria_2", f::aria2, f::aria2_derivative;
     /// (sqrt(x^2 + 1) - 1) / 2 + x
-    BentIdentity {} "bent_identity", |x: f64| 0.5 * (x.hypot(1.0) - 1.0) + x,
+    BentIdentity {} "bent_identity", f::bent_identity,
         f::bent_identity_derivative;
     /// A square on either side of 0, up to the bounds -1 and 1 (Wuraola and Patel, 2018).
     Sqnl {} "sqnl", f::sqnl, f::sqnl_derivative;
@@ -349,7 +349,7 @@ impl Activation {
     /// What the parameters have to fulfil, if they do not.
     fn violation(&self) -> Option<&'static str> {
         match *self {
-            Self::Celu { alpha } if alpha == 0.0 => Some("alpha must not be 0"),
+            Self::Celu { alpha: 0.0 } => Some("alpha must not be 0"),
             Self::Softplus { beta } if beta <= 0.0 => Some("beta must be positive"),
             Self::SoftClipping { alpha } if alpha <= 0.0 => Some("alpha must be positive"),
             Self::Isru { alpha } | Self::Isrlu { alpha } if alpha < 0.0 => {

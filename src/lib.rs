@@ -13,4 +13,5 @@ pub mod simd;
 #[cfg(feature = "train")]
 pub mod train;
 
-pub use activation::Activation;
+pub use activation::{Activation, ParseActivationError};
+pub use ops::mish::{Mish, mish, mish_inplace};

@@ -5,6 +5,7 @@ use candle_nn::{Init, VarBuilder};
 use rand::Rng;
 
 use crate::activation::Activation;
+use crate::ops;
 use crate::ops::activation::{activation, leaky_relu_with, prelu, srelu};
 use crate::rng::Generator;
 
@@ -87,7 +88,7 @@ impl ModuleT for Act {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         match (&self.state, self.activation) {
             (State::PRelu(slope), _) => prelu(x, slope),
-            (State::SRelu(rows), _) => srelu(x, &Tensor::stack(rows, 0)?),
+            (State::SRelu(rows), _) => srelu(x, &ops::stack(&rows.each_ref())?),
             (State::RRelu(generator), Activation::RRelu { lower, upper }) if train => {
                 let slopes = random_slopes(x, generator, lower, upper)?;
                 leaky_relu_with(x, &slopes)

@@ -6,6 +6,7 @@ mod conv2d;
 mod dropout;
 pub mod linear;
 pub mod loss;
+pub mod mish;
 pub mod pool2d;
 mod storage;
 

@@ -1,10 +1,12 @@
 //! The ops: values and gradients against oracles in f64.
 
+mod activation;
 mod autograd;
 mod combine;
 mod conv2d;
 mod linear;
 mod loss;
+mod mish;
 mod params;
 mod pool2d;
 mod support;

@@ -196,7 +196,9 @@ macro_rules! impl_element_half {
                     grad.convert_to_f32_slice(wide_grad);
                     f32::zip(kernel, wide, wide_grad, wide_out);
                     // SAFETY: every element was initialised when the array was made.
-                    let wide_out = unsafe { wide_out.assume_init_ref() };
+                    let wide_out = unsafe {
+ std::slice::from_raw_parts(wide_out.as_ptr().cast::<f32>(), wide_out.len())
+ };
                     narrow.convert_from_f32_slice(wide_out);
                     fill(out, narrow);
                 }

@@ -205,6 +205,16 @@ pub fn aria2_derivative(x: f64, alpha: f64, beta: f64) -> f64 {
     alpha * beta * aria2(x, alpha, beta) * sigmoid(-beta * x)
 }
 
+pub fn bent_identity(x: f64) -> f64 {
+    let root = x.hypot(1.0);
+    if x < -1.0 {
+        // The root and x cancel: their sum is the inverse of their difference.
+        0.5 * ((root - x).recip() - 1.0 + x)
+    } else {
+        0.5 * (root - 1.0) + x
+    }
+}
+
 pub fn bent_identity_derivative(x: f64) -> f64 {
     let sine = if x.is_infinite() {
         1f64.copysign(x)

@@ -137,14 +137,14 @@ impl<F: Real> Pointwise<F> for Mish {
     #[inline(always)]
     fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
         let x = x.at_least(F::TAIL);
-        // Beyond 20 the limit is 1, and w, in which x occurs, is of use only below that.
-        let bounded = x.at_most(20.0);
-        let (e, scale) = bounded.exp_scaled();
+        let twenty = x.constant(20.0);
+        let (e, scale) = x.min(twenty).exp_scaled();
         let d = e.mul_add(e, e + e) + 2.0;
-        let four = bounded.constant(4.0);
-        let w = (e + 4.0).mul_add(e, bounded.mul_add(four, four + 2.0));
-        let w = w.mul_add(e, bounded.mul_add(four, four));
-        ((e * scale) / d) * (w / d)
+        let four = x.constant(4.0);
+        let w = (e + 4.0).mul_add(e, x.mul_add(four, four + 2.0));
+        let w = w.mul_add(e, x.mul_add(four, four));
+        let derivative = ((e * scale) / d) * (w / d);
+        twenty.lt(x).select(x.constant(1.0), derivative)
     }
 }
 

@@ -1,0 +1,3 @@
+//! `mish bench`: what the crate's parts cost on this machine, beside what they replace.
+
+pub mod mish;

@@ -1,0 +1,420 @@
+//! Mish: accuracy over all magnitudes on every instruction set, limits, layouts and types.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_mish::ops::activation::{Mish, Pointwise};
+use candle_mish::simd::{Lanes, Real, Simd, WithSimd};
+use candle_mish::{mish, mish_inplace};
+use half::{bf16, f16};
+
+/// A number as the unevaluated sum of two doubles: about 106 bits.
+#[derive(Clone, Copy)]
+struct Double(f64, f64);
+
+impl Double {
+    fn sum(a: f64, b: f64) -> Self {
+        let s = a + b;
+        let t = s - a;
+        Self(s, (a - (s - t)) + (b - t))
+    }
+
+    fn add(self, other: Self) -> Self {
+        let Self(s, e) = Self::sum(self.0, other.0);
+        let Self(s, e) = Self::sum(s, e + self.1 + other.1);
+        Self(s, e)
+    }
+
+    fn mul(self, other: Self) -> Self {
+        let p = self.0 * other.0;
+        let e = self.0.mul_add(other.0, -p) + (self.0 * other.1 + self.1 * other.0);
+        Self::sum(p, e)
+    }
+
+    fn div(self, other: Self) -> Self {
+        let q = self.0 / other.0;
+        let r = self.add(other.mul(Self(-q, 0.0)));
+        let Self(q, e) = Self::sum(q, r.0 / other.0);
+        let r = self
+            .add(other.mul(Self(-q, 0.0)))
+            .add(other.mul(Self(-e, 0.0)));
+        Self::sum(q, e + r.0 / other.0)
+    }
+
+    /// e^x 2^-k and k, by halving the argument and its Taylor series.
+    fn exp(x: f64) -> (Self, i32) {
+        const LN_2: Double = Double(std::f64::consts::LN_2, 2.319_046_813_846_299_6e-17);
+        let k = (x / std::f64::consts::LN_2).round();
+        let r = Self(x, 0.0).add(LN_2.mul(Self(-k, 0.0)));
+        let r = Self(r.0 / 256.0, r.1 / 256.0);
+        let one = Self(1.0, 0.0);
+        let mut sum = one;
+        for n in (1..=14).rev() {
+            sum = one.add(r.mul(sum).div(Self(f64::from(n), 0.0)));
+        }
+        for _ in 0..8 {
+            sum = sum.mul(sum);
+        }
+        (sum, k as i32)
+    }
+}
+
+/// Mish and its derivative, the former as a significand and an exponent of 2.
+fn oracle(x: f64) -> ((Double, i32), f64) {
+    if x > 60.0 {
+        return ((Double(x, 0.0), 0), 1.0);
+    }
+    if x < -2000.0 {
+        return ((Double(0.0, 0.0), 0), 0.0);
+    }
+    let (significand, k) = Double::exp(x);
+    let scale = 2f64.powi(k.max(-1000));
+    let e = Double(significand.0 * scale, significand.1 * scale);
+    let two = Double(2.0, 0.0);
+    let four = Double(4.0, 0.0);
+    let x = Double(x, 0.0);
+    let n = e.mul(e.add(two));
+    let d = n.add(two);
+    // x e (e + 2) / d without the power of 2.
+    let y = x.mul(significand).mul(e.add(two)).div(d);
+    let linear = four.mul(x).add(four);
+    let w = e.add(four).mul(e).add(linear.add(two)).mul(e).add(linear);
+    let derivative = e.mul(w).div(d.mul(d));
+    ((y, k), derivative.0)
+}
+
+/// The value of y 2^k and the distance of `ours` to it in units in the last place of a type
+/// with `bits` bits and the smallest normal exponent `min_exponent`; `None` if it is subnormal.
+fn distance(
+    ours: f64,
+    (Double(y, rest), k): (Double, i32),
+    bits: i32,
+    min_exponent: i32,
+) -> Option<f64> {
+    if y == 0.0 {
+        return None;
+    }
+    let exponent = y.abs().log2().floor() as i32;
+    if exponent + k < min_exponent {
+        return None;
+    }
+    // Both sides without the power of 2: 2^-k in two factors, for it may leave the range.
+    let ours = libm::ldexp(libm::ldexp(ours, -k / 2), -k - (-k / 2));
+    Some(libm::ldexp((ours - y - rest).abs(), bits - 1 - exponent))
+}
+
+/// Value and derivative of every element.
+struct Evaluate<'a, F>(&'a [F]);
+
+impl<F: Real> WithSimd for Evaluate<'_, F> {
+    type Output = (Vec<F>, Vec<F>);
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Self::Output {
+        let mut values = vec![F::default(); self.0.len()];
+        let mut derivatives = values.clone();
+        let lanes = F::lanes::<S>();
+        for (index, x) in self.0.chunks(lanes).enumerate() {
+            let (start, end) = (index * lanes, index * lanes + x.len());
+            let x = Lanes::partial_load(simd, x);
+            Pointwise::<F>::value(Mish, x).partial_store(&mut values[start..end]);
+            Pointwise::<F>::derivative(Mish, x).partial_store(&mut derivatives[start..end]);
+        }
+        (values, derivatives)
+    }
+}
+
+/// The results on every instruction set that this machine has.
+fn on_all_levels<F: Real>(x: &[F]) -> Vec<(&'static str, (Vec<F>, Vec<F>))> {
+    let mut results = vec![("scalar", Evaluate(x).with_simd(pulp::Scalar))];
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            results.push(("avx2", Simd::vectorize(simd, Evaluate(x))));
+        }
+        if let Some(simd) = pulp::x86::V4::try_new() {
+            results.push(("avx512", Simd::vectorize(simd, Evaluate(x))));
+        }
+    }
+    results.push(("best", candle_mish::simd::dispatch(Evaluate(x))));
+    results
+}
+
+/// Every sign, every exponent of the type, `steps` significands each, and a finer sweep of where
+/// the function bends.
+fn sweep(min_exponent: i32, max_exponent: i32, steps: i32, low: f64, high: f64) -> Vec<f64> {
+    let mut points = Vec::new();
+    for exponent in min_exponent..=max_exponent {
+        for step in 0..steps {
+            let x = (1.0 + (f64::from(step) + 0.37) / f64::from(steps)) * 2f64.powi(exponent);
+            points.extend([x, -x]);
+        }
+    }
+    let count = 400_000;
+    points.extend((0..count).map(|i| low + (high - low) * f64::from(i) / f64::from(count)));
+    points
+}
+
+#[test]
+fn f32_is_accurate_on_every_instruction_set() {
+    let points = sweep(-126, 127, 200, -95.0, 25.0);
+    let x: Vec<f32> = points.iter().map(|x| *x as f32).collect();
+    for (level, (values, derivatives)) in on_all_levels(&x) {
+        let (mut worst, mut worst_derivative) = ((0.0, 0.0), (0.0, 0.0));
+        for ((x, y), dy) in x.iter().zip(values).zip(derivatives) {
+            let (value, derivative) = oracle(f64::from(*x));
+            if let Some(ulp) = distance(f64::from(y), value, 24, -126) {
+                assert!(ulp <= 4.0, "{level}: mish({x:e}) = {y:e} is {ulp} ulp off");
+                worst = if ulp > worst.0 { (ulp, *x) } else { worst };
+            }
+            let error = (f64::from(dy) - derivative).abs();
+            let ulp = libm::ldexp(
+                error,
+                23 - (derivative.abs().log2().floor() as i32).max(-126),
+            );
+            assert!(
+                ulp <= 6.0 || error <= 1e-7,
+                "{level}: mish'({x:e}) = {dy:e} is {ulp} ulp, {error:e} off"
+            );
+            let counted = if error > 1e-8 { ulp } else { 0.0 };
+            if counted > worst_derivative.0 {
+                worst_derivative = (counted, *x);
+            }
+        }
+        println!("f32 {level}: {worst:?} ulp, derivative {worst_derivative:?} ulp");
+    }
+}
+
+#[test]
+fn f64_is_accurate_on_every_instruction_set() {
+    let x = sweep(-1022, 1023, 40, -735.0, 45.0);
+    for (level, (values, derivatives)) in on_all_levels(&x) {
+        let mut worst = (0.0, 0.0);
+        for ((x, y), dy) in x.iter().zip(values).zip(derivatives) {
+            let (value, derivative) = oracle(*x);
+            if let Some(ulp) = distance(y, value, 53, -1022) {
+                assert!(ulp <= 4.0, "{level}: mish({x:e}) = {y:e} is {ulp} ulp off");
+                worst = if ulp > worst.0 { (ulp, *x) } else { worst };
+            }
+            let error = (dy - derivative).abs();
+            let ulp = libm::ldexp(
+                error,
+                52 - (derivative.abs().log2().floor() as i32).max(-1022),
+            );
+            assert!(
+                ulp <= 6.0 || error <= 1e-7 * 2f64.powi(-29),
+                "{level}: mish'({x:e}) = {dy:e} is {ulp} ulp, {error:e} off"
+            );
+        }
+        println!("f64 {level}: {worst:?} ulp");
+    }
+}
+
+#[test]
+fn the_oracle_agrees_with_known_values() {
+    // From mpmath with 50 digits.
+    let known = [
+        (1.0, 0.865_098_388_267_310_3, 1.049_036_220_099_792_2),
+        (-2.0, -0.252_501_482_695_708_86, -0.108_355_092_420_393_95),
+        (0.5, 0.375_245_211_304_895_1, 0.886_424_375_357_727_3),
+    ];
+    for (x, value, derivative) in known {
+        let ((Double(y, _), k), dy) = oracle(x);
+        assert!((y * 2f64.powi(k) - value).abs() <= 2e-16, "{x}");
+        assert!((dy - derivative).abs() <= 3e-16, "{x}");
+    }
+}
+
+#[test]
+fn limits_are_right() {
+    fn check<F: Real + Into<f64>>(tail: f64) {
+        let points = [
+            f64::NEG_INFINITY,
+            f64::INFINITY,
+            f64::NAN,
+            0.0,
+            -0.0,
+            1e30,
+            -1e30,
+            tail,
+        ];
+        let x: Vec<F> = points.map(F::from_f64).to_vec();
+        for (level, (values, derivatives)) in on_all_levels(&x) {
+            let y: Vec<f64> = values.into_iter().map(Into::into).collect();
+            let dy: Vec<f64> = derivatives.into_iter().map(Into::into).collect();
+            assert!(y[0] == 0.0 && y[0].is_sign_negative(), "{level}: {}", y[0]);
+            assert_eq!(y[1], f64::INFINITY, "{level}");
+            assert!(y[2].is_nan() && dy[2].is_nan(), "{level}");
+            assert!(y[3] == 0.0 && y[3].is_sign_positive(), "{level}");
+            assert!(y[4] == 0.0 && y[4].is_sign_negative(), "{level}");
+            assert_eq!(y[5], x[5].to_f64(), "{level}");
+            assert_eq!((y[6], dy[6]), (0.0, 0.0), "{level}");
+            assert_eq!((dy[0].abs(), dy[1]), (0.0, 1.0), "{level}");
+            assert!((dy[3] - 0.6).abs() < 1e-6, "{level}");
+            assert_eq!(y[7], 0.0, "{level}");
+        }
+    }
+    check::<f32>(-110.0);
+    check::<f64>(-800.0);
+}
+
+#[test]
+fn subnormal_results_fade_out() {
+    for x in [-92.0f32, -96.0, -100.0, -103.0] {
+        let y = mish(&Tensor::new(&[x], &Device::Cpu).unwrap()).unwrap();
+        let y = f64::from(y.to_vec1::<f32>().unwrap()[0]);
+        let exact = f64::from(x) * f64::from(x).exp();
+        assert!(
+            (y - exact).abs() <= 2.0 * 2f64.powi(-149),
+            "{x}: {y:e} {exact:e}"
+        );
+    }
+    // Subnormal arguments: mish(x) is 0.6 x there.
+    let x = 1e-40f32;
+    let y = mish(&Tensor::new(&[x], &Device::Cpu).unwrap()).unwrap();
+    let y = f64::from(y.to_vec1::<f32>().unwrap()[0]);
+    assert!((y - 0.6 * f64::from(x)).abs() <= 2f64.powi(-149), "{y:e}");
+}
+
+#[test]
+fn halves_are_rounded_from_single_precision() -> Result<()> {
+    let device = Device::Cpu;
+    for bits in (0..=u16::MAX).collect::<Vec<_>>().chunks(4099) {
+        let x: Vec<f16> = bits.iter().map(|b| f16::from_bits(*b)).collect();
+        let wide: Vec<f32> = x.iter().map(|x| x.to_f32()).collect();
+        let y = mish(&Tensor::new(x.as_slice(), &device)?)?.to_vec1::<f16>()?;
+        let expected = mish(&Tensor::new(wide.as_slice(), &device)?)?.to_vec1::<f32>()?;
+        for ((x, y), expected) in x.iter().zip(y).zip(expected) {
+            let expected = f16::from_f32(expected);
+            assert!(
+                y == expected || (y.is_nan() && x.is_nan()),
+                "{x}: {y} {expected}"
+            );
+        }
+        let x: Vec<bf16> = bits.iter().map(|b| bf16::from_bits(*b)).collect();
+        let wide: Vec<f32> = x.iter().map(|x| x.to_f32()).collect();
+        let y = mish(&Tensor::new(x.as_slice(), &device)?)?.to_vec1::<bf16>()?;
+        let expected = mish(&Tensor::new(wide.as_slice(), &device)?)?.to_vec1::<f32>()?;
+        for ((x, y), expected) in x.iter().zip(y).zip(expected) {
+            let expected = bf16::from_f32(expected);
+            assert!(
+                y == expected || (y.is_nan() && x.is_nan()),
+                "{x}: {y} {expected}"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn ramp(shape: &[usize]) -> Result<Tensor> {
+    let count = shape.iter().product::<usize>();
+    let x: Vec<f32> = (0..count).map(|i| (i as f32 * 0.731).sin() * 6.0).collect();
+    Tensor::from_vec(x, shape, &Device::Cpu)
+}
+
+fn expected(x: &Tensor) -> Result<Vec<f32>> {
+    let x = x.contiguous()?.flatten_all()?.to_vec1::<f32>()?;
+    let y = |x: &f32| {
+        let ((Double(y, _), k), _) = oracle(f64::from(*x));
+        (y * 2f64.powi(k)) as f32
+    };
+    Ok(x.iter().map(y).collect())
+}
+
+fn assert_close(y: &Tensor, expected: &[f32]) -> Result<()> {
+    let y = y.flatten_all()?.to_vec1::<f32>()?;
+    assert_eq!(y.len(), expected.len());
+    for (y, expected) in y.iter().zip(expected) {
+        assert!(
+            (y - expected).abs() <= 4.0 * f32::EPSILON * expected.abs(),
+            "{y} {expected}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_length_and_layout() -> Result<()> {
+    for len in (0..70).chain([16_383, 16_384, 16_385, 50_001]) {
+        let x = ramp(&[len])?;
+        assert_close(&mish(&x)?, &expected(&x)?)?;
+        if len > 3 {
+            let x = x.narrow(0, 1, len - 3)?;
+            assert_close(&mish(&x)?, &expected(&x)?)?;
+        }
+    }
+    let x = ramp(&[3, 4, 5, 7])?;
+    let views = [
+        x.transpose(1, 3)?,
+        x.narrow(2, 1, 3)?,
+        x.narrow(0, 1, 1)?.permute((3, 0, 2, 1))?,
+        x.narrow(0, 0, 1)?.broadcast_as((3, 4, 5, 7))?,
+        x.narrow(1, 2, 0)?,
+        ramp(&[])?,
+    ];
+    for x in views {
+        let y = mish(&x)?;
+        assert_eq!(y.dims(), x.dims());
+        assert!(y.is_contiguous());
+        assert_close(&y, &expected(&x)?)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn in_place_changes_the_view_alone() -> Result<()> {
+    for transposed in [false, true] {
+        let x = ramp(&[6, 9])?.copy()?;
+        let before = x.to_vec2::<f32>()?;
+        let view = x.narrow(0, 2, 3)?;
+        let view = if transposed { view.t()? } else { view };
+        let wanted = expected(&view)?;
+        mish_inplace(&view)?;
+        assert_close(&view.contiguous()?, &wanted)?;
+        let after = x.to_vec2::<f32>()?;
+        assert_eq!(before[..2], after[..2]);
+        assert_eq!(before[5..], after[5..]);
+    }
+    let variable = Var::from_tensor(&ramp(&[3])?)?;
+    assert!(mish_inplace(variable.as_tensor()).is_err());
+    Ok(())
+}
+
+#[test]
+fn gradients_of_any_layout_and_type() -> Result<()> {
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        let x = Var::from_tensor(&ramp(&[4, 6, 5])?.to_dtype(dtype)?)?;
+        let weight = ramp(&[5, 6, 4])?.to_dtype(dtype)?;
+        // The gradient that reaches mish is a transposed view of `weight`, then a broadcast one.
+        let y = mish(x.as_tensor())?;
+        let loss = (y.transpose(0, 2)? * &weight)?.sum_all()?;
+        let gradient = loss.backward()?.remove(x.as_tensor()).unwrap();
+        let gradient = gradient
+            .to_dtype(DType::F64)?
+            .flatten_all()?
+            .to_vec1::<f64>()?;
+        let x = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let weight = weight.to_dtype(DType::F64)?.transpose(0, 2)?.contiguous()?;
+        let weight = weight.flatten_all()?.to_vec1::<f64>()?;
+        let tolerance = match dtype {
+            DType::F64 => 1e-13,
+            DType::F32 => 1e-6,
+            DType::F16 => 1e-3,
+            _ => 8e-3,
+        };
+        for ((gradient, x), weight) in gradient.iter().zip(x).zip(weight) {
+            let expected = weight * oracle(x).1;
+            let error = (gradient - expected).abs();
+            assert!(
+                error <= tolerance * expected.abs().max(1.0),
+                "{dtype:?} {x}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn integers_are_refused() {
+    let x = Tensor::new(&[1u32, 2], &Device::Cpu).unwrap();
+    let error = mish(&x).unwrap_err().to_string();
+    assert!(error.contains("mish is not defined for U32"), "{error}");
+}
