@@ -1,1 +1,3 @@
 //! Mish
+
+pub mod bench;

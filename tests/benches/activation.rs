@@ -25,7 +25,9 @@ fn benches(criterion: &mut Criterion) {
     let bytes = 4 * x.elem_count() as u64;
 
     let mut group = criterion.benchmark_group("forward");
-    group.sample_size(10).throughput(Throughput::Bytes(2 * bytes));
+    group
+        .sample_size(10)
+        .throughput(Throughput::Bytes(2 * bytes));
     group.bench_function("copy", |b| b.iter(|| black_box(x.copy())));
     for (name, function) in FUNCTIONS {
         group.bench_function(name, |b| b.iter(|| black_box(function(&x))));
@@ -34,7 +36,9 @@ fn benches(criterion: &mut Criterion) {
 
     let variable = Var::from_tensor(&x).expect("memory");
     let mut group = criterion.benchmark_group("forward_backward");
-    group.sample_size(10).throughput(Throughput::Bytes(5 * bytes));
+    group
+        .sample_size(10)
+        .throughput(Throughput::Bytes(5 * bytes));
     for (name, function) in FUNCTIONS {
         let step = || function(variable.as_tensor())?.backward();
         group.bench_function(name, |b| b.iter(|| black_box(step())));
