@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::element::Element;
 use super::geometry::Geometry;
 use super::workspace::assume_init;
-use super::{depthwise, im2col, weight_grad as weight};
+use super::{depthwise, direct, im2col, weight_grad as weight};
 
 /// The convolution; `y` is written completely. All slices are contiguous, in `g`'s shapes.
 pub fn forward<F: Element>(
@@ -23,6 +23,9 @@ pub fn forward<F: Element>(
     }
     if g.is_depthwise() {
         depthwise::forward(g, x, w, y);
+    } else if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y)) {
+        let bias = bias.and_then(F::as_f32);
+        return direct::forward(g, x, w, bias, y);
     } else {
         im2col::forward(g, x, w, y);
     }
@@ -48,6 +51,10 @@ pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUn
     }
     if g.is_depthwise() {
         depthwise::input_grad(g, dy, w, dx);
+    } else if let (Some(dy), Some(w), Some(dx)) =
+        (F::as_f32(dy), F::as_f32(w), F::as_f32_uninit(dx))
+    {
+        direct::input_grad(g, dy, w, dx);
     } else {
         im2col::input_grad(g, dy, w, dx);
     }

@@ -4,6 +4,7 @@
 //! where height and width leave different remainders, and its groups cost quadratic time.
 
 mod depthwise;
+mod direct;
 mod element;
 mod geometry;
 mod im2col;

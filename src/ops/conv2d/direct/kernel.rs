@@ -1,0 +1,45 @@
+//! The innermost loops: a tile of output channels by vectors of outputs, held in registers.
+
+use pulp::Simd;
+
+/// The sum over channels and taps for `MR` output channels and `NR` vectors.
+///
+/// # Safety
+/// - `weights` must hold `channels * taps.len() * MR` values;
+/// - for every channel `c < channels`, tap `t` and vector `v`, a vector must be readable at
+///   `src[v] + c * channel + t`.
+#[inline(always)]
+pub(super) unsafe fn tile<S: Simd, const MR: usize, const NR: usize>(
+    simd: S,
+    channels: usize,
+    channel: usize,
+    taps: &[usize],
+    src: [*const f32; NR],
+    mut weights: *const f32,
+    init: [f32; MR],
+) -> [[S::f32s; NR]; MR] {
+    let mut sums = [[simd.splat_f32s(0.0); NR]; MR];
+    for (sums, init) in sums.iter_mut().zip(init) {
+        *sums = [simd.splat_f32s(init); NR];
+    }
+    for c in 0..channels {
+        for tap in taps {
+            let at = c * channel + tap;
+            let mut values = [sums[0][0]; NR];
+            for (value, src) in values.iter_mut().zip(src) {
+                // SAFETY: readable, as the caller promises.
+                *value = unsafe { src.add(at).cast::<S::f32s>().read_unaligned() };
+            }
+            for (m, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: one of the values that the caller promises.
+                let weight = simd.splat_f32s(unsafe { *weights.add(m) });
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = simd.mul_add_f32s(weight, value, *sum);
+                }
+            }
+            // SAFETY: at most one past the last of them.
+            weights = unsafe { weights.add(MR) };
+        }
+    }
+    sums
+}
