@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
-use candle_core::{CpuStorage, DType, Layout, Result, WithDType, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
@@ -188,4 +188,17 @@ pub(crate) fn same_dtype(op: &str, a: DType, b: DType) -> Result<()> {
         bail!("{op} takes tensors of one type, not {a:?} and {b:?}");
     }
     Ok(())
+}
+/// What `kernel` makes of the values of `x`, which must be on the CPU.
+pub(crate) fn on_cpu<R>(
+    op: &str,
+    x: &Tensor,
+    kernel: impl FnOnce(&CpuStorage, &Layout) -> Result<R>,
+) -> Result<R> {
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => kernel(storage, layout),
+        Storage::Cuda(_) => bail!("{op} has no CUDA implementation yet"),
+        Storage::Metal(_) => bail!("{op} has no Metal implementation yet"),
+    }
 }

@@ -7,6 +7,7 @@ mod conv2d;
 mod linear;
 mod loss;
 mod mish;
+mod norm_act;
 mod params;
 mod pool2d;
 mod support;

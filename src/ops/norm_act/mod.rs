@@ -1,0 +1,161 @@
+//! Normalisation with what follows it: `act(bn(x) + residual)` as one node of the graph.
+//!
+//! Batch normalisation is that of Ioffe and Szegedy (2015) with PyTorch's conventions. The
+//! graph keeps the inputs and two numbers per channel; the normalised values and what goes into
+//! the activation are computed again in the backward pass, which is cheaper than to store them.
+
+mod batch;
+mod channels;
+mod fold;
+mod kernels;
+
+use std::sync::{Arc, OnceLock};
+
+use candle_core::{Result, Tensor, bail};
+
+use crate::autograd::{apply2, apply3};
+use crate::ops::activation::{KernelVisitor, Pointwise};
+use crate::ops::storage::on_cpu;
+use crate::{Activation, ops};
+use batch::{BatchNormAct, read_f64};
+use channels::Moment;
+
+pub use fold::fold_batch_norm;
+
+const OP: &str = "batch_norm_act";
+
+/// What batch normalisation normalises with.
+#[derive(Debug, Clone, Copy)]
+pub enum Statistics<'a> {
+    /// The batch's own mean and variance, as in training.
+    Batch,
+    /// These constants, `[C]` each, as in evaluation; no gradient flows to them.
+    Running {
+        /// The mean of each channel.
+        mean: &'a Tensor,
+        /// The variance of each channel.
+        variance: &'a Tensor,
+    },
+}
+
+/// What a batch says about each channel: what running statistics are updated with.
+#[derive(Debug, Clone)]
+pub struct BatchStatistics {
+    /// The mean, `[C]`.
+    pub mean: Tensor,
+    /// The unbiased estimate of the variance (divided by the number of values less one), `[C]`.
+    pub variance: Tensor,
+}
+
+/// `act(norm(x) * gamma + beta + residual)`: `[N, C, ..]` to the same shape, and the batch's
+/// statistics where these were used.
+///
+/// `gamma_beta` is `[2, C]`: gain and bias of each channel ([`stack`](crate::ops::stack) makes
+/// it of the two). `residual` has the shape of `x`. `eps` is added to the variance. The
+/// statistics are of the type of `gamma_beta`, which may be wider than that of `x`.
+///
+/// With [`Statistics::Running`] the op is differentiable as well: a frozen normalisation.
+///
+/// # Errors
+/// Where shapes or types do not fit, and for [`Statistics::Batch`] with a single value (or
+/// none) per channel, whose variance is undefined.
+pub fn batch_norm_act(
+    x: &Tensor,
+    gamma_beta: &Tensor,
+    residual: Option<&Tensor>,
+    statistics: Statistics,
+    eps: f64,
+    activation: &Activation,
+) -> Result<(Tensor, Option<BatchStatistics>)> {
+    let &[images, channels, ref rest @ ..] = x.dims() else {
+        bail!("{OP} takes [N, C] or [N, C, H, W], not {:?}", x.dims());
+    };
+    if gamma_beta.dims() != [2, channels] {
+        bail!(
+            "{OP}: gain and bias must be [2, {channels}], not {:?}",
+            gamma_beta.dims()
+        );
+    }
+    if let Some(residual) = residual
+        && residual.dims() != x.dims()
+    {
+        bail!(
+            "{OP}: the residual {:?} does not fit {:?}",
+            residual.dims(),
+            x.dims()
+        );
+    }
+    let count = images * rest.iter().product::<usize>();
+    let given = match statistics {
+        Statistics::Running { mean, variance } => Some(running(mean, variance, channels)?),
+        Statistics::Batch if count < 2 => bail!(
+            "{OP}: the statistics of a batch need more than one value per channel, \
+             {:?} has {count}: use a larger batch, or running statistics",
+            x.dims()
+        ),
+        Statistics::Batch => None,
+    };
+    let own = given.is_none();
+    let used = Arc::new(OnceLock::new());
+    if let Some(given) = given {
+        used.get_or_init(|| given);
+    }
+    // An activation without a kernel for vectors is applied to the result.
+    let fused = match activation.visit_kernel::<f32, _>(HasKernel) {
+        Some(()) => *activation,
+        None => Activation::Identity {},
+    };
+    let op = BatchNormAct {
+        activation: fused,
+        eps,
+        own,
+        moments: used.clone(),
+    };
+    let y = match residual {
+        None => apply2(op, x, gamma_beta)?,
+        Some(residual) => apply3(op, x, gamma_beta, residual)?,
+    };
+    let y = if fused == *activation {
+        y
+    } else {
+        ops::activation::activation(&y, activation)?
+    };
+    if !own {
+        return Ok((y, None));
+    }
+    let moments: &[Moment] = used.get().map_or(&[], |moments| moments);
+    let unbiased = count as f64 / (count as f64 - 1.0);
+    let vector = |values: Vec<f64>| {
+        Tensor::from_vec(values, channels, x.device())?.to_dtype(gamma_beta.dtype())
+    };
+    let statistics = BatchStatistics {
+        mean: vector(moments.iter().map(|m| m.mean).collect())?,
+        variance: vector(moments.iter().map(|m| m.variance * unbiased).collect())?,
+    };
+    Ok((y, Some(statistics)))
+}
+
+fn running(mean: &Tensor, variance: &Tensor, channels: usize) -> Result<Vec<Moment>> {
+    if mean.dims() != [channels] || variance.dims() != [channels] {
+        bail!(
+            "{OP}: running mean and variance must be [{channels}], not {:?} and {:?}",
+            mean.dims(),
+            variance.dims()
+        );
+    }
+    let mean = on_cpu(OP, mean, read_f64)?;
+    let variance = on_cpu(OP, variance, read_f64)?;
+    let pairs = mean.into_iter().zip(variance);
+    Ok(pairs
+        .map(|(mean, variance)| Moment { mean, variance })
+        .collect())
+}
+
+/// Finds out whether an activation can be fused.
+struct HasKernel;
+
+impl KernelVisitor<f32> for HasKernel {
+    type Output = ();
+
+    fn visit<K: Pointwise<f32>>(self, _kernel: K) {}
+}
