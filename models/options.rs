@@ -21,7 +21,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            activation: Activation::Mish {},
+            activation: Activation::Mish,
             num_classes: 100,
             in_channels: 3,
             drop_rate: 0.0,

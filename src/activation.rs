@@ -73,7 +73,7 @@ fn count(parameters: usize) -> String {
 macro_rules! activations {
     ($(
         $(#[doc = $doc:literal])+
-        $variant:ident { $($(#[doc = $parameter_doc:literal])+ $parameter:ident = $default:expr),* }
+        $variant:ident $({ $($(#[doc = $parameter_doc:literal])+ $parameter:ident = $default:expr),+ })?
         $name:literal $($alias:literal)*, $value:expr, $derivative:expr;
     )*) => {
         /// An activation function with its parameters.
@@ -82,14 +82,14 @@ macro_rules! activations {
         pub enum Activation {
             $(
                 $(#[doc = $doc])+
-                $variant { $($(#[doc = $parameter_doc])+ $parameter: f64),* },
+                $variant $({ $($(#[doc = $parameter_doc])+ $parameter: f64),+ })?,
             )*
         }
 
         impl Activation {
             /// Every activation with its default parameters, in the table's order.
             pub fn all() -> impl Iterator<Item = Self> {
-                [$(Self::$variant { $($parameter: $default),* }),*].into_iter()
+                [$(Self::$variant { $($($parameter: $default),+)? }),*].into_iter()
             }
 
             /// The name, without parameters.
@@ -109,8 +109,8 @@ macro_rules! activations {
             /// The parameters' names and values, in order.
             pub fn parameters(&self) -> Vec<(&'static str, f64)> {
                 match *self {
-                    $(Self::$variant { $($parameter),* } => {
-                        vec![$((stringify!($parameter), $parameter)),*]
+                    $(Self::$variant { $($($parameter),+)? } => {
+                        vec![$($((stringify!($parameter), $parameter)),+)?]
                     })*
                 }
             }
@@ -119,8 +119,8 @@ macro_rules! activations {
             fn with_parameters(self, values: &[f64]) -> Self {
                 let mut values = values.iter().copied();
                 match self {
-                    $(Self::$variant { $($parameter),* } => Self::$variant {
-                        $($parameter: values.next().unwrap_or($parameter)),*
+                    $(Self::$variant { $($($parameter),+)? } => Self::$variant {
+                        $($($parameter: values.next().unwrap_or($parameter)),+)?
                     },)*
                 }
             }
@@ -131,7 +131,7 @@ macro_rules! activations {
             #[inline]
             pub fn value(&self, x: f64) -> f64 {
                 match *self {
-                    $(Self::$variant { $($parameter),* } => ($value)(x $(, $parameter)*),)*
+                    $(Self::$variant { $($($parameter),+)? } => ($value)(x $($(, $parameter)+)?),)*
                 }
             }
 
@@ -139,7 +139,7 @@ macro_rules! activations {
             #[inline]
             pub fn derivative(&self, x: f64) -> f64 {
                 match *self {
-                    $(Self::$variant { $($parameter),* } => ($derivative)(x $(, $parameter)*),)*
+                    $(Self::$variant { $($($parameter),+)? } => ($derivative)(x $($(, $parameter)+)?),)*
                 }
             }
         }
@@ -148,24 +148,24 @@ macro_rules! activations {
 
 activations! {
     /// x
-    Identity {} "identity" "linear" "none", |x| x, |_| 1.0;
+    Identity "identity" "linear" "none", |x| x, |_| 1.0;
     /// x tanh(ln(1 + e^x)) (Misra, 2019).
-    Mish {} "mish", f::mish, f::mish_derivative;
+    Mish "mish", f::mish, f::mish_derivative;
     /// x sigmoid(x), Swish with its parameter at 1 (Ramachandran et al., 2017).
-    Silu {} "silu" "swish" "swish1" "swish-1", f::silu, f::silu_derivative;
+    Silu "silu" "swish" "swish1" "swish-1", f::silu, f::silu_derivative;
     /// A multiple of x sigmoid(x) (Alcaide, 2018).
     ESwish {
         /// The factor.
         beta = 1.75
     } "e_swish" "eswish", |x, b| b * f::silu(x), |x, b| b * f::silu_derivative(x);
     /// x times the normal distribution function (Hendrycks and Gimpel, 2016).
-    Gelu {} "gelu", f::gelu, f::gelu_derivative;
+    Gelu "gelu", f::gelu, f::gelu_derivative;
     /// GELU with the distribution function approximated by a hyperbolic tangent.
-    GeluTanh {} "gelu_tanh", f::gelu_tanh, f::gelu_tanh_derivative;
+    GeluTanh "gelu_tanh", f::gelu_tanh, f::gelu_tanh_derivative;
     /// max(x, 0)
-    Relu {} "relu", |x| f::leaky_relu(x, 0.0), |x| f::leaky_relu_derivative(x, 0.0);
+    Relu "relu", |x| f::leaky_relu(x, 0.0), |x| f::leaky_relu_derivative(x, 0.0);
     /// min(max(x, 0), 6)
-    Relu6 {} "relu6", |x| f::hardtanh(x, 0.0, 6.0), |x| f::hardtanh_derivative(x, 0.0, 6.0);
+    Relu6 "relu6", |x| f::hardtanh(x, 0.0, 6.0), |x| f::hardtanh_derivative(x, 0.0, 6.0);
     /// x where positive, a multiple of it elsewhere (Maas et al., 2013).
     LeakyRelu {
         /// The slope on the negative side.
@@ -215,7 +215,7 @@ activations! {
     } "celu", |x, a: f64| f::elu(x, 1.0, a, a.recip()),
         |x, a: f64| f::elu_derivative(x, 1.0, a, a.recip());
     /// ELU scaled so that means 0 and variances 1 are kept (Klambauer et al., 2017).
-    Selu {} "selu", |x| f::elu(x, f::SELU_SCALE, f::SELU_ALPHA, 1.0),
+    Selu "selu", |x| f::elu(x, f::SELU_SCALE, f::SELU_ALPHA, 1.0),
         |x| f::elu_derivative(x, f::SELU_SCALE, f::SELU_ALPHA, 1.0);
     /// ln(1 + e^(beta x)) / beta (Dugas et al., 2001).
     Softplus {
@@ -233,7 +233,7 @@ activations! {
         lambda = 0.5
     } "soft_shrink" "softshrink", f::soft_shrink, f::shrink_derivative;
     /// x - tanh(x)
-    TanhShrink {} "tanh_shrink" "tanhshrink", |x: f64| x - x.tanh(),
+    TanhShrink "tanh_shrink" "tanhshrink", |x: f64| x - x.tanh(),
         |x: f64| x.tanh() * x.tanh();
     /// x kept between two bounds.
     Hardtanh {
@@ -243,14 +243,14 @@ activations! {
         max = 1.0
     } "hardtanh" "hard_tanh", f::hardtanh, f::hardtanh_derivative;
     /// ln(sigmoid(x))
-    LogSigmoid {} "log_sigmoid" "logsigmoid", |x: f64| -f::softplus(-x),
+    LogSigmoid "log_sigmoid" "logsigmoid", |x: f64| -f::softplus(-x),
         |x: f64| f::sigmoid(-x);
     /// 1 / (1 + e^-x)
-    Sigmoid {} "sigmoid" "logistic", f::sigmoid, f::sigmoid_derivative;
+    Sigmoid "sigmoid" "logistic", f::sigmoid, f::sigmoid_derivative;
     /// min(max(x + 3, 0), 6) / 6
-    HardSigmoid {} "hard_sigmoid" "hardsigmoid", f::hard_sigmoid, f::hard_sigmoid_derivative;
+    HardSigmoid "hard_sigmoid" "hardsigmoid", f::hard_sigmoid, f::hard_sigmoid_derivative;
     /// The hyperbolic tangent.
-    Tanh {} "tanh", f64::tanh, f::tanh_derivative;
+    Tanh "tanh", f64::tanh, f::tanh_derivative;
     /// tanh(x) where positive, a multiple of it elsewhere (Xu et al., 2016).
     PenalizedTanh {
         /// The factor on the negative side.
@@ -258,7 +258,7 @@ activations! {
     } "penalized_tanh", |x: f64, a| f::leaky_relu(x.tanh(), a),
         |x, a| f::tanh_derivative(x) * f::leaky_relu_derivative(x, a);
     /// x / (1 + |x|)
-    Softsign {} "softsign", f::softsign, |x: f64| (1.0 + x.abs()).powi(-2);
+    Softsign "softsign", f::softsign, |x: f64| (1.0 + x.abs()).powi(-2);
     /// (1 + e^(-beta x))^-alpha (Patwardhan et al., 2018).
     Aria2 {
         /// The exponent.
@@ -267,14 +267,14 @@ activations! {
         beta = 1.5
     } "aria2" "aria-2" "aria_2", f::aria2, f::aria2_derivative;
     /// (sqrt(x^2 + 1) - 1) / 2 + x
-    BentIdentity {} "bent_identity", f::bent_identity,
+    BentIdentity "bent_identity", f::bent_identity,
         f::bent_identity_derivative;
     /// A square on either side of 0, up to the bounds -1 and 1 (Wuraola and Patel, 2018).
-    Sqnl {} "sqnl", f::sqnl, f::sqnl_derivative;
+    Sqnl "sqnl", f::sqnl, f::sqnl_derivative;
     /// x sigmoid(x) where positive, (e^x - 1) sigmoid(x) elsewhere (Basirat and Roth, 2018).
-    Elish {} "elish", f::elish, f::elish_derivative;
+    Elish "elish", f::elish, f::elish_derivative;
     /// ELiSH with min(max((x + 1) / 2, 0), 1) in the place of the sigmoid.
-    HardElish {} "hard_elish" "hardelish", f::hard_elish, f::hard_elish_derivative;
+    HardElish "hard_elish" "hardelish", f::hard_elish, f::hard_elish_derivative;
     /// x / sqrt(1 + alpha x^2) (Carlile et al., 2017).
     Isru {
         /// The inverse square of the limit.
@@ -305,7 +305,7 @@ activations! {
     } "weighted_tanh", |x: f64, w: f64| (w * x).tanh(),
         |x: f64, w: f64| w * f::tanh_derivative(w * x);
     /// 1.7159 tanh(2 x / 3) (LeCun et al., 1998).
-    LecunTanh {} "lecun_tanh", |x: f64| 1.7159 * (2.0 / 3.0 * x).tanh(),
+    LecunTanh "lecun_tanh", |x: f64| 1.7159 * (2.0 / 3.0 * x).tanh(),
         |x: f64| 1.7159 * 2.0 / 3.0 * f::tanh_derivative(2.0 / 3.0 * x);
     /// ln((1 + e^(alpha x)) / (1 + e^(alpha (x - 1)))) / alpha (Klimek and Perelstein, 2020).
     SoftClipping {
@@ -320,9 +320,9 @@ activations! {
     } "thresholded_relu", |x, t| if x <= t { 0.0 } else { x },
         |x, t| if x <= t { 0.0 } else { f::constant(x, 1.0) };
     /// x min(max(x + 3, 0), 6) / 6 (Howard et al., 2019).
-    HardSwish {} "hard_swish" "hardswish", f::hard_swish, f::hard_swish_derivative;
+    HardSwish "hard_swish" "hardswish", f::hard_swish, f::hard_swish_derivative;
     /// x min(max(x + 2, 0), 2) / 2
-    HardMish {} "hard_mish" "hardmish", f::hard_mish, f::hard_mish_derivative;
+    HardMish "hard_mish" "hardmish", f::hard_mish, f::hard_mish_derivative;
 }
 
 impl Activation {
@@ -330,18 +330,18 @@ impl Activation {
     /// one, which run as an op of their own.
     pub fn visit_kernel<F: Real, V: KernelVisitor<F>>(&self, visitor: V) -> Option<V::Output> {
         Some(match *self {
-            Self::Identity {} => visitor.visit(Identity),
-            Self::Relu {} => visitor.visit(Relu),
-            Self::Relu6 {} => visitor.visit(Relu6),
+            Self::Identity => visitor.visit(Identity),
+            Self::Relu => visitor.visit(Relu),
+            Self::Relu6 => visitor.visit(Relu6),
             Self::LeakyRelu { slope } => visitor.visit(LeakyRelu { slope }),
-            Self::Mish {} => visitor.visit(Mish),
-            Self::Silu {} => visitor.visit(Silu),
-            Self::HardSwish {} => visitor.visit(HardSwish),
-            Self::HardMish {} => visitor.visit(HardMish),
-            Self::HardSigmoid {} => visitor.visit(HardSigmoid),
+            Self::Mish => visitor.visit(Mish),
+            Self::Silu => visitor.visit(Silu),
+            Self::HardSwish => visitor.visit(HardSwish),
+            Self::HardMish => visitor.visit(HardMish),
+            Self::HardSigmoid => visitor.visit(HardSigmoid),
             Self::Hardtanh { min, max } => visitor.visit(Hardtanh { min, max }),
-            Self::Sigmoid {} => visitor.visit(Sigmoid),
-            Self::GeluTanh {} => visitor.visit(GeluTanh),
+            Self::Sigmoid => visitor.visit(Sigmoid),
+            Self::GeluTanh => visitor.visit(GeluTanh),
             _ => return None,
         })
     }

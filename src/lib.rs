@@ -8,6 +8,7 @@ pub mod data;
 pub mod eval;
 pub mod nn;
 pub mod ops;
+mod parallel;
 pub mod rng;
 pub mod simd;
 #[cfg(feature = "train")]

@@ -5,6 +5,8 @@ use candle_nn::{Init, ModuleT, VarBuilder};
 
 use super::Act;
 use crate::activation::Activation;
+use crate::ops::norm_act::{Statistics, batch_norm_act};
+use crate::ops::stack;
 
 /// Normalises each channel over the batch and the image (Ioffe, Szegedy, 2015), with PyTorch's
 /// keys, defaults and running statistics.
@@ -57,7 +59,7 @@ impl BatchNorm2d {
         match act.stateless() {
             Some(activation) => self.normalise(x, residual, activation, train),
             None => {
-                let y = self.normalise(x, residual, &Activation::Identity {}, train)?;
+                let y = self.normalise(x, residual, &Activation::Identity, train)?;
                 act.forward_t(&y, train)
             }
         }
@@ -70,35 +72,24 @@ impl BatchNorm2d {
         activation: &Activation,
         train: bool,
     ) -> Result<Tensor> {
+        let gamma_beta = stack(&[&self.weight, &self.bias])?;
         let (mean, variance) = (
             self.running_mean.as_detached_tensor(),
             self.running_var.as_detached_tensor(),
         );
-        let channels = x.dim(1)?;
-        let per_channel = |t: &Tensor| t.reshape((1, channels, 1, 1));
-        let (used_mean, used_variance, batch) = if train {
-            let flat = x.transpose(0, 1)?.flatten_from(1)?;
-            let n = flat.dim(1)? as f64;
-            let m = flat.mean(1)?;
-            let v = flat.broadcast_sub(&m.unsqueeze(1)?)?.sqr()?.mean(1)?;
-            let unbiased = (v.detach() * (n / (n - 1.0)))?;
-            (m.clone(), v, Some((m.detach(), unbiased)))
+        let statistics = if train {
+            Statistics::Batch
         } else {
-            (mean.clone(), variance.clone(), None)
+            Statistics::Running {
+                mean: &mean,
+                variance: &variance,
+            }
         };
-        let scale = (&self.weight / (used_variance + self.eps)?.sqrt()?)?;
-        let shift = (&self.bias - (used_mean * &scale)?)?;
-        let y = x
-            .broadcast_mul(&per_channel(&scale)?)?
-            .broadcast_add(&per_channel(&shift)?)?;
-        let y = match residual {
-            Some(r) => crate::ops::add(&y, r)?,
-            None => y,
-        };
-        let y = crate::ops::activation::activation(&y, activation)?;
+        let (y, batch) =
+            batch_norm_act(x, &gamma_beta, residual, statistics, self.eps, activation)?;
         if let Some(batch) = batch {
-            self.track(&self.running_mean, &mean, &batch.0)?;
-            self.track(&self.running_var, &variance, &batch.1)?;
+            self.track(&self.running_mean, &mean, &batch.mean)?;
+            self.track(&self.running_var, &variance, &batch.variance)?;
             let count = self.num_batches_tracked.as_detached_tensor();
             self.num_batches_tracked.set(&(count + 1.0)?)?;
         }
@@ -114,6 +105,6 @@ impl BatchNorm2d {
 
 impl ModuleT for BatchNorm2d {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        self.normalise(x, None, &Activation::Identity {}, train)
+        self.normalise(x, None, &Activation::Identity, train)
     }
 }

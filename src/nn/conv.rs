@@ -111,7 +111,10 @@ impl Conv2d {
             groups,
             ..
         } = config;
-        if groups == 0 || in_channels % groups != 0 || out_channels % groups != 0 {
+        if groups == 0
+            || !in_channels.is_multiple_of(groups)
+            || !out_channels.is_multiple_of(groups)
+        {
             candle_core::bail!(
                 "conv2d {}: {groups} groups do not divide {in_channels} input and {out_channels} \
                  output channels",

@@ -7,6 +7,8 @@ use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType,
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use crate::parallel::for_each_chunk;
+
 /// Values below which one thread does the work: handing over costs a few microseconds.
 pub(crate) const PARALLEL_THRESHOLD: usize = 1 << 14;
 
@@ -156,11 +158,13 @@ pub(crate) unsafe fn build<T: Copy + Send>(
     if len == 0 {
         return values;
     }
-    values.spare_capacity_mut()[..len]
-        .par_chunks_mut(chunk)
-        .with_min_len(PARALLEL_THRESHOLD.div_ceil(chunk))
-        .enumerate()
-        .for_each(|(index, chunk)| fill(index, chunk));
+    let min_len = PARALLEL_THRESHOLD.div_ceil(chunk);
+    for_each_chunk(
+        &mut values.spare_capacity_mut()[..len],
+        chunk,
+        min_len,
+        &fill,
+    );
     // SAFETY: the capacity is at least `len`, and `fill` has initialised every chunk of it.
     unsafe { values.set_len(len) };
     values

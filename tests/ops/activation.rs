@@ -59,7 +59,7 @@ fn names_round_trip() {
         );
     }
     assert_eq!("elu:1.0".parse(), Ok(Activation::Elu { alpha: 1.0 }));
-    assert_eq!("swish".parse(), Ok(Activation::Silu {}));
+    assert_eq!("swish".parse(), Ok(Activation::Silu));
     let partly: Activation = "aria2:2".parse().unwrap();
     assert_eq!(partly.to_string(), "aria2:2,1.5");
 }

@@ -6,10 +6,10 @@ use std::mem::MaybeUninit;
 use candle_core::{CpuStorage, Layout, Result, bail};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
-use rayon::prelude::*;
 
 use super::kernels::{KernelVisitor, Pointwise, Table};
 use crate::activation::Activation;
+use crate::parallel::for_each_chunk;
 use crate::simd::{self, Lanes, Real, Simd, WithSimd};
 
 /// Elements that one thread takes at a time; a tensor of no more is not worth a second thread.
@@ -291,8 +291,10 @@ impl<T: Element> KernelVisitor<T::Compute> for &mut MapVisitor<'_, T> {
         if self.x.len() <= CHUNK {
             return T::map(kernel, self.x, self.y);
         }
-        let chunks = self.y.par_chunks_mut(CHUNK).zip(self.x.par_chunks(CHUNK));
-        chunks.for_each(|(y, x)| T::map(kernel, x, y));
+        for_each_chunk(self.y, CHUNK, 1, &|i, y| {
+            let start = i * CHUNK;
+            T::map(kernel, &self.x[start..start + y.len()], y);
+        });
     }
 }
 
@@ -309,9 +311,10 @@ impl<T: Element> KernelVisitor<T::Compute> for &mut ZipVisitor<'_, T> {
         if self.x.len() <= CHUNK {
             return T::zip(kernel, self.x, self.grad, self.out);
         }
-        let inputs = self.x.par_chunks(CHUNK).zip(self.grad.par_chunks(CHUNK));
-        let chunks = self.out.par_chunks_mut(CHUNK).zip(inputs);
-        chunks.for_each(|(out, (x, grad))| T::zip(kernel, x, grad, out));
+        for_each_chunk(self.out, CHUNK, 1, &|i, out| {
+            let range = i * CHUNK..i * CHUNK + out.len();
+            T::zip(kernel, &self.x[range.clone()], &self.grad[range], out);
+        });
     }
 }
 
@@ -326,8 +329,7 @@ impl<T: Element> KernelVisitor<T::Compute> for &mut UpdateVisitor<'_, T> {
         if self.x.len() <= CHUNK {
             return T::update(kernel, self.x);
         }
-        let chunks = self.x.par_chunks_mut(CHUNK);
-        chunks.for_each(|x| T::update(kernel, x));
+        for_each_chunk(self.x, CHUNK, 1, &|_, x| T::update(kernel, x));
     }
 }
 

@@ -30,7 +30,7 @@ use crate::autograd;
 /// # Errors
 /// If the element type is not `f32`, `f64`, `f16` or `bf16`, or the device is not the CPU.
 pub fn activation(x: &Tensor, activation: &Activation) -> Result<Tensor> {
-    if matches!(activation, Activation::Identity {}) {
+    if matches!(activation, Activation::Identity) {
         return Ok(x.clone());
     }
     autograd::apply1(Forward(*activation), x)

@@ -17,7 +17,7 @@ use crate::activation::Activation;
 /// # Errors
 /// If the element type is not `f32`, `f64`, `f16` or `bf16`, or the device is not the CPU.
 pub fn mish(x: &Tensor) -> Result<Tensor> {
-    activation(x, &Activation::Mish {})
+    activation(x, &Activation::Mish)
 }
 
 /// Replaces every element of `x` by its Mish, for inference: nothing is recorded for a backward
@@ -26,7 +26,7 @@ pub fn mish(x: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// As [`mish`], and if `x` is part of a graph whose backward pass needs it.
 pub fn mish_inplace(x: &Tensor) -> Result<()> {
-    activation_inplace(x, &Activation::Mish {})
+    activation_inplace(x, &Activation::Mish)
 }
 
 /// [`mish`] as a layer.

@@ -6,11 +6,10 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::kernels::{Affine, Apply, Center, Centering, Moments, Output, Pull};
 use crate::ops::activation::{KernelVisitor, Pointwise};
 use crate::ops::storage::PARALLEL_THRESHOLD;
+use crate::parallel;
 use crate::simd::{Real, dispatch};
 
 /// Values that the first estimate of a mean is made of.
@@ -66,11 +65,8 @@ impl Dims {
     ) -> Vec<R> {
         let run = |i: usize| task(i / parts, self.part(i % parts, parts));
         let values = (self.per_channel() / parts).max(1);
-        (0..self.channels * parts)
-            .into_par_iter()
-            .with_min_len(PARALLEL_THRESHOLD.div_ceil(values))
-            .map(run)
-            .collect()
+        let min_len = PARALLEL_THRESHOLD.div_ceil(values);
+        parallel::map(self.channels * parts, min_len, &run)
     }
 }
 
