@@ -1,2 +1,11 @@
-//! x
-fn main() {}
+//! `train-resnet`: `mish train` for the ResNet family.
+
+use std::process::ExitCode;
+
+/// As in `mish`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    candle_mish_cli::train_family("train-resnet", "resnet", "resnet20")
+}

@@ -1,3 +1,4 @@
 //! `mish bench`: what the crate's parts cost on this machine, beside what they replace.
 
 pub mod mish;
+pub mod network;

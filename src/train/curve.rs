@@ -105,7 +105,7 @@ type DrawResult<'a> = Result<(), Box<dyn std::error::Error + 'a>>;
 
 fn panels<'a>(svg: &'a mut String, title: &str, records: &[EpochRecord]) -> DrawResult<'a> {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
-    let body = root.titled(title, ("sans-serif", 18).into_font().color(&INK))?;
+    let body = root.titled(title, ("sans-serif", 21).into_font().color(&INK))?;
     let (left, right) = body.split_horizontally(SIZE.0 / 2);
     let highest = highest(records, &ACCURACY).clamp(1.0, 100.0);
     panel(
@@ -145,10 +145,10 @@ fn panel<'a>(
     let last = if epochs > 1.0 { epochs } else { 2.0 };
     let mut chart = ChartBuilder::on(area)
         .margin(12)
-        .x_label_area_size(38)
-        .y_label_area_size(52)
+        .x_label_area_size(44)
+        .y_label_area_size(60)
         .build_cartesian_2d(1.0..last, 0.0..top)?;
-    let text = ("sans-serif", 13).into_font().color(&INK);
+    let text = ("sans-serif", 16).into_font().color(&INK);
     let decimals = if top > 20.0 { 0 } else { 1 };
     chart
         .configure_mesh()

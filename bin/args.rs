@@ -1,0 +1,221 @@
+//! Groups of flags that commands share. Names are timm's where timm has them.
+
+use std::path::PathBuf;
+
+use candle_mish::data::{DataOptions, DatasetKind, PadMode};
+use candle_mish::train::{ClipMode, OptimizerKind, Recipe, ScheduleKind};
+use clap::Args;
+use serde::Deserialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct GlobalArgs {
+    /// Print the answer as JSON on stdout
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more to stderr: -v information, -vv details (RUST_LOG overrides it)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Append the log to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
+    /// Threads to compute with [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = positive)]
+    pub threads: Option<usize>,
+}
+
+/// Which images.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// auto, cifar100, cifar10 or synthetic; auto is CIFAR-100 if it can be had, else synthetic
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<DatasetKind>,
+    /// The folder with the data set's files [default for CIFAR-100: the variable CIFAR100_DIR]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The data set's branch, tag or commit on the Hugging Face Hub
+    #[arg(long, value_name = "REV")]
+    pub revision: Option<String>,
+    /// Where decoded images are kept
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Use no network
+    #[arg(long)]
+    pub offline: bool,
+    /// Seeds the validation split and the synthetic images, apart from the run's seed [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub data_seed: Option<u64>,
+    /// The share of the training images held back for choosing the best epoch [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub val_split: Option<f64>,
+    /// Take only the first N training images
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub limit_train: Option<usize>,
+    /// Take only the first N test images
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub limit_test: Option<usize>,
+}
+
+impl DataArgs {
+    /// Puts what was given in place of what `options` hold.
+    pub fn apply(&self, options: &mut DataOptions) {
+        set(&mut options.dataset, self.dataset);
+        set(&mut options.seed, self.data_seed);
+        set(&mut options.val_split, self.val_split);
+        options.offline |= self.offline;
+        let replace = |old: &mut Option<PathBuf>, new: &Option<PathBuf>| {
+            if new.is_some() {
+                old.clone_from(new);
+            }
+        };
+        replace(&mut options.data_dir, &self.data_dir);
+        replace(&mut options.cache_dir, &self.cache_dir);
+        if self.revision.is_some() {
+            options.revision.clone_from(&self.revision);
+        }
+        options.limit_train = self.limit_train.or(options.limit_train);
+        options.limit_test = self.limit_test.or(options.limit_test);
+    }
+}
+
+/// The hyperparameters; what is not given comes from `--recipe` or the default recipe.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Recipe")]
+pub struct RecipeArgs {
+    /// A TOML file with hyperparameters, under the names of these flags with underscores
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Passes over the training set [default: 10]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Images per step [default: 128]
+    #[arg(long, short, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Seeds initial weights, order, augmentation and dropout [default: 0]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// sgd (Nesterov), momentum, adam, adamw or rmsprop [default: sgd]
+    #[arg(long, value_name = "NAME")]
+    pub opt: Option<OptimizerKind>,
+    /// The (highest) learning rate [default: 0.3]
+    #[arg(long, value_name = "RATE")]
+    pub lr: Option<f64>,
+    /// Momentum of SGD and RMSprop [default: 0.9]
+    #[arg(long, value_name = "M")]
+    pub momentum: Option<f64>,
+    /// Weight decay, not on norms and biases [default: 0.0005]
+    #[arg(long, value_name = "W")]
+    pub weight_decay: Option<f64>,
+    /// Adam's decays of its running means [default: 0.9 0.999]
+    #[arg(long, value_names = ["BETA1", "BETA2"], num_args = 2)]
+    pub opt_betas: Option<Vec<f64>>,
+    /// What Adam and RMSprop add to the denominator [default: 1e-8]
+    #[arg(long, value_name = "EPS")]
+    pub opt_eps: Option<f64>,
+    /// RMSprop's decay of the running mean of squares [default: 0.99]
+    #[arg(long, value_name = "ALPHA")]
+    pub opt_alpha: Option<f64>,
+    /// onecycle, cosine, step, multistep or constant [default: onecycle]
+    #[arg(long, value_name = "NAME")]
+    pub sched: Option<ScheduleKind>,
+    /// Epochs of linear warm-up, not for onecycle [default: 0]
+    #[arg(long, value_name = "N")]
+    pub warmup_epochs: Option<f64>,
+    /// The rate that the warm-up begins with [default: 1e-5]
+    #[arg(long, value_name = "RATE")]
+    pub warmup_lr: Option<f64>,
+    /// The rate at which a cosine ends [default: 0]
+    #[arg(long, value_name = "RATE")]
+    pub min_lr: Option<f64>,
+    /// onecycle: the share of steps with a rising rate [default: 0.25]
+    #[arg(long, value_name = "SHARE")]
+    pub pct_start: Option<f64>,
+    /// onecycle: the first rate is --lr divided by this [default: 25]
+    #[arg(long, value_name = "F")]
+    pub div_factor: Option<f64>,
+    /// onecycle: the last rate is the first divided by this [default: 10000]
+    #[arg(long, value_name = "F")]
+    pub final_div_factor: Option<f64>,
+    /// step: epochs between two decays [default: 30]
+    #[arg(long, value_name = "N")]
+    pub decay_epochs: Option<f64>,
+    /// multistep: epochs at which the rate decays
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub decay_milestones: Option<Vec<f64>>,
+    /// step and multistep: the factor of a decay [default: 0.1]
+    #[arg(long, value_name = "F")]
+    pub decay_rate: Option<f64>,
+    /// Label smoothing [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub smoothing: Option<f64>,
+    /// Bound of gradient clipping [default: no clipping]
+    #[arg(long, value_name = "BOUND")]
+    pub clip_grad: Option<f64>,
+    /// What --clip-grad bounds: norm or value [default: norm]
+    #[arg(long, value_name = "MODE")]
+    pub clip_mode: Option<ClipMode>,
+    /// Pixels of padding for random crops, 0 for none [default: 4]
+    #[arg(long, value_name = "N")]
+    pub crop_padding: Option<usize>,
+    /// What the padding holds: reflect, zero or edge [default: reflect]
+    #[arg(long, value_name = "MODE", value_parser = pad_mode)]
+    pub crop_pad_mode: Option<PadMode>,
+    /// The probability of mirroring a training image [default: 0.5]
+    #[arg(long, value_name = "P")]
+    pub hflip: Option<f64>,
+}
+
+impl RecipeArgs {
+    /// Puts what was given in place of what `recipe` holds.
+    pub fn apply(&self, recipe: &mut Recipe) {
+        set(&mut recipe.epochs, self.epochs);
+        set(&mut recipe.batch_size, self.batch_size);
+        set(&mut recipe.seed, self.seed);
+        set(&mut recipe.opt, self.opt);
+        set(&mut recipe.lr, self.lr);
+        set(&mut recipe.momentum, self.momentum);
+        set(&mut recipe.weight_decay, self.weight_decay);
+        let betas = self.opt_betas.as_deref();
+        set(&mut recipe.opt_betas, betas.and_then(|b| b.try_into().ok()));
+        set(&mut recipe.opt_eps, self.opt_eps);
+        set(&mut recipe.opt_alpha, self.opt_alpha);
+        set(&mut recipe.sched, self.sched);
+        set(&mut recipe.warmup_epochs, self.warmup_epochs);
+        set(&mut recipe.warmup_lr, self.warmup_lr);
+        set(&mut recipe.min_lr, self.min_lr);
+        set(&mut recipe.pct_start, self.pct_start);
+        set(&mut recipe.div_factor, self.div_factor);
+        set(&mut recipe.final_div_factor, self.final_div_factor);
+        set(&mut recipe.decay_epochs, self.decay_epochs);
+        set(&mut recipe.decay_milestones, self.decay_milestones.clone());
+        set(&mut recipe.decay_rate, self.decay_rate);
+        set(&mut recipe.smoothing, self.smoothing);
+        recipe.clip_grad = self.clip_grad.or(recipe.clip_grad);
+        set(&mut recipe.clip_mode, self.clip_mode);
+        set(&mut recipe.crop_padding, self.crop_padding);
+        set(&mut recipe.crop_pad_mode, self.crop_pad_mode);
+        set(&mut recipe.hflip, self.hflip);
+    }
+}
+
+fn set<T>(field: &mut T, given: Option<T>) {
+    if let Some(value) = given {
+        *field = value;
+    }
+}
+
+/// Parses a count of at least one.
+pub fn positive(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("must be 1 or more".to_string()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn pad_mode(text: &str) -> Result<PadMode, String> {
+    let text: StrDeserializer<'_, ValueError> = StrDeserializer::new(text);
+    PadMode::deserialize(text).map_err(|e| e.to_string())
+}

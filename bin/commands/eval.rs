@@ -1,0 +1,165 @@
+//! `mish eval`: measures trained weights.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use candle_mish::activation::Activation;
+use candle_mish::data::{self, Augmentation, DataOptions, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::eval::{Evaluation, evaluate};
+use candle_mish::train::run_folder::CONFIG;
+use serde::Serialize;
+
+use crate::args::{DataArgs, positive};
+use crate::config::Config;
+use crate::failure::{Done, usage};
+use crate::network::{Network, Weights};
+use crate::{Context, output};
+
+/// Flags of `mish eval`.
+#[derive(Debug, clap::Args)]
+pub struct EvalArgs {
+    /// The network [default: the one that the weights name]
+    model: Option<String>,
+    /// A checkpoint; if it lies in a run folder, the images are those of the run
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// The activation [default: the one that the weights name]
+    #[arg(long, value_name = "NAME")]
+    activation: Option<Activation>,
+    /// Classes of the network [default: what the weights say, or those of the data set]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    num_classes: Option<usize>,
+    /// The images: test, validation or train
+    #[arg(long, value_name = "NAME", default_value = "test")]
+    split: Split,
+    /// Images per batch
+    #[arg(long, short, value_name = "N", default_value_t = 128, value_parser = positive)]
+    batch_size: usize,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Split {
+    Test,
+    Validation,
+    Train,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    model: &'a str,
+    activation: String,
+    dataset: &'a str,
+    split: Split,
+    params: usize,
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    seconds: f64,
+    images_per_second: f64,
+}
+
+/// Evaluates.
+pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
+    let weights = Weights::read(&args.weights)?;
+    let model = weights.model(args.model.as_deref())?;
+    let activation = weights.activation(args.activation.as_ref())?;
+    let options = data_options(args, &weights)?;
+    let dataset = data::open(&options)?;
+    let classes = dataset.classes.len();
+    let num_classes = args
+        .num_classes
+        .or(weights.num_classes()?)
+        .unwrap_or(classes);
+    if num_classes < classes {
+        bail!(
+            "{} is of {num_classes} classes, {} has {classes}",
+            weights.path.display(),
+            dataset.name
+        );
+    }
+    let network = Network::load(&model, &activation, num_classes, &weights)?;
+    let (mean, std) = weights
+        .normalisation()?
+        .unwrap_or((dataset.mean, dataset.std));
+    let config = LoaderConfig {
+        batch_size: args.batch_size,
+        shuffle: false,
+        drop_last: false,
+        augmentation: Augmentation::none(),
+        mean,
+        std,
+        seed: 0,
+    };
+    let loader = Loader::new(images(&dataset, args.split)?.clone(), config);
+    let batches = loader.epoch(0, 0);
+    let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
+    let clock = std::time::Instant::now();
+    let evaluation = evaluate(&*network.frozen, batches)?;
+    let seconds = clock.elapsed().as_secs_f64();
+    let answer = Answer {
+        model: &model,
+        activation: activation.to_string(),
+        dataset: &dataset.name,
+        split: args.split,
+        params: network.store.num_params(),
+        evaluation,
+        seconds,
+        images_per_second: evaluation.images as f64 / seconds,
+    };
+    if context.json {
+        output::json(&answer)?;
+    } else {
+        output::text(&format!(
+            "{model} with {activation} on {} images of {}: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}; {:.0} img/s",
+            evaluation.images,
+            dataset.name,
+            100.0 * evaluation.top1,
+            100.0 * evaluation.top5,
+            evaluation.loss,
+            answer.images_per_second,
+        ))?;
+    }
+    Ok(Done::Complete)
+}
+
+/// The images of the run that the weights lie in, or else of the data set that they name, each
+/// with the flags given.
+fn data_options(args: &EvalArgs, weights: &Weights) -> anyhow::Result<DataOptions> {
+    let folder = match args.weights.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let mut options = if folder.join(CONFIG).is_file() && weights.dataset().is_some() {
+        Config::read(&folder)?.data
+    } else {
+        let mut options = DataOptions::default();
+        if let Some(Ok(dataset)) = weights.dataset().map(str::parse) {
+            options.dataset = dataset;
+        }
+        options
+    };
+    // Another data set than the run's lies elsewhere.
+    if args
+        .data
+        .dataset
+        .is_some_and(|dataset| dataset != options.dataset)
+    {
+        options.data_dir = None;
+        options.revision = None;
+    }
+    args.data.apply(&mut options);
+    Ok(options)
+}
+
+fn images(dataset: &Dataset, split: Split) -> anyhow::Result<&ImageSet> {
+    match split {
+        Split::Test => Ok(&dataset.test),
+        Split::Train => Ok(&dataset.train),
+        Split::Validation => dataset
+            .validation
+            .as_ref()
+            .ok_or_else(|| usage("--split validation: there are none; give --val-split")),
+    }
+}

@@ -1,0 +1,8 @@
+//! The commands, one file each: its flags and what it does.
+
+pub mod bench;
+pub mod completions;
+pub mod eval;
+pub mod models;
+pub mod predict;
+pub mod train;

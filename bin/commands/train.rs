@@ -1,0 +1,381 @@
+//! `mish train`: trains a network and leaves a run folder.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use candle_mish::activation::Activation;
+use candle_mish::data::{self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet};
+use candle_mish::data::{Loader, LoaderConfig};
+use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
+use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, STATE, SUMMARY};
+use candle_mish::train::{Outcome, Recipe, Record, Run, RunFolder, RunState, Summary, train};
+use candle_mish_models as models;
+
+use crate::args::{DataArgs, RecipeArgs, positive};
+use crate::config::{Config, read_recipe};
+use crate::failure::{Done, INTERRUPTED, usage};
+use crate::network::{self, Network};
+use crate::{Context, logging, output};
+
+/// At most one plain line within an epoch in this time.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Flags of `mish train` and of `train-<family>`.
+#[derive(Debug, clap::Args)]
+// Of a flag that is given twice the last one counts, as scripts that append flags expect.
+#[command(args_override_self = true, allow_negative_numbers = true)]
+pub struct TrainArgs {
+    /// The network; `mish models` lists them
+    model: Option<String>,
+    /// The activation: mish, relu, silu, gelu, leaky_relu:0.1, … [default: mish]
+    #[arg(long, value_name = "NAME")]
+    activation: Option<Activation>,
+    /// Classes of the network [default: those of the data set]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    num_classes: Option<usize>,
+    /// The run folder [default: runs/<model>-<activation>-<number>]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Continue the run in this folder exactly where it stopped
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "recipe"])]
+    resume: Option<PathBuf>,
+    /// Print the resolved configuration and train nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+}
+
+/// What a `train-<family>` is limited to.
+#[derive(Debug, Clone, Copy)]
+pub struct Family {
+    /// The family's name in the registry.
+    pub name: &'static str,
+    /// The network that is trained if none is named.
+    pub default: &'static str,
+}
+
+/// Trains.
+pub fn run(args: &TrainArgs, family: Option<Family>, context: &Context) -> anyhow::Result<Done> {
+    let config = resolve(args, family)?;
+    if args.dry_run {
+        // Also finds out whether the network can be built.
+        Network::new(
+            &config.model,
+            &config.activation,
+            config.num_classes.unwrap_or(1),
+            config.recipe.seed,
+        )?;
+        if context.json {
+            output::json(&config)?;
+        } else {
+            output::text(&config.to_toml()?)?;
+        }
+        return Ok(Done::Complete);
+    }
+    let dataset = data::open(&config.data)?;
+    let session = Session::new(args, config, dataset, context)?;
+    match session.run()? {
+        None => Ok(Done::Interrupted),
+        Some(summary) => {
+            session.report(&summary)?;
+            Ok(Done::Complete)
+        }
+    }
+}
+
+/// The configuration: that of the run to resume, or else the recipe's and the defaults, each
+/// with the flags given.
+fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
+    let saved = match &args.resume {
+        None => None,
+        Some(folder) => {
+            // Says clearly what is missing, and holds the lock no longer than that.
+            drop(RunFolder::open(folder)?);
+            Some(Config::read(folder)?)
+        }
+    };
+    let mut config = match &saved {
+        Some(saved) => saved.clone(),
+        None => Config {
+            model: default_model(args, family)?,
+            activation: Activation::Mish {},
+            num_classes: None,
+            recipe: match &args.recipe.recipe {
+                Some(path) => read_recipe(path)?,
+                None => Recipe::default(),
+            },
+            data: DataOptions::default(),
+        },
+    };
+    if let Some(model) = &args.model {
+        config.model.clone_from(model);
+    }
+    if let Some(activation) = &args.activation {
+        config.activation = *activation;
+    }
+    config.num_classes = args.num_classes.or(config.num_classes);
+    args.recipe.apply(&mut config.recipe);
+    let started_with = config.data.dataset;
+    args.data.apply(&mut config.data);
+    if let Some(saved) = &saved {
+        // The run knows which data set `auto` was.
+        if config.data.dataset == DatasetKind::Auto {
+            config.data.dataset = started_with;
+        }
+        config.check_same_run(saved)?;
+    }
+    config.recipe.validate().map_err(usage)?;
+    let entry = models::find(&config.model).map_err(usage)?;
+    if let Some(family) = family.filter(|family| family.name != entry.family) {
+        return Err(usage(format!(
+            "{} is of the {} family; train-{} trains the {} family",
+            config.model, entry.family, family.name, family.name
+        )));
+    }
+    Ok(config)
+}
+
+fn default_model(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<String> {
+    match (&args.model, family) {
+        (Some(model), _) => Ok(model.clone()),
+        (None, Some(family)) => Ok(family.default.to_string()),
+        (None, None) => Err(usage("name the network to train; `mish models` lists them")),
+    }
+}
+
+/// A run that is ready to begin.
+struct Session<'a> {
+    config: Config,
+    dataset: Dataset,
+    network: Network,
+    num_classes: usize,
+    folder: RunFolder,
+    resume: bool,
+    context: &'a Context,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        args: &TrainArgs,
+        mut config: Config,
+        dataset: Dataset,
+        context: &'a Context,
+    ) -> anyhow::Result<Self> {
+        let classes = dataset.classes.len();
+        let num_classes = config.num_classes.unwrap_or(classes);
+        if num_classes < classes {
+            return Err(usage(format!(
+                "--num-classes {num_classes}: {} has {classes} classes",
+                dataset.name
+            )));
+        }
+        config.data.dataset = dataset.name.parse()?;
+        let network = Network::new(
+            &config.model,
+            &config.activation,
+            num_classes,
+            config.recipe.seed,
+        )?;
+        let folder = match &args.resume {
+            Some(folder) => RunFolder::open(folder)?,
+            None => {
+                let folder = match &args.output {
+                    Some(folder) => RunFolder::create(folder)?,
+                    None => new_folder(&config)?,
+                };
+                folder.write_text(CONFIG, &config.to_toml()?)?;
+                folder
+            }
+        };
+        Ok(Self {
+            config,
+            dataset,
+            network,
+            num_classes,
+            folder,
+            resume: args.resume.is_some(),
+            context,
+        })
+    }
+
+    /// Trains to the end, or returns nothing when interrupted.
+    fn run(&self) -> anyhow::Result<Option<Summary>> {
+        let Config {
+            model,
+            activation,
+            recipe,
+            ..
+        } = &self.config;
+        let stop = Arc::new(AtomicBool::new(false));
+        stop_on_signal(&stop)?;
+        let metadata = network::describe(model, activation, self.num_classes, &self.dataset)?;
+        let train_loader = self.loader(&self.dataset.train, true);
+        let test_loader = self.loader(&self.dataset.test, false);
+        let validation = self.dataset.validation.as_ref();
+        let validation = validation.map(|images| self.loader(images, false));
+        tracing::info!(
+            "{model} with {activation}: {} parameters, {} training and {} test images of {}, {} threads, in {}",
+            self.network.store.num_params(),
+            train_loader.images_per_epoch(),
+            self.dataset.test.len(),
+            self.dataset.name,
+            self.context.threads,
+            self.folder.path().display(),
+        );
+        let state = if self.resume {
+            Some(RunState::read(&self.folder.file(STATE))?)
+        } else {
+            None
+        };
+        let run = Run {
+            model: &*self.network.model,
+            frozen: &*self.network.frozen,
+            store: &self.network.store,
+            train: &train_loader,
+            validation: validation.as_ref(),
+            test: &test_loader,
+            recipe,
+            folder: &self.folder,
+            metadata: &metadata,
+            generators: &self.network.generators,
+            stop: &stop,
+        };
+        match train(&run, state, &mut self.observers())? {
+            Outcome::Finished(record) => {
+                let summary = self.summary(&record, train_loader.images_per_epoch())?;
+                let text = serde_json::to_string_pretty(&summary)? + "\n";
+                self.folder.write_text(SUMMARY, &text)?;
+                Ok(Some(summary))
+            }
+            Outcome::Interrupted { step } => {
+                let folder = self.folder.path().display();
+                eprintln!("interrupted after step {step}; continue with --resume {folder}");
+                Ok(None)
+            }
+        }
+    }
+
+    fn loader(&self, images: &ImageSet, train: bool) -> Loader {
+        let recipe = &self.config.recipe;
+        let config = LoaderConfig {
+            batch_size: recipe.batch_size,
+            shuffle: train,
+            drop_last: train,
+            augmentation: if train {
+                recipe.augmentation()
+            } else {
+                Augmentation::none()
+            },
+            mean: self.dataset.mean,
+            std: self.dataset.std,
+            seed: recipe.seed,
+        };
+        Loader::new(images.clone(), config)
+    }
+
+    fn observers(&self) -> Vec<Box<dyn Observer>> {
+        let Config {
+            model, activation, ..
+        } = &self.config;
+        let title = format!("{model} with {activation} on {}", self.dataset.name);
+        let screen: Box<dyn Observer> = if std::io::stderr().is_terminal() {
+            Box::new(Progress::new(self.context.bars.clone()))
+        } else {
+            Box::new(Lines::new(LINE_INTERVAL, |line| eprintln!("{line}")))
+        };
+        vec![
+            Box::new(Metrics::new(&self.folder.file(METRICS))),
+            Box::new(Curve::new(&self.folder.file(CURVE), &title)),
+            screen,
+            Box::new(Lines::new(LINE_INTERVAL, |line| {
+                tracing::info!(target: logging::RUN, "{line}");
+            })),
+        ]
+    }
+
+    fn summary(&self, record: &Record, train_images: usize) -> anyhow::Result<Summary> {
+        Ok(Summary {
+            model: self.config.model.clone(),
+            activation: self.config.activation.to_string(),
+            dataset: self.dataset.name.clone(),
+            source: serde_json::to_value(&self.dataset.source)?,
+            seed: self.config.recipe.seed,
+            epochs: self.config.recipe.epochs,
+            params: self.network.store.num_params(),
+            train_images,
+            test_images: record.last.images,
+            best_epoch: record.best_epoch,
+            best_top1: record.best.top1,
+            final_top1: record.last.top1,
+            final_top5: record.last.top5,
+            final_loss: record.last.loss,
+            train_images_per_second: record.images_per_second,
+            seconds: record.seconds,
+            threads: self.context.threads,
+            version: env!("CARGO_PKG_VERSION").to_string(),
+        })
+    }
+
+    fn report(&self, summary: &Summary) -> anyhow::Result<()> {
+        if self.context.json {
+            return output::json(summary);
+        }
+        output::text(&format!(
+            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}), top-5 {:.2} %, loss {:.4}; \
+             {:.0} img/s, {:.0} s; {}",
+            summary.model,
+            summary.activation,
+            summary.dataset,
+            100.0 * summary.final_top1,
+            100.0 * summary.best_top1,
+            summary.best_epoch,
+            100.0 * summary.final_top5,
+            summary.final_loss,
+            summary.train_images_per_second,
+            summary.seconds,
+            self.folder.path().display(),
+        ))
+    }
+}
+
+/// The first of `runs/<model>-<activation>-1`, `-2`, … that does not exist.
+fn new_folder(config: &Config) -> anyhow::Result<RunFolder> {
+    let activation = config.activation.to_string();
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '_' || c == '.' {
+            c
+        } else {
+            '-'
+        }
+    };
+    let name: String = format!("{}-{activation}", config.model)
+        .chars()
+        .map(plain)
+        .collect();
+    for number in 1.. {
+        let path = Path::new("runs").join(format!("{name}-{number}"));
+        if !path.exists() {
+            return Ok(RunFolder::create(&path)?);
+        }
+    }
+    bail!("runs/{name}-1, -2, … exist all; name another folder with --output")
+}
+
+/// The first Ctrl-C (or SIGTERM) lets the current step finish and saves; a second one ends the
+/// process at once.
+fn stop_on_signal(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    let stop = stop.clone();
+    ctrlc::set_handler(move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    })
+    .context("Ctrl-C")
+}

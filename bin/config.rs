@@ -1,0 +1,99 @@
+//! The resolved configuration of a run: `config.toml`.
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use candle_mish::activation::Activation;
+use candle_mish::data::DataOptions;
+use candle_mish::train::Recipe;
+use candle_mish::train::run_folder::CONFIG;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::usage;
+
+/// Everything that determines a run's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The network's name.
+    pub model: String,
+    /// Its activation.
+    pub activation: Activation,
+    /// Its number of classes; that of the data set if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_classes: Option<usize>,
+    /// The hyperparameters.
+    #[serde(default)]
+    pub recipe: Recipe,
+    /// The images.
+    #[serde(default)]
+    pub data: DataOptions,
+}
+
+impl Config {
+    /// Reads the configuration of the run in `folder`.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join(CONFIG);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        toml::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))
+    }
+
+    /// Its TOML.
+    pub fn to_toml(&self) -> anyhow::Result<String> {
+        Ok(toml::to_string(self)?)
+    }
+
+    /// Refuses a difference to `saved`, the configuration that a run began with, in anything
+    /// that its result depends on. Where the files lie may have changed.
+    pub fn check_same_run(&self, saved: &Self) -> anyhow::Result<()> {
+        let same_place = |config: &Self| {
+            let mut config = config.clone();
+            config.data.data_dir = None;
+            config.data.cache_dir = None;
+            config.data.offline = false;
+            toml::Table::try_from(config)
+        };
+        let (now, then) = (same_place(self)?, same_place(saved)?);
+        match first_difference(&then, &now) {
+            None => Ok(()),
+            Some((name, then, now)) => Err(usage(format!(
+                "--resume: the run was started with {name} = {then} and cannot be continued with {now}"
+            ))),
+        }
+    }
+}
+
+/// The first key whose values differ, with both values.
+fn first_difference(then: &toml::Table, now: &toml::Table) -> Option<(String, String, String)> {
+    let keys = then.keys().chain(now.keys());
+    for key in keys {
+        let (then, now) = (then.get(key), now.get(key));
+        match (then, now) {
+            (Some(toml::Value::Table(then)), Some(toml::Value::Table(now))) => {
+                if let Some(found) = first_difference(then, now) {
+                    return Some(found);
+                }
+            }
+            _ if then == now => {}
+            _ => {
+                let text = |value: Option<&toml::Value>| match value {
+                    Some(value) => value.to_string(),
+                    None => "none".to_string(),
+                };
+                return Some((key.clone(), text(then), text(now)));
+            }
+        }
+    }
+    None
+}
+
+/// Reads a recipe file.
+pub fn read_recipe(path: &Path) -> anyhow::Result<Recipe> {
+    let text = std::fs::read_to_string(path);
+    let text = text.with_context(|| format!("--recipe {}", path.display()))?;
+    match Recipe::from_toml(&text) {
+        Ok(recipe) => Ok(recipe),
+        Err(error) => bail!("--recipe {}: {error}", path.display()),
+    }
+}

@@ -1,0 +1,20 @@
+//! Writing answers to stdout.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+/// Writes a text to stdout; a closed pipe is an error to return, not a panic.
+pub fn text(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+/// Writes a value to stdout as indented JSON.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    text(&serde_json::to_string_pretty(value)?)
+}
