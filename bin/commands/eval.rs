@@ -6,6 +6,7 @@ use anyhow::bail;
 use candle_mish::activation::Activation;
 use candle_mish::data::{self, Augmentation, DataOptions, Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::eval::{Evaluation, evaluate};
+use candle_mish::train::Recipe;
 use candle_mish::train::run_folder::CONFIG;
 use serde::Serialize;
 
@@ -32,9 +33,9 @@ pub struct EvalArgs {
     /// The images: test, validation or train
     #[arg(long, value_name = "NAME", default_value = "test")]
     split: Split,
-    /// Images per batch
-    #[arg(long, short, value_name = "N", default_value_t = 128, value_parser = positive)]
-    batch_size: usize,
+    /// Images per batch [default: that of the run, so that its figures repeat to the last bit]
+    #[arg(long, short, value_name = "N", value_parser = positive)]
+    batch_size: Option<usize>,
     #[command(flatten)]
     data: DataArgs,
 }
@@ -65,7 +66,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let weights = Weights::read(&args.weights)?;
     let model = weights.model(args.model.as_deref())?;
     let activation = weights.activation(args.activation.as_ref())?;
-    let options = data_options(args, &weights)?;
+    let (options, batch_size) = data_options(args, &weights)?;
     let dataset = data::open(&options)?;
     let classes = dataset.classes.len();
     let num_classes = args
@@ -84,7 +85,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         .normalisation()?
         .unwrap_or((dataset.mean, dataset.std));
     let config = LoaderConfig {
-        batch_size: args.batch_size,
+        batch_size: args.batch_size.unwrap_or(batch_size),
         shuffle: false,
         drop_last: false,
         augmentation: Augmentation::none(),
@@ -125,14 +126,17 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
 }
 
 /// The images of the run that the weights lie in, or else of the data set that they name, each
-/// with the flags given.
-fn data_options(args: &EvalArgs, weights: &Weights) -> anyhow::Result<DataOptions> {
+/// with the flags given; and the batch size of the run.
+fn data_options(args: &EvalArgs, weights: &Weights) -> anyhow::Result<(DataOptions, usize)> {
     let folder = match args.weights.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
         _ => PathBuf::from("."),
     };
+    let mut batch_size = Recipe::default().batch_size;
     let mut options = if folder.join(CONFIG).is_file() && weights.dataset().is_some() {
-        Config::read(&folder)?.data
+        let config = Config::read(&folder)?;
+        batch_size = config.recipe.batch_size;
+        config.data
     } else {
         let mut options = DataOptions::default();
         if let Some(Ok(dataset)) = weights.dataset().map(str::parse) {
@@ -150,7 +154,7 @@ fn data_options(args: &EvalArgs, weights: &Weights) -> anyhow::Result<DataOption
         options.revision = None;
     }
     args.data.apply(&mut options);
-    Ok(options)
+    Ok((options, batch_size))
 }
 
 fn images(dataset: &Dataset, split: Split) -> anyhow::Result<&ImageSet> {

@@ -47,6 +47,9 @@ fn a_run_leaves_its_files_and_eval_repeats_its_number() {
         let evaluation = json(command);
         assert_eq!(evaluation["top1"], summary[top1]);
         assert_eq!(evaluation["images"], 40);
+        if file == "last" {
+            assert_eq!(evaluation["loss"], summary["final_loss"]);
+        }
     }
 }
 
