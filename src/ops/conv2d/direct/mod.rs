@@ -22,7 +22,7 @@ use super::geometry::Geometry;
 use super::workspace::{sized, with_workspace};
 use plan::Plan;
 use slots::{Slot, Slots};
-use source::Band;
+use source::{Band, Place};
 use weights::{Heights, Weights};
 
 /// Values of a copied band: half of a usual second-level cache.
@@ -149,7 +149,7 @@ fn tasks(plan: &Plan, lanes: usize, heights: Heights) -> Vec<Task> {
     let side_by_side = if lanes > 1 && plan.n >= lanes {
         let single = Band::new(plan, rows, 1);
         let vectors = Slots::new(&single, rows, cols, cols, lanes).slots.len();
-        rows * cols * 5 < vectors * lanes * 4 || cols < lanes / 2
+        rows * cols * 8 < vectors * lanes * 7
     } else {
         false
     };
@@ -227,14 +227,12 @@ fn run<S: Simd, const MR: usize, const HALF: usize>(simd: S, on: OnTask) {
     let channels = (task.blocks.end * MR).min(plan.dst_c) - first;
     let plane = plan.dst.0 * plan.dst.1;
     let group = task.group;
-    band.copy(
-        plan,
-        whole.src,
-        task.images.clone(),
+    let place = Place {
+        images: task.images.clone(),
         group,
-        task.rows.start,
-        copy,
-    );
+        first_row: task.rows.start,
+    };
+    band.copy(simd, plan, whole.src, place, copy);
     let image = task.images.start;
     if images == 1 && plan.out_step == (1, 1) {
         let phase = &plan.phases[0];

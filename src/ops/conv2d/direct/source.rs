@@ -2,7 +2,12 @@
 
 use std::ops::Range;
 
+use pulp::Simd;
+
 use super::plan::{Plan, Tap};
+
+/// Values that are copied in one go under a step of two.
+const BLOCK: usize = 16;
 
 /// How a band of source rows lies in the workspace: `[channel][phase][row][column][image]`.
 ///
@@ -18,6 +23,14 @@ pub(super) struct Band {
     pub pitch: usize,
     /// Values of a channel.
     pub channel: usize,
+}
+
+/// Which outputs a band is for.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub images: Range<usize>,
+    pub group: usize,
+    pub first_row: usize,
 }
 
 impl Band {
@@ -57,25 +70,54 @@ impl Band {
         plan.src_c * self.channel + slack
     }
 
-    /// Fills the workspace with the source rows of the outputs from `first_row` on, of images
-    /// `images` and one group.
+    /// Fills the workspace with the source rows of the outputs at `place`.
     #[inline(always)]
-    pub fn copy(
+    pub fn copy<S: Simd>(
         &self,
+        simd: S,
         plan: &Plan,
         src: &[f32],
-        images: Range<usize>,
-        group: usize,
-        first_row: usize,
+        Place {
+            images,
+            group,
+            first_row,
+        }: Place,
         workspace: &mut [f32],
     ) {
         let (h, w) = plan.src;
         let (step_y, step_x) = plan.step;
         let top = (first_row * step_y) as isize + plan.reach_y.0;
+        // Without padding and steps a channel's rows are one piece.
+        let whole = self.images == 1
+            && (step_y, step_x) == (1, 1)
+            && self.pitch == w
+            && plan.reach_x == (0, 0)
+            && top >= 0
+            && top as usize + self.rows <= h;
         for c in 0..plan.src_c {
+            if whole {
+                let plane = (images.start * plan.groups + group) * plan.src_c + c;
+                let len = self.rows * w;
+                let from = &src[(plane * h + top as usize) * w..][..len];
+                copy_values(simd, from, &mut workspace[c * self.channel..][..len]);
+                continue;
+            }
             let copy = &mut workspace[c * self.channel..][..self.channel];
             for row in 0..self.rows * step_y {
                 let y = top + row as isize;
+                if self.images == 1 && step_x == 2 && plan.reach_x.0 <= 0 {
+                    let at = (row % step_y * 2 * self.rows + row / step_y) * self.pitch;
+                    let (even, odd) = copy[at..].split_at_mut(self.rows * self.pitch);
+                    let lines = [&mut even[..self.pitch], &mut odd[..self.pitch]];
+                    if y < 0 || y >= h as isize {
+                        lines.into_iter().for_each(|line| line.fill(0.0));
+                        continue;
+                    }
+                    let plane = (images.start * plan.groups + group) * plan.src_c + c;
+                    let line = &src[(plane * h + y as usize) * w..][..w];
+                    split_line(line, -plan.reach_x.0 as usize, lines);
+                    continue;
+                }
                 for phase_x in 0..step_x {
                     let phase = row % step_y * step_x + phase_x;
                     let at = (phase * self.rows + row / step_y) * self.pitch * self.images;
@@ -89,7 +131,7 @@ impl Band {
                         let plane = (image * plan.groups + group) * plan.src_c + c;
                         let line = &src[(plane * h + y as usize) * w..][..w];
                         if self.images == 1 {
-                            copy_line(line, x, step_x, copy);
+                            copy_line(simd, line, x, step_x, copy);
                         } else {
                             spread_line(line, x, step_x, copy, lane, self.images);
                         }
@@ -118,7 +160,7 @@ fn inside(len: usize, x: isize, step: usize, places: usize) -> Range<usize> {
 }
 
 #[inline(always)]
-fn copy_line(line: &[f32], x: isize, step: usize, copy: &mut [f32]) {
+fn copy_line<S: Simd>(simd: S, line: &[f32], x: isize, step: usize, copy: &mut [f32]) {
     let inside = inside(line.len(), x, step, copy.len());
     copy[..inside.start].iter_mut().for_each(|v| *v = 0.0);
     copy[inside.end..].iter_mut().for_each(|v| *v = 0.0);
@@ -128,17 +170,72 @@ fn copy_line(line: &[f32], x: isize, step: usize, copy: &mut [f32]) {
     let line = &line[(x + (inside.start * step) as isize) as usize..];
     let copy = &mut copy[inside];
     match step {
-        // Lines are short: a loop in place is faster than a call.
-        1 => copy.iter_mut().zip(line).for_each(|(c, v)| *c = *v),
-        2 => {
-            for (c, v) in copy.iter_mut().zip(line.chunks(2)) {
-                *c = v[0];
-            }
-        }
+        1 => copy_values(simd, &line[..copy.len()], copy),
         _ => copy
             .iter_mut()
             .zip(line.iter().step_by(step))
             .for_each(|(c, v)| *c = *v),
+    }
+}
+
+/// Divides a line with `padding` in front into its even and its odd places.
+#[inline(always)]
+fn split_line(line: &[f32], padding: usize, [even, odd]: [&mut [f32]; 2]) {
+    even.iter_mut().for_each(|v| *v = 0.0);
+    odd.iter_mut().for_each(|v| *v = 0.0);
+    // The line's first value lies at an odd place behind an odd padding.
+    let (first, second) = if padding.is_multiple_of(2) {
+        (even, odd)
+    } else {
+        (odd, even)
+    };
+    let first = first.get_mut(padding / 2..).unwrap_or_default();
+    let second = second.get_mut(padding.div_ceil(2)..).unwrap_or_default();
+    let blocks = (line.len() / (2 * BLOCK))
+        .min(first.len() / BLOCK)
+        .min(second.len() / BLOCK);
+    let (lines, line) = line.split_at(blocks * 2 * BLOCK);
+    let (firsts, first) = first.split_at_mut(blocks * BLOCK);
+    let (seconds, second) = second.split_at_mut(blocks * BLOCK);
+    let lines = lines.as_chunks::<{ 2 * BLOCK }>().0;
+    let firsts = firsts.as_chunks_mut::<BLOCK>().0;
+    let seconds = seconds.as_chunks_mut::<BLOCK>().0;
+    for ((line, first), second) in lines.iter().zip(firsts).zip(seconds) {
+        // Of a known length: the compiler makes shuffles of it.
+        for i in 0..BLOCK {
+            first[i] = line[2 * i];
+            second[i] = line[2 * i + 1];
+        }
+    }
+    for (f, v) in first.iter_mut().zip(line.iter().step_by(2)) {
+        *f = *v;
+    }
+    for (s, v) in second.iter_mut().zip(line.iter().skip(1).step_by(2)) {
+        *s = *v;
+    }
+}
+
+/// Copies a short line without a call: the last vector overlaps the one before it.
+#[inline(always)]
+fn copy_values<S: Simd>(_: S, from: &[f32], to: &mut [f32]) {
+    let (len, lanes) = (from.len(), S::F32_LANES);
+    assert_eq!(len, to.len());
+    if len < lanes {
+        for (t, f) in to.iter_mut().zip(from) {
+            *t = *f;
+        }
+        return;
+    }
+    for i in (0..len).step_by(lanes) {
+        let i = i.min(len - lanes);
+        // SAFETY: a vector from `i` on lies within both slices, which are equally long.
+        unsafe {
+            let value = from.as_ptr().add(i).cast::<S::f32s>().read_unaligned();
+            to.as_mut_ptr()
+                .add(i)
+                .cast::<S::f32s>()
+                .write_unaligned(value);
+        }
     }
 }
 
