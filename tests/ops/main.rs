@@ -4,6 +4,7 @@ mod activation;
 mod autograd;
 mod combine;
 mod conv2d;
+mod conv2d_grad;
 mod linear;
 mod loss;
 mod mish;

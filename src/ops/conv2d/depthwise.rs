@@ -18,6 +18,9 @@ use super::workspace::{sized, with_workspace};
 /// Multiplications below which one thread does it all.
 const SMALL: usize = 1 << 17;
 
+/// Bytes of the planes copied before the first is read.
+const BATCH_BYTES: usize = 16 << 10;
+
 /// Channels of which the weight gradient is summed together: their sums stay in the first-level
 /// cache.
 const CHANNELS: usize = 16;
@@ -206,12 +209,20 @@ impl Copies {
         }
     }
 
-    /// Copies a plane; `from` begins with it.
+    /// Planes to copy before the first of them is read: a vector that several stores have written
+    /// can be loaded only when they have reached the cache.
+    #[inline(always)]
+    fn batch<F>(&self) -> usize {
+        (BATCH_BYTES / (self.len * size_of::<F>())).clamp(1, CHANNELS)
+    }
+
+    /// Copies the plane that lies `at` values behind the begin of `all`.
     #[inline(always)]
     fn copy<S: Simd, F: Element>(
         &self,
         simd: S,
-        from: &[F],
+        all: &[F],
+        at: usize,
         size: (usize, usize),
         spread: (usize, usize),
         to: &mut [F],
@@ -222,14 +233,22 @@ impl Copies {
             unsafe {
                 let to = to.as_mut_ptr().add(i * self.plane);
                 if spread == (1, 1) {
-                    planes::copy(simd, from, size, *window, to);
+                    planes::copy(simd, all, at, size, *window, to);
                 } else {
-                    planes::spread(simd, from, size, *window, spread, to);
+                    planes::spread(simd, all, at, size, *window, spread, to);
                 }
             }
         }
         // Times zero it must not be NaN.
-        to[self.windows.len() * self.plane..self.len].fill(F::ZERO);
+        let end = self.windows.len() * self.plane;
+        let whole = (self.len - end) / F::lanes::<S>() * F::lanes::<S>();
+        // SAFETY: whole vectors up to the end, the last of which may overlap the one before.
+        unsafe {
+            let end = to.as_mut_ptr().add(end);
+            planes::zero(simd, end, whole);
+            let last = to.as_mut_ptr().add(self.len - F::lanes::<S>());
+            planes::zero(simd, last, 1);
+        }
     }
 }
 
@@ -276,7 +295,7 @@ impl<F: Element> WithSimd for All<'_, F> {
         let share = all.div_ceil(tasks).max(1);
         let some = |(i, to): (usize, &mut [MaybeUninit<F>])| {
             with_workspace(|buffer| {
-                let buffer = sized(buffer, copies.len + copies.outputs);
+                let buffer = sized(buffer, copies.batch::<F>() * (copies.len + copies.outputs));
                 simd.vectorize(Part {
                     correlation,
                     copies,
@@ -316,26 +335,45 @@ impl<F: Element> WithSimd for Part<'_, F> {
             buffer,
         } = self;
         let plane = c.to.0 * c.to.1;
-        let (copy, sums) = buffer.split_at_mut(copies.len);
+        let (copy, sums) = buffer.split_at_mut(copies.batch::<F>() * copies.len);
         let direct = copies.outputs == plane && copies.pitch == c.to.1;
         let taps = copies.taps.len();
-        for (i, to) in to.chunks_exact_mut(plane).enumerate() {
-            let (image, channel) = ((first + i) / c.channels.1, (first + i) % c.channels.1);
+        for (i, to) in to.chunks_mut(copies.batch::<F>() * plane).enumerate() {
+            let first = first + i * copies.batch::<F>();
+            let count = to.len() / plane;
             let to = to.as_mut_ptr().cast::<F>();
-            let out = if direct { to } else { sums.as_mut_ptr() };
-            for kernel in channel * c.terms..(channel + 1) * c.terms {
-                let source = image * c.channels.0 + kernel / c.shared_by;
-                let from = &c.from[source * c.size.0 * c.size.1..];
-                copies.copy(simd, from, c.size, c.spread, copy);
-                let weights = &c.weights[kernel * taps..(kernel + 1) * taps];
-                let add = kernel > channel * c.terms;
-                // SAFETY: the copy holds a vector at each place and tap, and there is room for
-                // the outputs, either in the buffer or, if they fill whole vectors, in the plane.
-                unsafe { correlate(simd, copies, copy.as_ptr(), weights, out, add) };
+            let (out, distance) = if direct {
+                (to, plane)
+            } else {
+                (sums.as_mut_ptr(), copies.outputs)
+            };
+            for term in 0..c.terms {
+                let kernel = |i: usize| (first + i) % c.channels.1 * c.terms + term;
+                for (i, copy) in copy.chunks_exact_mut(copies.len).enumerate().take(count) {
+                    let image = (first + i) / c.channels.1;
+                    let source = image * c.channels.0 + kernel(i) / c.shared_by;
+                    let at = source * c.size.0 * c.size.1;
+                    copies.copy(simd, c.from, at, c.size, c.spread, copy);
+                }
+                for (i, copy) in copy.chunks_exact(copies.len).enumerate().take(count) {
+                    let weights = &c.weights[kernel(i) * taps..][..taps];
+                    // SAFETY: the copy holds a vector at each place and tap, and there is room
+                    // for the outputs, either in the buffer or, if they fill whole vectors, in
+                    // the plane.
+                    unsafe {
+                        let out = out.add(i * distance);
+                        correlate(simd, copies, copy.as_ptr(), weights, out, term > 0);
+                    }
+                }
             }
             if !direct {
-                // SAFETY: `plane` values, row by row.
-                unsafe { unpitch::<S, F>(sums.as_ptr(), copies.pitch, c.to, to) };
+                for i in 0..count {
+                    // SAFETY: `plane` values, row by row.
+                    unsafe {
+                        let sums = sums.as_ptr().add(i * copies.outputs);
+                        unpitch::<S, F>(sums, copies.pitch, c.to, to.add(i * plane));
+                    }
+                }
             }
         }
     }
@@ -477,7 +515,8 @@ impl<F: Element> WithSimd for WeightGrad<'_, F> {
         let some = |(i, dw): (usize, &mut [F])| {
             let channels = i * CHANNELS..i * CHANNELS + dw.len() / taps;
             with_workspace(|buffer| {
-                let len = copies.len + copies.outputs + lanes + channels.len() * taps * lanes;
+                let planes = copies.batch::<F>() * (copies.len + copies.outputs + lanes);
+                let len = planes + channels.len() * taps * lanes;
                 let buffer = sized(buffer, len);
                 simd.vectorize(WeightSums {
                     g,
@@ -527,37 +566,44 @@ impl<F: Element> WithSimd for WeightSums<'_, F> {
         } = self;
         let lanes = F::lanes::<S>();
         let taps = copies.taps.len();
-        let (copy, buffer) = buffer.split_at_mut(copies.len);
-        let (dy_copy, sums) = buffer.split_at_mut(copies.outputs + lanes);
+        let batch = copies.batch::<F>();
+        let dy_len = copies.outputs + lanes;
+        let (copy, buffer) = buffer.split_at_mut(batch * copies.len);
+        let (dy_copy, sums) = buffer.split_at_mut(batch * dy_len);
         sums.fill(F::ZERO);
         let direct = copies.outputs == g.out_plane() && copies.pitch == g.out_w;
         for image in 0..g.n {
-            let mut copied = None;
-            for (o, sums) in channels.clone().zip(sums.chunks_exact_mut(taps * lanes)) {
-                let channel = o / g.group_out();
-                if copied != Some(channel) {
-                    let from = &x[(image * g.c_in + channel) * g.in_plane()..];
-                    copies.copy(simd, from, (g.h, g.w), (1, 1), copy);
-                    copied = Some(channel);
+            for start in channels.clone().step_by(batch) {
+                let batch = batch.min(channels.end - start);
+                for i in 0..batch {
+                    let at = (image * g.c_in + (start + i) / g.group_out()) * g.in_plane();
+                    let to = &mut copy[i * copies.len..][..copies.len];
+                    copies.copy(simd, x, at, (g.h, g.w), (1, 1), to);
+                    if !direct {
+                        let dy = &dy[(image * g.c_out + start + i) * g.out_plane()..];
+                        pitched(
+                            simd,
+                            dy,
+                            g,
+                            copies.pitch,
+                            &mut dy_copy[i * dy_len..][..dy_len],
+                        );
+                    }
                 }
-                let dy = &dy[(image * g.c_out + o) * g.out_plane()..];
-                let dy = if direct {
-                    &dy[..g.out_plane()]
-                } else {
-                    let window = Window {
-                        top: 0,
-                        left: 0,
-                        step: (1, 1),
-                        rows: g.out_h,
-                        pitch: copies.pitch,
+                for i in 0..batch {
+                    let dy = if direct {
+                        &dy[(image * g.c_out + start + i) * g.out_plane()..][..g.out_plane()]
+                    } else {
+                        &dy_copy[i * dy_len..][..dy_len]
                     };
-                    pitched(simd, dy, g, window, dy_copy);
-                    &*dy_copy
-                };
-                // SAFETY: `copy` holds a vector at each place and tap, `dy` one for each place
-                // and `sums` one for each tap.
-                unsafe {
-                    accumulate(simd, copies, copy.as_ptr(), dy.as_ptr(), sums.as_mut_ptr());
+                    let x = &copy[i * copies.len..][..copies.len];
+                    let channel = start - channels.start + i;
+                    let sums = &mut sums[channel * taps * lanes..][..taps * lanes];
+                    // SAFETY: `x` holds a vector at each place and tap, `dy` one for each place
+                    // and `sums` one for each tap.
+                    unsafe {
+                        accumulate(simd, copies, x.as_ptr(), dy.as_ptr(), sums.as_mut_ptr());
+                    }
                 }
             }
         }
@@ -570,12 +616,12 @@ impl<F: Element> WithSimd for WeightSums<'_, F> {
 
 /// Copies a plane of `dy` to rows with zeros between them, up to a whole vector.
 #[inline(always)]
-fn pitched<S: Simd, F: Element>(simd: S, dy: &[F], g: &Geometry, window: Window, to: &mut [F]) {
+fn pitched<S: Simd, F: Element>(simd: S, dy: &[F], g: &Geometry, pitch: usize, to: &mut [F]) {
     let room = to.len();
-    let used = (g.out_h - 1) * window.pitch + g.out_w;
+    let used = (g.out_h - 1) * pitch + g.out_w;
     for r in 0..g.out_h {
         let from = &dy[r * g.out_w..];
-        let start = r * window.pitch;
+        let start = r * pitch;
         assert!(start + g.out_w.next_multiple_of(F::lanes::<S>()) <= room);
         // SAFETY: the room was just checked; what overshoots is overwritten by zeros and by the
         // next row.
@@ -583,8 +629,8 @@ fn pitched<S: Simd, F: Element>(simd: S, dy: &[F], g: &Geometry, window: Window,
             let to = to.as_mut_ptr().add(start);
             planes::gather(simd, from, 1, g.out_w, to);
             if r + 1 < g.out_h {
-                assert!(start + window.pitch + F::lanes::<S>() <= room);
-                planes::zero(simd, to.add(g.out_w), window.pitch - g.out_w);
+                assert!(start + pitch + F::lanes::<S>() <= room);
+                planes::zero(simd, to.add(g.out_w), pitch - g.out_w);
             }
         }
     }

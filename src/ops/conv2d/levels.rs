@@ -190,3 +190,75 @@ proptest! {
         depthwise_passes::<f64>(&g, 1e-13);
     }
 }
+
+/// `[n, c, h, w]` by a square kernel, with padding for half of it.
+fn plain(
+    (n, c_in, c_out, groups): (usize, usize, usize, usize),
+    (h, w): (usize, usize),
+    k: usize,
+    stride: usize,
+) -> Geometry {
+    let out = |size: usize| (size + k / 2 * 2 - k) / stride + 1;
+    Geometry {
+        n,
+        c_in,
+        c_out,
+        groups,
+        h,
+        w,
+        kh: k,
+        kw: k,
+        out_h: out(h),
+        out_w: out(w),
+        stride: (stride, stride),
+        padding: (k / 2, k / 2),
+        dilation: (1, 1),
+    }
+}
+
+/// More than one tile of an image, group of tiles, or part of the channels at a time.
+#[test]
+fn more_than_the_caches_hold() {
+    for g in [
+        plain((2, 3, 5, 1), (90, 75), 3, 1),
+        plain((1, 2, 3, 1), (190, 170), 5, 2),
+        plain((2, 300, 6, 1), (20, 17), 3, 1),
+        plain((50, 6, 9, 3), (16, 16), 3, 1),
+        plain((70, 3, 4, 1), (8, 8), 1, 1),
+    ] {
+        weight_grads::<f32>(&g, 2e-5);
+        weight_grads::<f64>(&g, 1e-13);
+    }
+    for g in [
+        plain((2, 37, 37, 37), (16, 16), 3, 1),
+        plain((1, 3, 6, 3), (130, 115), 5, 2),
+    ] {
+        depthwise_passes::<f32>(&g, 2e-5);
+        depthwise_passes::<f64>(&g, 1e-13);
+    }
+}
+
+/// A product with the zeros that fill up a row must not be taken for a sum: values left from an
+/// earlier call are not there any more.
+#[test]
+fn nothing_is_left_of_a_call_with_infinities() {
+    let wide = plain((1, 3, 4, 1), (21, 19), 5, 1);
+    let x = vec![f32::INFINITY; wide.in_len()];
+    let dy = vec![f32::NAN; wide.out_len()];
+    let mut dw = vec![0.0; wide.weight_len()];
+    for arch in levels() {
+        weight_grad_with(arch, &wide, &x, &dy, &mut dw);
+    }
+    weight_grads::<f32>(&plain((1, 2, 3, 1), (7, 5), 3, 1), 2e-5);
+    weight_grads::<f32>(&plain((3, 2, 3, 1), (9, 17), 3, 2), 2e-5);
+    let wide = plain((1, 3, 3, 3), (21, 19), 5, 1);
+    let dy = vec![f32::NAN; wide.out_len()];
+    let (mut dw, w) = (vec![0.0; 75], vec![1.0; 75]);
+    let mut dx = vec![std::mem::MaybeUninit::uninit(); wide.in_len()];
+    for arch in levels() {
+        depthwise::weight_grad_with(arch, &wide, &x, &dy, &mut dw);
+        depthwise::input_grad_with(arch, &wide, &x, &w, &mut dx);
+    }
+    depthwise_passes::<f32>(&plain((1, 3, 3, 3), (7, 5), 3, 1), 2e-5);
+    depthwise_passes::<f32>(&plain((2, 3, 3, 3), (9, 17), 3, 2), 2e-5);
+}

@@ -63,15 +63,16 @@ pub fn inside(first: isize, step: usize, count: usize, size: usize) -> (usize, u
     (start.min(count), end.clamp(start.min(count), count))
 }
 
-/// Copies the window of the plane of `h` by `w` values that `from` begins with. More of `from`
-/// may be read, but is not used.
+/// Copies the window of the plane of `h` by `w` values that lies `at` values behind the begin of
+/// `all`. More of `all` may be read, but is not used.
 ///
 /// # Safety
 /// `to` must be valid for writing `rows * pitch` values and one vector.
 #[inline(always)]
 pub unsafe fn copy<S: Simd, F: Element>(
     simd: S,
-    from: &[F],
+    all: &[F],
+    at: usize,
     (h, w): (usize, usize),
     window: Window,
     to: *mut F,
@@ -85,6 +86,12 @@ pub unsafe fn copy<S: Simd, F: Element>(
     } = window;
     let (first_row, end_row) = inside(top, step.0, rows, h);
     let (start, end) = inside(left, step.1, pitch, w);
+    let from = &all[at..at + h * w];
+    if step.1 == 1 && pitch <= F::lanes::<S>() {
+        // SAFETY: the caller's promise.
+        unsafe { copy_narrow(simd, all, at, (h, w), window, to) };
+        return;
+    }
     // SAFETY: rows are written in order, each of `pitch` values and less than a vector more; what
     // overshoots into the next row is overwritten by it.
     unsafe {
@@ -104,6 +111,56 @@ pub unsafe fn copy<S: Simd, F: Element>(
     }
 }
 
+/// [`copy`] where a row of the copy is not longer than a vector.
+///
+/// # Safety
+/// As [`copy`]; `step.1` must be 1 and `pitch` not more than a vector.
+#[inline(always)]
+unsafe fn copy_narrow<S: Simd, F: Element>(
+    simd: S,
+    all: &[F],
+    at: usize,
+    (h, w): (usize, usize),
+    window: Window,
+    to: *mut F,
+) {
+    let lanes = F::lanes::<S>();
+    let (first_row, end_row) = inside(window.top, window.step.0, window.rows, h);
+    let (start, end) = inside(window.left, 1, window.pitch, w);
+    assert!(lanes <= 16);
+    let mut used = [F::ZERO; 16];
+    used[start..end].fill(F::ONE);
+    let zeros = F::splat(simd, F::ZERO);
+    // SAFETY: there are at most 16 lanes; a row is read where a vector of `all` starts with it,
+    // and written in order, so that what overshoots is overwritten.
+    unsafe {
+        let used = F::less_than(simd, zeros, load::<S, F>(used.as_ptr()));
+        zero(simd, to, first_row * window.pitch);
+        for i in first_row..end_row {
+            let row = (window.top + (i * window.step.0) as isize) as usize * w;
+            let to = to.add(i * window.pitch);
+            let first = (at + row) as isize + window.left;
+            if first >= 0 && first as usize + lanes <= all.len() {
+                let row = load::<S, F>(all.as_ptr().add(first as usize));
+                store::<S, F>(to, F::select(simd, used, row, zeros));
+            } else {
+                for j in 0..window.pitch {
+                    let inside = (start..end).contains(&j);
+                    *to.add(j) = match inside {
+                        true => all[(first + j as isize) as usize],
+                        false => F::ZERO,
+                    };
+                }
+            }
+        }
+        zero(
+            simd,
+            to.add(end_row * window.pitch),
+            (window.rows - end_row) * window.pitch,
+        );
+    }
+}
+
 /// As [`copy`], of the plane that has its values `spread` apart and zeros between them; only
 /// for a window with a step of 1.
 ///
@@ -112,7 +169,8 @@ pub unsafe fn copy<S: Simd, F: Element>(
 #[inline(always)]
 pub unsafe fn spread<S: Simd, F: Element>(
     simd: S,
-    from: &[F],
+    all: &[F],
+    at: usize,
     (h, w): (usize, usize),
     window: Window,
     spread: (usize, usize),
@@ -127,7 +185,7 @@ pub unsafe fn spread<S: Simd, F: Element>(
     } = window;
     let (first_row, end_row) = inside(-top, spread.0, h, rows);
     let (start, end) = inside(-left, spread.1, w, pitch);
-    assert!(from.len() >= h * w);
+    let from = &all[at..at + h * w];
     // SAFETY: `inside` leaves the rows and columns of the plane that lie in the window.
     unsafe {
         zero(simd, to, rows * pitch);
@@ -174,8 +232,13 @@ pub unsafe fn gather<S: Simd, F: Element>(
     // are the caller's promise.
     unsafe {
         if step != 1 {
-            for j in 0..count {
-                *to.add(j) = *from.get_unchecked(j * step);
+            if step == 2 {
+                // A constant distance is compiled to shuffles of whole vectors.
+                every_second(&from[..2 * count - 1], to);
+            } else {
+                for j in 0..count {
+                    *to.add(j) = *from.get_unchecked(j * step);
+                }
             }
             return;
         }
@@ -189,6 +252,18 @@ pub unsafe fn gather<S: Simd, F: Element>(
             store::<S, F>(to.add(j), v);
             j += lanes;
         }
+    }
+}
+
+/// Copies the first, third, fifth and so on value.
+///
+/// # Safety
+/// `to` must be valid for writing half of the values of `from`, rounded up.
+#[inline(always)]
+unsafe fn every_second<F: Element>(from: &[F], to: *mut F) {
+    for j in 0..from.len().div_ceil(2) {
+        // SAFETY: the caller's promise.
+        unsafe { *to.add(j) = *from.get_unchecked(2 * j) };
     }
 }
 

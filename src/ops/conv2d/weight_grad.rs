@@ -21,8 +21,9 @@ use super::workspace::{sized, with_workspace};
 /// Output channels of a block.
 const BLOCK: usize = 4;
 
-/// Pixels of a tile group: those of a block's `dy` should stay in the first-level cache.
-const GROUP_BYTES: usize = 8 << 10;
+/// Bytes of one channel of `dy` in a group of tiles. Longer ones would amortise the sums over the
+/// lanes better, but a block of channels should stay near the first-level cache.
+const GROUP_BYTES: usize = 16 << 10;
 
 /// Bytes of the copied input: it should stay in the second-level cache.
 const INPUT_BYTES: usize = 384 << 10;
@@ -425,7 +426,7 @@ fn copy_x<S: Simd, F: Element>(
         for (r, l) in &plan.planes {
             for t in tiles.clone() {
                 let (image, row) = (t / plan.per_image, t % plan.per_image * plan.rows);
-                let from = &x[(image * g.c_in + c) * g.in_plane()..];
+                let at = (image * g.c_in + c) * g.in_plane();
                 let window = Window {
                     top: (row * g.stride.0 + r) as isize - g.padding.0 as isize,
                     left: *l as isize - g.padding.1 as isize,
@@ -436,7 +437,7 @@ fn copy_x<S: Simd, F: Element>(
                 assert!(used + tile + F::lanes::<S>() <= to.len());
                 // SAFETY: the room was just checked.
                 unsafe {
-                    planes::copy(simd, from, (g.h, g.w), window, to.as_mut_ptr().add(used));
+                    planes::copy(simd, x, at, (g.h, g.w), window, to.as_mut_ptr().add(used));
                 }
                 used += tile;
             }
