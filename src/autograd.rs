@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, TensorId};
 
+use crate::ops::add;
+
 /// One application of an op: what its `bwd` needs.
 enum Application {
     One(Arc<Box<dyn CustomOp1 + Send + Sync>>, Tensor),
@@ -119,6 +121,7 @@ impl Gradients {
     fn accumulate(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
         let sum = match self.0.remove(&id) {
             None => gradient,
+            Some(sum) if sum.device().is_cpu() => add(&sum, &gradient)?,
             Some(sum) => (sum + gradient)?,
         };
         self.0.insert(id, sum);
