@@ -31,9 +31,9 @@ enum State {
 impl Act {
     /// The layer for tensors of `channels` channels, [N, C, …].
     ///
-    /// A learnable activation has its parameters below the path of `vb`: PReLU's at `weight`, [C]
-    /// or [1] if shared, as in PyTorch, and SReLU's at `left_threshold`, `left_slope`,
-    /// `right_threshold` and `right_slope`, [C] each. RReLU draws from `generator`.
+    /// A learnable activation has its parameters below the path of `vb`: PReLU's at `weight`, `[C]`
+    /// or `[1]` if shared, as in PyTorch, and SReLU's at `left_threshold`, `left_slope`,
+    /// `right_threshold` and `right_slope`, `[C]` each. RReLU draws from `generator`.
     ///
     /// # Errors
     /// If `vb` lacks the parameters or has them in another shape.

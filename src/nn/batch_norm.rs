@@ -25,7 +25,7 @@ pub struct BatchNorm2d {
 }
 
 impl BatchNorm2d {
-    /// Takes `weight`, `bias`, `running_mean`, `running_var` [C] and `num_batches_tracked` from
+    /// Takes `weight`, `bias`, `running_mean`, `running_var` `[C]` and `num_batches_tracked` from
     /// `vb`; eps is 1e-5 and the momentum of the running statistics 0.1.
     ///
     /// # Errors

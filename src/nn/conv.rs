@@ -95,7 +95,7 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Takes `weight` [C_out, C_in / groups, kernel] and `bias` [C_out] from `vb`.
+    /// Takes `weight` [C_out, C_in / groups, kernel] and `bias` `[C_out]` from `vb`.
     ///
     /// # Errors
     /// If the groups do not divide the channels, if a size that must be positive is zero, or if

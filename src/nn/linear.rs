@@ -5,7 +5,7 @@ use candle_nn::{Init, VarBuilder};
 
 use crate::ops::linear;
 
-/// y = x Wᵀ + b with `weight` [out, in] and `bias` [out].
+/// y = x Wᵀ + b with `weight` [out, in] and `bias` `[out]`.
 ///
 /// # Shapes
 /// - input: [.., in]

@@ -28,7 +28,7 @@ fn both(f: impl FnOnce() -> Result<Tensor>) -> Result<()> {
 fn candle(x: &Tensor, norm: &candle_nn::BatchNorm, activation: Activation) -> Result<Tensor> {
     let y = norm.forward_train(x)?;
     match activation {
-        Activation::Mish {} => candle_nn::ops::mish(&y),
+        Activation::Mish => candle_nn::ops::mish(&y),
         _ => y.relu(),
     }
 }
@@ -54,7 +54,7 @@ fn compare(criterion: &mut Criterion, shape: (usize, usize, usize, usize)) -> Re
         .measurement_time(Duration::from_secs(1));
     let constant = x.as_detached_tensor();
     group.bench_function("copy", |b| b.iter(|| black_box(constant.copy())));
-    for (name, activation) in [("relu", Activation::Relu {}), ("mish", Activation::Mish {})] {
+    for (name, activation) in [("relu", Activation::Relu), ("mish", Activation::Mish)] {
         let train = |residual: Option<&Tensor>| {
             let batch = Statistics::Batch;
             Ok(batch_norm_act(&x, &gamma_beta, residual, batch, EPS, &activation)?.0)

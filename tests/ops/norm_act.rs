@@ -12,26 +12,26 @@ use crate::support::{uniform, values};
 const EPS: f64 = 1e-5;
 
 const ACTIVATIONS: [Activation; 8] = [
-    Activation::Identity {},
-    Activation::Relu {},
-    Activation::Relu6 {},
+    Activation::Identity,
+    Activation::Relu,
+    Activation::Relu6,
     Activation::LeakyRelu { slope: 0.1 },
-    Activation::Mish {},
-    Activation::Silu {},
-    Activation::HardSwish {},
+    Activation::Mish,
+    Activation::Silu,
+    Activation::HardSwish,
     // Without a kernel, so that it is an op of its own.
-    Activation::Softsign {},
+    Activation::Softsign,
 ];
 
 fn act(activation: &Activation, x: f64) -> f64 {
     match activation {
-        Activation::Identity {} => x,
-        Activation::Relu {} => x.max(0.0),
-        Activation::Relu6 {} => x.clamp(0.0, 6.0),
+        Activation::Identity => x,
+        Activation::Relu => x.max(0.0),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::LeakyRelu { slope } => x.max(x * slope),
-        Activation::Mish {} => x * x.exp().ln_1p().tanh(),
-        Activation::Silu {} => x / (1.0 + (-x).exp()),
-        Activation::HardSwish {} => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Mish => x * x.exp().ln_1p().tanh(),
+        Activation::Silu => x / (1.0 + (-x).exp()),
+        Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
         other => other.value(x),
     }
 }
@@ -124,7 +124,7 @@ proptest! {
     fn gradients_of_smooth_activations_are_differences(
         shape in shape(), mish: bool, joined: bool, seed: u64,
     ) {
-        let activation = if mish { Activation::Mish {} } else { Activation::Identity {} };
+        let activation = if mish { Activation::Mish } else { Activation::Identity };
         let channels = shape[1];
         // So few values may lie so close together that differences say nothing.
         let x = uniform(seed, shape.clone());
@@ -169,7 +169,7 @@ fn gradients_of_every_fused_activation_are_those_of_its_derivative() {
 fn statistics_are_those_of_the_batch() {
     let x = uniform(3, (4, 3, 5, 7));
     let gamma_beta = uniform(4, (2, 3));
-    let relu = Activation::Relu {};
+    let relu = Activation::Relu;
     let (_, statistics) =
         batch_norm_act(&x, &gamma_beta, None, Statistics::Batch, EPS, &relu).unwrap();
     let statistics = statistics.unwrap();
@@ -199,7 +199,7 @@ fn a_mean_far_from_zero_does_not_cancel() {
             None,
             Statistics::Batch,
             EPS,
-            &Activation::Identity {},
+            &Activation::Identity,
         )
         .unwrap();
         let statistics = statistics.unwrap();
@@ -207,7 +207,7 @@ fn a_mean_far_from_zero_does_not_cancel() {
         let unbiased: Vec<f64> = expected.iter().map(|m| m.1 * 1024.0 / 1023.0).collect();
         assert_values(&values(&statistics.mean), &means, 1e-7);
         assert_values(&values(&statistics.variance), &unbiased, 2e-6);
-        let exact = oracle(&x, &gamma_beta, None, &expected, &Activation::Identity {});
+        let exact = oracle(&x, &gamma_beta, None, &expected, &Activation::Identity);
         assert_close(&y, &exact, 3e-6);
     }
 }
@@ -230,15 +230,9 @@ fn every_type_on_many_and_on_few_channels() {
             (DType::BF16, 2e-2),
         ] {
             let (x, r) = (x.to_dtype(dtype).unwrap(), r.to_dtype(dtype).unwrap());
-            let y = train(&x, &gamma_beta, Some(&r), &Activation::Mish {}).unwrap();
+            let y = train(&x, &gamma_beta, Some(&r), &Activation::Mish).unwrap();
             assert_eq!(y.dtype(), dtype);
-            let expected = oracle(
-                &x,
-                &gamma_beta,
-                Some(&r),
-                &moments(&x),
-                &Activation::Mish {},
-            );
+            let expected = oracle(&x, &gamma_beta, Some(&r), &moments(&x), &Activation::Mish);
             assert_close(&y, &expected, tolerance);
         }
     }
@@ -253,7 +247,7 @@ fn single_precision_gradients_are_those_of_double() {
             uniform(7, shape),
         ];
         let f = |x: &[Tensor]| {
-            let y = train(&x[0], &x[1], x.get(2), &Activation::Mish {})?;
+            let y = train(&x[0], &x[1], x.get(2), &Activation::Mish)?;
             y.to_dtype(DType::F64)
         };
         let expected = gradients(&inputs, f);
@@ -277,7 +271,7 @@ fn single_precision_gradients_are_those_of_double() {
 fn the_same_input_gives_the_same_bits() {
     for shape in [(32, 2, 31, 17), (16, 32, 16, 16)] {
         let inputs = [uniform(1, shape), uniform(2, (2, shape.1))];
-        let run = || gradients(&inputs, |x| train(&x[0], &x[1], None, &Activation::Mish {}));
+        let run = || gradients(&inputs, |x| train(&x[0], &x[1], None, &Activation::Mish));
         let (first, second) = (run(), run());
         for (a, b) in first.iter().zip(&second) {
             assert_eq!(values(a), values(b));
@@ -316,9 +310,9 @@ fn values_gradients_and_statistics_are_those_of_pytorch() {
         let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
         let full = |values: &[f64]| tensor(values).reshape(case.shape.as_slice()).unwrap();
         let activation = match case.activation.as_str() {
-            "mish" => Activation::Mish {},
-            "relu" => Activation::Relu {},
-            _ => Activation::Identity {},
+            "mish" => Activation::Mish,
+            "relu" => Activation::Relu,
+            _ => Activation::Identity,
         };
         let var = |x: Tensor| Var::from_tensor(&x).unwrap();
         let x = var(full(&case.x));
@@ -374,7 +368,7 @@ fn folding_into_the_convolution_changes_nothing() {
     };
     for bias in [None, Some(&bias)] {
         let y = conv(&weight, bias);
-        let identity = Activation::Identity {};
+        let identity = Activation::Identity;
         let (expected, _) = batch_norm_act(&y, &gamma_beta, None, running, EPS, &identity).unwrap();
         let folded =
             fold_batch_norm(&weight, bias, (&gamma, &beta), (&mean, &variance), EPS).unwrap();
@@ -388,7 +382,7 @@ fn folding_into_the_convolution_changes_nothing() {
 fn one_value_per_channel_is_refused_here_and_infinite_in_candle() {
     let x = uniform(1, (1, 3, 1, 1));
     let gamma_beta = uniform(2, (2, 3));
-    let error = train(&x, &gamma_beta, None, &Activation::Relu {}).unwrap_err();
+    let error = train(&x, &gamma_beta, None, &Activation::Relu).unwrap_err();
     assert!(
         error
             .to_string()
@@ -409,14 +403,14 @@ fn one_value_per_channel_is_refused_here_and_infinite_in_candle() {
         mean: &mean,
         variance: &variance,
     };
-    let (y, _) = batch_norm_act(&x, &gamma_beta, None, running, EPS, &Activation::Relu {}).unwrap();
+    let (y, _) = batch_norm_act(&x, &gamma_beta, None, running, EPS, &Activation::Relu).unwrap();
     assert_eq!(y.dims(), [1, 3, 1, 1]);
 }
 
 #[test]
 fn what_does_not_fit_is_refused() {
     let (x, gamma_beta) = (uniform(1, (2, 3, 4, 4)), uniform(2, (2, 3)));
-    let relu = Activation::Relu {};
+    let relu = Activation::Relu;
     assert!(train(&x, &uniform(2, (2, 4)), None, &relu).is_err());
     assert!(train(&x, &gamma_beta, Some(&uniform(1, (2, 3, 4, 5))), &relu).is_err());
     assert!(train(&uniform(1, 4), &gamma_beta, None, &relu).is_err());

@@ -20,7 +20,7 @@ const CHUNK: usize = 1 << 14;
 /// into Rectifiers", 2015).
 ///
 /// # Shapes
-/// x: [N, C, …] or any with a single slope; slope: [C] or [1], of the type of x.
+/// x: [N, C, …] or any with a single slope; slope: `[C]` or `[1]`, of the type of x.
 ///
 /// # Errors
 /// If the shapes do not match, the element type is no float, or the device is not the CPU.

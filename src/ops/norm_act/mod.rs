@@ -103,7 +103,7 @@ pub fn batch_norm_act(
     // An activation without a kernel for vectors is applied to the result.
     let fused = match activation.visit_kernel::<f32, _>(HasKernel) {
         Some(()) => *activation,
-        None => Activation::Identity {},
+        None => Activation::Identity,
     };
     let op = BatchNormAct {
         activation: fused,
