@@ -2,16 +2,28 @@
 
 mod activation;
 mod batch_norm;
+mod channel_shuffle;
 mod conv;
+mod conv_norm_act;
+mod drop_path;
 mod dropout;
+mod group_norm;
 mod init;
 mod linear;
 mod params;
+mod pool;
+mod squeeze_excite;
 
 pub use activation::Act;
 pub use batch_norm::BatchNorm2d;
+pub use channel_shuffle::ChannelShuffle;
 pub use conv::{Conv2d, Conv2dConfig, WeightInit};
+pub use conv_norm_act::ConvNormAct;
+pub use drop_path::DropPath;
 pub use dropout::Dropout;
+pub use group_norm::{GroupNorm, LayerNorm};
 pub use init::gain;
 pub use linear::Linear;
 pub use params::{LoadReport, ParamStore};
+pub use pool::{AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d};
+pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};

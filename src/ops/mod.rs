@@ -1,8 +1,10 @@
 //! Custom ops with their own backward, a folder each.
 
 pub mod activation;
+mod channel_shuffle;
 pub mod combine;
 mod conv2d;
+mod drop_path;
 mod dropout;
 pub mod linear;
 pub mod loss;
@@ -11,10 +13,14 @@ pub mod norm_act;
 pub mod pool2d;
 mod storage;
 
+pub use channel_shuffle::channel_shuffle;
 pub use combine::{add, cat, scale_channels, stack};
 pub use conv2d::{Conv2dParams, conv2d};
+pub use drop_path::drop_path;
 pub use dropout::dropout;
 pub use linear::linear;
 pub use loss::{CrossEntropy, Reduction, Target, cross_entropy};
-pub use norm_act::{BatchStatistics, Statistics, batch_norm_act, fold_batch_norm};
+pub use norm_act::{
+    BatchStatistics, Statistics, batch_norm_act, fold_batch_norm, group_norm, layer_norm,
+};
 pub use pool2d::{Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d};

@@ -126,7 +126,7 @@ fn moment<F: Real>(sums: (f64, f64), pivot: F, count: usize) -> (Moment, bool) {
 }
 
 /// The moments of `channel`, visited once, or twice where its first values were misleading.
-fn channel_moments<F: Real>(x: &[F], dims: &Dims, channel: usize) -> Moment {
+pub(super) fn channel_moments<F: Real>(x: &[F], dims: &Dims, channel: usize) -> Moment {
     let count = dims.per_channel();
     let first = pivot(x, dims, channel);
     let all = sums(x, dims, channel, 0..dims.images, first);

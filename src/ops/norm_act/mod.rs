@@ -7,6 +7,7 @@
 mod batch;
 mod channels;
 mod fold;
+mod group;
 mod kernels;
 
 use std::sync::{Arc, OnceLock};
@@ -21,6 +22,7 @@ use batch::{BatchNormAct, read_f64};
 use channels::Moment;
 
 pub use fold::fold_batch_norm;
+pub use group::{group_norm, layer_norm};
 
 const OP: &str = "batch_norm_act";
 

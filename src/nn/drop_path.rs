@@ -1,0 +1,56 @@
+//! Stochastic depth.
+
+use candle_core::{Result, Tensor};
+use candle_nn::ModuleT;
+use rand::Rng;
+
+use crate::ops::drop_path;
+use crate::rng::Generator;
+
+/// While training, sets the whole of a sample to zero with probability `p`, so that only the
+/// shortcut of its residual block is left; does nothing in evaluation (Huang et al., "Deep
+/// Networks with Stochastic Depth", 2016). As timm's layer of this name.
+///
+/// # Shapes
+/// - input and output: [N, …]
+#[derive(Debug, Clone)]
+pub struct DropPath {
+    p: f64,
+    scale_by_keep: bool,
+    generator: Generator,
+}
+
+impl DropPath {
+    /// A layer that draws from `generator` and divides what it keeps by 1 - `p`.
+    ///
+    /// # Errors
+    /// If `p` is not in [0, 1].
+    pub fn new(p: f64, generator: &Generator) -> Result<Self> {
+        if !(0.0..=1.0).contains(&p) {
+            candle_core::bail!("drop_path: the probability is {p}, must be in [0, 1]");
+        }
+        Ok(Self {
+            p,
+            scale_by_keep: true,
+            generator: generator.clone(),
+        })
+    }
+
+    /// Whether what is kept is divided by 1 - p, which keeps the mean.
+    pub fn scale_by_keep(self, scale_by_keep: bool) -> Self {
+        Self {
+            scale_by_keep,
+            ..self
+        }
+    }
+}
+
+impl ModuleT for DropPath {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        if !train || self.p == 0.0 {
+            return Ok(x.clone());
+        }
+        let seed = self.generator.lock().random();
+        drop_path(x, self.p, self.scale_by_keep, seed)
+    }
+}

@@ -1,0 +1,69 @@
+//! Channels of several groups put in turn, so that grouped convolutions mix.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+
+use crate::autograd::apply1;
+use crate::ops::storage::{Float, build, with_float};
+
+const OP: &str = "channel_shuffle";
+
+/// The first channel of each of `groups` groups, then the second of each, and so on (Zhang et
+/// al., "ShuffleNet", 2017): `[N, C, ..]` to the same shape.
+///
+/// # Errors
+/// Where the groups do not divide the channels, or `x` is not on the CPU or not floating-point.
+pub fn channel_shuffle(x: &Tensor, groups: usize) -> Result<Tensor> {
+    let &[_, channels, ..] = x.dims() else {
+        bail!("{OP} takes [N, C, ..], not {:?}", x.dims());
+    };
+    if groups == 0 || !channels.is_multiple_of(groups) {
+        bail!("{OP}: {groups} groups do not divide {channels} channels");
+    }
+    apply1(ChannelShuffle { groups }, x)
+}
+
+struct ChannelShuffle {
+    groups: usize,
+}
+
+impl CustomOp1 for ChannelShuffle {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let &[_, channels, ref rest @ ..] = layout.dims() else {
+            bail!("{OP} takes [N, C, ..], not {:?}", layout.dims());
+        };
+        let plane: usize = rest.iter().product();
+        let per_group = channels / self.groups;
+        let dtype = x.dtype();
+        let y = with_float!(dtype, OP, T => {
+            let x = T::read(x, layout)?;
+            let image = channels * plane;
+            let copy = |index: usize, y: &mut [std::mem::MaybeUninit<T>]| {
+                let x = &x[index * image..][..image];
+                for (channel, y) in y.chunks_exact_mut(plane).enumerate() {
+                    let (place, group) = (channel / self.groups, channel % self.groups);
+                    let source = group * per_group + place;
+                    for (y, x) in y.iter_mut().zip(&x[source * plane..]) {
+                        y.write(*x);
+                    }
+                }
+            };
+            // SAFETY: an image is a whole number of planes, each of which is written.
+            T::into_storage(unsafe { build(x.len(), image.max(1), copy) }, dtype)?
+        });
+        Ok((y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        // With as many groups as each had channels, everything goes back to its place.
+        let groups = x.dim(1)? / self.groups;
+        if groups == 0 {
+            return Ok(Some(grad.clone()));
+        }
+        Ok(Some(grad.apply_op1_no_bwd(&ChannelShuffle { groups })?))
+    }
+}

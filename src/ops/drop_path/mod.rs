@@ -1,0 +1,73 @@
+//! Stochastic depth: whole samples are dropped.
+
+use std::sync::Arc;
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
+use rand::Rng;
+
+use crate::autograd::apply1;
+use crate::ops::storage::{Float, build, with_float};
+use crate::rng::Generator;
+
+const OP: &str = "drop_path";
+
+/// Sets each sample `x[n]` to zero with probability `p` (Huang et al., "Deep Networks with
+/// Stochastic Depth", 2016): `[N, ..]` to the same shape. With `scale_by_keep` the others are
+/// divided by 1 - p, which keeps the mean. The same `seed` drops the same samples.
+///
+/// # Errors
+/// If `p` is not in [0, 1], or if `x` has no axis, is not on the CPU or not floating-point.
+pub fn drop_path(x: &Tensor, p: f64, scale_by_keep: bool, seed: u64) -> Result<Tensor> {
+    if !(0.0..=1.0).contains(&p) {
+        bail!("{OP}: the probability is {p}, must be in [0, 1]");
+    }
+    let samples = x.dim(0)?;
+    let kept = if scale_by_keep && p < 1.0 {
+        1.0 / (1.0 - p)
+    } else {
+        1.0
+    };
+    let generator = Generator::new(seed);
+    let mut random = generator.lock();
+    let draw = |_| match random.random::<f64>() >= p {
+        true => kept,
+        false => 0.0,
+    };
+    let factors = (0..samples).map(draw).collect();
+    apply1(DropPath { factors }, x)
+}
+
+/// Multiplies each sample by a number of its own.
+struct DropPath {
+    factors: Arc<[f64]>,
+}
+
+impl CustomOp1 for DropPath {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let dtype = x.dtype();
+        let y = with_float!(dtype, OP, T => {
+            let x = T::read(x, layout)?;
+            let len = x.len() / self.factors.len().max(1);
+            let scale = |index: usize, y: &mut [std::mem::MaybeUninit<T>]| {
+                let factor = T::from_f64(self.factors[index]);
+                for (y, x) in y.iter_mut().zip(&x[index * len..]) {
+                    // Not a product where dropped: infinity times zero is not zero.
+                    y.write(if self.factors[index] == 0.0 { factor } else { *x * factor });
+                }
+            };
+            // SAFETY: `x` is as long as the result, so the zip writes all of a chunk.
+            T::into_storage(unsafe { build(x.len(), len.max(1), scale) }, dtype)?
+        });
+        Ok((y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let factors = self.factors.clone();
+        Ok(Some(grad.apply_op1_no_bwd(&DropPath { factors })?))
+    }
+}

@@ -1,0 +1,415 @@
+//! The layers: PyTorch's values and keys, initial weights, and what training draws.
+
+use std::collections::HashMap;
+use std::f64::consts::PI;
+
+use candle_core::{DType, Device, Module, Result, Tensor};
+use candle_mish::Activation;
+use candle_mish::autograd::value_and_grad;
+use candle_mish::nn::{
+    AdaptiveAvgPool2d, AvgPool2d, ChannelShuffle, Conv2d, Conv2dConfig, ConvNormAct, DropPath,
+    Dropout, GlobalAvgPool, GroupNorm, LayerNorm, MaxPool2d, ParamStore, SqueezeExcite,
+    SqueezeExciteConfig, WeightInit, gain,
+};
+use candle_mish::ops::{Pool2dParams, channel_shuffle, drop_path, dropout};
+use candle_mish::rng::Generator;
+use candle_nn::ModuleT;
+use serde::Deserialize;
+
+use crate::support::{assert_close, check_gradients, strided, uniform, values};
+
+const HALVES: [DType; 2] = [DType::F16, DType::BF16];
+
+fn store() -> ParamStore {
+    ParamStore::new(DType::F64, &Device::Cpu, 0)
+}
+
+fn names(store: &ParamStore) -> Vec<String> {
+    let tensors = store.tensors().into_iter();
+    tensors.map(|(name, _)| name).collect()
+}
+
+/// Fails unless every parameter of `store` has a gradient in the sum of squares of `y`.
+fn check_reached(store: &ParamStore, y: impl FnOnce() -> Result<Tensor>) -> Result<()> {
+    let (_, (), gradients) = value_and_grad(|| Ok((y()?.sqr()?.sum_all()?, ())))?;
+    for (name, var) in store.params() {
+        let gradient = gradients.get(&var).map(values).unwrap_or_default();
+        assert_eq!(gradient.len(), var.elem_count(), "{name}");
+        assert!(gradient.iter().any(|g| *g != 0.0), "{name}");
+    }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Stored {
+    shape: Vec<usize>,
+    values: Vec<f64>,
+}
+
+impl Stored {
+    fn tensor(&self) -> Tensor {
+        let values = Tensor::new(self.values.as_slice(), &Device::Cpu).unwrap();
+        values.reshape(self.shape.as_slice()).unwrap()
+    }
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    x: Stored,
+    y: Stored,
+    state: HashMap<String, Stored>,
+}
+
+#[test]
+fn keys_and_values_are_those_of_pytorch() -> Result<()> {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../reference/layers.json")).unwrap();
+    assert_eq!(cases.len(), 11);
+    let generator = &Generator::new(0);
+    let params = Pool2dParams::new((3, 3));
+    let params = params.with_stride((2, 2)).with_padding((1, 1));
+    for case in cases {
+        let store = store();
+        let vb = store.var_builder();
+        let excite = |activation, gate| {
+            let config = SqueezeExciteConfig {
+                activation,
+                gate,
+                ..Default::default()
+            };
+            SqueezeExcite::new(16, &config, vb.clone(), generator)
+        };
+        let layer: Box<dyn ModuleT> = match case.name.as_str() {
+            "conv_norm_act" => {
+                let config = Conv2dConfig::same(3).stride(2).groups(2);
+                let vb = vb.clone();
+                let mish = &Activation::Mish;
+                Box::new(ConvNormAct::new(4, 6, config, mish, vb, generator)?)
+            }
+            "squeeze_excite" => Box::new(excite(Activation::Relu, Activation::Sigmoid)?),
+            "squeeze_excite_mish" => Box::new(excite(Activation::Mish, Activation::HardSigmoid)?),
+            "channel_shuffle" => Box::new(ChannelShuffle::new(3)?),
+            "group_norm" => Box::new(GroupNorm::new(2, 4, vb.clone())?),
+            "layer_norm" => Box::new(LayerNorm::new(5, vb.clone())?),
+            "max_pool" => Box::new(MaxPool2d::new(params)),
+            "avg_pool" => Box::new(AvgPool2d::new(params)),
+            "avg_pool_inside" => Box::new(AvgPool2d::new(params).count_include_pad(false)),
+            "adaptive_pool" => Box::new(AdaptiveAvgPool2d::new((3, 2))),
+            "global_pool" => Box::new(GlobalAvgPool),
+            name => panic!("no layer {name}"),
+        };
+        let state = case.state.iter().map(|(k, v)| (k.clone(), v.tensor()));
+        let report = store.load(&state.collect())?;
+        assert!(report.is_exact(), "{}: {report}", case.name);
+        let y = layer.forward_t(&case.x.tensor(), false)?;
+        assert_close(&y, &case.y.tensor(), 1e-12);
+    }
+    Ok(())
+}
+
+#[test]
+fn conv_norm_act_trains_its_parts_and_joins_a_residual() -> Result<()> {
+    let store = store();
+    let config = Conv2dConfig::same(3);
+    let prelu = "prelu".parse().unwrap();
+    let vb = store.var_builder();
+    let layer = ConvNormAct::new(3, 4, config, &prelu, vb, &Generator::new(0))?;
+    let mut keys = names(&store);
+    keys.sort();
+    assert_eq!(
+        keys,
+        [
+            "bn.act.weight",
+            "bn.bias",
+            "bn.num_batches_tracked",
+            "bn.running_mean",
+            "bn.running_var",
+            "bn.weight",
+            "conv.weight",
+        ]
+    );
+    let (x, residual) = (uniform(1, (2, 3, 5, 5)), uniform(2, (2, 4, 5, 5)));
+    check_reached(&store, || layer.forward_add(&x, &residual, true))?;
+    let buffers: HashMap<_, _> = store.buffers().into_iter().collect();
+    assert_eq!(buffers["bn.num_batches_tracked"].to_scalar::<i64>()?, 1);
+    assert!(
+        values(&buffers["bn.running_mean"])
+            .iter()
+            .all(|m| *m != 0.0)
+    );
+
+    // Another store with the same seed draws the same convolution.
+    let plain = self::store();
+    let (vb, relu) = (plain.var_builder(), Activation::Relu);
+    let joined = ConvNormAct::new(3, 4, config, &relu, vb.clone(), &Generator::new(0))?;
+    let none = Activation::Identity;
+    let linear = ConvNormAct::new(3, 4, config, &none, vb, &Generator::new(0))?;
+    let expected = (linear.forward_t(&x, false)? + &residual)?.relu()?;
+    let y = joined.forward_add(&x, &residual, false)?;
+    assert_close(&y, &expected, 1e-12);
+    assert!(joined.forward_add(&x, &x, false).is_err());
+    Ok(())
+}
+
+#[test]
+fn squeeze_excite_trains_and_rounds_its_channels() -> Result<()> {
+    let config = SqueezeExciteConfig::default();
+    // make_divisible(channels / 16, 8, round_limit=0) of timm.
+    for (channels, hidden) in [
+        (16, 8),
+        (96, 8),
+        (192, 16),
+        (256, 16),
+        (320, 24),
+        (2048, 128),
+    ] {
+        assert_eq!(config.hidden_channels(channels), hidden, "{channels}");
+    }
+    let quarter = SqueezeExciteConfig {
+        rd_ratio: 0.25,
+        activation: "prelu".parse().unwrap(),
+        ..config
+    };
+    assert_eq!(quarter.hidden_channels(72), 16);
+    let given = SqueezeExciteConfig {
+        rd_channels: Some(5),
+        ..config
+    };
+    assert_eq!(given.hidden_channels(72), 5);
+
+    let store = store();
+    let layer = SqueezeExcite::new(12, &quarter, store.var_builder(), &Generator::new(0))?;
+    let keys = [
+        "fc1.weight",
+        "fc1.bias",
+        "act.weight",
+        "fc2.weight",
+        "fc2.bias",
+    ];
+    assert_eq!(names(&store), keys);
+    let x = uniform(1, (2, 12, 3, 2));
+    check_gradients(std::slice::from_ref(&x), |x| layer.forward_t(&x[0], true));
+    check_reached(&store, || layer.forward_t(&x, true))
+}
+
+#[test]
+fn norms_start_as_the_identity_on_normalised_values_and_train() -> Result<()> {
+    let store = store();
+    let vb = store.var_builder();
+    let group = GroupNorm::new(2, 4, vb.pp("group"))?;
+    let layer = LayerNorm::new((4, 3, 3), vb.pp("layer"))?;
+    let keys = ["group.weight", "group.bias", "layer.weight", "layer.bias"];
+    assert_eq!(names(&store), keys);
+    let x = uniform(1, (2, 4, 3, 3));
+    let y = layer.forward(&x)?.flatten_from(1)?;
+    let squares = y.sqr()?.mean(1)?;
+    assert_close(
+        &y.mean(1)?,
+        &Tensor::zeros(2, DType::F64, &Device::Cpu)?,
+        1e-12,
+    );
+    assert_close(&squares, &Tensor::ones(2, DType::F64, &Device::Cpu)?, 1e-4);
+    // An eps that outweighs the variance shrinks the values.
+    let small = layer.clone().with_eps(1e4).forward(&x)?;
+    assert!(values(&small).iter().all(|v| v.abs() < 0.05));
+    let small = group.clone().with_eps(1e4).forward(&x)?;
+    assert!(values(&small).iter().all(|v| v.abs() < 0.05));
+    check_reached(&store, || layer.forward(&(group.forward(&x)? * &x)?))?;
+    assert!(GroupNorm::new(3, 4, vb.pp("other")).is_err());
+    assert!(GroupNorm::new(0, 4, vb.pp("other")).is_err());
+    Ok(())
+}
+
+#[test]
+fn dropout_keeps_the_mean_and_repeats_its_mask() -> Result<()> {
+    const N: usize = 200_000;
+    let ones = Tensor::ones(N, DType::F64, &Device::Cpu)?;
+    for p in [0.1, 0.5, 0.9] {
+        let layer = |seed| Dropout::new(p, &Generator::new(seed));
+        let (first, again, other) = (layer(7)?, layer(7)?, layer(8)?);
+        let y = values(&first.forward_t(&ones, true)?);
+        assert_eq!(y, values(&again.forward_t(&ones, true)?));
+        assert_ne!(y, values(&first.forward_t(&ones, true)?));
+        assert_ne!(y, values(&other.forward_t(&ones, true)?));
+        let kept = 1.0 / (1.0 - p);
+        assert!(y.iter().all(|v| *v == 0.0 || *v == kept));
+        // Five standard deviations of the mean of N such values.
+        let bound = 5.0 * (p / (1.0 - p) / N as f64).sqrt();
+        let mean = y.iter().sum::<f64>() / N as f64;
+        assert!((mean - 1.0).abs() < bound, "{p}: {mean}");
+        assert_eq!(values(&first.forward_t(&ones, false)?), values(&ones));
+    }
+    let none = Dropout::new(0.0, &Generator::new(7))?;
+    assert_eq!(values(&none.forward_t(&ones, true)?), values(&ones));
+    let x = uniform(1, (3, 4, 5));
+    check_gradients(std::slice::from_ref(&x), |x| dropout(&x[0], 0.4, 9));
+    assert_close(&dropout(&strided(&x), 0.4, 9)?, &dropout(&x, 0.4, 9)?, 0.0);
+    for p in [-0.1, 1.0, f64::NAN] {
+        assert!(Dropout::new(p, &Generator::new(7)).is_err());
+        assert!(dropout(&x, p, 9).is_err());
+    }
+    Ok(())
+}
+
+#[test]
+fn drop_path_drops_whole_samples() -> Result<()> {
+    const N: usize = 20_000;
+    let ones = Tensor::ones((N, 3, 1), DType::F64, &Device::Cpu)?;
+    for p in [0.2, 0.75] {
+        let layer = |seed| DropPath::new(p, &Generator::new(seed));
+        let y = values(&layer(3)?.forward_t(&ones, true)?);
+        assert_eq!(y, values(&layer(3)?.forward_t(&ones, true)?));
+        assert_ne!(y, values(&layer(4)?.forward_t(&ones, true)?));
+        let kept = 1.0 / (1.0 - p);
+        let whole = |s: &[f64]| s == [0.0; 3] || s == [kept; 3];
+        assert!(y.chunks(3).all(whole));
+        let mean = y.iter().sum::<f64>() / y.len() as f64;
+        let bound = 5.0 * (p / (1.0 - p) / N as f64).sqrt();
+        assert!((mean - 1.0).abs() < bound, "{p}: {mean}");
+        let unscaled = layer(3)?.scale_by_keep(false).forward_t(&ones, true)?;
+        assert_close(
+            &unscaled,
+            &((Tensor::new(y, &Device::Cpu)? / kept)?.reshape((N, 3, 1))?),
+            1e-15,
+        );
+        assert_eq!(values(&layer(3)?.forward_t(&ones, false)?), values(&ones));
+    }
+    let x = uniform(1, (6, 2, 3));
+    check_gradients(std::slice::from_ref(&x), |x| drop_path(&x[0], 0.5, true, 2));
+    let y = drop_path(&x, 0.5, true, 2)?;
+    assert!(values(&y).contains(&0.0) && values(&y).iter().any(|v| *v != 0.0));
+    assert_close(&drop_path(&strided(&x), 0.5, true, 2)?, &y, 0.0);
+    for dtype in HALVES {
+        let x = x.to_dtype(dtype)?;
+        let y = drop_path(&x, 0.5, true, 2)?;
+        // A factor of two is exact.
+        assert_eq!(y.dtype(), dtype);
+        assert_eq!(
+            values(&y),
+            values(&drop_path(&x.to_dtype(DType::F64)?, 0.5, true, 2)?)
+        );
+    }
+    // What is dropped is gone, whatever it was.
+    let infinite = (&x * f64::INFINITY)?;
+    assert_eq!(values(&drop_path(&infinite, 1.0, true, 2)?), vec![0.0; 36]);
+    let empty = uniform(1, (0, 2, 3));
+    assert_eq!(drop_path(&empty, 0.5, true, 2)?.dims(), [0, 2, 3]);
+    for p in [-0.1, 1.1, f64::NAN] {
+        assert!(DropPath::new(p, &Generator::new(7)).is_err());
+        assert!(drop_path(&x, p, true, 9).is_err());
+    }
+    Ok(())
+}
+
+#[test]
+fn channels_are_shuffled_between_groups() -> Result<()> {
+    for (groups, per_group) in [(1, 4), (4, 1), (2, 3), (3, 2), (3, 4)] {
+        let channels = groups * per_group;
+        let x = uniform(1, (2, channels, 3, 2));
+        let expected = x
+            .reshape((2, groups, per_group, 6))?
+            .transpose(1, 2)?
+            .reshape((2, channels, 3, 2))?;
+        assert_close(&channel_shuffle(&x, groups)?, &expected, 0.0);
+        assert_close(&channel_shuffle(&strided(&x), groups)?, &expected, 0.0);
+        check_gradients(std::slice::from_ref(&x), |x| channel_shuffle(&x[0], groups));
+        for dtype in HALVES {
+            let y = channel_shuffle(&x.to_dtype(dtype)?, groups)?;
+            assert_eq!(values(&y), values(&expected.to_dtype(dtype)?));
+        }
+    }
+    for shape in [(0, 6, 2, 2), (2, 0, 2, 2), (2, 6, 0, 2)] {
+        let y = channel_shuffle(&uniform(1, shape), 3)?;
+        assert_eq!(y.dims4()?, shape);
+    }
+    let x = uniform(1, (2, 4, 2, 2));
+    assert!(channel_shuffle(&x, 3).is_err());
+    assert!(channel_shuffle(&x, 0).is_err());
+    assert!(channel_shuffle(&uniform(1, 4), 2).is_err());
+    assert!(ChannelShuffle::new(0).is_err());
+    Ok(())
+}
+
+#[test]
+fn gains_keep_the_mean_square() {
+    let density_at_one = (-0.5f64).exp() / (2.0 * PI).sqrt();
+    let known = [
+        (Activation::Identity, 1.0),
+        (Activation::Relu, 0.5),
+        (Activation::LeakyRelu { slope: 0.1 }, (1.0 + 0.01) / 2.0),
+        (Activation::LeakyRelu { slope: 1.0 }, 1.0),
+        // Partial integration over [-1, 1], and one beyond it.
+        ("hardtanh".parse().unwrap(), 1.0 - 2.0 * density_at_one),
+        // E[z^2 Phi(z)^2], twice by Stein's lemma.
+        (Activation::Gelu, 1.0 / 3.0 + 1.0 / (2.0 * PI * 3f64.sqrt())),
+    ];
+    for (activation, mean_square) in known {
+        let found = gain(&activation);
+        let expected = 1.0 / f64::sqrt(mean_square);
+        assert!(
+            (found - expected).abs() < 1e-6,
+            "{activation}: {found}, not {expected}"
+        );
+    }
+    assert!((gain(&Activation::Relu) - 2f64.sqrt()).abs() < 1e-6);
+}
+
+#[test]
+fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
+    let store = store();
+    let vb = store.var_builder();
+    let std = |name: &str, config: Conv2dConfig| -> Result<f64> {
+        Conv2d::new(64, 128, config, vb.pp(name))?;
+        let weight = store.tensors().into_iter();
+        let mut weight = weight.filter(|(key, _)| key == &format!("{name}.weight"));
+        let weight = values(&weight.next().unwrap().1);
+        Ok((weight.iter().map(|w| w * w).sum::<f64>() / weight.len() as f64).sqrt())
+    };
+    let config = Conv2dConfig::same(3);
+    for gain in [1.0, 2f64.sqrt(), 3.0] {
+        let init = config.init(WeightInit::KaimingFanOut { gain });
+        let (found, expected) = (
+            std(&format!("{gain}"), init)?,
+            gain / (128.0 * 9.0f64).sqrt(),
+        );
+        // Of 73,728 values the deviation is known to 0.3 %.
+        assert!(
+            (found / expected - 1.0).abs() < 0.01,
+            "{found}, not {expected}"
+        );
+    }
+    // Uniform in ±1/sqrt(64 * 9).
+    let expected = 1.0 / 24.0 / 3f64.sqrt();
+    let found = std("default", config)?;
+    assert!(
+        (found / expected - 1.0).abs() < 0.01,
+        "{found}, not {expected}"
+    );
+    // The key: fan-in and bias.
+    let biased = Conv2d::new(4, 6, config.bias(true).groups(2), vb.pp("biased"))?;
+    assert_eq!(
+        biased.forward(&uniform(1, (1, 4, 5, 5)))?.dims(),
+        [1, 6, 5, 5]
+    );
+    let bias = vb.get(6, "biased.bias")?;
+    assert!(
+        values(&bias)
+            .iter()
+            .all(|b| *b != 0.0 && b.abs() <= 1.0 / 18f64.sqrt())
+    );
+
+    for groups in [0, 3, 4] {
+        let error = Conv2d::new(4, 6, config.groups(groups), vb.pp("wrong"));
+        let error = error.expect_err("groups that do not divide").to_string();
+        assert!(
+            error.contains("wrong") && error.contains(&groups.to_string()),
+            "{error}"
+        );
+    }
+    for (inputs, outputs, kernel) in [(0, 6, 3), (4, 0, 3), (4, 6, 0)] {
+        let config = Conv2dConfig::same(kernel);
+        assert!(Conv2d::new(inputs, outputs, config, vb.pp("wrong")).is_err());
+    }
+    assert!(names(&store).iter().all(|name| !name.starts_with("wrong")));
+    Ok(())
+}
