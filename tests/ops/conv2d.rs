@@ -1,5 +1,5 @@
-//! Convolution: values and gradients against a loop over the definition in f64, by finite
-//! differences, and against PyTorch's stored outputs.
+//! Convolution: values and gradients against a loop over the definition in f64, and by finite
+//! differences.
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use candle_mish::autograd::value_and_grad;

@@ -5,6 +5,7 @@ mod autograd;
 mod combine;
 mod conv2d;
 mod conv2d_grad;
+mod conv2d_reference;
 mod group_norm;
 mod linear;
 mod loss;

@@ -8,7 +8,7 @@ use pulp::Arch;
 use super::element::Element;
 use super::geometry::Geometry;
 use super::weight_grad::weight_grad_with;
-use super::{depthwise, workspace};
+use super::{depthwise, direct, workspace};
 
 fn levels() -> Vec<Arch> {
     let mut all = vec![Arch::Scalar];
@@ -162,15 +162,84 @@ fn depthwise_passes<F: Element>(g: &Geometry, tolerance: f64) {
     }
 }
 
+fn direct_passes(g: &Geometry) {
+    let (x, w) = (noise::<f32>(1, g.in_len()), noise::<f32>(3, g.weight_len()));
+    let (dy, bias) = (noise::<f32>(2, g.out_len()), noise::<f32>(4, g.c_out));
+    let mut dx = vec![0.0; x.len()];
+    let biases = bias.iter().map(|b| vec![f64::from(*b); g.out_plane()]);
+    let mut y = biases.collect::<Vec<_>>().concat().repeat(g.n);
+    products(g, |i, k, o| {
+        y[o] += f64::from(x[i]) * f64::from(w[k]);
+        dx[i] += f64::from(dy[o]) * f64::from(w[k]);
+    });
+    for arch in levels() {
+        let name = |pass| format!("direct {pass}, {arch:?}, {g:?}");
+        // SAFETY: the passes write all that they are given.
+        unsafe {
+            let got = workspace::written(y.len(), |y| {
+                direct::forward_with(arch, g, &x, &w, Some(&bias), y);
+            });
+            check::<f32>(&name("forward"), &got, &y, 2e-5);
+            let got = workspace::written(dx.len(), |dx| {
+                direct::input_grad_with(arch, g, &dy, &w, dx);
+            });
+            check::<f32>(&name("input gradient"), &got, &dx, 2e-5);
+        }
+    }
+}
+
+/// Where one value of x, and one of dy, is infinite or NaN, exactly those outputs and input
+/// gradients are that the definition computes from it.
+fn one_value_that_is_not_finite(g: &Geometry, at: usize, value: f32) {
+    let w = vec![1.0; g.weight_len()];
+    let (mut x, mut dy) = (noise::<f32>(1, g.in_len()), noise::<f32>(2, g.out_len()));
+    let (bad_x, bad_dy) = (at % x.len(), at % dy.len());
+    (x[bad_x], dy[bad_dy]) = (value, value);
+    let (mut y, mut dx) = (vec![true; dy.len()], vec![true; x.len()]);
+    products(g, |i, _, o| {
+        y[o] &= i != bad_x;
+        dx[i] &= o != bad_dy;
+    });
+    let finite = |values: Vec<f32>| values.iter().map(|v| v.is_finite()).collect::<Vec<_>>();
+    for arch in levels() {
+        // SAFETY: the passes write all that they are given.
+        let (got_y, got_dx) = unsafe {
+            if g.is_depthwise() {
+                (
+                    workspace::written(y.len(), |y| depthwise::forward_with(arch, g, &x, &w, y)),
+                    workspace::written(dx.len(), |dx| {
+                        depthwise::input_grad_with(arch, g, &dy, &w, dx)
+                    }),
+                )
+            } else {
+                (
+                    workspace::written(y.len(), |y| direct::forward_with(arch, g, &x, &w, None, y)),
+                    workspace::written(dx.len(), |dx| {
+                        direct::input_grad_with(arch, g, &dy, &w, dx)
+                    }),
+                )
+            }
+        };
+        assert_eq!(
+            finite(got_y),
+            y,
+            "forward, {arch:?}, {g:?}, {value} at {bad_x}"
+        );
+        assert_eq!(
+            finite(got_dx),
+            dx,
+            "input gradient, {arch:?}, {g:?}, {value} at {bad_dy}"
+        );
+    }
+}
+
 fn depthwise(mut g: Geometry) -> Geometry {
     g.c_in = g.groups;
     g
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
-    #[test]
+        #[test]
     fn weight_gradient_in_f32(g in geometries()) {
         weight_grads::<f32>(&g, 2e-5);
     }
@@ -178,6 +247,37 @@ proptest! {
     #[test]
     fn weight_gradient_in_f64(g in geometries()) {
         weight_grads::<f64>(&g, 1e-13);
+    }
+
+    #[test]
+    fn direct(g in geometries()) {
+        direct_passes(&g);
+    }
+
+    /// Small images, of which as many as a vector has lanes lie side by side, and some more.
+    #[test]
+    fn direct_side_by_side(
+        g in geometries(),
+        n in 7usize..35,
+        (h, w) in pair(1..10),
+    ) {
+        let out = |size, k, s, p, d| Some(usize::checked_sub(size + 2 * p, d * (k - 1) + 1)? / s + 1);
+        let out_h = out(h, g.kh, g.stride.0, g.padding.0, g.dilation.0);
+        let out_w = out(w, g.kw, g.stride.1, g.padding.1, g.dilation.1);
+        if let (Some(out_h), Some(out_w)) = (out_h, out_w) {
+            direct_passes(&Geometry { n, h, w, out_h, out_w, ..g });
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_where_it_belongs(
+        g in geometries(),
+        channelwise in any::<bool>(),
+        at in any::<usize>(),
+        value in prop_oneof![Just(f32::INFINITY), Just(f32::NAN)],
+    ) {
+        let g = if channelwise { depthwise(g) } else { g };
+        one_value_that_is_not_finite(&g, at, value);
     }
 
     #[test]
@@ -228,6 +328,14 @@ fn more_than_the_caches_hold() {
     ] {
         weight_grads::<f32>(&g, 2e-5);
         weight_grads::<f64>(&g, 1e-13);
+    }
+    for g in [
+        plain((2, 3, 5, 1), (90, 75), 3, 1),
+        plain((1, 90, 20, 1), (33, 35), 3, 2),
+        plain((17, 24, 9, 3), (16, 16), 3, 1),
+        plain((35, 70, 33, 1), (4, 4), 3, 1),
+    ] {
+        direct_passes(&g);
     }
     for g in [
         plain((2, 37, 37, 37), (16, 16), 3, 1),

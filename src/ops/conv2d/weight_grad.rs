@@ -9,6 +9,11 @@
 //!
 //! Threads take fixed shares of the tiles and their sums are added in order, so that results
 //! depend on the number of threads, but not on which of them was faster.
+//!
+//! Between the rows and at the end of a tile `dy` is zero and meets pixels of `x` that belong to
+//! other taps, or to the next image or channel. Where such a pixel is infinite or NaN, so that
+//! some weight gradients are by the definition, others may be NaN that the definition leaves
+//! finite. A mask in the innermost loop would cost all calls for those that are lost already.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;

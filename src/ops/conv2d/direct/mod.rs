@@ -39,16 +39,39 @@ pub(super) fn forward(
     bias: Option<&[f32]>,
     y: &mut [MaybeUninit<f32>],
 ) {
+    forward_with(Arch::new(), g, x, w, bias, y);
+}
+
+/// [`forward`] with a given instruction set.
+pub(super) fn forward_with(
+    arch: Arch,
+    g: &Geometry,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    y: &mut [MaybeUninit<f32>],
+) {
     let (out, c_in, taps) = (g.group_out(), g.group_in(), g.kh * g.kw);
     let at = |group, o, c| ((group * out + o) * c_in + c) * taps;
-    convolve(Arch::new(), &Plan::forward(g), x, w, at, bias, y);
+    convolve(arch, &Plan::forward(g), x, w, at, bias, y);
 }
 
 /// The gradient with respect to the input; `dx` is written completely.
 pub(super) fn input_grad(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [MaybeUninit<f32>]) {
+    input_grad_with(Arch::new(), g, dy, w, dx);
+}
+
+/// [`input_grad`] with a given instruction set.
+pub(super) fn input_grad_with(
+    arch: Arch,
+    g: &Geometry,
+    dy: &[f32],
+    w: &[f32],
+    dx: &mut [MaybeUninit<f32>],
+) {
     let (out, c_in, taps) = (g.group_out(), g.group_in(), g.kh * g.kw);
     let at = |group, c, o| ((group * out + o) * c_in + c) * taps;
-    convolve(Arch::new(), &Plan::input_grad(g), dy, w, at, None, dx);
+    convolve(arch, &Plan::input_grad(g), dy, w, at, None, dx);
 }
 
 /// What an instruction set offers.

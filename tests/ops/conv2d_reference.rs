@@ -1,0 +1,70 @@
+//! Convolutions and their gradients against PyTorch's stored ones.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_mish::ops::{Conv2dParams, conv2d};
+
+#[derive(serde::Deserialize)]
+struct Case {
+    x_shape: Vec<usize>,
+    w_shape: Vec<usize>,
+    stride: (usize, usize),
+    padding: (usize, usize),
+    dilation: (usize, usize),
+    groups: usize,
+    y_shape: Vec<usize>,
+    x: Vec<f64>,
+    w: Vec<f64>,
+    b: Vec<f64>,
+    dy: Vec<f64>,
+    y: Vec<f64>,
+    dx: Vec<f64>,
+    dw: Vec<f64>,
+    db: Vec<f64>,
+}
+
+fn compare(name: &str, got: &Tensor, want: &[f64], tolerance: f64) -> Result<()> {
+    let got = got.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    assert_eq!(got.len(), want.len(), "{name}");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!(
+            (got - want).abs() <= tolerance * (1.0 + want.abs()),
+            "{name}[{i}] is {got}, but {want} in PyTorch"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("../reference/conv2d.json")).unwrap();
+    assert!(cases.len() >= 9);
+    for (dtype, tolerance) in [(DType::F64, 2e-12), (DType::F32, 1e-5)] {
+        for (i, case) in cases.iter().enumerate() {
+            let tensor = |values: &[f64], shape: &[usize]| {
+                Tensor::from_slice(values, shape, &Device::Cpu)?.to_dtype(dtype)
+            };
+            let x = Var::from_tensor(&tensor(&case.x, &case.x_shape)?)?;
+            let w = Var::from_tensor(&tensor(&case.w, &case.w_shape)?)?;
+            let b = Var::from_tensor(&tensor(&case.b, &case.w_shape[..1])?)?;
+            let params = Conv2dParams {
+                stride: case.stride,
+                padding: case.padding,
+                dilation: case.dilation,
+                groups: case.groups,
+            };
+            let y = conv2d(&x, &w, Some(&b), &params)?;
+            assert_eq!(y.dims(), case.y_shape, "case {i}");
+            let name = |of| format!("{of} of case {i} in {dtype:?}");
+            compare(&name("y"), &y, &case.y, tolerance)?;
+            let gradients = (y * tensor(&case.dy, &case.y_shape)?)?.backward()?;
+            for (of, var, want) in [
+                ("dx", &x, &case.dx),
+                ("dw", &w, &case.dw),
+                ("db", &b, &case.db),
+            ] {
+                compare(&name(of), gradients.get(var).unwrap(), want, tolerance)?;
+            }
+        }
+    }
+    Ok(())
+}
