@@ -16,7 +16,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use indicatif::MultiProgress;
 
 use args::GlobalArgs;
-use commands::{completions, eval, models, predict, train};
+use commands::{activations, completions, eval, models, predict, train};
 use failure::{Done, usage};
 
 /// What commands share beside their own flags.
@@ -47,6 +47,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// List the networks
     Models(models::ModelsArgs),
+    /// List the activations
+    Activations,
     /// Name the class of an image
     Predict(predict::PredictArgs),
     /// Measure speed
@@ -74,6 +76,7 @@ pub fn mish() -> ExitCode {
             Command::Train(args) => train::run(&args, None, context),
             Command::Eval(args) => eval::run(&args, context),
             Command::Models(args) => models::run(&args, context),
+            Command::Activations => activations::run(context),
             Command::Predict(args) => predict::run(&args, context),
             Command::Bench(args) => commands::bench::run(&args, context),
             Command::Completions(args) => completions::run(&args, Mish::command()),

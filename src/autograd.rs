@@ -13,12 +13,18 @@
 //! Candle ops may stand between recorded ones: the gradient is handed to Candle's backward
 //! where a recorded op's input was made by an op that is not on the tape. That is correct, but
 //! as slow as Candle's backward for everything in front of that place.
+//!
+//! Every application and every `bwd` of the tape runs in a `tracing` span `op` of level TRACE
+//! with the fields `op`, `pass` (`forward` or `backward`) and `multiply_adds`: what a profiler
+//! needs. Without a subscriber for them a span costs the reading of an atomic.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, TensorId};
+use tracing::Span;
+use tracing::field::Empty;
 
 use crate::ops::add;
 
@@ -55,8 +61,30 @@ fn record(application: Application, result: &Tensor) {
     });
 }
 
+/// The span of one pass of the op `name`.
+fn span(name: &'static str, pass: &'static str) -> Span {
+    tracing::trace_span!("op", op = name, pass, multiply_adds = Empty)
+}
+
+/// Notes the multiply-adds of an op that sums over its second argument, as a convolution and a
+/// linear layer do; each of the two gradients takes as many again.
+fn count_products(span: &Span, name: &str, weight: &Tensor, result: &Tensor, passes: usize) {
+    if span.is_disabled() || !matches!(name, "conv2d" | "conv2d with bias" | "linear") {
+        return;
+    }
+    let outputs = weight.dims().first().copied().unwrap_or(1).max(1);
+    let products = result.elem_count() * (weight.elem_count() / outputs) * passes;
+    span.record("multiply_adds", products as u64);
+}
+
+/// How many of the tensors are differentiated for.
+fn tracked(tensors: &[&Tensor]) -> usize {
+    tensors.iter().filter(|tensor| tensor.track_op()).count()
+}
+
 /// Applies a unary op; without a graph where `x` tracks none.
 pub fn apply1<C: CustomOp1 + Send + Sync + 'static>(op: C, x: &Tensor) -> Result<Tensor> {
+    let _entered = span(op.name(), "forward").entered();
     if !x.track_op() {
         return x.apply_op1_no_bwd(&op);
     }
@@ -72,11 +100,15 @@ pub fn apply2<C: CustomOp2 + Send + Sync + 'static>(
     a: &Tensor,
     b: &Tensor,
 ) -> Result<Tensor> {
+    let span = span(op.name(), "forward").entered();
     if !a.track_op() && !b.track_op() {
-        return a.apply_op2_no_bwd(b, &op);
+        let result = a.apply_op2_no_bwd(b, &op)?;
+        count_products(&span, op.name(), b, &result, 1);
+        return Ok(result);
     }
     let op: Arc<Box<dyn CustomOp2 + Send + Sync>> = Arc::new(Box::new(op));
     let result = a.apply_op2_arc(b, op.clone())?;
+    count_products(&span, op.name(), b, &result, 1);
     record(Application::Two(op, a.clone(), b.clone()), &result);
     Ok(result)
 }
@@ -88,11 +120,15 @@ pub fn apply3<C: CustomOp3 + Send + Sync + 'static>(
     b: &Tensor,
     c: &Tensor,
 ) -> Result<Tensor> {
+    let span = span(op.name(), "forward").entered();
     if !a.track_op() && !b.track_op() && !c.track_op() {
-        return a.apply_op3_no_bwd(b, c, &op);
+        let result = a.apply_op3_no_bwd(b, c, &op)?;
+        count_products(&span, op.name(), b, &result, 1);
+        return Ok(result);
     }
     let op: Arc<Box<dyn CustomOp3 + Send + Sync>> = Arc::new(Box::new(op));
     let result = a.apply_op3_arc(b, c, op.clone())?;
+    count_products(&span, op.name(), b, &result, 1);
     let application = Application::Three(op, a.clone(), b.clone(), c.clone());
     record(application, &result);
     Ok(result)
@@ -121,8 +157,14 @@ impl Gradients {
     fn accumulate(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
         let sum = match self.0.remove(&id) {
             None => gradient,
-            Some(sum) if sum.device().is_cpu() => add(&sum, &gradient)?,
-            Some(sum) => (sum + gradient)?,
+            Some(sum) => {
+                let _entered = span("gradient sum", "backward").entered();
+                if sum.device().is_cpu() {
+                    add(&sum, &gradient)?
+                } else {
+                    (sum + gradient)?
+                }
+            }
         };
         self.0.insert(id, sum);
         Ok(())
@@ -209,18 +251,26 @@ fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {
         };
         match application {
             Application::One(op, a) => {
+                let span = span(op.name(), "backward").entered();
                 let ga = op.bwd(&a, &result, &gradient)?;
+                span.exit();
                 drop((result, gradient));
                 pass_on(a, ga)?;
             }
             Application::Two(op, a, b) => {
+                let span = span(op.name(), "backward").entered();
                 let (ga, gb) = op.bwd(&a, &b, &result, &gradient)?;
+                count_products(&span, op.name(), &b, &result, tracked(&[&a, &b]));
+                span.exit();
                 drop((result, gradient));
                 pass_on(a, ga)?;
                 pass_on(b, gb)?;
             }
             Application::Three(op, a, b, c) => {
+                let span = span(op.name(), "backward").entered();
                 let (ga, gb, gc) = op.bwd(&a, &b, &c, &result, &gradient)?;
+                count_products(&span, op.name(), &b, &result, tracked(&[&a, &b]));
+                span.exit();
                 drop((result, gradient));
                 pass_on(a, ga)?;
                 pass_on(b, gb)?;

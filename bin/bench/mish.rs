@@ -1,95 +1,84 @@
 //! `mish bench mish`: our Mish, Candle's composition, ReLU, SiLU and copies, in one run.
 
 use std::hint::black_box;
-use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_mish::{mish, mish_inplace};
 use clap::Args;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::timing::{Call, Timing, alternate};
+use crate::args::positive;
+use crate::failure::{Done, usage};
+use crate::{Context, output};
+
 /// What `mish bench mish` is asked for.
 #[derive(Debug, Clone, Args)]
 pub struct MishBenchArgs {
     /// Shape of the tensor
-    #[arg(long, value_delimiter = ',', default_value = "128,64,32,32")]
-    pub shape: Vec<usize>,
-    /// Threads; all cores if not given
-    #[arg(long)]
-    pub threads: Option<usize>,
+    #[arg(
+        long,
+        value_name = "N,N,..",
+        value_delimiter = ',',
+        default_value = "128,64,32,32"
+    )]
+    shape: Vec<usize>,
     /// Rounds, each of which measures every case once; the median counts
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rounds: u32,
-    /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub json: bool,
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = positive)]
+    rounds: usize,
 }
 
 /// One case's time.
 #[derive(Debug, Clone, Serialize)]
-pub struct Measurement {
-    /// What was measured.
-    pub name: String,
-    /// Median time of one call.
-    pub milliseconds: f64,
-    /// Shortest time of one call.
-    pub min_milliseconds: f64,
+struct Measurement {
+    name: &'static str,
+    #[serde(flatten)]
+    timing: Timing,
     /// Bytes that have to be read and written at least, by the median time.
-    pub gigabytes_per_second: f64,
+    gb_per_second: f64,
 }
 
 /// The measurements with what they were made on.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
-    /// Shape of the f32 tensor.
-    pub shape: Vec<usize>,
-    /// Threads that were used.
-    pub threads: usize,
-    /// Rounds measured.
-    pub rounds: u32,
+struct Report {
+    /// Of the f32 tensor.
+    shape: Vec<usize>,
+    threads: usize,
+    rounds: usize,
     /// All cases, in the order of the table.
-    pub measurements: Vec<Measurement>,
+    measurements: Vec<Measurement>,
     /// candle-nn's time by ours, forward.
-    pub forward_speedup: f64,
+    forward_speedup: f64,
     /// candle-nn's time by ours, forward and backward.
-    pub forward_backward_speedup: f64,
+    forward_backward_speedup: f64,
     /// The time of a copy into warm memory by that of Mish, forward.
-    pub share_of_copy_speed: f64,
-}
-
-struct Case<'a> {
-    name: &'static str,
-    bytes: usize,
-    run: Box<dyn FnMut() -> candle_core::Result<()> + 'a>,
-    seconds: Vec<f64>,
+    share_of_copy_speed: f64,
 }
 
 /// Measures and prints.
-///
-/// # Errors
-/// If the shape holds no elements, or an op or the printing fails.
-pub fn run(args: &MishBenchArgs) -> Result<()> {
-    let mut pool = rayon::ThreadPoolBuilder::new();
-    if let Some(threads) = args.threads {
-        pool = pool.num_threads(threads);
-    }
-    let pool = pool.build().context("cannot start the threads")?;
-    let report = pool.install(|| measure(&args.shape, args.rounds))?;
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+pub fn run(args: &MishBenchArgs, context: &Context) -> Result<Done> {
+    let report = measure(&args.shape, args.rounds)?;
+    if context.json {
+        output::json(&report)?;
     } else {
-        print(&report);
+        output::text(&text(&report))?;
     }
-    Ok(())
+    Ok(Done::Complete)
 }
 
-fn measure(shape: &[usize], rounds: u32) -> Result<Report> {
-    let count: usize = shape.iter().product();
-    if count == 0 {
-        bail!("a tensor of shape {shape:?} has no elements to measure on");
-    }
+fn measure(shape: &[usize], rounds: usize) -> Result<Report> {
+    let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let count = match count.filter(|&n| n <= isize::MAX as usize / 16) {
+        None => return Err(usage(format!("--shape {shape:?} is too large"))),
+        Some(0) => {
+            return Err(usage(format!(
+                "--shape {shape:?} has no elements to measure on"
+            )));
+        }
+        Some(count) => count,
+    };
     let values: Vec<f32> = (0..count)
         .map(|i| ((i % 1009) as f32 - 504.0) / 168.0)
         .collect();
@@ -101,49 +90,54 @@ fn measure(shape: &[usize], rounds: u32) -> Result<Report> {
     let bytes = DType::F32.size_in_bytes() * count;
     let chunk = count.div_ceil(rayon::current_num_threads());
 
-    let mut cases = vec![
-        Case::new("copy, warm memory", 2 * bytes, || {
+    // What a case is called and the bytes that it moves, and the case.
+    let mut names = vec![(COPY, 2 * bytes), ("mish, in place", 2 * bytes)];
+    let mut calls: Vec<Call> = vec![
+        Box::new(|| {
             let chunks = target.par_chunks_mut(chunk).zip(values.par_chunks(chunk));
             chunks.for_each(|(target, values)| target.copy_from_slice(values));
             Ok(())
         }),
-        Case::new("mish, in place", 2 * bytes, || mish_inplace(&in_place)),
+        Box::new(|| mish_inplace(&in_place)),
     ];
-    for (name, function) in functions() {
+    for (name, function) in FORWARD {
         let x = &x;
-        cases.push(Case::new(name, 2 * bytes, move || {
+        names.push((name, 2 * bytes));
+        calls.push(Box::new(move || {
             black_box(function(x)?);
             Ok(())
         }));
     }
-    for (name, function) in backward_functions() {
+    for (name, function) in FORWARD_BACKWARD {
         let variable = variable.as_tensor();
         // x and y, then x, the gradient of y and that of x.
-        cases.push(Case::new(name, 5 * bytes, move || {
+        names.push((name, 5 * bytes));
+        calls.push(Box::new(move || {
             black_box(function(variable)?.backward()?);
             Ok(())
         }));
     }
-    // The first round warms the allocator and the caches and does not count.
-    for round in 0..=rounds {
-        for case in &mut cases {
-            let start = Instant::now();
-            (case.run)()?;
-            if round > 0 {
-                case.seconds.push(start.elapsed().as_secs_f64());
-            }
-        }
-    }
-    let measurements: Vec<Measurement> = cases.into_iter().map(Case::finish).collect();
+    let timings = alternate(&mut calls, 1, rounds)?;
+    let measurements: Vec<Measurement> = names
+        .into_iter()
+        .zip(timings)
+        .filter_map(|((name, bytes), timing)| {
+            let timing = timing?;
+            Some(Measurement {
+                name,
+                timing,
+                gb_per_second: timing.giga_per_second(bytes as f64),
+            })
+        })
+        .collect();
     let time = |name: &str| {
         let found = measurements.iter().find(|m| m.name == name);
-        found.map_or(f64::NAN, |m| m.milliseconds)
+        found.map_or(f64::NAN, |m| m.timing.median_ms)
     };
     Ok(Report {
-        forward_speedup: time("candle-nn mish, forward") / time("mish, forward"),
-        forward_backward_speedup: time("candle-nn mish, forward + backward")
-            / time("mish, forward + backward"),
-        share_of_copy_speed: time("copy, warm memory") / time("mish, forward"),
+        forward_speedup: time(FORWARD[1].0) / time(FORWARD[0].0),
+        forward_backward_speedup: time(FORWARD_BACKWARD[1].0) / time(FORWARD_BACKWARD[0].0),
+        share_of_copy_speed: time(COPY) / time(FORWARD[0].0),
         shape: shape.to_vec(),
         threads: rayon::current_num_threads(),
         rounds,
@@ -153,68 +147,53 @@ fn measure(shape: &[usize], rounds: u32) -> Result<Report> {
 
 type Function = fn(&Tensor) -> candle_core::Result<Tensor>;
 
-fn functions() -> [(&'static str, Function); 5] {
-    [
-        ("mish, forward", mish),
-        ("candle-nn mish, forward", candle_nn::ops::mish),
-        ("candle relu, forward", Tensor::relu),
-        ("candle silu, forward", Tensor::silu),
-        ("candle copy, forward", Tensor::copy),
-    ]
-}
+const COPY: &str = "copy, warm memory";
 
-fn backward_functions() -> [(&'static str, Function); 4] {
-    [
-        ("mish, forward + backward", mish),
-        ("candle-nn mish, forward + backward", candle_nn::ops::mish),
-        ("candle relu, forward + backward", Tensor::relu),
-        ("candle silu, forward + backward", Tensor::silu),
-    ]
-}
+/// Ours first, then what it replaces.
+const FORWARD: [(&str, Function); 5] = [
+    ("mish, forward", mish),
+    ("candle-nn mish, forward", candle_nn::ops::mish),
+    ("candle relu, forward", Tensor::relu),
+    ("candle silu, forward", Tensor::silu),
+    ("candle copy, forward", Tensor::copy),
+];
 
-impl<'a> Case<'a> {
-    fn new(
-        name: &'static str,
-        bytes: usize,
-        run: impl FnMut() -> candle_core::Result<()> + 'a,
-    ) -> Self {
-        Self {
-            name,
-            bytes,
-            run: Box::new(run),
-            seconds: Vec::new(),
-        }
-    }
+/// Ours first, then what it replaces, through Candle's graph.
+const FORWARD_BACKWARD: [(&str, Function); 4] = [
+    ("mish, forward + backward", mish),
+    ("candle-nn mish, forward + backward", candle_nn::ops::mish),
+    ("candle relu, forward + backward", Tensor::relu),
+    ("candle silu, forward + backward", Tensor::silu),
+];
 
-    fn finish(mut self) -> Measurement {
-        self.seconds.sort_by(f64::total_cmp);
-        let median = self.seconds[self.seconds.len() / 2];
-        Measurement {
-            name: self.name.to_string(),
-            milliseconds: 1e3 * median,
-            min_milliseconds: 1e3 * self.seconds[0],
-            gigabytes_per_second: 1e-9 * self.bytes as f64 / median,
-        }
-    }
-}
-
-fn print(report: &Report) {
-    println!(
-        "f32 tensor of shape {:?}, {} threads, median of {} rounds",
-        report.shape, report.threads, report.rounds
-    );
-    println!("{:<38}{:>10}{:>10}{:>10}", "", "ms", "min ms", "GB/s");
+fn text(report: &Report) -> String {
+    let mut lines = vec![
+        format!(
+            "f32 tensor of shape {:?}, {} threads, median of {} rounds",
+            report.shape, report.threads, report.rounds
+        ),
+        format!(
+            "{:<38}{:>10}{:>10}{:>10}{:>10}",
+            "", "ms", "min ms", "max ms", "GB/s"
+        ),
+    ];
     for m in &report.measurements {
-        println!(
-            "{:<38}{:>10.2}{:>10.2}{:>10.1}",
-            m.name, m.milliseconds, m.min_milliseconds, m.gigabytes_per_second
-        );
+        let Timing {
+            median_ms,
+            min_ms,
+            max_ms,
+        } = m.timing;
+        lines.push(format!(
+            "{:<38}{median_ms:>10.2}{min_ms:>10.2}{max_ms:>10.2}{:>10.1}",
+            m.name, m.gb_per_second
+        ));
     }
-    println!(
+    lines.push(format!(
         "{:.1} times candle-nn's speed forward, {:.1} times forward and backward, \
          {:.0} % of a copy's speed in warm memory",
         report.forward_speedup,
         report.forward_backward_speedup,
         100.0 * report.share_of_copy_speed
-    );
+    ));
+    lines.join("\n")
 }

@@ -2,3 +2,6 @@
 
 pub mod mish;
 pub mod network;
+pub mod ops;
+mod profile;
+mod timing;

@@ -1,7 +1,5 @@
 //! `mish bench train` and `mish bench infer`: the speed of a whole network.
 
-use std::time::Instant;
-
 use candle_core::{Device, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::autograd;
@@ -13,6 +11,8 @@ use candle_mish_models as models;
 use rand::Rng;
 use serde::Serialize;
 
+use super::profile::{self, Share};
+use super::timing::{Timing, alternate};
 use crate::args::positive;
 use crate::failure::{Done, usage};
 use crate::network::Network;
@@ -36,6 +36,9 @@ pub struct NetworkBenchArgs {
     /// Steps to time; the median counts
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = positive)]
     steps: usize,
+    /// Show the share of time of every op, forward and backward, in as many further steps
+    #[arg(long)]
+    profile: bool,
 }
 
 /// What is timed.
@@ -56,13 +59,18 @@ struct Answer {
     steps: usize,
     threads: usize,
     params: usize,
-    median_ms: f64,
-    min_ms: f64,
-    max_ms: f64,
+    #[serde(flatten)]
+    timing: Timing,
     images_per_second: f64,
+    /// Billions of operations per second, two for each multiply-add of a convolution or a
+    /// linear layer.
+    gflops: f64,
     /// The most memory that the process has held so far, where the system tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_rss_bytes: Option<u64>,
+    /// The largest share first, with `--profile`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<Vec<Share>>,
 }
 
 /// Measures and prints.
@@ -72,8 +80,8 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
     let network = Network::new(&args.model, &args.activation, classes, 0)?;
     let shape = (args.batch_size, channels, height, width);
     let (images, labels) = batch(shape, classes as u32)?;
-    let mut milliseconds = match mode {
-        Mode::Infer => time(args.steps, || {
+    let answer = match mode {
+        Mode::Infer => measure(args, "infer", context, &network, &mut || {
             network.frozen.forward_t(&images, false)?;
             Ok(())
         })?,
@@ -81,28 +89,43 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
             let recipe = Recipe::default();
             let groups = ParameterGroup::split(network.store.params(), recipe.weight_decay);
             let mut optimizer = ElementwiseOptimizer::new(recipe.rule(), groups)?;
-            time(args.steps, || {
+            measure(args, "train", context, &network, &mut || {
                 let (_, (), gradients) = autograd::value_and_grad(|| {
                     let logits = network.model.forward_t(&images, true)?;
                     let target = Target::Classes(&labels);
-                    Ok((
-                        cross_entropy(&logits, &target, &CrossEntropy::default())?,
-                        (),
-                    ))
+                    let loss = cross_entropy(&logits, &target, &CrossEntropy::default())?;
+                    Ok((loss, ()))
                 })?;
+                let _entered =
+                    tracing::trace_span!("op", op = "optimizer", pass = "update").entered();
                 optimizer.step(&gradients, 0.01, None)?;
                 Ok(())
             })?
         }
     };
-    milliseconds.sort_by(f64::total_cmp);
-    let median_ms = milliseconds[milliseconds.len() / 2];
-    let verb = if mode == Mode::Train {
-        "train"
+    if context.json {
+        output::json(&answer)?;
     } else {
-        "infer"
+        output::text(&text(&answer))?;
+    }
+    Ok(Done::Complete)
+}
+
+/// Times the steps, then counts their operations in one more, or in as many again for a profile.
+fn measure(
+    args: &NetworkBenchArgs,
+    verb: &str,
+    context: &Context,
+    network: &Network,
+    step: &mut dyn FnMut() -> candle_core::Result<()>,
+) -> anyhow::Result<Answer> {
+    let timings = alternate(&mut [Box::new(&mut *step)], WARM_UP, args.steps)?;
+    let Some(timing) = timings.into_iter().flatten().next() else {
+        anyhow::bail!("no step was timed");
     };
-    let answer = Answer {
+    let peak_rss_bytes = peak_rss();
+    let profile = profile::profile(if args.profile { args.steps } else { 1 }, step)?;
+    Ok(Answer {
         name: format!("{verb}_{}_{}", args.model, args.activation.name()),
         model: args.model.clone(),
         activation: args.activation.to_string(),
@@ -110,31 +133,36 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
         steps: args.steps,
         threads: context.threads,
         params: network.store.num_params(),
-        median_ms,
-        min_ms: milliseconds[0],
-        max_ms: milliseconds[milliseconds.len() - 1],
-        images_per_second: 1e3 * args.batch_size as f64 / median_ms,
-        peak_rss_bytes: peak_rss(),
-    };
-    if context.json {
-        output::json(&answer)?;
-    } else {
-        let memory = answer.peak_rss_bytes.map_or(String::new(), |bytes| {
-            format!(", {} MiB at most", bytes >> 20)
-        });
-        output::text(&format!(
-            "{}: {:.0} img/s, {:.1} ms for {} images ({:.1} to {:.1} in {} steps), {} threads{memory}",
-            answer.name,
-            answer.images_per_second,
-            answer.median_ms,
-            answer.batch_size,
-            answer.min_ms,
-            answer.max_ms,
-            answer.steps,
-            answer.threads,
-        ))?;
+        timing,
+        images_per_second: 1e3 * args.batch_size as f64 / timing.median_ms,
+        gflops: timing.giga_per_second(2.0 * profile.multiply_adds),
+        peak_rss_bytes,
+        profile: args.profile.then_some(profile.shares),
+    })
+}
+
+fn text(answer: &Answer) -> String {
+    let mut lines = vec![
+        format!(
+            "{}: {} images per step, {} threads",
+            answer.name, answer.batch_size, answer.threads
+        ),
+        format!(
+            "{:.1} ms per step, median of {} ({:.1} to {:.1})",
+            answer.timing.median_ms, answer.steps, answer.timing.min_ms, answer.timing.max_ms
+        ),
+        format!(
+            "{:.0} img/s, {:.0} GFLOP/s",
+            answer.images_per_second, answer.gflops
+        ),
+    ];
+    if let Some(bytes) = answer.peak_rss_bytes {
+        lines.push(format!("{} MiB of memory at most", bytes >> 20));
     }
-    Ok(Done::Complete)
+    if let Some(shares) = &answer.profile {
+        lines.extend([String::new(), profile::table(shares)]);
+    }
+    lines.join("\n")
 }
 
 /// Images of noise with random labels.
@@ -151,23 +179,6 @@ fn batch(
         Tensor::from_vec(images, shape, &Device::Cpu)?,
         Tensor::from_vec(labels, shape.0, &Device::Cpu)?,
     ))
-}
-
-/// The milliseconds of each of `steps` calls, at least one.
-fn time(
-    steps: usize,
-    mut step: impl FnMut() -> candle_core::Result<()>,
-) -> candle_core::Result<Vec<f64>> {
-    for _ in 0..WARM_UP {
-        step()?;
-    }
-    (0..steps.max(1))
-        .map(|_| {
-            let clock = Instant::now();
-            step()?;
-            Ok(1e3 * clock.elapsed().as_secs_f64())
-        })
-        .collect()
 }
 
 /// The peak of the resident memory, which Linux tells in `/proc`.

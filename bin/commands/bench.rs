@@ -5,6 +5,7 @@ use clap::Subcommand;
 use crate::Context;
 use crate::bench::mish::{self, MishBenchArgs};
 use crate::bench::network::{self, Mode, NetworkBenchArgs};
+use crate::bench::ops::{self, OpsBenchArgs};
 use crate::failure::Done;
 
 /// What `mish bench` measures.
@@ -18,6 +19,8 @@ pub struct BenchArgs {
 enum What {
     /// Mish beside what it replaces and a copy
     Mish(MishBenchArgs),
+    /// Convolution, normalisation, pools, Mish and the loss, beside Candle's own
+    Ops(OpsBenchArgs),
     /// A network's training step
     Train(NetworkBenchArgs),
     /// A network's inference
@@ -27,10 +30,8 @@ enum What {
 /// Measures.
 pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<Done> {
     match &args.what {
-        What::Mish(args) => {
-            mish::run(args)?;
-            Ok(Done::Complete)
-        }
+        What::Mish(args) => mish::run(args, context),
+        What::Ops(args) => ops::run(args, context),
         What::Train(args) => network::run(args, Mode::Train, context),
         What::Infer(args) => network::run(args, Mode::Infer, context),
     }

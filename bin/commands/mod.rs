@@ -1,5 +1,6 @@
 //! The commands, one file each: its flags and what it does.
 
+pub mod activations;
 pub mod bench;
 pub mod completions;
 pub mod eval;

@@ -10,7 +10,7 @@ use crate::{Context, output};
 /// Flags of `mish models`.
 #[derive(Debug, clap::Args)]
 pub struct ModelsArgs {
-    /// Only networks whose name or family contains this
+    /// Only networks whose name or family contains this, where * stands for any text
     filter: Option<String>,
 }
 
@@ -26,7 +26,7 @@ struct Row {
 pub fn run(args: &ModelsArgs, context: &Context) -> anyhow::Result<Done> {
     let filter = args.filter.as_deref().unwrap_or_default().to_lowercase();
     let rows: Vec<Row> = models::entries()
-        .filter(|entry| entry.name.contains(&filter) || entry.family.contains(&filter))
+        .filter(|entry| contains(entry.name, &filter) || contains(entry.family, &filter))
         .map(|entry| Row {
             name: entry.name,
             family: entry.family,
@@ -52,6 +52,18 @@ pub fn run(args: &ModelsArgs, context: &Context) -> anyhow::Result<Done> {
     Ok(Done::Complete)
 }
 
+/// Whether the parts of `pattern` between asterisks stand in `text`, one after the other.
+fn contains(text: &str, pattern: &str) -> bool {
+    let mut rest = text;
+    pattern.split('*').all(|part| {
+        let found = rest.find(part);
+        if let Some(start) = found {
+            rest = &rest[start + part.len()..];
+        }
+        found.is_some()
+    })
+}
+
 /// 278324 as 278,324.
 fn thousands(number: usize) -> String {
     let digits = number.to_string();
@@ -67,7 +79,16 @@ fn thousands(number: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::thousands;
+    use super::{contains, thousands};
+
+    #[test]
+    fn asterisks_stand_for_any_text() {
+        assert!(contains("resnetv2_20", "resnetv2*"));
+        assert!(contains("resnet20", "net2"));
+        assert!(contains("resnet20", ""));
+        assert!(!contains("resnet20", "20*res"));
+        assert!(!contains("resnet20", "resnet20*0"));
+    }
 
     #[test]
     fn groups_digits() {

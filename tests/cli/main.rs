@@ -1,6 +1,7 @@
 //! The programs from end to end, on the synthetic set and without a network.
 
 mod bad_input;
+mod bench;
 mod commands;
 mod runs;
 

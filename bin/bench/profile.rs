@@ -1,0 +1,237 @@
+//! Where the time goes: a `tracing` layer over the spans of `candle_mish::autograd`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The spans' name.
+const SPAN: &str = "op";
+
+/// What ran between spans.
+const OTHER: &str = "(other)";
+
+/// One op's share in one pass.
+#[derive(Debug, Clone, Serialize)]
+pub struct Share {
+    /// The op, or "(other)" for all that is none.
+    pub op: String,
+    /// forward, backward or update; empty for what is not in an op.
+    pub pass: String,
+    /// Its part of the whole time, from 0 to 1.
+    pub share: f64,
+    /// Its time in one step.
+    pub ms: f64,
+    /// Its applications in one step.
+    pub calls: f64,
+    /// Billions of operations per second, two for a multiply-add; 0 where none were counted.
+    pub gflops: f64,
+}
+
+/// What was seen in some steps.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// Sorted by share, the largest first.
+    pub shares: Vec<Share>,
+    /// Multiply-adds of the convolutions and linear layers in one step.
+    pub multiply_adds: f64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    time: Duration,
+    calls: usize,
+    multiply_adds: u64,
+}
+
+/// The open span of an op.
+#[derive(Debug, Clone, Default)]
+struct Op {
+    name: String,
+    pass: String,
+    multiply_adds: u64,
+}
+
+impl Visit for Op {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "op" => self.name = value.to_string(),
+            "pass" => self.pass = value.to_string(),
+            _ => {}
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "multiply_adds" {
+            self.multiply_adds = value;
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
+/// The time of entering an op that is not inside of another one.
+struct Entered(Instant);
+
+#[derive(Clone, Default)]
+struct Sums(Arc<Mutex<HashMap<(String, String), Sum>>>);
+
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Sums {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && span.name() == SPAN
+        {
+            let mut op = Op::default();
+            attributes.record(&mut op);
+            span.extensions_mut().insert(op);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(op) = span.extensions_mut().get_mut::<Op>()
+        {
+            values.record(op);
+        }
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && !span.scope().skip(1).any(|outer| outer.name() == SPAN)
+        {
+            span.extensions_mut().insert(Entered(Instant::now()));
+        }
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else {
+            return;
+        };
+        let mut extensions = span.extensions_mut();
+        // An op applied by another one's pass counts as part of that.
+        if let Some(Entered(start)) = extensions.remove()
+            && let Some(op) = extensions.get_mut::<Op>()
+        {
+            let mut sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let sum = sums.entry((op.name.clone(), op.pass.clone())).or_default();
+            sum.time += start.elapsed();
+            sum.calls += 1;
+            sum.multiply_adds += op.multiply_adds;
+        }
+    }
+}
+
+/// Runs `steps` calls of `step`, at least one, and tells where their time went.
+///
+/// # Errors
+/// What a step reports.
+pub fn profile(
+    steps: usize,
+    step: &mut dyn FnMut() -> candle_core::Result<()>,
+) -> candle_core::Result<Profile> {
+    let sums = Sums::default();
+    let steps = steps.max(1);
+    let subscriber = tracing_subscriber::registry().with(sums.clone());
+    let total = tracing::subscriber::with_default(subscriber, || {
+        let start = Instant::now();
+        for _ in 0..steps {
+            step()?;
+        }
+        candle_core::Result::Ok(start.elapsed())
+    })?;
+    let sums = sums.0.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(summary(&sums, total, steps as f64))
+}
+
+fn summary(sums: &HashMap<(String, String), Sum>, total: Duration, steps: f64) -> Profile {
+    let in_ops = sums.values().map(|sum| sum.time).sum();
+    let other = Sum {
+        time: total.saturating_sub(in_ops),
+        ..Sum::default()
+    };
+    let share = |op: &str, pass: &str, sum: &Sum| {
+        let seconds = sum.time.as_secs_f64();
+        let operations = 2e-9 * sum.multiply_adds as f64;
+        Share {
+            op: op.to_string(),
+            pass: pass.to_string(),
+            share: seconds / total.as_secs_f64().max(f64::MIN_POSITIVE),
+            ms: 1e3 * seconds / steps,
+            calls: sum.calls as f64 / steps,
+            gflops: operations / seconds.max(f64::MIN_POSITIVE),
+        }
+    };
+    let ops = sums.iter().map(|((op, pass), sum)| share(op, pass, sum));
+    let mut shares: Vec<Share> = ops.chain([share(OTHER, "", &other)]).collect();
+    shares.sort_by(|a, b| b.share.total_cmp(&a.share));
+    let multiply_adds: u64 = sums.values().map(|sum| sum.multiply_adds).sum();
+    Profile {
+        shares,
+        multiply_adds: multiply_adds as f64 / steps,
+    }
+}
+
+/// The shares as a table.
+pub fn table(shares: &[Share]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["op", "pass", "share", "ms per step", "calls", "GFLOP/s"]);
+    for share in shares {
+        let gflops = if share.gflops > 0.0 {
+            format!("{:.0}", share.gflops)
+        } else {
+            String::new()
+        };
+        table.add_row([
+            share.op.clone(),
+            share.pass.clone(),
+            format!("{:.1} %", 100.0 * share.share),
+            format!("{:.2}", share.ms),
+            format!("{:.0}", share.calls),
+            gflops,
+        ]);
+    }
+    for column in 2..6 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor, Var};
+    use candle_mish::autograd::value_and_grad;
+    use candle_mish::ops::{Conv2dParams, conv2d};
+
+    use super::profile;
+
+    #[test]
+    fn passes_are_counted_apart_with_their_products() {
+        let image = Tensor::zeros((2, 3, 5, 5), DType::F32, &Device::Cpu).expect("zeros");
+        let weight = Var::zeros((4, 3, 3, 3), DType::F32, &Device::Cpu).expect("zeros");
+        let mut step = || {
+            let forward = || Ok((conv2d(&image, &weight, None, &Conv2dParams::default())?, ()));
+            value_and_grad(forward).map(|_| ())
+        };
+        let profile = profile(3, &mut step).expect("profiled");
+        let products = (2 * 4 * 3 * 3 * 27) as f64;
+        // The image's gradient is not asked for, so backward is as much as forward.
+        assert_eq!(profile.multiply_adds, 2.0 * products);
+        for pass in ["forward", "backward"] {
+            let mut found = profile.shares.iter().filter(|share| share.pass == pass);
+            let share = found.next().expect("a share");
+            assert_eq!((share.op.as_str(), share.calls), ("conv2d", 1.0));
+            assert!(found.next().is_none());
+        }
+        let sum: f64 = profile.shares.iter().map(|share| share.share).sum();
+        assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Timing of cases that take turns, so that what disturbs the machine disturbs all of them alike.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+/// How long one call takes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Timing {
+    /// The middle one of the calls.
+    pub median_ms: f64,
+    /// The shortest call.
+    pub min_ms: f64,
+    /// The longest call.
+    pub max_ms: f64,
+}
+
+impl Timing {
+    /// The statistics of at least one call's milliseconds.
+    pub fn of(mut milliseconds: Vec<f64>) -> Option<Self> {
+        milliseconds.sort_by(f64::total_cmp);
+        Some(Self {
+            median_ms: *milliseconds.get(milliseconds.len() / 2)?,
+            min_ms: *milliseconds.first()?,
+            max_ms: *milliseconds.last()?,
+        })
+    }
+
+    /// `amount` per call as billions per second, by the median.
+    pub fn giga_per_second(&self, amount: f64) -> f64 {
+        1e-6 * amount / self.median_ms
+    }
+}
+
+/// One call that is timed.
+pub type Call<'a> = Box<dyn FnMut() -> candle_core::Result<()> + 'a>;
+
+/// Times `rounds` rounds, at least one, in each of which every call has its turn; the first
+/// `warm_up` rounds fetch memory from the system and do not count.
+///
+/// # Errors
+/// What a call reports.
+pub fn alternate(
+    calls: &mut [Call],
+    warm_up: usize,
+    rounds: usize,
+) -> candle_core::Result<Vec<Option<Timing>>> {
+    let mut milliseconds = vec![Vec::new(); calls.len()];
+    for round in 0..warm_up + rounds.max(1) {
+        for (call, milliseconds) in calls.iter_mut().zip(&mut milliseconds) {
+            let start = Instant::now();
+            call()?;
+            if round >= warm_up {
+                milliseconds.push(1e3 * start.elapsed().as_secs_f64());
+            }
+        }
+    }
+    Ok(milliseconds.into_iter().map(Timing::of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Call, Timing, alternate};
+
+    #[test]
+    fn a_timing_has_the_median_and_the_extremes() {
+        let timing = Timing::of(vec![3.0, 1.0, 8.0]).expect("calls");
+        assert_eq!(
+            (timing.median_ms, timing.min_ms, timing.max_ms),
+            (3.0, 1.0, 8.0)
+        );
+        assert_eq!(timing.giga_per_second(6e6), 2.0);
+        assert!(Timing::of(Vec::new()).is_none());
+    }
+
+    #[test]
+    fn every_call_has_its_turn_in_every_round() {
+        let turns = std::cell::RefCell::new(Vec::new());
+        let call = |name: char| -> Call<'_> {
+            let turns = &turns;
+            Box::new(move || {
+                turns.borrow_mut().push(name);
+                Ok(())
+            })
+        };
+        let mut calls = [call('a'), call('b')];
+        let timings = alternate(&mut calls, 1, 2).expect("timed");
+        assert!(timings.iter().all(Option::is_some));
+        drop(calls);
+        assert_eq!(turns.into_inner(), ['a', 'b', 'a', 'b', 'a', 'b']);
+    }
+}

@@ -1,0 +1,91 @@
+//! `mish activations`: lists the activations.
+
+use candle_core::{DType, Device};
+use candle_mish::activation::Activation;
+use candle_mish::nn::{Act, ParamStore};
+use candle_mish::ops::activation::{KernelVisitor, Pointwise};
+use candle_mish::rng::Generator;
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::failure::Done;
+use crate::{Context, output};
+
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    parameters: Vec<Parameter>,
+    aliases: &'static [&'static str],
+    /// The parameters are initial values, and training changes them.
+    learned: bool,
+    /// It runs in vectors and as part of the normalisation before it.
+    fused: bool,
+}
+
+#[derive(Serialize)]
+struct Parameter {
+    name: &'static str,
+    default: f64,
+}
+
+/// Asks only whether there is a kernel.
+struct HasKernel;
+
+impl KernelVisitor<f32> for HasKernel {
+    type Output = ();
+
+    fn visit<K: Pointwise<f32>>(self, _: K) {}
+}
+
+fn row(activation: &Activation) -> anyhow::Result<Row> {
+    let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+    Act::new(activation, 1, store.var_builder(), &Generator::new(0))?;
+    let parameters = activation.parameters().into_iter();
+    Ok(Row {
+        name: activation.name(),
+        parameters: parameters
+            .map(|(name, default)| Parameter { name, default })
+            .collect(),
+        aliases: activation.aliases(),
+        learned: store.num_params() > 0,
+        fused: activation.visit_kernel::<f32, _>(HasKernel).is_some(),
+    })
+}
+
+/// Lists.
+pub fn run(context: &Context) -> anyhow::Result<Done> {
+    let rows: Vec<Row> = Activation::all()
+        .map(|activation| row(&activation))
+        .collect::<anyhow::Result<_>>()?;
+    if context.json {
+        output::json(&rows)?;
+        return Ok(Done::Complete);
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["activation", "parameters", "fused", "also called"]);
+    for row in &rows {
+        let parameters: Vec<String> = row.parameters.iter().map(Parameter::text).collect();
+        let learned = if row.learned { " (learned)" } else { "" };
+        table.add_row([
+            row.name,
+            &format!("{}{learned}", parameters.join(", ")),
+            if row.fused { "yes" } else { "" },
+            &row.aliases.join(", "),
+        ]);
+    }
+    output::text(&table.trim_fmt())?;
+    output::text(
+        "\nGive parameters in this order after a colon: --activation leaky_relu:0.1\n\
+         Fused ones have a vector kernel and run inside of the normalisation before them.",
+    )?;
+    Ok(Done::Complete)
+}
+
+impl Parameter {
+    /// `slope = 0.01`, with at most four digits after the point.
+    fn text(&self) -> String {
+        let rounded = (self.default * 1e4).round() / 1e4;
+        format!("{} = {rounded}", self.name)
+    }
+}

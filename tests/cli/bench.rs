@@ -1,0 +1,117 @@
+//! `mish bench` and `mish activations`: what they print, not how fast anything is.
+
+use std::collections::HashSet;
+
+use candle_mish::Activation;
+use serde_json::Value;
+
+use crate::{failure, json, mish};
+
+fn number(value: &Value, field: &str) -> f64 {
+    let number = value[field].as_f64();
+    number.unwrap_or_else(|| panic!("{field} in {value}"))
+}
+
+/// A network's bench, small.
+fn network(what: &str, flags: &[&str]) -> Value {
+    let mut command = mish(&["bench", what, "resnet20", "--batch-size", "4"]);
+    command.args(["--steps", "2", "--threads", "2"]).args(flags);
+    json(command)
+}
+
+#[test]
+fn networks_are_measured_and_profiled() {
+    let step = network("train", &["--activation", "relu", "--profile"]);
+    assert_eq!(step["name"], "train_resnet20_relu");
+    assert_eq!(step["activation"], "relu");
+    assert_eq!(number(&step, "batch_size"), 4.0);
+    assert_eq!(number(&step, "threads"), 2.0);
+    assert!(number(&step, "min_ms") <= number(&step, "median_ms"));
+    assert!(number(&step, "median_ms") <= number(&step, "max_ms"));
+    let images = number(&step, "images_per_second") * number(&step, "median_ms");
+    assert!((images / 4e3 - 1.0).abs() < 1e-9);
+    let shares = step["profile"].as_array().expect("a profile");
+    let sum: f64 = shares.iter().map(|share| number(share, "share")).sum();
+    assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+    for (op, pass) in [
+        ("conv2d", "forward"),
+        ("conv2d", "backward"),
+        ("linear", "forward"),
+        ("optimizer", "update"),
+    ] {
+        let found = shares.iter().any(|s| s["op"] == op && s["pass"] == pass);
+        assert!(found, "{op} {pass} in {shares:?}");
+    }
+}
+
+#[test]
+fn operations_are_counted_by_hand() {
+    // Of ResNet-20 on one image: the stem, three stages of six convolutions of which the first
+    // in the second and third have half the input channels beside a 1x1 shortcut, the classifier.
+    let step = network("infer", &[]);
+    let plane = |channels: u64, size: u64| channels * size * size;
+    let mut products = plane(16, 32) * 27 + 6 * plane(16, 32) * 16 * 9;
+    for (channels, size) in [(32, 16), (64, 8)] {
+        products += plane(channels, size) * (9 * (channels / 2 + 5 * channels) + channels / 2);
+    }
+    products += 64 * 100;
+    let operations = number(&step, "gflops") * number(&step, "median_ms") * 1e6 / 4.0;
+    let ratio = operations / (2 * products) as f64;
+    assert!((ratio - 1.0).abs() < 1e-9, "{ratio}");
+    assert!(step.get("profile").is_none());
+}
+
+#[test]
+fn ops_are_measured_beside_candles() {
+    let filter = |text: &str, flags: &[&str]| {
+        let mut command = mish(&["bench", "ops", "--rounds", "1", "--filter", text]);
+        command.args(flags);
+        json(command)
+    };
+    let rows = filter("c1x1", &[]);
+    let names: Vec<_> = rows.as_array().into_iter().flatten().collect();
+    assert_eq!(names.len(), 2);
+    assert_eq!(names[0]["name"], "conv_c1x1_128x64x16_fwd");
+    assert_eq!(names[1]["name"], "conv_c1x1_128x64x16_fwdbwd");
+    assert!(number(names[0], "gflops") > 0.0);
+    assert!(number(names[1], "candle_median_ms") > 0.0);
+    let rows = filter("cross_entropy", &["--ours-only"]);
+    assert!(number(&rows[0], "gb_per_second") > 0.0);
+    assert!(rows[0].get("candle_median_ms").is_none());
+    let line = failure(mish(&["bench", "ops", "--filter", "nothing"]), 2);
+    assert!(line.contains("nothing"), "{line}");
+}
+
+#[test]
+fn mish_is_measured_beside_its_peers() {
+    let flags = ["bench", "mish", "--shape", "8,1000", "--rounds", "1"];
+    let mut command = mish(&flags);
+    command.args(["--threads", "1"]);
+    let report = json(command);
+    assert_eq!(number(&report, "threads"), 1.0);
+    assert!(number(&report, "forward_speedup") > 0.0);
+    assert_eq!(report["measurements"].as_array().map(Vec::len), Some(11));
+    let line = failure(mish(&["bench", "mish", "--shape", "8,0"]), 2);
+    assert!(line.contains("no elements"), "{line}");
+}
+
+#[test]
+fn activations_are_listed() {
+    let rows = json(mish(&["activations"]));
+    let rows = rows.as_array().expect("a list");
+    let names: HashSet<_> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, Activation::all().map(|a| a.name()).collect());
+    let row = |name: &str| {
+        let found = rows.iter().find(|row| row["name"] == name);
+        found.unwrap_or_else(|| panic!("{name} in {rows:?}"))
+    };
+    assert_eq!(row("mish")["fused"], true);
+    assert_eq!(row("aria2")["fused"], false);
+    assert_eq!(row("leaky_relu")["parameters"][0]["name"], "slope");
+    assert_eq!(number(&row("leaky_relu")["parameters"][0], "default"), 0.01);
+    assert_eq!(row("prelu")["learned"], true);
+    assert_eq!(row("silu")["aliases"][0], "swish");
+    let text = mish(&["activations"]).output().expect("started");
+    let text = String::from_utf8(text.stdout).expect("text");
+    assert!(text.contains("slope = 0.01"), "{text}");
+}
