@@ -8,20 +8,23 @@ use clap::Args;
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
+/// Apart from a command's own flags in its help.
+const GLOBAL: &str = "Options of every command";
+
 /// Flags of every command.
 #[derive(Debug, Clone, Args)]
 pub struct GlobalArgs {
     /// Print the answer as JSON on stdout
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
     /// Log more to stderr: -v information, -vv details (RUST_LOG overrides it)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Append the log to this file
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
     /// Threads to compute with [default: all cores]
-    #[arg(long, global = true, value_name = "N", value_parser = positive)]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", value_parser = positive)]
     pub threads: Option<usize>,
 }
 

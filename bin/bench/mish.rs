@@ -169,7 +169,7 @@ const FORWARD_BACKWARD: [(&str, Function); 4] = [
 fn text(report: &Report) -> String {
     let mut lines = vec![
         format!(
-            "f32 tensor of shape {:?}, {} threads, median of {} rounds",
+            "f32 tensor of shape {:?}, threads: {}, rounds: {}, medians",
             report.shape, report.threads, report.rounds
         ),
         format!(

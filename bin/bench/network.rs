@@ -144,11 +144,11 @@ fn measure(
 fn text(answer: &Answer) -> String {
     let mut lines = vec![
         format!(
-            "{}: {} images per step, {} threads",
+            "{}: batches of {}, threads: {}",
             answer.name, answer.batch_size, answer.threads
         ),
         format!(
-            "{:.1} ms per step, median of {} ({:.1} to {:.1})",
+            "{:.1} ms per step (median of {}, {:.1} to {:.1})",
             answer.timing.median_ms, answer.steps, answer.timing.min_ms, answer.timing.max_ms
         ),
         format!(

@@ -93,7 +93,7 @@ pub fn run(args: &OpsBenchArgs, context: &Context) -> anyhow::Result<Done> {
         output::json(&rows)?;
     } else {
         output::text(&format!(
-            "f32, {} threads, median of {} rounds",
+            "f32, threads: {}, rounds: {}, medians",
             context.threads, args.rounds
         ))?;
         output::text(&table(&rows))?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// How long one call takes.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Timing {
-    /// The middle one of the calls.
+    /// The middle one of the calls, or the mean of the two in the middle.
     pub median_ms: f64,
     /// The shortest call.
     pub min_ms: f64,
@@ -19,8 +19,10 @@ impl Timing {
     /// The statistics of at least one call's milliseconds.
     pub fn of(mut milliseconds: Vec<f64>) -> Option<Self> {
         milliseconds.sort_by(f64::total_cmp);
+        let upper = milliseconds.len() / 2;
+        let lower = milliseconds.len().checked_sub(1)? / 2;
         Some(Self {
-            median_ms: *milliseconds.get(milliseconds.len() / 2)?,
+            median_ms: 0.5 * (milliseconds.get(lower)? + milliseconds.get(upper)?),
             min_ms: *milliseconds.first()?,
             max_ms: *milliseconds.last()?,
         })
@@ -70,6 +72,7 @@ mod tests {
             (3.0, 1.0, 8.0)
         );
         assert_eq!(timing.giga_per_second(6e6), 2.0);
+        assert_eq!(Timing::of(vec![5.0, 2.0]).map(|t| t.median_ms), Some(3.5));
         assert!(Timing::of(Vec::new()).is_none());
     }
 
