@@ -14,6 +14,9 @@ use crate::args::positive;
 use crate::failure::{Done, usage};
 use crate::{Context, output};
 
+/// The largest tensor that is measured, 4 GiB: there are several of its size at a time.
+const MAX_ELEMENTS: usize = 1 << 30;
+
 /// What `mish bench mish` is asked for.
 #[derive(Debug, Clone, Args)]
 pub struct MishBenchArgs {
@@ -70,7 +73,7 @@ pub fn run(args: &MishBenchArgs, context: &Context) -> Result<Done> {
 
 fn measure(shape: &[usize], rounds: usize) -> Result<Report> {
     let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    let count = match count.filter(|&n| n <= isize::MAX as usize / 16) {
+    let count = match count.filter(|&n| n <= MAX_ELEMENTS) {
         None => return Err(usage(format!("--shape {shape:?} is too large"))),
         Some(0) => {
             return Err(usage(format!(
