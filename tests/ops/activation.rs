@@ -354,3 +354,22 @@ fn random_slopes_are_drawn_in_training_only() -> Result<()> {
     assert!(evaluated.iter().all(|y| (y + 0.2).abs() < 1e-7));
     Ok(())
 }
+
+/// Candle's ReLU has the slope 1 at 0 and its clamp, which makes ReLU6, half slopes at both
+/// ends; PyTorch's have 0.
+#[test]
+fn kinks_have_the_gradients_of_pytorch_where_candle_has_others() -> Result<()> {
+    let gradient = |x: f32, f: &dyn Fn(&Tensor) -> Result<Tensor>| -> Result<f32> {
+        let x = Var::new(x, &Device::Cpu)?;
+        let gradients = f(&x)?.backward()?;
+        let gradient = gradients.get(&x).map(|g| g.to_scalar());
+        gradient.unwrap_or(Ok(f32::NAN))
+    };
+    assert_eq!(gradient(0.0, &|x| x.relu())?, 1.0);
+    assert_eq!(gradient(0.0, &|x| activation(x, &Activation::Relu))?, 0.0);
+    for end in [0.0, 6.0] {
+        assert_ne!(gradient(end, &|x| x.clamp(0f32, 6f32))?, 0.0);
+        assert_eq!(gradient(end, &|x| activation(x, &Activation::Relu6))?, 0.0);
+    }
+    Ok(())
+}
