@@ -32,7 +32,11 @@ pub fn init(verbose: u8, file: Option<&Path>, bars: &MultiProgress) -> anyhow::R
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .with_target(verbose > 1)
         .without_time()
-        .with_filter(filter(level(verbose))?.and(filter_fn(|event| event.target() != RUN)));
+        .with_filter(filter(level(verbose))?.and(filter_fn(move |event| {
+            let target = event.target();
+            // What the Hub's client logs of a failure, our own message says in a line.
+            target != RUN && (verbose > 0 || !target.starts_with("hf_hub"))
+        })));
     let file = match file {
         None => None,
         Some(path) => {
