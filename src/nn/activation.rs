@@ -4,6 +4,7 @@ use candle_core::{DType, ModuleT, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 use rand::Rng;
 
+use super::summary::record;
 use crate::activation::Activation;
 use crate::ops;
 use crate::ops::activation::{activation, leaky_relu_with, prelu, srelu};
@@ -18,6 +19,7 @@ use crate::rng::Generator;
 pub struct Act {
     activation: Activation,
     state: State,
+    path: String,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +72,7 @@ impl Act {
         Ok(Self {
             activation: *activation,
             state,
+            path: vb.prefix(),
         })
     }
 
@@ -87,8 +90,16 @@ impl Act {
 impl ModuleT for Act {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         match (&self.state, self.activation) {
-            (State::PRelu(slope), _) => prelu(x, slope),
-            (State::SRelu(rows), _) => srelu(x, &ops::stack(&rows.each_ref())?),
+            (State::PRelu(slope), _) => {
+                let y = prelu(x, slope)?;
+                record(&self.path, "PReLU", &y, &[slope], 0);
+                Ok(y)
+            }
+            (State::SRelu(rows), _) => {
+                let y = srelu(x, &ops::stack(&rows.each_ref())?)?;
+                record(&self.path, "SReLU", &y, &rows.each_ref(), 0);
+                Ok(y)
+            }
             (State::RRelu(generator), Activation::RRelu { lower, upper }) if train => {
                 let slopes = random_slopes(x, generator, lower, upper)?;
                 leaky_relu_with(x, &slopes)

@@ -4,6 +4,7 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
 
 use super::Act;
+use super::summary::record;
 use crate::activation::Activation;
 use crate::ops::norm_act::{Statistics, batch_norm_act};
 use crate::ops::stack;
@@ -22,6 +23,7 @@ pub struct BatchNorm2d {
     num_batches_tracked: Var,
     eps: f64,
     momentum: f64,
+    path: String,
 }
 
 impl BatchNorm2d {
@@ -42,7 +44,18 @@ impl BatchNorm2d {
             num_batches_tracked: Var::from_tensor(&count)?,
             eps: 1e-5,
             momentum: 0.1,
+            path: vb.prefix(),
         })
+    }
+
+    /// With another number added to the variance.
+    pub fn with_eps(self, eps: f64) -> Self {
+        Self { eps, ..self }
+    }
+
+    /// With another weight of the newest batch in the running statistics.
+    pub fn with_momentum(self, momentum: f64) -> Self {
+        Self { momentum, ..self }
     }
 
     /// act(norm(x) + residual), as one op where the activation has a fused kernel.
@@ -93,6 +106,13 @@ impl BatchNorm2d {
             let count = self.num_batches_tracked.as_detached_tensor();
             self.num_batches_tracked.set(&(count + 1.0)?)?;
         }
+        record(
+            &self.path,
+            "BatchNorm2d",
+            &y,
+            &[&self.weight, &self.bias],
+            0,
+        );
         Ok(y)
     }
 

@@ -1,9 +1,9 @@
 //! Two-dimensional convolution.
 
 use candle_core::{Module, Result, Tensor};
-use candle_nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 use candle_nn::{Init, VarBuilder};
 
+use super::summary::record;
 use crate::ops::{Conv2dParams, conv2d};
 
 /// The options of a [`Conv2d`], with PyTorch's names and defaults. Pairs are (height, width).
@@ -32,7 +32,8 @@ pub enum WeightInit {
     Default,
     /// Normal with a standard deviation of gain / sqrt(fan-out), as torchvision and timm
     /// initialise convolutional networks (He et al., 2015, section 2.2). The gain is that of
-    /// the activation that follows.
+    /// the activation that follows. The fan-out is what one input channel reaches: kernel times
+    /// output channels of its group, as timm counts it for depthwise convolutions.
     KaimingFanOut {
         /// What keeps the variance through the activation: sqrt(2) for ReLU.
         gain: f64,
@@ -92,6 +93,7 @@ pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     params: Conv2dParams,
+    path: String,
 }
 
 impl Conv2d {
@@ -134,10 +136,9 @@ impl Conv2d {
                 lo: -bound,
                 up: bound,
             },
-            WeightInit::KaimingFanOut { gain } => Init::Kaiming {
-                dist: NormalOrUniform::Normal,
-                fan: FanInOut::FanOut,
-                non_linearity: NonLinearity::ExplicitGain(gain),
+            WeightInit::KaimingFanOut { gain } => Init::Randn {
+                mean: 0.0,
+                stdev: gain / ((out_channels / groups * kh * kw) as f64).sqrt(),
             },
         };
         let shape = (out_channels, in_channels / groups, kh, kw);
@@ -161,12 +162,17 @@ impl Conv2d {
             weight,
             bias,
             params,
+            path: vb.prefix(),
         })
     }
 }
 
 impl Module for Conv2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        conv2d(x, &self.weight, self.bias.as_ref(), &self.params)
+        let y = conv2d(x, &self.weight, self.bias.as_ref(), &self.params)?;
+        let params: Vec<&Tensor> = std::iter::once(&self.weight).chain(&self.bias).collect();
+        let taps: usize = self.weight.dims().iter().skip(1).product();
+        record(&self.path, "Conv2d", &y, &params, y.elem_count() * taps);
+        Ok(y)
     }
 }

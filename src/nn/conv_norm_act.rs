@@ -41,6 +41,11 @@ impl ConvNormAct {
         })
     }
 
+    /// The three layers of any paths, for networks whose keys are others.
+    pub fn from_layers(conv: Conv2d, norm: BatchNorm2d, act: Act) -> Self {
+        Self { conv, norm, act }
+    }
+
     /// act(bn(conv(x)) + residual): the end of a residual block.
     ///
     /// # Errors

@@ -36,6 +36,11 @@ impl DropPath {
         })
     }
 
+    /// Whether the layer changes anything: while training, with a positive probability.
+    pub fn is_active(&self, train: bool) -> bool {
+        train && self.p > 0.0
+    }
+
     /// Whether what is kept is divided by 1 - p, which keeps the mean.
     pub fn scale_by_keep(self, scale_by_keep: bool) -> Self {
         Self {
@@ -47,7 +52,7 @@ impl DropPath {
 
 impl ModuleT for DropPath {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        if !train || self.p == 0.0 {
+        if !self.is_active(train) {
             return Ok(x.clone());
         }
         let seed = self.generator.lock().random();

@@ -3,6 +3,7 @@
 use candle_core::{Module, Result, Shape, Tensor};
 use candle_nn::{Init, VarBuilder};
 
+use super::summary::record;
 use crate::ops::{group_norm, layer_norm};
 
 /// What is added to the variance, as in PyTorch.
@@ -19,6 +20,7 @@ pub struct GroupNorm {
     weight: Tensor,
     bias: Tensor,
     eps: f64,
+    path: String,
 }
 
 impl GroupNorm {
@@ -38,6 +40,7 @@ impl GroupNorm {
             weight: vb.get_with_hints(channels, "weight", Init::Const(1.0))?,
             bias: vb.get_with_hints(channels, "bias", Init::Const(0.0))?,
             eps: EPS,
+            path: vb.prefix(),
         })
     }
 
@@ -50,7 +53,9 @@ impl GroupNorm {
 impl Module for GroupNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
-        group_norm(x, self.num_groups, weight, bias, self.eps)
+        let y = group_norm(x, self.num_groups, weight, bias, self.eps)?;
+        record(&self.path, "GroupNorm", &y, &[&self.weight, &self.bias], 0);
+        Ok(y)
     }
 }
 
@@ -64,6 +69,7 @@ pub struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     eps: f64,
+    path: String,
 }
 
 impl LayerNorm {
@@ -77,6 +83,7 @@ impl LayerNorm {
             weight: vb.get_with_hints(shape.clone(), "weight", Init::Const(1.0))?,
             bias: vb.get_with_hints(shape, "bias", Init::Const(0.0))?,
             eps: EPS,
+            path: vb.prefix(),
         })
     }
 
@@ -89,6 +96,8 @@ impl LayerNorm {
 impl Module for LayerNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
-        layer_norm(x, self.weight.dims(), weight, bias, self.eps)
+        let y = layer_norm(x, self.weight.dims(), weight, bias, self.eps)?;
+        record(&self.path, "LayerNorm", &y, &[&self.weight, &self.bias], 0);
+        Ok(y)
     }
 }

@@ -3,6 +3,7 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 
+use super::summary::record;
 use crate::ops::linear;
 
 /// y = x Wᵀ + b with `weight` [out, in] and `bias` `[out]`.
@@ -14,6 +15,7 @@ use crate::ops::linear;
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    path: String,
 }
 
 impl Linear {
@@ -37,12 +39,17 @@ impl Linear {
         } else {
             None
         };
-        Ok(Self { weight, bias })
+        let path = vb.prefix();
+        Ok(Self { weight, bias, path })
     }
 }
 
 impl Module for Linear {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        linear(x, &self.weight, self.bias.as_ref())
+        let y = linear(x, &self.weight, self.bias.as_ref())?;
+        let params: Vec<&Tensor> = std::iter::once(&self.weight).chain(&self.bias).collect();
+        let inputs = self.weight.dims().last().copied().unwrap_or(0);
+        record(&self.path, "Linear", &y, &params, y.elem_count() * inputs);
+        Ok(y)
     }
 }

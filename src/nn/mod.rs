@@ -13,6 +13,7 @@ mod linear;
 mod params;
 mod pool;
 mod squeeze_excite;
+mod summary;
 
 pub use activation::Act;
 pub use batch_norm::BatchNorm2d;
@@ -27,3 +28,4 @@ pub use linear::Linear;
 pub use params::{LoadReport, ParamStore};
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
+pub use summary::{LayerRecord, record, summarize};

@@ -149,6 +149,21 @@ impl ParamStore {
         params.iter().map(|(_, var)| var.elem_count()).sum()
     }
 
+    /// Forgets the layer at `path`, so that the next one built there starts anew, perhaps in
+    /// another shape.
+    pub fn remove(&self, path: &str) {
+        let mut entries = self.entries();
+        let below = |name: &str| {
+            name.strip_prefix(path)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let kept: Vec<_> = entries.in_order.drain(..).collect();
+        entries.position.clear();
+        for (name, var) in kept.into_iter().filter(|(name, _)| !below(name)) {
+            entries.push(&name, var);
+        }
+    }
+
     /// Copies the checkpoint's tensors into those of the same name and shape and reports the
     /// rest, which stay as they are. Floating-point values are converted to the store's type.
     ///
