@@ -16,16 +16,19 @@
 //! # }
 //! ```
 
+mod classifier;
+mod layers;
 mod options;
 mod registry;
 mod resnet_cifar;
 mod resnetv2_cifar;
 
-pub use options::Options;
-pub use registry::{Entry, ModelError, create, entries, find, list};
+pub use options::{Options, Stem};
+pub use registry::{Entry, Form, ModelError, create, entries, find, list};
 
 use candle_core::{Result, Tensor};
-use candle_nn::ModuleT;
+use candle_mish::nn::ParamStore;
+use candle_nn::{ModuleT, VarBuilder};
 
 /// A network that classifies images.
 ///
@@ -40,4 +43,31 @@ pub trait Model: ModuleT + Send + Sync {
 
     /// The width of the pooled features.
     fn num_features(&self) -> usize;
+
+    /// The path of the layer that makes logits of features, such as `fc`.
+    fn classifier(&self) -> &'static str;
+
+    /// Takes the classifier for `num_classes` classes from `vb`, the network's root.
+    /// [`reset_classifier`] does this for a network of a [`ParamStore`].
+    ///
+    /// # Errors
+    /// If `vb` has tensors of other shapes, such as those of the present classifier.
+    fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()>;
+}
+
+/// Gives a network that was built on `store` a fresh classifier, as for fine-tuning on other
+/// classes. Everything else keeps its values.
+///
+/// # Errors
+/// If there are no classes.
+pub fn reset_classifier(
+    model: &mut dyn Model,
+    num_classes: usize,
+    store: &ParamStore,
+) -> Result<()> {
+    if num_classes == 0 {
+        candle_core::bail!("a classifier must have at least one class");
+    }
+    store.remove(model.classifier());
+    model.replace_classifier(num_classes, store.var_builder())
 }

@@ -3,7 +3,7 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use crate::{Model, Options, resnet_cifar, resnetv2_cifar};
+use crate::{Model, Options, Stem, resnet_cifar, resnetv2_cifar};
 
 /// One row of the zoo.
 #[derive(Debug, Clone, Copy)]
@@ -14,32 +14,74 @@ pub struct Entry {
     pub family: &'static str,
     /// The paper that describes it.
     pub paper: &'static str,
-    /// Trained values with 100 classes and an activation without parameters.
+    /// For images of 32x32, with 100 classes.
+    pub cifar: Form,
+    /// For ImageNet's images, with 1000 classes, if the network has such a form.
+    pub imagenet: Option<Form>,
+    build: Build,
+}
+
+/// The size of a network in one of its forms, with an activation that has no parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// Trained values.
     pub params: usize,
-    /// Channels, height and width of the images it is meant for.
+    /// Multiply-adds of the convolutions and linear layers for one image.
+    pub multiply_adds: u64,
+    /// Channels, height and width of the images that it is meant for.
     pub input: (usize, usize, usize),
-    pub(crate) build: Build,
 }
 
 /// Builds one variant.
 pub(crate) type Build = fn(&Options, VarBuilder) -> Result<Box<dyn Model>>;
 
 impl Entry {
-    /// A network for 32x32 colour images.
-    pub(crate) const fn cifar(
+    /// A network for 32x32 colour images with 100 classes.
+    pub(crate) const fn new(
         name: &'static str,
         family: &'static str,
         paper: &'static str,
-        params: usize,
+        (params, multiply_adds): (usize, u64),
         build: Build,
     ) -> Self {
+        let cifar = Form {
+            params,
+            multiply_adds,
+            input: (3, 32, 32),
+        };
         Self {
             name,
             family,
             paper,
-            params,
-            input: (3, 32, 32),
+            cifar,
+            imagenet: None,
             build,
+        }
+    }
+
+    /// It also has a form for colour images of `size` x `size` with 1000 classes.
+    pub(crate) const fn imagenet(self, size: usize, (params, multiply_adds): (usize, u64)) -> Self {
+        let form = Form {
+            params,
+            multiply_adds,
+            input: (3, size, size),
+        };
+        Self {
+            imagenet: Some(form),
+            ..self
+        }
+    }
+
+    /// The form with this stem.
+    ///
+    /// # Errors
+    /// If the network has none.
+    pub fn form(&self, stem: Stem) -> std::result::Result<&Form, ModelError> {
+        match stem {
+            Stem::Cifar => Ok(&self.cifar),
+            Stem::ImageNet => self.imagenet.as_ref().ok_or_else(|| {
+                ModelError::Option(format!("{} is for 32x32 images only", self.name))
+            }),
         }
     }
 }
@@ -133,9 +175,16 @@ pub fn create(
         let message = "num_classes and in_channels must be at least 1";
         return Err(ModelError::Option(message.to_string()));
     }
-    if !(0.0..1.0).contains(&options.drop_rate) {
-        let message = format!("drop_rate is {}, must be in [0, 1)", options.drop_rate);
-        return Err(ModelError::Option(message));
+    let rates = [
+        ("drop_rate", options.drop_rate),
+        ("drop_path_rate", options.drop_path_rate),
+    ];
+    for (name, rate) in rates {
+        if !(0.0..1.0).contains(&rate) {
+            let message = format!("{name} is {rate}, must be in [0, 1)");
+            return Err(ModelError::Option(message));
+        }
     }
+    entry.form(options.stem)?;
     Ok((entry.build)(options, vb)?)
 }

@@ -6,38 +6,40 @@
 //! pads the shortcut with zeros where the shape changes (option A); here it is a 1x1
 //! convolution with batch norm (option B), as in its ImageNet networks and in torchvision.
 
-use candle_core::{Module, Result, Tensor};
-use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, WeightInit, gain};
+use candle_core::{Result, Tensor};
+use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath};
 use candle_mish::ops::global_avg_pool2d;
 use candle_nn::{ModuleT, VarBuilder};
 
+use crate::classifier::{Backbone, Classifier};
+use crate::layers::{Layers, ResidualConv};
 use crate::registry::{Build, Entry};
 use crate::{Model, Options};
 
-const fn variant(name: &'static str, params: usize, build: Build) -> Entry {
-    Entry::cifar(name, "resnet", "arXiv:1512.03385", params, build)
+const fn variant(name: &'static str, size: (usize, u64), build: Build) -> Entry {
+    Entry::new(name, "resnet", "arXiv:1512.03385", size, build)
 }
 
 pub(crate) const ENTRIES: [Entry; 6] = [
-    variant("resnet20", 278_324, |o, vb| ResNet::boxed(3, o, vb)),
-    variant("resnet32", 472_756, |o, vb| ResNet::boxed(5, o, vb)),
-    variant("resnet44", 667_188, |o, vb| ResNet::boxed(7, o, vb)),
-    variant("resnet56", 861_620, |o, vb| ResNet::boxed(9, o, vb)),
-    variant("resnet110", 1_736_564, |o, vb| ResNet::boxed(18, o, vb)),
-    variant("resnet164", 2_611_508, |o, vb| ResNet::boxed(27, o, vb)),
+    variant("resnet20", (278_324, 40_818_944), |o, vb| build(3, o, vb)),
+    variant("resnet32", (472_756, 69_130_496), |o, vb| build(5, o, vb)),
+    variant("resnet44", (667_188, 97_442_048), |o, vb| build(7, o, vb)),
+    variant("resnet56", (861_620, 125_753_600), |o, vb| build(9, o, vb)),
+    variant("resnet110", (1_736_564, 253_155_584), |o, vb| {
+        build(18, o, vb)
+    }),
+    variant("resnet164", (2_611_508, 380_557_568), |o, vb| {
+        build(27, o, vb)
+    }),
 ];
 
 const WIDTHS: [usize; 3] = [16, 32, 64];
 
 /// Two 3x3 convolutions and the shortcut around them.
 struct BasicBlock {
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
-    act1: Act,
-    conv2: Conv2d,
-    bn2: BatchNorm2d,
-    act2: Act,
-    downsample: Option<(Conv2d, BatchNorm2d)>,
+    conv1: ConvNormAct,
+    conv2: ResidualConv,
+    downsample: Option<ConvNormAct>,
 }
 
 impl BasicBlock {
@@ -45,37 +47,22 @@ impl BasicBlock {
         inputs: usize,
         outputs: usize,
         stride: usize,
-        options: &Options,
-        vb: VarBuilder,
+        drop_path: DropPath,
+        layers: &Layers,
     ) -> Result<Self> {
-        let gain = gain(&options.activation);
-        let init = WeightInit::KaimingFanOut { gain };
-        let conv3x3 = Conv2dConfig::same(3).init(init);
-        let conv1x1 = Conv2dConfig::same(1).init(init);
+        let (conv3x3, conv1x1) = (Conv2dConfig::same(3), Conv2dConfig::same(1).stride(stride));
+        let (first, second) = (("conv1", "bn1", "act1"), ("conv2", "bn2", "act2"));
         let downsample = if stride != 1 || inputs != outputs {
-            let vb = vb.pp("downsample");
-            Some((
-                Conv2d::new(inputs, outputs, conv1x1.stride(stride), vb.pp(0))?,
-                BatchNorm2d::new(outputs, vb.pp(1))?,
-            ))
+            let layers = layers.pp("downsample");
+            Some(layers.conv_norm(("0", "1"), inputs, outputs, conv1x1)?)
         } else {
             None
         };
-        let act = |name| {
-            Act::new(
-                &options.activation,
-                outputs,
-                vb.pp(name),
-                &options.generator,
-            )
-        };
         Ok(Self {
-            conv1: Conv2d::new(inputs, outputs, conv3x3.stride(stride), vb.pp("conv1"))?,
-            bn1: BatchNorm2d::new(outputs, vb.pp("bn1"))?,
-            act1: act("act1")?,
-            conv2: Conv2d::new(outputs, outputs, conv3x3, vb.pp("conv2"))?,
-            bn2: BatchNorm2d::new(outputs, vb.pp("bn2"))?,
-            act2: act("act2")?,
+            conv1: layers.conv_norm_act(first, inputs, outputs, conv3x3.stride(stride))?,
+            conv2: layers
+                .residual_conv(second, outputs, outputs, conv3x3)?
+                .with_drop_path(drop_path),
             downsample,
         })
     }
@@ -84,73 +71,46 @@ impl BasicBlock {
 impl ModuleT for BasicBlock {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let shortcut = match &self.downsample {
-            Some((conv, bn)) => bn.forward_t(&conv.forward(x)?, train)?,
+            Some(projection) => projection.forward_t(x, train)?,
             None => x.clone(),
         };
-        let y = self.conv1.forward(x)?;
-        let y = self.bn1.forward_act(&y, None, &self.act1, train)?;
-        let y = self.conv2.forward(&y)?;
-        self.bn2.forward_act(&y, Some(&shortcut), &self.act2, train)
+        let y = self.conv1.forward_t(x, train)?;
+        self.conv2.forward(&y, &shortcut, train)
     }
 }
 
 struct ResNet {
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
-    act1: Act,
+    stem: ConvNormAct,
     blocks: Vec<BasicBlock>,
-    dropout: Dropout,
-    fc: Linear,
 }
 
-impl ResNet {
-    fn boxed(blocks_per_stage: usize, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-        let gain = gain(&options.activation);
-        let stem = Conv2dConfig::same(3).init(WeightInit::KaimingFanOut { gain });
-        let conv1 = Conv2d::new(options.in_channels, WIDTHS[0], stem, vb.pp("conv1"))?;
-        let bn1 = BatchNorm2d::new(WIDTHS[0], vb.pp("bn1"))?;
-        let act = &options.activation;
-        let act1 = Act::new(act, WIDTHS[0], vb.pp("act1"), &options.generator)?;
-        let mut blocks = Vec::with_capacity(WIDTHS.len() * blocks_per_stage);
-        let mut inputs = WIDTHS[0];
-        for (stage, outputs) in WIDTHS.into_iter().enumerate() {
-            let vb = vb.pp(format!("layer{}", stage + 1));
-            for block in 0..blocks_per_stage {
-                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                let vb = vb.pp(block);
-                blocks.push(BasicBlock::new(inputs, outputs, stride, options, vb)?);
-                inputs = outputs;
-            }
+fn build(blocks_per_stage: usize, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    let layers = Layers::new(options, vb);
+    let names = ("conv1", "bn1", "act1");
+    let mut inputs = WIDTHS[0];
+    let stem = layers.conv_norm_act(names, options.in_channels, inputs, Conv2dConfig::same(3))?;
+    let mut blocks = Vec::with_capacity(WIDTHS.len() * blocks_per_stage);
+    for (stage, outputs) in WIDTHS.into_iter().enumerate() {
+        let layers = layers.pp(format!("layer{}", stage + 1));
+        for block in 0..blocks_per_stage {
+            let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+            let drop_path = layers.drop_path(blocks.len(), blocks.capacity())?;
+            let layers = layers.pp(block);
+            blocks.push(BasicBlock::new(
+                inputs, outputs, stride, drop_path, &layers,
+            )?);
+            inputs = outputs;
         }
-        Ok(Box::new(Self {
-            conv1,
-            bn1,
-            act1,
-            blocks,
-            dropout: Dropout::new(options.drop_rate, &options.generator)?,
-            fc: Linear::new(inputs, options.num_classes, true, vb.pp("fc"))?,
-        }))
     }
+    Classifier::boxed(ResNet { stem, blocks }, inputs, "fc", &layers)
 }
 
-impl Model for ResNet {
+impl Backbone for ResNet {
     fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let x = self.conv1.forward(images)?;
-        let mut x = self.bn1.forward_act(&x, None, &self.act1, train)?;
+        let mut x = self.stem.forward_t(images, train)?;
         for block in &self.blocks {
             x = block.forward_t(&x, train)?;
         }
         global_avg_pool2d(&x)
-    }
-
-    fn num_features(&self) -> usize {
-        WIDTHS[2]
-    }
-}
-
-impl ModuleT for ResNet {
-    fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let x = self.features(images, train)?;
-        self.fc.forward(&self.dropout.forward_t(&x, train)?)
     }
 }

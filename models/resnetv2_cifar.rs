@@ -7,28 +7,34 @@
 //! very first block starts without norm and activation, since the stem ends with them.
 
 use candle_core::{Module, Result, Tensor};
-use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Linear, WeightInit, gain};
+use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath};
 use candle_mish::ops::{add, global_avg_pool2d};
 use candle_nn::{ModuleT, VarBuilder};
 
+use crate::classifier::{Backbone, Classifier};
+use crate::layers::{Layers, NormActConv};
 use crate::registry::{Build, Entry};
 use crate::{Model, Options};
 
-const fn variant(name: &'static str, params: usize, build: Build) -> Entry {
-    Entry::cifar(name, "resnet", "arXiv:1603.05027", params, build)
+const fn variant(name: &'static str, size: (usize, u64), build: Build) -> Entry {
+    Entry::new(name, "resnet", "arXiv:1603.05027", size, build)
 }
 
 pub(crate) const ENTRIES: [Entry; 5] = [
-    variant("resnetv2_20", 593_732, |o, vb| ResNetV2::boxed(2, o, vb)),
-    variant("resnetv2_56", 1_686_468, |o, vb| ResNetV2::boxed(6, o, vb)),
-    variant("resnetv2_110", 3_325_572, |o, vb| {
-        ResNetV2::boxed(12, o, vb)
+    variant("resnetv2_20", (593_732, 66_266_112), |o, vb| {
+        build(2, o, vb)
     }),
-    variant("resnetv2_164", 4_964_676, |o, vb| {
-        ResNetV2::boxed(18, o, vb)
+    variant("resnetv2_56", (1_686_468, 193_143_808), |o, vb| {
+        build(6, o, vb)
     }),
-    variant("resnetv2_245", 7_423_332, |o, vb| {
-        ResNetV2::boxed(27, o, vb)
+    variant("resnetv2_110", (3_325_572, 383_460_352), |o, vb| {
+        build(12, o, vb)
+    }),
+    variant("resnetv2_164", (4_964_676, 573_776_896), |o, vb| {
+        build(18, o, vb)
+    }),
+    variant("resnetv2_245", (7_423_332, 859_251_712), |o, vb| {
+        build(27, o, vb)
     }),
 ];
 
@@ -36,79 +42,60 @@ const STEM: usize = 16;
 /// Bottleneck width and output channels of each stage.
 const STAGES: [(usize, usize); 3] = [(16, 64), (64, 128), (128, 256)];
 
-/// Norm and activation in front of a convolution.
-struct PreAct {
-    norm_act: Option<(BatchNorm2d, Act)>,
-    conv: Conv2d,
-}
-
-impl ModuleT for PreAct {
-    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        match &self.norm_act {
-            Some((bn, act)) => self.conv.forward(&bn.forward_act(x, None, act, train)?),
-            None => self.conv.forward(x),
-        }
-    }
+/// The first convolution of a block: the very first block has no norm in front of it.
+enum Entrance {
+    Bare(Conv2d),
+    PreAct(NormActConv),
 }
 
 /// 1x1, 3x3 and 1x1 convolutions and the shortcut around them.
 struct Bottleneck {
-    convs: [PreAct; 3],
+    conv1: Entrance,
+    conv2: NormActConv,
+    conv3: NormActConv,
+    drop_path: DropPath,
     downsample: Option<Conv2d>,
 }
 
-/// What distinguishes a block from the others.
-struct BlockConfig {
-    inputs: usize,
-    width: usize,
-    outputs: usize,
-    stride: usize,
-    first_in_stage: bool,
-    first_in_network: bool,
+/// Where a block stands.
+struct Position {
+    stage: usize,
+    block: usize,
 }
 
 impl Bottleneck {
-    fn new(config: &BlockConfig, options: &Options, vb: VarBuilder) -> Result<Self> {
-        let gain = gain(&options.activation);
-        let init = WeightInit::KaimingFanOut { gain };
-        let conv = |kernel| Conv2dConfig::same(kernel).bias(true).init(init);
-        let pre_act = |i: usize, inputs, outputs, conv, bare: bool| -> Result<PreAct> {
-            let norm_act = if bare {
-                None
-            } else {
-                let act = vb.pp(format!("act{i}"));
-                Some((
-                    BatchNorm2d::new(inputs, vb.pp(format!("bn{i}")))?,
-                    Act::new(&options.activation, inputs, act, &options.generator)?,
-                ))
-            };
-            let conv = Conv2d::new(inputs, outputs, conv, vb.pp(format!("conv{i}")))?;
-            Ok(PreAct { norm_act, conv })
+    fn new(
+        inputs: usize,
+        position: &Position,
+        drop_path: DropPath,
+        layers: &Layers,
+    ) -> Result<Self> {
+        let (width, outputs) = STAGES[position.stage];
+        let first_in_stage = position.block == 0;
+        let stride = if position.stage > 0 && first_in_stage {
+            2
+        } else {
+            1
         };
-        let &BlockConfig {
-            inputs,
-            width,
-            outputs,
-            stride,
-            ..
-        } = config;
+        let conv = |kernel| Conv2dConfig::same(kernel).bias(true);
         let entry = conv(1).stride(stride);
-        let downsample = if config.first_in_stage {
-            Some(Conv2d::new(
-                inputs,
-                outputs,
-                entry,
-                vb.pp("downsample").pp(0),
-            )?)
+        let conv1 = if position.stage == 0 && first_in_stage {
+            Entrance::Bare(layers.pp("conv1").conv(inputs, width, entry)?)
+        } else {
+            let names = ("bn1", "act1", "conv1");
+            Entrance::PreAct(layers.norm_act_conv(names, inputs, width, entry)?)
+        };
+        let downsample = if first_in_stage {
+            let layers = layers.pp("downsample").pp(0);
+            Some(layers.conv(inputs, outputs, entry)?)
         } else {
             None
         };
         Ok(Self {
-            convs: [
-                pre_act(1, inputs, width, entry, config.first_in_network)?,
-                pre_act(2, width, width, conv(3), false)?,
-                pre_act(3, width, outputs, conv(1), false)?,
-            ],
+            conv1,
+            conv2: layers.norm_act_conv(("bn2", "act2", "conv2"), width, width, conv(3))?,
+            conv3: layers.norm_act_conv(("bn3", "act3", "conv3"), width, outputs, conv(1))?,
+            drop_path,
             downsample,
         })
     }
@@ -120,83 +107,59 @@ impl ModuleT for Bottleneck {
             Some(conv) => conv.forward(x)?,
             None => x.clone(),
         };
-        let mut y = x.clone();
-        for conv in &self.convs {
-            y = conv.forward_t(&y, train)?;
-        }
-        add(&y, &shortcut)
+        let y = match &self.conv1 {
+            Entrance::Bare(conv) => conv.forward(x)?,
+            Entrance::PreAct(conv) => conv.forward_t(x, train)?,
+        };
+        let y = self.conv2.forward_t(&y, train)?;
+        let y = self.conv3.forward_t(&y, train)?;
+        add(&self.drop_path.forward_t(&y, train)?, &shortcut)
     }
 }
 
 struct ResNetV2 {
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
-    act1: Act,
+    stem: ConvNormAct,
     blocks: Vec<Bottleneck>,
-    bn: BatchNorm2d,
+    norm: BatchNorm2d,
     act: Act,
-    dropout: Dropout,
-    fc: Linear,
 }
 
-impl ResNetV2 {
-    fn boxed(blocks_per_stage: usize, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-        let gain = gain(&options.activation);
-        let init = WeightInit::KaimingFanOut { gain };
-        let stem = Conv2dConfig::same(3).bias(true).init(init);
-        let act = |channels, vb| Act::new(&options.activation, channels, vb, &options.generator);
-        let conv1 = Conv2d::new(options.in_channels, STEM, stem, vb.pp("conv1"))?;
-        let bn1 = BatchNorm2d::new(STEM, vb.pp("bn1"))?;
-        let act1 = act(STEM, vb.pp("act1"))?;
-        let mut blocks = Vec::with_capacity(STAGES.len() * blocks_per_stage);
-        let mut inputs = STEM;
-        for (stage, (width, outputs)) in STAGES.into_iter().enumerate() {
-            let vb = vb.pp(format!("layer{}", stage + 1));
-            for block in 0..blocks_per_stage {
-                let first_in_stage = block == 0;
-                let config = BlockConfig {
-                    inputs,
-                    width,
-                    outputs,
-                    stride: if stage > 0 && first_in_stage { 2 } else { 1 },
-                    first_in_stage,
-                    first_in_network: stage == 0 && first_in_stage,
-                };
-                blocks.push(Bottleneck::new(&config, options, vb.pp(block))?);
-                inputs = outputs;
-            }
+fn build(blocks_per_stage: usize, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    let layers = Layers::new(options, vb);
+    let names = ("conv1", "bn1", "act1");
+    let conv3x3 = Conv2dConfig::same(3).bias(true);
+    let stem = layers.conv_norm_act(names, options.in_channels, STEM, conv3x3)?;
+    let mut blocks = Vec::with_capacity(STAGES.len() * blocks_per_stage);
+    let mut inputs = STEM;
+    for (stage, (_, outputs)) in STAGES.into_iter().enumerate() {
+        let layers = layers.pp(format!("layer{}", stage + 1));
+        for block in 0..blocks_per_stage {
+            let drop_path = layers.drop_path(blocks.len(), blocks.capacity())?;
+            let position = Position { stage, block };
+            blocks.push(Bottleneck::new(
+                inputs,
+                &position,
+                drop_path,
+                &layers.pp(block),
+            )?);
+            inputs = outputs;
         }
-        Ok(Box::new(Self {
-            conv1,
-            bn1,
-            act1,
-            blocks,
-            bn: BatchNorm2d::new(inputs, vb.pp("bn"))?,
-            act: act(inputs, vb.pp("act"))?,
-            dropout: Dropout::new(options.drop_rate, &options.generator)?,
-            fc: Linear::new(inputs, options.num_classes, true, vb.pp("fc"))?,
-        }))
     }
+    let network = ResNetV2 {
+        stem,
+        blocks,
+        norm: layers.pp("bn").norm(inputs)?,
+        act: layers.pp("act").act(inputs)?,
+    };
+    Classifier::boxed(network, inputs, "fc", &layers)
 }
 
-impl Model for ResNetV2 {
+impl Backbone for ResNetV2 {
     fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let x = self.conv1.forward(images)?;
-        let mut x = self.bn1.forward_act(&x, None, &self.act1, train)?;
+        let mut x = self.stem.forward_t(images, train)?;
         for block in &self.blocks {
             x = block.forward_t(&x, train)?;
         }
-        global_avg_pool2d(&self.bn.forward_act(&x, None, &self.act, train)?)
-    }
-
-    fn num_features(&self) -> usize {
-        STAGES[2].1
-    }
-}
-
-impl ModuleT for ResNetV2 {
-    fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let x = self.features(images, train)?;
-        self.fc.forward(&self.dropout.forward_t(&x, train)?)
+        global_avg_pool2d(&self.norm.forward_act(&x, None, &self.act, train)?)
     }
 }

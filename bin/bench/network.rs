@@ -75,7 +75,7 @@ struct Answer {
 
 /// Measures and prints.
 pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Result<Done> {
-    let (channels, height, width) = models::find(&args.model).map_err(usage)?.input;
+    let (channels, height, width) = models::find(&args.model).map_err(usage)?.cifar.input;
     let classes = 100;
     let network = Network::new(&args.model, &args.activation, classes, 0)?;
     let shape = (args.batch_size, channels, height, width);

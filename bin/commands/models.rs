@@ -30,7 +30,7 @@ pub fn run(args: &ModelsArgs, context: &Context) -> anyhow::Result<Done> {
         .map(|entry| Row {
             name: entry.name,
             family: entry.family,
-            params: entry.params,
+            params: entry.cifar.params,
             paper: entry.paper,
         })
         .collect();

@@ -1,5 +1,5 @@
 //! Every network of the registry, and each against an independent implementation.
 
+mod reference;
 mod registry;
-mod resnet_cifar;
 mod rule;

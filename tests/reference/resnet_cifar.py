@@ -1,20 +1,13 @@
 """Makes resnet_cifar.json: what PyTorch computes for the CIFAR ResNets v1 and v2.
 
-    pip install torch==2.13.0 numpy
-    python resnet_cifar.py > resnet_cifar.json
-
-Weights and images follow rule.py. For every variant the first logits in evaluation mode, in
-double precision; for the smallest of each version also the loss of a training step and the
-gradient norm of every parameter.
+See zoo.py. For every variant the first logits in evaluation mode; for the smallest of each version
+also the loss of a training step and the gradient norm of every parameter.
 """
 
-import json
-
-import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-import rule
+import zoo
 
 ACTIVATIONS = {"relu": F.relu, "mish": F.mish}
 
@@ -110,33 +103,11 @@ VARIANTS = {
 TRAINED = ("resnet20", "resnetv2_20")
 
 
-def main():
-    torch.set_num_threads(2)
-    images = rule.tensor("input", (2, 3, 32, 32)).double()
-    labels = torch.tensor([3, 71])
-    cases = []
+def cases():
     for name, (net, n) in VARIANTS.items():
         for activation, act in ACTIVATIONS.items():
             model = net(n, act, 100)
-            rule.fill(model)
-            model = model.double().eval()
-            with torch.no_grad():
-                logits = model(images)
-            case = {
-                "model": name,
-                "activation": activation,
-                "params": sum(p.numel() for p in model.parameters()),
-                "logits": logits[:, :5].tolist(),
-                "norm": logits.norm().item(),
-            }
-            if name in TRAINED:
-                model.train()
-                loss = F.cross_entropy(model(images), labels)
-                loss.backward()
-                case["loss"] = loss.item()
-                case["gradient_norms"] = {k: p.grad.norm().item() for k, p in model.named_parameters()}
-            cases.append(case)
-    print(json.dumps({"torch": torch.__version__, "cases": cases}, indent=1))
+            yield zoo.case(name, "cifar", activation, model, 32, batch=2, training=name in TRAINED)
 
 
-main()
+zoo.write(__file__, cases())

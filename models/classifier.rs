@@ -1,0 +1,69 @@
+//! A backbone with a linear classifier: what most networks are.
+
+use candle_core::{Result, Tensor};
+use candle_mish::nn::{Dropout, Linear};
+use candle_nn::{Module, ModuleT, VarBuilder};
+
+use crate::Model;
+use crate::layers::Layers;
+
+/// What comes before the classifier.
+pub(crate) trait Backbone: Send + Sync {
+    /// The pooled features [N, C] of images.
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor>;
+}
+
+/// A backbone, dropout, and a linear classifier.
+pub(crate) struct Classifier<B> {
+    backbone: B,
+    dropout: Dropout,
+    fc: Linear,
+    path: &'static str,
+    num_features: usize,
+}
+
+impl<B: Backbone + 'static> Classifier<B> {
+    /// Puts a classifier over `num_features` features at `path` below `layers`, the network's
+    /// root.
+    pub fn boxed(
+        backbone: B,
+        num_features: usize,
+        path: &'static str,
+        layers: &Layers,
+    ) -> Result<Box<dyn Model>> {
+        let fc = layers.pp(path);
+        Ok(Box::new(Self {
+            backbone,
+            dropout: layers.dropout()?,
+            fc: fc.linear(num_features, layers.options.num_classes)?,
+            path,
+            num_features,
+        }))
+    }
+}
+
+impl<B: Backbone> Model for Classifier<B> {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        self.backbone.features(images, train)
+    }
+
+    fn num_features(&self) -> usize {
+        self.num_features
+    }
+
+    fn classifier(&self) -> &'static str {
+        self.path
+    }
+
+    fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
+        self.fc = Linear::new(self.num_features, num_classes, true, vb.pp(self.path))?;
+        Ok(())
+    }
+}
+
+impl<B: Backbone> ModuleT for Classifier<B> {
+    fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let features = self.backbone.features(images, train)?;
+        self.fc.forward(&self.dropout.forward_t(&features, train)?)
+    }
+}

@@ -1,0 +1,243 @@
+//! The layers of a network, made with its options at paths of its checkpoint.
+
+use candle_core::{Result, Tensor};
+use candle_mish::activation::Activation;
+use candle_mish::nn::{
+    Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath, Dropout, Linear, SqueezeExcite,
+    SqueezeExciteConfig, WeightInit, gain,
+};
+use candle_mish::ops::add;
+use candle_nn::{Module, ModuleT, VarBuilder};
+
+use crate::Options;
+
+/// Makes layers below one path of a network's checkpoint, with the network's activation, its
+/// initialisation and the constants of its batch norms.
+#[derive(Clone)]
+pub(crate) struct Layers<'a> {
+    /// What the user chose.
+    pub options: &'a Options,
+    vb: VarBuilder<'a>,
+    activation: Activation,
+    gain: f64,
+    eps: f64,
+    momentum: f64,
+}
+
+impl<'a> Layers<'a> {
+    /// The root of a network: the activation of `options`, and PyTorch's batch norm.
+    pub fn new(options: &'a Options, vb: VarBuilder<'a>) -> Self {
+        Self {
+            options,
+            vb,
+            activation: options.activation,
+            gain: gain(&options.activation),
+            eps: 1e-5,
+            momentum: 0.1,
+        }
+    }
+
+    /// Below `name`.
+    pub fn pp(&self, name: impl ToString) -> Self {
+        Self {
+            vb: self.vb.pp(name),
+            ..self.clone()
+        }
+    }
+
+    /// With other constants of the batch norms.
+    pub fn with_norm(self, eps: f64, momentum: f64) -> Self {
+        Self {
+            eps,
+            momentum,
+            ..self
+        }
+    }
+
+    /// A convolution here, initialised for the network's activation unless `config` says
+    /// otherwise.
+    pub fn conv(&self, inputs: usize, outputs: usize, config: Conv2dConfig) -> Result<Conv2d> {
+        let config = match config.init {
+            WeightInit::Default => config.init(WeightInit::KaimingFanOut { gain: self.gain }),
+            WeightInit::KaimingFanOut { .. } => config,
+        };
+        Conv2d::new(inputs, outputs, config, self.vb.clone())
+    }
+
+    /// A batch norm here.
+    pub fn norm(&self, channels: usize) -> Result<BatchNorm2d> {
+        let norm = BatchNorm2d::new(channels, self.vb.clone())?;
+        Ok(norm.with_eps(self.eps).with_momentum(self.momentum))
+    }
+
+    /// The network's activation; what it learns is here.
+    pub fn act(&self, channels: usize) -> Result<Act> {
+        let generator = &self.options.generator;
+        Act::new(&self.activation, channels, self.vb.clone(), generator)
+    }
+
+    /// Convolution, norm and activation at `names` below here: (`conv1`, `bn1`, `act1`) and the
+    /// like.
+    pub fn conv_norm_act(
+        &self,
+        (conv, norm, act): (&str, &str, &str),
+        inputs: usize,
+        outputs: usize,
+        config: Conv2dConfig,
+    ) -> Result<ConvNormAct> {
+        Ok(ConvNormAct::from_layers(
+            self.pp(conv).conv(inputs, outputs, config)?,
+            self.pp(norm).norm(outputs)?,
+            self.pp(act).act(outputs)?,
+        ))
+    }
+
+    /// Convolution and norm without an activation at `names` below here, such as a projecting
+    /// shortcut's `0` and `1`.
+    pub fn conv_norm(
+        &self,
+        (conv, norm): (&str, &str),
+        inputs: usize,
+        outputs: usize,
+        config: Conv2dConfig,
+    ) -> Result<ConvNormAct> {
+        let none = Act::new(
+            &Activation::Identity,
+            outputs,
+            self.vb.clone(),
+            &self.options.generator,
+        )?;
+        Ok(ConvNormAct::from_layers(
+            self.pp(conv).conv(inputs, outputs, config)?,
+            self.pp(norm).norm(outputs)?,
+            none,
+        ))
+    }
+
+    /// The last convolution of a residual branch with what follows it, at names as in
+    /// [`Layers::conv_norm_act`].
+    pub fn residual_conv(
+        &self,
+        (conv, norm, act): (&str, &str, &str),
+        inputs: usize,
+        outputs: usize,
+        config: Conv2dConfig,
+    ) -> Result<ResidualConv> {
+        Ok(ResidualConv {
+            conv: self.pp(conv).conv(inputs, outputs, config)?,
+            norm: self.pp(norm).norm(outputs)?,
+            squeeze_excite: None,
+            drop_path: DropPath::new(0.0, &self.options.generator)?,
+            act: self.pp(act).act(outputs)?,
+        })
+    }
+
+    /// Norm and activation in front of a convolution: (`bn1`, `act1`, `conv1`) and the like.
+    pub fn norm_act_conv(
+        &self,
+        (norm, act, conv): (&str, &str, &str),
+        inputs: usize,
+        outputs: usize,
+        config: Conv2dConfig,
+    ) -> Result<NormActConv> {
+        Ok(NormActConv {
+            norm: self.pp(norm).norm(inputs)?,
+            act: self.pp(act).act(inputs)?,
+            conv: self.pp(conv).conv(inputs, outputs, config)?,
+        })
+    }
+
+    /// Squeeze-and-excitation here; the user's gate goes before that of `config`.
+    pub fn squeeze_excite(
+        &self,
+        channels: usize,
+        config: SqueezeExciteConfig,
+    ) -> Result<SqueezeExcite> {
+        let config = SqueezeExciteConfig {
+            activation: self.options.activation,
+            gate: self.options.gate.unwrap_or(config.gate),
+            ..config
+        };
+        let generator = &self.options.generator;
+        SqueezeExcite::new(channels, &config, self.vb.clone(), generator)
+    }
+
+    /// A linear layer here.
+    pub fn linear(&self, inputs: usize, outputs: usize) -> Result<Linear> {
+        Linear::new(inputs, outputs, true, self.vb.clone())
+    }
+
+    /// Stochastic depth of residual block `block` out of `blocks`.
+    pub fn drop_path(&self, block: usize, blocks: usize) -> Result<DropPath> {
+        let share = block as f64 / blocks.saturating_sub(1).max(1) as f64;
+        DropPath::new(self.options.drop_path_rate * share, &self.options.generator)
+    }
+
+    /// Dropout of the user's rate.
+    pub fn dropout(&self) -> Result<Dropout> {
+        Dropout::new(self.options.drop_rate, &self.options.generator)
+    }
+}
+
+/// The end of a residual block: act(drop_path(se(norm(conv(x)))) + shortcut).
+pub(crate) struct ResidualConv {
+    conv: Conv2d,
+    norm: BatchNorm2d,
+    squeeze_excite: Option<SqueezeExcite>,
+    drop_path: DropPath,
+    act: Act,
+}
+
+impl ResidualConv {
+    /// With channel attention in front of the sum.
+    pub fn with_squeeze_excite(self, squeeze_excite: Option<SqueezeExcite>) -> Self {
+        Self {
+            squeeze_excite,
+            ..self
+        }
+    }
+
+    /// With stochastic depth.
+    pub fn with_drop_path(self, drop_path: DropPath) -> Self {
+        Self { drop_path, ..self }
+    }
+
+    /// The block's output, of `x`, the inner features, and what the shortcut gives.
+    pub fn forward(&self, x: &Tensor, shortcut: &Tensor, train: bool) -> Result<Tensor> {
+        let y = self.conv.forward(x)?;
+        if self.squeeze_excite.is_none() && !self.drop_path.is_active(train) {
+            return self.norm.forward_act(&y, Some(shortcut), &self.act, train);
+        }
+        let mut y = self.norm.forward_t(&y, train)?;
+        if let Some(squeeze_excite) = &self.squeeze_excite {
+            y = squeeze_excite.forward_t(&y, train)?;
+        }
+        let y = self.drop_path.forward_t(&y, train)?;
+        self.act.forward_t(&add(&y, shortcut)?, train)
+    }
+}
+
+/// Norm, activation, convolution: the order of pre-activation networks.
+pub(crate) struct NormActConv {
+    norm: BatchNorm2d,
+    act: Act,
+    conv: Conv2d,
+}
+
+impl NormActConv {
+    /// act(norm(x)), which a projecting shortcut may share.
+    pub fn pre(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        self.norm.forward_act(x, None, &self.act, train)
+    }
+
+    /// The convolution alone.
+    pub fn conv(&self, x: &Tensor) -> Result<Tensor> {
+        self.conv.forward(x)
+    }
+}
+
+impl ModuleT for NormActConv {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        self.conv(&self.pre(x, train)?)
+    }
+}
