@@ -7,9 +7,11 @@ use candle_mish::activation::Activation;
 use candle_mish::data::DataOptions;
 use candle_mish::train::Recipe;
 use candle_mish::train::run_folder::CONFIG;
+use candle_mish_models::Stem;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
+use crate::network::Architecture;
 
 /// Everything that determines a run's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +24,15 @@ pub struct Config {
     /// Its number of classes; that of the data set if none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_classes: Option<usize>,
+    /// For which images its first layers are made; decided by the size of the data set's if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stem: Option<Stem>,
+    /// Dropout in front of the classifier.
+    #[serde(default)]
+    pub drop: f64,
+    /// Stochastic depth.
+    #[serde(default)]
+    pub drop_path: f64,
     /// The hyperparameters.
     #[serde(default)]
     pub recipe: Recipe,
@@ -37,6 +48,18 @@ impl Config {
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         toml::from_str(&text)
             .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))
+    }
+
+    /// The network, with `num_classes` and `stem` where the configuration leaves them open.
+    pub fn architecture(&self, num_classes: usize, stem: Stem) -> Architecture {
+        Architecture {
+            model: self.model.clone(),
+            activation: self.activation,
+            num_classes: self.num_classes.unwrap_or(num_classes),
+            stem: self.stem.unwrap_or(stem),
+            drop: self.drop,
+            drop_path: self.drop_path,
+        }
     }
 
     /// Its TOML.

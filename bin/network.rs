@@ -10,9 +10,70 @@ use candle_mish::data::Dataset;
 use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
 use candle_mish::train::checkpoint::{self, Checkpoint};
-use candle_mish_models::{self as models, Model, Options};
+use candle_mish_models::{self as models, Model, ModelError, Options, Stem};
 
 use crate::failure::usage;
+
+/// What determines a network but its weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Architecture {
+    /// Its name in the registry.
+    pub model: String,
+    /// Its activation.
+    pub activation: Activation,
+    /// The width of its logits.
+    pub num_classes: usize,
+    /// For which images its first layers are made.
+    pub stem: Stem,
+    /// Dropout in front of the classifier.
+    pub drop: f64,
+    /// Stochastic depth.
+    pub drop_path: f64,
+}
+
+impl Architecture {
+    /// What a network needs to be evaluated.
+    pub fn evaluated(
+        model: String,
+        activation: Activation,
+        num_classes: usize,
+        stem: Stem,
+    ) -> Self {
+        Self {
+            model,
+            activation,
+            num_classes,
+            stem,
+            drop: 0.0,
+            drop_path: 0.0,
+        }
+    }
+}
+
+impl std::fmt::Display for Architecture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            model,
+            activation,
+            num_classes,
+            stem,
+            ..
+        } = self;
+        write!(
+            f,
+            "{model} with {num_classes} classes, {activation} and the {stem} stem"
+        )
+    }
+}
+
+/// The stem for images of `size` pixels: the resolution of small ones is kept.
+pub fn stem_for(size: usize) -> Stem {
+    if size <= 64 {
+        Stem::Cifar
+    } else {
+        Stem::ImageNet
+    }
+}
 
 /// A network with its weights, and its twin that records no graph.
 pub struct Network {
@@ -28,22 +89,28 @@ pub struct Network {
 
 impl Network {
     /// Builds a network with initial weights drawn from `seed`.
-    pub fn new(
-        name: &str,
-        activation: &Activation,
-        num_classes: usize,
-        seed: u64,
-    ) -> anyhow::Result<Self> {
-        check_name(name)?;
+    pub fn new(architecture: &Architecture, seed: u64) -> anyhow::Result<Self> {
+        let name = &architecture.model;
+        let entry = models::find(name).map_err(usage)?;
+        entry.form(architecture.stem).map_err(usage)?;
         let generator = Generator::named(seed, "network");
         let options = Options {
-            activation: *activation,
-            num_classes,
+            activation: architecture.activation,
+            num_classes: architecture.num_classes,
+            stem: architecture.stem,
+            drop_rate: architecture.drop,
+            drop_path_rate: architecture.drop_path,
             generator: generator.clone(),
             ..Options::default()
         };
         let store = ParamStore::new(DType::F32, &Device::Cpu, seed);
-        let model = models::create(name, &options, store.var_builder())?;
+        let model = models::create(name, &options, store.var_builder()).map_err(|error| {
+            if matches!(error, ModelError::Option(_)) {
+                usage(error)
+            } else {
+                error.into()
+            }
+        })?;
         let frozen = models::create(name, &options, store.frozen().var_builder())?;
         Ok(Self {
             store,
@@ -54,17 +121,12 @@ impl Network {
     }
 
     /// Builds the network of a checkpoint and loads it.
-    pub fn load(
-        name: &str,
-        activation: &Activation,
-        num_classes: usize,
-        weights: &Weights,
-    ) -> anyhow::Result<Self> {
-        let network = Self::new(name, activation, num_classes, 0)?;
+    pub fn load(architecture: &Architecture, weights: &Weights) -> anyhow::Result<Self> {
+        let network = Self::new(architecture, 0)?;
         let report = network.store.load(&weights.checkpoint.tensors)?;
         if !report.is_exact() {
             bail!(
-                "{} does not fit {name} with {num_classes} classes and {activation}: {report}",
+                "{} does not fit {architecture}: {report}",
                 weights.path.display()
             );
         }
@@ -79,16 +141,15 @@ pub fn check_name(name: &str) -> anyhow::Result<()> {
 
 /// What a run writes into the header of its checkpoints.
 pub fn describe(
-    name: &str,
-    activation: &Activation,
-    num_classes: usize,
+    architecture: &Architecture,
     dataset: &Dataset,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let entries = [
         ("format", "pt".to_string()),
-        ("model", name.to_string()),
-        ("activation", activation.to_string()),
-        ("num_classes", num_classes.to_string()),
+        ("model", architecture.model.clone()),
+        ("activation", architecture.activation.to_string()),
+        ("num_classes", architecture.num_classes.to_string()),
+        ("stem", architecture.stem.to_string()),
         ("classes", serde_json::to_string(&dataset.classes)?),
         ("dataset", dataset.name.clone()),
         ("mean", serde_json::to_string(&dataset.mean)?),
@@ -161,6 +222,25 @@ impl Weights {
         self.parsed("num_classes")
     }
 
+    /// The stem, if the header says so.
+    pub fn stem(&self) -> anyhow::Result<Option<Stem>> {
+        self.parsed("stem")
+    }
+
+    /// The classes of `model`'s classifier as its tensor in the file tells.
+    pub fn classifier_rows(&self, model: &str, stem: Stem) -> anyhow::Result<usize> {
+        let architecture =
+            Architecture::evaluated(model.to_string(), Activation::Identity, 1, stem);
+        let key = format!(
+            "{}.weight",
+            Network::new(&architecture, 0)?.model.classifier()
+        );
+        match self.checkpoint.tensors.get(&key) {
+            Some(weight) => Ok(weight.dim(0)?),
+            None => bail!("{} has no {key}: it is not of {model}", self.path.display()),
+        }
+    }
+
     /// The size of the images that it was trained on, if the header says so.
     pub fn image_size(&self) -> anyhow::Result<Option<usize>> {
         self.parsed("image_size")
@@ -185,8 +265,11 @@ impl Weights {
         self.checkpoint.metadata.get(key).map(String::as_str)
     }
 
-    fn parsed(&self, key: &str) -> anyhow::Result<Option<usize>> {
-        let parse = |text: &str| text.parse().map_err(|e| self.bad(key, e));
+    fn parsed<T>(&self, key: &str) -> anyhow::Result<Option<T>>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        let parse = |text: &str| text.parse::<T>().map_err(|e| self.bad(key, e));
         self.text(key).map(parse).transpose()
     }
 

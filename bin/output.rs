@@ -1,7 +1,10 @@
 //! Writing answers to stdout.
 
 use std::io::Write;
+use std::path::Path;
 
+use anyhow::Context;
+use candle_mish::train::checkpoint::write_atomically;
 use serde::Serialize;
 
 /// Writes a text to stdout; a closed pipe is an error to return, not a panic.
@@ -12,6 +15,13 @@ pub fn text(text: &str) -> anyhow::Result<()> {
         out.write_all(b"\n")?;
     }
     Ok(out.flush()?)
+}
+
+/// Writes a value as indented JSON to a file, all of it or nothing.
+pub fn json_file(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    write_atomically(path, |file| file.write_all(text.as_bytes()))
+        .with_context(|| path.display().to_string())
 }
 
 /// Writes a value to stdout as indented JSON.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use candle_mish::activation::Activation;
 use candle_mish::rng::Generator;
+use serde::{Deserialize, Serialize};
 
 /// The options of [`crate::create`], with timm's names where timm has them.
 ///
@@ -59,7 +60,8 @@ impl Default for Options {
 }
 
 /// For which images a network's first layers are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stem {
     /// Images of 32x32: the resolution is kept in the first layers, as in the usual CIFAR ports.
     #[default]

@@ -7,7 +7,7 @@ use candle_mish::ops::{CrossEntropy, Target, cross_entropy};
 use candle_mish::rng::Generator;
 use candle_mish::train::Recipe;
 use candle_mish::train::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
-use candle_mish_models as models;
+use candle_mish_models::{self as models, Stem};
 use rand::Rng;
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use super::profile::{self, Share};
 use super::timing::{Timing, alternate};
 use crate::args::positive;
 use crate::failure::{Done, usage};
-use crate::network::Network;
+use crate::network::{Architecture, Network};
 use crate::{Context, output};
 
 /// Steps that are not counted: the first ones fetch memory from the system.
@@ -30,6 +30,9 @@ pub struct NetworkBenchArgs {
     /// The activation
     #[arg(long, value_name = "NAME", default_value = "mish")]
     activation: Activation,
+    /// The form of the network: cifar, for 32x32 images, or imagenet, for its own size
+    #[arg(long, value_name = "NAME", default_value_t = Stem::Cifar)]
+    stem: Stem,
     /// Images per step
     #[arg(long, short, value_name = "N", default_value_t = 128, value_parser = positive)]
     batch_size: usize,
@@ -75,9 +78,15 @@ struct Answer {
 
 /// Measures and prints.
 pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Result<Done> {
-    let (channels, height, width) = models::find(&args.model).map_err(usage)?.cifar.input;
-    let classes = 100;
-    let network = Network::new(&args.model, &args.activation, classes, 0)?;
+    let entry = models::find(&args.model).map_err(usage)?;
+    let (channels, height, width) = entry.form(args.stem).map_err(usage)?.input;
+    let classes = match args.stem {
+        Stem::Cifar => 100,
+        Stem::ImageNet => 1000,
+    };
+    let model = args.model.clone();
+    let architecture = Architecture::evaluated(model, args.activation, classes, args.stem);
+    let network = Network::new(&architecture, 0)?;
     let shape = (args.batch_size, channels, height, width);
     let (images, labels) = batch(shape, classes as u32)?;
     let answer = match mode {

@@ -8,12 +8,13 @@ use candle_mish::data::{self, Augmentation, DataOptions, Dataset, ImageSet, Load
 use candle_mish::eval::{Evaluation, evaluate};
 use candle_mish::train::Recipe;
 use candle_mish::train::run_folder::CONFIG;
+use candle_mish_models::Stem;
 use serde::Serialize;
 
 use crate::args::{DataArgs, positive};
 use crate::config::Config;
 use crate::failure::{Done, usage};
-use crate::network::{Network, Weights};
+use crate::network::{Architecture, Network, Weights, stem_for};
 use crate::{Context, output};
 
 /// Flags of `mish eval`.
@@ -30,6 +31,10 @@ pub struct EvalArgs {
     /// Classes of the network [default: what the weights say, or those of the data set]
     #[arg(long, value_name = "N", value_parser = positive)]
     num_classes: Option<usize>,
+    /// The first layers, cifar or imagenet [default: what the weights say, or cifar for images of
+    /// up to 64 pixels]
+    #[arg(long, value_name = "NAME")]
+    stem: Option<Stem>,
     /// The images: test, validation or train
     #[arg(long, value_name = "NAME", default_value = "test")]
     split: Split,
@@ -80,7 +85,10 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
             dataset.name
         );
     }
-    let network = Network::load(&model, &activation, num_classes, &weights)?;
+    let stem = args.stem.or(weights.stem()?);
+    let stem = stem.unwrap_or_else(|| stem_for(dataset.train.height()));
+    let architecture = Architecture::evaluated(model.clone(), activation, num_classes, stem);
+    let network = Network::load(&architecture, &weights)?;
     let (mean, std) = weights
         .normalisation()?
         .unwrap_or((dataset.mean, dataset.std));

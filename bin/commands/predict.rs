@@ -1,39 +1,60 @@
-//! `mish predict`: names the class of an image.
+//! `mish predict`: names the class of an image, or writes a network's logits.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use candle_core::D;
+use anyhow::bail;
+use candle_core::{D, DType, Tensor};
 use candle_mish::activation::Activation;
+use candle_mish::train::checkpoint;
+use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
 use crate::args::positive;
 use crate::failure::{Done, usage};
-use crate::network::{Network, Weights, read_image};
+use crate::network::{Architecture, Network, Weights, read_image, stem_for};
 use crate::{Context, output};
+
+/// The tensor of an input file.
+const INPUT: &str = "input";
 
 /// Flags of `mish predict`.
 #[derive(Debug, clap::Args)]
 pub struct PredictArgs {
-    /// Image files (PNG or JPEG)
-    #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<PathBuf>,
+    /// The network, unless the weights name it, and the images: PNG, JPEG, or a safetensors file
+    /// with a tensor `input` [N, C, H, W] that is already normalised
+    #[arg(required = true, value_name = "[NAME] IMAGE")]
+    inputs: Vec<PathBuf>,
     /// A checkpoint
     #[arg(long, value_name = "FILE")]
     weights: PathBuf,
-    /// The network [default: the one that the weights name]
-    #[arg(long, value_name = "NAME")]
-    model: Option<String>,
     /// The activation [default: the one that the weights name]
     #[arg(long, value_name = "NAME")]
     activation: Option<Activation>,
+    /// The first layers, cifar or imagenet [default: what the weights say, or cifar for images of
+    /// up to 64 pixels]
+    #[arg(long, value_name = "NAME")]
+    stem: Option<Stem>,
     /// Classes to name for each image
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = positive)]
     top: usize,
+    /// Classes of the network [default: what the weights say]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    num_classes: Option<usize>,
+    /// Write the logits of all images to this JSON file instead of naming classes
+    #[arg(long, value_name = "FILE")]
+    logits: Option<PathBuf>,
+}
+
+/// An image ready for the network.
+struct Input {
+    name: String,
+    /// [1, C, H, W]
+    pixels: Tensor,
 }
 
 #[derive(Serialize)]
-struct Answer {
-    image: PathBuf,
+struct Answer<'a> {
+    image: &'a str,
     classes: Vec<Class>,
 }
 
@@ -44,63 +65,158 @@ struct Class {
     probability: f32,
 }
 
+/// What `--logits` writes.
+#[derive(Serialize)]
+struct Logits<'a> {
+    model: &'a str,
+    activation: String,
+    stem: Stem,
+    images: Vec<&'a str>,
+    /// A row for each image.
+    logits: Vec<Vec<f32>>,
+}
+
 /// Predicts.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
+    let (name, files) = split(&args.inputs)?;
     let weights = Weights::read(&args.weights)?;
-    let model = weights.model(args.model.as_deref())?;
+    let model = weights.model(name)?;
     let activation = weights.activation(args.activation.as_ref())?;
+    let mut inputs = Vec::new();
+    for file in files {
+        inputs.extend(read(file, &weights)?);
+    }
+    let Some(first) = inputs.first() else {
+        bail!("there are no images");
+    };
+    let (.., height, _) = first.pixels.dims4()?;
+    let stem = args.stem.or(weights.stem()?);
+    let stem = stem.unwrap_or_else(|| stem_for(height));
+    let num_classes = match args.num_classes.or(weights.num_classes()?) {
+        Some(num_classes) => num_classes,
+        None => weights.classifier_rows(&model, stem)?,
+    };
+    let architecture = Architecture::evaluated(model, activation, num_classes, stem);
+    let network = Network::load(&architecture, &weights)?;
+    let mut logits = Vec::with_capacity(inputs.len());
+    for input in &inputs {
+        let row = network.frozen.forward_t(&input.pixels, false)?;
+        logits.push(row.squeeze(0)?);
+    }
+    match &args.logits {
+        Some(path) => {
+            let rows = logits.iter().map(|row| row.to_vec1());
+            let answer = Logits {
+                model: &architecture.model,
+                activation: activation.to_string(),
+                stem,
+                images: inputs.iter().map(|input| &*input.name).collect(),
+                logits: rows.collect::<candle_core::Result<_>>()?,
+            };
+            output::json_file(path, &answer)?;
+        }
+        None => name_classes(args.top, &inputs, &logits, &weights, context)?,
+    }
+    Ok(Done::Complete)
+}
+
+/// The network's name, if the first argument is one, and the files.
+fn split(inputs: &[PathBuf]) -> anyhow::Result<(Option<&str>, &[PathBuf])> {
+    let Some((first, rest)) = inputs.split_first() else {
+        return Err(usage("name the images"));
+    };
+    match first.to_str() {
+        Some(name) if !first.exists() && (models::find(name).is_ok() || !rest.is_empty()) => {
+            if rest.is_empty() {
+                return Err(usage(format!("name images for {name} to look at")));
+            }
+            if first.extension().is_some() {
+                return Ok((None, inputs));
+            }
+            Ok((Some(name), rest))
+        }
+        _ => Ok((None, inputs)),
+    }
+}
+
+/// The images of a file.
+fn read(path: &Path, weights: &Weights) -> anyhow::Result<Vec<Input>> {
+    let name = path.display();
+    if path.extension().is_some_and(|e| e == "safetensors") {
+        let file = checkpoint::read(path)?;
+        let Some(images) = file.tensors.get(INPUT) else {
+            bail!("{name} has no tensor '{INPUT}'");
+        };
+        let Ok((count, ..)) = images.dims4() else {
+            bail!(
+                "{name}: '{INPUT}' is {:?}, must be [N, C, H, W]",
+                images.dims()
+            );
+        };
+        let images = images.to_dtype(DType::F32)?;
+        let input = |i: usize| -> anyhow::Result<Input> {
+            Ok(Input {
+                name: format!("{name}[{i}]"),
+                pixels: images.narrow(0, i, 1)?,
+            })
+        };
+        return (0..count).map(input).collect();
+    }
     let lacking = |what: &str| {
         usage(format!(
             "{} does not say {what}; only weights of `mish train` do",
             weights.path.display()
         ))
     };
-    let classes = weights.classes()?.ok_or_else(|| lacking("its classes"))?;
-    let size = weights
-        .image_size()?
-        .ok_or_else(|| lacking("its image size"))?;
+    let size = weights.image_size()?;
+    let size = size.ok_or_else(|| lacking("its image size"))?;
     let normalisation = weights.normalisation()?;
     let normalisation = normalisation.ok_or_else(|| lacking("its normalisation"))?;
-    let num_classes = weights.num_classes()?.unwrap_or(classes.len());
-    let network = Network::load(&model, &activation, num_classes, &weights)?;
+    Ok(vec![Input {
+        name: name.to_string(),
+        pixels: read_image(path, size, normalisation)?,
+    }])
+}
+
+/// Prints the likeliest classes of each image.
+fn name_classes(
+    top: usize,
+    inputs: &[Input],
+    logits: &[Tensor],
+    weights: &Weights,
+    context: &Context,
+) -> anyhow::Result<()> {
+    let names = weights.classes()?.unwrap_or_default();
     let mut answers = Vec::new();
-    for path in &args.images {
-        let image = read_image(path, size, normalisation)?;
-        let logits = network.frozen.forward_t(&image, false)?;
-        let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?;
-        let mut ranked: Vec<(usize, f32)> = probabilities
-            .flatten_all()?
-            .to_vec1::<f32>()?
-            .into_iter()
-            .enumerate()
-            .collect();
+    for (input, logits) in inputs.iter().zip(logits) {
+        let probabilities = candle_nn::ops::softmax(logits, D::Minus1)?;
+        let probabilities = probabilities.to_vec1::<f32>()?;
+        let mut ranked: Vec<(usize, f32)> = probabilities.into_iter().enumerate().collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         let class = |(label, probability): (usize, f32)| Class {
-            class: classes
-                .get(label)
-                .cloned()
-                .unwrap_or_else(|| format!("class {label}")),
+            class: match names.get(label) {
+                Some(name) => name.clone(),
+                None => format!("class {label}"),
+            },
             label,
             probability,
         };
         answers.push(Answer {
-            image: path.clone(),
-            classes: ranked.into_iter().take(args.top).map(class).collect(),
+            image: &input.name,
+            classes: ranked.into_iter().take(top).map(class).collect(),
         });
     }
     if context.json {
-        output::json(&answers)?;
-        return Ok(Done::Complete);
+        return output::json(&answers);
     }
     let line = |answer: &Answer| {
         let classes = answer.classes.iter();
         let classes = classes.map(|c| format!("{} {:.1} %", c.class, 100.0 * c.probability));
         format!(
             "{}: {}\n",
-            answer.image.display(),
+            answer.image,
             classes.collect::<Vec<_>>().join(", ")
         )
     };
-    output::text(&answers.iter().map(line).collect::<String>())?;
-    Ok(Done::Complete)
+    output::text(&answers.iter().map(line).collect::<String>())
 }

@@ -13,12 +13,12 @@ use candle_mish::data::{Loader, LoaderConfig};
 use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
 use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, STATE, SUMMARY};
 use candle_mish::train::{Outcome, Recipe, Record, Run, RunFolder, RunState, Summary, train};
-use candle_mish_models as models;
+use candle_mish_models::{self as models, Stem};
 
 use crate::args::{DataArgs, RecipeArgs, positive};
 use crate::config::{Config, read_recipe};
 use crate::failure::{Done, INTERRUPTED, usage};
-use crate::network::{self, Network};
+use crate::network::{self, Architecture, Network, stem_for};
 use crate::{Context, logging, output};
 
 /// At most one plain line within an epoch in this time.
@@ -37,6 +37,16 @@ pub struct TrainArgs {
     /// Classes of the network [default: those of the data set]
     #[arg(long, value_name = "N", value_parser = positive)]
     num_classes: Option<usize>,
+    /// The first layers: cifar keeps the resolution, imagenet cuts it to a quarter
+    /// [default: cifar for images of up to 64 pixels]
+    #[arg(long, value_name = "NAME")]
+    stem: Option<Stem>,
+    /// Dropout in front of the classifier [default: 0]
+    #[arg(long, value_name = "P")]
+    drop: Option<f64>,
+    /// Stochastic depth: the probability of skipping the last residual block [default: 0]
+    #[arg(long, value_name = "P")]
+    drop_path: Option<f64>,
     /// The run folder [default: runs/<model>-<activation>-<number>]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -66,12 +76,7 @@ pub fn run(args: &TrainArgs, family: Option<Family>, context: &Context) -> anyho
     let config = resolve(args, family)?;
     if args.dry_run {
         // Also finds out whether the network can be built.
-        Network::new(
-            &config.model,
-            &config.activation,
-            config.num_classes.unwrap_or(1),
-            config.recipe.seed,
-        )?;
+        Network::new(&config.architecture(1, Stem::Cifar), config.recipe.seed)?;
         if context.json {
             output::json(&config)?;
         } else {
@@ -107,6 +112,9 @@ fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
             model: default_model(args, family)?,
             activation: Activation::Mish {},
             num_classes: None,
+            stem: None,
+            drop: 0.0,
+            drop_path: 0.0,
             recipe: match &args.recipe.recipe {
                 Some(path) => read_recipe(path)?,
                 None => Recipe::default(),
@@ -121,6 +129,9 @@ fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
         config.activation = *activation;
     }
     config.num_classes = args.num_classes.or(config.num_classes);
+    config.stem = args.stem.or(config.stem);
+    config.drop = args.drop.unwrap_or(config.drop);
+    config.drop_path = args.drop_path.unwrap_or(config.drop_path);
     args.recipe.apply(&mut config.recipe);
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
@@ -155,7 +166,7 @@ struct Session<'a> {
     config: Config,
     dataset: Dataset,
     network: Network,
-    num_classes: usize,
+    architecture: Architecture,
     folder: RunFolder,
     resume: bool,
     context: &'a Context,
@@ -169,20 +180,16 @@ impl<'a> Session<'a> {
         context: &'a Context,
     ) -> anyhow::Result<Self> {
         let classes = dataset.classes.len();
-        let num_classes = config.num_classes.unwrap_or(classes);
-        if num_classes < classes {
+        let architecture = config.architecture(classes, stem_for(dataset.train.height()));
+        if architecture.num_classes < classes {
             return Err(usage(format!(
-                "--num-classes {num_classes}: {} has {classes} classes",
-                dataset.name
+                "--num-classes {}: {} has {classes} classes",
+                architecture.num_classes, dataset.name
             )));
         }
+        config.stem = Some(architecture.stem);
         config.data.dataset = dataset.name.parse()?;
-        let network = Network::new(
-            &config.model,
-            &config.activation,
-            num_classes,
-            config.recipe.seed,
-        )?;
+        let network = Network::new(&architecture, config.recipe.seed)?;
         let folder = match &args.resume {
             Some(folder) => RunFolder::open(folder)?,
             None => {
@@ -198,7 +205,7 @@ impl<'a> Session<'a> {
             config,
             dataset,
             network,
-            num_classes,
+            architecture,
             folder,
             resume: args.resume.is_some(),
             context,
@@ -215,7 +222,7 @@ impl<'a> Session<'a> {
         } = &self.config;
         let stop = Arc::new(AtomicBool::new(false));
         stop_on_signal(&stop)?;
-        let metadata = network::describe(model, activation, self.num_classes, &self.dataset)?;
+        let metadata = network::describe(&self.architecture, &self.dataset)?;
         let train_loader = self.loader(&self.dataset.train, true);
         let test_loader = self.loader(&self.dataset.test, false);
         let validation = self.dataset.validation.as_ref();

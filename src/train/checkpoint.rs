@@ -160,8 +160,12 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     Ok(bytes)
 }
 
-/// Lets `fill` write a temporary file and renames it to `path`.
-pub(super) fn write_atomically(
+/// Lets `fill` write a temporary file beside `path` and renames it to `path`, so that nobody ever
+/// sees a part of it.
+///
+/// # Errors
+/// Those of `fill`, and when the folder is not writable.
+pub fn write_atomically(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> std::io::Result<()> {

@@ -1,8 +1,13 @@
 //! The commands beside training.
 
+use std::collections::HashMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use candle_mish::nn::ParamStore;
 use candle_mish_models as models;
 
-use crate::{json, mish, train};
+use crate::{failure, json, mish, train};
 
 #[test]
 fn models_are_listed() {
@@ -14,14 +19,134 @@ fn models_are_listed() {
         .map(|row| row["name"].as_str().expect("a name"))
         .collect();
     assert!(names.contains(&"resnet20"));
-    let filtered = json(mish(&["models", "resnet20"]));
-    assert!(
-        filtered
-            .as_array()
-            .is_some_and(|rows| !rows.is_empty() && rows.len() < names.len())
-    );
+    let filtered = json(mish(&["models", "resnet2*"]));
+    let filtered = filtered.as_array().expect("a list");
+    assert!(!filtered.is_empty() && filtered.len() < names.len());
+    assert_eq!(filtered[0]["cifar"]["params"], 278_324);
     let text = mish(&["models"]).output().expect("started");
     assert!(String::from_utf8_lossy(&text.stdout).contains("resnet20"));
+    let none = failure(mish(&["models", "resnet_20"]), 2);
+    assert!(none.contains("did you mean 'resnet20'?"), "{none}");
+}
+
+#[test]
+fn the_layers_of_a_network_are_shown() {
+    let network = json(mish(&["models", "resnet20", "--num-classes", "10"]));
+    let layers = network["layers"].as_array().expect("a list");
+    let sum = |key: &str| -> u64 { layers.iter().filter_map(|l| l[key].as_u64()).sum() };
+    // 90 fewer classes of 64 weights and a bias.
+    assert_eq!(network["params"], 278_324 - 90 * 65);
+    assert_eq!(network["params"], sum("params"));
+    assert_eq!(network["multiply_adds"], sum("multiply_adds"));
+    let fc = layers.last().expect("a layer");
+    assert_eq!((&fc["path"], &fc["kind"]), (&"fc".into(), &"Linear".into()));
+    assert_eq!(fc["output"], serde_json::json!([10]));
+    let table = mish(&["models", "resnet20"]).output().expect("started");
+    let table = String::from_utf8(table.stdout).expect("text");
+    for part in [
+        "layer3.2.bn2",
+        "BatchNorm2d",
+        "64x8x8",
+        "278,324",
+        "40,818,944",
+    ] {
+        assert!(table.contains(part), "{table}");
+    }
+    let wrong = failure(mish(&["models", "resnet20", "--stem", "imagenet"]), 2);
+    assert!(
+        wrong.contains("resnet20 is for 32x32 images only"),
+        "{wrong}"
+    );
+}
+
+/// `cargo run --release -- models --markdown > docs/models.md` brings it up to date.
+#[test]
+fn the_page_of_the_networks_is_current() {
+    let page = mish(&["models", "--markdown"]).output().expect("started");
+    let page = String::from_utf8(page.stdout).expect("text");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/models.md");
+    let stored = std::fs::read_to_string(path).expect("the page");
+    assert!(page == stored, "docs/models.md is out of date");
+}
+
+/// A checkpoint as any other framework writes it, without our header, and a file of images.
+#[test]
+fn logits_are_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = ParamStore::new(DType::F32, &Device::Cpu, 1);
+    let options = models::Options {
+        num_classes: 7,
+        ..models::Options::default()
+    };
+    let model = models::create("resnet20", &options, store.var_builder()).expect("built");
+    let weights = folder.path().join("weights.safetensors");
+    let tensors: HashMap<String, Tensor> = store.tensors().into_iter().collect();
+    candle_core::safetensors::save(&tensors, &weights).expect("saved");
+    let images = Tensor::arange(0f32, 3. * 3. * 32. * 32., &Device::Cpu)
+        .and_then(|x| (x / 1000.)?.sin()?.reshape((3, 3, 32, 32)))
+        .expect("images");
+    let input = folder.path().join("input.safetensors");
+    let of = |name: &str, tensor: &Tensor| HashMap::from([(name.to_string(), tensor.clone())]);
+    candle_core::safetensors::save(&of("input", &images), &input).expect("saved");
+    let out = folder.path().join("logits.json");
+    let predict = |input: &Path, flags: &[&str]| {
+        let mut command = mish(&["predict", "resnet20"]);
+        command.arg(input).arg("--weights").arg(&weights);
+        command.arg("--logits").arg(&out).args(flags);
+        command
+    };
+    predict(&input, &[]).assert().success();
+    let written = std::fs::read_to_string(&out).expect("logits");
+    let written: serde_json::Value = serde_json::from_str(&written).expect("JSON");
+    let want = model.forward_t(&images, false).expect("logits");
+    let want = want.to_vec2::<f32>().expect("logits");
+    for (got, want) in written["logits"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .zip(&want)
+    {
+        for (got, want) in got.as_array().expect("a row").iter().zip(want) {
+            let got = got.as_f64().expect("a number") as f32;
+            assert!((got - want).abs() < 1e-4, "{got} is not {want}");
+        }
+    }
+    assert_eq!(written["logits"].as_array().map(Vec::len), Some(3));
+    assert_eq!(written["logits"][0].as_array().map(Vec::len), Some(7));
+
+    std::fs::remove_file(&out).expect("removed");
+    candle_core::safetensors::save(&of("images", &images), &input).expect("saved");
+    let error = failure(predict(&input, &[]), 1);
+    assert!(error.contains("no tensor 'input'"), "{error}");
+    let flat = images.flatten_all().expect("flat");
+    candle_core::safetensors::save(&of("input", &flat), &input).expect("saved");
+    let error = failure(predict(&input, &[]), 1);
+    assert!(error.contains("must be [N, C, H, W]"), "{error}");
+    let error = failure(predict(&folder.path().join("none.png"), &[]), 2);
+    assert!(error.contains("image size"), "{error}");
+    let error = failure(predict(&input, &["--num-classes", "9"]), 1);
+    assert!(error.contains("[N, C, H, W]"), "{error}");
+    assert!(!out.exists());
+}
+
+#[test]
+fn the_form_and_the_random_layers_of_a_network_are_recorded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let flags = ["--epochs", "1", "--drop", "0.2", "--drop-path", "0.1"];
+    train(&run, &flags).assert().success();
+    let config = std::fs::read_to_string(run.join("config.toml")).expect("a configuration");
+    let config: toml::Table = config.parse().expect("TOML");
+    assert_eq!(config["stem"].as_str(), Some("cifar"));
+    assert_eq!(config["drop"].as_float(), Some(0.2));
+    assert_eq!(config["drop_path"].as_float(), Some(0.1));
+    let mut eval = mish(&["eval", "--limit-test", "40", "--weights"]);
+    eval.arg(run.join("last.safetensors"));
+    assert_eq!(json(eval)["images"], 40);
+    for wrong in [["--drop", "1.5"], ["--drop-path", "-1"]] {
+        let error = failure(train(&folder.path().join("wrong"), &wrong), 2);
+        assert!(error.contains("must be in [0, 1)"), "{error}");
+    }
 }
 
 #[test]
