@@ -21,10 +21,14 @@ pub struct SqueezeExciteConfig {
     pub activation: Activation,
     /// What makes the factors of the result.
     pub gate: Activation,
+    /// The paths of the first convolution, the activation and the second convolution, which
+    /// differ from one family of networks to the next.
+    pub keys: [&'static str; 3],
 }
 
 impl Default for SqueezeExciteConfig {
-    /// A sixteenth of the channels in steps of eight, ReLU, and a sigmoid as the gate.
+    /// A sixteenth of the channels in steps of eight, ReLU, a sigmoid as the gate, and the keys
+    /// `fc1`, `act` and `fc2`.
     fn default() -> Self {
         Self {
             rd_ratio: 1.0 / 16.0,
@@ -32,6 +36,7 @@ impl Default for SqueezeExciteConfig {
             rd_channels: None,
             activation: Activation::Relu,
             gate: Activation::Sigmoid,
+            keys: ["fc1", "act", "fc2"],
         }
     }
 }
@@ -50,7 +55,8 @@ impl SqueezeExciteConfig {
 
 /// x times gate(fc2(act(fc1(mean of each plane)))): a factor for each channel of each image
 /// (Hu et al., "Squeeze-and-Excitation Networks", 2018). `fc1` and `fc2` are 1x1 convolutions
-/// with a bias; what the activations learn is at `act` and `gate`.
+/// with a bias; what the activations learn is at `act` and `gate`. [`SqueezeExciteConfig::keys`]
+/// gives other paths.
 ///
 /// # Shapes
 /// - input and output: [N, C, H, W]
@@ -75,10 +81,11 @@ impl SqueezeExcite {
     ) -> Result<Self> {
         let hidden = config.hidden_channels(channels);
         let conv = Conv2dConfig::same(1).bias(true);
+        let [fc1, act, fc2] = config.keys;
         Ok(Self {
-            fc1: Conv2d::new(channels, hidden, conv, vb.pp("fc1"))?,
-            act: Act::new(&config.activation, hidden, vb.pp("act"), generator)?,
-            fc2: Conv2d::new(hidden, channels, conv, vb.pp("fc2"))?,
+            fc1: Conv2d::new(channels, hidden, conv, vb.pp(fc1))?,
+            act: Act::new(&config.activation, hidden, vb.pp(act), generator)?,
+            fc2: Conv2d::new(hidden, channels, conv, vb.pp(fc2))?,
             gate: Act::new(&config.gate, channels, vb.pp("gate"), generator)?,
         })
     }
