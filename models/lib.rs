@@ -17,7 +17,10 @@
 //! ```
 
 mod classifier;
+mod efficientnet;
+mod inverted_residual;
 mod layers;
+mod mobilenet;
 mod options;
 mod registry;
 mod resnet_cifar;

@@ -3,7 +3,7 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use crate::{Model, Options, Stem, resnet_cifar, resnetv2_cifar};
+use crate::{Model, Options, Stem, efficientnet, mobilenet, resnet_cifar, resnetv2_cifar};
 
 /// One row of the zoo.
 #[derive(Debug, Clone, Copy)]
@@ -115,7 +115,12 @@ fn hint(suggestion: &Option<&'static str>) -> String {
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 2] = [&resnet_cifar::ENTRIES, &resnetv2_cifar::ENTRIES];
+    let families: [&[Entry]; 4] = [
+        &resnet_cifar::ENTRIES,
+        &resnetv2_cifar::ENTRIES,
+        &mobilenet::ENTRIES,
+        &efficientnet::ENTRIES,
+    ];
     families.into_iter().flatten()
 }
 

@@ -1,0 +1,96 @@
+//! EfficientNet: Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural
+//! Networks" (2019, arXiv:1905.11946), table 1 and section 3.3.
+//!
+//! B1 and B2 are B0 with more blocks and channels. For 32x32 images the first convolution has
+//! stride 1, as in the usual CIFAR ports, so that the last maps are 2x2. The activation of the
+//! paper and of timm is SiLU, the gate of the channel attention a sigmoid.
+//!
+//! What the paper regularises with is off unless asked for: dropout of 0.2 (0.3 for B2) in front
+//! of the classifier and stochastic depth of 0.2. The batch norms have PyTorch's constants, as
+//! those of timm's networks of these names. The sizes of the images are timm's as well: the paper
+//! takes 260 for B2.
+
+use candle_core::Result;
+use candle_nn::VarBuilder;
+
+use crate::inverted_residual::{Plan, Stage, Unit, build};
+use crate::registry::{Build, Entry};
+use crate::{Model, Options};
+
+const fn variant(name: &'static str, size: (usize, u64), build: Build) -> Entry {
+    Entry::new(name, "efficientnet", "arXiv:1905.11946", size, build)
+}
+
+pub(crate) const ENTRIES: [Entry; 3] = [
+    variant("efficientnet_b0", (4_135_648, 32_094_592), |o, vb| {
+        scaled(1.0, 1.0, o, vb)
+    })
+    .imagenet(224, (5_288_548, 385_814_752)),
+    variant("efficientnet_b1", (6_641_284, 47_543_680), |o, vb| {
+        scaled(1.0, 1.1, o, vb)
+    })
+    .imagenet(240, (7_794_184, 686_802_832)),
+    variant("efficientnet_b2", (7_841_894, 55_025_280), |o, vb| {
+        scaled(1.1, 1.2, o, vb)
+    })
+    .imagenet(256, (9_109_994, 859_853_760)),
+];
+
+const fn mb_conv(
+    expansion: usize,
+    kernel: usize,
+    stride: usize,
+    channels: usize,
+    repeats: usize,
+) -> Stage {
+    Stage {
+        unit: Unit::Inverted {
+            expansion,
+            squeeze_excite: true,
+        },
+        kernel,
+        channels,
+        repeats,
+        stride,
+    }
+}
+
+const STEM: usize = 32;
+const HEAD: usize = 1280;
+/// The stages of B0.
+const STAGES: [Stage; 7] = [
+    mb_conv(1, 3, 1, 16, 1),
+    mb_conv(6, 3, 2, 24, 2),
+    mb_conv(6, 5, 2, 40, 2),
+    mb_conv(6, 3, 2, 80, 3),
+    mb_conv(6, 5, 1, 112, 3),
+    mb_conv(6, 5, 2, 192, 4),
+    mb_conv(6, 3, 1, 320, 1),
+];
+
+/// `channels` times `width` to the nearest multiple of eight, or to the next if the nearest is
+/// more than a tenth below.
+fn scale_channels(channels: usize, width: f64) -> usize {
+    let wanted = channels as f64 * width;
+    let nearest = ((wanted + 4.0) as usize / 8 * 8).max(8);
+    if (nearest as f64) < 0.9 * wanted {
+        nearest + 8
+    } else {
+        nearest
+    }
+}
+
+/// B0 with `width` times the channels and `depth` times the blocks.
+fn scaled(width: f64, depth: f64, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    let stages = STAGES.map(|stage| Stage {
+        channels: scale_channels(stage.channels, width),
+        repeats: (stage.repeats as f64 * depth).ceil() as usize,
+        ..stage
+    });
+    let plan = Plan {
+        stem: scale_channels(STEM, width),
+        stages: &stages,
+        head: Some(scale_channels(HEAD, width)),
+    };
+    build(&plan, options, vb)
+}

@@ -1,0 +1,203 @@
+//! What MobileNet and EfficientNet share: stages of blocks around a depthwise convolution,
+//! between a convolution at the start and a 1x1 convolution at the end.
+//!
+//! The inverted residual is from Sandler et al., "MobileNetV2: Inverted Residuals and Linear
+//! Bottlenecks" (2018, arXiv:1801.04381), section 3.3, and the block with channel attention from
+//! Tan et al., "MnasNet" (2018, arXiv:1807.11626), figure 7. Paths and shapes are those of timm's
+//! checkpoints.
+
+use candle_core::{Result, Tensor};
+use candle_mish::activation::Activation;
+use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, SqueezeExcite, SqueezeExciteConfig};
+use candle_mish::ops::{add, global_avg_pool2d};
+use candle_nn::{ModuleT, VarBuilder};
+
+use crate::classifier::{Backbone, Classifier};
+use crate::layers::Layers;
+use crate::{Model, Options, Stem};
+
+/// What a stage repeats.
+#[derive(Clone, Copy)]
+pub(crate) enum Unit {
+    /// A depthwise and a 1x1 convolution, both with an activation, without a shortcut: the
+    /// depthwise separable convolution of MobileNet v1.
+    Separable,
+    /// A 1x1 convolution to `expansion` times the channels, which is left out if that is once, a
+    /// depthwise one, and a 1x1 one without an activation (the linear bottleneck), with a shortcut
+    /// around them where the shape stays.
+    Inverted {
+        /// How much wider than its input a block is inside.
+        expansion: usize,
+        /// Whether channel attention follows the depthwise convolution. Its hidden layer has a
+        /// quarter of the channels of the block's input.
+        squeeze_excite: bool,
+    },
+}
+
+/// A row of a network's table. Only the first block has the stride.
+#[derive(Clone, Copy)]
+pub(crate) struct Stage {
+    /// What is repeated.
+    pub unit: Unit,
+    /// Rows and columns of the depthwise kernels.
+    pub kernel: usize,
+    /// Output channels of every block.
+    pub channels: usize,
+    /// How many blocks there are.
+    pub repeats: usize,
+    /// The stride of the first block.
+    pub stride: usize,
+}
+
+/// A whole network but for the classifier.
+pub(crate) struct Plan<'a> {
+    /// Output channels of the first convolution, whose stride is 2, or 1 for CIFAR images.
+    pub stem: usize,
+    /// The blocks.
+    pub stages: &'a [Stage],
+    /// Output channels of the 1x1 convolution behind the blocks, if there is one.
+    pub head: Option<usize>,
+}
+
+/// One block of a stage.
+struct Block {
+    expand: Option<ConvNormAct>,
+    depthwise: ConvNormAct,
+    squeeze_excite: Option<SqueezeExcite>,
+    project: ConvNormAct,
+    /// Stochastic depth of a block that has a shortcut.
+    shortcut: Option<DropPath>,
+}
+
+impl Block {
+    fn new(
+        inputs: usize,
+        stage: &Stage,
+        stride: usize,
+        drop_path: DropPath,
+        layers: &Layers,
+    ) -> Result<Self> {
+        let (outputs, conv1x1) = (stage.channels, Conv2dConfig::same(1));
+        let depthwise = |names, channels| {
+            let config = Conv2dConfig::same(stage.kernel).stride(stride);
+            layers.conv_norm_act(names, channels, channels, config.groups(channels))
+        };
+        let (expansion, squeeze_excite) = match stage.unit {
+            Unit::Separable => {
+                let names = ("conv_pw", "bn2", "bn2.act");
+                return Ok(Self {
+                    expand: None,
+                    depthwise: depthwise(("conv_dw", "bn1", "bn1.act"), inputs)?,
+                    squeeze_excite: None,
+                    project: layers.conv_norm_act(names, inputs, outputs, conv1x1)?,
+                    shortcut: None,
+                });
+            }
+            Unit::Inverted {
+                expansion,
+                squeeze_excite,
+            } => (expansion, squeeze_excite),
+        };
+        let width = inputs * expansion;
+        // timm numbers the norms in their order and calls the only 1x1 convolution `conv_pw`.
+        let (expand, depthwise, last) = if expansion == 1 {
+            let depthwise = depthwise(("conv_dw", "bn1", "bn1.act"), width)?;
+            (None, depthwise, ("conv_pw", "bn2"))
+        } else {
+            let names = ("conv_pw", "bn1", "bn1.act");
+            let expand = layers.conv_norm_act(names, inputs, width, conv1x1)?;
+            let depthwise = depthwise(("conv_dw", "bn2", "bn2.act"), width)?;
+            (Some(expand), depthwise, ("conv_pwl", "bn3"))
+        };
+        let attention = SqueezeExciteConfig {
+            rd_channels: Some((inputs / 4).max(1)),
+            gate: Activation::Sigmoid,
+            keys: ["conv_reduce", "act1", "conv_expand"],
+            ..SqueezeExciteConfig::default()
+        };
+        let attention = squeeze_excite.then(|| layers.pp("se").squeeze_excite(width, attention));
+        Ok(Self {
+            expand,
+            depthwise,
+            squeeze_excite: attention.transpose()?,
+            project: layers.conv_norm(last, width, outputs, conv1x1)?,
+            shortcut: (stride == 1 && inputs == outputs).then_some(drop_path),
+        })
+    }
+}
+
+impl ModuleT for Block {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let mut y = match &self.expand {
+            Some(expand) => self
+                .depthwise
+                .forward_t(&expand.forward_t(x, train)?, train)?,
+            None => self.depthwise.forward_t(x, train)?,
+        };
+        if let Some(squeeze_excite) = &self.squeeze_excite {
+            y = squeeze_excite.forward_t(&y, train)?;
+        }
+        match &self.shortcut {
+            None => self.project.forward_t(&y, train),
+            Some(drop_path) if drop_path.is_active(train) => {
+                let y = self.project.forward_t(&y, train)?;
+                add(&drop_path.forward_t(&y, train)?, x)
+            }
+            Some(_) => self.project.forward_add(&y, x, train),
+        }
+    }
+}
+
+struct Network {
+    stem: ConvNormAct,
+    blocks: Vec<Block>,
+    head: Option<ConvNormAct>,
+}
+
+/// Builds the network of `plan`.
+pub(crate) fn build(plan: &Plan, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    let layers = Layers::new(options, vb);
+    let stride = match options.stem {
+        Stem::Cifar => 1,
+        Stem::ImageNet => 2,
+    };
+    let mut inputs = plan.stem;
+    let stem = layers.conv_norm_act(
+        ("conv_stem", "bn1", "bn1.act"),
+        options.in_channels,
+        inputs,
+        Conv2dConfig::same(3).stride(stride),
+    )?;
+    let mut blocks = Vec::with_capacity(plan.stages.iter().map(|stage| stage.repeats).sum());
+    for (index, stage) in plan.stages.iter().enumerate() {
+        let layers = layers.pp("blocks").pp(index);
+        for block in 0..stage.repeats {
+            let stride = if block == 0 { stage.stride } else { 1 };
+            let drop_path = layers.drop_path(blocks.len(), blocks.capacity())?;
+            let layers = layers.pp(block);
+            blocks.push(Block::new(inputs, stage, stride, drop_path, &layers)?);
+            inputs = stage.channels;
+        }
+    }
+    let mut head = None;
+    if let Some(outputs) = plan.head {
+        let names = ("conv_head", "bn2", "bn2.act");
+        head = Some(layers.conv_norm_act(names, inputs, outputs, Conv2dConfig::same(1))?);
+        inputs = outputs;
+    }
+    let network = Network { stem, blocks, head };
+    Classifier::boxed(network, inputs, "classifier", &layers)
+}
+
+impl Backbone for Network {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let mut x = self.stem.forward_t(images, train)?;
+        for block in &self.blocks {
+            x = block.forward_t(&x, train)?;
+        }
+        if let Some(head) = &self.head {
+            x = head.forward_t(&x, train)?;
+        }
+        global_avg_pool2d(&x)
+    }
+}
