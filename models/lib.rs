@@ -16,15 +16,18 @@
 //! # }
 //! ```
 
+mod chain;
 mod classifier;
 mod efficientnet;
 mod inverted_residual;
 mod layers;
 mod mobilenet;
 mod options;
+mod plain;
 mod registry;
 mod resnet_cifar;
 mod resnetv2_cifar;
+mod simplenet;
 
 pub use options::{Options, Stem};
 pub use registry::{Entry, Form, ModelError, create, entries, find, list};

@@ -3,7 +3,9 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
-use crate::{Model, Options, Stem, efficientnet, mobilenet, resnet_cifar, resnetv2_cifar};
+use crate::{
+    Model, Options, Stem, efficientnet, mobilenet, plain, resnet_cifar, resnetv2_cifar, simplenet,
+};
 
 /// One row of the zoo.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +20,7 @@ pub struct Entry {
     pub cifar: Form,
     /// For ImageNet's images, with 1000 classes, if the network has such a form.
     pub imagenet: Option<Form>,
-    build: Build,
+    build: Builder,
 }
 
 /// The size of a network in one of its forms, with an activation that has no parameters.
@@ -35,14 +37,48 @@ pub struct Form {
 /// Builds one variant.
 pub(crate) type Build = fn(&Options, VarBuilder) -> Result<Box<dyn Model>>;
 
+/// The depth and width of a network that has any.
+pub(crate) type Grid = (usize, usize);
+
+/// Builds the variant of a depth and a width.
+pub(crate) type BuildGrid = fn(Grid, &Options, VarBuilder) -> Result<Box<dyn Model>>;
+
+#[derive(Debug, Clone, Copy)]
+enum Builder {
+    Variant(Build),
+    Grid(Grid, BuildGrid),
+}
+
 impl Entry {
     /// A network for 32x32 colour images with 100 classes.
     pub(crate) const fn new(
         name: &'static str,
         family: &'static str,
         paper: &'static str,
-        (params, multiply_adds): (usize, u64),
+        size: (usize, u64),
         build: Build,
+    ) -> Self {
+        Self::row(name, family, paper, size, Builder::Variant(build))
+    }
+
+    /// As [`Entry::new`], for a network of a chosen depth and width.
+    pub(crate) const fn grid(
+        name: &'static str,
+        family: &'static str,
+        paper: &'static str,
+        size: (usize, u64),
+        grid: Grid,
+        build: BuildGrid,
+    ) -> Self {
+        Self::row(name, family, paper, size, Builder::Grid(grid, build))
+    }
+
+    const fn row(
+        name: &'static str,
+        family: &'static str,
+        paper: &'static str,
+        (params, multiply_adds): (usize, u64),
+        build: Builder,
     ) -> Self {
         let cifar = Form {
             params,
@@ -115,11 +151,13 @@ fn hint(suggestion: &Option<&'static str>) -> String {
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 4] = [
+    let families: [&[Entry]; 6] = [
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
         &mobilenet::ENTRIES,
         &efficientnet::ENTRIES,
+        &simplenet::ENTRIES,
+        &plain::ENTRIES,
     ];
     families.into_iter().flatten()
 }
@@ -146,16 +184,19 @@ fn matches(pattern: &[char], name: &[char]) -> bool {
     }
 }
 
-/// The entry called `name`.
+/// The entry called `name`: one of the table, or a perceptron of any depth and width, such as
+/// `mlp_25x300`.
 ///
 /// # Errors
 /// [`ModelError::Unknown`], with the most similar name.
 pub fn find(name: &str) -> std::result::Result<&'static Entry, ModelError> {
     let found = entries().find(|entry| entry.name == name);
-    found.ok_or_else(|| ModelError::Unknown {
-        name: name.to_string(),
-        suggestion: most_similar(name),
-    })
+    found
+        .or_else(|| plain::named(name))
+        .ok_or_else(|| ModelError::Unknown {
+            name: name.to_string(),
+            suggestion: most_similar(name),
+        })
 }
 
 fn most_similar(name: &str) -> Option<&'static str> {
@@ -191,5 +232,8 @@ pub fn create(
         }
     }
     entry.form(options.stem)?;
-    Ok((entry.build)(options, vb)?)
+    Ok(match entry.build {
+        Builder::Variant(build) => build(options, vb)?,
+        Builder::Grid(grid, build) => build(grid, options, vb)?,
+    })
 }

@@ -173,7 +173,7 @@ macro_rules! references {
     };
 }
 
-references!(resnet_cifar, mobilenet, efficientnet);
+references!(resnet_cifar, mobilenet, efficientnet, simplenet, plain);
 
 /// No network may come in without its reference, in each form, with ReLU and with Mish.
 #[test]

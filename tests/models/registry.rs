@@ -285,6 +285,31 @@ fn wrong_names_and_options_are_explained() {
 }
 
 #[test]
+fn a_perceptron_of_any_depth_and_width_can_be_named() -> Result<()> {
+    for (name, params) in [("mlp_1x7", 22_318), ("mlp_25x300", 8_166_700)] {
+        let entry = find(name).map_err(candle_core::Error::wrap)?;
+        assert_eq!((entry.name, entry.family), (name, "plain"));
+        assert_eq!(entry.cifar.params, params, "{name}");
+        let (store, model) = build(entry, &options("mish"))?;
+        assert_eq!(store.num_params(), params, "{name}");
+        let logits = model.forward_t(&images(entry, 2)?, false)?;
+        assert_eq!(logits.dims(), [2, 100], "{name}");
+    }
+    for name in [
+        "mlp",
+        "mlp_0x7",
+        "mlp_7x0",
+        "mlp_07x7",
+        "mlp_7x",
+        "mlp_7x7x7",
+        "mlp_1x10001",
+    ] {
+        assert!(find(name).is_err(), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
 fn patterns_select_names() {
     let names = |pattern| list(pattern).iter().map(|e| e.name).collect::<Vec<_>>();
     assert_eq!(names("resnet20"), ["resnet20"]);

@@ -1,0 +1,11 @@
+//! `train-simplenet`: `mish train` for the SimpleNet family.
+
+use std::process::ExitCode;
+
+/// As in `mish`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    candle_mish_cli::train_family("train-simplenet", "simplenet", "simplenet")
+}

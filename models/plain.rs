@@ -1,0 +1,159 @@
+//! The plain networks of the paper: Misra, "Mish: A Self Regularized Non-Monotonic Activation
+//! Function" (2019, arXiv:1908.08681), section 4.1.
+//!
+//! `cnn6` has six 3x3 convolutions with batch norm, two each with 32, 64 and 128 channels and
+//! pooling in between, and global average pooling in front of the classifier; the paper gives
+//! the number of layers only.
+//!
+//! `mlp_<depth>x<width>` has `depth` dense layers of `width` neurons, each with batch norm,
+//! activation and dropout, in front of the classifier; the paper studies the depth with 500
+//! neurons on MNIST. Any depth and width can be named; the table has two. The image is taken
+//! as 32x32 values per channel. The dense layers need no bias, since a batch norm follows.
+//!
+//! The rate of dropout is 0 by default; the paper has 0.25.
+
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{Module, Result, Tensor, bail};
+use candle_mish::nn::{Act, BatchNorm2d, Dropout, Linear};
+use candle_mish::ops::global_avg_pool2d;
+use candle_nn::{ModuleT, VarBuilder};
+
+use crate::chain::{Chain, Stages};
+use crate::classifier::{Backbone, Classifier};
+use crate::layers::Layers;
+use crate::registry::{Entry, Grid};
+use crate::{Model, Options};
+
+pub(crate) const ENTRIES: [Entry; 3] = [
+    Entry::new("cnn6", FAMILY, PAPER, (300_804, 38_646_272), cnn6),
+    mlp_entry("mlp_5x500", (5, 500)),
+    mlp_entry("mlp_15x500", (15, 500)),
+];
+
+const FAMILY: &str = "plain";
+const PAPER: &str = "arXiv:1908.08681";
+
+const CNN6: [&[(usize, usize)]; 3] = [
+    &[(32, 3), (32, 3)],
+    &[(64, 3), (64, 3)],
+    &[(128, 3), (128, 3)],
+];
+
+fn cnn6(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    let layers = Layers::new(options, vb);
+    let stages: &Stages = &CNN6;
+    let (convs, channels) = Chain::new(stages, &layers)?;
+    Classifier::boxed(Cnn { convs }, channels, "fc", &layers)
+}
+
+struct Cnn {
+    convs: Chain,
+}
+
+impl Backbone for Cnn {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        global_avg_pool2d(&self.convs.forward_t(images, train)?)
+    }
+}
+
+/// Rows and columns of the images that a perceptron takes.
+const SIDE: usize = 32;
+/// The largest depth and width that a name may ask for.
+const LARGEST: (usize, usize) = (1000, 10_000);
+
+/// The row of the perceptron with this depth and width.
+const fn mlp_entry(name: &'static str, grid: Grid) -> Entry {
+    let (depth, width) = grid;
+    let (inputs, classes) = (3 * SIDE * SIDE, 100);
+    let products = inputs * width + (depth - 1) * width * width + width * classes;
+    let size = (products + 2 * width * depth + classes, products as u64);
+    Entry::grid(name, FAMILY, PAPER, size, grid, mlp)
+}
+
+/// The row of any `mlp_<depth>x<width>`, which lives as long as those of the table.
+pub(crate) fn named(name: &str) -> Option<&'static Entry> {
+    static NAMED: Mutex<Vec<&'static Entry>> = Mutex::new(Vec::new());
+    let (depth, width) = name.strip_prefix("mlp_")?.split_once('x')?;
+    let (depth, width) = (depth.parse().ok()?, width.parse().ok()?);
+    let in_range = (1..=LARGEST.0).contains(&depth) && (1..=LARGEST.1).contains(&width);
+    if !in_range || name != format!("mlp_{depth}x{width}") {
+        return None;
+    }
+    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(entry) = named.iter().find(|entry| entry.name == name) {
+        return Some(entry);
+    }
+    let entry = mlp_entry(name.to_string().leak(), (depth, width));
+    let entry: &'static Entry = Box::leak(Box::new(entry));
+    named.push(entry);
+    Some(entry)
+}
+
+fn mlp((depth, width): Grid, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    let layers = Layers::new(options, vb.clone());
+    let dense = |i: usize| {
+        let inputs = if i > 0 {
+            width
+        } else {
+            options.in_channels * SIDE * SIDE
+        };
+        let (vb, layers) = (vb.pp("layers").pp(i), layers.pp("layers").pp(i));
+        Ok(Dense {
+            linear: Linear::new(inputs, width, false, vb.pp("linear"))?,
+            norm: layers.pp("bn").norm(width)?,
+            act: layers.pp("act").act(width)?,
+        })
+    };
+    let network = Mlp {
+        in_channels: options.in_channels,
+        dense: (0..depth).map(dense).collect::<Result<_>>()?,
+        dropout: layers.dropout()?,
+    };
+    Classifier::boxed(network, width, "fc", &layers)
+}
+
+struct Dense {
+    linear: Linear,
+    norm: BatchNorm2d,
+    act: Act,
+}
+
+impl ModuleT for Dense {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let y = self.linear.forward(x)?;
+        self.norm.forward_act(&y, None, &self.act, train)
+    }
+}
+
+struct Mlp {
+    in_channels: usize,
+    dense: Vec<Dense>,
+    dropout: Dropout,
+}
+
+impl Backbone for Mlp {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let (_, channels, height, width) = images.dims4()?;
+        if channels != self.in_channels {
+            bail!(
+                "images of {} channels expected, not {channels}",
+                self.in_channels
+            );
+        }
+        if (height, width) != (SIDE, SIDE) {
+            bail!(
+                "a perceptron takes images of {SIDE}x{SIDE}, no smaller or larger ones: {height}x{width}"
+            );
+        }
+        let mut x = images.flatten_from(1)?;
+        for (i, dense) in self.dense.iter().enumerate() {
+            if i > 0 {
+                x = self.dropout.forward_t(&x, train)?;
+            }
+            x = dense.forward_t(&x, train)?;
+        }
+        // The classifier begins with the dropout of the last layer.
+        Ok(x)
+    }
+}

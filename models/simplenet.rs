@@ -1,0 +1,56 @@
+//! SimpleNet: Hasanpour et al., "Lets keep it simple, Using simple architectures to outperform
+//! deeper and more complex architectures" (2016, arXiv:1608.06037), the network of 5.48 million
+//! parameters for 32x32 images.
+//!
+//! Thirteen convolutions, each with batch norm, the eleventh and twelfth of 1x1; pooling after
+//! the fourth, seventh, ninth and twelfth; the maximum of each plane in front of the classifier.
+//! The authors' first PyTorch port pooled once more, after the tenth, and says that this was a
+//! mistake. Dropout stands after every pooling; its rate is 0 by default, the paper has 0.1 to
+//! 0.3.
+
+use candle_core::{Result, Tensor};
+use candle_mish::ops::{Pool2dParams, global_avg_pool2d, max_pool2d};
+use candle_nn::{ModuleT, VarBuilder};
+
+use crate::chain::{Chain, Stages};
+use crate::classifier::{Backbone, Classifier};
+use crate::layers::Layers;
+use crate::registry::Entry;
+use crate::{Model, Options};
+
+pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
+    "simplenet",
+    "simplenet",
+    "arXiv:1608.06037",
+    (5_521_508, 652_174_336),
+    build,
+)];
+
+const STAGES: [&[(usize, usize)]; 5] = [
+    &[(64, 3), (128, 3), (128, 3), (128, 3)],
+    &[(128, 3), (128, 3), (256, 3)],
+    &[(256, 3), (256, 3)],
+    &[(512, 3), (2048, 1), (256, 1)],
+    &[(256, 3)],
+];
+
+struct SimpleNet {
+    convs: Chain,
+}
+
+fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    let layers = Layers::new(options, vb).with_norm(1e-5, 0.05);
+    let stages: &Stages = &STAGES;
+    let (convs, channels) = Chain::new(stages, &layers)?;
+    Classifier::boxed(SimpleNet { convs }, channels, "classifier", &layers)
+}
+
+impl Backbone for SimpleNet {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let x = self.convs.forward_t(images, train)?;
+        let (_, _, height, width) = x.dims4()?;
+        let maximum = max_pool2d(&x, &Pool2dParams::new((height, width)))?;
+        // The mean of a plane of one value is that value, without the two axes.
+        global_avg_pool2d(&maximum)
+    }
+}
