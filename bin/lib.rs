@@ -16,7 +16,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use indicatif::MultiProgress;
 
 use args::GlobalArgs;
-use commands::{activations, completions, eval, models, predict, train};
+use commands::{activations, completions, eval, models, predict, swap, train};
 use failure::{Done, usage};
 
 /// What commands share beside their own flags.
@@ -45,6 +45,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Measure the accuracy of trained weights
     Eval(eval::EvalArgs),
+    /// Put other activations into trained weights and measure what they do
+    Swap(Box<swap::SwapArgs>),
     /// List the networks
     Models(models::ModelsArgs),
     /// List the activations
@@ -75,6 +77,7 @@ pub fn mish() -> ExitCode {
         |mish, context| match mish.command {
             Command::Train(args) => train::run(&args, None, context),
             Command::Eval(args) => eval::run(&args, context),
+            Command::Swap(args) => swap::run(&args, context),
             Command::Models(args) => models::run(&args, context),
             Command::Activations => activations::run(context),
             Command::Predict(args) => predict::run(&args, context),

@@ -67,13 +67,26 @@ impl<'a> Layers<'a> {
     /// A batch norm here.
     pub fn norm(&self, channels: usize) -> Result<BatchNorm2d> {
         let norm = BatchNorm2d::new(channels, self.vb.clone())?;
-        Ok(norm.with_eps(self.eps).with_momentum(self.momentum))
+        let norm = norm.with_eps(self.eps).with_momentum(self.momentum);
+        if self.options.cumulative_statistics {
+            return Ok(norm.with_cumulative_statistics());
+        }
+        Ok(norm)
     }
 
-    /// The network's activation; what it learns is here.
+    /// The network's activation, or the one swapped in; what it learns is here.
     pub fn act(&self, channels: usize) -> Result<Act> {
-        let generator = &self.options.generator;
-        Act::new(&self.activation, channels, self.vb.clone(), generator)
+        let new = |activation| {
+            let generator = &self.options.generator;
+            Act::new(activation, channels, self.vb.clone(), generator)
+        };
+        match &self.options.swap {
+            Some(swap) if swap.reaches(&self.vb.prefix()) => match &swap.blend {
+                Some(blend) => Ok(new(&self.activation)?.blended(new(&swap.to)?, blend.clone())),
+                None => new(&swap.to),
+            },
+            _ => new(&self.activation),
+        }
     }
 
     /// Convolution, norm and activation at `names` below here: (`conv1`, `bn1`, `act1`) and the
@@ -159,7 +172,8 @@ impl<'a> Layers<'a> {
             ..config
         };
         let generator = &self.options.generator;
-        SqueezeExcite::new(channels, &config, self.vb.clone(), generator)
+        let layer = SqueezeExcite::new(channels, &config, self.vb.clone(), generator)?;
+        Ok(layer.with_act(self.pp("act").act(config.hidden_channels(channels))?))
     }
 
     /// A linear layer here.

@@ -29,7 +29,7 @@ mod resnet_cifar;
 mod resnetv2_cifar;
 mod simplenet;
 
-pub use options::{Options, Stem};
+pub use options::{Options, Stem, Swap};
 pub use registry::{Entry, Form, ModelError, create, entries, find, list};
 
 use candle_core::{Result, Tensor};

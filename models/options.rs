@@ -4,8 +4,11 @@ use std::fmt;
 use std::str::FromStr;
 
 use candle_mish::activation::Activation;
+use candle_mish::nn::Blend;
 use candle_mish::rng::Generator;
 use serde::{Deserialize, Serialize};
+
+use crate::registry::matches;
 
 /// The options of [`crate::create`], with timm's names where timm has them.
 ///
@@ -29,8 +32,32 @@ pub struct Options {
     /// The probability of skipping the last residual block of an image while training; earlier
     /// blocks are skipped less, down to never for the first (stochastic depth). 0 by default.
     pub drop_path_rate: f64,
+    /// Another activation in the whole network or a part of it. None by default.
+    pub swap: Option<Swap>,
+    /// Batch norms average all batches that they see instead of favouring the latest: for
+    /// measuring the statistics of trained weights anew. False by default.
+    pub cumulative_statistics: bool,
     /// Where the random layers (dropout, RReLU) draw from while training.
     pub generator: Generator,
+}
+
+/// An activation to put in the place of a network's own.
+#[derive(Debug, Clone)]
+pub struct Swap {
+    /// The new activation.
+    pub to: Activation,
+    /// The activation layers that take it, by path (`layer1.0.act1`, `layer2*`); `*` stands for
+    /// any characters. All if there are none.
+    pub layers: Vec<String>,
+    /// Goes over gradually, as this says; at once if there is none.
+    pub blend: Option<Blend>,
+}
+
+impl Swap {
+    /// Whether the layer at `path` takes the new activation.
+    pub fn reaches(&self, path: &str) -> bool {
+        self.layers.is_empty() || self.layers.iter().any(|pattern| matches(pattern, path))
+    }
 }
 
 impl Options {
@@ -54,6 +81,8 @@ impl Default for Options {
             stem: Stem::Cifar,
             drop_rate: 0.0,
             drop_path_rate: 0.0,
+            swap: None,
+            cumulative_statistics: false,
             generator: Generator::new(0),
         }
     }

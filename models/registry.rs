@@ -165,23 +165,25 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
 /// The entries whose names match `pattern`, in which `*` stands for any characters and `?`
 /// for one.
 pub fn list(pattern: &str) -> Vec<&'static Entry> {
-    let pattern: Vec<char> = pattern.chars().collect();
-    let matching = entries().filter(|entry| {
-        let name: Vec<char> = entry.name.chars().collect();
-        matches(&pattern, &name)
-    });
+    let matching = entries().filter(|entry| matches(pattern, entry.name));
     matching.collect()
 }
 
-fn matches(pattern: &[char], name: &[char]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some(('*', rest)), _) => {
-            matches(rest, name) || name.split_first().is_some_and(|(_, n)| matches(pattern, n))
+/// Whether `pattern`, in which `*` stands for any characters and `?` for one, describes `text`.
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
+    fn matches(pattern: &[char], text: &[char]) -> bool {
+        match (pattern.split_first(), text.split_first()) {
+            (None, None) => true,
+            (Some(('*', rest)), _) => {
+                matches(rest, text) || text.split_first().is_some_and(|(_, t)| matches(pattern, t))
+            }
+            (Some((p, rest)), Some((t, tail))) => (*p == '?' || p == t) && matches(rest, tail),
+            _ => false,
         }
-        (Some((p, rest)), Some((n, tail))) => (*p == '?' || p == n) && matches(rest, tail),
-        _ => false,
     }
+    let pattern: Vec<char> = pattern.chars().collect();
+    let text: Vec<char> = text.chars().collect();
+    matches(&pattern, &text)
 }
 
 /// The entry called `name`: one of the table, or a perceptron of any depth and width, such as

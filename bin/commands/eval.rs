@@ -1,6 +1,6 @@
 //! `mish eval`: measures trained weights.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use candle_mish::activation::Activation;
@@ -71,7 +71,10 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let weights = Weights::read(&args.weights)?;
     let model = weights.model(args.model.as_deref())?;
     let activation = weights.activation(args.activation.as_ref())?;
-    let (options, batch_size) = data_options(args, &weights)?;
+    let Origin {
+        data: options,
+        recipe,
+    } = Origin::of(&weights, &args.data)?;
     let dataset = data::open(&options)?;
     let classes = dataset.classes.len();
     let num_classes = args
@@ -93,7 +96,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         .normalisation()?
         .unwrap_or((dataset.mean, dataset.std));
     let config = LoaderConfig {
-        batch_size: args.batch_size.unwrap_or(batch_size),
+        batch_size: args.batch_size.unwrap_or(recipe.batch_size),
         shuffle: false,
         drop_last: false,
         augmentation: Augmentation::none(),
@@ -133,36 +136,40 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     Ok(Done::Complete)
 }
 
-/// The images of the run that the weights lie in, or else of the data set that they name, each
-/// with the flags given; and the batch size of the run.
-fn data_options(args: &EvalArgs, weights: &Weights) -> anyhow::Result<(DataOptions, usize)> {
-    let folder = match args.weights.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let mut batch_size = Recipe::default().batch_size;
-    let mut options = if folder.join(CONFIG).is_file() && weights.dataset().is_some() {
-        let config = Config::read(&folder)?;
-        batch_size = config.recipe.batch_size;
-        config.data
-    } else {
-        let mut options = DataOptions::default();
-        if let Some(Ok(dataset)) = weights.dataset().map(str::parse) {
-            options.dataset = dataset;
+/// Where weights come from: the run that they lie in, or else the data set that they name.
+pub(super) struct Origin {
+    /// The images, with the flags given.
+    pub data: DataOptions,
+    /// The hyperparameters of the run.
+    pub recipe: Recipe,
+}
+
+impl Origin {
+    pub fn of(weights: &Weights, flags: &DataArgs) -> anyhow::Result<Self> {
+        let folder = match weights.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut origin = if folder.join(CONFIG).is_file() && weights.dataset().is_some() {
+            let Config { data, recipe, .. } = Config::read(folder)?;
+            Self { data, recipe }
+        } else {
+            let mut data = DataOptions::default();
+            if let Some(Ok(dataset)) = weights.dataset().map(str::parse) {
+                data.dataset = dataset;
+            }
+            let recipe = Recipe::default();
+            Self { data, recipe }
+        };
+        // Another data set than the run's lies elsewhere.
+        let own = origin.data.dataset;
+        if flags.dataset.is_some_and(|dataset| dataset != own) {
+            origin.data.data_dir = None;
+            origin.data.revision = None;
         }
-        options
-    };
-    // Another data set than the run's lies elsewhere.
-    if args
-        .data
-        .dataset
-        .is_some_and(|dataset| dataset != options.dataset)
-    {
-        options.data_dir = None;
-        options.revision = None;
+        flags.apply(&mut origin.data);
+        Ok(origin)
     }
-    args.data.apply(&mut options);
-    Ok((options, batch_size))
 }
 
 fn images(dataset: &Dataset, split: Split) -> anyhow::Result<&ImageSet> {

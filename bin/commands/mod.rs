@@ -6,4 +6,5 @@ pub mod completions;
 pub mod eval;
 pub mod models;
 pub mod predict;
+pub mod swap;
 pub mod train;

@@ -1,4 +1,13 @@
-//! Evaluation: accuracy and loss of a network over labelled images.
+//! Evaluation: accuracy and loss of a network over labelled images, and what changes with another
+//! activation.
+
+mod comparison;
+mod estimate;
+#[cfg(feature = "train")]
+pub mod swap;
+
+pub use comparison::Comparison;
+pub use estimate::Estimate;
 
 use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::ModuleT;

@@ -1,5 +1,8 @@
 //! An activation as a layer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use candle_core::{DType, ModuleT, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 use rand::Rng;
@@ -20,6 +23,25 @@ pub struct Act {
     activation: Activation,
     state: State,
     path: String,
+    blend: Option<Box<(Act, Blend)>>,
+}
+
+/// How far blended activations have gone from the old one, 0, to the new one, 1. Clones share
+/// the value, so that whoever trains a network can move all its layers.
+#[derive(Debug, Clone, Default)]
+pub struct Blend(Arc<AtomicU64>);
+
+impl Blend {
+    /// The share of the new activation.
+    pub fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Sets the share of the new activation, cut to [0, 1].
+    pub fn set(&self, share: f64) {
+        let share = share.clamp(0.0, 1.0);
+        self.0.store(share.to_bits(), Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -73,7 +95,17 @@ impl Act {
             activation: *activation,
             state,
             path: vb.prefix(),
+            blend: None,
         })
+    }
+
+    /// The layer on its way to another one: (1 - share) self(x) + share to(x) with the share that
+    /// `blend` has at the time.
+    pub fn blended(self, to: Act, blend: Blend) -> Self {
+        Self {
+            blend: Some(Box::new((to, blend))),
+            ..self
+        }
     }
 
     /// The activation that the layer was made of.
@@ -83,29 +115,54 @@ impl Act {
 
     /// The activation if it is a fixed function of each element, which other ops can take in.
     pub(crate) fn stateless(&self) -> Option<&Activation> {
-        matches!(self.state, State::None).then_some(&self.activation)
+        match &self.blend {
+            None => matches!(self.state, State::None).then_some(&self.activation),
+            Some(blend) if blend.1.get() >= 1.0 => blend.0.stateless(),
+            Some(_) => None,
+        }
     }
-}
 
-impl ModuleT for Act {
-    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+    /// Lists the layer with what a network consists of.
+    pub(crate) fn note(&self, y: &Tensor) {
+        let params: Vec<&Tensor> = match &self.state {
+            State::None | State::RRelu(_) => Vec::new(),
+            State::PRelu(slope) => vec![slope],
+            State::SRelu(rows) => rows.iter().collect(),
+        };
+        if !matches!(self.activation, Activation::Identity) {
+            record(&self.path, self.activation.name(), y, &params, 0);
+        }
+    }
+
+    fn apply(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         match (&self.state, self.activation) {
-            (State::PRelu(slope), _) => {
-                let y = prelu(x, slope)?;
-                record(&self.path, "PReLU", &y, &[slope], 0);
-                Ok(y)
-            }
-            (State::SRelu(rows), _) => {
-                let y = srelu(x, &ops::stack(&rows.each_ref())?)?;
-                record(&self.path, "SReLU", &y, &rows.each_ref(), 0);
-                Ok(y)
-            }
+            (State::PRelu(slope), _) => prelu(x, slope),
+            (State::SRelu(rows), _) => srelu(x, &ops::stack(&rows.each_ref())?),
             (State::RRelu(generator), Activation::RRelu { lower, upper }) if train => {
                 let slopes = random_slopes(x, generator, lower, upper)?;
                 leaky_relu_with(x, &slopes)
             }
             _ => activation(x, &self.activation),
         }
+    }
+}
+
+impl ModuleT for Act {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let y = match self.blend.as_deref() {
+            None => self.apply(x, train)?,
+            Some((to, blend)) => {
+                let share = blend.get();
+                if share >= 1.0 {
+                    return to.forward_t(x, train);
+                }
+                let old = (self.apply(x, train)? * (1.0 - share))?;
+                let new = (to.apply(x, train)? * share)?;
+                ops::add(&old, &new)?
+            }
+        };
+        self.note(&y);
+        Ok(y)
     }
 }
 

@@ -22,7 +22,8 @@ pub struct BatchNorm2d {
     running_var: Var,
     num_batches_tracked: Var,
     eps: f64,
-    momentum: f64,
+    /// None averages all batches equally.
+    momentum: Option<f64>,
     path: String,
 }
 
@@ -43,7 +44,7 @@ impl BatchNorm2d {
             running_var: Var::from_tensor(&get("running_var", 1.0)?)?,
             num_batches_tracked: Var::from_tensor(&count)?,
             eps: 1e-5,
-            momentum: 0.1,
+            momentum: Some(0.1),
             path: vb.prefix(),
         })
     }
@@ -55,7 +56,19 @@ impl BatchNorm2d {
 
     /// With another weight of the newest batch in the running statistics.
     pub fn with_momentum(self, momentum: f64) -> Self {
-        Self { momentum, ..self }
+        Self {
+            momentum: Some(momentum),
+            ..self
+        }
+    }
+
+    /// With running statistics that are the mean over all batches since `num_batches_tracked`
+    /// was zero, as PyTorch's with a momentum of None: for measuring them anew.
+    pub fn with_cumulative_statistics(self) -> Self {
+        Self {
+            momentum: None,
+            ..self
+        }
     }
 
     /// act(norm(x) + residual), as one op where the activation has a fused kernel.
@@ -70,7 +83,11 @@ impl BatchNorm2d {
         train: bool,
     ) -> Result<Tensor> {
         match act.stateless() {
-            Some(activation) => self.normalise(x, residual, activation, train),
+            Some(activation) => {
+                let y = self.normalise(x, residual, activation, train)?;
+                act.note(&y);
+                Ok(y)
+            }
             None => {
                 let y = self.normalise(x, residual, &Activation::Identity, train)?;
                 act.forward_t(&y, train)
@@ -101,10 +118,14 @@ impl BatchNorm2d {
         let (y, batch) =
             batch_norm_act(x, &gamma_beta, residual, statistics, self.eps, activation)?;
         if let Some(batch) = batch {
-            self.track(&self.running_mean, &mean, &batch.mean)?;
-            self.track(&self.running_var, &variance, &batch.variance)?;
-            let count = self.num_batches_tracked.as_detached_tensor();
-            self.num_batches_tracked.set(&(count + 1.0)?)?;
+            let count = (self.num_batches_tracked.as_detached_tensor() + 1.0)?;
+            let weight = match self.momentum {
+                Some(momentum) => momentum,
+                None => 1.0 / count.to_dtype(DType::F64)?.to_scalar::<f64>()?,
+            };
+            track(&self.running_mean, &mean, &batch.mean, weight)?;
+            track(&self.running_var, &variance, &batch.variance, weight)?;
+            self.num_batches_tracked.set(&count)?;
         }
         record(
             &self.path,
@@ -115,12 +136,12 @@ impl BatchNorm2d {
         );
         Ok(y)
     }
+}
 
-    /// Moves a running statistic towards that of the batch.
-    fn track(&self, running: &Var, old: &Tensor, batch: &Tensor) -> Result<()> {
-        let batch = batch.to_dtype(running.dtype())?;
-        running.set(&((old * (1.0 - self.momentum))? + (batch * self.momentum)?)?)
-    }
+/// Moves a running statistic towards that of the batch.
+fn track(running: &Var, old: &Tensor, batch: &Tensor, weight: f64) -> Result<()> {
+    let batch = batch.to_dtype(running.dtype())?;
+    running.set(&((old * (1.0 - weight))? + (batch * weight)?)?)
 }
 
 impl ModuleT for BatchNorm2d {

@@ -15,7 +15,7 @@ mod pool;
 mod squeeze_excite;
 mod summary;
 
-pub use activation::Act;
+pub use activation::{Act, Blend};
 pub use batch_norm::BatchNorm2d;
 pub use channel_shuffle::ChannelShuffle;
 pub use conv::{Conv2d, Conv2dConfig, WeightInit};

@@ -89,6 +89,11 @@ impl SqueezeExcite {
             gate: Act::new(&config.gate, channels, vb.pp("gate"), generator)?,
         })
     }
+
+    /// With another layer for the activation of the hidden channels.
+    pub fn with_act(self, act: Act) -> Self {
+        Self { act, ..self }
+    }
 }
 
 impl ModuleT for SqueezeExcite {

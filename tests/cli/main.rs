@@ -4,6 +4,7 @@ mod bad_input;
 mod bench;
 mod commands;
 mod runs;
+mod swap;
 
 use std::path::Path;
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::f64::consts::PI;
 
-use candle_core::{DType, Device, Module, Result, Tensor};
+use candle_core::{DType, Device, Module, Result, Tensor, Var};
 use candle_mish::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::{
-    AdaptiveAvgPool2d, AvgPool2d, ChannelShuffle, Conv2d, Conv2dConfig, ConvNormAct, DropPath,
-    Dropout, GlobalAvgPool, GroupNorm, LayerNorm, MaxPool2d, ParamStore, SqueezeExcite,
-    SqueezeExciteConfig, WeightInit, gain,
+    Act, AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Blend, ChannelShuffle, Conv2d, Conv2dConfig,
+    ConvNormAct, DropPath, Dropout, GlobalAvgPool, GroupNorm, LayerNorm, MaxPool2d, ParamStore,
+    SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
 };
 use candle_mish::ops::{Pool2dParams, channel_shuffle, drop_path, dropout};
 use candle_mish::rng::Generator;
@@ -411,5 +411,63 @@ fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
         assert!(Conv2d::new(inputs, outputs, config, vb.pp("wrong")).is_err());
     }
     assert!(names(&store).iter().all(|name| !name.starts_with("wrong")));
+    Ok(())
+}
+
+#[test]
+fn blended_activations_go_from_the_old_one_to_the_new_one() -> Result<()> {
+    let store = store();
+    let generator = Generator::new(0);
+    let act = |name| Act::new(name, 3, store.var_builder().pp("act"), &generator);
+    let blend = Blend::default();
+    let blended = act(&Activation::Relu)?.blended(act(&Activation::Mish)?, blend.clone());
+    let x = Var::randn(0f64, 2.0, (2, 3, 4, 5), &Device::Cpu)?;
+    let (old, new) = (
+        act(&Activation::Relu)?.forward_t(&x, false)?,
+        act(&Activation::Mish)?.forward_t(&x, false)?,
+    );
+    for share in [0.0, 0.25, 1.0, 7.0] {
+        blend.set(share);
+        let share = share.min(1.0);
+        let (y, (), gradients) =
+            value_and_grad(|| Ok((blended.forward_t(&x, true)?.sqr()?.sum_all()?, ())))?;
+        let want = ((&old * (1.0 - share))? + (&new * share)?)?;
+        let want = want.sqr()?.sum_all()?.to_scalar::<f64>()?;
+        assert!(
+            (y.to_scalar::<f64>()? / want - 1.0).abs() < 1e-12,
+            "{share}"
+        );
+        let gradient = gradients.get(&x).expect("a gradient");
+        assert!(gradient.sqr()?.sum_all()?.to_scalar::<f64>()? > 0.0);
+        // A norm must not take in the old activation alone.
+        let norm = BatchNorm2d::new(3, store.var_builder().pp("bn"))?;
+        let y = norm.forward_act(&x, None, &blended, false)?;
+        let want = blended.forward_t(&norm.forward_t(&x, false)?, false)?;
+        let difference = (y - want)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        assert!(difference < 1e-12, "{share}: {difference}");
+    }
+    Ok(())
+}
+
+#[test]
+fn cumulative_statistics_are_the_mean_over_all_batches() -> Result<()> {
+    let store = store();
+    let norm = BatchNorm2d::new(2, store.var_builder())?.with_cumulative_statistics();
+    let mut means = [0f64; 2];
+    for batch in 0..5 {
+        let x = Tensor::randn(f64::from(batch), 2.0, (3, 2, 4, 4), &Device::Cpu)?;
+        norm.forward_t(&x, true)?;
+        let mean = x.mean((0, 2, 3))?.to_vec1::<f64>()?;
+        means
+            .iter_mut()
+            .zip(mean)
+            .for_each(|(sum, m)| *sum += m / 5.0);
+    }
+    let buffers: HashMap<String, Var> = store.buffers().into_iter().collect();
+    let got = buffers["running_mean"].to_vec1::<f64>()?;
+    for (got, want) in got.iter().zip(means) {
+        assert!((got - want).abs() < 1e-12, "{got} is not {want}");
+    }
+    assert_eq!(buffers["num_batches_tracked"].to_scalar::<i64>()?, 5);
     Ok(())
 }

@@ -1,0 +1,101 @@
+//! Figures of a sample with the interval in which those of the population lie.
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::rng::Generator;
+
+/// The 97.5 % quantile of the normal distribution: intervals are of 95 %.
+const Z: f64 = 1.959_963_984_540_054;
+/// Resamples of a bootstrap: enough for two digits of a 95 % interval.
+const RESAMPLES: usize = 500;
+
+/// A figure with its 95 % confidence interval over the images.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The figure of this sample.
+    pub value: f64,
+    /// The interval's lower end.
+    pub low: f64,
+    /// The interval's upper end.
+    pub high: f64,
+}
+
+impl Estimate {
+    /// The share `successes` / `trials` with Wilson's score interval (Wilson, 1927).
+    pub fn proportion(successes: usize, trials: usize) -> Self {
+        if trials == 0 {
+            return Self::default();
+        }
+        let (n, p) = (trials as f64, successes as f64 / trials as f64);
+        let centre = p + Z * Z / (2.0 * n);
+        let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+        let scale = 1.0 + Z * Z / n;
+        Self {
+            value: p,
+            low: ((centre - spread) / scale).max(0.0),
+            high: ((centre + spread) / scale).min(1.0),
+        }
+    }
+
+    /// `statistic` of all `count` images with the interval between the 2.5 % and 97.5 % quantiles
+    /// over resamples with replacement (Efron's percentile bootstrap), drawn from a fixed seed.
+    pub fn bootstrap(count: usize, statistic: impl Fn(&[usize]) -> f64) -> Self {
+        let mut sample: Vec<usize> = (0..count).collect();
+        let value = statistic(&sample);
+        let generator = Generator::named(0, "bootstrap");
+        let mut random = generator.lock();
+        let mut values: Vec<f64> = (0..RESAMPLES)
+            .map(|_| {
+                if count > 0 {
+                    sample.fill_with(|| random.random_range(0..count));
+                }
+                statistic(&sample)
+            })
+            .collect();
+        values.sort_by(f64::total_cmp);
+        let quantile = |q: f64| values[(q * (RESAMPLES - 1) as f64).round() as usize];
+        Self {
+            value,
+            low: quantile(0.025),
+            high: quantile(0.975),
+        }
+    }
+
+    /// The mean of `values` with a bootstrap interval.
+    pub fn mean(values: &[f64]) -> Self {
+        let count = values.len().max(1) as f64;
+        Self::bootstrap(values.len(), |sample| {
+            sample.iter().map(|i| values[*i]).sum::<f64>() / count
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proportions_have_wilsons_interval() {
+        // 10 of 20: (0.5 + z²/40 ± z sqrt(0.0125 + z²/1600)) / (1 + z²/20).
+        let half = Estimate::proportion(10, 20);
+        assert!((half.low - 0.299_298).abs() < 1e-6, "{half:?}");
+        assert!((half.high - 0.700_702).abs() < 1e-6, "{half:?}");
+        let none = Estimate::proportion(0, 20);
+        assert_eq!((none.value, none.low), (0.0, 0.0));
+        assert!((none.high - Z * Z / (20.0 + Z * Z)).abs() < 1e-12);
+        assert_eq!(Estimate::proportion(0, 0), Estimate::default());
+    }
+
+    #[test]
+    fn a_bootstrap_of_a_mean_is_about_as_wide_as_its_standard_error() {
+        let values: Vec<f64> = (0..1000).map(f64::from).collect();
+        let mean = Estimate::mean(&values);
+        assert_eq!(mean.value, 499.5);
+        // The standard error is 1000 / sqrt(12) / sqrt(1000).
+        let half_width = Z * 1000f64.sqrt() / 12f64.sqrt();
+        assert!((mean.high - mean.low - 2.0 * half_width).abs() < 0.2 * half_width);
+        assert!(mean.low < 499.5 && mean.high > 499.5);
+        assert_eq!(mean, Estimate::mean(&values), "the same every time");
+    }
+}

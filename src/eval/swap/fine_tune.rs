@@ -1,0 +1,85 @@
+//! Training a network that has got another activation.
+
+use candle_core::{DType, Result};
+
+use super::{Variant, report::RecoveryPoint};
+use crate::autograd::value_and_grad;
+use crate::data::Loader;
+use crate::eval::Evaluation;
+use crate::nn::Blend;
+use crate::ops::{CrossEntropy, Target, cross_entropy};
+use crate::train::Recipe;
+use crate::train::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
+
+/// A budget of training after the swap.
+#[derive(Debug, Clone)]
+pub struct FineTune {
+    /// Steps of the optimizer.
+    pub steps: usize,
+    /// Optimizer, (highest) rate, weight decay and the rest; the schedule spans the steps.
+    pub recipe: Recipe,
+    /// Goes from the old activation to the new one over the first half of the steps.
+    pub blend: bool,
+    /// Evaluations on the way, for the curve of recovery.
+    pub evaluations: usize,
+}
+
+impl FineTune {
+    /// Trains `variant` and evaluates it before the first step, `evaluations` times on the way
+    /// and after the last step.
+    pub(super) fn run(
+        &self,
+        variant: &Variant,
+        loader: &Loader,
+        blend: Option<&Blend>,
+        evaluate: &mut dyn FnMut(usize, usize) -> Result<Evaluation>,
+    ) -> Result<Vec<RecoveryPoint>> {
+        let groups = ParameterGroup::split(variant.store.params(), self.recipe.weight_decay);
+        let mut optimizer = ElementwiseOptimizer::new(self.recipe.rule(), groups)?;
+        let recipe = Recipe {
+            epochs: 1,
+            ..self.recipe.clone()
+        };
+        let schedule = recipe.schedule(self.steps);
+        let loss_options = CrossEntropy {
+            label_smoothing: self.recipe.smoothing,
+            ..CrossEntropy::default()
+        };
+        if loader.batches_per_epoch() == 0 {
+            candle_core::bail!("fine-tuning: there are fewer training images than a batch");
+        }
+        let interval = self.steps.div_ceil(self.evaluations + 1).max(1);
+        let mut curve = Vec::new();
+        let mut step: usize = 0;
+        for epoch in 0.. {
+            for batch in loader.epoch(epoch, 0) {
+                if step.is_multiple_of(interval) || step == self.steps {
+                    let evaluation = evaluate(step, self.steps)?;
+                    curve.push(RecoveryPoint { step, evaluation });
+                }
+                if step == self.steps {
+                    return Ok(curve);
+                }
+                if let Some(blend) = blend {
+                    blend.set((step + 1) as f64 / (self.steps as f64 / 2.0));
+                }
+                let batch = batch?;
+                let (loss, (), gradients) = value_and_grad(|| {
+                    let logits = variant.model.forward_t(&batch.images, true)?;
+                    let target = Target::Classes(&batch.labels);
+                    Ok((cross_entropy(&logits, &target, &loss_options)?, ()))
+                })?;
+                let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+                if !loss.is_finite() {
+                    candle_core::bail!(
+                        "fine-tuning: the loss is {loss} at step {}; try a smaller rate",
+                        step + 1
+                    );
+                }
+                optimizer.step(&gradients, schedule.lr(step as u64), self.recipe.clip())?;
+                step += 1;
+            }
+        }
+        Ok(curve)
+    }
+}

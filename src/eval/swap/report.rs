@@ -1,0 +1,134 @@
+//! What a study found.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::page;
+use crate::eval::{Comparison, Evaluation};
+
+/// The findings of [`study`](super::study).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SwapReport {
+    /// The network.
+    pub model: String,
+    /// The activation that it was trained with.
+    pub from: String,
+    /// What the study was made of, by name.
+    pub setting: Vec<(String, String)>,
+    /// Each activation in all chosen layers; first the network's own.
+    pub rows: Vec<Row>,
+    /// Each activation in one stage or layer at a time.
+    pub layers: Vec<LayerRow>,
+    /// The way back while fine-tuning.
+    pub recovery: Vec<Recovery>,
+    /// Disturbed images, after the last stage of each activation.
+    pub robustness: Vec<Robustness>,
+}
+
+impl SwapReport {
+    /// A web page with tables and plots, in one file that loads nothing.
+    pub fn page(&self) -> String {
+        page::render(self)
+    }
+}
+
+/// What has been done to the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The network as it was trained.
+    Original,
+    /// Another activation, nothing else.
+    ZeroShot,
+    /// Batch-norm statistics measured anew.
+    Recalibrated,
+    /// Trained further.
+    FineTuned,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Original => "original",
+            Self::ZeroShot => "zero-shot",
+            Self::Recalibrated => "recalibrated",
+            Self::FineTuned => "fine-tuned",
+        })
+    }
+}
+
+/// An activation at a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The activation.
+    pub activation: String,
+    /// What has been done.
+    pub stage: Stage,
+    /// How it does beside the original.
+    pub comparison: Comparison,
+}
+
+/// An activation in a part of the network, zero-shot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerRow {
+    /// The activation.
+    pub activation: String,
+    /// The path of the layer, or the pattern of a stage's.
+    pub layers: String,
+    /// How it does beside the original.
+    pub comparison: Comparison,
+}
+
+/// The course of fine-tuning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// The activation.
+    pub activation: String,
+    /// In the order of the steps.
+    pub curve: Vec<RecoveryPoint>,
+}
+
+/// An evaluation while fine-tuning.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct RecoveryPoint {
+    /// Steps taken.
+    pub step: usize,
+    /// On all test images.
+    pub evaluation: Evaluation,
+}
+
+/// How images are disturbed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disturbance {
+    /// Not at all.
+    None,
+    /// Gaussian noise.
+    Noise,
+    /// The fast gradient sign method.
+    Fgsm,
+}
+
+impl fmt::Display for Disturbance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "clean",
+            Self::Noise => "noise",
+            Self::Fgsm => "FGSM",
+        })
+    }
+}
+
+/// An activation on disturbed images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Robustness {
+    /// The activation.
+    pub activation: String,
+    /// How the images were disturbed.
+    pub disturbance: Disturbance,
+    /// How much, as a part of the range of a pixel.
+    pub strength: f64,
+    /// On the disturbed images.
+    pub evaluation: Evaluation,
+}

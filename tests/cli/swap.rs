@@ -1,0 +1,185 @@
+//! Other activations in trained weights.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{failure, json, mish, train};
+
+/// Weights of a short training, in a run folder.
+fn weights(folder: &Path) -> std::path::PathBuf {
+    let run = folder.join("run");
+    train(&run, &["--epochs", "1"]).assert().success();
+    run.join("last.safetensors")
+}
+
+fn swap(weights: &Path, flags: &[&str]) -> assert_cmd::Command {
+    let mut command = mish(&["swap", "--weights"]);
+    command.arg(weights).args(flags);
+    command
+}
+
+/// The row of an activation at a stage.
+fn row<'a>(report: &'a Value, activation: &str, stage: &str) -> &'a Value {
+    let rows = report["rows"].as_array().expect("rows");
+    let found = rows
+        .iter()
+        .find(|row| row["activation"] == activation && row["stage"] == stage);
+    &found.unwrap_or_else(|| panic!("no {activation} {stage} in {rows:?}"))["comparison"]
+}
+
+#[test]
+fn a_swap_is_measured_in_every_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let weights = weights(folder.path());
+    let page = folder.path().join("page.html");
+    let flags = [
+        "--to",
+        "mish,relu,prelu",
+        "--recalibrate",
+        "3",
+        "--fine-tune-steps",
+        "4",
+        "--per-layer",
+        "16",
+        "--robustness",
+        "16",
+        "--noise",
+        "0.1",
+        "--fgsm",
+        "0,0.05",
+        "--html",
+    ];
+    let mut command = swap(&weights, &flags);
+    command.arg(&page);
+    let report = json(command);
+    assert_eq!(
+        (&report["from"], &report["model"]),
+        (&"mish".into(), &"resnet20".into())
+    );
+
+    // The network with its own activation is the network.
+    for stage in ["original", "zero_shot"] {
+        let same = row(&report, "mish", stage);
+        assert_eq!(same["images"], 40);
+        assert_eq!(same["agreement"]["value"], 1.0);
+        assert_eq!(
+            (&same["logit_error"], &same["top1_change"]["value"]),
+            (&0.0.into(), &0.0.into())
+        );
+    }
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let relu = row(&report, "relu", "zero_shot");
+    assert!(number(&relu["logit_error"]) > 0.01, "{relu}");
+    assert!(number(&relu["divergence"]["value"]) > 0.0);
+    for key in ["top1", "top5", "loss", "calibration_error", "agreement"] {
+        let (low, value, high) = (&relu[key]["low"], &relu[key]["value"], &relu[key]["high"]);
+        assert!(
+            number(low) <= number(value) && number(value) <= number(high),
+            "{key}"
+        );
+    }
+    // One training epoch of three batches leaves the statistics far from those of the weights.
+    let (before, after) = (
+        row(&report, "mish", "zero_shot"),
+        row(&report, "mish", "recalibrated"),
+    );
+    assert!(number(&after["loss"]["value"]) < number(&before["loss"]["value"]));
+    for activation in ["mish", "relu", "prelu"] {
+        row(&report, activation, "fine_tuned");
+    }
+    for recovery in report["recovery"].as_array().expect("curves") {
+        let steps = recovery["curve"].as_array().expect("points");
+        assert_eq!(
+            (&steps[0]["step"], &steps[steps.len() - 1]["step"]),
+            (&0.into(), &4.into())
+        );
+    }
+
+    // 19 layers and three stages for each activation; the own one changes nothing anywhere.
+    let layers = report["layers"].as_array().expect("layers");
+    assert_eq!(layers.len(), 3 * 22);
+    for layer in layers.iter().filter(|layer| layer["activation"] == "mish") {
+        assert_eq!(layer["comparison"]["agreement"]["value"], 1.0, "{layer}");
+    }
+    let changed = |layer: &&Value| number(&layer["comparison"]["logit_error"]) > 0.0;
+    let relu = layers.iter().filter(|layer| layer["activation"] == "relu");
+    assert_eq!(relu.filter(changed).count(), 22);
+
+    let disturbed: Vec<&Value> = report["robustness"]
+        .as_array()
+        .expect("disturbed images")
+        .iter()
+        .filter(|row| row["activation"] == "relu")
+        .collect();
+    let loss = |i: usize| number(&disturbed[i]["evaluation"]["loss"]);
+    assert_eq!(disturbed.len(), 4, "clean, noise and two attacks");
+    assert!(
+        (loss(2) - loss(0)).abs() < 1e-5,
+        "an attack of no strength changes nothing"
+    );
+    assert!(loss(3) > loss(0), "an attack raises the loss");
+
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("</html>"));
+    for part in [
+        "resnet20: mish swapped",
+        "fine-tuned",
+        "layer3.*",
+        "<svg",
+        "FGSM",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("http"), "a page in one file loads nothing");
+}
+
+#[test]
+fn a_part_of_a_network_is_swapped_gradually() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let weights = weights(folder.path());
+    let flags = [
+        "--to",
+        "relu",
+        "--layers",
+        "layer3*",
+        "--recalibrate",
+        "0",
+        "--fine-tune-steps",
+        "2",
+        "--blend",
+    ];
+    let report = json(swap(&weights, &flags));
+    assert!(!report["rows"].to_string().contains("recalibrated"));
+    let curve = &report["recovery"][1]["curve"];
+    // It begins with the old activation.
+    let (start, original) = (
+        &curve[0]["evaluation"]["loss"],
+        row(&report, "mish", "original"),
+    );
+    let difference =
+        start.as_f64().expect("a loss") - original["loss"]["value"].as_f64().expect("a loss");
+    assert!(difference.abs() < 1e-5, "{difference}");
+    let table = swap(&weights, &["--to", "relu", "--layers", "layer3*"])
+        .output()
+        .expect("started");
+    let table = String::from_utf8(table.stdout).expect("text");
+    assert!(
+        table.contains("zero-shot") && table.contains("logit error"),
+        "{table}"
+    );
+    let said = |flags: &[&str], part: &str| {
+        let error = failure(swap(&weights, flags), 2);
+        assert!(error.contains(part), "{error}");
+    };
+    said(&["--to", "rellu"], "did you mean 'relu'");
+    said(
+        &["--to", "relu", "--layers", "layer9*"],
+        "--layers layer9*: resnet20 has no mish there",
+    );
+    said(
+        &["--to", "relu", "--noise", "2"],
+        "--noise 2: must be between 0 and 1",
+    );
+    said(&["--to", "relu", "--blend"], "--blend needs");
+}
