@@ -173,7 +173,9 @@ impl<'a> Layers<'a> {
         };
         let generator = &self.options.generator;
         let layer = SqueezeExcite::new(channels, &config, self.vb.clone(), generator)?;
-        Ok(layer.with_act(self.pp("act").act(config.hidden_channels(channels))?))
+        let [_, act, _] = config.keys;
+        let act = self.pp(act).act(config.hidden_channels(channels))?;
+        Ok(layer.with_act(act))
     }
 
     /// A linear layer here.

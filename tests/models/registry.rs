@@ -1,10 +1,11 @@
 //! What must hold for every entry of the registry.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_mish::activation::Activation;
 use candle_mish::autograd::value_and_grad;
-use candle_mish::nn::ParamStore;
+use candle_mish::nn::{ParamStore, summarize};
 use candle_mish_models::{
-    Entry, Model, ModelError, Options, Stem, create, entries, find, list, reset_classifier,
+    Entry, Model, ModelError, Options, Stem, Swap, create, entries, find, list, reset_classifier,
 };
 
 use crate::rule;
@@ -168,6 +169,47 @@ fn the_activation_is_really_another_one() -> Result<()> {
             assert!(!outputs.contains(&logits), "{}: {activation}", entry.name);
             outputs.push(logits);
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_swapped_network_is_that_of_the_new_activation() -> Result<()> {
+    for entry in small() {
+        let logits = |activation: &str, swap: Option<Swap>| -> Result<Vec<f32>> {
+            let options = Options {
+                swap,
+                ..options(activation)
+            };
+            let (store, model) = build(entry, &options)?;
+            rule::fill(&store)?;
+            let logits = model.forward_t(&images(entry, 1)?, false)?;
+            logits.flatten_all()?.to_vec1()
+        };
+        let to_silu = |layers: &[String]| Swap {
+            to: Activation::Silu,
+            layers: layers.to_vec(),
+            blend: None,
+        };
+        let name = entry.name;
+        let own = logits("relu", None)?;
+        assert_eq!(
+            logits("relu", Some(to_silu(&[])))?,
+            logits("silu", None)?,
+            "{name}"
+        );
+        assert_eq!(
+            logits("relu", Some(to_silu(&["none".to_string()])))?,
+            own,
+            "{name}"
+        );
+        let (_, model) = build(entry, &options("relu"))?;
+        let (_, layers) = summarize(|| model.forward_t(&images(entry, 1)?, false))?;
+        let paths = layers.iter().filter(|layer| layer.kind == "relu");
+        let Some(first) = paths.map(|layer| layer.path.clone()).next() else {
+            panic!("{name} has no activation")
+        };
+        assert_ne!(logits("relu", Some(to_silu(&[first])))?, own, "{name}");
     }
     Ok(())
 }
