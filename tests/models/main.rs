@@ -3,3 +3,4 @@
 mod reference;
 mod registry;
 mod rule;
+mod training;
