@@ -23,11 +23,14 @@ mod inverted_residual;
 mod layers;
 mod mobilenet;
 mod options;
+mod peleenet;
 mod plain;
 mod registry;
 mod resnet_cifar;
 mod resnetv2_cifar;
+mod shufflenet;
 mod simplenet;
+mod xception;
 
 pub use options::{Options, Stem, Swap};
 pub use registry::{Entry, Form, ModelError, create, entries, find, list};

@@ -4,7 +4,8 @@ use candle_core::Result;
 use candle_nn::VarBuilder;
 
 use crate::{
-    Model, Options, Stem, efficientnet, mobilenet, plain, resnet_cifar, resnetv2_cifar, simplenet,
+    Model, Options, Stem, efficientnet, mobilenet, peleenet, plain, resnet_cifar, resnetv2_cifar,
+    shufflenet, simplenet, xception,
 };
 
 /// One row of the zoo.
@@ -151,11 +152,14 @@ fn hint(suggestion: &Option<&'static str>) -> String {
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 6] = [
+    let families: [&[Entry]; 9] = [
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
         &mobilenet::ENTRIES,
+        &shufflenet::ENTRIES,
+        &xception::ENTRIES,
         &efficientnet::ENTRIES,
+        &peleenet::ENTRIES,
         &simplenet::ENTRIES,
         &plain::ENTRIES,
     ];

@@ -173,7 +173,16 @@ macro_rules! references {
     };
 }
 
-references!(resnet_cifar, mobilenet, efficientnet, simplenet, plain);
+references!(
+    resnet_cifar,
+    mobilenet,
+    efficientnet,
+    simplenet,
+    plain,
+    shufflenet,
+    xception,
+    peleenet
+);
 
 /// No network may come in without its reference, in each form, with ReLU and with Mish.
 #[test]

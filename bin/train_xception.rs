@@ -1,0 +1,11 @@
+//! `train-xception`: `mish train` for the Xception family.
+
+use std::process::ExitCode;
+
+/// As in `mish`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    candle_mish_cli::train_family("train-xception", "xception", "legacy_xception")
+}

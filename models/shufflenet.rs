@@ -1,0 +1,269 @@
+//! ShuffleNet v1: Zhang et al., "ShuffleNet: An Extremely Efficient Convolutional Neural Network
+//! for Mobile Devices" (2017, arXiv:1707.01083), table 1 with three groups; and v2: Ma et al.,
+//! "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design" (2018,
+//! arXiv:1807.11164), table 5, at the width 1.0.
+//!
+//! Paths and shapes of v2 are those of torchvision's checkpoints, and those of v1, of which there
+//! is no such checkpoint, are formed alike. For 32x32 images the first convolution has stride 1
+//! and no pooling follows, as in the usual CIFAR ports: the three stages work at 16x16, 8x8 and
+//! 4x4. The papers' activation is ReLU.
+
+use candle_core::{Result, Tensor};
+use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath};
+use candle_mish::ops::{
+    Pool2dParams, avg_pool2d, cat, channel_shuffle, global_avg_pool2d, max_pool2d,
+};
+use candle_nn::{ModuleT, VarBuilder};
+
+use crate::classifier::{Backbone, Classifier};
+use crate::layers::{Layers, ResidualConv};
+use crate::registry::Entry;
+use crate::{Model, Options, Stem};
+
+const FAMILY: &str = "shufflenet";
+
+pub(crate) const ENTRIES: [Entry; 2] = [
+    Entry::new(
+        "shufflenet_v1_x1_0",
+        FAMILY,
+        "arXiv:1707.01083",
+        (1_000_828, 42_676_992),
+        v1,
+    )
+    .imagenet(224, (1_865_728, 137_460_672)),
+    Entry::new(
+        "shufflenet_v2_x1_0",
+        FAMILY,
+        "arXiv:1807.11164",
+        (1_356_104, 45_094_272),
+        v2,
+    )
+    .imagenet(224, (2_278_604, 144_907_992)),
+];
+
+/// Output channels of the first convolution.
+const STEM: usize = 24;
+/// Units of each stage, of which the first halves the size.
+const REPEATS: [usize; 3] = [4, 8, 4];
+
+/// Groups of the 1x1 convolutions of v1.
+const GROUPS: usize = 3;
+/// Output channels of the stages of v1 with three groups.
+const V1: [usize; 3] = [240, 480, 960];
+
+/// Output channels of the stages of v2.
+const V2: [usize; 3] = [116, 232, 464];
+/// Output channels of the convolution behind the stages of v2.
+const V2_HEAD: usize = 1024;
+
+/// How a unit of v1 ends: at stride 1 with a sum, at stride 2 behind its pooled input.
+enum End {
+    Sum(ResidualConv),
+    Behind(ConvNormAct),
+}
+
+/// A bottleneck of grouped 1x1 convolutions, with a shuffle behind the first.
+struct GroupedUnit {
+    conv1: ConvNormAct,
+    conv2: ConvNormAct,
+    conv3: End,
+}
+
+impl GroupedUnit {
+    fn new(
+        inputs: usize,
+        outputs: usize,
+        stride: usize,
+        drop_path: DropPath,
+        layers: &Layers,
+    ) -> Result<Self> {
+        let width = outputs / 4;
+        // The stem gives too few channels for groups.
+        let groups = if inputs == STEM { 1 } else { GROUPS };
+        let conv1x1 = Conv2dConfig::same(1);
+        let depthwise = Conv2dConfig::same(3).stride(stride).groups(width);
+        let (first, last) = (("conv1", "bn1", "act1"), ("conv3", "bn3", "act3"));
+        let grouped = conv1x1.groups(GROUPS);
+        let conv3 = if stride == 1 {
+            let conv = layers.residual_conv(last, width, outputs, grouped)?;
+            End::Sum(conv.with_drop_path(drop_path))
+        } else {
+            End::Behind(layers.conv_norm_act(last, width, outputs - inputs, grouped)?)
+        };
+        Ok(Self {
+            conv1: layers.conv_norm_act(first, inputs, width, conv1x1.groups(groups))?,
+            conv2: layers.conv_norm(("conv2", "bn2"), width, width, depthwise)?,
+            conv3,
+        })
+    }
+}
+
+impl ModuleT for GroupedUnit {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let y = self.conv1.forward_t(x, train)?;
+        let y = self.conv2.forward_t(&channel_shuffle(&y, GROUPS)?, train)?;
+        match &self.conv3 {
+            End::Sum(conv) => conv.forward(&y, x, train),
+            End::Behind(conv) => {
+                let pool = Pool2dParams::new((3, 3))
+                    .with_stride((2, 2))
+                    .with_padding((1, 1));
+                let pooled = avg_pool2d(x, &pool, true)?;
+                cat(&[&pooled, &conv.forward_t(&y, train)?], 1)
+            }
+        }
+    }
+}
+
+/// Half of the channels, or all of them at stride 2, go through a depthwise convolution between
+/// two of 1x1; then the halves are shuffled.
+struct SplitUnit {
+    /// What the other half goes through at stride 2.
+    branch1: Option<[ConvNormAct; 2]>,
+    branch2: [ConvNormAct; 3],
+}
+
+impl SplitUnit {
+    fn new(inputs: usize, outputs: usize, stride: usize, layers: &Layers) -> Result<Self> {
+        let width = outputs / 2;
+        let conv1x1 = Conv2dConfig::same(1);
+        let depthwise = |channels| Conv2dConfig::same(3).stride(stride).groups(channels);
+        let (one, two) = (layers.pp("branch1"), layers.pp("branch2"));
+        let branch1 = if stride == 1 {
+            None
+        } else {
+            Some([
+                one.conv_norm(("0", "1"), inputs, inputs, depthwise(inputs))?,
+                one.conv_norm_act(("2", "3", "4"), inputs, width, conv1x1)?,
+            ])
+        };
+        let entering = if stride == 1 { width } else { inputs };
+        Ok(Self {
+            branch1,
+            branch2: [
+                two.conv_norm_act(("0", "1", "2"), entering, width, conv1x1)?,
+                two.conv_norm(("3", "4"), width, width, depthwise(width))?,
+                two.conv_norm_act(("5", "6", "7"), width, width, conv1x1)?,
+            ],
+        })
+    }
+}
+
+impl ModuleT for SplitUnit {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let through = |convs: &[ConvNormAct], x: Tensor| {
+            let mut convs = convs.iter();
+            convs.try_fold(x, |y, conv| conv.forward_t(&y, train))
+        };
+        let (kept, changed) = match &self.branch1 {
+            Some(branch1) => (through(branch1, x.clone())?, x.clone()),
+            None => {
+                let half = x.dim(1)? / 2;
+                (x.narrow(1, 0, half)?, x.narrow(1, half, half)?)
+            }
+        };
+        let changed = through(&self.branch2, changed)?;
+        channel_shuffle(&cat(&[&kept, &changed], 1)?, 2)
+    }
+}
+
+struct ShuffleNet<U> {
+    stem: ConvNormAct,
+    stem_pool: Option<Pool2dParams>,
+    units: Vec<U>,
+    head: Option<ConvNormAct>,
+}
+
+/// Where a unit is.
+struct Place {
+    inputs: usize,
+    outputs: usize,
+    stride: usize,
+    drop_path: DropPath,
+}
+
+impl<U: ModuleT + Send + Sync + 'static> ShuffleNet<U> {
+    fn boxed(
+        channels: [usize; 3],
+        head: Option<usize>,
+        unit: impl Fn(Place, &Layers) -> Result<U>,
+        layers: &Layers,
+    ) -> Result<Box<dyn Model>> {
+        let imagenet = layers.options.stem == Stem::ImageNet;
+        let pool = Pool2dParams::new((3, 3))
+            .with_stride((2, 2))
+            .with_padding((1, 1));
+        let (names, images) = (("0", "1", "2"), layers.options.in_channels);
+        let conv3x3 = Conv2dConfig::same(3).stride(if imagenet { 2 } else { 1 });
+        let conv1 = layers.pp("conv1");
+        let stem = conv1.conv_norm_act(names, images, STEM, conv3x3)?;
+        let mut inputs = STEM;
+        let mut units = Vec::with_capacity(REPEATS.iter().sum());
+        for ((stage, repeats), outputs) in (2..).zip(REPEATS).zip(channels) {
+            let layers = layers.pp(format!("stage{stage}"));
+            for index in 0..repeats {
+                let place = Place {
+                    inputs,
+                    outputs,
+                    stride: if index == 0 { 2 } else { 1 },
+                    drop_path: layers.drop_path(units.len(), units.capacity())?,
+                };
+                units.push(unit(place, &layers.pp(index))?);
+                inputs = outputs;
+            }
+        }
+        let mut conv5 = None;
+        if let Some(outputs) = head {
+            let conv1x1 = Conv2dConfig::same(1);
+            conv5 = Some(
+                layers
+                    .pp("conv5")
+                    .conv_norm_act(names, inputs, outputs, conv1x1)?,
+            );
+            inputs = outputs;
+        }
+        let network = Self {
+            stem,
+            stem_pool: imagenet.then_some(pool),
+            units,
+            head: conv5,
+        };
+        Classifier::boxed(network, inputs, "fc", layers)
+    }
+}
+
+fn v1(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    let unit = |place: Place, layers: &Layers| {
+        let Place {
+            inputs,
+            outputs,
+            stride,
+            drop_path,
+        } = place;
+        GroupedUnit::new(inputs, outputs, stride, drop_path, layers)
+    };
+    ShuffleNet::boxed(V1, None, unit, &Layers::new(options, vb))
+}
+
+fn v2(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    let unit = |place: Place, layers: &Layers| {
+        SplitUnit::new(place.inputs, place.outputs, place.stride, layers)
+    };
+    ShuffleNet::boxed(V2, Some(V2_HEAD), unit, &Layers::new(options, vb))
+}
+
+impl<U: ModuleT + Send + Sync> Backbone for ShuffleNet<U> {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let mut x = self.stem.forward_t(images, train)?;
+        if let Some(pool) = &self.stem_pool {
+            x = max_pool2d(&x, pool)?;
+        }
+        for unit in &self.units {
+            x = unit.forward_t(&x, train)?;
+        }
+        if let Some(head) = &self.head {
+            x = head.forward_t(&x, train)?;
+        }
+        global_avg_pool2d(&x)
+    }
+}
