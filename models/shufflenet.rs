@@ -58,8 +58,8 @@ const V2_HEAD: usize = 1024;
 
 /// How a unit of v1 ends: at stride 1 with a sum, at stride 2 behind its pooled input.
 enum End {
-    Sum(ResidualConv),
-    Behind(ConvNormAct),
+    Sum(Box<ResidualConv>),
+    Behind(Box<ConvNormAct>),
 }
 
 /// A bottleneck of grouped 1x1 convolutions, with a shuffle behind the first.
@@ -86,9 +86,10 @@ impl GroupedUnit {
         let grouped = conv1x1.groups(GROUPS);
         let conv3 = if stride == 1 {
             let conv = layers.residual_conv(last, width, outputs, grouped)?;
-            End::Sum(conv.with_drop_path(drop_path))
+            End::Sum(Box::new(conv.with_drop_path(drop_path)))
         } else {
-            End::Behind(layers.conv_norm_act(last, width, outputs - inputs, grouped)?)
+            let conv = layers.conv_norm_act(last, width, outputs - inputs, grouped)?;
+            End::Behind(Box::new(conv))
         };
         Ok(Self {
             conv1: layers.conv_norm_act(first, inputs, width, conv1x1.groups(groups))?,

@@ -23,7 +23,9 @@ fn trained() -> Vec<&'static Entry> {
     });
     let quick = entries().filter(|entry| cost(entry) < 100_000_000);
     let names: BTreeSet<&str> = quickest.chain(quick).map(|entry| entry.name).collect();
-    entries().filter(|entry| names.contains(entry.name)).collect()
+    entries()
+        .filter(|entry| names.contains(entry.name))
+        .collect()
 }
 
 /// Steps along the normalised gradient on one batch, which need no rate of the network's own,
@@ -43,7 +45,10 @@ fn the_loss_of_a_batch_falls() -> Result<()> {
             let (loss, (), gradients) = value_and_grad(|| {
                 let logits = model.forward_t(&images, true)?;
                 let target = Target::Classes(&labels);
-                Ok((cross_entropy(&logits, &target, &CrossEntropy::default())?, ()))
+                Ok((
+                    cross_entropy(&logits, &target, &CrossEntropy::default())?,
+                    (),
+                ))
             })?;
             losses.push(loss.to_scalar::<f32>()?);
             let pairs: Vec<(Var, Tensor)> = store
