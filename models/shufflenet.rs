@@ -7,6 +7,10 @@
 //! is no such checkpoint, are formed alike. For 32x32 images the first convolution has stride 1
 //! and no pooling follows, as in the usual CIFAR ports: the three stages work at 16x16, 8x8 and
 //! 4x4. The papers' activation is ReLU.
+//!
+//! In v1 no norm follows the sums and the joins with pooled features, so that they grow from unit
+//! to unit, and its classifier needs a lower learning rate than that of other networks: 0.02 or
+//! less for SGD with momentum and batches of 64 on CIFAR-100.
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath};
