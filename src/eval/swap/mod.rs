@@ -171,7 +171,7 @@ impl Study<'_> {
             let (data, progress) = (self.data, &mut *self.progress);
             let curve = fine_tune.run(&last, data.train, blend.as_ref(), &mut |step, steps| {
                 progress(&format!("{to}: fine-tuning, step {step} of {steps}"));
-                Ok(super::evaluate(&*last.frozen, batches(data.test, None))?)
+                super::evaluate(&*last.frozen, batches(data.test, None))
             })?;
             self.report.recovery.push(Recovery {
                 activation: to.to_string(),

@@ -136,7 +136,7 @@ fn comparison_table(rows: &[Row]) -> Markup {
             }
         }
     };
-    let mut before = "";
+    let first = |i: usize| i == 0 || rows[i - 1].activation != rows[i].activation;
     html! {
         div.wide {
             table {
@@ -145,17 +145,15 @@ fn comparison_table(rows: &[Row]) -> Markup {
                     th { "top-5, %" } th { "loss" } th { "ECE, %" } th { "agreement, %" }
                     th { "divergence" } th { "logit error" }
                 }
-                @for row in rows {
+                @for (i, row) in rows.iter().enumerate() {
                     @let c = &row.comparison;
-                    @let first = row.activation != before;
-                    tr.first[first] {
-                        td { @if first { (row.activation) } }
+                    tr.first[first(i)] {
+                        td { @if first(i) { (row.activation) } }
                         td { (row.stage) }
                         (share(&c.top1)) (share(&c.top1_change)) (share(&c.top5)) (number(&c.loss))
                         (share(&c.calibration_error)) (share(&c.agreement)) (number(&c.divergence))
                         td { (format!("{:.3}", c.logit_error)) }
                     }
-                    @let _ = before = &row.activation;
                 }
             }
         }
