@@ -26,6 +26,7 @@ mod options;
 mod peleenet;
 mod plain;
 mod registry;
+mod resnet;
 mod resnet_cifar;
 mod resnetv2_cifar;
 mod shufflenet;

@@ -4,8 +4,8 @@ use candle_core::Result;
 use candle_nn::VarBuilder;
 
 use crate::{
-    Model, Options, Stem, efficientnet, mobilenet, peleenet, plain, resnet_cifar, resnetv2_cifar,
-    shufflenet, simplenet, xception,
+    Model, Options, Stem, efficientnet, mobilenet, peleenet, plain, resnet, resnet_cifar,
+    resnetv2_cifar, shufflenet, simplenet, xception,
 };
 
 /// One row of the zoo.
@@ -152,14 +152,18 @@ fn hint(suggestion: &Option<&'static str>) -> String {
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 9] = [
+    let families: [&[Entry]; 13] = [
+        &resnet::ENTRIES,
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
+        &resnet::WIDE_ENTRIES,
+        &resnet::RESNEXT_ENTRIES,
+        &resnet::SENET_ENTRIES,
         &mobilenet::ENTRIES,
         &shufflenet::ENTRIES,
+        &peleenet::ENTRIES,
         &xception::ENTRIES,
         &efficientnet::ENTRIES,
-        &peleenet::ENTRIES,
         &simplenet::ENTRIES,
         &plain::ENTRIES,
     ];

@@ -174,14 +174,15 @@ macro_rules! references {
 }
 
 references!(
+    resnet,
     resnet_cifar,
     mobilenet,
+    shufflenet,
+    peleenet,
+    xception,
     efficientnet,
     simplenet,
-    plain,
-    shufflenet,
-    xception,
-    peleenet
+    plain
 );
 
 /// No network may come in without its reference, in each form, with ReLU and with Mish.

@@ -1,0 +1,334 @@
+//! ResNet in the form of ImageNet, and what changes only its blocks.
+//!
+//! - ResNet: He et al., "Deep Residual Learning for Image Recognition" (2015, arXiv:1512.03385),
+//!   table 1. As everywhere today, the 3x3 convolution of a bottleneck has the stride, where the
+//!   paper has it in the first 1x1 convolution.
+//! - Wide ResNet: Zagoruyko, Komodakis, "Wide Residual Networks" (2016, arXiv:1605.07146),
+//!   table 8: bottlenecks of twice the width.
+//! - ResNeXt: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks" (2016,
+//!   arXiv:1611.05431), table 1: grouped 3x3 convolutions.
+//! - SE-ResNet: Hu et al., "Squeeze-and-Excitation Networks" (2017, arXiv:1709.01507), figure 3:
+//!   channel attention in front of each block's sum.
+//!
+//! A 7x7 convolution with stride 2 and a max pool, four stages of residual blocks with 64, 128,
+//! 256 and 512 channels (four times that after a bottleneck), global average pooling and a
+//! classifier. For 32x32 images the first convolution is 3x3 with stride 1 and the max pool is
+//! gone, as in the usual CIFAR ports, so that the stages work at 32, 16, 8 and 4. The keys are
+//! timm's in both forms.
+
+use candle_core::{Module, Result, Tensor};
+use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, MaxPool2d, SqueezeExciteConfig};
+use candle_mish::ops::{Pool2dParams, global_avg_pool2d};
+use candle_nn::{ModuleT, VarBuilder};
+
+use crate::classifier::{Backbone, Classifier};
+use crate::layers::{Layers, ResidualConv};
+use crate::registry::{Build, Entry};
+use crate::{Model, Options, Stem};
+
+type Size = (usize, u64);
+
+const fn resnet(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
+    Entry::new(name, "resnet", "arXiv:1512.03385", cifar, build).imagenet(224, imagenet)
+}
+
+const fn wide(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
+    Entry::new(name, "wide_resnet", "arXiv:1605.07146", cifar, build).imagenet(224, imagenet)
+}
+
+const fn resnext(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
+    Entry::new(name, "resnext", "arXiv:1611.05431", cifar, build).imagenet(224, imagenet)
+}
+
+const fn senet(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
+    Entry::new(name, "senet", "arXiv:1709.01507", cifar, build).imagenet(224, imagenet)
+}
+
+pub(crate) const ENTRIES: [Entry; 5] = [
+    resnet(
+        "resnet18",
+        (11_220_132, 555_468_800),
+        (11_689_512, 1_814_073_344),
+        |o, vb| RESNET18.build(o, vb),
+    ),
+    resnet(
+        "resnet34",
+        (21_328_292, 1_159_448_576),
+        (21_797_672, 3_663_761_408),
+        |o, vb| RESNET34.build(o, vb),
+    ),
+    resnet(
+        "resnet50",
+        (23_705_252, 1_298_014_208),
+        (25_557_032, 4_089_184_256),
+        |o, vb| RESNET50.build(o, vb),
+    ),
+    resnet(
+        "resnet101",
+        (42_697_380, 2_510_168_064),
+        (44_549_160, 7_801_405_440),
+        |o, vb| {
+            Architecture {
+                blocks: &[3, 4, 23, 3],
+                ..RESNET50
+            }
+            .build(o, vb)
+        },
+    ),
+    resnet(
+        "resnet152",
+        (58_341_028, 3_722_321_920),
+        (60_192_808, 11_513_626_624),
+        |o, vb| {
+            Architecture {
+                blocks: &[3, 8, 36, 3],
+                ..RESNET50
+            }
+            .build(o, vb)
+        },
+    ),
+];
+
+pub(crate) const WIDE_ENTRIES: [Entry; 1] = [wide(
+    "wide_resnet50_2",
+    (67_031_460, 3_684_573_184),
+    (68_883_240, 11_398_021_120),
+    |o, vb| {
+        Architecture {
+            base_width: 128,
+            ..RESNET50
+        }
+        .build(o, vb)
+    },
+)];
+
+pub(crate) const RESNEXT_ENTRIES: [Entry; 1] = [resnext(
+    "resnext50_32x4d",
+    (23_177_124, 1_344_151_552),
+    (25_028_904, 4_230_479_872),
+    |o, vb| {
+        Architecture {
+            groups: 32,
+            base_width: 4,
+            ..RESNET50
+        }
+        .build(o, vb)
+    },
+)];
+
+pub(crate) const SENET_ENTRIES: [Entry; 3] = [
+    senet(
+        "seresnet18",
+        (11_310_244, 555_556_864),
+        (11_779_624, 1_814_161_408),
+        |o, vb| RESNET18.with_attention().build(o, vb),
+    ),
+    senet(
+        "seresnet34",
+        (21_491_036, 1_159_607_296),
+        (21_960_416, 3_663_920_128),
+        |o, vb| RESNET34.with_attention().build(o, vb),
+    ),
+    senet(
+        "seresnet50",
+        (26_236_244, 1_300_529_152),
+        (28_088_024, 4_091_699_200),
+        |o, vb| RESNET50.with_attention().build(o, vb),
+    ),
+];
+
+/// A residual network as a row of the papers' tables.
+#[derive(Clone, Copy)]
+pub(crate) struct Architecture {
+    /// The convolutions of a block.
+    kind: Kind,
+    /// The channels of the first convolution and stage, twice as many in each further stage.
+    channels: usize,
+    /// The number of blocks of each stage.
+    blocks: &'static [usize],
+    /// The groups of a bottleneck's 3x3 convolution: ResNeXt's cardinality.
+    groups: usize,
+    /// The width of such a group for 64 channels.
+    base_width: usize,
+    /// Whether there is channel attention in front of the sums.
+    attention: bool,
+}
+
+/// Which convolutions a block has.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Two of 3x3.
+    Basic,
+    /// 1x1, 3x3 and 1x1, the last to four times the channels.
+    Bottleneck,
+}
+
+const RESNET18: Architecture = Architecture::basic(64, &[2, 2, 2, 2]);
+const RESNET34: Architecture = Architecture::basic(64, &[3, 4, 6, 3]);
+const RESNET50: Architecture = Architecture {
+    kind: Kind::Bottleneck,
+    ..RESNET34
+};
+
+impl Architecture {
+    /// A network of basic blocks.
+    pub const fn basic(channels: usize, blocks: &'static [usize]) -> Self {
+        Self {
+            kind: Kind::Basic,
+            channels,
+            blocks,
+            groups: 1,
+            base_width: 64,
+            attention: false,
+        }
+    }
+
+    /// The SE-ResNet.
+    const fn with_attention(self) -> Self {
+        Self {
+            attention: true,
+            ..self
+        }
+    }
+
+    /// The network of this architecture.
+    pub fn build(&self, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+        let layers = Layers::new(options, vb);
+        let (first, pool) = match options.stem {
+            Stem::Cifar => (Conv2dConfig::same(3), None),
+            Stem::ImageNet => {
+                let pool = Pool2dParams::new((3, 3))
+                    .with_stride((2, 2))
+                    .with_padding((1, 1));
+                (Conv2dConfig::same(7).stride(2), Some(MaxPool2d::new(pool)))
+            }
+        };
+        let names = ("conv1", "bn1", "act1");
+        let stem = layers.conv_norm_act(names, options.in_channels, self.channels, first)?;
+        let mut blocks = Vec::with_capacity(self.blocks.iter().sum());
+        let mut inputs = self.channels;
+        for (stage, &count) in self.blocks.iter().enumerate() {
+            let layers = layers.pp(format!("layer{}", stage + 1));
+            for i in 0..count {
+                let position = Position {
+                    inputs,
+                    channels: self.channels << stage,
+                    stride: if stage > 0 && i == 0 { 2 } else { 1 },
+                    drop_path: layers.drop_path(blocks.len(), blocks.capacity())?,
+                };
+                let (block, outputs) = Block::new(self, position, &layers.pp(i))?;
+                blocks.push(block);
+                inputs = outputs;
+            }
+        }
+        let network = ResNet { stem, pool, blocks };
+        Classifier::boxed(network, inputs, "fc", &layers)
+    }
+}
+
+/// Where a block stands in its network.
+struct Position {
+    inputs: usize,
+    channels: usize,
+    stride: usize,
+    drop_path: DropPath,
+}
+
+/// Convolutions and the shortcut around them.
+struct Block {
+    inner: Vec<ConvNormAct>,
+    last: ResidualConv,
+    downsample: Option<ConvNormAct>,
+}
+
+impl Block {
+    /// The block at `layers`, and its output channels.
+    fn new(
+        architecture: &Architecture,
+        position: Position,
+        layers: &Layers,
+    ) -> Result<(Self, usize)> {
+        let Position {
+            inputs,
+            channels,
+            stride,
+            drop_path,
+        } = position;
+        let (conv1x1, conv3x3) = (Conv2dConfig::same(1), Conv2dConfig::same(3));
+        let (first, second) = (("conv1", "bn1", "act1"), ("conv2", "bn2", "act2"));
+        let (inner, last, outputs) = match architecture.kind {
+            Kind::Basic => {
+                let inner =
+                    layers.conv_norm_act(first, inputs, channels, conv3x3.stride(stride))?;
+                let last = layers.residual_conv(second, channels, channels, conv3x3)?;
+                (vec![inner], last, channels)
+            }
+            Kind::Bottleneck => {
+                let groups = architecture.groups;
+                let width = channels * architecture.base_width / 64 * groups;
+                let outputs = 4 * channels;
+                let grouped = conv3x3.stride(stride).groups(groups);
+                let inner = vec![
+                    layers.conv_norm_act(first, inputs, width, conv1x1)?,
+                    layers.conv_norm_act(second, width, width, grouped)?,
+                ];
+                let third = ("conv3", "bn3", "act3");
+                let last = layers.residual_conv(third, width, outputs, conv1x1)?;
+                (inner, last, outputs)
+            }
+        };
+        let attention = if architecture.attention {
+            let config = SqueezeExciteConfig::default();
+            Some(layers.pp("se").squeeze_excite(outputs, config)?)
+        } else {
+            None
+        };
+        let downsample = if stride != 1 || inputs != outputs {
+            let layers = layers.pp("downsample");
+            Some(layers.conv_norm(("0", "1"), inputs, outputs, conv1x1.stride(stride))?)
+        } else {
+            None
+        };
+        let block = Self {
+            inner,
+            last: last
+                .with_squeeze_excite(attention)
+                .with_drop_path(drop_path),
+            downsample,
+        };
+        Ok((block, outputs))
+    }
+}
+
+impl ModuleT for Block {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let shortcut = match &self.downsample {
+            Some(projection) => projection.forward_t(x, train)?,
+            None => x.clone(),
+        };
+        let mut y = x.clone();
+        for layer in &self.inner {
+            y = layer.forward_t(&y, train)?;
+        }
+        self.last.forward(&y, &shortcut, train)
+    }
+}
+
+struct ResNet {
+    stem: ConvNormAct,
+    pool: Option<MaxPool2d>,
+    blocks: Vec<Block>,
+}
+
+impl Backbone for ResNet {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let mut x = self.stem.forward_t(images, train)?;
+        if let Some(pool) = &self.pool {
+            x = pool.forward(&x)?;
+        }
+        for block in &self.blocks {
+            x = block.forward_t(&x, train)?;
+        }
+        global_avg_pool2d(&x)
+    }
+}

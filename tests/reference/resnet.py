@@ -1,0 +1,49 @@
+"""Makes resnet.json: what timm computes for the ResNets in the form of ImageNet and their kin.
+
+See zoo.py. The CIFAR form is timm's network with another first convolution and without max pool.
+For one network of each kind also the loss of a training step and the gradient norm of every
+parameter: of resnet18 in the form of ImageNet, at 96x96.
+"""
+
+import timm
+import torch.nn as nn
+
+import zoo
+
+NAMES = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "wide_resnet50_2",
+    "resnext50_32x4d",
+    "seresnet18",
+    "seresnet34",
+    "seresnet50",
+)
+TRAINED = ("seresnet18", "resnext50_32x4d")
+
+
+def network(name, stem, activation):
+    classes = 1000 if stem == "imagenet" else 100
+    model = timm.create_model(name, pretrained=False, num_classes=classes)
+    if stem == "cifar":
+        model.conv1 = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        model.maxpool = nn.Identity()
+    return zoo.swap(model, activation)
+
+
+def cases():
+    for name in NAMES:
+        for activation in ("relu", "mish"):
+            yield zoo.case(name, "imagenet", activation, network(name, "imagenet", activation), 224)
+            cifar = network(name, "cifar", activation)
+            training = name in TRAINED
+            yield zoo.case(name, "cifar", activation, cifar, 32, batch=2, training=training)
+            if name == "resnet18":
+                model = network(name, "imagenet", activation)
+                yield zoo.case(name, "imagenet", activation, model, 96, batch=2, training=True)
+
+
+zoo.write(__file__, cases())
