@@ -31,6 +31,7 @@ mod resnet_cifar;
 mod resnetv2_cifar;
 mod shufflenet;
 mod simplenet;
+mod wide_resnet;
 mod xception;
 
 pub use options::{Options, Stem, Swap};

@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::{
     Model, Options, Stem, efficientnet, mobilenet, peleenet, plain, resnet, resnet_cifar,
-    resnetv2_cifar, shufflenet, simplenet, xception,
+    resnetv2_cifar, shufflenet, simplenet, wide_resnet, xception,
 };
 
 /// One row of the zoo.
@@ -152,11 +152,12 @@ fn hint(suggestion: &Option<&'static str>) -> String {
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 13] = [
+    let families: [&[Entry]; 14] = [
         &resnet::ENTRIES,
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
         &resnet::WIDE_ENTRIES,
+        &wide_resnet::ENTRIES,
         &resnet::RESNEXT_ENTRIES,
         &resnet::SENET_ENTRIES,
         &mobilenet::ENTRIES,

@@ -176,6 +176,7 @@ macro_rules! references {
 references!(
     resnet,
     resnet_cifar,
+    wide_resnet,
     mobilenet,
     shufflenet,
     peleenet,
