@@ -18,6 +18,7 @@
 
 mod chain;
 mod classifier;
+mod densenet;
 mod efficientnet;
 mod inverted_residual;
 mod layers;

@@ -4,7 +4,7 @@ use candle_core::Result;
 use candle_nn::VarBuilder;
 
 use crate::{
-    Model, Options, Stem, efficientnet, mobilenet, peleenet, plain, resnet, resnet_cifar,
+    Model, Options, Stem, densenet, efficientnet, mobilenet, peleenet, plain, resnet, resnet_cifar,
     resnetv2_cifar, shufflenet, simplenet, wide_resnet, xception,
 };
 
@@ -152,7 +152,7 @@ fn hint(suggestion: &Option<&'static str>) -> String {
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 14] = [
+    let families: [&[Entry]; 15] = [
         &resnet::ENTRIES,
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
@@ -160,6 +160,7 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
         &wide_resnet::ENTRIES,
         &resnet::RESNEXT_ENTRIES,
         &resnet::SENET_ENTRIES,
+        &densenet::ENTRIES,
         &mobilenet::ENTRIES,
         &shufflenet::ENTRIES,
         &peleenet::ENTRIES,

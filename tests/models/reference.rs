@@ -177,6 +177,7 @@ references!(
     resnet,
     resnet_cifar,
     wide_resnet,
+    densenet,
     mobilenet,
     shufflenet,
     peleenet,

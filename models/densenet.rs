@@ -1,0 +1,203 @@
+//! DenseNet: Huang et al., "Densely Connected Convolutional Networks" (2016, arXiv:1608.06993),
+//! table 1.
+//!
+//! Every layer of a dense block sees what all earlier ones made: norm, activation and a 1x1
+//! convolution to 4k channels, norm, activation and a 3x3 convolution to k, the growth rate, whose
+//! output is put behind the input. Between blocks a transition halves the channels and the
+//! resolution. The first convolution has 2k channels.
+//!
+//! - densenet121, 161, 169 and 201 have four blocks. For ImageNet the first convolution is 7x7
+//!   with stride 2, and a max pool follows; for 32x32 images it is 3x3 with stride 1 and the max
+//!   pool is gone, as in the usual CIFAR ports. The keys are timm's in both forms.
+//! - densenet_bc100_12 is the paper's DenseNet-BC for CIFAR (section 4.2): three blocks, k = 12,
+//!   and no norm after the first convolution. The keys are like the others'.
+
+use candle_core::{Module, Result, Tensor};
+use candle_mish::nn::{Act, AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, MaxPool2d};
+use candle_mish::ops::{Pool2dParams, cat, global_avg_pool2d};
+use candle_nn::{ModuleT, VarBuilder};
+
+use crate::classifier::{Backbone, Classifier};
+use crate::layers::{Layers, NormActConv};
+use crate::registry::{Build, Entry};
+use crate::{Model, Options, Stem};
+
+type Size = (usize, u64);
+
+const fn variant(name: &'static str, cifar: Size, build: Build) -> Entry {
+    Entry::new(name, "densenet", "arXiv:1608.06993", cifar, build)
+}
+
+pub(crate) const ENTRIES: [Entry; 5] = [
+    variant("densenet121", (7_048_676, 888_442_880), |o, vb| {
+        build(32, &[6, 12, 24, 16], o, vb)
+    })
+    .imagenet(224, (7_978_856, 2_834_161_664)),
+    variant("densenet161", (26_681_380, 2_467_749_504), |o, vb| {
+        build(48, &[6, 12, 36, 24], o, vb)
+    })
+    .imagenet(224, (28_681_000, 7_727_907_072)),
+    variant("densenet169", (12_643_300, 1_059_949_056), |o, vb| {
+        build(32, &[6, 12, 32, 32], o, vb)
+    })
+    .imagenet(224, (14_149_480, 3_359_843_328)),
+    variant("densenet201", (18_277_348, 1_364_061_696), |o, vb| {
+        build(32, &[6, 12, 48, 32], o, vb)
+    })
+    .imagenet(224, (20_013_928, 4_291_365_888)),
+    variant("densenet_bc100_12", (800_032, 287_960_472), |o, vb| {
+        build(12, &[16, 16, 16], o, vb)
+    }),
+];
+
+/// The hidden channels of a layer, in growth rates.
+const BOTTLENECK: usize = 4;
+
+/// The first convolution with what follows it.
+struct DenseStem {
+    conv: Conv2d,
+    norm_act: Option<(BatchNorm2d, Act)>,
+    pool: Option<MaxPool2d>,
+}
+
+impl DenseStem {
+    /// `features.conv0` and, except in the networks for CIFAR only, `features.norm0`.
+    fn new(channels: usize, norm: bool, layers: &Layers) -> Result<Self> {
+        let (config, pool) = match layers.options.stem {
+            Stem::Cifar => (Conv2dConfig::same(3), None),
+            Stem::ImageNet => {
+                let pool = Pool2dParams::new((3, 3))
+                    .with_stride((2, 2))
+                    .with_padding((1, 1));
+                (Conv2dConfig::same(7).stride(2), Some(MaxPool2d::new(pool)))
+            }
+        };
+        let conv = layers.pp("conv0");
+        let conv = conv.conv(layers.options.in_channels, channels, config)?;
+        let norm_act = if norm {
+            let layers = layers.pp("norm0");
+            Some((layers.norm(channels)?, layers.pp("act").act(channels)?))
+        } else {
+            None
+        };
+        Ok(Self {
+            conv,
+            norm_act,
+            pool,
+        })
+    }
+}
+
+impl ModuleT for DenseStem {
+    fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let mut x = self.conv.forward(images)?;
+        if let Some((norm, act)) = &self.norm_act {
+            x = norm.forward_act(&x, None, act, train)?;
+        }
+        match &self.pool {
+            Some(pool) => pool.forward(&x),
+            None => Ok(x),
+        }
+    }
+}
+
+/// A layer of a dense block.
+struct DenseLayer {
+    squeeze: NormActConv,
+    grow: NormActConv,
+}
+
+impl DenseLayer {
+    fn new(inputs: usize, growth: usize, layers: &Layers) -> Result<Self> {
+        let hidden = BOTTLENECK * growth;
+        let (conv1x1, conv3x3) = (Conv2dConfig::same(1), Conv2dConfig::same(3));
+        let (first, second) = (
+            ("norm1", "norm1.act", "conv1"),
+            ("norm2", "norm2.act", "conv2"),
+        );
+        Ok(Self {
+            squeeze: layers.norm_act_conv(first, inputs, hidden, conv1x1)?,
+            grow: layers.norm_act_conv(second, hidden, growth, conv3x3)?,
+        })
+    }
+}
+
+impl ModuleT for DenseLayer {
+    /// `x` with the layer's own channels behind. The next layer needs all of them in one piece
+    /// anyway, so one concatenation per layer serves as its input and as the block's state.
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let new = self.squeeze.forward_t(x, train)?;
+        cat(&[x, &self.grow.forward_t(&new, train)?], 1)
+    }
+}
+
+/// Layers and, except after the last block, the transition to the next.
+struct DenseBlock {
+    layers: Vec<DenseLayer>,
+    transition: Option<NormActConv>,
+}
+
+struct DenseNet {
+    stem: DenseStem,
+    blocks: Vec<DenseBlock>,
+    pool: AvgPool2d,
+    norm: BatchNorm2d,
+    act: Act,
+}
+
+fn build(
+    growth: usize,
+    blocks: &[usize],
+    options: &Options,
+    vb: VarBuilder,
+) -> Result<Box<dyn Model>> {
+    let root = Layers::new(options, vb);
+    let features = root.pp("features");
+    let mut channels = 2 * growth;
+    // The networks for ImageNet have four blocks, those for CIFAR only three.
+    let stem = DenseStem::new(channels, blocks.len() > 3, &features)?;
+    let mut dense_blocks = Vec::with_capacity(blocks.len());
+    for (block, &count) in (1..).zip(blocks) {
+        let mut layers = Vec::with_capacity(count);
+        let path = features.pp(format!("denseblock{block}"));
+        for i in 1..=count {
+            let path = path.pp(format!("denselayer{i}"));
+            layers.push(DenseLayer::new(channels, growth, &path)?);
+            channels += growth;
+        }
+        let transition = if block < blocks.len() {
+            let path = features.pp(format!("transition{block}"));
+            let (names, conv1x1) = (("norm", "norm.act", "conv"), Conv2dConfig::same(1));
+            let transition = path.norm_act_conv(names, channels, channels / 2, conv1x1)?;
+            channels /= 2;
+            Some(transition)
+        } else {
+            None
+        };
+        dense_blocks.push(DenseBlock { layers, transition });
+    }
+    let norm = features.pp("norm5");
+    let network = DenseNet {
+        stem,
+        blocks: dense_blocks,
+        pool: AvgPool2d::new(Pool2dParams::new((2, 2))),
+        norm: norm.norm(channels)?,
+        act: norm.pp("act").act(channels)?,
+    };
+    Classifier::boxed(network, channels, "classifier", &root)
+}
+
+impl Backbone for DenseNet {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let mut x = self.stem.forward_t(images, train)?;
+        for block in &self.blocks {
+            for layer in &block.layers {
+                x = layer.forward_t(&x, train)?;
+            }
+            if let Some(transition) = &block.transition {
+                x = self.pool.forward(&transition.forward_t(&x, train)?)?;
+            }
+        }
+        global_avg_pool2d(&self.norm.forward_act(&x, None, &self.act, train)?)
+    }
+}
