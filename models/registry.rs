@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::{
     Model, Options, Stem, densenet, efficientnet, mobilenet, peleenet, plain, resnet, resnet_cifar,
-    resnetv2_cifar, shufflenet, simplenet, wide_resnet, xception,
+    resnetv2_cifar, shufflenet, simplenet, vgg, wide_resnet, xception,
 };
 
 /// One row of the zoo.
@@ -152,7 +152,7 @@ fn hint(suggestion: &Option<&'static str>) -> String {
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 15] = [
+    let families: [&[Entry]; 16] = [
         &resnet::ENTRIES,
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
@@ -161,6 +161,7 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
         &resnet::RESNEXT_ENTRIES,
         &resnet::SENET_ENTRIES,
         &densenet::ENTRIES,
+        &vgg::ENTRIES,
         &mobilenet::ENTRIES,
         &shufflenet::ENTRIES,
         &peleenet::ENTRIES,

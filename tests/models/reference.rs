@@ -178,6 +178,7 @@ references!(
     resnet_cifar,
     wide_resnet,
     densenet,
+    vgg,
     mobilenet,
     shufflenet,
     peleenet,

@@ -1,0 +1,222 @@
+//! VGG: Simonyan, Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
+//! Recognition" (2014, arXiv:1409.1556), table 1, columns A, B, D and E, each with or without
+//! batch norm.
+//!
+//! 3x3 convolutions with biases in five stages of 64, 128, 256, 512 and 512 channels, a max pool
+//! after each. For ImageNet two hidden layers of 4096 and the classifier follow, with the keys of
+//! timm, where the hidden layers are convolutions. For 32x32 images only one linear layer follows
+//! the 512 features, as in the usual CIFAR ports. The dropout of the paper is
+//! [`Options::drop_rate`], 0 by default.
+
+use candle_core::{Module, Result, Tensor};
+use candle_mish::nn::{Act, Conv2d, Conv2dConfig, ConvNormAct, Dropout, MaxPool2d};
+use candle_mish::ops::{Pool2dParams, adaptive_avg_pool2d, global_avg_pool2d};
+use candle_nn::{ModuleT, VarBuilder};
+
+use crate::classifier::{Backbone, Classifier};
+use crate::layers::Layers;
+use crate::registry::{Build, Entry};
+use crate::{Model, Options, Stem};
+
+type Size = (usize, u64);
+
+const fn variant(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
+    Entry::new(name, "vgg", "arXiv:1409.1556", cifar, build).imagenet(224, imagenet)
+}
+
+pub(crate) const ENTRIES: [Entry; 8] = [
+    variant(
+        "vgg11",
+        (9_271_780, 152_815_616),
+        (132_863_336, 7_609_090_048),
+        |o, vb| build(VGG11, false, o, vb),
+    ),
+    variant(
+        "vgg11_bn",
+        (9_277_284, 152_815_616),
+        (132_868_840, 7_609_090_048),
+        |o, vb| build(VGG11, true, o, vb),
+    ),
+    variant(
+        "vgg13",
+        (9_456_292, 228_313_088),
+        (133_047_848, 11_308_466_176),
+        |o, vb| build(VGG13, false, o, vb),
+    ),
+    variant(
+        "vgg13_bn",
+        (9_462_180, 228_313_088),
+        (133_053_736, 11_308_466_176),
+        |o, vb| build(VGG13, true, o, vb),
+    ),
+    variant(
+        "vgg16",
+        (14_765_988, 313_247_744),
+        (138_357_544, 15_470_264_320),
+        |o, vb| build(VGG16, false, o, vb),
+    ),
+    variant(
+        "vgg16_bn",
+        (14_774_436, 313_247_744),
+        (138_365_992, 15_470_264_320),
+        |o, vb| build(VGG16, true, o, vb),
+    ),
+    variant(
+        "vgg19",
+        (20_075_684, 398_182_400),
+        (143_667_240, 19_632_062_464),
+        |o, vb| build(VGG19, false, o, vb),
+    ),
+    variant(
+        "vgg19_bn",
+        (20_086_692, 398_182_400),
+        (143_678_248, 19_632_062_464),
+        |o, vb| build(VGG19, true, o, vb),
+    ),
+];
+
+/// The convolutions of each stage.
+type Depths = [usize; 5];
+
+const VGG11: Depths = [1, 1, 2, 2, 2];
+const VGG13: Depths = [2, 2, 2, 2, 2];
+const VGG16: Depths = [2, 2, 3, 3, 3];
+const VGG19: Depths = [2, 2, 4, 4, 4];
+
+const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
+/// The width of the hidden layers, and the size of the map that they see.
+const HIDDEN: usize = 4096;
+const MAP: usize = 7;
+
+/// A convolution with its activation.
+enum ConvAct {
+    Plain(Conv2d, Act),
+    Normed(ConvNormAct),
+}
+
+impl ConvAct {
+    /// At `index` of the features and, with batch norm and the activation, at those that follow.
+    fn new(
+        index: usize,
+        inputs: usize,
+        outputs: usize,
+        batch_norm: bool,
+        layers: &Layers,
+    ) -> Result<Self> {
+        let config = Conv2dConfig::same(3).bias(true);
+        let [conv, second, third] = [0, 1, 2].map(|i| (index + i).to_string());
+        if batch_norm {
+            let names = (&*conv, &*second, &*third);
+            let layer = layers.conv_norm_act(names, inputs, outputs, config)?;
+            return Ok(Self::Normed(layer));
+        }
+        let conv = layers.pp(conv).conv(inputs, outputs, config)?;
+        Ok(Self::Plain(conv, layers.pp(second).act(outputs)?))
+    }
+}
+
+impl ModuleT for ConvAct {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        match self {
+            Self::Plain(conv, act) => act.forward_t(&conv.forward(x)?, train),
+            Self::Normed(layer) => layer.forward_t(x, train),
+        }
+    }
+}
+
+/// The hidden layers in front of the classifier.
+struct PreLogits {
+    fc1: (Conv2d, Act),
+    dropout: Dropout,
+    fc2: (Conv2d, Act),
+}
+
+impl PreLogits {
+    fn new(inputs: usize, layers: &Layers) -> Result<Self> {
+        let layer = |conv: &str, act: &str, inputs, kernel| {
+            let config = Conv2dConfig::same(kernel).padding(0).bias(true);
+            let conv = layers.pp(conv).conv(inputs, HIDDEN, config)?;
+            Ok::<_, candle_core::Error>((conv, layers.pp(act).act(HIDDEN)?))
+        };
+        Ok(Self {
+            fc1: layer("fc1", "act1", inputs, MAP)?,
+            dropout: layers.dropout()?,
+            fc2: layer("fc2", "act2", HIDDEN, 1)?,
+        })
+    }
+}
+
+impl ModuleT for PreLogits {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let (_, _, height, width) = x.dims4()?;
+        // A smaller map is stretched to the window, as in timm.
+        let x = if height < MAP || width < MAP {
+            adaptive_avg_pool2d(x, (height.max(MAP), width.max(MAP)))?
+        } else {
+            x.clone()
+        };
+        let (fc1, act1) = &self.fc1;
+        let x = act1.forward_t(&fc1.forward(&x)?, train)?;
+        let (fc2, act2) = &self.fc2;
+        act2.forward_t(&fc2.forward(&self.dropout.forward_t(&x, train)?)?, train)
+    }
+}
+
+struct Vgg {
+    stages: Vec<Vec<ConvAct>>,
+    pool: MaxPool2d,
+    pre_logits: Option<PreLogits>,
+}
+
+fn build(
+    depths: Depths,
+    batch_norm: bool,
+    options: &Options,
+    vb: VarBuilder,
+) -> Result<Box<dyn Model>> {
+    let layers = Layers::new(options, vb);
+    let features = layers.pp("features");
+    let mut stages = Vec::with_capacity(WIDTHS.len());
+    let mut inputs = options.in_channels;
+    let mut index = 0;
+    for (count, outputs) in depths.into_iter().zip(WIDTHS) {
+        let mut stage = Vec::with_capacity(count);
+        for _ in 0..count {
+            stage.push(ConvAct::new(index, inputs, outputs, batch_norm, &features)?);
+            inputs = outputs;
+            index += if batch_norm { 3 } else { 2 };
+        }
+        stages.push(stage);
+        // The max pool has a number as well.
+        index += 1;
+    }
+    let (pre_logits, num_features) = match options.stem {
+        Stem::Cifar => (None, inputs),
+        Stem::ImageNet => (
+            Some(PreLogits::new(inputs, &layers.pp("pre_logits"))?),
+            HIDDEN,
+        ),
+    };
+    let network = Vgg {
+        stages,
+        pool: MaxPool2d::new(Pool2dParams::new((2, 2))),
+        pre_logits,
+    };
+    Classifier::boxed(network, num_features, "head.fc", &layers)
+}
+
+impl Backbone for Vgg {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let mut x = images.clone();
+        for stage in &self.stages {
+            for layer in stage {
+                x = layer.forward_t(&x, train)?;
+            }
+            x = self.pool.forward(&x)?;
+        }
+        if let Some(pre_logits) = &self.pre_logits {
+            x = pre_logits.forward_t(&x, train)?;
+        }
+        global_avg_pool2d(&x)
+    }
+}
