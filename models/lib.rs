@@ -32,6 +32,7 @@ mod resnet_cifar;
 mod resnetv2_cifar;
 mod shufflenet;
 mod simplenet;
+mod squeezenet;
 mod vgg;
 mod wide_resnet;
 mod xception;

@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::{
     Model, Options, Stem, densenet, efficientnet, mobilenet, peleenet, plain, resnet, resnet_cifar,
-    resnetv2_cifar, shufflenet, simplenet, vgg, wide_resnet, xception,
+    resnetv2_cifar, shufflenet, simplenet, squeezenet, vgg, wide_resnet, xception,
 };
 
 /// One row of the zoo.
@@ -152,7 +152,7 @@ fn hint(suggestion: &Option<&'static str>) -> String {
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 16] = [
+    let families: [&[Entry]; 17] = [
         &resnet::ENTRIES,
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
@@ -165,6 +165,7 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
         &mobilenet::ENTRIES,
         &shufflenet::ENTRIES,
         &peleenet::ENTRIES,
+        &squeezenet::ENTRIES,
         &xception::ENTRIES,
         &efficientnet::ENTRIES,
         &simplenet::ENTRIES,

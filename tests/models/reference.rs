@@ -182,6 +182,7 @@ references!(
     mobilenet,
     shufflenet,
     peleenet,
+    squeezenet,
     xception,
     efficientnet,
     simplenet,

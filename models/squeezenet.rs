@@ -1,0 +1,216 @@
+//! SqueezeNet: Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and
+//! <0.5MB model size" (2016, arXiv:1602.07360), table 1, and its version 1.1, which makes the
+//! first convolution smaller and the pools earlier.
+//!
+//! Fire modules squeeze the channels by a 1x1 convolution and expand them by 1x1 and 3x3
+//! convolutions side by side. There is no norm. The classifier is a 1x1 convolution with an
+//! activation whose maps are averaged to logits. The paper's dropout of 0.5 in front of it is
+//! [`Options::drop_rate`], 0 by default.
+//!
+//! For 32x32 images the first convolution is 3x3 with stride 1 and padding, as in the usual CIFAR
+//! ports, so that the three max pools leave 16, 8 and 4; those ports also add batch norm, which
+//! is left out here. The keys are torchvision's in both forms.
+
+use candle_core::{Module, Result, Tensor};
+use candle_mish::nn::{Act, Conv2d, Conv2dConfig, Dropout, MaxPool2d, WeightInit};
+use candle_mish::ops::{Pool2dParams, cat, global_avg_pool2d};
+use candle_nn::{ModuleT, VarBuilder};
+
+use crate::layers::Layers;
+use crate::registry::{Build, Entry};
+use crate::{Model, Options, Stem};
+
+type Size = (usize, u64);
+
+const fn variant(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
+    Entry::new(name, "squeezenet", "arXiv:1602.07360", cifar, build).imagenet(224, imagenet)
+}
+
+pub(crate) const ENTRIES: [Entry; 2] = [
+    variant(
+        "squeezenet1_0",
+        (775_204, 53_280_768),
+        (1_248_424, 818_924_576),
+        |o, vb| build((96, 7), [3, 4, 1], o, vb),
+    ),
+    variant(
+        "squeezenet1_1",
+        (773_796, 24_248_320),
+        (1_235_496, 349_151_936),
+        |o, vb| build((64, 3), [2, 2, 4], o, vb),
+    ),
+];
+
+/// The squeezed channels of the fire modules, and those of each of the two expansions.
+const FIRES: [(usize, usize); 8] = [
+    (16, 64),
+    (16, 64),
+    (32, 128),
+    (32, 128),
+    (48, 192),
+    (48, 192),
+    (64, 256),
+    (64, 256),
+];
+
+/// A convolution and an activation.
+struct ConvAct {
+    conv: Conv2d,
+    act: Act,
+}
+
+impl ConvAct {
+    fn new(
+        (conv, act): (&str, &str),
+        inputs: usize,
+        outputs: usize,
+        config: Conv2dConfig,
+        layers: &Layers,
+    ) -> Result<Self> {
+        Ok(Self {
+            conv: layers.pp(conv).conv(inputs, outputs, config.bias(true))?,
+            act: layers.pp(act).act(outputs)?,
+        })
+    }
+}
+
+impl ModuleT for ConvAct {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        self.act.forward_t(&self.conv.forward(x)?, train)
+    }
+}
+
+/// Fewer channels, then more by two kernels.
+struct Fire {
+    squeeze: ConvAct,
+    expand1x1: ConvAct,
+    expand3x3: ConvAct,
+}
+
+impl Fire {
+    fn new(inputs: usize, squeezed: usize, expanded: usize, layers: &Layers) -> Result<Self> {
+        let (conv1x1, conv3x3) = (Conv2dConfig::same(1), Conv2dConfig::same(3));
+        let conv =
+            |names, inputs, outputs, config| ConvAct::new(names, inputs, outputs, config, layers);
+        let narrow = ("expand1x1", "expand1x1_activation");
+        let broad = ("expand3x3", "expand3x3_activation");
+        Ok(Self {
+            squeeze: conv(("squeeze", "squeeze_activation"), inputs, squeezed, conv1x1)?,
+            expand1x1: conv(narrow, squeezed, expanded, conv1x1)?,
+            expand3x3: conv(broad, squeezed, expanded, conv3x3)?,
+        })
+    }
+}
+
+impl ModuleT for Fire {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let x = self.squeeze.forward_t(x, train)?;
+        let narrow = self.expand1x1.forward_t(&x, train)?;
+        cat(&[&narrow, &self.expand3x3.forward_t(&x, train)?], 1)
+    }
+}
+
+struct SqueezeNet {
+    stem: ConvAct,
+    pool: MaxPool2d,
+    /// Each group follows a max pool.
+    fires: Vec<Vec<Fire>>,
+    dropout: Dropout,
+    classifier: ConvAct,
+    num_features: usize,
+    options: Options,
+}
+
+const CLASSIFIER: &str = "classifier";
+
+/// The convolution that makes logits, with small initial weights as its authors have it.
+fn classifier(num_features: usize, num_classes: usize, root: &Layers) -> Result<ConvAct> {
+    let gain = 0.01 * (num_classes as f64).sqrt();
+    let config = Conv2dConfig::same(1).init(WeightInit::KaimingFanOut { gain });
+    let layers = root.pp(CLASSIFIER);
+    ConvAct::new(("1", "2"), num_features, num_classes, config, &layers)
+}
+
+/// The network whose first convolution has `stem` channels and, for ImageNet, that kernel, and
+/// `groups` fire modules after each max pool.
+fn build(
+    (stem, kernel): (usize, usize),
+    groups: [usize; 3],
+    options: &Options,
+    vb: VarBuilder,
+) -> Result<Box<dyn Model>> {
+    let root = Layers::new(options, vb);
+    let layers = root.pp("features");
+    let config = match options.stem {
+        Stem::Cifar => Conv2dConfig::same(3),
+        Stem::ImageNet => Conv2dConfig::same(kernel).stride(2).padding(0),
+    };
+    let first = ConvAct::new(("0", "1"), options.in_channels, stem, config, &layers)?;
+    let mut rows = FIRES.into_iter();
+    let mut fires = Vec::with_capacity(groups.len());
+    let (mut inputs, mut index) = (stem, 2);
+    for count in groups {
+        // The max pool has a number as well.
+        index += 1;
+        let mut group = Vec::with_capacity(count);
+        for (squeezed, expanded) in rows.by_ref().take(count) {
+            group.push(Fire::new(inputs, squeezed, expanded, &layers.pp(index))?);
+            inputs = 2 * expanded;
+            index += 1;
+        }
+        fires.push(group);
+    }
+    let pool = Pool2dParams::new((3, 3))
+        .with_stride((2, 2))
+        .with_ceil_mode(true);
+    Ok(Box::new(SqueezeNet {
+        stem: first,
+        pool: MaxPool2d::new(pool),
+        fires,
+        dropout: root.dropout()?,
+        classifier: classifier(inputs, options.num_classes, &root)?,
+        num_features: inputs,
+        options: options.clone(),
+    }))
+}
+
+impl SqueezeNet {
+    /// The maps that are averaged to features.
+    fn maps(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let mut x = self.stem.forward_t(images, train)?;
+        for group in &self.fires {
+            x = self.pool.forward(&x)?;
+            for fire in group {
+                x = fire.forward_t(&x, train)?;
+            }
+        }
+        Ok(x)
+    }
+}
+
+impl Model for SqueezeNet {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        global_avg_pool2d(&self.maps(images, train)?)
+    }
+
+    fn num_features(&self) -> usize {
+        self.num_features
+    }
+
+    fn classifier(&self) -> &'static str {
+        CLASSIFIER
+    }
+
+    fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
+        let root = Layers::new(&self.options, vb);
+        self.classifier = classifier(self.num_features, num_classes, &root)?;
+        Ok(())
+    }
+}
+
+impl ModuleT for SqueezeNet {
+    fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let x = self.dropout.forward_t(&self.maps(images, train)?, train)?;
+        global_avg_pool2d(&self.classifier.forward_t(&x, train)?)
+    }
+}
