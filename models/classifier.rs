@@ -20,6 +20,7 @@ pub(crate) struct Classifier<B> {
     fc: Linear,
     path: &'static str,
     num_features: usize,
+    bias: bool,
 }
 
 impl<B: Backbone + 'static> Classifier<B> {
@@ -32,12 +33,37 @@ impl<B: Backbone + 'static> Classifier<B> {
         layers: &Layers,
     ) -> Result<Box<dyn Model>> {
         let fc = layers.pp(path);
+        let fc = fc.linear(num_features, layers.options.num_classes)?;
+        Self::over(backbone, fc, num_features, path, true, layers)
+    }
+
+    /// As [`Classifier::boxed`], but the logits are linear in the features.
+    pub fn without_bias(
+        backbone: B,
+        num_features: usize,
+        path: &'static str,
+        layers: &Layers,
+    ) -> Result<Box<dyn Model>> {
+        let fc = layers.pp(path);
+        let fc = fc.linear_without_bias(num_features, layers.options.num_classes)?;
+        Self::over(backbone, fc, num_features, path, false, layers)
+    }
+
+    fn over(
+        backbone: B,
+        fc: Linear,
+        num_features: usize,
+        path: &'static str,
+        bias: bool,
+        layers: &Layers,
+    ) -> Result<Box<dyn Model>> {
         Ok(Box::new(Self {
             backbone,
             dropout: layers.dropout()?,
-            fc: fc.linear(num_features, layers.options.num_classes)?,
+            fc,
             path,
             num_features,
+            bias,
         }))
     }
 }
@@ -56,7 +82,7 @@ impl<B: Backbone> Model for Classifier<B> {
     }
 
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
-        self.fc = Linear::new(self.num_features, num_classes, true, vb.pp(self.path))?;
+        self.fc = Linear::new(self.num_features, num_classes, self.bias, vb.pp(self.path))?;
         Ok(())
     }
 }

@@ -183,6 +183,11 @@ impl<'a> Layers<'a> {
         Linear::new(inputs, outputs, true, self.vb.clone())
     }
 
+    /// A linear layer without a bias here.
+    pub fn linear_without_bias(&self, inputs: usize, outputs: usize) -> Result<Linear> {
+        Linear::new(inputs, outputs, false, self.vb.clone())
+    }
+
     /// Stochastic depth of residual block `block` out of `blocks`.
     pub fn drop_path(&self, block: usize, blocks: usize) -> Result<DropPath> {
         let share = block as f64 / blocks.saturating_sub(1).max(1) as f64;

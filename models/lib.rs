@@ -28,6 +28,7 @@ mod peleenet;
 mod plain;
 mod registry;
 mod resnet;
+mod resnet9;
 mod resnet_cifar;
 mod resnetv2_cifar;
 mod shufflenet;

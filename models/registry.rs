@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use crate::{
     Model, Options, Stem, densenet, efficientnet, mobilenet, peleenet, plain, resnet, resnet_cifar,
-    resnetv2_cifar, shufflenet, simplenet, squeezenet, vgg, wide_resnet, xception,
+    resnet9, resnetv2_cifar, shufflenet, simplenet, squeezenet, vgg, wide_resnet, xception,
 };
 
 /// One row of the zoo.
@@ -152,7 +152,7 @@ fn hint(suggestion: &Option<&'static str>) -> String {
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 17] = [
+    let families: [&[Entry]; 18] = [
         &resnet::ENTRIES,
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
@@ -169,6 +169,7 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
         &xception::ENTRIES,
         &efficientnet::ENTRIES,
         &simplenet::ENTRIES,
+        &resnet9::ENTRIES,
         &plain::ENTRIES,
     ];
     families.into_iter().flatten()

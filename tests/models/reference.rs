@@ -186,6 +186,7 @@ references!(
     xception,
     efficientnet,
     simplenet,
+    resnet9,
     plain
 );
 

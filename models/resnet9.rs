@@ -1,0 +1,120 @@
+//! ResNet-9 for 32x32 images: David Page, "How to train your ResNet" (2018), part 4, the network
+//! that won DAWNBench's CIFAR-10 training.
+//!
+//! Convolutions of 3x3 to 64, 128, 256 and 512 channels, a max pool after all but the first, and
+//! after the second and the last a residual branch of two more. The activation stands inside the
+//! branch, none follows the sum. The maximum of each plane goes to a linear layer without bias,
+//! whose logits are scaled by 1/8.
+
+use candle_core::{Module, Result, Tensor};
+use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, MaxPool2d};
+use candle_mish::ops::{Pool2dParams, add, max_pool2d};
+use candle_nn::{ModuleT, VarBuilder};
+
+use crate::classifier::{Backbone, Classifier};
+use crate::layers::Layers;
+use crate::registry::Entry;
+use crate::{Model, Options};
+
+pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
+    "resnet9",
+    "resnet9",
+    "Page, How to train your ResNet, 2018",
+    (6_619_200, 379_308_032),
+    build,
+)];
+
+const STEM: usize = 64;
+/// The channels of each stage, and whether it ends with a residual branch.
+const STAGES: [(usize, bool); 3] = [(128, true), (256, false), (512, true)];
+/// What the logits are scaled by.
+const SCALE: f64 = 0.125;
+
+/// Two convolutions around which the input goes.
+struct Residual {
+    res1: ConvNormAct,
+    res2: ConvNormAct,
+    drop_path: DropPath,
+}
+
+impl ModuleT for Residual {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let y = self.res1.forward_t(x, train)?;
+        let y = self.res2.forward_t(&y, train)?;
+        add(x, &self.drop_path.forward_t(&y, train)?)
+    }
+}
+
+/// A convolution, a max pool, and perhaps a residual branch.
+struct Stage {
+    conv: ConvNormAct,
+    pool: MaxPool2d,
+    residual: Option<Residual>,
+}
+
+impl ModuleT for Stage {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let x = self.pool.forward(&self.conv.forward_t(x, train)?)?;
+        match &self.residual {
+            Some(residual) => residual.forward_t(&x, train),
+            None => Ok(x),
+        }
+    }
+}
+
+struct ResNet9 {
+    prep: ConvNormAct,
+    stages: Vec<Stage>,
+}
+
+fn conv(inputs: usize, outputs: usize, layers: &Layers) -> Result<ConvNormAct> {
+    layers.conv_norm_act(
+        ("conv", "bn", "act"),
+        inputs,
+        outputs,
+        Conv2dConfig::same(3),
+    )
+}
+
+fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    let layers = Layers::new(options, vb);
+    let prep = conv(options.in_channels, STEM, &layers.pp("prep"))?;
+    let branches = STAGES.iter().filter(|(_, residual)| *residual).count();
+    let mut stages = Vec::with_capacity(STAGES.len());
+    let (mut inputs, mut branch) = (STEM, 0);
+    for (i, (outputs, residual)) in (1..).zip(STAGES) {
+        let path = layers.pp(format!("layer{i}"));
+        let residual = if residual {
+            let drop_path = layers.drop_path(branch, branches)?;
+            branch += 1;
+            let path = path.pp("residual");
+            Some(Residual {
+                res1: conv(outputs, outputs, &path.pp("res1"))?,
+                res2: conv(outputs, outputs, &path.pp("res2"))?,
+                drop_path,
+            })
+        } else {
+            None
+        };
+        stages.push(Stage {
+            conv: conv(inputs, outputs, &path)?,
+            pool: MaxPool2d::new(Pool2dParams::new((2, 2))),
+            residual,
+        });
+        inputs = outputs;
+    }
+    Classifier::without_bias(ResNet9 { prep, stages }, inputs, "linear", &layers)
+}
+
+impl Backbone for ResNet9 {
+    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let mut x = self.prep.forward_t(images, train)?;
+        for stage in &self.stages {
+            x = stage.forward_t(&x, train)?;
+        }
+        let (_, _, height, width) = x.dims4()?;
+        let x = max_pool2d(&x, &Pool2dParams::new((height, width)))?;
+        // Without a bias it is the same to scale features or logits.
+        x.flatten_from(1)?.affine(SCALE, 0.0)
+    }
+}
