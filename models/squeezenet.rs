@@ -12,7 +12,7 @@
 //! is left out here. The keys are torchvision's in both forms.
 
 use candle_core::{Module, Result, Tensor};
-use candle_mish::nn::{Act, Conv2d, Conv2dConfig, Dropout, MaxPool2d, WeightInit};
+use candle_mish::nn::{Act, Conv2d, Conv2dConfig, Dropout, MaxPool2d, WeightInit, gain};
 use candle_mish::ops::{Pool2dParams, cat, global_avg_pool2d};
 use candle_nn::{ModuleT, VarBuilder};
 
@@ -67,6 +67,14 @@ impl ConvAct {
         config: Conv2dConfig,
         layers: &Layers,
     ) -> Result<Self> {
+        let config = match config.init {
+            // Without norms the scale of the features rests on the weights: the authors draw them
+            // by what comes into a convolution, not by what goes out.
+            WeightInit::Default => config.init(WeightInit::KaimingFanOut {
+                gain: gain(&layers.options.activation) * (outputs as f64 / inputs as f64).sqrt(),
+            }),
+            WeightInit::KaimingFanOut { .. } => config,
+        };
         Ok(Self {
             conv: layers.pp(conv).conv(inputs, outputs, config.bias(true))?,
             act: layers.pp(act).act(outputs)?,
