@@ -5,11 +5,7 @@ use std::ops::{Add, AddAssign, Mul};
 
 use crate::simd::Real;
 
-/// A float that convolutions compute in: `f32`, for which there are vector kernels, and `f64`.
-#[allow(
-    dead_code,
-    reason = "the vector kernels that need the f32 views come next"
-)]
+/// A float that convolutions compute in: `f32`, for which there are more kernels, and `f64`.
 pub trait Element:
     Real
     + Copy

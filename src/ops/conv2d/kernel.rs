@@ -2,12 +2,14 @@
 
 use std::mem::MaybeUninit;
 
+use pulp::Arch;
 use rayon::prelude::*;
 
+use super::choice::{self, Lanes};
 use super::element::Element;
 use super::geometry::Geometry;
 use super::workspace::assume_init;
-use super::{depthwise, direct, im2col, weight_grad as weight};
+use super::{channel_lanes, depthwise, im2col, pixel_lanes, weight_grad as weight};
 
 /// The convolution; `y` is written completely. All slices are contiguous, in `g`'s shapes.
 pub fn forward<F: Element>(
@@ -25,7 +27,11 @@ pub fn forward<F: Element>(
         depthwise::forward(g, x, w, y);
     } else if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y)) {
         let bias = bias.and_then(F::as_f32);
-        return direct::forward(g, x, w, bias, y);
+        let arch = Arch::new();
+        return match choice::convolution(arch, g.group_out(), g.out_w) {
+            Lanes::Channels => channel_lanes::forward_with(arch, g, x, w, bias, y),
+            Lanes::Pixels => pixel_lanes::forward_with(arch, g, x, w, bias, y),
+        };
     } else {
         im2col::forward(g, x, w, y);
     }
@@ -54,7 +60,11 @@ pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUn
     } else if let (Some(dy), Some(w), Some(dx)) =
         (F::as_f32(dy), F::as_f32(w), F::as_f32_uninit(dx))
     {
-        direct::input_grad(g, dy, w, dx);
+        let arch = Arch::new();
+        match choice::convolution(arch, g.group_in(), g.w.div_ceil(g.stride.1)) {
+            Lanes::Channels => channel_lanes::input_grad_with(arch, g, dy, w, dx),
+            Lanes::Pixels => pixel_lanes::input_grad_with(arch, g, dy, w, dx),
+        }
     } else {
         im2col::input_grad(g, dy, w, dx);
     }
@@ -67,8 +77,16 @@ pub fn weight_grad<F: Element>(g: &Geometry, x: &[F], dy: &[F], dw: &mut [F]) {
         dw.fill(F::ZERO);
     } else if g.is_depthwise() {
         depthwise::weight_grad(g, x, dy, dw);
+        return;
+    }
+    let arch = Arch::new();
+    if choice::weight_grad(arch, g) == Lanes::Channels
+        && let (Some(x), Some(dy)) = (F::as_f32(x), F::as_f32(dy))
+        && let Some(dw) = F::as_f32_mut(dw)
+    {
+        channel_lanes::weight_grad::weight_grad_with(arch, g, x, dy, dw);
     } else {
-        weight::weight_grad(g, x, dy, dw);
+        weight::weight_grad_with(arch, g, x, dy, dw);
     }
 }
 

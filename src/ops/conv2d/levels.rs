@@ -1,5 +1,6 @@
 //! The direct kernels in every instruction set that the machine has, against the definition.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ use pulp::Arch;
 use super::element::Element;
 use super::geometry::Geometry;
 use super::weight_grad::weight_grad_with;
-use super::{depthwise, direct, workspace};
+use super::{channel_lanes, depthwise, pixel_lanes, workspace};
 
 fn levels() -> Vec<Arch> {
     let mut all = vec![Arch::Scalar];
@@ -162,29 +163,73 @@ fn depthwise_passes<F: Element>(g: &Geometry, tolerance: f64) {
     }
 }
 
+/// A pass of a direct convolution that has the channels, or the pixels, in the lanes.
+type Convolve = fn(Arch, &Geometry, &[f32], &[f32], &mut [MaybeUninit<f32>]);
+
+/// Either kernel's convolution and input gradient.
+const DIRECT: [(&str, Convolve, Convolve); 2] = [
+    (
+        "channels",
+        |arch, g, x, w, y| channel_lanes::forward_with(arch, g, x, w, None, y),
+        channel_lanes::input_grad_with,
+    ),
+    (
+        "pixels",
+        |arch, g, x, w, y| pixel_lanes::forward_with(arch, g, x, w, None, y),
+        pixel_lanes::input_grad_with,
+    ),
+];
+
 fn direct_passes(g: &Geometry) {
     let (x, w) = (noise::<f32>(1, g.in_len()), noise::<f32>(3, g.weight_len()));
     let (dy, bias) = (noise::<f32>(2, g.out_len()), noise::<f32>(4, g.c_out));
     let mut dx = vec![0.0; x.len()];
-    let biases = bias.iter().map(|b| vec![f64::from(*b); g.out_plane()]);
-    let mut y = biases.collect::<Vec<_>>().concat().repeat(g.n);
+    let mut y = vec![0.0; dy.len()];
     products(g, |i, k, o| {
         y[o] += f64::from(x[i]) * f64::from(w[k]);
         dx[i] += f64::from(dy[o]) * f64::from(w[k]);
     });
+    let biased = |(i, y): (usize, &f64)| y + f64::from(bias[i / g.out_plane() % g.c_out]);
+    let biased: Vec<f64> = y.iter().enumerate().map(biased).collect();
     for arch in levels() {
-        let name = |pass| format!("direct {pass}, {arch:?}, {g:?}");
+        for (lanes, forward, input_grad) in DIRECT {
+            let name = |pass| format!("{pass} by {lanes}, {arch:?}, {g:?}");
+            // SAFETY: the passes write all that they are given.
+            unsafe {
+                let got = workspace::written(y.len(), |y| forward(arch, g, &x, &w, y));
+                check::<f32>(&name("forward"), &got, &y, 2e-5);
+                let got = workspace::written(dx.len(), |dx| input_grad(arch, g, &dy, &w, dx));
+                check::<f32>(&name("input gradient"), &got, &dx, 2e-5);
+            }
+        }
+        let name = |lanes| format!("forward with bias by {lanes}, {arch:?}, {g:?}");
         // SAFETY: the passes write all that they are given.
         unsafe {
             let got = workspace::written(y.len(), |y| {
-                direct::forward_with(arch, g, &x, &w, Some(&bias), y);
+                channel_lanes::forward_with(arch, g, &x, &w, Some(&bias), y);
             });
-            check::<f32>(&name("forward"), &got, &y, 2e-5);
-            let got = workspace::written(dx.len(), |dx| {
-                direct::input_grad_with(arch, g, &dy, &w, dx);
+            check::<f32>(&name("channels"), &got, &biased, 2e-5);
+            let got = workspace::written(y.len(), |y| {
+                pixel_lanes::forward_with(arch, g, &x, &w, Some(&bias), y);
             });
-            check::<f32>(&name("input gradient"), &got, &dx, 2e-5);
+            check::<f32>(&name("pixels"), &got, &biased, 2e-5);
         }
+    }
+}
+
+fn weight_grads_by_channels(g: &Geometry) {
+    let (x, dy) = (noise::<f32>(1, g.in_len()), noise::<f32>(2, g.out_len()));
+    let mut want = vec![0.0; g.weight_len()];
+    products(g, |i, k, o| want[k] += f64::from(x[i]) * f64::from(dy[o]));
+    for arch in levels() {
+        let mut dw = vec![f32::NAN; want.len()];
+        channel_lanes::weight_grad::weight_grad_with(arch, g, &x, &dy, &mut dw);
+        check(
+            &format!("weight gradient by channels, {arch:?}, {g:?}"),
+            &dw,
+            &want,
+            2e-5,
+        );
     }
 }
 
@@ -201,35 +246,54 @@ fn one_value_that_is_not_finite(g: &Geometry, at: usize, value: f32) {
         dx[i] &= o != bad_dy;
     });
     let finite = |values: Vec<f32>| values.iter().map(|v| v.is_finite()).collect::<Vec<_>>();
+    let depthwise: [(&str, Convolve, Convolve); 1] = [(
+        "depthwise",
+        depthwise::forward_with,
+        depthwise::input_grad_with,
+    )];
+    let kernels = match g.is_depthwise() {
+        true => &depthwise[..],
+        false => &DIRECT,
+    };
     for arch in levels() {
-        // SAFETY: the passes write all that they are given.
-        let (got_y, got_dx) = unsafe {
-            if g.is_depthwise() {
+        for (lanes, forward, input_grad) in kernels {
+            // SAFETY: the passes write all that they are given.
+            let (got_y, got_dx) = unsafe {
                 (
-                    workspace::written(y.len(), |y| depthwise::forward_with(arch, g, &x, &w, y)),
-                    workspace::written(dx.len(), |dx| {
-                        depthwise::input_grad_with(arch, g, &dy, &w, dx)
-                    }),
+                    workspace::written(y.len(), |y| forward(arch, g, &x, &w, y)),
+                    workspace::written(dx.len(), |dx| input_grad(arch, g, &dy, &w, dx)),
                 )
-            } else {
-                (
-                    workspace::written(y.len(), |y| direct::forward_with(arch, g, &x, &w, None, y)),
-                    workspace::written(dx.len(), |dx| {
-                        direct::input_grad_with(arch, g, &dy, &w, dx)
-                    }),
-                )
-            }
-        };
-        assert_eq!(
-            finite(got_y),
-            y,
-            "forward, {arch:?}, {g:?}, {value} at {bad_x}"
-        );
-        assert_eq!(
-            finite(got_dx),
-            dx,
-            "input gradient, {arch:?}, {g:?}, {value} at {bad_dy}"
-        );
+            };
+            let name = format!("{lanes}, {arch:?}, {g:?}, {value}");
+            assert_eq!(finite(got_y), y, "forward, {name} at {bad_x}");
+            assert_eq!(finite(got_dx), dx, "input gradient, {name} at {bad_dy}");
+        }
+    }
+}
+
+/// Where one value of x is infinite or NaN, exactly those weights' gradients are with the
+/// channels in the lanes that the definition computes from it; likewise of dy. (With the pixels
+/// in them others may be as well.)
+fn weight_grads_that_are_not_finite(g: &Geometry, at: usize, value: f32) {
+    let (mut x, mut dy) = (noise::<f32>(1, g.in_len()), noise::<f32>(2, g.out_len()));
+    // Zero times infinity would not be finite in either sense; without zeros both agree.
+    let one_for_zero = |v: &mut f32| *v = if *v == 0.0 { 1.0 } else { *v };
+    x.iter_mut().chain(&mut dy).for_each(one_for_zero);
+    let (bad_x, bad_dy) = (at % x.len(), at % dy.len());
+    let mut want = [vec![true; g.weight_len()], vec![true; g.weight_len()]];
+    products(g, |i, k, o| {
+        want[0][k] &= i != bad_x;
+        want[1][k] &= o != bad_dy;
+    });
+    let (mut bad, mut worse) = (x.clone(), dy.clone());
+    (bad[bad_x], worse[bad_dy]) = (value, value);
+    for arch in levels() {
+        for (x, dy, want) in [(&bad, &dy, &want[0]), (&x, &worse, &want[1])] {
+            let mut dw = vec![0.0; want.len()];
+            channel_lanes::weight_grad::weight_grad_with(arch, g, x, dy, &mut dw);
+            let got: Vec<bool> = dw.iter().map(|v| v.is_finite()).collect();
+            assert_eq!(&got, want, "{arch:?}, {g:?}, {value} at {at}");
+        }
     }
 }
 
@@ -239,7 +303,7 @@ fn depthwise(mut g: Geometry) -> Geometry {
 }
 
 proptest! {
-        #[test]
+    #[test]
     fn weight_gradient_in_f32(g in geometries()) {
         weight_grads::<f32>(&g, 2e-5);
     }
@@ -254,19 +318,38 @@ proptest! {
         direct_passes(&g);
     }
 
-    /// Small images, of which as many as a vector has lanes lie side by side, and some more.
     #[test]
-    fn direct_side_by_side(
-        g in geometries(),
-        n in 7usize..35,
+    fn weight_gradient_by_channels(g in geometries()) {
+        weight_grads_by_channels(&g);
+    }
+
+    /// As many channels as fill the widest tiles, with and without some more.
+    #[test]
+    fn wide(
+        mut g in geometries(),
+        inputs in prop_oneof![Just(8), Just(16), 1usize..40],
+        outputs in prop_oneof![Just(16), Just(32), Just(48), Just(64), 1usize..150],
         (h, w) in pair(1..10),
     ) {
         let out = |size, k, s, p, d| Some(usize::checked_sub(size + 2 * p, d * (k - 1) + 1)? / s + 1);
         let out_h = out(h, g.kh, g.stride.0, g.padding.0, g.dilation.0);
         let out_w = out(w, g.kw, g.stride.1, g.padding.1, g.dilation.1);
         if let (Some(out_h), Some(out_w)) = (out_h, out_w) {
-            direct_passes(&Geometry { n, h, w, out_h, out_w, ..g });
+            g = Geometry { n: 2, h, w, out_h, out_w, ..g };
+            g.groups = g.groups.min(2);
+            (g.c_in, g.c_out) = (inputs * g.groups, outputs * g.groups);
+            direct_passes(&g);
+            weight_grads_by_channels(&g);
         }
+    }
+
+    #[test]
+    fn weight_gradients_that_are_not_finite(
+        g in geometries(),
+        at in any::<usize>(),
+        value in prop_oneof![Just(f32::INFINITY), Just(f32::NAN)],
+    ) {
+        weight_grads_that_are_not_finite(&g, at, value);
     }
 
     #[test]
@@ -328,6 +411,7 @@ fn more_than_the_caches_hold() {
     ] {
         weight_grads::<f32>(&g, 2e-5);
         weight_grads::<f64>(&g, 1e-13);
+        weight_grads_by_channels(&g);
     }
     for g in [
         plain((2, 3, 5, 1), (90, 75), 3, 1),

@@ -3,15 +3,19 @@
 //! Candle's own takes one number for both axes and computes a wrong size of the input gradient
 //! where height and width leave different remainders, and its groups cost quadratic time.
 
+mod channel_lanes;
+mod choice;
 mod depthwise;
-mod direct;
 mod element;
 mod geometry;
 mod im2col;
 mod kernel;
 #[cfg(test)]
 mod levels;
+mod pixel_lanes;
+mod plan;
 mod planes;
+mod stage;
 mod storage;
 mod weight_grad;
 mod workspace;

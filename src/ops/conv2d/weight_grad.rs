@@ -36,13 +36,8 @@ const INPUT_BYTES: usize = 384 << 10;
 /// Multiplications below which one thread does it all.
 const SMALL: usize = 1 << 17;
 
-/// Gradient with respect to the weight, summed over the images: `dw` in the weight's layout,
-/// written completely. `x` and `dy` are contiguous, in `g`'s shapes.
-pub fn weight_grad<F: Element>(g: &Geometry, x: &[F], dy: &[F], dw: &mut [F]) {
-    weight_grad_with(Arch::new(), g, x, dy, dw);
-}
-
-/// [`weight_grad`] with a given instruction set.
+/// Gradient with respect to the weight, summed over the images, with a given instruction set:
+/// `dw` in the weight's layout, written completely. `x` and `dy` are contiguous, in `g`'s shapes.
 pub fn weight_grad_with<F: Element>(arch: Arch, g: &Geometry, x: &[F], dy: &[F], dw: &mut [F]) {
     assert_eq!(x.len(), g.in_len());
     assert_eq!(dy.len(), g.out_len());

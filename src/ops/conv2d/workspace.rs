@@ -32,6 +32,15 @@ pub fn sized<F: Element>(buffer: &mut Vec<F>, len: usize) -> &mut [F] {
     &mut buffer[..len]
 }
 
+/// A destination that tasks write to in disjoint places.
+#[derive(Clone, Copy)]
+pub struct Destination(pub *mut f32);
+
+// SAFETY: tasks write to disjoint places, and nothing is read through it.
+unsafe impl Sync for Destination {}
+// SAFETY: as above.
+unsafe impl Send for Destination {}
+
 /// Sets all of a slice.
 pub fn fill<F: Element>(values: &mut [MaybeUninit<F>], value: F) -> &mut [F] {
     for v in values.iter_mut() {

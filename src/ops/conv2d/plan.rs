@@ -4,7 +4,7 @@
 //! kernel turned round, and under a stride once per phase: the inputs whose coordinates leave
 //! the same remainder are reached by the same taps.
 
-use super::super::geometry::Geometry;
+use super::geometry::Geometry;
 
 /// One place of the kernel, relative to the output's own place in the source.
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,8 @@ use super::plan::Plan;
 /// Pairs that are interleaved in one go.
 const BLOCK: usize = 16;
 
-/// Copies `stage`, `[phase][channel][row][column][image]`, to the planes that `plane(image,
-/// channel)` points to. `sizes` are the rows and columns of each phase, `first_row` the row of
+/// Copies `stage`, `[phase][channel][row][column]`, to the planes that `plane(channel)`
+/// points to. `sizes` are the rows and columns of each phase, `first_row` the row of
 /// all phases that the stage begins with.
 ///
 /// # Safety
@@ -15,34 +15,31 @@ const BLOCK: usize = 16;
 pub(super) unsafe fn unload(
     plan: &Plan,
     sizes: &[(usize, usize)],
-    images: usize,
     channels: usize,
     first_row: usize,
     stage: &[f32],
-    plane: impl Fn(usize, usize) -> *mut f32,
+    plane: impl Fn(usize) -> *mut f32,
 ) {
     let width = plan.dst.1;
     let (step_y, step_x) = plan.out_step;
-    if images == 1 && step_x == 2 && width > 1 {
+    if step_x == 2 && width > 1 {
         // SAFETY: as promised.
-        unsafe { interleave(plan, sizes, channels, first_row, stage, |c| plane(0, c)) };
+        unsafe { interleave(plan, sizes, channels, first_row, stage, plane) };
         return;
     }
     let mut start = 0;
     for (phase, &(rows, cols)) in plan.phases.iter().zip(sizes) {
-        let size = rows * cols * images;
+        let size = rows * cols;
         for c in 0..channels {
             let stage = &stage[start + c * size..][..size];
-            for image in 0..images {
-                let to = plane(image, c);
-                for row in 0..rows {
-                    let line = &stage[row * cols * images..][..cols * images];
-                    let y = phase.origin.0 + (first_row + row) * step_y;
-                    let to = to.wrapping_add(y * width + phase.origin.1);
-                    for col in 0..cols {
-                        // SAFETY: an output of this phase, within the plane.
-                        unsafe { *to.add(col * step_x) = line[col * images + image] };
-                    }
+            let to = plane(c);
+            for row in 0..rows {
+                let line = &stage[row * cols..][..cols];
+                let y = phase.origin.0 + (first_row + row) * step_y;
+                let to = to.wrapping_add(y * width + phase.origin.1);
+                for (col, value) in line.iter().enumerate() {
+                    // SAFETY: an output of this phase, within the plane.
+                    unsafe { *to.add(col * step_x) = *value };
                 }
             }
         }

@@ -2,14 +2,11 @@
 //!
 //! A task copies a band of an image's rows with its padding; then every tap of the kernel is the
 //! same vector of outputs read from a shifted place. Tiles of output channels by vectors stay in
-//! registers while the loop runs over input channels and taps. Images smaller than a vector are
-//! laid side by side, an image per lane.
+//! registers while the loop runs over input channels and taps.
 
 mod kernel;
-mod plan;
 mod slots;
 mod source;
-mod stage;
 mod weights;
 
 use std::mem::MaybeUninit;
@@ -19,8 +16,9 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
-use super::workspace::{sized, with_workspace};
-use plan::Plan;
+use super::plan::{self, Plan};
+use super::stage;
+use super::workspace::{Destination, sized, with_workspace};
 use slots::{Slot, Slots};
 use source::{Band, Place};
 use weights::{Heights, Weights};
@@ -31,18 +29,7 @@ const BAND: usize = 1 << 16;
 /// Work, in multiplications and additions, below which one thread does it.
 const ALONE: usize = 1 << 18;
 
-/// The convolution; `y` is written completely.
-pub(super) fn forward(
-    g: &Geometry,
-    x: &[f32],
-    w: &[f32],
-    bias: Option<&[f32]>,
-    y: &mut [MaybeUninit<f32>],
-) {
-    forward_with(Arch::new(), g, x, w, bias, y);
-}
-
-/// [`forward`] with a given instruction set.
+/// The convolution with a given instruction set; `y` is written completely.
 pub(super) fn forward_with(
     arch: Arch,
     g: &Geometry,
@@ -56,12 +43,8 @@ pub(super) fn forward_with(
     convolve(arch, &Plan::forward(g), x, w, at, bias, y);
 }
 
-/// The gradient with respect to the input; `dx` is written completely.
-pub(super) fn input_grad(g: &Geometry, dy: &[f32], w: &[f32], dx: &mut [MaybeUninit<f32>]) {
-    input_grad_with(Arch::new(), g, dy, w, dx);
-}
-
-/// [`input_grad`] with a given instruction set.
+/// The gradient with respect to the input with a given instruction set; `dx` is written
+/// completely.
 pub(super) fn input_grad_with(
     arch: Arch,
     g: &Geometry,
@@ -78,11 +61,10 @@ pub(super) fn input_grad_with(
 struct Registers;
 
 impl WithSimd for Registers {
-    type Output = (usize, Heights);
+    type Output = Heights;
 
     fn with_simd<S: Simd>(self, _: S) -> Self::Output {
-        let lanes = S::F32_LANES;
-        (lanes, heights(lanes))
+        heights(S::F32_LANES)
     }
 }
 
@@ -94,19 +76,10 @@ const fn heights(lanes: usize) -> Heights {
     }
 }
 
-/// A destination that tasks write to in disjoint places.
-#[derive(Clone, Copy)]
-struct Destination(*mut f32);
-
-// SAFETY: tasks write to disjoint places, and nothing is read through it.
-unsafe impl Sync for Destination {}
-// SAFETY: as above.
-unsafe impl Send for Destination {}
-
 /// What one thread does in one go.
 #[derive(Debug, Clone)]
 struct Task {
-    images: Range<usize>,
+    image: usize,
     group: usize,
     /// Rows of the largest phase.
     rows: Range<usize>,
@@ -133,7 +106,7 @@ fn convolve(
     bias: Option<&[f32]>,
     dst: &mut [MaybeUninit<f32>],
 ) {
-    let (lanes, heights) = arch.dispatch(Registers);
+    let heights = arch.dispatch(Registers);
     let weights = Weights::new(plan, heights, w, at);
     let whole = Whole {
         plan,
@@ -143,7 +116,7 @@ fn convolve(
         bias,
         dst: Destination(dst.as_mut_ptr().cast()),
     };
-    let tasks = tasks(plan, lanes, heights);
+    let tasks = tasks(plan, heights);
     let run = |task: &Task| {
         // The buffers are fetched out here: closures inside the dispatch would be compiled
         // without its instruction set.
@@ -166,40 +139,25 @@ fn convolve(
 }
 
 /// Divides the work so that a band stays in cache and every thread has a share.
-fn tasks(plan: &Plan, lanes: usize, heights: Heights) -> Vec<Task> {
-    let (rows, cols) = (plan.rows(), plan.cols());
-    // An image per lane loses no lanes, but has to be turned round and back.
-    let side_by_side = if lanes > 1 && plan.n >= lanes {
-        let single = Band::new(plan, rows, 1);
-        let vectors = Slots::new(&single, rows, cols, cols, lanes).slots.len();
-        rows * cols * 8 < vectors * lanes * 7
-    } else {
-        false
-    };
-    let turned = if side_by_side {
-        plan.n / lanes * lanes
-    } else {
-        0
-    };
-    let mut units: Vec<Range<usize>> = (0..turned).step_by(lanes).map(|i| i..i + lanes).collect();
-    units.extend((turned..plan.n).map(|i| i..i + 1));
+fn tasks(plan: &Plan, heights: Heights) -> Vec<Task> {
+    let rows = plan.rows();
     let threads = rayon::current_num_threads();
-    let share = (threads * 2).div_ceil(units.len() * plan.groups);
+    let share = (threads * 2).div_ceil((plan.n * plan.groups).max(1));
     let blocks = heights.blocks(plan.dst_c);
+    let row = Band::new(plan, 1).len(plan, 0);
+    let more = Band::new(plan, 2).len(plan, 0) - row;
+    let fit = BAND.saturating_sub(row) / more.max(1) + 1;
+    let band = fit.max(2).min(rows.div_ceil(share)).max(1);
+    // Equal bands rather than a small last one.
+    let bands = rows.div_ceil(band).max(1);
+    let parts = share.div_ceil(bands).min(blocks);
     let mut tasks = Vec::new();
-    for images in units {
-        let row = Band::new(plan, 1, images.len()).len(plan, 0);
-        let more = Band::new(plan, 2, images.len()).len(plan, 0) - row;
-        let fit = BAND.saturating_sub(row) / more.max(1) + 1;
-        let band = fit.max(2).min(rows.div_ceil(share)).max(1);
-        // Equal bands rather than a small last one.
-        let bands = rows.div_ceil(band).max(1);
-        let parts = share.div_ceil(bands).min(blocks);
+    for image in 0..plan.n {
         for group in 0..plan.groups {
             for b in 0..bands {
                 for p in 0..parts {
                     tasks.push(Task {
-                        images: images.clone(),
+                        image,
                         group,
                         rows: rows * b / bands..rows * (b + 1) / bands,
                         blocks: blocks * p / parts..blocks * (p + 1) / parts,
@@ -243,21 +201,20 @@ fn run<S: Simd, const MR: usize, const HALF: usize>(simd: S, on: OnTask) {
     } = on;
     let plan = whole.plan;
     let lanes = S::F32_LANES;
-    let images = task.images.len();
-    let band = Band::new(plan, task.rows.len(), images);
+    let band = Band::new(plan, task.rows.len());
     let copy = sized(copy, band.len(plan, lanes));
     let first = task.blocks.start * MR;
     let channels = (task.blocks.end * MR).min(plan.dst_c) - first;
     let plane = plan.dst.0 * plan.dst.1;
     let group = task.group;
     let place = Place {
-        images: task.images.clone(),
+        image: task.image,
         group,
         first_row: task.rows.start,
     };
     band.copy(simd, plan, whole.src, place, copy);
-    let image = task.images.start;
-    if images == 1 && plan.out_step == (1, 1) {
+    let image = task.image;
+    if plan.out_step == (1, 1) {
         let phase = &plan.phases[0];
         let channel = (image * plan.groups + group) * plan.dst_c + first;
         let target = Target {
@@ -281,35 +238,25 @@ fn run<S: Simd, const MR: usize, const HALF: usize>(simd: S, on: OnTask) {
     };
     let sizes: Vec<(usize, usize)> = plan.phases.iter().map(size).collect();
     let places: usize = sizes.iter().map(|(rows, cols)| rows * cols).sum();
-    let stage = sized(stage, places * images * channels);
+    let stage = sized(stage, places * channels);
     let mut start = 0;
     for (i, &(rows, cols)) in sizes.iter().enumerate() {
-        let size = rows * cols * images;
+        let size = rows * cols;
         let target = Target {
             to: stage[start..].as_mut_ptr(),
             channel: size,
-            slots: &Slots::new(&band, rows, cols, cols * images, lanes),
+            slots: &Slots::new(&band, rows, cols, cols, lanes),
         };
         // SAFETY: the stage has `size` values for each of the channels.
         unsafe { phase_tiles::<S, MR, HALF>(simd, whole, task, i, &band, copy, &target) };
         start += size * channels;
     }
-    let plane_of = |lane: usize, c: usize| {
-        let channel = ((image + lane) * plan.groups + group) * plan.dst_c + first + c;
+    let plane_of = |c: usize| {
+        let channel = (image * plan.groups + group) * plan.dst_c + first + c;
         whole.dst.0.wrapping_add(channel * plane)
     };
-    // SAFETY: the task's rows of its channels and images belong to it alone.
-    unsafe {
-        stage::unload(
-            plan,
-            &sizes,
-            images,
-            channels,
-            task.rows.start,
-            stage,
-            plane_of,
-        )
-    };
+    // SAFETY: the task's rows of its channels belong to it alone.
+    unsafe { stage::unload(plan, &sizes, channels, task.rows.start, stage, plane_of) };
 }
 
 /// Where a phase's outputs go.

@@ -4,19 +4,17 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::plan::{Plan, Tap};
+use super::super::plan::{Plan, Tap};
 
 /// Values that are copied in one go under a step of two.
 const BLOCK: usize = 16;
 
-/// How a band of source rows lies in the workspace: `[channel][phase][row][column][image]`.
+/// How a band of source rows lies in the workspace: `[channel][phase][row][column]`.
 ///
 /// Under a step of two or more, columns that are read together are neighbours in the copy:
 /// phase `(y % step, x % step)` holds every step-th row and column.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Band {
-    /// Images side by side: 1, or as many as a vector has lanes.
-    pub images: usize,
     /// Rows of one phase.
     rows: usize,
     /// Columns of one phase.
@@ -28,22 +26,21 @@ pub(super) struct Band {
 /// Which outputs a band is for.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    pub images: Range<usize>,
+    pub image: usize,
     pub group: usize,
     pub first_row: usize,
 }
 
 impl Band {
     /// For `rows` rows of outputs.
-    pub fn new(plan: &Plan, rows: usize, images: usize) -> Self {
+    pub fn new(plan: &Plan, rows: usize) -> Self {
         let extent = |outputs: usize, step: usize, reach: (isize, isize)| {
             (outputs.saturating_sub(1) * step + (reach.1 - reach.0) as usize) / step + 1
         };
         let rows = extent(rows, plan.step.0, plan.reach_y);
         let pitch = extent(plan.cols(), plan.step.1, plan.reach_x);
-        let channel = plan.step.0 * plan.step.1 * rows * pitch * images;
+        let channel = plan.step.0 * plan.step.1 * rows * pitch;
         Self {
-            images,
             rows,
             pitch,
             // Channels at a distance of a power of two would share few sets of the cache.
@@ -62,7 +59,7 @@ impl Band {
             (tap.x - plan.reach_x.0) as usize,
         );
         let phase = y % plan.step.0 * plan.step.1 + x % plan.step.1;
-        ((phase * self.rows + y / plan.step.0) * self.pitch + x / plan.step.1) * self.images
+        (phase * self.rows + y / plan.step.0) * self.pitch + x / plan.step.1
     }
 
     /// Values of all channels; vectors may read as much as `slack` beyond them.
@@ -78,7 +75,7 @@ impl Band {
         plan: &Plan,
         src: &[f32],
         Place {
-            images,
+            image,
             group,
             first_row,
         }: Place,
@@ -88,15 +85,14 @@ impl Band {
         let (step_y, step_x) = plan.step;
         let top = (first_row * step_y) as isize + plan.reach_y.0;
         // Without padding and steps a channel's rows are one piece.
-        let whole = self.images == 1
-            && (step_y, step_x) == (1, 1)
+        let whole = (step_y, step_x) == (1, 1)
             && self.pitch == w
             && plan.reach_x == (0, 0)
             && top >= 0
             && top as usize + self.rows <= h;
         for c in 0..plan.src_c {
             if whole {
-                let plane = (images.start * plan.groups + group) * plan.src_c + c;
+                let plane = (image * plan.groups + group) * plan.src_c + c;
                 let len = self.rows * w;
                 let from = &src[(plane * h + top as usize) * w..][..len];
                 copy_values(simd, from, &mut workspace[c * self.channel..][..len]);
@@ -105,7 +101,7 @@ impl Band {
             let copy = &mut workspace[c * self.channel..][..self.channel];
             for row in 0..self.rows * step_y {
                 let y = top + row as isize;
-                if self.images == 1 && step_x == 2 && plan.reach_x.0 <= 0 {
+                if step_x == 2 && plan.reach_x.0 <= 0 {
                     let at = (row % step_y * 2 * self.rows + row / step_y) * self.pitch;
                     let (even, odd) = copy[at..].split_at_mut(self.rows * self.pitch);
                     let lines = [&mut even[..self.pitch], &mut odd[..self.pitch]];
@@ -113,29 +109,23 @@ impl Band {
                         lines.into_iter().for_each(|line| line.fill(0.0));
                         continue;
                     }
-                    let plane = (images.start * plan.groups + group) * plan.src_c + c;
+                    let plane = (image * plan.groups + group) * plan.src_c + c;
                     let line = &src[(plane * h + y as usize) * w..][..w];
                     split_line(line, -plan.reach_x.0 as usize, lines);
                     continue;
                 }
                 for phase_x in 0..step_x {
                     let phase = row % step_y * step_x + phase_x;
-                    let at = (phase * self.rows + row / step_y) * self.pitch * self.images;
-                    let copy = &mut copy[at..][..self.pitch * self.images];
+                    let at = (phase * self.rows + row / step_y) * self.pitch;
+                    let copy = &mut copy[at..][..self.pitch];
                     if y < 0 || y >= h as isize {
                         copy.fill(0.0);
                         continue;
                     }
                     let x = plan.reach_x.0 + phase_x as isize;
-                    for (lane, image) in images.clone().enumerate() {
-                        let plane = (image * plan.groups + group) * plan.src_c + c;
-                        let line = &src[(plane * h + y as usize) * w..][..w];
-                        if self.images == 1 {
-                            copy_line(simd, line, x, step_x, copy);
-                        } else {
-                            spread_line(line, x, step_x, copy, lane, self.images);
-                        }
-                    }
+                    let plane = (image * plan.groups + group) * plan.src_c + c;
+                    let line = &src[(plane * h + y as usize) * w..][..w];
+                    copy_line(simd, line, x, step_x, copy);
                 }
             }
         }
@@ -236,23 +226,5 @@ fn copy_values<S: Simd>(_: S, from: &[f32], to: &mut [f32]) {
                 .cast::<S::f32s>()
                 .write_unaligned(value);
         }
-    }
-}
-
-#[inline(always)]
-fn spread_line(line: &[f32], x: isize, step: usize, copy: &mut [f32], lane: usize, lanes: usize) {
-    let places = copy.len() / lanes;
-    let inside = inside(line.len(), x, step, places);
-    for i in (0..inside.start).chain(inside.end..places) {
-        copy[i * lanes + lane] = 0.0;
-    }
-    if inside.is_empty() {
-        return;
-    }
-    let line = &line[(x + (inside.start * step) as isize) as usize..];
-    let copy = &mut copy[inside.start * lanes + lane..];
-    let values = line.iter().step_by(step).take(inside.len());
-    for (c, v) in copy.iter_mut().step_by(lanes).zip(values) {
-        *c = *v;
     }
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::plan::Plan;
+use super::super::plan::Plan;
 
 /// Output channels per register tile of an instruction set: of all blocks, and of a last block
 /// that has no more channels than that.

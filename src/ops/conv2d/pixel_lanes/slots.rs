@@ -32,8 +32,7 @@ impl Slots {
     /// Vectors of `lanes` lanes for `rows` rows of `cols` outputs, which lie `dst_pitch` values
     /// apart in the destination.
     pub fn new(band: &Band, rows: usize, cols: usize, dst_pitch: usize, lanes: usize) -> Self {
-        let src_pitch = band.pitch * band.images;
-        let line = cols * band.images;
+        let (src_pitch, line) = (band.pitch, cols);
         if rows == 0 || cols == 0 {
             return Self::default();
         }
