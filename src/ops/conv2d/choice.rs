@@ -13,42 +13,73 @@ pub(super) enum Lanes {
     Pixels,
 }
 
-/// For a convolution to `channels` channels in rows of `cols` pixels, which for a strided input
-/// gradient are the pixels that share their taps.
-///
-/// Both kernels come near the peak of the machine where they fill their vectors: with the pixels
-/// in the lanes, 64 channels of 56x56 take as long either way. What was measured beyond that:
-/// copying rows with their padding costs a sixth of the time, and what a row loses at its end
-/// about two pixels, by which maps of 8x8 take 1.8 times as long as with the channels in the
-/// lanes. A single vector of channels is fed by as many loads as multiplications, and reaches
-/// three quarters of what two do.
-pub(super) fn convolution(arch: Arch, channels: usize, cols: usize) -> Lanes {
-    let lanes = arch.dispatch(Count);
-    let filled = 100 * channels / channels.next_multiple_of(lanes);
-    let by_channels = match channels <= lanes {
-        true => filled * 78 / 100,
-        false => filled,
+/// For the convolution.
+pub(super) fn forward(arch: Arch, g: &Geometry) -> Lanes {
+    let channels = Channels {
+        count: g.group_out(),
+        terms: g.patch(),
     };
-    match by_channels >= 85 * cols / (cols + 2) {
+    best(channels.filled(arch), row(g.out_w, g.out_plane(), g))
+}
+
+/// For the gradient with respect to the input, of which the pixels that leave the same remainder
+/// under the stride are computed together.
+pub(super) fn input_grad(arch: Arch, g: &Geometry) -> Lanes {
+    let channels = Channels {
+        count: g.group_in(),
+        terms: g.group_out() * (g.kh * g.kw).div_ceil(g.stride.0 * g.stride.1),
+    };
+    let cols = g.w.div_ceil(g.stride.1);
+    best(channels.filled(arch), row(cols, g.in_plane(), g))
+}
+
+/// For the gradient with respect to the weight.
+pub(super) fn weight_grad(arch: Arch, g: &Geometry) -> Lanes {
+    let lanes = arch.dispatch(Count);
+    let outputs = fraction(g.group_out(), lanes);
+    let inputs = fraction(g.group_in(), lanes.min(8));
+    let fed = if g.group_out() <= lanes { 0.9 } else { 1.0 };
+    best(outputs * inputs * fed, row(g.out_w, g.out_plane(), g))
+}
+
+/// Both kernels come near the peak of the machine where they fill their vectors; what keeps them
+/// from it is estimated as a share of it, from measurements.
+fn best(channels: f64, pixels: f64) -> Lanes {
+    match channels >= pixels {
         true => Lanes::Channels,
         false => Lanes::Pixels,
     }
 }
 
-/// For the gradient with respect to the weight.
-///
-/// With the pixels in the lanes their sums have to be added up for every weight, and maps that
-/// are no multiple of a vector lose lanes. With the channels in them, as many output and eight
-/// input channels are computed at least, which is only wrong for few of either, as in the first
-/// layer or where groups are narrow.
-pub(super) fn weight_grad(arch: Arch, g: &Geometry) -> Lanes {
-    let lanes = arch.dispatch(Count);
-    let filled =
-        |channels: usize, step: usize| channels as f64 / channels.next_multiple_of(step) as f64;
-    match filled(g.group_out(), lanes) * filled(g.group_in(), lanes.min(8)) > 0.6 {
-        true => Lanes::Channels,
-        false => Lanes::Pixels,
+/// What the pixels in the lanes reach on rows of `cols` pixels: copying the rows takes a twelfth
+/// of the time, and their ends and padding as much as four pixels. A kernel of one tap takes all
+/// of a plane for one row.
+fn row(cols: usize, plane: usize, g: &Geometry) -> f64 {
+    let pointwise = (g.kh, g.kw, g.stride, g.padding) == (1, 1, (1, 1), (0, 0));
+    let cols = if pointwise { plane } else { cols } as f64;
+    0.92 * cols / (cols + 4.0)
+}
+
+/// The output channels of a convolution, and the products that make one output.
+struct Channels {
+    count: usize,
+    terms: usize,
+}
+
+impl Channels {
+    /// What the channels in the lanes reach: a single vector of them is fed by as many loads as
+    /// multiplications, and turning the sums round takes as long as ten products.
+    fn filled(&self, arch: Arch) -> f64 {
+        let lanes = arch.dispatch(Count);
+        let fed = if self.count <= lanes { 0.8 } else { 1.0 };
+        let terms = self.terms as f64;
+        fraction(self.count, lanes) * fed * terms / (terms + 10.0)
     }
+}
+
+/// The share of full lanes where `count` of them are filled up to a multiple.
+fn fraction(count: usize, multiple: usize) -> f64 {
+    count as f64 / count.next_multiple_of(multiple) as f64
 }
 
 /// The `f32` lanes of an instruction set.

@@ -28,7 +28,7 @@ pub fn forward<F: Element>(
     } else if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y)) {
         let bias = bias.and_then(F::as_f32);
         let arch = Arch::new();
-        return match choice::convolution(arch, g.group_out(), g.out_w) {
+        return match choice::forward(arch, g) {
             Lanes::Channels => channel_lanes::forward_with(arch, g, x, w, bias, y),
             Lanes::Pixels => pixel_lanes::forward_with(arch, g, x, w, bias, y),
         };
@@ -61,7 +61,7 @@ pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUn
         (F::as_f32(dy), F::as_f32(w), F::as_f32_uninit(dx))
     {
         let arch = Arch::new();
-        match choice::convolution(arch, g.group_in(), g.w.div_ceil(g.stride.1)) {
+        match choice::input_grad(arch, g) {
             Lanes::Channels => channel_lanes::input_grad_with(arch, g, dy, w, dx),
             Lanes::Pixels => pixel_lanes::input_grad_with(arch, g, dy, w, dx),
         }

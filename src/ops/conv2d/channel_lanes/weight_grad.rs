@@ -136,7 +136,12 @@ impl WithSimd for Registers {
 
     fn with_simd<S: Simd>(self, _: S) -> Self::Output {
         let lanes = S::F32_LANES;
-        let vectors = self.outputs.div_ceil(lanes).min(2);
+        // Beside the sums there are the vectors of dy and one value of x.
+        let vectors = match self.outputs.div_ceil(lanes) {
+            1 => 1,
+            3 if lanes == 16 => 3,
+            _ => 2,
+        };
         let inputs = match (lanes, vectors) {
             (16, 1) if self.inputs > 8 => 16,
             (16, _) => 8,
@@ -240,7 +245,8 @@ impl WithSimd for OnTask<'_> {
                     match (lanes, whole.shape.vectors, whole.shape.inputs) {
                         (16, 1, 16) => job.run::<S, 16, 1>(simd, sums),
                         (16, 1, _) => job.run::<S, 8, 1>(simd, sums),
-                        (16, ..) => job.run::<S, 8, 2>(simd, sums),
+                        (16, 2, _) => job.run::<S, 8, 2>(simd, sums),
+                        (16, ..) => job.run::<S, 8, 3>(simd, sums),
                         (1, 1, _) => job.run::<S, 1, 1>(simd, sums),
                         (1, ..) => job.run::<S, 1, 2>(simd, sums),
                         (_, 1, _) => job.run::<S, 4, 1>(simd, sums),
