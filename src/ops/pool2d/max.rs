@@ -3,8 +3,11 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::{Pool2dParams, window::Window};
+use super::Pool2dParams;
+use super::line::Lines;
+use super::window::{Axis, Window};
 use crate::ops::storage::{Float, build, fill, same_dtype, with_float};
+use crate::simd;
 
 const OP: &str = "max_pool2d";
 
@@ -24,6 +27,7 @@ struct Geometry {
     width: usize,
     rows: Vec<Window>,
     columns: Vec<Window>,
+    column_axis: Axis,
     dilation: (usize, usize),
 }
 
@@ -37,6 +41,7 @@ impl Geometry {
             width,
             rows: rows.windows(OP, height)?,
             columns: columns.windows(OP, width)?,
+            column_axis: columns,
             dilation: params.dilation,
         })
     }
@@ -72,17 +77,17 @@ impl Geometry {
     fn forward<T: Float>(&self, x: &[T]) -> Vec<T> {
         let plane_len = self.height * self.width;
         let planes = x.len() / plane_len;
-        // SAFETY: the zip with all windows writes each value of the chunk.
+        // SAFETY: the lines write each value of the chunk.
         unsafe {
             build(planes * self.outputs(), self.outputs(), |index, chunk| {
-                let plane = &x[index * plane_len..][..plane_len];
-                let lines = chunk.chunks_exact_mut(self.columns.len());
-                for (line, row) in lines.zip(&self.rows) {
-                    for (y, column) in line.iter_mut().zip(&self.columns) {
-                        let maximum = self.maximum(plane, *row, *column);
-                        y.write(maximum.map_or(T::from_f64(f64::NEG_INFINITY), |(value, _)| value));
-                    }
-                }
+                simd::dispatch(Lines {
+                    plane: &x[index * plane_len..][..plane_len],
+                    width: self.width,
+                    rows: &self.rows,
+                    row_step: self.dilation.0,
+                    columns: self.column_axis,
+                    y: chunk,
+                });
             })
         }
     }

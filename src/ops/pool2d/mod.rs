@@ -4,6 +4,7 @@
 //! missing where the kernel is not the stride or does not divide the input.
 
 mod average;
+mod line;
 mod max;
 mod window;
 
