@@ -1,6 +1,7 @@
 //! Custom ops with their own backward, a folder each.
 
 pub mod activation;
+pub mod capsule;
 mod channel_shuffle;
 pub mod combine;
 mod conv2d;
@@ -14,12 +15,14 @@ pub mod pool2d;
 mod storage;
 
 pub use channel_shuffle::channel_shuffle;
-pub use combine::{add, cat, scale_channels, stack};
+pub use combine::{
+    add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale_channels, stack,
+};
 pub use conv2d::{Conv2dParams, conv2d};
 pub use drop_path::drop_path;
 pub use dropout::dropout;
 pub use linear::linear;
-pub use loss::{CrossEntropy, Reduction, Target, cross_entropy};
+pub use loss::{CrossEntropy, Margin, Reduction, Target, cross_entropy, margin_loss};
 pub use norm_act::{
     BatchStatistics, Statistics, batch_norm_act, fold_batch_norm, group_norm, layer_norm,
 };

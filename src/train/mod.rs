@@ -14,7 +14,7 @@ mod state;
 mod trainer;
 
 pub use error::TrainError;
-pub use recipe::{ClipMode, OptimizerKind, Recipe, RecipeError, ScheduleKind};
+pub use recipe::{ClipMode, LossKind, OptimizerKind, Recipe, RecipeError, ScheduleKind};
 pub use record::{EpochRecord, Record, Summary};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, Warmup};

@@ -113,6 +113,15 @@ named! {
     Value = "value",
 }
 
+named! {
+    /// What is made small.
+    LossKind, "loss",
+    /// The cross-entropy of the logits.
+    CrossEntropy = "cross_entropy" | "cross-entropy",
+    /// The margin loss of capsules, for networks whose logits are lengths.
+    Margin = "margin",
+}
+
 /// Every hyperparameter of a training run.
 ///
 /// The default trains a CIFAR ResNet in few epochs: SGD with Nesterov momentum, one cycle to a
@@ -160,7 +169,9 @@ pub struct Recipe {
     pub decay_milestones: Vec<f64>,
     /// Step and multi-step: the factor of a decay.
     pub decay_rate: f64,
-    /// Label smoothing.
+    /// The loss.
+    pub loss: LossKind,
+    /// Label smoothing, of cross-entropy.
     pub smoothing: f64,
     /// Bound of gradient clipping.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,6 +209,7 @@ impl Default for Recipe {
             decay_epochs: 30.0,
             decay_milestones: Vec::new(),
             decay_rate: 0.1,
+            loss: LossKind::CrossEntropy,
             smoothing: 0.0,
             clip_grad: None,
             clip_mode: ClipMode::Norm,

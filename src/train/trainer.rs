@@ -11,7 +11,7 @@ use super::checkpoint;
 use super::error::TrainError;
 use super::observer::{Observer, StepReport};
 use super::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
-use super::recipe::Recipe;
+use super::recipe::{LossKind, Recipe};
 use super::record::{EpochRecord, Record};
 use super::run_folder::{BEST, LAST, RunFolder, STATE};
 use super::schedule::Schedule;
@@ -20,7 +20,7 @@ use crate::autograd;
 use crate::data::{Batch, Loader};
 use crate::eval::{self, Evaluation};
 use crate::nn::ParamStore;
-use crate::ops::{CrossEntropy, Target, cross_entropy};
+use crate::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
 use crate::rng::Generator;
 
 /// What is to be trained, on what, and how.
@@ -77,7 +77,6 @@ struct Trainer<'a> {
     run: &'a Run<'a>,
     optimizer: ElementwiseOptimizer,
     schedule: Schedule,
-    loss: CrossEntropy,
     progress: Progress,
     steps_per_epoch: usize,
 }
@@ -105,10 +104,6 @@ impl<'a> Trainer<'a> {
             run,
             optimizer,
             schedule: recipe.schedule(steps_per_epoch),
-            loss: CrossEntropy {
-                label_smoothing: recipe.smoothing,
-                ..CrossEntropy::default()
-            },
             progress,
             steps_per_epoch,
         })
@@ -169,7 +164,7 @@ impl<'a> Trainer<'a> {
         let lr = self.schedule.lr(self.progress.step);
         let (loss, logits, gradients) = autograd::value_and_grad(|| {
             let logits = self.run.model.forward_t(&batch.images, true)?;
-            let loss = cross_entropy(&logits, &Target::Classes(&batch.labels), &self.loss)?;
+            let loss = self.loss(&logits, &batch.labels)?;
             Ok((loss, logits.detach()))
         })?;
         let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
@@ -189,6 +184,19 @@ impl<'a> Trainer<'a> {
         self.progress.step += 1;
         self.progress.batch += 1;
         Ok((loss, lr))
+    }
+
+    fn loss(&self, logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
+        match self.run.recipe.loss {
+            LossKind::CrossEntropy => {
+                let options = CrossEntropy {
+                    label_smoothing: self.run.recipe.smoothing,
+                    ..CrossEntropy::default()
+                };
+                cross_entropy(logits, &Target::Classes(labels), &options)
+            }
+            LossKind::Margin => margin_loss(logits, labels, &Margin::default()),
+        }
     }
 
     /// Evaluates the epoch that has just been trained and saves everything.

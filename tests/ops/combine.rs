@@ -1,7 +1,10 @@
 //! Sums, concatenations and channel scales against Candle's and finite differences.
 
 use candle_core::{DType, Device, Tensor};
-use candle_mish::ops::{add, cat, scale_channels, stack};
+use candle_mish::autograd::value_and_grad;
+use candle_mish::ops::{
+    add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale_channels, stack,
+};
 use proptest::prelude::*;
 
 use crate::support::{assert_close, check_gradients, gradients, strided, uniform};
@@ -18,7 +21,13 @@ fn a_sum_of_every_type_and_layout() {
         assert_close(&y, &sum, tolerance);
     }
     check_gradients(&[a.clone(), b], |x| add(&x[0], &x[1]));
-    check_gradients(&[a], |x| add(&x[0], &x[0]));
+    check_gradients(std::slice::from_ref(&a), |x| add(&x[0], &x[0]));
+    let (b, damped) = (uniform(3, (3, 4, 5)), |x: &[Tensor]| {
+        add_scaled(&x[0], &x[1], 0.17)
+    });
+    let expected = (&a + (&b * 0.17).unwrap()).unwrap();
+    assert_close(&add_scaled(&a, &b, 0.17).unwrap(), &expected, 1e-15);
+    check_gradients(&[a, b], damped);
     let (a, b) = (uniform(1, (7, 9001)), uniform(2, (7, 9001)));
     assert_close(&add(&a, &b).unwrap(), &(&a + &b).unwrap(), 0.0);
     assert!(add(&a, &uniform(1, (7, 1))).is_err());
@@ -57,6 +66,72 @@ fn parts_may_be_empty_and_must_fit() {
     let expected = Tensor::stack(&pair, 0).unwrap();
     assert_close(&stack(&[&pair[0], &pair[1]]).unwrap(), &expected, 0.0);
     check_gradients(&pair, |x| stack(&[&x[0], &x[1]]));
+}
+
+proptest! {
+    #[test]
+    fn parts_of_any_axis(dim in 0usize..3, before in 0usize..3, len in 0usize..4, behind in 0usize..3, seed: u64) {
+        let mut dims = vec![2, 3];
+        dims.insert(dim, before + len + behind);
+        let x = uniform(seed, dims);
+        let expected = x.narrow(dim, before, len).unwrap();
+        assert_close(&narrow(&x, dim, before, len).unwrap(), &expected, 0.0);
+        assert_close(&narrow(&strided(&x), dim, before, len).unwrap(), &expected, 0.0);
+        check_gradients(&[x], |x| narrow(&x[0], dim, before, len));
+    }
+}
+
+#[test]
+fn parts_and_shapes_must_fit() {
+    let x = uniform(1, (2, 3, 4, 5));
+    for (dim, start, len) in [(4, 0, 1), (1, 0, 4), (1, 3, 1), (1, usize::MAX, 2)] {
+        assert!(narrow(&x, dim, start, len).is_err(), "{dim} {start} {len}");
+    }
+    let flat = flatten_from(&x, 1).unwrap();
+    assert_close(&flat, &x.flatten_from(1).unwrap(), 0.0);
+    let turned = strided(&x);
+    assert_close(
+        &reshape(&turned, (6, 20)).unwrap(),
+        &x.reshape((6, 20)).unwrap(),
+        0.0,
+    );
+    let axes = [0, 3, 1, 2];
+    let permuted = x.permute(axes.as_slice()).unwrap();
+    assert_close(&permute(&x, &axes).unwrap(), &permuted, 0.0);
+    assert_close(&permute(&turned, &axes).unwrap(), &permuted, 0.0);
+    check_gradients(std::slice::from_ref(&x), |x| permute(&x[0], &axes));
+    for axes in [
+        vec![0, 1, 2],
+        vec![0, 1, 2, 2],
+        vec![0, 1, 2, 4],
+        vec![0, 1, 2, 3, 3],
+    ] {
+        assert!(permute(&x, &axes).is_err(), "{axes:?}");
+    }
+    assert!(flatten_from(&x, 5).is_err());
+    assert!(reshape(&x, (2, 61)).is_err());
+    check_gradients(std::slice::from_ref(&x), |x| flatten_from(&x[0], 2));
+    for dtype in [DType::F32, DType::F16, DType::BF16] {
+        let x = x.to_dtype(dtype).unwrap();
+        let y = reshape(&narrow(&x, 1, 1, 2).unwrap(), 80).unwrap();
+        assert_eq!(y.dtype(), dtype);
+        let expected = x.narrow(1, 1, 2).unwrap().flatten_all().unwrap();
+        assert_close(&y, &expected, 0.0);
+    }
+}
+
+/// Both halves of a tensor on the tape: their gradients meet in one.
+#[test]
+fn the_halves_of_a_tensor_make_its_gradient_together() {
+    let x = candle_core::Var::from_tensor(&uniform(1, (2, 4, 3))).unwrap();
+    let (_, (), gradients) = value_and_grad(|| {
+        let x = add(&x, &x)?;
+        let (a, b) = (narrow(&x, 1, 0, 2)?, narrow(&x, 1, 2, 2)?);
+        Ok((flatten_from(&cat(&[&b, &a], 1)?, 0)?, ()))
+    })
+    .unwrap();
+    let expected = Tensor::full(2.0, (2, 4, 3), &Device::Cpu).unwrap();
+    assert_close(gradients.get(&x).unwrap(), &expected, 0.0);
 }
 
 proptest! {

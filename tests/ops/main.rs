@@ -2,6 +2,7 @@
 
 mod activation;
 mod autograd;
+mod capsule;
 mod combine;
 mod conv2d;
 mod conv2d_grad;

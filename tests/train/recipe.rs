@@ -45,6 +45,10 @@ fn a_wrong_recipe_is_told_what_is_wrong() {
         message("sched = 'cosin'"),
         "unknown schedule 'cosin'; did you mean 'cosine'?"
     );
+    assert_eq!(
+        message("loss = 'marign'"),
+        "unknown loss 'marign'; did you mean 'margin'?"
+    );
     assert!(message("sched = 'zzz'").contains("one of onecycle, cosine"));
     assert_eq!(
         message("lr = -0.1"),

@@ -14,7 +14,7 @@ use candle_mish::rng::Generator;
 use candle_mish::train::observer::{Curve, Metrics, Observer, StepReport};
 use candle_mish::train::run_folder::{BEST, CURVE, LAST, METRICS};
 use candle_mish::train::{
-    EpochRecord, Outcome, Recipe, Run, RunFolder, RunState, TrainError, checkpoint, train,
+    EpochRecord, LossKind, Outcome, Recipe, Run, RunFolder, RunState, TrainError, checkpoint, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use rand::Rng;
@@ -241,6 +241,24 @@ fn a_run_learns_and_leaves_its_files() {
     let best = checkpoint::read(&path.join(BEST)).expect("weights");
     assert_eq!(best.metadata["epoch"], record.best_epoch.to_string());
     assert!(path.join(CURVE).is_file());
+}
+
+#[test]
+fn a_run_makes_the_loss_of_its_recipe_small() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |loss| {
+        let path = folder.path().join(format!("{loss}"));
+        let mut session = Session::new(&path);
+        session.recipe.loss = loss;
+        match session.run().expect("a run").0 {
+            Outcome::Finished(record) => record.epochs,
+            outcome => panic!("{outcome:?}"),
+        }
+    };
+    let margin = run(LossKind::Margin);
+    assert!(margin[2].train_loss < margin[0].train_loss, "{margin:?}");
+    let entropy = run(LossKind::CrossEntropy);
+    assert_ne!(margin[0].train_loss, entropy[0].train_loss);
 }
 
 #[test]

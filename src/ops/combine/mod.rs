@@ -1,29 +1,42 @@
-//! Sums, concatenations and per-channel scales, each with its own backward.
+//! Sums, concatenations, parts and per-channel scales, each with its own backward.
 
 mod concat;
 mod scale;
+mod view;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use crate::autograd::apply2;
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
 
 pub use concat::{cat, stack};
 pub use scale::scale_channels;
+pub use view::{flatten_from, narrow, permute, reshape};
 
 /// `a + b` of two tensors of one shape: the join of a residual block.
 ///
 /// # Errors
 /// Where shapes or types differ; nothing is broadcast.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    add_scaled(a, b, 1.0)
+}
+
+/// `a + scale b` of two tensors of one shape: the join of a residual block that is damped.
+///
+/// # Errors
+/// As [`add`].
+pub fn add_scaled(a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
     if a.dims() != b.dims() {
         bail!("add: the shapes {:?} and {:?} differ", a.dims(), b.dims());
     }
-    apply2(Add, a, b)
+    apply2(Add { scale }, a, b)
 }
 
-struct Add;
+/// `a + scale b`.
+struct Add {
+    scale: f64,
+}
 
 impl CustomOp2 for Add {
     fn name(&self) -> &'static str {
@@ -41,11 +54,12 @@ impl CustomOp2 for Add {
         same_dtype(self.name(), dtype, b.dtype())?;
         let y = with_float!(dtype, self.name(), T => {
             let (a, b) = (T::read(a, a_layout)?, T::read(b, b_layout)?);
+            let scale = T::from_f64(self.scale);
             let sum = |index: usize, chunk: &mut [std::mem::MaybeUninit<T>]| {
                 let start = index * PARALLEL_THRESHOLD;
                 let values = a[start..].iter().zip(&b[start..]);
                 for (y, (a, b)) in chunk.iter_mut().zip(values) {
-                    y.write(a + b);
+                    y.write(*a + scale * *b);
                 }
             };
             // SAFETY: `a` and `b` are as long as the result, so the zip writes all of a chunk.
@@ -62,6 +76,11 @@ impl CustomOp2 for Add {
         _y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((Some(grad.clone()), Some(grad.clone())))
+        let of_b = if self.scale == 1.0 {
+            grad.clone()
+        } else {
+            (grad * self.scale)?
+        };
+        Ok((Some(grad.clone()), Some(of_b)))
     }
 }

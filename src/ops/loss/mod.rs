@@ -1,6 +1,7 @@
-//! Cross-entropy of logits with integer or soft labels, as one node of the graph.
+//! Losses of logits with labels, each as one node of the graph.
 
 mod cpu;
+mod margin;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{
@@ -10,6 +11,8 @@ use candle_core::{
 use crate::autograd::apply1;
 use crate::ops::storage::{Float, same_dtype, with_float};
 use cpu::Coefficients;
+
+pub use margin::{Margin, margin_loss};
 
 const OP: &str = "cross_entropy";
 
@@ -73,7 +76,7 @@ pub fn cross_entropy(logits: &Tensor, target: &Target, options: &CrossEntropy) -
             if labels.dims() != [rows] {
                 bail!("{OP}: labels {:?} do not fit {rows} rows", labels.dims());
             }
-            cpu::Target::Classes(read_labels(labels, classes)?)
+            cpu::Target::Classes(read_labels(OP, labels, classes)?)
         }
         Target::Probabilities(probabilities) => {
             if probabilities.dims() != [rows, classes] {
@@ -107,14 +110,14 @@ fn to_f64(x: &Tensor) -> Result<Vec<f64>> {
     x.detach().to_dtype(DType::F64)?.to_vec1()
 }
 
-fn read_labels(labels: &Tensor, classes: usize) -> Result<Vec<usize>> {
+fn read_labels(op: &str, labels: &Tensor, classes: usize) -> Result<Vec<usize>> {
     let values: Vec<i64> = match labels.dtype() {
         DType::U8 | DType::U32 | DType::I64 => labels.to_dtype(DType::I64)?.to_vec1()?,
-        dtype => bail!("{OP} takes labels of u8, u32 or i64, not {dtype:?}"),
+        dtype => bail!("{op} takes labels of u8, u32 or i64, not {dtype:?}"),
     };
     let label = |(row, value): (usize, i64)| match usize::try_from(value) {
         Ok(label) if label < classes => Ok(label),
-        _ => bail!("{OP}: label {value} of row {row} is not from 0 to {classes} - 1"),
+        _ => bail!("{op}: label {value} of row {row} is not from 0 to {classes} - 1"),
     };
     values.into_iter().enumerate().map(label).collect()
 }

@@ -1,0 +1,145 @@
+//! Parts and other shapes of a tensor, as nodes of the tape.
+//!
+//! Candle's own give the same values; but as nodes that are not on the tape they would hand all
+//! of the network in front of them to Candle's backward.
+
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+
+use super::concat::cat;
+use crate::autograd::apply1;
+use crate::ops::storage::{Float, with_float};
+
+/// The `len` places from `start` on along axis `dim`, such as half of the channels.
+///
+/// # Errors
+/// Where `dim` is not an axis or the places are not all there.
+pub fn narrow(x: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor> {
+    match x.dims().get(dim) {
+        Some(size) if start.checked_add(len).is_some_and(|end| end <= *size) => {
+            apply1(Narrow { dim, start, len }, x)
+        }
+        _ => bail!(
+            "narrow: {:?} has no places {start} to {start} + {len} on axis {dim}",
+            x.dims()
+        ),
+    }
+}
+
+/// The same values in row-major order in another shape.
+///
+/// # Errors
+/// Where the shape has another number of elements.
+pub fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
+    let shape = shape.into();
+    if shape.elem_count() != x.elem_count() {
+        bail!("reshape: {:?} does not fit {:?}", x.dims(), shape.dims());
+    }
+    apply1(Reshape { shape }, x)
+}
+
+/// All axes from `dim` on as one: `[N, C, H, W]` to `[N, C H W]` with `dim` 1.
+///
+/// # Errors
+/// Where `dim` is not an axis.
+pub fn flatten_from(x: &Tensor, dim: usize) -> Result<Tensor> {
+    let Some((outer, inner)) = x.dims().split_at_checked(dim) else {
+        bail!("flatten_from: {:?} has no axis {dim}", x.dims());
+    };
+    let mut dims = outer.to_vec();
+    dims.push(inner.iter().product());
+    reshape(x, dims)
+}
+
+/// The axes in the order of `axes`: `[N, C, H, W]` to `[N, H, W, C]` with `[0, 2, 3, 1]`.
+///
+/// # Errors
+/// Where `axes` does not name each axis once.
+pub fn permute(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
+    let mut inverse = vec![usize::MAX; x.rank()];
+    for (to, from) in axes.iter().enumerate() {
+        if let Some(place) = inverse.get_mut(*from) {
+            *place = to;
+        }
+    }
+    if axes.len() != x.rank() || inverse.contains(&usize::MAX) {
+        bail!(
+            "permute: {axes:?} is no order of the axes of {:?}",
+            x.dims()
+        );
+    }
+    let axes = axes.to_vec();
+    apply1(Permute { axes, inverse }, x)
+}
+
+fn copy(op: &str, x: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
+    let dtype = x.dtype();
+    with_float!(dtype, op, T => T::into_storage(T::read(x, layout)?.into_owned(), dtype))
+}
+
+struct Narrow {
+    dim: usize,
+    start: usize,
+    len: usize,
+}
+
+impl CustomOp1 for Narrow {
+    fn name(&self) -> &'static str {
+        "narrow"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let layout = layout.narrow(self.dim, self.start, self.len)?;
+        Ok((copy(self.name(), x, &layout)?, layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let zeros = |len: usize| {
+            let mut dims = x.dims().to_vec();
+            dims[self.dim] = len;
+            Tensor::zeros(dims, grad.dtype(), grad.device())
+        };
+        let behind = x.dim(self.dim)? - self.start - self.len;
+        let (before, behind) = (zeros(self.start)?, zeros(behind)?);
+        cat(&[&before, grad, &behind], self.dim).map(Some)
+    }
+}
+
+struct Reshape {
+    shape: Shape,
+}
+
+impl CustomOp1 for Reshape {
+    fn name(&self) -> &'static str {
+        "reshape"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok((copy(self.name(), x, layout)?, self.shape.clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        grad.reshape(x.shape()).map(Some)
+    }
+}
+
+struct Permute {
+    axes: Vec<usize>,
+    inverse: Vec<usize>,
+}
+
+impl CustomOp1 for Permute {
+    fn name(&self) -> &'static str {
+        "permute"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let layout = layout.permute(&self.axes)?;
+        Ok((copy(self.name(), x, &layout)?, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let grad = grad.permute(self.inverse.as_slice())?;
+        grad.contiguous().map(Some)
+    }
+}
