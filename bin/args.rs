@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use candle_mish::data::{DataOptions, DatasetKind, PadMode};
-use candle_mish::train::{ClipMode, OptimizerKind, Recipe, ScheduleKind};
+use candle_mish::train::{ClipMode, LossKind, OptimizerKind, Recipe, ScheduleKind};
 use clap::Args;
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
@@ -150,6 +150,9 @@ pub struct RecipeArgs {
     /// step and multistep: the factor of a decay [default: 0.1]
     #[arg(long, value_name = "F")]
     pub decay_rate: Option<f64>,
+    /// cross_entropy or margin [default: cross_entropy, margin for capsules]
+    #[arg(long, value_name = "NAME")]
+    pub loss: Option<LossKind>,
     /// Label smoothing [default: 0]
     #[arg(long, value_name = "SHARE")]
     pub smoothing: Option<f64>,
@@ -194,6 +197,7 @@ impl RecipeArgs {
         set(&mut recipe.decay_epochs, self.decay_epochs);
         set(&mut recipe.decay_milestones, self.decay_milestones.clone());
         set(&mut recipe.decay_rate, self.decay_rate);
+        set(&mut recipe.loss, self.loss);
         set(&mut recipe.smoothing, self.smoothing);
         recipe.clip_grad = self.clip_grad.or(recipe.clip_grad);
         set(&mut recipe.clip_mode, self.clip_mode);

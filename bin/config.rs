@@ -111,12 +111,16 @@ fn first_difference(then: &toml::Table, now: &toml::Table) -> Option<(String, St
     None
 }
 
-/// Reads a recipe file.
-pub fn read_recipe(path: &Path) -> anyhow::Result<Recipe> {
-    let text = std::fs::read_to_string(path);
-    let text = text.with_context(|| format!("--recipe {}", path.display()))?;
-    match Recipe::from_toml(&text) {
-        Ok(recipe) => Ok(recipe),
-        Err(error) => bail!("--recipe {}: {error}", path.display()),
+/// The recipe in `own`, TOML that belongs to the network, with what a file says in its place.
+pub fn read_recipe(own: &str, file: Option<&Path>) -> anyhow::Result<Recipe> {
+    let mut table: toml::Table = toml::from_str(own)?;
+    if let Some(path) = file {
+        let text = std::fs::read_to_string(path);
+        let text = text.with_context(|| format!("--recipe {}", path.display()))?;
+        if let Err(error) = Recipe::from_toml(&text) {
+            bail!("--recipe {}: {error}", path.display());
+        }
+        table.extend(toml::from_str::<toml::Table>(&text)?);
     }
+    Ok(Recipe::from_toml(&table.to_string())?)
 }

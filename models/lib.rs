@@ -16,10 +16,14 @@
 //! # }
 //! ```
 
+mod capsnet;
 mod chain;
 mod classifier;
+mod darknet;
 mod densenet;
 mod efficientnet;
+mod inception;
+mod inception_resnet;
 mod inverted_residual;
 mod layers;
 mod mobilenet;

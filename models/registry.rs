@@ -4,8 +4,9 @@ use candle_core::Result;
 use candle_nn::VarBuilder;
 
 use crate::{
-    Model, Options, Stem, densenet, efficientnet, mobilenet, peleenet, plain, resnet, resnet_cifar,
-    resnet9, resnetv2_cifar, shufflenet, simplenet, squeezenet, vgg, wide_resnet, xception,
+    Model, Options, Stem, capsnet, darknet, densenet, efficientnet, inception, inception_resnet,
+    mobilenet, peleenet, plain, resnet, resnet_cifar, resnet9, resnetv2_cifar, shufflenet,
+    simplenet, squeezenet, vgg, wide_resnet, xception,
 };
 
 /// One row of the zoo.
@@ -21,6 +22,8 @@ pub struct Entry {
     pub cifar: Form,
     /// For ImageNet's images, with 1000 classes, if the network has such a form.
     pub imagenet: Option<Form>,
+    /// What training it changes of the default recipe, in TOML; mostly nothing.
+    pub recipe: &'static str,
     build: Builder,
 }
 
@@ -92,6 +95,7 @@ impl Entry {
             paper,
             cifar,
             imagenet: None,
+            recipe: "",
             build,
         }
     }
@@ -107,6 +111,11 @@ impl Entry {
             imagenet: Some(form),
             ..self
         }
+    }
+
+    /// It is trained with other hyperparameters unless the user says otherwise.
+    pub(crate) const fn recipe(self, recipe: &'static str) -> Self {
+        Self { recipe, ..self }
     }
 
     /// The form with this stem.
@@ -152,7 +161,7 @@ fn hint(suggestion: &Option<&'static str>) -> String {
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 18] = [
+    let families: [&[Entry]; 22] = [
         &resnet::ENTRIES,
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
@@ -164,11 +173,15 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
         &vgg::ENTRIES,
         &mobilenet::ENTRIES,
         &shufflenet::ENTRIES,
-        &peleenet::ENTRIES,
         &squeezenet::ENTRIES,
+        &inception::ENTRIES,
+        &inception_resnet::ENTRIES,
         &xception::ENTRIES,
         &efficientnet::ENTRIES,
+        &darknet::ENTRIES,
+        &peleenet::ENTRIES,
         &simplenet::ENTRIES,
+        &capsnet::ENTRIES,
         &resnet9::ENTRIES,
         &plain::ENTRIES,
     ];

@@ -12,7 +12,7 @@ use candle_mish::data::{self, Augmentation, DataOptions, Dataset, DatasetKind, I
 use candle_mish::data::{Loader, LoaderConfig};
 use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
 use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, STATE, SUMMARY};
-use candle_mish::train::{Outcome, Recipe, Record, Run, RunFolder, RunState, Summary, train};
+use candle_mish::train::{Outcome, Record, Run, RunFolder, RunState, Summary, train};
 use candle_mish_models::{self as models, Stem};
 
 use crate::args::{DataArgs, RecipeArgs, positive};
@@ -108,19 +108,7 @@ fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
     };
     let mut config = match &saved {
         Some(saved) => saved.clone(),
-        None => Config {
-            model: default_model(args, family)?,
-            activation: Activation::Mish {},
-            num_classes: None,
-            stem: None,
-            drop: 0.0,
-            drop_path: 0.0,
-            recipe: match &args.recipe.recipe {
-                Some(path) => read_recipe(path)?,
-                None => Recipe::default(),
-            },
-            data: DataOptions::default(),
-        },
+        None => new_config(args, default_model(args, family)?)?,
     };
     if let Some(model) = &args.model {
         config.model.clone_from(model);
@@ -151,6 +139,21 @@ fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
         )));
     }
     Ok(config)
+}
+
+/// The configuration of a new run of `model`, without the flags.
+fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
+    let own = models::find(&model).map_err(usage)?.recipe;
+    Ok(Config {
+        model,
+        activation: Activation::Mish {},
+        num_classes: None,
+        stem: None,
+        drop: 0.0,
+        drop_path: 0.0,
+        recipe: read_recipe(own, args.recipe.recipe.as_deref())?,
+        data: DataOptions::default(),
+    })
 }
 
 fn default_model(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<String> {

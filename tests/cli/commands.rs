@@ -171,6 +171,35 @@ fn a_dry_run_prints_what_would_be_trained() {
 }
 
 #[test]
+fn a_network_brings_what_its_recipe_changes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("recipe.toml");
+    std::fs::write(&file, "lr = 0.5\nepochs = 7\n").expect("written");
+    let file = file.to_str().expect("text");
+    let recipe = |model: &str, flags: &[&str]| {
+        let mut command = mish(&["train", model, "--dry-run"]);
+        command.args(flags);
+        json(command)["recipe"].take()
+    };
+    let own = recipe("capsnet", &[]);
+    assert_eq!(
+        (own["loss"].as_str(), own["opt"].as_str()),
+        (Some("margin"), Some("adam"))
+    );
+    let other = recipe("capsnet", &["--recipe", file, "--loss", "cross_entropy"]);
+    assert_eq!(
+        (other["lr"].as_f64(), other["epochs"].as_u64()),
+        (Some(0.5), Some(7))
+    );
+    let names = (other["loss"].as_str(), other["opt"].as_str());
+    assert_eq!(names, (Some("cross_entropy"), Some("adam")));
+    assert_eq!(recipe("cnn6", &[])["loss"], "cross_entropy");
+    for entry in models::entries().filter(|entry| !entry.recipe.is_empty()) {
+        recipe(entry.name, &[]);
+    }
+}
+
+#[test]
 fn images_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");

@@ -187,7 +187,10 @@ references!(
     efficientnet,
     simplenet,
     resnet9,
-    plain
+    plain,
+    darknet,
+    inception,
+    capsnet
 );
 
 /// No network may come in without its reference, in each form, with ReLU and with Mish.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::ParamStore;
-use candle_mish::ops::{CrossEntropy, Target, cross_entropy};
+use candle_mish::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
 use candle_mish_models::{Entry, Options, create, entries};
 
 use crate::rule;
@@ -28,6 +28,14 @@ fn trained() -> Vec<&'static Entry> {
         .collect()
 }
 
+/// The loss that the network is trained with.
+fn loss_of(entry: &Entry, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    if entry.recipe.contains("loss = 'margin'") {
+        return margin_loss(logits, labels, &Margin::default());
+    }
+    cross_entropy(logits, &Target::Classes(labels), &CrossEntropy::default())
+}
+
 /// Steps along the normalised gradient on one batch, which need no rate of the network's own,
 /// bring the loss of that batch down by a fifth and more. A step that was too long, as it is for
 /// networks without norms, halves those to come.
@@ -46,11 +54,7 @@ fn the_loss_of_a_batch_falls() -> Result<()> {
         for _ in 0..STEPS {
             let (loss, (), gradients) = value_and_grad(|| {
                 let logits = model.forward_t(&images, true)?;
-                let target = Target::Classes(&labels);
-                Ok((
-                    cross_entropy(&logits, &target, &CrossEntropy::default())?,
-                    (),
-                ))
+                Ok((loss_of(entry, &logits, &labels)?, ()))
             })?;
             let loss = loss.to_scalar::<f32>()?;
             if losses.last().is_some_and(|last| loss > *last) {

@@ -1,0 +1,54 @@
+"""Makes capsnet.json: what PyTorch computes for CapsNet on 32x32 images. See zoo.py."""
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+import zoo
+
+
+def squash(x):
+    square = x.square().sum(-1, keepdim=True)
+    return square / (1 + square) * x / square.sqrt()
+
+
+class ClassCapsules(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2048, 8, classes, 16))
+
+    def forward(self, u):
+        predictions = torch.einsum("nid,idje->nije", u, self.weight)
+        logits = torch.zeros_like(predictions[..., 0])
+        for _ in range(3):
+            couplings = F.softmax(logits, dim=2)
+            v = squash(torch.einsum("nij,nije->nje", couplings, predictions))
+            logits = logits + torch.einsum("nije,nje->nij", predictions, v)
+        return v
+
+
+class CapsNet(nn.Module):
+    def __init__(self, activation, classes):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 256, 9)
+        self.act1 = zoo.MODULES[activation]()
+        self.primary_caps = nn.Conv2d(256, 256, 9, stride=2)
+        self.digit_caps = ClassCapsules(classes)
+
+    def forward(self, x):
+        x = self.primary_caps(self.act1(self.conv1(x)))
+        kinds = x.unflatten(1, (32, 8)).flatten(3)
+        capsules = squash(kinds.transpose(2, 3).flatten(1, 2))
+        return self.digit_caps(capsules).norm(dim=-1)
+
+
+def cases():
+    for activation in ("relu", "mish"):
+        model = CapsNet(activation, 100)
+        case = zoo.case("capsnet", "cifar", activation, model, 32, batch=2, training=True)
+        # Those of the predictions, which are no layer of PyTorch's.
+        case["multiply_adds"] += model.digit_caps.weight.numel()
+        yield case
+
+
+zoo.write(__file__, cases())

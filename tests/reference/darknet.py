@@ -1,0 +1,41 @@
+"""Makes darknet.json: what timm computes for DarkNet-53 and the cross-stage-partial networks.
+
+See zoo.py. The form for CIFAR is timm's network with a stem that keeps the resolution: the 7x7
+convolution of stride 2 and the pooling become a 3x3 convolution, the first stage of a DarkNet has
+stride 1.
+"""
+
+import timm
+import torch.nn as nn
+
+import zoo
+
+
+def imagenet(name, activation):
+    return zoo.swap(timm.create_model(name, pretrained=False), activation)
+
+
+def cifar(name, activation):
+    model = timm.create_model(name, pretrained=False, num_classes=100)
+    if name.startswith("cspres"):
+        model.stem.conv1.conv = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        model.stem.pool = nn.Identity()
+    else:
+        model.stages[0].conv_down.conv.stride = (1, 1)
+    return zoo.swap(model, activation)
+
+
+NAMES = ("darknet53", "cspdarknet53", "cspresnet50", "cspresnext50")
+
+
+def cases():
+    for name in NAMES:
+        for activation in ("relu", "mish", "leaky_relu:0.01"):
+            yield zoo.case(name, "imagenet", activation, imagenet(name, activation), 256)
+            yield zoo.case(name, "cifar", activation, cifar(name, activation), 32, batch=2)
+    for activation in ("relu", "mish"):
+        model = imagenet("cspresnet50", activation)
+        yield zoo.case("cspresnet50", "imagenet", activation, model, 64, batch=2, training=True)
+
+
+zoo.write(__file__, cases())
