@@ -1,5 +1,4 @@
-//! CapsNet: Sabour et al., "Dynamic Routing Between Capsules" (2017, arXiv:1710.09829), section 4,
-//! without the decoder that reconstructs the image.
+//! CapsNet: Sabour et al., "Dynamic Routing Between Capsules" (2017, arXiv:1710.09829), section 4.
 //!
 //! A 9x9 convolution to 256 channels, a second one of stride 2 whose channels are 32 kinds of
 //! capsules of 8 values, squashed, and a capsule of 16 values for each class, to which they are
@@ -7,28 +6,39 @@
 //! and are trained with the margin loss. The activation is that of the first convolution, ReLU
 //! in the paper; the others squash.
 //!
+//! `capsnet_reconstruction` also has the decoder of section 4.1: three linear layers draw the
+//! image from the capsule of its class, and 0.0005 of their squared error joins the loss. As
+//! images are normalised here rather than in [0, 1], the last layer is linear instead of a
+//! sigmoid. The logits do not need the decoder, so that evaluation leaves it out.
+//!
 //! The paper's network takes 28x28 images, and 24x24 crops of CIFAR-10; for the whole 32x32 the
 //! 6x6 capsules of each kind become 8x8. Dropout is of the first capsules, in front of the
 //! routing.
 
 use candle_core::{Module, Result, Tensor, bail};
-use candle_mish::nn::{Act, Conv2d, Conv2dConfig, Dropout, record};
+use candle_mish::nn::{Act, AuxiliaryLoss, Conv2d, Conv2dConfig, Dropout, Linear, record};
 use candle_mish::ops::capsule::{dynamic_routing, length, squash};
-use candle_mish::ops::{flatten_from, permute, reshape};
+use candle_mish::ops::{flatten_from, permute, reshape, scale_channels, squared_error};
 use candle_nn::{Init, ModuleT, VarBuilder};
 
 use crate::layers::Layers;
 use crate::registry::Entry;
 use crate::{Model, Options};
 
-pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
-    "capsnet",
-    "capsnet",
-    "arXiv:1710.09829",
-    (31_585_536, 401_784_832),
-    build,
-)
-.recipe(RECIPE)];
+const FAMILY: &str = "capsnet";
+const PAPER: &str = "arXiv:1710.09829";
+
+pub(crate) const ENTRIES: [Entry; 2] = [
+    Entry::new(FAMILY, FAMILY, PAPER, (31_585_536, 401_784_832), plain).recipe(RECIPE),
+    Entry::new(
+        "capsnet_reconstruction",
+        FAMILY,
+        PAPER,
+        (36_079_360, 401_784_832),
+        reconstructing,
+    )
+    .recipe(RECIPE),
+];
 
 /// The paper's loss and optimizer.
 const RECIPE: &str = "
@@ -48,8 +58,14 @@ const CAPSULES: usize = KINDS * PLACES;
 /// Values of a class's capsule.
 const CLASS_VALUES: usize = 16;
 const ITERATIONS: usize = 3;
-/// Where the matrices of the routing are.
+/// Where the matrices of the routing are, and the decoder, which depends on the classes as well.
 const CLASSES: &str = "digit_caps";
+/// The side of the images.
+const SIDE: usize = 32;
+/// Hidden values of the decoder.
+const DECODER: [usize; 2] = [512, 1024];
+/// How much the reconstruction counts.
+const RECONSTRUCTION: f64 = 0.0005;
 
 /// A capsule for each class.
 struct ClassCapsules {
@@ -87,28 +103,85 @@ impl Module for ClassCapsules {
     }
 }
 
+/// Draws an image from the capsule of its class.
+struct Decoder {
+    hidden: [(Linear, Act); 2],
+    last: Linear,
+    classes: usize,
+}
+
+impl Decoder {
+    fn new(options: &Options, vb: VarBuilder) -> Result<Self> {
+        let layers = Layers::new(options, vb.pp(CLASSES).pp("decoder"));
+        let classes = options.num_classes;
+        let hidden = |index: usize, inputs: usize| {
+            let outputs = DECODER[index];
+            let linear = layers.pp(format!("fc{}", index + 1));
+            let act = layers.pp(format!("act{}", index + 1));
+            Ok::<_, candle_core::Error>((linear.linear(inputs, outputs)?, act.act(outputs)?))
+        };
+        let pixels = options.in_channels * SIDE * SIDE;
+        Ok(Self {
+            hidden: [hidden(0, classes * CLASS_VALUES)?, hidden(1, DECODER[0])?],
+            last: layers.pp("fc3").linear(DECODER[1], pixels)?,
+            classes,
+        })
+    }
+
+    /// The pixels [N, C H W] of the images whose classes are `labels` [N].
+    fn decode(&self, capsules: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        let (images, _, values) = capsules.dims3()?;
+        let (dtype, device) = (capsules.dtype(), capsules.device());
+        let on = Tensor::ones((images, 1), dtype, device)?;
+        let mask = Tensor::zeros((images, self.classes), dtype, device)?;
+        let mask = mask.scatter_add(&labels.unsqueeze(1)?, &on, 1)?;
+        let capsules = reshape(capsules, (images, self.classes, values, 1))?;
+        let mut x = flatten_from(&scale_channels(&capsules, &mask)?, 1)?;
+        for (linear, act) in &self.hidden {
+            x = act.forward_t(&linear.forward(&x)?, true)?;
+        }
+        self.last.forward(&x)
+    }
+}
+
 struct CapsNet {
+    options: Options,
     conv1: Conv2d,
     act1: Act,
     primary: Conv2d,
     dropout: Dropout,
     classes: ClassCapsules,
+    decoder: Option<Decoder>,
 }
 
-fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb.clone());
-    let conv = Conv2dConfig::same(KERNEL).padding(0).bias(true);
-    let (conv1, primary) = (layers.pp("conv1"), layers.pp("primary_caps"));
+fn plain(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    Ok(Box::new(CapsNet::new(options, vb)?))
+}
+
+fn reconstructing(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
     Ok(Box::new(CapsNet {
-        conv1: conv1.conv(options.in_channels, CHANNELS, conv)?,
-        act1: layers.pp("act1").act(CHANNELS)?,
-        primary: primary.conv(CHANNELS, KINDS * VALUES, conv.stride(2))?,
-        dropout: layers.dropout()?,
-        classes: ClassCapsules::new(options.num_classes, vb.pp(CLASSES))?,
+        decoder: Some(Decoder::new(options, vb.clone())?),
+        ..CapsNet::new(options, vb)?
     }))
 }
 
 impl CapsNet {
+    /// Without a decoder.
+    fn new(options: &Options, vb: VarBuilder) -> Result<Self> {
+        let layers = Layers::new(options, vb.clone());
+        let conv = Conv2dConfig::same(KERNEL).padding(0).bias(true);
+        let (conv1, primary) = (layers.pp("conv1"), layers.pp("primary_caps"));
+        Ok(Self {
+            options: options.clone(),
+            conv1: conv1.conv(options.in_channels, CHANNELS, conv)?,
+            act1: layers.pp("act1").act(CHANNELS)?,
+            primary: primary.conv(CHANNELS, KINDS * VALUES, conv.stride(2))?,
+            dropout: layers.dropout()?,
+            classes: ClassCapsules::new(options.num_classes, vb.pp(CLASSES))?,
+            decoder: None,
+        })
+    }
+
     /// The primary capsules, [N, I, D].
     fn capsules(&self, images: &Tensor, train: bool) -> Result<Tensor> {
         let x = self.act1.forward_t(&self.conv1.forward(images)?, train)?;
@@ -122,6 +195,13 @@ impl CapsNet {
         let x = reshape(&x, (n, KINDS, VALUES, PLACES))?;
         let x = permute(&x, &[0, 1, 3, 2])?;
         squash(&reshape(&x, (n, CAPSULES, VALUES))?)
+    }
+
+    /// The capsules of the classes, [N, K, 16].
+    fn class_capsules(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let capsules = self.capsules(images, train)?;
+        let capsules = self.dropout.forward_t(&capsules, train)?;
+        self.classes.forward(&capsules)
     }
 }
 
@@ -139,15 +219,33 @@ impl Model for CapsNet {
     }
 
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
+        self.options.num_classes = num_classes;
         self.classes = ClassCapsules::new(num_classes, vb.pp(CLASSES))?;
+        if self.decoder.is_some() {
+            self.decoder = Some(Decoder::new(&self.options, vb)?);
+        }
         Ok(())
+    }
+
+    fn auxiliary(&self) -> Option<&dyn AuxiliaryLoss> {
+        self.decoder.as_ref().map(|_| self as &dyn AuxiliaryLoss)
     }
 }
 
 impl ModuleT for CapsNet {
     fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let capsules = self.capsules(images, train)?;
-        let capsules = self.dropout.forward_t(&capsules, train)?;
-        length(&self.classes.forward(&capsules)?)
+        length(&self.class_capsules(images, train)?)
+    }
+}
+
+impl AuxiliaryLoss for CapsNet {
+    fn forward_with_loss(&self, images: &Tensor, labels: &Tensor) -> Result<(Tensor, Tensor)> {
+        let Some(decoder) = &self.decoder else {
+            bail!("this capsnet has no decoder")
+        };
+        let capsules = self.class_capsules(images, true)?;
+        let drawn = decoder.decode(&capsules, labels)?;
+        let error = squared_error(&drawn, &images.flatten_from(1)?, RECONSTRUCTION)?;
+        Ok((length(&capsules)?, error))
     }
 }

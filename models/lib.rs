@@ -46,7 +46,7 @@ pub use options::{Options, Stem, Swap};
 pub use registry::{Entry, Form, ModelError, create, entries, find, list};
 
 use candle_core::{Result, Tensor};
-use candle_mish::nn::ParamStore;
+use candle_mish::nn::{AuxiliaryLoss, ParamStore};
 use candle_nn::{ModuleT, VarBuilder};
 
 /// A network that classifies images.
@@ -72,6 +72,11 @@ pub trait Model: ModuleT + Send + Sync {
     /// # Errors
     /// If `vb` has tensors of other shapes, such as those of the present classifier.
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()>;
+
+    /// The loss that the network adds to that of its logits in training, if it has one.
+    fn auxiliary(&self) -> Option<&dyn AuxiliaryLoss> {
+        None
+    }
 }
 
 /// Gives a network that was built on `store` a fresh classifier, as for fine-tuning on other

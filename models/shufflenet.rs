@@ -15,7 +15,7 @@
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath};
 use candle_mish::ops::{
-    Pool2dParams, avg_pool2d, cat, channel_shuffle, global_avg_pool2d, max_pool2d,
+    Pool2dParams, avg_pool2d, cat, channel_shuffle, global_avg_pool2d, max_pool2d, narrow,
 };
 use candle_nn::{ModuleT, VarBuilder};
 
@@ -164,7 +164,7 @@ impl ModuleT for SplitUnit {
             Some(branch1) => (through(branch1, x.clone())?, x.clone()),
             None => {
                 let half = x.dim(1)? / 2;
-                (x.narrow(1, 0, half)?, x.narrow(1, half, half)?)
+                (narrow(x, 1, 0, half)?, narrow(x, 1, half, half)?)
             }
         };
         let changed = through(&self.branch2, changed)?;

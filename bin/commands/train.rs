@@ -246,6 +246,7 @@ impl<'a> Session<'a> {
         };
         let run = Run {
             model: &*self.network.model,
+            auxiliary: self.network.model.auxiliary(),
             frozen: &*self.network.frozen,
             store: &self.network.store,
             train: &train_loader,

@@ -1,6 +1,7 @@
 //! Layers on the ops, named and keyed as in PyTorch.
 
 mod activation;
+mod auxiliary;
 mod batch_norm;
 mod channel_shuffle;
 mod conv;
@@ -16,6 +17,7 @@ mod squeeze_excite;
 mod summary;
 
 pub use activation::{Act, Blend};
+pub use auxiliary::AuxiliaryLoss;
 pub use batch_norm::BatchNorm2d;
 pub use channel_shuffle::ChannelShuffle;
 pub use conv::{Conv2d, Conv2dConfig, WeightInit};

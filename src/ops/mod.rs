@@ -22,7 +22,9 @@ pub use conv2d::{Conv2dParams, conv2d};
 pub use drop_path::drop_path;
 pub use dropout::dropout;
 pub use linear::linear;
-pub use loss::{CrossEntropy, Margin, Reduction, Target, cross_entropy, margin_loss};
+pub use loss::{
+    CrossEntropy, Margin, Reduction, Target, cross_entropy, margin_loss, squared_error,
+};
 pub use norm_act::{
     BatchStatistics, Statistics, batch_norm_act, fold_batch_norm, group_norm, layer_norm,
 };

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::{Clip, Rule};
 use super::schedule::{Schedule, Warmup};
 use crate::data::{Augmentation, PadMode};
+use crate::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
 
 /// A recipe that cannot be read or cannot work; the message names the field.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -365,6 +367,23 @@ impl Recipe {
                 lr: self.lr,
                 warmup,
             },
+        }
+    }
+
+    /// The loss of logits [N, K] for the classes `labels` [N], a scalar.
+    ///
+    /// # Errors
+    /// Where they do not fit.
+    pub fn loss_of(&self, logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
+        match self.loss {
+            LossKind::CrossEntropy => {
+                let options = CrossEntropy {
+                    label_smoothing: self.smoothing,
+                    ..CrossEntropy::default()
+                };
+                cross_entropy(logits, &Target::Classes(labels), &options)
+            }
+            LossKind::Margin => margin_loss(logits, labels, &Margin::default()),
         }
     }
 

@@ -11,7 +11,7 @@ use super::checkpoint;
 use super::error::TrainError;
 use super::observer::{Observer, StepReport};
 use super::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
-use super::recipe::{LossKind, Recipe};
+use super::recipe::Recipe;
 use super::record::{EpochRecord, Record};
 use super::run_folder::{BEST, LAST, RunFolder, STATE};
 use super::schedule::Schedule;
@@ -19,14 +19,16 @@ use super::state::{Partial, Progress, RunState};
 use crate::autograd;
 use crate::data::{Batch, Loader};
 use crate::eval::{self, Evaluation};
-use crate::nn::ParamStore;
-use crate::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
+use crate::nn::{AuxiliaryLoss, ParamStore};
+use crate::ops::add;
 use crate::rng::Generator;
 
 /// What is to be trained, on what, and how.
 pub struct Run<'a> {
     /// The network, built on `store`.
     pub model: &'a dyn ModuleT,
+    /// The loss that `model` adds to that of its logits, if it has one.
+    pub auxiliary: Option<&'a dyn AuxiliaryLoss>,
     /// The same network, built on [`ParamStore::frozen`] of `store`.
     pub frozen: &'a dyn ModuleT,
     /// Weights and buffers.
@@ -163,8 +165,16 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, batch: &Batch) -> Result<(f64, f64), TrainError> {
         let lr = self.schedule.lr(self.progress.step);
         let (loss, logits, gradients) = autograd::value_and_grad(|| {
-            let logits = self.run.model.forward_t(&batch.images, true)?;
-            let loss = self.loss(&logits, &batch.labels)?;
+            let Batch { images, labels, .. } = batch;
+            let (logits, own) = match self.run.auxiliary {
+                None => (self.run.model.forward_t(images, true)?, None),
+                Some(network) => {
+                    let (logits, own) = network.forward_with_loss(images, labels)?;
+                    (logits, Some(own))
+                }
+            };
+            let loss = self.run.recipe.loss_of(&logits, labels)?;
+            let loss = own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?;
             Ok((loss, logits.detach()))
         })?;
         let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
@@ -184,19 +194,6 @@ impl<'a> Trainer<'a> {
         self.progress.step += 1;
         self.progress.batch += 1;
         Ok((loss, lr))
-    }
-
-    fn loss(&self, logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
-        match self.run.recipe.loss {
-            LossKind::CrossEntropy => {
-                let options = CrossEntropy {
-                    label_smoothing: self.run.recipe.smoothing,
-                    ..CrossEntropy::default()
-                };
-                cross_entropy(logits, &Target::Classes(labels), &options)
-            }
-            LossKind::Margin => margin_loss(logits, labels, &Margin::default()),
-        }
     }
 
     /// Evaluates the epoch that has just been trained and saves everything.

@@ -115,9 +115,15 @@ impl Case {
         let labels: Vec<u32> = [3, 71].into_iter().cycle().take(self.input[0]).collect();
         let labels = Tensor::new(labels, &Device::Cpu)?;
         let (got, (), gradients) = value_and_grad(|| {
-            let logits = model.forward_t(&images, true)?;
+            let (logits, own) = match model.auxiliary() {
+                None => (model.forward_t(&images, true)?, None),
+                Some(network) => {
+                    let (logits, own) = network.forward_with_loss(&images, &labels)?;
+                    (logits, Some(own))
+                }
+            };
             let loss = cross_entropy(&logits, &Target::Classes(&labels), &CrossEntropy::default())?;
-            Ok((loss, ()))
+            Ok((own.map_or(Ok(loss.clone()), |own| loss + own)?, ()))
         })?;
         let got = got.to_scalar::<f64>()?;
         assert!(

@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_mish::ops::capsule::{dynamic_routing, length, squash};
-use candle_mish::ops::{Margin, margin_loss};
+use candle_mish::ops::{Margin, margin_loss, squared_error};
 use candle_nn::ops::softmax;
 use proptest::prelude::*;
 
@@ -111,4 +111,27 @@ fn lengths_are_held_to_their_margins() {
     let error = margin_loss(&lengths, &outside, &Margin::default()).unwrap_err();
     assert!(error.to_string().contains("label 3"), "{error}");
     assert!(margin_loss(&lengths, &lengths, &Margin::default()).is_err());
+}
+
+#[test]
+fn reconstructions_are_compared() {
+    let (x, target) = (uniform(1, (3, 2, 5)), uniform(2, (3, 2, 5)));
+    let composed = (&x - &target).unwrap().sqr().unwrap().sum_all().unwrap();
+    let expected = (composed * (0.7 / 3.0)).unwrap();
+    assert_close(&squared_error(&x, &target, 0.7).unwrap(), &expected, 1e-14);
+    let views = squared_error(&strided(&x), &strided(&target), 0.7).unwrap();
+    assert_close(&views, &expected, 1e-14);
+    check_gradients(std::slice::from_ref(&x), |x| {
+        squared_error(&x[0], &target, 0.7)
+    });
+    for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 1e-2)] {
+        let narrow = |x: &Tensor| x.to_dtype(dtype).unwrap();
+        let error = squared_error(&narrow(&x), &narrow(&target), 0.7).unwrap();
+        assert_eq!(error.dtype(), dtype);
+        assert_close(&error, &expected, tolerance);
+    }
+    assert!(squared_error(&x, &uniform(2, (3, 10)), 1.0).is_err());
+    assert!(squared_error(&x, &target.to_dtype(DType::F32).unwrap(), 1.0).is_err());
+    let scalar = Tensor::new(1.0, &Device::Cpu).unwrap();
+    assert!(squared_error(&scalar, &scalar, 1.0).is_err());
 }

@@ -1,5 +1,8 @@
 """Makes capsnet.json: what PyTorch computes for CapsNet on 32x32 images. See zoo.py."""
 
+import collections
+import itertools
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -28,24 +31,48 @@ class ClassCapsules(nn.Module):
 
 
 class CapsNet(nn.Module):
-    def __init__(self, activation, classes):
+    def __init__(self, activation, classes, reconstruction=False):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 256, 9)
         self.act1 = zoo.MODULES[activation]()
         self.primary_caps = nn.Conv2d(256, 256, 9, stride=2)
         self.digit_caps = ClassCapsules(classes)
+        if reconstruction:
+            self.digit_caps.decoder = nn.Sequential(
+                collections.OrderedDict(
+                    fc1=nn.Linear(classes * 16, 512),
+                    act1=zoo.MODULES[activation](),
+                    fc2=nn.Linear(512, 1024),
+                    act2=zoo.MODULES[activation](),
+                    fc3=nn.Linear(1024, 3 * 32 * 32),
+                )
+            )
 
-    def forward(self, x):
+    def capsules(self, x):
         x = self.primary_caps(self.act1(self.conv1(x)))
         kinds = x.unflatten(1, (32, 8)).flatten(3)
         capsules = squash(kinds.transpose(2, 3).flatten(1, 2))
-        return self.digit_caps(capsules).norm(dim=-1)
+        return self.digit_caps(capsules)
+
+    def forward(self, x):
+        return self.capsules(x).norm(dim=-1)
+
+
+def loss_with_reconstruction(model, images, labels):
+    capsules = model.capsules(images)
+    mask = F.one_hot(labels, capsules.shape[1])[..., None]
+    drawn = model.digit_caps.decoder((capsules * mask).flatten(1))
+    error = F.mse_loss(drawn, images.flatten(1), reduction="sum") / len(images)
+    return F.cross_entropy(capsules.norm(dim=-1), labels) + 0.0005 * error
+
+
+LOSSES = {"capsnet": zoo.loss_of, "capsnet_reconstruction": loss_with_reconstruction}
 
 
 def cases():
-    for activation in ("relu", "mish"):
-        model = CapsNet(activation, 100)
-        case = zoo.case("capsnet", "cifar", activation, model, 32, batch=2, training=True)
+    for activation, (name, loss) in itertools.product(("relu", "mish"), LOSSES.items()):
+        model = CapsNet(activation, 100, reconstruction=name != "capsnet")
+        case = zoo.case(name, "cifar", activation, model, 32, batch=2, training=True, loss=loss)
         # Those of the predictions, which are no layer of PyTorch's.
         case["multiply_adds"] += model.digit_caps.weight.numel()
         yield case

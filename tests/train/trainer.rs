@@ -164,6 +164,7 @@ impl<'a> Session<'a> {
         }
         let run = Run {
             model: &model,
+            auxiliary: None,
             frozen: &frozen,
             store: &store,
             train: &loader(&data.train, &data, &recipe, true),

@@ -7,7 +7,6 @@ use crate::autograd::value_and_grad;
 use crate::data::Loader;
 use crate::eval::Evaluation;
 use crate::nn::Blend;
-use crate::ops::{CrossEntropy, Target, cross_entropy};
 use crate::train::Recipe;
 use crate::train::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
 
@@ -41,10 +40,6 @@ impl FineTune {
             ..self.recipe.clone()
         };
         let schedule = recipe.schedule(self.steps);
-        let loss_options = CrossEntropy {
-            label_smoothing: self.recipe.smoothing,
-            ..CrossEntropy::default()
-        };
         if loader.batches_per_epoch() == 0 {
             candle_core::bail!("fine-tuning: there are fewer training images than a batch");
         }
@@ -66,8 +61,7 @@ impl FineTune {
                 let batch = batch?;
                 let (loss, (), gradients) = value_and_grad(|| {
                     let logits = variant.model.forward_t(&batch.images, true)?;
-                    let target = Target::Classes(&batch.labels);
-                    Ok((cross_entropy(&logits, &target, &loss_options)?, ()))
+                    Ok((self.recipe.loss_of(&logits, &batch.labels)?, ()))
                 })?;
                 let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
                 if !loss.is_finite() {

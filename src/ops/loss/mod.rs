@@ -2,6 +2,7 @@
 
 mod cpu;
 mod margin;
+mod squared_error;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{
@@ -13,6 +14,7 @@ use crate::ops::storage::{Float, same_dtype, with_float};
 use cpu::Coefficients;
 
 pub use margin::{Margin, margin_loss};
+pub use squared_error::squared_error;
 
 const OP: &str = "cross_entropy";
 
