@@ -1,0 +1,246 @@
+//! Vectors that know their instruction set, as numbers.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use pulp::Simd;
+
+use super::Real;
+
+/// A vector of `F` with the instruction set `S` it belongs to; operators act on each element,
+/// and a number on the right-hand side stands for a vector full of it.
+#[derive(Clone, Copy)]
+pub struct Lanes<S: Simd, F: Real> {
+    simd: S,
+    vector: F::Vector<S>,
+}
+
+/// A truth value for each element of a [`Lanes`].
+#[derive(Clone, Copy)]
+pub struct Mask<S: Simd, F: Real> {
+    simd: S,
+    mask: F::Mask<S>,
+}
+
+impl<S: Simd, F: Real> Mask<S, F> {
+    /// `a` where the mask is true, `b` elsewhere.
+    #[inline(always)]
+    pub fn select(self, a: Lanes<S, F>, b: Lanes<S, F>) -> Lanes<S, F> {
+        Lanes::new(
+            self.simd,
+            F::select(self.simd, self.mask, a.vector, b.vector),
+        )
+    }
+}
+
+impl<S: Simd, F: Real> Lanes<S, F> {
+    /// Wraps a register.
+    #[inline(always)]
+    pub fn new(simd: S, vector: F::Vector<S>) -> Self {
+        Self { simd, vector }
+    }
+
+    /// `value` in every element.
+    #[inline(always)]
+    pub fn splat(simd: S, value: F) -> Self {
+        Self::new(simd, F::splat(simd, value))
+    }
+
+    /// Loads a slice shorter than a register; zeros in the other elements.
+    #[inline(always)]
+    pub fn partial_load(simd: S, slice: &[F]) -> Self {
+        Self::new(simd, F::partial_load(simd, slice))
+    }
+
+    /// Stores as many elements as the slice, shorter than a register, has.
+    #[inline(always)]
+    pub fn partial_store(self, slice: &mut [F]) {
+        F::partial_store(self.simd, slice, self.vector);
+    }
+
+    /// The register.
+    #[inline(always)]
+    pub fn vector(self) -> F::Vector<S> {
+        self.vector
+    }
+
+    /// The instruction set.
+    #[inline(always)]
+    pub fn simd(self) -> S {
+        self.simd
+    }
+
+    /// The number nearest to `value` in every element of a vector like this one.
+    #[inline(always)]
+    pub fn constant(self, value: f64) -> Self {
+        Self::splat(self.simd, F::from_f64(value))
+    }
+
+    /// self b + c, rounded once where the instruction set can and twice elsewhere.
+    #[inline(always)]
+    pub fn mul_add(self, b: Self, c: Self) -> Self {
+        let vector = F::mul_add(self.simd, self.vector, b.vector, c.vector);
+        Self::new(self.simd, vector)
+    }
+
+    /// The smaller one; either of them where one is not a number.
+    #[inline(always)]
+    pub fn min(self, other: Self) -> Self {
+        Self::new(self.simd, F::min(self.simd, self.vector, other.vector))
+    }
+
+    /// The larger one; either of them where one is not a number.
+    #[inline(always)]
+    pub fn max(self, other: Self) -> Self {
+        Self::new(self.simd, F::max(self.simd, self.vector, other.vector))
+    }
+
+    /// The smaller one; not a number where `self` is not.
+    #[inline(always)]
+    pub fn at_most(self, bound: f64) -> Self {
+        let bound = self.constant(bound);
+        bound.lt(self).select(bound, self)
+    }
+
+    /// The larger one; not a number where `self` is not.
+    #[inline(always)]
+    pub fn at_least(self, bound: f64) -> Self {
+        let bound = self.constant(bound);
+        self.lt(bound).select(bound, self)
+    }
+
+    /// The absolute value.
+    #[inline(always)]
+    pub fn abs(self) -> Self {
+        Self::new(self.simd, F::abs(self.simd, self.vector))
+    }
+
+    /// The square root.
+    #[inline(always)]
+    pub fn sqrt(self) -> Self {
+        Self::new(self.simd, F::sqrt(self.simd, self.vector))
+    }
+
+    /// The absolute value with the sign of `sign`.
+    #[inline(always)]
+    pub fn copysign(self, sign: Self) -> Self {
+        Self::new(self.simd, F::copysign(self.simd, self.vector, sign.vector))
+    }
+
+    /// self < other; false where one is not a number.
+    #[inline(always)]
+    pub fn lt(self, other: Self) -> Mask<S, F> {
+        let mask = F::less_than(self.simd, self.vector, other.vector);
+        Mask {
+            simd: self.simd,
+            mask,
+        }
+    }
+
+    /// The sum of all elements.
+    #[inline(always)]
+    pub fn reduce_sum(self) -> F {
+        F::reduce_sum(self.simd, self.vector)
+    }
+
+    /// The largest of all elements.
+    #[inline(always)]
+    pub fn reduce_max(self) -> F {
+        F::reduce_max(self.simd, self.vector)
+    }
+
+    /// The polynomial with these coefficients, highest power first.
+    #[inline(always)]
+    pub fn polynomial(self, coefficients: &[f64]) -> Self {
+        let mut sum = self.constant(coefficients[0]);
+        for &coefficient in &coefficients[1..] {
+            sum = sum.mul_add(self, self.constant(coefficient));
+        }
+        sum
+    }
+
+    /// e^self = 2^k (1 + t): the shifted k (see [`Real::SHIFTER`]) and t, with
+    /// |t| <= sqrt(2) - 1. Elements beyond the range of the exponent give garbage.
+    #[inline(always)]
+    fn exp_parts(self) -> (Self, Self) {
+        let shifter = self.constant(F::SHIFTER);
+        let shifted = self.mul_add(self.constant(std::f64::consts::LOG2_E), shifter);
+        let k = shifted - shifter;
+        let r = k.mul_add(self.constant(-F::LN_2.0), self);
+        let r = k.mul_add(self.constant(-F::LN_2.1), r);
+        (shifted, (r * r).mul_add(r.polynomial(F::EXP), r))
+    }
+
+    /// e^self as a product whose second factor is 1 for all but the smallest results: of
+    /// these, that have no accurate value of their own, the first factor has all bits. For
+    /// elements from [`Real::TAIL`] to where e^self overflows; garbage elsewhere.
+    ///
+    /// An error of about one unit in the last place of the first factor; the second is exact.
+    #[inline(always)]
+    pub fn exp_scaled(self) -> (Self, Self) {
+        let (shifted, t) = self.exp_parts();
+        let shifter = self.constant(F::SHIFTER);
+        let bounded = shifted.max(self.constant(F::SHIFTER + 0.8 * F::MIN_EXPONENT));
+        let rest = (shifted - bounded) + shifter;
+        let scale = bounded.exponent_from_shifted();
+        (t.mul_add(scale, scale), rest.exponent_from_shifted())
+    }
+
+    /// e^self within about one unit in the last place, over the whole range: infinite where it
+    /// overflows, with gradual underflow, not a number where `self` is not.
+    #[inline(always)]
+    pub fn exp(self) -> Self {
+        // Two factors' logarithms: neither leaves the normal numbers where the result does not.
+        let bounded = self
+            .at_least(1.25 * std::f64::consts::LN_2 * F::MIN_EXPONENT)
+            .at_most(F::EXP_OVERFLOW * 1.001);
+        let (shifted, t) = bounded.exp_parts();
+        let shifter = self.constant(F::SHIFTER);
+        let half = (shifted - shifter) * 0.5 + shifter;
+        let rest = (shifted - half) + shifter;
+        let first = half.exponent_from_shifted();
+        t.mul_add(first, first) * rest.exponent_from_shifted()
+    }
+
+    #[inline(always)]
+    fn exponent_from_shifted(self) -> Self {
+        Self::new(self.simd, F::exponent_from_shifted(self.simd, self.vector))
+    }
+}
+
+macro_rules! impl_operator {
+    ($operator:ident, $function:ident) => {
+        impl<S: Simd, F: Real> $operator for Lanes<S, F> {
+            type Output = Self;
+
+            #[inline(always)]
+            fn $function(self, other: Self) -> Self {
+                let vector = <F as Real>::$function(self.simd, self.vector, other.vector);
+                Self::new(self.simd, vector)
+            }
+        }
+
+        impl<S: Simd, F: Real> $operator<f64> for Lanes<S, F> {
+            type Output = Self;
+
+            #[inline(always)]
+            fn $function(self, other: f64) -> Self {
+                let other = self.constant(other);
+                $operator::$function(self, other)
+            }
+        }
+    };
+}
+
+impl_operator!(Add, add);
+impl_operator!(Sub, sub);
+impl_operator!(Mul, mul);
+impl_operator!(Div, div);
+
+impl<S: Simd, F: Real> Neg for Lanes<S, F> {
+    type Output = Self;
+
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Self::new(self.simd, <F as Real>::neg(self.simd, self.vector))
+    }
+}
