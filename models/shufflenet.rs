@@ -9,8 +9,7 @@
 //! 4x4. The papers' activation is ReLU.
 //!
 //! In v1 no norm follows the sums and the joins with pooled features, so that they grow from unit
-//! to unit, and its classifier needs a lower learning rate than that of other networks: 0.02 or
-//! less for SGD with momentum and batches of 64 on CIFAR-100.
+//! to unit and its classifier needs smaller steps than that of other networks.
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath};
@@ -34,7 +33,8 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         (1_000_828, 42_676_992),
         v1,
     )
-    .imagenet(224, (1_865_728, 137_460_672)),
+    .imagenet(224, (1_865_728, 137_460_672))
+    .recipe(V1_RECIPE),
     Entry::new(
         "shufflenet_v2_x1_0",
         FAMILY,
@@ -44,6 +44,9 @@ pub(crate) const ENTRIES: [Entry; 2] = [
     )
     .imagenet(224, (2_278_604, 144_907_992)),
 ];
+
+/// SGD diverges from a rate of 0.05 on.
+const V1_RECIPE: &str = "opt = 'adamw'\nlr = 0.002\n";
 
 /// Output channels of the first convolution.
 const STEM: usize = 24;

@@ -23,8 +23,13 @@ use crate::{Model, Options, Stem};
 type Size = (usize, u64);
 
 const fn variant(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
-    Entry::new(name, "squeezenet", "arXiv:1602.07360", cifar, build).imagenet(224, imagenet)
+    Entry::new(name, "squeezenet", "arXiv:1602.07360", cifar, build)
+        .imagenet(224, imagenet)
+        .recipe(RECIPE)
 }
+
+/// Without norms it diverges at the rates at which SGD would learn anything in a few epochs.
+const RECIPE: &str = "opt = 'adamw'\nlr = 0.001\n";
 
 pub(crate) const ENTRIES: [Entry; 2] = [
     variant(

@@ -20,54 +20,61 @@ use crate::{Model, Options, Stem};
 
 type Size = (usize, u64);
 
-const fn variant(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
+const fn with_norms(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
     Entry::new(name, "vgg", "arXiv:1409.1556", cifar, build).imagenet(224, imagenet)
 }
 
+const fn plain(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
+    with_norms(name, cifar, imagenet, build).recipe(RECIPE)
+}
+
+/// Without norms it diverges at the default rate of SGD.
+const RECIPE: &str = "opt = 'adamw'\nlr = 0.0005\n";
+
 pub(crate) const ENTRIES: [Entry; 8] = [
-    variant(
+    plain(
         "vgg11",
         (9_271_780, 152_815_616),
         (132_863_336, 7_609_090_048),
         |o, vb| build(VGG11, false, o, vb),
     ),
-    variant(
+    with_norms(
         "vgg11_bn",
         (9_277_284, 152_815_616),
         (132_868_840, 7_609_090_048),
         |o, vb| build(VGG11, true, o, vb),
     ),
-    variant(
+    plain(
         "vgg13",
         (9_456_292, 228_313_088),
         (133_047_848, 11_308_466_176),
         |o, vb| build(VGG13, false, o, vb),
     ),
-    variant(
+    with_norms(
         "vgg13_bn",
         (9_462_180, 228_313_088),
         (133_053_736, 11_308_466_176),
         |o, vb| build(VGG13, true, o, vb),
     ),
-    variant(
+    plain(
         "vgg16",
         (14_765_988, 313_247_744),
         (138_357_544, 15_470_264_320),
         |o, vb| build(VGG16, false, o, vb),
     ),
-    variant(
+    with_norms(
         "vgg16_bn",
         (14_774_436, 313_247_744),
         (138_365_992, 15_470_264_320),
         |o, vb| build(VGG16, true, o, vb),
     ),
-    variant(
+    plain(
         "vgg19",
         (20_075_684, 398_182_400),
         (143_667_240, 19_632_062_464),
         |o, vb| build(VGG19, false, o, vb),
     ),
-    variant(
+    with_norms(
         "vgg19_bn",
         (20_086_692, 398_182_400),
         (143_678_248, 19_632_062_464),

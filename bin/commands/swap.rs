@@ -384,7 +384,9 @@ fn text(report: &SwapReport) -> String {
             ]);
         }
         align_right(&mut table, 2);
-        let title = format!("Disturbed images ({images}):");
+        let title = format!(
+            "The first {images} images disturbed, after the last stage of each activation:"
+        );
         sections.push(format!("{title}\n{}", table.trim_fmt()));
     }
     sections.join("\n\n")
