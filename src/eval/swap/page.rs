@@ -222,19 +222,29 @@ fn recovery_chart(recoveries: &[Recovery]) -> Markup {
     const HEIGHT: f64 = 300.0;
     let points = recoveries.iter().flat_map(|recovery| &recovery.curve);
     let steps = points.clone().map(|p| p.step).max().unwrap_or(0).max(1) as f64;
-    let highest = points.map(|p| p.evaluation.top1).fold(0.0, f64::max);
-    // The axis ends at a multiple of 10 %.
-    let top = ((highest * 10.0).ceil() / 10.0).max(0.1);
+    let shares = points.map(|p| p.evaluation.top1);
+    let lowest = shares.clone().fold(1.0, f64::min);
+    let highest = shares.fold(0.0, f64::max);
+    // The axis covers what the curves reach, with up to nine lines.
+    let tick = [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .find(|tick| 100.0 * (highest - lowest) <= 8.0 * tick)
+        .unwrap_or(20.0);
+    let first = (100.0 * lowest / tick).floor() as u32;
+    let last = ((100.0 * highest / tick).ceil() as u32).max(first + 1);
     let x = |step: usize| LEFT + WIDTH * step as f64 / steps;
-    let y = |share: f64| 10.0 + HEIGHT * (1.0 - share / top);
-    let ticks = (top * 10.0).round() as u32;
+    let y = |share: f64| {
+        let height = (100.0 * share / tick - f64::from(first)) / f64::from(last - first);
+        10.0 + HEIGHT * (1.0 - height)
+    };
     html! {
         svg viewBox=(format!("0 0 {} {}", LEFT + WIDTH + 150.0, HEIGHT + 45.0)) role="img"
             aria-label="Top-1 over the steps of fine-tuning" {
-            @for tick in 0..=ticks {
-                @let share = f64::from(tick) / 10.0;
-                line.grid x1=(LEFT) x2=(LEFT + WIDTH) y1=(y(share)) y2=(y(share)) {}
-                text x=(LEFT - 8.0) y=(y(share) + 4.0) text-anchor="end" { (tick * 10) " %" }
+            @for line in first..=last {
+                @let percent = f64::from(line) * tick;
+                @let height = y(percent / 100.0);
+                line.grid x1=(LEFT) x2=(LEFT + WIDTH) y1=(height) y2=(height) {}
+                text x=(LEFT - 8.0) y=(height + 4.0) text-anchor="end" { (percent) " %" }
             }
             text x=(LEFT) y=(HEIGHT + 30.0) { "step 0" }
             text x=(LEFT + WIDTH) y=(HEIGHT + 30.0) text-anchor="end" { (steps) }
