@@ -1,12 +1,15 @@
 //! Groups of flags that commands share. Names are timm's where timm has them.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use candle_mish::data::{DataOptions, DatasetKind, PadMode};
+use candle_mish::data::{DataError, DataOptions, DatasetKind, Interpolation, PadMode, Preprocess};
 use candle_mish::train::{ClipMode, LossKind, OptimizerKind, Recipe, ScheduleKind};
 use clap::Args;
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
+
+use crate::failure::usage;
 
 /// Apart from a command's own flags in its help.
 const GLOBAL: &str = "Options of every command";
@@ -32,9 +35,10 @@ pub struct GlobalArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// auto, cifar100, cifar10 or synthetic; auto is CIFAR-100 if it can be had, else synthetic
+    /// auto, cifar100, cifar10, synthetic, or folder:PATH for images in PATH/train/CLASS and
+    /// PATH/val/CLASS, or in PATH/CLASS; auto is CIFAR-100 if it can be had, else synthetic
     #[arg(long, value_name = "NAME")]
-    pub dataset: Option<DatasetKind>,
+    pub dataset: Option<DatasetArg>,
     /// The folder with the data set's files [default for CIFAR-100: the variable CIFAR100_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -64,7 +68,10 @@ pub struct DataArgs {
 impl DataArgs {
     /// Puts what was given in place of what `options` hold.
     pub fn apply(&self, options: &mut DataOptions) {
-        set(&mut options.dataset, self.dataset);
+        if let Some(DatasetArg { kind, folder }) = &self.dataset {
+            options.dataset = *kind;
+            options.data_dir = folder.clone().or(options.data_dir.take());
+        }
         set(&mut options.seed, self.data_seed);
         set(&mut options.val_split, self.val_split);
         options.offline |= self.offline;
@@ -80,6 +87,62 @@ impl DataArgs {
         }
         options.limit_train = self.limit_train.or(options.limit_train);
         options.limit_test = self.limit_test.or(options.limit_test);
+    }
+}
+
+/// The value of `--dataset`: a name, or `folder:` and a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetArg {
+    /// The data set.
+    pub kind: DatasetKind,
+    /// Where it lies, if the value says so.
+    pub folder: Option<PathBuf>,
+}
+
+impl FromStr for DatasetArg {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        let folder = text.strip_prefix("folder:").map(PathBuf::from);
+        Ok(Self {
+            kind: text.parse()?,
+            folder: folder.filter(|folder| !folder.as_os_str().is_empty()),
+        })
+    }
+}
+
+/// How pictures become a network's input.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Preprocessing")]
+pub struct PreprocessArgs {
+    /// Height and width of the network's images, for pictures of any size [default: what the
+    /// weights say, or the network's own]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub img_size: Option<usize>,
+    /// The share of a picture's shorter side that is kept [default: what the weights say, or 0.875]
+    #[arg(long, value_name = "SHARE")]
+    pub crop_pct: Option<f64>,
+    /// bilinear or bicubic, as Pillow scales [default: what the weights say, or bicubic]
+    #[arg(long, value_name = "NAME")]
+    pub interpolation: Option<Interpolation>,
+    /// Mean of each channel [default: what the weights say, or that of the data]
+    #[arg(long, value_names = ["R", "G", "B"], num_args = 3)]
+    pub mean: Option<Vec<f32>>,
+    /// Standard deviation of each channel [default: what the weights say, or that of the data]
+    #[arg(long, value_names = ["R", "G", "B"], num_args = 3)]
+    pub std: Option<Vec<f32>>,
+}
+
+impl PreprocessArgs {
+    /// Puts what was given in place of what `preprocess` holds.
+    pub fn apply(&self, preprocess: &mut Preprocess) -> anyhow::Result<()> {
+        set(&mut preprocess.input_size, self.img_size);
+        set(&mut preprocess.crop_pct, self.crop_pct);
+        set(&mut preprocess.interpolation, self.interpolation);
+        let channels = |values: &Option<Vec<f32>>| values.as_deref()?.try_into().ok();
+        set(&mut preprocess.mean, channels(&self.mean));
+        set(&mut preprocess.std, channels(&self.std));
+        preprocess.check().map_err(usage)
     }
 }
 
@@ -171,6 +234,12 @@ pub struct RecipeArgs {
     /// The probability of mirroring a training image [default: 0.5]
     #[arg(long, value_name = "P")]
     pub hflip: Option<f64>,
+    /// Folders of images: shares of a picture's area in a random crop [default: 0.08 1]
+    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2)]
+    pub scale: Option<Vec<f64>>,
+    /// Folders of images: widths of a random crop, in heights [default: 0.75 1.333]
+    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2)]
+    pub ratio: Option<Vec<f64>>,
 }
 
 impl RecipeArgs {
@@ -183,8 +252,8 @@ impl RecipeArgs {
         set(&mut recipe.lr, self.lr);
         set(&mut recipe.momentum, self.momentum);
         set(&mut recipe.weight_decay, self.weight_decay);
-        let betas = self.opt_betas.as_deref();
-        set(&mut recipe.opt_betas, betas.and_then(|b| b.try_into().ok()));
+        let pair = |values: &Option<Vec<f64>>| values.as_deref()?.try_into().ok();
+        set(&mut recipe.opt_betas, pair(&self.opt_betas));
         set(&mut recipe.opt_eps, self.opt_eps);
         set(&mut recipe.opt_alpha, self.opt_alpha);
         set(&mut recipe.sched, self.sched);
@@ -204,6 +273,8 @@ impl RecipeArgs {
         set(&mut recipe.crop_padding, self.crop_padding);
         set(&mut recipe.crop_pad_mode, self.crop_pad_mode);
         set(&mut recipe.hflip, self.hflip);
+        set(&mut recipe.scale, pair(&self.scale));
+        set(&mut recipe.ratio, pair(&self.ratio));
     }
 }
 

@@ -9,6 +9,7 @@ mod failure;
 mod logging;
 mod network;
 mod output;
+mod pictures;
 
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use indicatif::MultiProgress;
 
 use args::GlobalArgs;
-use commands::{activations, completions, eval, models, predict, swap, train};
+use commands::{activations, completions, eval, export, models, predict, swap, train};
 use failure::{Done, usage};
 
 /// What commands share beside their own flags.
@@ -45,6 +46,8 @@ enum Command {
     Train(Box<train::TrainArgs>),
     /// Measure the accuracy of trained weights
     Eval(eval::EvalArgs),
+    /// Write trained weights for timm and torchvision, or as ONNX
+    Export(export::ExportArgs),
     /// Put other activations into trained weights and measure what they do
     Swap(Box<swap::SwapArgs>),
     /// List the networks
@@ -77,6 +80,7 @@ pub fn mish() -> ExitCode {
         |mish, context| match mish.command {
             Command::Train(args) => train::run(&args, None, context),
             Command::Eval(args) => eval::run(&args, context),
+            Command::Export(args) => export::run(&args, context),
             Command::Swap(args) => swap::run(&args, context),
             Command::Models(args) => models::run(&args, context),
             Command::Activations => activations::run(context),

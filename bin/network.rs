@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use candle_core::{DType, Device};
 use candle_mish::activation::Activation;
-use candle_mish::data::Dataset;
+use candle_mish::data::{Dataset, Preprocess};
 use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
 use candle_mish::train::checkpoint::{self, Checkpoint};
@@ -157,8 +157,15 @@ pub fn describe(
         ("image_size", dataset.train.height().to_string()),
         ("candle_mish", env!("CARGO_PKG_VERSION").to_string()),
     ];
+    let of_pictures = dataset.train.preprocess().map(|preprocess| {
+        [
+            ("crop_pct", preprocess.crop_pct.to_string()),
+            ("interpolation", preprocess.interpolation.to_string()),
+        ]
+    });
     let owned = |(key, value): (&str, String)| (key.to_string(), value);
-    Ok(entries.into_iter().map(owned).collect())
+    let entries = entries.into_iter().chain(of_pictures.into_iter().flatten());
+    Ok(entries.map(owned).collect())
 }
 
 /// A checkpoint file with what its header says.
@@ -256,6 +263,35 @@ impl Weights {
         Ok(self.json("mean")?.zip(self.json("std")?))
     }
 
+    /// How pictures become images of the network: as the header says, or else as timm does it for
+    /// ImageNet's images, at the network's own size. `None` if the network is for small images and
+    /// the header does not say how they are made.
+    pub fn preprocess(&self, model: &str, stem: Stem) -> anyhow::Result<Option<Preprocess>> {
+        let entry = models::find(model).map_err(usage)?;
+        let size = self.image_size()?;
+        let normalisation = self.normalisation()?;
+        let own = match stem {
+            Stem::ImageNet => Preprocess {
+                input_size: entry.form(stem).map_err(usage)?.input.1,
+                ..Preprocess::default()
+            },
+            // Small images are seen whole.
+            Stem::Cifar if size.is_some() && normalisation.is_some() => Preprocess {
+                crop_pct: 1.0,
+                ..Preprocess::default()
+            },
+            Stem::Cifar => return Ok(None),
+        };
+        let (mean, std) = normalisation.unwrap_or((own.mean, own.std));
+        Ok(Some(Preprocess {
+            input_size: size.unwrap_or(own.input_size),
+            crop_pct: self.parsed("crop_pct")?.unwrap_or(own.crop_pct),
+            interpolation: self.parsed("interpolation")?.unwrap_or(own.interpolation),
+            mean,
+            std,
+        }))
+    }
+
     /// The data set, if the header names it.
     pub fn dataset(&self) -> Option<&str> {
         self.text("dataset")
@@ -282,30 +318,4 @@ impl Weights {
         let path = self.path.display();
         anyhow::anyhow!("{path}: the header's '{key}' is not valid: {error}")
     }
-}
-
-/// Loads an image file as the network takes it: RGB, shorter side scaled to `size`, the middle
-/// cropped, normalised, `[1, 3, size, size]`.
-pub fn read_image(
-    path: &Path,
-    size: usize,
-    (mean, std): ([f32; 3], [f32; 3]),
-) -> anyhow::Result<candle_core::Tensor> {
-    let image = image::ImageReader::open(path)
-        .and_then(|reader| reader.with_guessed_format())
-        .with_context(|| path.display().to_string())?;
-    let image = image.decode().with_context(|| path.display().to_string())?;
-    let side = u32::try_from(size)?;
-    let filter = image::imageops::FilterType::Triangle;
-    let image = image.resize_to_fill(side, side, filter).to_rgb8();
-    let mut values = Vec::with_capacity(3 * size * size);
-    for (channel, (mean, std)) in mean.into_iter().zip(std).enumerate() {
-        let normalise = |pixel: &image::Rgb<u8>| (f32::from(pixel.0[channel]) / 255.0 - mean) / std;
-        values.extend(image.pixels().map(normalise));
-    }
-    Ok(candle_core::Tensor::from_vec(
-        values,
-        (1, 3, size, size),
-        &Device::Cpu,
-    )?)
 }

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Module, Result, Tensor, bail};
 use candle_mish::nn::{Act, BatchNorm2d, Dropout, Linear};
-use candle_mish::ops::global_avg_pool2d;
+use candle_mish::ops::{flatten_from, global_avg_pool2d};
 use candle_nn::{ModuleT, VarBuilder};
 
 use crate::chain::{Chain, Stages};
@@ -146,7 +146,7 @@ impl Backbone for Mlp {
                 "a perceptron takes images of {SIDE}x{SIDE}, no smaller or larger ones: {height}x{width}"
             );
         }
-        let mut x = images.flatten_from(1)?;
+        let mut x = flatten_from(images, 1)?;
         for (i, dense) in self.dense.iter().enumerate() {
             if i > 0 {
                 x = self.dropout.forward_t(&x, train)?;

@@ -8,7 +8,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, MaxPool2d};
-use candle_mish::ops::{Pool2dParams, add, max_pool2d};
+use candle_mish::ops::{Pool2dParams, add, flatten_from, max_pool2d, scale};
 use candle_nn::{ModuleT, VarBuilder};
 
 use crate::classifier::{Backbone, Classifier};
@@ -115,6 +115,6 @@ impl Backbone for ResNet9 {
         let (_, _, height, width) = x.dims4()?;
         let x = max_pool2d(&x, &Pool2dParams::new((height, width)))?;
         // Without a bias it is the same to scale features or logits.
-        x.flatten_from(1)?.affine(SCALE, 0.0)
+        scale(&flatten_from(&x, 1)?, SCALE)
     }
 }

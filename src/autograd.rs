@@ -27,6 +27,7 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::ops::add;
+use crate::trace::note_op;
 
 /// One application of an op: what its `bwd` needs.
 enum Application {
@@ -86,10 +87,13 @@ fn tracked(tensors: &[&Tensor]) -> usize {
 pub fn apply1<C: CustomOp1 + Send + Sync + 'static>(op: C, x: &Tensor) -> Result<Tensor> {
     let _entered = span(op.name(), "forward").entered();
     if !x.track_op() {
-        return x.apply_op1_no_bwd(&op);
+        let result = x.apply_op1_no_bwd(&op)?;
+        note_op(op.name(), &result);
+        return Ok(result);
     }
     let op: Arc<Box<dyn CustomOp1 + Send + Sync>> = Arc::new(Box::new(op));
     let result = x.apply_op1_arc(op.clone())?;
+    note_op(op.name(), &result);
     record(Application::One(op, x.clone()), &result);
     Ok(result)
 }
@@ -104,11 +108,13 @@ pub fn apply2<C: CustomOp2 + Send + Sync + 'static>(
     if !a.track_op() && !b.track_op() {
         let result = a.apply_op2_no_bwd(b, &op)?;
         count_products(&span, op.name(), b, &result, 1);
+        note_op(op.name(), &result);
         return Ok(result);
     }
     let op: Arc<Box<dyn CustomOp2 + Send + Sync>> = Arc::new(Box::new(op));
     let result = a.apply_op2_arc(b, op.clone())?;
     count_products(&span, op.name(), b, &result, 1);
+    note_op(op.name(), &result);
     record(Application::Two(op, a.clone(), b.clone()), &result);
     Ok(result)
 }
@@ -124,11 +130,13 @@ pub fn apply3<C: CustomOp3 + Send + Sync + 'static>(
     if !a.track_op() && !b.track_op() && !c.track_op() {
         let result = a.apply_op3_no_bwd(b, c, &op)?;
         count_products(&span, op.name(), b, &result, 1);
+        note_op(op.name(), &result);
         return Ok(result);
     }
     let op: Arc<Box<dyn CustomOp3 + Send + Sync>> = Arc::new(Box::new(op));
     let result = a.apply_op3_arc(b, c, op.clone())?;
     count_products(&span, op.name(), b, &result, 1);
+    note_op(op.name(), &result);
     let application = Application::Three(op, a.clone(), b.clone(), c.clone());
     record(application, &result);
     Ok(result)

@@ -7,10 +7,13 @@ pub mod autograd;
 pub mod data;
 pub mod eval;
 pub mod nn;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod ops;
 mod parallel;
 pub mod rng;
 pub mod simd;
+pub mod trace;
 #[cfg(feature = "train")]
 pub mod train;
 

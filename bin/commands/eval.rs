@@ -11,11 +11,11 @@ use candle_mish::train::run_folder::CONFIG;
 use candle_mish_models::Stem;
 use serde::Serialize;
 
-use crate::args::{DataArgs, positive};
+use crate::args::{DataArgs, PreprocessArgs, positive};
 use crate::config::Config;
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights, stem_for};
-use crate::{Context, output};
+use crate::{Context, output, pictures};
 
 /// Flags of `mish eval`.
 #[derive(Debug, clap::Args)]
@@ -43,6 +43,8 @@ pub struct EvalArgs {
     batch_size: Option<usize>,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
@@ -72,10 +74,12 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let model = weights.model(args.model.as_deref())?;
     let activation = weights.activation(args.activation.as_ref())?;
     let Origin {
-        data: options,
+        data: mut options,
         recipe,
     } = Origin::of(&weights, &args.data)?;
+    pictures::resolve(&mut options, &weights, &model, args.stem, &args.preprocess)?;
     let dataset = data::open(&options)?;
+    pictures::compare_classes(&dataset, &weights)?;
     let classes = dataset.classes.len();
     let num_classes = args
         .num_classes
@@ -89,12 +93,10 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         );
     }
     let stem = args.stem.or(weights.stem()?);
-    let stem = stem.unwrap_or_else(|| stem_for(dataset.train.height()));
+    let stem = stem.unwrap_or_else(|| stem_for(dataset.test.height()));
     let architecture = Architecture::evaluated(model.clone(), activation, num_classes, stem);
     let network = Network::load(&architecture, &weights)?;
-    let (mean, std) = weights
-        .normalisation()?
-        .unwrap_or((dataset.mean, dataset.std));
+    let (mean, std) = pictures::normalisation(&dataset, &weights, &args.preprocess)?;
     let config = LoaderConfig {
         batch_size: args.batch_size.unwrap_or(recipe.batch_size),
         shuffle: false,
@@ -163,7 +165,11 @@ impl Origin {
         };
         // Another data set than the run's lies elsewhere.
         let own = origin.data.dataset;
-        if flags.dataset.is_some_and(|dataset| dataset != own) {
+        if flags
+            .dataset
+            .as_ref()
+            .is_some_and(|dataset| dataset.kind != own)
+        {
             origin.data.data_dir = None;
             origin.data.revision = None;
         }
@@ -175,6 +181,7 @@ impl Origin {
 fn images(dataset: &Dataset, split: Split) -> anyhow::Result<&ImageSet> {
     match split {
         Split::Test => Ok(&dataset.test),
+        Split::Train if dataset.train.is_empty() => Err(usage("--split train: there are none")),
         Split::Train => Ok(&dataset.train),
         Split::Validation => dataset
             .validation

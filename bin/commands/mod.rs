@@ -4,6 +4,7 @@ pub mod activations;
 pub mod bench;
 pub mod completions;
 pub mod eval;
+pub mod export;
 pub mod models;
 pub mod predict;
 pub mod swap;

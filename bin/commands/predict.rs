@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use candle_core::{D, DType, Tensor};
 use candle_mish::activation::Activation;
+use candle_mish::data::Picture;
 use candle_mish::train::checkpoint;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::positive;
+use crate::args::{PreprocessArgs, positive};
 use crate::failure::{Done, usage};
-use crate::network::{Architecture, Network, Weights, read_image, stem_for};
-use crate::{Context, output};
+use crate::network::{Architecture, Network, Weights, stem_for};
+use crate::{Context, output, pictures};
 
 /// The tensor of an input file.
 const INPUT: &str = "input";
@@ -43,6 +44,16 @@ pub struct PredictArgs {
     /// Write the logits of all images to this JSON file instead of naming classes
     #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
+}
+
+/// What a file holds.
+enum File<'a> {
+    /// Images that are ready for the network.
+    Ready(Vec<Input>),
+    /// A picture that has to be brought to the network's size, which is not known yet.
+    Picture(&'a Path),
 }
 
 /// An image ready for the network.
@@ -82,16 +93,38 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     let weights = Weights::read(&args.weights)?;
     let model = weights.model(name)?;
     let activation = weights.activation(args.activation.as_ref())?;
-    let mut inputs = Vec::new();
-    for file in files {
-        inputs.extend(read(file, &weights)?);
-    }
-    let Some(first) = inputs.first() else {
-        bail!("there are no images");
+    let files = files.iter().map(|file| read(file));
+    let files = files.collect::<anyhow::Result<Vec<_>>>()?;
+    let stem = match args.stem.or(weights.stem()?) {
+        Some(stem) => stem,
+        None => guess_stem(&model, &files, &weights, args)?,
     };
-    let (.., height, _) = first.pixels.dims4()?;
-    let stem = args.stem.or(weights.stem()?);
-    let stem = stem.unwrap_or_else(|| stem_for(height));
+    let mut inputs = Vec::new();
+    let mut preprocess = None;
+    for file in files {
+        match file {
+            File::Ready(images) => inputs.extend(images),
+            File::Picture(path) => {
+                let preprocess = match preprocess {
+                    Some(preprocess) => preprocess,
+                    None => *preprocess.insert(pictures::for_weights(
+                        &weights,
+                        &model,
+                        stem,
+                        None,
+                        &args.preprocess,
+                    )?),
+                };
+                inputs.push(Input {
+                    name: path.display().to_string(),
+                    pixels: preprocess.tensor(&Picture::read(path)?)?,
+                });
+            }
+        }
+    }
+    if inputs.is_empty() {
+        bail!("there are no images");
+    }
     let num_classes = match args.num_classes.or(weights.num_classes()?) {
         Some(num_classes) => num_classes,
         None => weights.classifier_rows(&model, stem)?,
@@ -139,43 +172,47 @@ fn split(inputs: &[PathBuf]) -> anyhow::Result<(Option<&str>, &[PathBuf])> {
     }
 }
 
-/// The images of a file.
-fn read(path: &Path, weights: &Weights) -> anyhow::Result<Vec<Input>> {
-    let name = path.display();
-    if path.extension().is_some_and(|e| e == "safetensors") {
-        let file = checkpoint::read(path)?;
-        let Some(images) = file.tensors.get(INPUT) else {
-            bail!("{name} has no tensor '{INPUT}'");
-        };
-        let Ok((count, ..)) = images.dims4() else {
-            bail!(
-                "{name}: '{INPUT}' is {:?}, must be [N, C, H, W]",
-                images.dims()
-            );
-        };
-        let images = images.to_dtype(DType::F32)?;
-        let input = |i: usize| -> anyhow::Result<Input> {
-            Ok(Input {
-                name: format!("{name}[{i}]"),
-                pixels: images.narrow(0, i, 1)?,
-            })
-        };
-        return (0..count).map(input).collect();
+/// The stem that suits the first images.
+fn guess_stem(
+    model: &str,
+    files: &[File],
+    weights: &Weights,
+    args: &PredictArgs,
+) -> anyhow::Result<Stem> {
+    match files.first() {
+        Some(File::Ready(images)) if !images.is_empty() => Ok(stem_for(images[0].pixels.dim(2)?)),
+        _ => {
+            let size = args.preprocess.img_size.or(weights.image_size()?);
+            pictures::default_stem(model, size)
+        }
     }
-    let lacking = |what: &str| {
-        usage(format!(
-            "{} does not say {what}; only weights of `mish train` do",
-            weights.path.display()
-        ))
+}
+
+/// The images of a file.
+fn read(path: &Path) -> anyhow::Result<File<'_>> {
+    let name = path.display();
+    if path.extension().is_none_or(|e| e != "safetensors") {
+        return Ok(File::Picture(path));
+    }
+    let file = checkpoint::read(path)?;
+    let Some(images) = file.tensors.get(INPUT) else {
+        bail!("{name} has no tensor '{INPUT}'");
     };
-    let size = weights.image_size()?;
-    let size = size.ok_or_else(|| lacking("its image size"))?;
-    let normalisation = weights.normalisation()?;
-    let normalisation = normalisation.ok_or_else(|| lacking("its normalisation"))?;
-    Ok(vec![Input {
-        name: name.to_string(),
-        pixels: read_image(path, size, normalisation)?,
-    }])
+    let Ok((count, ..)) = images.dims4() else {
+        bail!(
+            "{name}: '{INPUT}' is {:?}, must be [N, C, H, W]",
+            images.dims()
+        );
+    };
+    let images = images.to_dtype(DType::F32)?;
+    let input = |i: usize| -> anyhow::Result<Input> {
+        Ok(Input {
+            name: format!("{name}[{i}]"),
+            pixels: images.narrow(0, i, 1)?,
+        })
+    };
+    let images = (0..count).map(input).collect::<anyhow::Result<_>>()?;
+    Ok(File::Ready(images))
 }
 
 /// Prints the likeliest classes of each image.

@@ -18,10 +18,10 @@ use candle_mish_models::{self as models, Options, Stem, Swap};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::eval::Origin;
-use crate::args::{DataArgs, positive};
+use crate::args::{DataArgs, PreprocessArgs, positive};
 use crate::failure::{Done, usage};
 use crate::network::{Weights, check_name, stem_for};
-use crate::{Context, output};
+use crate::{Context, output, pictures};
 
 /// Flags of `mish swap`.
 #[derive(Debug, clap::Args)]
@@ -83,6 +83,8 @@ pub struct SwapArgs {
     html: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
 }
 
 /// Studies.
@@ -92,8 +94,10 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     let model = weights.model(args.model.as_deref())?;
     check_name(&model)?;
     let from = weights.activation(args.activation.as_ref())?;
-    let Origin { data, recipe } = Origin::of(&weights, &args.data)?;
+    let Origin { mut data, recipe } = Origin::of(&weights, &args.data)?;
+    pictures::resolve(&mut data, &weights, &model, args.stem, &args.preprocess)?;
     let dataset = data::open(&data)?;
+    pictures::compare_classes(&dataset, &weights)?;
     let classes = dataset.classes.len();
     let num_classes = weights.num_classes()?.unwrap_or(classes);
     if num_classes < classes {
@@ -112,8 +116,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         weights: &weights,
     };
     target.check_layers(&args.layers)?;
-    let normalisation = weights.normalisation()?;
-    let (mean, std) = normalisation.unwrap_or((dataset.mean, dataset.std));
+    let (mean, std) = pictures::normalisation(&dataset, &weights, &args.preprocess)?;
     let batch_size = args.batch_size.unwrap_or(recipe.batch_size);
     let recipe = Recipe {
         lr: args.lr,

@@ -15,11 +15,11 @@ use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, STATE, SUMMARY};
 use candle_mish::train::{Outcome, Record, Run, RunFolder, RunState, Summary, train};
 use candle_mish_models::{self as models, Stem};
 
-use crate::args::{DataArgs, RecipeArgs, positive};
+use crate::args::{DataArgs, PreprocessArgs, RecipeArgs, positive};
 use crate::config::{Config, read_recipe};
 use crate::failure::{Done, INTERRUPTED, usage};
 use crate::network::{self, Architecture, Network, stem_for};
-use crate::{Context, logging, output};
+use crate::{Context, logging, output, pictures};
 
 /// At most one plain line within an epoch in this time.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
@@ -58,6 +58,8 @@ pub struct TrainArgs {
     dry_run: bool,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
     #[command(flatten)]
     recipe: RecipeArgs,
 }
@@ -123,6 +125,7 @@ fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
     args.recipe.apply(&mut config.recipe);
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
+    prepare_pictures(args, &mut config)?;
     if let Some(saved) = &saved {
         // The run knows which data set `auto` was.
         if config.data.dataset == DatasetKind::Auto {
@@ -139,6 +142,29 @@ fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
         )));
     }
     Ok(config)
+}
+
+/// Settles size and normalisation of pictures, and with the size the network's form.
+fn prepare_pictures(args: &TrainArgs, config: &mut Config) -> anyhow::Result<()> {
+    if !pictures::are_pictures(&config.data) {
+        if args.preprocess.mean.is_some() || args.preprocess.std.is_some() {
+            return Err(usage("--mean and --std are for --dataset folder:PATH"));
+        }
+        return pictures::refuse(&args.preprocess);
+    }
+    let stem = match config.stem {
+        Some(stem) => stem,
+        None => pictures::default_stem(&config.model, args.preprocess.img_size)?,
+    };
+    config.stem = Some(stem);
+    match &mut config.data.preprocess {
+        Some(preprocess) => args.preprocess.apply(preprocess),
+        none => {
+            let new = pictures::for_training(&config.model, stem, &args.preprocess)?;
+            *none = Some(new);
+            Ok(())
+        }
+    }
 }
 
 /// The configuration of a new run of `model`, without the flags.
@@ -183,6 +209,12 @@ impl<'a> Session<'a> {
         context: &'a Context,
     ) -> anyhow::Result<Self> {
         let classes = dataset.classes.len();
+        if dataset.train.is_empty() {
+            bail!(
+                "{} has no training images: expected train/CLASS/*.jpg beside val/CLASS/*.jpg",
+                dataset.source.location
+            );
+        }
         let architecture = config.architecture(classes, stem_for(dataset.train.height()));
         if architecture.num_classes < classes {
             return Err(usage(format!(

@@ -185,10 +185,10 @@ fn write(
         .chain(images.coarse_labels().unwrap_or(&[]))
         .flat_map(|label| label.to_le_bytes())
         .collect();
-    let pixels: Vec<u8> = (0..images.len())
-        .flat_map(|i| images.image(i))
-        .copied()
-        .collect();
+    let mut pixels = Vec::with_capacity(images.len() * 3 * images.height() * images.width());
+    for i in 0..images.len() {
+        pixels.extend_from_slice(&images.image(i).map_err(std::io::Error::other)?);
+    }
     let header = Header {
         version: VERSION,
         dataset: dataset.to_owned(),

@@ -56,7 +56,7 @@ pub enum DataError {
         hint: &'static str,
     },
     /// A data set's name is not known.
-    #[error("unknown data set '{name}'{}; expected auto, cifar100, cifar10 or synthetic", did_you_mean(.suggestion))]
+    #[error("unknown data set '{name}'{}; expected auto, cifar100, cifar10, synthetic or folder:PATH", did_you_mean(.suggestion))]
     UnknownDataset {
         /// The name given.
         name: String,

@@ -1,22 +1,30 @@
-//! Labelled images in memory.
+//! Labelled images, in memory or in files.
 
-use std::path::Path;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::DataError;
+use super::{DataError, Picture, Preprocess};
 
 /// Images of one size with their labels: RGB bytes, planar, `[N, 3, height, width]` in C order.
 ///
-/// Clones and subsets share the pixels.
+/// Either all pixels are in memory, or each image is a file of any size, which is decoded and
+/// brought to the set's size whenever it is asked for. Clones and subsets share the pixels.
 #[derive(Clone)]
 pub struct ImageSet {
-    pixels: Arc<Vec<u8>>,
-    /// Where each image lies in `pixels`, counted in images; `None` is 0, 1, 2, ...
+    source: Source,
+    /// Where each image lies in the source, counted in images; `None` is 0, 1, 2, ...
     index: Option<Arc<[u32]>>,
     labels: Arc<[u32]>,
     coarse_labels: Option<Arc<[u32]>>,
     height: usize,
     width: usize,
+}
+
+#[derive(Clone)]
+enum Source {
+    Memory(Arc<Vec<u8>>),
+    Files(Arc<[PathBuf]>, Preprocess),
 }
 
 impl ImageSet {
@@ -63,12 +71,28 @@ impl ImageSet {
         coarse_labels: Option<Vec<u32>>,
     ) -> Self {
         Self {
-            pixels: Arc::new(pixels),
+            source: Source::Memory(Arc::new(pixels)),
             index: None,
             labels: labels.into(),
             coarse_labels: coarse_labels.map(Into::into),
             height,
             width,
+        }
+    }
+
+    /// Files, each with a label, that are brought to one size by `preprocess`.
+    pub(super) fn from_files(
+        files: Vec<PathBuf>,
+        labels: Vec<u32>,
+        preprocess: Preprocess,
+    ) -> Self {
+        Self {
+            source: Source::Files(files.into(), preprocess),
+            index: None,
+            labels: labels.into(),
+            coarse_labels: None,
+            height: preprocess.input_size,
+            width: preprocess.input_size,
         }
     }
 
@@ -94,12 +118,49 @@ impl ImageSet {
 
     /// The bytes of one image, `[3, height, width]`.
     ///
+    /// # Errors
+    /// If the image is a file that cannot be read or decoded; the error names it.
+    ///
     /// # Panics
     /// If `i` is not below [`len`](Self::len).
-    pub fn image(&self, i: usize) -> &[u8] {
-        let at = self.index.as_ref().map_or(i, |index| index[i] as usize);
-        let bytes = 3 * self.height * self.width;
-        &self.pixels[at * bytes..(at + 1) * bytes]
+    pub fn image(&self, i: usize) -> Result<Cow<'_, [u8]>, DataError> {
+        let at = self.position(i);
+        match &self.source {
+            Source::Memory(pixels) => {
+                let bytes = 3 * self.height * self.width;
+                Ok(Cow::Borrowed(&pixels[at * bytes..(at + 1) * bytes]))
+            }
+            Source::Files(files, preprocess) => {
+                let picture = Picture::read(&files[at])?;
+                Ok(Cow::Owned(preprocess.pixels(&picture)))
+            }
+        }
+    }
+
+    /// The picture that one image is made of and how, where the set is one of files.
+    ///
+    /// # Errors
+    /// As [`image`](Self::image).
+    pub(super) fn picture(&self, i: usize) -> Result<Option<(Picture, &Preprocess)>, DataError> {
+        match &self.source {
+            Source::Memory(_) => Ok(None),
+            Source::Files(files, preprocess) => {
+                let picture = Picture::read(&files[self.position(i)])?;
+                Ok(Some((picture, preprocess)))
+            }
+        }
+    }
+
+    /// How the set's files become images of one size, where it is a set of files.
+    pub fn preprocess(&self) -> Option<&Preprocess> {
+        match &self.source {
+            Source::Memory(_) => None,
+            Source::Files(_, preprocess) => Some(preprocess),
+        }
+    }
+
+    fn position(&self, i: usize) -> usize {
+        self.index.as_ref().map_or(i, |index| index[i] as usize)
     }
 
     /// The (fine) label of each image.
@@ -116,7 +177,7 @@ impl ImageSet {
     pub fn take(&self, n: usize) -> Self {
         let n = n.min(self.len());
         Self {
-            pixels: Arc::clone(&self.pixels),
+            source: self.source.clone(),
             index: self.index.as_ref().map(|index| index[..n].into()),
             labels: self.labels[..n].into(),
             coarse_labels: self.coarse_labels.as_ref().map(|coarse| coarse[..n].into()),
@@ -136,7 +197,7 @@ impl ImageSet {
             None => positions.iter().map(|&i| i as u32).collect(),
         };
         Self {
-            pixels: Arc::clone(&self.pixels),
+            source: self.source.clone(),
             index: Some(index),
             labels: gather(&self.labels),
             coarse_labels: self.coarse_labels.as_deref().map(gather),

@@ -5,7 +5,9 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
 use candle_core::{Device, Result, Tensor};
+use rayon::prelude::*;
 
+use super::DataError;
 use super::augment::{Augmentation, Normaliser, Placement};
 use super::images::ImageSet;
 use super::random::Draw;
@@ -92,8 +94,8 @@ impl Loader {
     /// the iterator ends that thread.
     ///
     /// # Errors
-    /// An item is an error if a tensor cannot be made or the thread cannot be started; it is
-    /// then the last one.
+    /// An item is an error if a file cannot be decoded, a tensor cannot be made or the thread cannot
+    /// be started; it is then the last one.
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
         let (sender, receiver) = sync_channel(QUEUE);
         let shared = Arc::clone(&self.shared);
@@ -158,23 +160,21 @@ impl Shared {
         let first = index * size;
         let chosen = &order[first..order.len().min(first + size)];
         let (height, width) = (self.images.height(), self.images.width());
-        let augmentation = &self.config.augmentation;
-        let plain = augmentation.crop_padding == 0 && augmentation.hflip <= 0.0;
         let pixels = 3 * height * width;
         let mut values = vec![0.0; chosen.len() * pixels];
-        for (place, (&image, out)) in
-            (first..).zip(chosen.iter().zip(values.chunks_exact_mut(pixels.max(1))))
-        {
-            let bytes = self.images.image(image);
-            if plain {
-                self.normaliser.plain(bytes, out);
-            } else {
-                let mut draw = Draw::new(&[self.config.seed, epoch, place as u64]);
-                let placement = Placement::draw(augmentation, &mut draw);
-                self.normaliser
-                    .augmented(bytes, (height, width), augmentation, placement, out);
-            }
+        let make = |(place, (&image, out)): (usize, (&usize, &mut [f32]))| {
+            self.image(image, epoch, first + place, out)
+        };
+        let size = pixels.max(1);
+        if self.images.preprocess().is_some() {
+            // Decoding takes long enough to share it out.
+            let pairs = chosen.par_iter().zip(values.par_chunks_exact_mut(size));
+            pairs.enumerate().try_for_each(make)
+        } else {
+            let pairs = chosen.iter().zip(values.chunks_exact_mut(size));
+            pairs.enumerate().try_for_each(make)
         }
+        .map_err(candle_core::Error::wrap)?;
         let labels: Vec<u32> = chosen.iter().map(|&i| self.images.labels()[i]).collect();
         let count = chosen.len();
         Ok(Batch {
@@ -182,6 +182,43 @@ impl Shared {
             labels: Tensor::from_vec(labels, count, &Device::Cpu)?,
             index,
         })
+    }
+}
+
+impl Shared {
+    /// Writes an image, changed as its place in the epoch says, `[3, height, width]`.
+    fn image(
+        &self,
+        image: usize,
+        epoch: u64,
+        place: usize,
+        out: &mut [f32],
+    ) -> std::result::Result<(), DataError> {
+        let size = (self.images.height(), self.images.width());
+        let augmentation = &self.config.augmentation;
+        let mut draw = Draw::new(&[self.config.seed, epoch, place as u64]);
+        if let Some(crop) = &augmentation.resized_crop
+            && let Some((picture, preprocess)) = self.images.picture(image)?
+        {
+            let bytes = preprocess.random_pixels(&picture, crop, &mut draw);
+            let mirror = Augmentation {
+                crop_padding: 0,
+                ..augmentation.clone()
+            };
+            let placement = Placement::draw(&mirror, &mut draw);
+            self.normaliser
+                .augmented(&bytes, size, &mirror, placement, out);
+            return Ok(());
+        }
+        let bytes = self.images.image(image)?;
+        if augmentation.crop_padding == 0 && augmentation.hflip <= 0.0 {
+            self.normaliser.plain(&bytes, out);
+        } else {
+            let placement = Placement::draw(augmentation, &mut draw);
+            self.normaliser
+                .augmented(&bytes, size, augmentation, placement, out);
+        }
+        Ok(())
     }
 }
 

@@ -1,18 +1,24 @@
-//! Data sets in memory and the loader that makes batches of them.
+//! Data sets and the loader that makes batches of them.
 //!
-//! [`open`] gives CIFAR-100 or CIFAR-10 from a folder, an archive or the Hugging Face Hub, or a
-//! procedural set of the same shape that needs neither files nor a network. A [`Loader`] yields
-//! normalised, augmented batches from a thread of its own.
+//! [`open`] gives CIFAR-100 or CIFAR-10 from a folder, an archive or the Hugging Face Hub, a tree of
+//! image files, or a procedural set that needs neither files nor a network. A [`Loader`] yields
+//! normalised, augmented batches from a thread of its own. [`Preprocess`] brings pictures of any
+//! size to a network's, as timm does.
 
 mod augment;
 mod cache;
 mod cifar;
 mod error;
 mod hub;
+mod image_folder;
 mod images;
 mod loader;
 mod options;
+mod picture;
+mod preprocess;
 mod random;
+mod resample;
+mod resized_crop;
 mod split;
 pub mod synthetic;
 
@@ -29,6 +35,10 @@ pub use error::DataError;
 pub use images::ImageSet;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
 pub use options::{DataOptions, DatasetKind};
+pub use picture::Picture;
+pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};
+pub use resample::Interpolation;
+pub use resized_crop::ResizedCrop;
 
 use cache::Cache;
 use cifar::Spec;
@@ -41,10 +51,11 @@ const BRIEF: Duration = Duration::from_secs(4);
 /// How long it may take where none is.
 const PATIENT: Duration = Duration::from_secs(20);
 
-/// A data set in memory.
+/// A data set, in memory or in files.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// `cifar100`, `cifar10` or `synthetic`.
+    /// `cifar100`, `cifar10`, `synthetic`, or `folder:` with the folder's name; a [`DatasetKind`] reads
+    /// it.
     pub name: String,
     /// What is learnt from.
     pub train: ImageSet,
@@ -56,9 +67,10 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The coarse classes, in the order of theirs; empty where there are none.
     pub coarse_classes: Vec<String>,
-    /// The channel means of all training images, RGB, of pixels in [0, 1].
+    /// The channel means to normalise with, RGB, of pixels in [0, 1]: those of all training images,
+    /// or for a folder what the options say.
     pub mean: [f32; 3],
-    /// Their standard deviations.
+    /// The standard deviations.
     pub std: [f32; 3],
     /// What was read, and from where.
     pub source: Source,
@@ -108,6 +120,7 @@ pub fn open(options: &DataOptions) -> Result<Dataset, DataError> {
     options.check()?;
     let dataset = match options.dataset {
         DatasetKind::Synthetic => synthetic::dataset(options),
+        DatasetKind::Folder => image_folder::open(options)?,
         DatasetKind::Cifar100 => open_cifar(options, &cifar::CIFAR100, PATIENT)?,
         DatasetKind::Cifar10 => open_cifar(options, &cifar::CIFAR10, PATIENT)?,
         DatasetKind::Auto => match open_cifar(options, &cifar::CIFAR100, BRIEF) {
@@ -229,7 +242,10 @@ impl TryFrom<&Dataset> for candle_datasets::vision::Dataset {
     /// If a tensor cannot be made.
     fn try_from(dataset: &Dataset) -> candle_core::Result<Self> {
         let images = |set: &ImageSet| {
-            let bytes: Vec<u8> = (0..set.len()).flat_map(|i| set.image(i)).copied().collect();
+            let mut bytes = Vec::with_capacity(set.len() * 3 * set.height() * set.width());
+            for i in 0..set.len() {
+                bytes.extend_from_slice(&set.image(i).map_err(candle_core::Error::wrap)?);
+            }
             let shape = (set.len(), 3, set.height(), set.width());
             Tensor::from_vec(bytes, shape, &Device::Cpu)?.to_dtype(DType::F32)? / 255.0
         };

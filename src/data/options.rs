@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::DataError;
+use super::{DataError, Preprocess};
 
 /// The data sets to choose from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -21,11 +21,19 @@ pub enum DatasetKind {
     Cifar10,
     /// The procedural set.
     Synthetic,
+    /// A tree of image files with a folder for each class.
+    Folder,
 }
 
 impl DatasetKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Auto, Self::Cifar100, Self::Cifar10, Self::Synthetic];
+    pub const ALL: [Self; 5] = [
+        Self::Auto,
+        Self::Cifar100,
+        Self::Cifar10,
+        Self::Synthetic,
+        Self::Folder,
+    ];
 
     /// Its name in options and files.
     pub fn name(self) -> &'static str {
@@ -34,6 +42,7 @@ impl DatasetKind {
             Self::Cifar100 => "cifar100",
             Self::Cifar10 => "cifar10",
             Self::Synthetic => "synthetic",
+            Self::Folder => "folder",
         }
     }
 }
@@ -47,8 +56,11 @@ impl fmt::Display for DatasetKind {
 impl FromStr for DatasetKind {
     type Err = DataError;
 
-    /// Reads a name; case, `-` and `_` do not matter.
+    /// Reads a name; case, `-` and `_` do not matter. What follows `folder:` is left to who wants it.
     fn from_str(name: &str) -> Result<Self, DataError> {
+        if name.starts_with("folder:") {
+            return Ok(Self::Folder);
+        }
         let plain = name.to_ascii_lowercase().replace(['-', '_'], "");
         if let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == plain) {
             return Ok(kind);
@@ -89,6 +101,8 @@ pub struct DataOptions {
     pub limit_train: Option<usize>,
     /// Takes only the first so many test images.
     pub limit_test: Option<usize>,
+    /// How the images of a folder become a network's; timm's default if none.
+    pub preprocess: Option<Preprocess>,
 }
 
 impl DataOptions {

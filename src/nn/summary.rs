@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use candle_core::{Result, Tensor};
 
+use crate::trace::note_layer;
+
 /// One application of a layer that has parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerRecord {
@@ -35,7 +37,7 @@ pub fn summarize<T>(body: impl FnOnce() -> Result<T>) -> Result<(T, Vec<LayerRec
     Ok((result?, records))
 }
 
-/// Notes an application of a layer if somebody records.
+/// Notes an application of a layer if somebody records or traces.
 ///
 /// A layer that is not in [`crate::nn`] may call it as well; `multiply_adds` are those of the
 /// whole batch.
@@ -46,6 +48,7 @@ pub fn record(
     params: &[&Tensor],
     multiply_adds: usize,
 ) {
+    note_layer(path, output);
     RECORDS.with_borrow_mut(|records| {
         if let Some(records) = records {
             records.push(LayerRecord {

@@ -16,7 +16,7 @@ mod storage;
 
 pub use channel_shuffle::channel_shuffle;
 pub use combine::{
-    add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale_channels, stack,
+    add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale, scale_channels, stack,
 };
 pub use conv2d::{Conv2dParams, conv2d};
 pub use drop_path::drop_path;

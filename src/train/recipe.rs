@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::optimizer::{Clip, Rule};
 use super::schedule::{Schedule, Warmup};
-use crate::data::{Augmentation, PadMode};
+use crate::data::{Augmentation, PadMode, ResizedCrop};
 use crate::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
 
 /// A recipe that cannot be read or cannot work; the message names the field.
@@ -186,6 +186,10 @@ pub struct Recipe {
     pub crop_pad_mode: PadMode,
     /// The probability of mirroring an image left and right.
     pub hflip: f64,
+    /// For folders of images: the smallest and largest share of a picture's area in a random crop.
+    pub scale: [f64; 2],
+    /// For folders of images: the smallest and largest width of a random crop, in heights.
+    pub ratio: [f64; 2],
 }
 
 impl Default for Recipe {
@@ -218,6 +222,8 @@ impl Default for Recipe {
             crop_padding: 4,
             crop_pad_mode: PadMode::Reflect,
             hflip: 0.5,
+            scale: ResizedCrop::default().scale,
+            ratio: ResizedCrop::default().ratio,
         }
     }
 }
@@ -294,6 +300,9 @@ impl Recipe {
         share("smoothing", self.smoothing)?;
         let ok = (0.0..=1.0).contains(&self.hflip);
         check(ok, "hflip", &self.hflip, "between 0 and 1")?;
+        if let Some(problem) = self.resized_crop().problem() {
+            return Err(RecipeError(problem.to_string()));
+        }
         self.clip_grad
             .map_or(Ok(()), |clip| positive("clip_grad", clip))?;
         let warmup_used = !matches!(self.sched, ScheduleKind::OneCycle);
@@ -393,6 +402,14 @@ impl Recipe {
             crop_padding: self.crop_padding,
             pad_mode: self.crop_pad_mode,
             hflip: self.hflip,
+            resized_crop: Some(self.resized_crop()),
+        }
+    }
+
+    fn resized_crop(&self) -> ResizedCrop {
+        ResizedCrop {
+            scale: self.scale,
+            ratio: self.ratio,
         }
     }
 

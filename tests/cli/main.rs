@@ -3,6 +3,8 @@
 mod bad_input;
 mod bench;
 mod commands;
+mod export;
+mod folder;
 mod runs;
 mod swap;
 

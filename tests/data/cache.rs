@@ -13,8 +13,8 @@ fn read(folder: &Path, cache: &Path) -> Dataset {
 
 fn assert_right(data: &Dataset) {
     assert_eq!((data.train.len(), data.test.len()), (30, 10));
-    assert_eq!(data.train.image(29), planar(29));
-    assert_eq!(data.test.image(0), planar(100));
+    assert_eq!(data.train.image(29).unwrap(), planar(29));
+    assert_eq!(data.test.image(0).unwrap(), planar(100));
     assert_eq!(data.train.labels()[29], 29);
     assert_eq!(data.train.coarse_labels().unwrap()[29], 9);
 }
@@ -73,7 +73,7 @@ fn a_changed_file_is_decoded_again() {
     Rows::cifar100(50, 30).write(&folder.path().join("train-00000-of-00001.parquet"));
     let data = read(folder.path(), cache.path());
     assert!(!data.source.from_cache);
-    assert_eq!(data.train.image(0), planar(50));
+    assert_eq!(data.train.image(0).unwrap(), planar(50));
     assert!(read(folder.path(), cache.path()).source.from_cache);
 }
 

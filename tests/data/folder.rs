@@ -24,7 +24,7 @@ fn assert_holds(set: &ImageSet, first: usize, count: usize, classes: u32) {
     assert_eq!(set.len(), count);
     assert_eq!((set.height(), set.width()), (32, 32));
     for i in 0..count {
-        assert_eq!(set.image(i), planar(first + i), "image {i}");
+        assert_eq!(set.image(i).unwrap(), planar(first + i), "image {i}");
         assert_eq!(set.labels()[i], (first + i) as u32 % classes);
         if let Some(coarse) = set.coarse_labels() {
             assert_eq!(coarse[i], (first + i) as u32 % 20);
@@ -50,7 +50,7 @@ fn parquet_is_read_pixel_by_pixel_upright() {
         "30 and 10 images are not CIFAR-100's counts"
     );
     // Row by row, not column by column: one step to the right differs from one step down.
-    let image = data.train.image(3);
+    let image = data.train.image(3).unwrap();
     assert_eq!(image[1], byte(3, 0, 0, 1));
     assert_eq!(image[32], byte(3, 0, 1, 0));
     assert_ne!(image[1], image[32]);

@@ -159,7 +159,7 @@ fn child() {
     let opened = |data: Dataset| Outcome::Opened {
         name: data.name,
         train: data.train.len(),
-        first_image_is_right: data.train.image(0) == planar(0),
+        first_image_is_right: data.train.image(0).unwrap() == planar(0),
         source: data.source,
     };
     let outcome = open(&options).map_or_else(|error| Outcome::Refused(error.to_string()), opened);

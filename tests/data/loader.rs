@@ -109,6 +109,7 @@ fn every_augmented_image_is_a_crop_of_its_source() {
             crop_padding: 2,
             pad_mode: mode,
             hflip: 0.5,
+            ..Augmentation::none()
         };
         let config = LoaderConfig {
             augmentation,
@@ -235,6 +236,7 @@ proptest! {
             crop_padding,
             pad_mode: [PadMode::Reflect, PadMode::Zero, PadMode::Edge][mode],
             hflip: 0.5,
+            ..Augmentation::none()
         };
         let loader = Loader::new(set, LoaderConfig { augmentation, seed, ..config(batch_size) });
         let made = batches(&loader, 1, 0);

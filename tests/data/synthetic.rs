@@ -19,7 +19,9 @@ fn generate(seed: u64, train: usize, test: usize) -> Dataset {
 }
 
 fn bytes(set: &ImageSet) -> Vec<u8> {
-    (0..set.len()).flat_map(|i| set.image(i)).copied().collect()
+    (0..set.len())
+        .flat_map(|i| set.image(i).unwrap().into_owned())
+        .collect()
 }
 
 /// FNV-1a.

@@ -1,5 +1,6 @@
 //! Every network of the registry, and each against an independent implementation.
 
+mod export;
 mod reference;
 mod registry;
 mod rule;

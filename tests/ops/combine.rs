@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::{
-    add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale_channels, stack,
+    add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale, scale_channels, stack,
 };
 use proptest::prelude::*;
 
@@ -176,4 +176,19 @@ fn many_channels_of_every_type_are_scaled() {
     );
     assert!(scale_channels(&x, &uniform(1, (8, 15))).is_err());
     assert!(scale_channels(&s, &s).is_err());
+}
+
+#[test]
+fn a_multiple_of_every_type_and_layout() {
+    let x = uniform(4, (3, 4, 5));
+    let expected = (&x * -0.3).unwrap();
+    assert_close(&scale(&x, -0.3).unwrap(), &expected, 1e-15);
+    assert_close(&scale(&strided(&x), -0.3).unwrap(), &expected, 1e-15);
+    for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 2e-3), (DType::BF16, 2e-2)] {
+        let y = scale(&x.to_dtype(dtype).unwrap(), -0.3).unwrap();
+        assert_eq!(y.dtype(), dtype);
+        assert_close(&y, &expected, tolerance);
+    }
+    assert_eq!(scale(&uniform(1, (0, 2)), 2.0).unwrap().dims(), [0, 2]);
+    check_gradients(&[x], |x| scale(&x[0], -0.3));
 }

@@ -16,3 +16,4 @@ mod norm_act;
 mod params;
 mod pool2d;
 mod support;
+mod trace;

@@ -18,6 +18,7 @@ pub use parametric::{leaky_relu_with, prelu, srelu};
 
 use crate::activation::Activation;
 use crate::autograd;
+use crate::trace::{Operation, noted, refuse};
 
 /// Applies an activation to every element.
 ///
@@ -33,15 +34,18 @@ pub fn activation(x: &Tensor, activation: &Activation) -> Result<Tensor> {
     if matches!(activation, Activation::Identity) {
         return Ok(x.clone());
     }
-    autograd::apply1(Forward(*activation), x)
+    let y = autograd::apply1(Forward(*activation), x)?;
+    noted(y, || Operation::Activation(*activation), &[x])
 }
 
 /// Replaces every element of `x` by its activation, for inference: nothing is recorded for a
 /// backward pass, and everything that shares the storage of `x` changes with it.
 ///
 /// # Errors
-/// As [`activation`], and if `x` is part of a graph whose backward pass needs it.
+/// As [`activation`], and if `x` is part of a graph whose backward pass needs it, or the network is
+/// traced.
 pub fn activation_inplace(x: &Tensor, activation: &Activation) -> Result<()> {
+    refuse("an activation in place")?;
     if x.track_op() {
         candle_core::bail!("an activation in place would change what the backward pass needs");
     }

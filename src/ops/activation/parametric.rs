@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::cpu::gather;
 use crate::autograd;
 use crate::simd::Real;
+use crate::trace::{Operation, noted};
 
 /// Elements that one thread takes at a time.
 const CHUNK: usize = 1 << 14;
@@ -29,7 +30,8 @@ pub fn prelu(x: &Tensor, slope: &Tensor) -> Result<Tensor> {
         function: Function::PRelu,
         planes: Planes::of_channels(x, slope.dims())?,
     };
-    autograd::apply2(op, x, slope)
+    let y = autograd::apply2(op, x, slope)?;
+    noted(y, || Operation::PRelu, &[x, slope])
 }
 
 /// x where positive, slope x elsewhere, with a slope for each element, as the randomised ReLU
@@ -73,7 +75,8 @@ pub fn srelu(x: &Tensor, parameters: &Tensor) -> Result<Tensor> {
         function: Function::SRelu,
         planes: Planes::of_channels(x, &[channels])?,
     };
-    autograd::apply2(op, x, parameters)
+    let y = autograd::apply2(op, x, parameters)?;
+    noted(y, || Operation::SRelu, &[x, parameters])
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -10,6 +10,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 
 use crate::autograd::{apply1, apply2};
 use crate::ops::storage::{Float, same_dtype, with_float};
+use crate::trace::{Operation, noted};
 use routing::Routing;
 
 /// The vectors along the last axis with their directions kept and their lengths n made
@@ -19,7 +20,7 @@ use routing::Routing;
 /// Where `x` has no axis, or is not on the CPU or not floating-point.
 pub fn squash(x: &Tensor) -> Result<Tensor> {
     vectors("squash", x)?;
-    apply1(Squash, x)
+    noted(apply1(Squash, x)?, || Operation::Squash, &[x])
 }
 
 /// The lengths of the vectors along the last axis: `[.., D]` to `[..]`. The gradient at length
@@ -29,7 +30,7 @@ pub fn squash(x: &Tensor) -> Result<Tensor> {
 /// As [`squash`].
 pub fn length(x: &Tensor) -> Result<Tensor> {
     vectors("length", x)?;
-    apply1(Length, x)
+    noted(apply1(Length, x)?, || Operation::Length, &[x])
 }
 
 fn vectors(op: &str, x: &Tensor) -> Result<()> {
@@ -75,7 +76,8 @@ pub fn dynamic_routing(u: &Tensor, weight: &Tensor, iterations: usize) -> Result
     if iterations == 0 {
         bail!("dynamic_routing needs at least one iteration");
     }
-    apply2(DynamicRouting { iterations }, u, weight)
+    let y = apply2(DynamicRouting { iterations }, u, weight)?;
+    noted(y, || Operation::DynamicRouting { iterations }, &[u, weight])
 }
 
 struct Squash;

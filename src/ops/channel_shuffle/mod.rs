@@ -5,6 +5,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use crate::autograd::apply1;
 use crate::ops::storage::{Float, build, with_float};
+use crate::trace::{Operation, noted};
 
 const OP: &str = "channel_shuffle";
 
@@ -20,7 +21,8 @@ pub fn channel_shuffle(x: &Tensor, groups: usize) -> Result<Tensor> {
     if groups == 0 || !channels.is_multiple_of(groups) {
         bail!("{OP}: {groups} groups do not divide {channels} channels");
     }
-    apply1(ChannelShuffle { groups }, x)
+    let y = apply1(ChannelShuffle { groups }, x)?;
+    noted(y, || Operation::ChannelShuffle { groups }, &[x])
 }
 
 struct ChannelShuffle {

@@ -7,6 +7,7 @@ use candle_core::{
 
 use crate::autograd::{apply1, apply2, apply3};
 use crate::ops::storage::{Float, build, same_dtype, with_float};
+use crate::trace::{Operation, noted};
 
 /// `tensors` one behind the other along axis `dim`: `[N, C1, H, W]`, `[N, C2, H, W]`, … to
 /// `[N, C1 + C2 + …, H, W]` with `dim` 1.
@@ -17,6 +18,15 @@ use crate::ops::storage::{Float, build, same_dtype, with_float};
 /// Where there is no tensor, `dim` is not an axis of theirs, or they differ in type or in
 /// another axis.
 pub fn cat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
+    let y = joined(tensors, dim)?;
+    match tensors {
+        [_] => Ok(y),
+        _ => noted(y, || Operation::Cat { dim }, tensors),
+    }
+}
+
+/// [`cat`] without a note: a tree of nodes is one operation.
+fn joined(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
     let Some((first, others)) = tensors.split_first() else {
         bail!("cat needs at least one tensor");
     };
@@ -42,9 +52,9 @@ pub fn cat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
         _ => {
             let parts = tensors.chunks(tensors.len().div_ceil(3));
             let parts = parts
-                .map(|part| cat(part, dim))
+                .map(|part| joined(part, dim))
                 .collect::<Result<Vec<_>>>()?;
-            cat(&parts.iter().collect::<Vec<_>>(), dim)
+            joined(&parts.iter().collect::<Vec<_>>(), dim)
         }
     }
 }
@@ -56,7 +66,8 @@ pub fn cat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
 pub fn stack(tensors: &[&Tensor]) -> Result<Tensor> {
     let parts = tensors.iter().map(|t| apply1(Unsqueeze, t));
     let parts = parts.collect::<Result<Vec<_>>>()?;
-    cat(&parts.iter().collect::<Vec<_>>(), 0)
+    let y = joined(&parts.iter().collect::<Vec<_>>(), 0)?;
+    noted(y, || Operation::Stack, tensors)
 }
 
 struct Cat {

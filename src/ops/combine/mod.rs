@@ -9,9 +9,10 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDTyp
 
 use crate::autograd::apply2;
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
+use crate::trace::{Operation, noted};
 
 pub use concat::{cat, stack};
-pub use scale::scale_channels;
+pub use scale::{scale, scale_channels};
 pub use view::{flatten_from, narrow, permute, reshape};
 
 /// `a + b` of two tensors of one shape: the join of a residual block.
@@ -30,7 +31,8 @@ pub fn add_scaled(a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
     if a.dims() != b.dims() {
         bail!("add: the shapes {:?} and {:?} differ", a.dims(), b.dims());
     }
-    apply2(Add { scale }, a, b)
+    let y = apply2(Add { scale }, a, b)?;
+    noted(y, || Operation::AddScaled { scale }, &[a, b])
 }
 
 /// `a + scale b`.

@@ -1,11 +1,15 @@
-//! One factor per channel of each image: what squeeze-and-excitation multiplies with.
+//! One factor for all values, or one per channel of each image, which is what
+//! squeeze-and-excitation multiplies with.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail,
+};
 use rayon::prelude::*;
 
-use crate::autograd::apply2;
+use crate::autograd::{apply1, apply2};
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
+use crate::trace::{Operation, noted};
 
 const OP: &str = "scale_channels";
 
@@ -20,7 +24,42 @@ pub fn scale_channels(x: &Tensor, s: &Tensor) -> Result<Tensor> {
     if s.dims() != [n, c] && s.dims() != [n, c, 1, 1] {
         bail!("{OP}: factors {:?} do not fit {:?}", s.dims(), x.dims());
     }
-    apply2(ScaleChannels, x, s)
+    let y = apply2(ScaleChannels, x, s)?;
+    noted(y, || Operation::ScaleChannels, &[x, s])
+}
+
+/// `factor x`, of any shape.
+///
+/// # Errors
+/// Where `x` is not on the CPU or not floating-point.
+pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
+    let y = apply1(Scale { factor }, x)?;
+    noted(y, || Operation::Scale { factor }, &[x])
+}
+
+struct Scale {
+    factor: f64,
+}
+
+impl CustomOp1 for Scale {
+    fn name(&self) -> &'static str {
+        "scale"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let dtype = x.dtype();
+        let y = with_float!(dtype, self.name(), T => {
+            let factor = T::from_f64(self.factor);
+            let y = T::read(x, layout)?.iter().map(|x| *x * factor).collect();
+            T::into_storage(y, dtype)?
+        });
+        Ok((y, layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let factor = self.factor;
+        grad.apply_op1_no_bwd(&Self { factor }).map(Some)
+    }
 }
 
 struct ScaleChannels;

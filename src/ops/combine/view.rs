@@ -9,6 +9,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use super::concat::cat;
 use crate::autograd::apply1;
 use crate::ops::storage::{Float, with_float};
+use crate::trace::{Operation, noted};
 
 /// The `len` places from `start` on along axis `dim`, such as half of the channels.
 ///
@@ -17,7 +18,8 @@ use crate::ops::storage::{Float, with_float};
 pub fn narrow(x: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor> {
     match x.dims().get(dim) {
         Some(size) if start.checked_add(len).is_some_and(|end| end <= *size) => {
-            apply1(Narrow { dim, start, len }, x)
+            let y = apply1(Narrow { dim, start, len }, x)?;
+            noted(y, || Operation::Narrow { dim, start, len }, &[x])
         }
         _ => bail!(
             "narrow: {:?} has no places {start} to {start} + {len} on axis {dim}",
@@ -35,7 +37,7 @@ pub fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
     if shape.elem_count() != x.elem_count() {
         bail!("reshape: {:?} does not fit {:?}", x.dims(), shape.dims());
     }
-    apply1(Reshape { shape }, x)
+    noted(apply1(Reshape { shape }, x)?, || Operation::Reshape, &[x])
 }
 
 /// All axes from `dim` on as one: `[N, C, H, W]` to `[N, C H W]` with `dim` 1.
@@ -68,8 +70,12 @@ pub fn permute(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
             x.dims()
         );
     }
-    let axes = axes.to_vec();
-    apply1(Permute { axes, inverse }, x)
+    let order = axes.to_vec();
+    let op = Permute {
+        axes: order.clone(),
+        inverse,
+    };
+    noted(apply1(op, x)?, || Operation::Permute { axes: order }, &[x])
 }
 
 fn copy(op: &str, x: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {

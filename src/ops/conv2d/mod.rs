@@ -28,6 +28,7 @@ use geometry::Geometry;
 use storage::{Pass, run};
 
 use crate::autograd;
+use crate::trace::{Operation, noted};
 
 /// How the kernel moves over the input; pairs are (vertical, horizontal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,14 +95,14 @@ pub fn conv2d(
             bias.dims()
         );
     }
-    if !x.device().is_cpu() {
-        return composed(x, weight, bias, params);
-    }
     let op = Convolution(geometry);
-    match bias {
+    let y = match bias {
+        _ if !x.device().is_cpu() => composed(x, weight, bias, params),
         None => autograd::apply2(op, x, weight),
         Some(bias) => autograd::apply3(op, x, weight, bias),
-    }
+    }?;
+    let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
+    noted(y, || Operation::Conv2d(*params), &inputs)
 }
 
 /// The convolution in Candle's ops, for devices without a kernel of ours.

@@ -6,6 +6,7 @@ use gemm::Parallelism;
 
 use crate::autograd::{apply2, apply3};
 use crate::ops::storage::{Float, fill, same_dtype, with_float};
+use crate::trace::{Operation, noted};
 
 const OP: &str = "linear";
 
@@ -27,8 +28,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         );
     }
     match bias {
-        None => apply2(Linear, x, weight),
-        Some(bias) if bias.dims() == [outputs] => apply3(Linear, x, weight, bias),
+        None => {
+            let y = apply2(Linear, x, weight)?;
+            noted(y, || Operation::Linear, &[x, weight])
+        }
+        Some(bias) if bias.dims() == [outputs] => {
+            let y = apply3(Linear, x, weight, bias)?;
+            noted(y, || Operation::Linear, &[x, weight, bias])
+        }
         Some(bias) => bail!(
             "{OP}: bias {:?} does not fit {outputs} outputs",
             bias.dims()

@@ -17,6 +17,7 @@ use candle_core::{Result, Tensor, bail};
 use crate::autograd::{apply2, apply3};
 use crate::ops::activation::{KernelVisitor, Pointwise};
 use crate::ops::storage::on_cpu;
+use crate::trace::{Operation, note};
 use crate::{Activation, ops};
 use batch::{BatchNormAct, read_f64};
 use channels::Moment;
@@ -117,6 +118,12 @@ pub fn batch_norm_act(
         None => apply2(op, x, gamma_beta)?,
         Some(residual) => apply3(op, x, gamma_beta, residual)?,
     };
+    if let Statistics::Running { mean, variance } = statistics {
+        let inputs = [x, gamma_beta, mean, variance];
+        let inputs: Vec<&Tensor> = inputs.into_iter().chain(residual).collect();
+        let activation = fused;
+        note(|| Operation::BatchNormAct { eps, activation }, &inputs, &y)?;
+    }
     let y = if fused == *activation {
         y
     } else {

@@ -11,6 +11,7 @@ mod window;
 use candle_core::{Result, Tensor, bail};
 
 use crate::autograd::apply1;
+use crate::trace::{Operation, noted};
 use average::AveragePool2d;
 use max::MaxPool2d;
 use window::Axis;
@@ -111,7 +112,8 @@ impl Pool2dParams {
 /// kernel.
 pub fn max_pool2d(x: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
     plane_size("max_pool2d", x)?;
-    apply1(MaxPool2d { params: *params }, x)
+    let y = apply1(MaxPool2d { params: *params }, x)?;
+    noted(y, || Operation::MaxPool2d(*params), &[x])
 }
 
 /// The mean of each window: `[N, C, H, W]` to `[N, C, H', W']`, or without `N`.
@@ -150,7 +152,11 @@ pub fn avg_pool2d(x: &Tensor, params: &Pool2dParams, count_include_pad: bool) ->
         columns: divided(columns, width)?,
         flat: false,
     };
-    apply1(op, x)
+    let operation = || Operation::AvgPool2d {
+        params: *params,
+        count_include_pad,
+    };
+    noted(apply1(op, x)?, operation, &[x])
 }
 
 /// The means of `size` (rows, columns) windows that cover the input as evenly as possible:
@@ -164,7 +170,8 @@ pub fn adaptive_avg_pool2d(x: &Tensor, size: (usize, usize)) -> Result<Tensor> {
     if height == 0 || width == 0 || size.0 == 0 || size.1 == 0 {
         bail!("{OP}: no windows of {height}x{width} values to {size:?} outputs");
     }
-    apply1(AveragePool2d::adaptive((height, width), size, false), x)
+    let y = apply1(AveragePool2d::adaptive((height, width), size, false), x)?;
+    noted(y, || Operation::AdaptiveAvgPool2d { size }, &[x])
 }
 
 /// The mean of each plane: `[N, C, H, W]` to `[N, C]`, or without `N`.
@@ -177,7 +184,8 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
     if height == 0 || width == 0 {
         bail!("{OP}: the input has no rows or no columns");
     }
-    apply1(AveragePool2d::adaptive((height, width), (1, 1), true), x)
+    let y = apply1(AveragePool2d::adaptive((height, width), (1, 1), true), x)?;
+    noted(y, || Operation::GlobalAvgPool2d, &[x])
 }
 
 /// The last two axes of an `x` of three or four.

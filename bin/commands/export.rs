@@ -1,0 +1,234 @@
+//! `mish export`: writes trained weights for other programs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use candle_core::{DType, Device, Tensor};
+use candle_mish::activation::Activation;
+use candle_mish::data::Preprocess;
+use candle_mish::onnx;
+use candle_mish::trace::trace;
+use candle_mish::train::checkpoint::{self, write_atomically};
+use candle_mish_models::{self as models, Stem};
+use serde::Serialize;
+
+use crate::args::positive;
+use crate::failure::{Done, usage};
+use crate::network::{Architecture, Network, Weights};
+use crate::{Context, output, pictures};
+
+/// Images in the batch that is traced: more than one, so that mixing them would be seen.
+const TRACED: usize = 2;
+
+/// Flags of `mish export`.
+#[derive(Debug, clap::Args)]
+pub struct ExportArgs {
+    /// The network [default: the one that the weights name]
+    model: Option<String>,
+    /// A checkpoint
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// The file to write
+    #[arg(long, short, value_name = "FILE")]
+    out: PathBuf,
+    /// safetensors, with the keys of timm or torchvision, or onnx [default: what the name of the
+    /// file ends in]
+    #[arg(long, value_name = "NAME")]
+    format: Option<Format>,
+    /// The activation [default: the one that the weights name]
+    #[arg(long, value_name = "NAME")]
+    activation: Option<Activation>,
+    /// The first layers, cifar or imagenet [default: what the weights say, or imagenet where the
+    /// network has such a form]
+    #[arg(long, value_name = "NAME")]
+    stem: Option<Stem>,
+    /// Classes of the network [default: what the weights say]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    num_classes: Option<usize>,
+    /// onnx: height and width of the images [default: what the weights say, or the network's own]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    img_size: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Safetensors,
+    Onnx,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    file: &'a Path,
+    format: Format,
+    model: &'a str,
+    activation: String,
+    stem: Stem,
+    num_classes: usize,
+    params: usize,
+    /// Of an ONNX file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    graph: Option<Graph>,
+}
+
+#[derive(Serialize)]
+struct Graph {
+    opset: i64,
+    nodes: usize,
+    /// Without the batch axis, which is open.
+    input: Vec<usize>,
+}
+
+/// Exports.
+pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
+    let format = format(args)?;
+    let weights = Weights::read(&args.weights)?;
+    let model = weights.model(args.model.as_deref())?;
+    let activation = weights.activation(args.activation.as_ref())?;
+    let stem = match args.stem.or(weights.stem()?) {
+        Some(stem) => stem,
+        None => pictures::default_stem(&model, args.img_size.or(weights.image_size()?))?,
+    };
+    let num_classes = match args.num_classes.or(weights.num_classes()?) {
+        Some(num_classes) => num_classes,
+        None => weights.classifier_rows(&model, stem)?,
+    };
+    let architecture = Architecture::evaluated(model, activation, num_classes, stem);
+    let network = Network::load(&architecture, &weights)?;
+    let metadata = metadata(&architecture, &weights);
+    let graph = match format {
+        Format::Safetensors => {
+            checkpoint::write(&args.out, &network.store.tensors(), &metadata)?;
+            None
+        }
+        Format::Onnx => Some(write_onnx(
+            args,
+            &architecture,
+            &network,
+            &weights,
+            metadata,
+        )?),
+    };
+    let answer = Answer {
+        file: &args.out,
+        format,
+        model: &architecture.model,
+        activation: activation.to_string(),
+        stem,
+        num_classes,
+        params: network.store.num_params(),
+        graph,
+    };
+    report(&answer, context)?;
+    Ok(Done::Complete)
+}
+
+/// The format asked for.
+fn format(args: &ExportArgs) -> anyhow::Result<Format> {
+    let extension = args
+        .out
+        .extension()
+        .and_then(|extension| extension.to_str());
+    match (args.format, extension) {
+        (Some(format), _) => Ok(format),
+        (None, Some("safetensors")) => Ok(Format::Safetensors),
+        (None, Some("onnx")) => Ok(Format::Onnx),
+        (None, _) => Err(usage(format!(
+            "--out {}: name it .safetensors or .onnx, or give --format",
+            args.out.display()
+        ))),
+    }
+}
+
+/// What the weights say about themselves, and what was said about them here.
+fn metadata(architecture: &Architecture, weights: &Weights) -> BTreeMap<String, String> {
+    let mut metadata = weights.checkpoint.metadata.clone();
+    let known = [
+        ("format", "pt".to_string()),
+        ("model", architecture.model.clone()),
+        ("activation", architecture.activation.to_string()),
+        ("num_classes", architecture.num_classes.to_string()),
+        ("stem", architecture.stem.to_string()),
+    ];
+    for (key, value) in known {
+        metadata.insert(key.to_string(), value);
+    }
+    metadata
+}
+
+/// Traces the network and writes its graph.
+fn write_onnx(
+    args: &ExportArgs,
+    architecture: &Architecture,
+    network: &Network,
+    weights: &Weights,
+    mut metadata: BTreeMap<String, String>,
+) -> anyhow::Result<Graph> {
+    let Architecture { model, stem, .. } = architecture;
+    let (channels, own, _) = models::find(model)?.form(*stem)?.input;
+    let size = match args.img_size {
+        Some(size) => size,
+        None => weights.image_size()?.unwrap_or(own),
+    };
+    let images = Tensor::zeros((TRACED, channels, size, size), DType::F32, &Device::Cpu)?;
+    let forward = |images: &Tensor| network.frozen.forward_t(images, false);
+    let graph = trace(&images, network.store.tensors(), forward)
+        .with_context(|| format!("{architecture} cannot be exported"))?;
+    // The header of a checkpoint has no use in this format, what a picture has to become has.
+    metadata.remove("format");
+    metadata.insert("image_size".to_string(), size.to_string());
+    if let Some(preprocess) = weights.preprocess(model, *stem)? {
+        let Preprocess {
+            crop_pct,
+            interpolation,
+            mean,
+            std,
+            ..
+        } = preprocess;
+        metadata.insert("mean".to_string(), serde_json::to_string(&mean)?);
+        metadata.insert("std".to_string(), serde_json::to_string(&std)?);
+        metadata.insert("crop_pct".to_string(), crop_pct.to_string());
+        metadata.insert("interpolation".to_string(), interpolation.to_string());
+    }
+    let metadata: Vec<(String, String)> = metadata.into_iter().collect();
+    let proto = onnx::model(&graph, model, &metadata)
+        .with_context(|| format!("{architecture} cannot be exported"))?;
+    let bytes = proto.to_bytes();
+    if i32::try_from(bytes.len()).is_err() {
+        bail!(
+            "{architecture} takes {} bytes: an ONNX file holds less than 2 GiB",
+            bytes.len()
+        );
+    }
+    write_atomically(&args.out, |file| file.write_all(&bytes))
+        .with_context(|| args.out.display().to_string())?;
+    Ok(Graph {
+        opset: onnx::OPSET,
+        nodes: proto.graph.map_or(0, |graph| graph.node.len()),
+        input: vec![channels, size, size],
+    })
+}
+
+fn report(answer: &Answer, context: &Context) -> anyhow::Result<()> {
+    if context.json {
+        return output::json(answer);
+    }
+    let form = match &answer.graph {
+        None => "safetensors".to_string(),
+        Some(Graph {
+            opset,
+            nodes,
+            input,
+        }) => format!("ONNX with opset {opset}, {nodes} nodes, images {input:?}"),
+    };
+    output::text(&format!(
+        "{}: {} with {}, {} classes, the {} stem, {} parameters; {form}",
+        answer.file.display(),
+        answer.model,
+        answer.activation,
+        answer.num_classes,
+        answer.stem,
+        answer.params,
+    ))
+}

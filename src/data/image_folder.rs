@@ -1,0 +1,176 @@
+//! Trees of image files with a folder for each class, as torchvision's `ImageFolder` reads them.
+
+use std::path::{Path, PathBuf};
+
+use super::{DataError, DataOptions, Dataset, DatasetKind, ImageSet, Origin, Source};
+
+/// The files that are images here.
+const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+/// Further ones that torchvision takes for images and that nobody may miss without being told.
+const FOREIGN: [&str; 6] = ["ppm", "bmp", "pgm", "tif", "tiff", "webp"];
+/// What the folder with the images to measure on may be called.
+const TEST: [&str; 3] = ["val", "validation", "test"];
+
+const TRAIN: &str = "train";
+const EXPECTED: &str = "train/CLASS/*.jpg and val/CLASS/*.jpg (or validation, or test), or \
+                        CLASS/*.jpg; jpg, jpeg or png";
+
+/// The classes of a tree and its files with their labels.
+struct Tree {
+    classes: Vec<String>,
+    files: Vec<PathBuf>,
+    labels: Vec<u32>,
+    foreign: usize,
+}
+
+/// The data set in the folder that `options` name: `train` and one of `val`, `validation` and
+/// `test` in it, or else the folder itself as images to measure on.
+///
+/// Only names are read. Images are decoded when a batch needs them.
+pub(super) fn open(options: &DataOptions) -> Result<Dataset, DataError> {
+    let Some(root) = options.data_dir.as_deref() else {
+        return Err(DataError::Option {
+            option: "dataset",
+            value: DatasetKind::Folder.to_string(),
+            problem: "name the folder too, as folder:PATH".to_owned(),
+        });
+    };
+    let preprocess = options.preprocess.unwrap_or_default();
+    preprocess.check()?;
+    let missing = |problem: String| DataError::Missing {
+        dataset: "images",
+        path: root.to_owned(),
+        problem,
+        expected: EXPECTED.to_owned(),
+    };
+    let training = root.join(TRAIN);
+    let test = TEST.map(|name| root.join(name));
+    let test = test.into_iter().find(|folder| folder.is_dir());
+    let (train, test) = match (training.is_dir(), test) {
+        (true, Some(test)) => {
+            let (train, test) = (Tree::read(&training)?, Tree::read(&test)?);
+            if train.classes != test.classes {
+                return Err(missing(difference(&train.classes, &test.classes)));
+            }
+            (Some(train), test)
+        }
+        (true, None) => {
+            return Err(missing(
+                "there is train, but no val, validation or test".to_owned(),
+            ));
+        }
+        (false, Some(test)) => (None, Tree::read(&test)?),
+        (false, None) => (None, Tree::read(root)?),
+    };
+    if test.classes.is_empty() {
+        return Err(missing("there are no folders of classes".to_owned()));
+    }
+    let foreign = test.foreign + train.as_ref().map_or(0, |train| train.foreign);
+    let mut notes = Vec::new();
+    if foreign > 0 {
+        notes.push(format!(
+            "{}: {foreign} images are left out, because they are not JPEG or PNG",
+            root.display()
+        ));
+    }
+    let classes = test.classes.clone();
+    let set = |tree: Tree| ImageSet::from_files(tree.files, tree.labels, preprocess);
+    let name = root.file_name().unwrap_or(root.as_os_str());
+    Ok(Dataset {
+        name: format!("{}:{}", DatasetKind::Folder, name.to_string_lossy()),
+        train: train.map_or_else(|| ImageSet::from_files(vec![], vec![], preprocess), set),
+        validation: None,
+        test: set(test),
+        classes,
+        coarse_classes: Vec::new(),
+        mean: preprocess.mean,
+        std: preprocess.std,
+        source: Source {
+            requested: options.dataset,
+            origin: Origin::Folder,
+            location: root.display().to_string(),
+            files: Vec::new(),
+            from_cache: false,
+            fallback: None,
+            notes,
+        },
+    })
+}
+
+/// In which class two splits differ.
+fn difference(train: &[String], test: &[String]) -> String {
+    let lacking = |of: &[String], other: &[String]| {
+        let class = other.iter().find(|class| !of.contains(class));
+        class.cloned()
+    };
+    match (lacking(train, test), lacking(test, train)) {
+        (Some(class), _) => format!("train has no folder {class}, the other split has"),
+        (None, Some(class)) => format!("train has a folder {class}, the other split has not"),
+        (None, None) => "the classes differ".to_owned(),
+    }
+}
+
+impl Tree {
+    /// The classes in the order of their names, and for each the files below its folder.
+    fn read(root: &Path) -> Result<Self, DataError> {
+        let mut classes: Vec<(String, PathBuf)> = entries(root)?
+            .into_iter()
+            .filter(|path| path.is_dir())
+            .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
+            .collect();
+        // torchvision's order, that of code points, is the order of the bytes of UTF-8.
+        classes.sort();
+        let mut tree = Self {
+            classes: Vec::with_capacity(classes.len()),
+            files: Vec::new(),
+            labels: Vec::new(),
+            foreign: 0,
+        };
+        for (label, (class, folder)) in (0..).zip(classes) {
+            let before = tree.files.len();
+            tree.add(&folder, 0)?;
+            if tree.files.len() == before {
+                return Err(DataError::invalid(
+                    &folder,
+                    "a class without images",
+                    format!("{} files", EXTENSIONS.join(", ")),
+                ));
+            }
+            tree.labels.resize(tree.files.len(), label);
+            tree.classes.push(class);
+        }
+        Ok(tree)
+    }
+
+    /// Adds the files of a folder, then those of the folders in it.
+    fn add(&mut self, folder: &Path, depth: usize) -> Result<(), DataError> {
+        /// Deeper than anyone sorts images: a link that leads back to where it is.
+        const DEEPEST: usize = 32;
+        if depth > DEEPEST {
+            let problem = format!("more than {DEEPEST} folders in each other");
+            return Err(DataError::invalid(folder, problem, EXPECTED));
+        }
+        let mut entries = entries(folder)?;
+        entries.sort();
+        let (folders, files): (Vec<_>, Vec<_>) = entries.into_iter().partition(|p| p.is_dir());
+        for file in files {
+            let extension = file.extension().and_then(|extension| extension.to_str());
+            let extension = extension.unwrap_or("").to_ascii_lowercase();
+            if EXTENSIONS.contains(&&*extension) {
+                self.files.push(file);
+            } else if FOREIGN.contains(&&*extension) {
+                self.foreign += 1;
+            }
+        }
+        folders
+            .iter()
+            .try_for_each(|folder| self.add(folder, depth + 1))
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let io = |error| DataError::io(folder, error);
+    let entries = std::fs::read_dir(folder).map_err(io)?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    paths.collect::<Result<_, _>>().map_err(io)
+}

@@ -1,0 +1,159 @@
+//! Scaling of pictures, byte for byte as Pillow does it.
+//!
+//! A picture is scaled along its rows and then along its columns. Each new pixel is a weighted
+//! mean of old ones, whose weights come from a filter that is widened where the picture is made
+//! smaller (which is what "antialiased" means). Weights are fixed-point numbers with 22 bits behind
+//! the point, and the result of each of the two passes is rounded to a byte, as in Pillow since 3.3
+//! (`src/libImaging/Resample.c`).
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::picture::Picture;
+
+/// Bits behind the point of a weight: what 32 leave besides a byte and a sign with room for
+/// overshooting.
+const PRECISION_BITS: u32 = 32 - 8 - 2;
+
+/// The filter that pictures are scaled with, under timm's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// A triangle.
+    Bilinear,
+    /// A cubic through four pixels, with a = -0.5.
+    #[default]
+    Bicubic,
+}
+
+impl Interpolation {
+    /// Both, by name.
+    const ALL: [(&'static str, Self); 2] =
+        [("bilinear", Self::Bilinear), ("bicubic", Self::Bicubic)];
+
+    /// How far the filter reaches, in pixels of the coarser grid.
+    fn support(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+        }
+    }
+
+    /// The filter's value at distance `x`.
+    fn weight(self, x: f64) -> f64 {
+        const A: f64 = -0.5;
+        let x = x.abs();
+        match self {
+            Self::Bilinear if x < 1.0 => 1.0 - x,
+            Self::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+            Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+            _ => 0.0,
+        }
+    }
+}
+
+impl fmt::Display for Interpolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+        })
+    }
+}
+
+impl FromStr for Interpolation {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        let found = found.map(|(_, interpolation)| *interpolation);
+        found.ok_or_else(|| format!("unknown interpolation '{text}'; expected bilinear or bicubic"))
+    }
+}
+
+/// The old pixels that a new one is made of, and their weights.
+struct Taps {
+    start: usize,
+    weights: Vec<i32>,
+}
+
+/// The taps of those of `outputs` pixels, which take the place of `inputs`, that are `wanted`.
+fn taps(
+    inputs: usize,
+    outputs: usize,
+    wanted: Range<usize>,
+    interpolation: Interpolation,
+) -> Vec<Taps> {
+    let scale = inputs as f64 / outputs as f64;
+    let widened = scale.max(1.0);
+    let support = interpolation.support() * widened;
+    let tap = |output: usize| {
+        let center = (output as f64 + 0.5) * scale;
+        // Rounded as C casts: towards zero.
+        let start = ((center - support + 0.5) as i64).max(0) as usize;
+        let end = ((center + support + 0.5) as i64).clamp(0, inputs as i64) as usize;
+        // By the reciprocal, as Pillow does: a quotient would round otherwise.
+        let reciprocal = 1.0 / widened;
+        let at = |x: usize| (x as f64 - center + 0.5) * reciprocal;
+        let weights: Vec<f64> = (start..end.max(start))
+            .map(|x| interpolation.weight(at(x)))
+            .collect();
+        let sum: f64 = weights.iter().sum();
+        let fixed = |weight: &f64| {
+            let weight = if sum == 0.0 { *weight } else { *weight / sum };
+            let weight = weight * f64::from(1 << PRECISION_BITS);
+            (weight + if weight < 0.0 { -0.5 } else { 0.5 }) as i32
+        };
+        Taps {
+            start,
+            weights: weights.iter().map(fixed).collect(),
+        }
+    };
+    wanted.map(tap).collect()
+}
+
+/// Half of a unit, which makes the cut of the fraction a rounding.
+const HALF: i32 = 1 << (PRECISION_BITS - 1);
+
+fn to_byte(sum: i32) -> u8 {
+    (sum >> PRECISION_BITS).clamp(0, 255) as u8
+}
+
+/// The part in `rows` and `columns` of `picture` scaled to `height` x `width` pixels. Nothing is
+/// computed of the rest, which for a very long picture would fill the memory.
+pub(super) fn resize(
+    picture: &Picture,
+    (height, width): (usize, usize),
+    (rows, columns): (Range<usize>, Range<usize>),
+    interpolation: Interpolation,
+) -> Picture {
+    let size = (rows.len(), columns.len());
+    let taps_along = |inputs, outputs, wanted| taps(inputs, outputs, wanted, interpolation);
+    let along_rows = taps_along(picture.width(), width, columns);
+    let mut wide = Vec::with_capacity(3 * picture.height() * size.1);
+    for row in picture.pixels().chunks_exact(picture.width()) {
+        wide.extend(along_rows.iter().map(|tap| {
+            let products = tap.weights.iter().zip(&row[tap.start..]);
+            to_byte(products.fold(HALF, |sum, (w, x)| sum + w * i32::from(*x)))
+        }));
+    }
+    let along_columns = taps_along(picture.height(), height, rows);
+    let mut pixels = Vec::with_capacity(3 * size.0 * size.1);
+    let mut sums = vec![HALF; size.1];
+    for plane in wide.chunks_exact((picture.height() * size.1).max(1)) {
+        for tap in &along_columns {
+            sums.fill(HALF);
+            let rows = plane.chunks_exact(size.1).skip(tap.start);
+            for (weight, row) in tap.weights.iter().zip(rows) {
+                for (sum, x) in sums.iter_mut().zip(row) {
+                    *sum += weight * i32::from(*x);
+                }
+            }
+            pixels.extend(sums.iter().map(|sum| to_byte(*sum)));
+        }
+    }
+    Picture::from_parts(pixels, size.0, size.1)
+}

@@ -1,0 +1,158 @@
+//! Pools in ONNX's operators.
+
+use candle_core::{Result, bail};
+
+use super::builder::{Builder, int, ints};
+use crate::ops::Pool2dParams;
+
+/// What one output of an average is of: the first value, the one behind the last, and the divisor.
+type Window = (usize, usize, usize);
+
+/// The values that the last window of an axis needs behind the input: at least the padding, more
+/// where the window hangs over.
+fn behind(params: &Pool2dParams, size: (usize, usize)) -> Result<(usize, usize)> {
+    let outputs = params.output_size(size)?;
+    let needed = |outputs: usize, stride: usize, kernel: usize, dilation: usize| {
+        outputs.saturating_sub(1) * stride + dilation * (kernel - 1) + 1
+    };
+    let Pool2dParams {
+        kernel,
+        stride,
+        padding,
+        dilation,
+        ..
+    } = *params;
+    let rows = needed(outputs.0, stride.0, kernel.0, dilation.0);
+    let columns = needed(outputs.1, stride.1, kernel.1, dilation.1);
+    Ok((
+        rows.saturating_sub(size.0 + padding.0).max(padding.0),
+        columns.saturating_sub(size.1 + padding.1).max(padding.1),
+    ))
+}
+
+/// Padding that is written out: operators and PyTorch disagree on where `ceil_mode` ends.
+fn pads(params: &Pool2dParams, behind: (usize, usize)) -> [usize; 4] {
+    [params.padding.0, params.padding.1, behind.0, behind.1]
+}
+
+/// The maximum of each window of `x`, whose images have `size` (rows, columns).
+pub(super) fn max_pool(
+    b: &mut Builder,
+    x: &str,
+    size: (usize, usize),
+    params: &Pool2dParams,
+) -> Result<String> {
+    let behind = behind(params, size)?;
+    // Runtimes refuse windows that may lie in the padding as a whole.
+    if behind.0 >= params.kernel.0 || behind.1 >= params.kernel.1 {
+        bail!("ONNX has no operator for {params:?} over {size:?} values: it ends in the padding");
+    }
+    let attributes = vec![
+        ints("kernel_shape", &[params.kernel.0, params.kernel.1]),
+        ints("strides", &[params.stride.0, params.stride.1]),
+        ints("dilations", &[params.dilation.0, params.dilation.1]),
+        ints("pads", &pads(params, behind)),
+    ];
+    Ok(b.node("MaxPool", &[x], attributes))
+}
+
+/// The mean of each window.
+pub(super) fn average_pool(
+    b: &mut Builder,
+    x: &str,
+    size: (usize, usize),
+    params: &Pool2dParams,
+    count_include_pad: bool,
+) -> Result<String> {
+    let behind = behind(params, size)?;
+    let overhangs = behind != params.padding;
+    if !(overhangs && count_include_pad) && behind.0 < params.kernel.0 && behind.1 < params.kernel.1
+    {
+        let attributes = vec![
+            ints("kernel_shape", &[params.kernel.0, params.kernel.1]),
+            ints("strides", &[params.stride.0, params.stride.1]),
+            ints("pads", &pads(params, behind)),
+            int("count_include_pad", i64::from(count_include_pad)),
+        ];
+        return Ok(b.node("AveragePool", &[x], attributes));
+    }
+    // PyTorch's divisor counts padding, but not what lies behind it.
+    let windows = |outputs: usize, len: usize, kernel: usize, stride: usize, padding: usize| {
+        let window = |i: usize| {
+            let (first, end) = (i * stride, (i * stride + kernel).min(len + 2 * padding));
+            let start = first.max(padding) - padding;
+            let stop = end.saturating_sub(padding).min(len).max(start);
+            let divisor = if count_include_pad {
+                end - first
+            } else {
+                stop - start
+            };
+            (start, stop, divisor)
+        };
+        (0..outputs).map(window).collect::<Vec<Window>>()
+    };
+    let outputs = params.output_size(size)?;
+    let Pool2dParams {
+        kernel,
+        stride,
+        padding,
+        ..
+    } = *params;
+    let rows = windows(outputs.0, size.0, kernel.0, stride.0, padding.0);
+    let columns = windows(outputs.1, size.1, kernel.1, stride.1, padding.1);
+    Ok(averages(b, x, size, &rows, &columns))
+}
+
+/// The means of `outputs` windows that cover the input as evenly as possible.
+pub(super) fn adaptive_average_pool(
+    b: &mut Builder,
+    x: &str,
+    size: (usize, usize),
+    outputs: (usize, usize),
+) -> String {
+    if outputs == (1, 1) {
+        return b.unary("GlobalAveragePool", x);
+    }
+    if outputs == size {
+        return b.unary("Identity", x);
+    }
+    if size.0.is_multiple_of(outputs.0) && size.1.is_multiple_of(outputs.1) {
+        let kernel = [size.0 / outputs.0, size.1 / outputs.1];
+        let attributes = vec![ints("kernel_shape", &kernel), ints("strides", &kernel)];
+        return b.node("AveragePool", &[x], attributes);
+    }
+    let windows = |outputs: usize, len: usize| {
+        let window = |i: usize| {
+            let (start, end) = (i * len / outputs, ((i + 1) * len).div_ceil(outputs));
+            (start, end, end - start)
+        };
+        (0..outputs).map(window).collect::<Vec<Window>>()
+    };
+    let (rows, columns) = (windows(outputs.0, size.0), windows(outputs.1, size.1));
+    averages(b, x, size, &rows, &columns)
+}
+
+/// Any averages of rows and columns: R x C with a matrix for each axis.
+fn averages(
+    b: &mut Builder,
+    x: &str,
+    size: (usize, usize),
+    rows: &[Window],
+    columns: &[Window],
+) -> String {
+    let weight = |(start, end, divisor): Window, at: usize| {
+        if (start..end).contains(&at) {
+            1.0 / divisor as f32
+        } else {
+            0.0
+        }
+    };
+    let left = rows
+        .iter()
+        .flat_map(|row| (0..size.0).map(|at| weight(*row, at)));
+    let left = b.matrix("rows", size.0, &left.collect::<Vec<_>>());
+    let right = (0..size.1).flat_map(|at| columns.iter().map(move |column| weight(*column, at)));
+    let right = b.matrix("columns", columns.len(), &right.collect::<Vec<_>>());
+    let y = b.binary("MatMul", x, &right);
+    b.binary("MatMul", &left, &y)
+}

@@ -1,0 +1,322 @@
+//! A network's forward pass as a graph of operations, recorded while it runs.
+//!
+//! [`trace`] runs a network once. Every function of [`crate::ops`] that a network is evaluated with
+//! notes what it did; tensors are recognised by where their values lie, so that the networks
+//! themselves need to know nothing of it. A tensor that no noted operation has made (of Candle's
+//! own operations, for example) is an error where it is used, and never becomes a constant.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use candle_core::{Result, Storage, Tensor, bail};
+
+use crate::Activation;
+use crate::ops::{Conv2dParams, Pool2dParams};
+
+/// What a node does. Its inputs are in the order of the arguments of the function in
+/// [`crate::ops`] that it stands for.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Operation {
+    /// Of x, weight, and perhaps bias.
+    Conv2d(Conv2dParams),
+    /// Of x, weight, and perhaps bias.
+    Linear,
+    /// Of x, gain and bias `[2, C]`, mean, variance, and perhaps a residual: normalised with these
+    /// statistics, the residual added, the activation applied.
+    BatchNormAct {
+        /// Added to the variance.
+        eps: f64,
+        /// Applied last.
+        activation: Activation,
+    },
+    /// Of x.
+    Activation(Activation),
+    /// Of x and slopes, `[C]` or `[1]`.
+    PRelu,
+    /// Of x and the parameters, `[4, C]` or `[4, 1]`.
+    SRelu,
+    /// Of a and b: a + scale b.
+    AddScaled {
+        /// The factor of b.
+        scale: f64,
+    },
+    /// Of x: a multiple.
+    Scale {
+        /// The factor.
+        factor: f64,
+    },
+    /// Of any number of tensors.
+    Cat {
+        /// The axis.
+        dim: usize,
+    },
+    /// Of any number of tensors, along a new first axis.
+    Stack,
+    /// Of x: `len` places from `start` on along `dim`.
+    Narrow {
+        /// The axis.
+        dim: usize,
+        /// The first place.
+        start: usize,
+        /// The number of places.
+        len: usize,
+    },
+    /// Of x, to the shape of the node's output.
+    Reshape,
+    /// Of x.
+    Permute {
+        /// The old axis of each new one.
+        axes: Vec<usize>,
+    },
+    /// Of x and a factor for each channel of each image.
+    ScaleChannels,
+    /// Of x.
+    ChannelShuffle {
+        /// The groups.
+        groups: usize,
+    },
+    /// Of x.
+    MaxPool2d(Pool2dParams),
+    /// Of x.
+    AvgPool2d {
+        /// The windows.
+        params: Pool2dParams,
+        /// Whether the divisor counts padding.
+        count_include_pad: bool,
+    },
+    /// Of x.
+    AdaptiveAvgPool2d {
+        /// Rows and columns of the result.
+        size: (usize, usize),
+    },
+    /// Of x, to `[N, C]`.
+    GlobalAvgPool2d,
+    /// Of x.
+    Squash,
+    /// Of x.
+    Length,
+    /// Of capsules and the weight.
+    DynamicRouting {
+        /// Rounds of agreement.
+        iterations: usize,
+    },
+}
+
+/// Where a value of a [`Graph`] comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Value {
+    /// The network's input.
+    Input,
+    /// The constant of this index.
+    Constant(usize),
+    /// The output of the node of this index.
+    Node(usize),
+}
+
+/// One operation.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What it does.
+    pub operation: Operation,
+    /// What it does it with.
+    pub inputs: Vec<Value>,
+    /// The dimensions of its output, batch first where it depends on the input.
+    pub shape: Vec<usize>,
+    /// The paths of the layers that it belongs to: that of a batch norm and of the activation in
+    /// it, for example.
+    pub paths: Vec<String>,
+}
+
+/// A forward pass: nodes in the order in which they ran.
+#[derive(Debug, Clone)]
+pub struct Graph {
+    /// The dimensions of the input.
+    pub input: Vec<usize>,
+    /// The named tensors that it may use.
+    pub constants: Vec<(String, Tensor)>,
+    /// The operations.
+    pub nodes: Vec<Node>,
+    /// What the network returned.
+    pub output: Value,
+}
+
+impl Graph {
+    /// The dimensions of a value.
+    pub fn shape(&self, value: Value) -> &[usize] {
+        match value {
+            Value::Input => &self.input,
+            Value::Constant(index) => self.constants[index].1.dims(),
+            Value::Node(index) => &self.nodes[index].shape,
+        }
+    }
+}
+
+/// Where a tensor's values lie. While all tensors of a trace are kept alive, no two of them that
+/// differ have the same.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Place {
+    storage: usize,
+    offset: usize,
+    dims: Vec<usize>,
+    stride: Vec<usize>,
+}
+
+impl Place {
+    fn of(tensor: &Tensor) -> Self {
+        let (storage, layout) = tensor.storage_and_layout();
+        Self {
+            storage: std::ptr::from_ref::<Storage>(&storage) as usize,
+            offset: layout.start_offset(),
+            dims: layout.dims().to_vec(),
+            stride: layout.stride().to_vec(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tracer {
+    known: HashMap<Place, Value>,
+    nodes: Vec<Node>,
+    /// The names of ops whose results no node stands for.
+    unnoted: HashMap<Place, &'static str>,
+    /// Everything in `known` and `unnoted`, so that no storage is used again.
+    alive: Vec<Tensor>,
+    /// The layer that was noted last.
+    last: Option<String>,
+}
+
+thread_local! {
+    static TRACER: RefCell<Option<Tracer>> = const { RefCell::new(None) };
+}
+
+/// Puts back what was there before, also when the body fails or panics.
+struct Scope(Option<Tracer>);
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        TRACER.replace(self.0.take());
+    }
+}
+
+/// Runs `forward` on `input` and returns the graph of what it did on this thread. `constants` are
+/// the named tensors that it may use: parameters and running statistics.
+///
+/// # Errors
+/// What `forward` reports, and if it uses or returns a tensor that does not come from the input and
+/// the constants through operations of [`crate::ops`] that are part of [`Operation`].
+pub fn trace(
+    input: &Tensor,
+    constants: Vec<(String, Tensor)>,
+    forward: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> Result<Graph> {
+    let mut tracer = Tracer::default();
+    tracer.know(input, Value::Input);
+    for (index, (_, tensor)) in constants.iter().enumerate() {
+        tracer.know(tensor, Value::Constant(index));
+    }
+    let scope = Scope(TRACER.replace(Some(tracer)));
+    let output = forward(input)?;
+    let tracer = TRACER.take().unwrap_or_default();
+    drop(scope);
+    Ok(Graph {
+        input: input.dims().to_vec(),
+        output: tracer.value(&output, "the network's result")?,
+        nodes: tracer.nodes,
+        constants,
+    })
+}
+
+impl Tracer {
+    fn know(&mut self, tensor: &Tensor, value: Value) {
+        // Of tensors that share their values the first one stands for all.
+        self.known.entry(Place::of(tensor)).or_insert(value);
+        self.alive.push(tensor.clone());
+    }
+
+    fn value(&self, tensor: &Tensor, what: &str) -> Result<Value> {
+        let place = Place::of(tensor);
+        if let Some(value) = self.known.get(&place) {
+            return Ok(*value);
+        }
+        let after = match &self.last {
+            Some(path) => format!(" (after layer {path})"),
+            None => String::new(),
+        };
+        match self.unnoted.get(&place) {
+            Some(op) => bail!("cannot trace {what}{after}: it comes from the operation '{op}'"),
+            None => bail!(
+                "cannot trace {what}{after}: it comes from an operation that is not one of this \
+                 crate's, or from a tensor that is no parameter"
+            ),
+        }
+    }
+}
+
+/// Notes that `operation` made `output` of `inputs`, if this thread traces.
+pub(crate) fn note(
+    operation: impl FnOnce() -> Operation,
+    inputs: &[&Tensor],
+    output: &Tensor,
+) -> Result<()> {
+    TRACER.with_borrow_mut(|tracer| {
+        let Some(tracer) = tracer else {
+            return Ok(());
+        };
+        let operation = operation();
+        let what = |i: usize| format!("input {} of {operation:?}", i + 1);
+        let inputs = inputs.iter().enumerate();
+        let inputs = inputs.map(|(i, input)| tracer.value(input, &what(i)));
+        let inputs = inputs.collect::<Result<_>>()?;
+        let value = Value::Node(tracer.nodes.len());
+        tracer.know(output, value);
+        tracer.nodes.push(Node {
+            operation,
+            inputs,
+            shape: output.dims().to_vec(),
+            paths: Vec::new(),
+        });
+        Ok(())
+    })
+}
+
+/// Notes the layer at `path` that made `output`, if this thread traces.
+pub(crate) fn note_layer(path: &str, output: &Tensor) {
+    TRACER.with_borrow_mut(|tracer| {
+        let Some(tracer) = tracer else {
+            return;
+        };
+        if let Some(Value::Node(index)) = tracer.known.get(&Place::of(output)) {
+            tracer.nodes[*index].paths.push(path.to_string());
+        }
+        tracer.last = Some(path.to_string());
+    });
+}
+
+/// Keeps the name of an op that made `output`, for the message if nobody notes what it did.
+pub(crate) fn note_op(name: &'static str, output: &Tensor) {
+    TRACER.with_borrow_mut(|tracer| {
+        if let Some(tracer) = tracer {
+            tracer.unnoted.insert(Place::of(output), name);
+            tracer.alive.push(output.clone());
+        }
+    });
+}
+
+/// An error if this thread traces: for what changes a tensor in its place.
+pub(crate) fn refuse(what: &str) -> Result<()> {
+    if TRACER.with_borrow(Option::is_some) {
+        bail!("cannot trace {what}");
+    }
+    Ok(())
+}
+
+/// `output` with a note of how it was made: [`note`] for the end of a function.
+pub(crate) fn noted(
+    output: Tensor,
+    operation: impl FnOnce() -> Operation,
+    inputs: &[&Tensor],
+) -> Result<Tensor> {
+    note(operation, inputs, &output)?;
+    Ok(output)
+}

@@ -1,0 +1,130 @@
+//! Trees of image files, from training to the class of a picture.
+
+use std::path::Path;
+
+use assert_cmd::Command;
+
+use crate::{failure, json, mish};
+
+/// Pictures of several sizes whose class is their brighter half.
+fn tree(root: &Path) {
+    for (split, count) in [("train", 12), ("val", 5)] {
+        for (class, name) in ["left", "right"].iter().enumerate() {
+            let folder = root.join(split).join(name);
+            std::fs::create_dir_all(&folder).expect("a folder");
+            for i in 0..count {
+                let (width, height) = (40 + 3 * i, 36 + 2 * (i % 4));
+                let picture = image::RgbImage::from_fn(width, height, |x, y| {
+                    let bright = (2 * x >= width) == (class == 1);
+                    let noise = ((x * 7 + y * 13 + i * 29) % 40) as u8;
+                    image::Rgb([if bright { 200 + noise } else { noise }; 3])
+                });
+                let extension = if i % 2 == 0 { "png" } else { "jpg" };
+                picture
+                    .save(folder.join(format!("{i}.{extension}")))
+                    .expect("a picture");
+            }
+        }
+    }
+}
+
+fn dataset(root: &Path) -> String {
+    format!("folder:{}", root.display())
+}
+
+fn eval(weights: &Path, flags: &[&str]) -> Command {
+    let mut command = mish(&["eval", "--weights"]);
+    command.arg(weights).args(flags);
+    command
+}
+
+#[test]
+fn a_folder_of_pictures_is_trained_on_and_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (root, run) = (folder.path().join("tree"), folder.path().join("run"));
+    tree(&root);
+    let data = dataset(&root);
+    let mut train = mish(&["train", "resnet20", "--img-size", "32", "--epochs", "2"]);
+    train.args(["--batch-size", "8", "--scale", "0.7", "1", "--hflip", "0"]);
+    train.args(["--dataset", &data, "--crop-pct", "1", "--output"]);
+    train.arg(&run);
+    let trained = json(train);
+    assert_eq!(trained["train_images"], 24);
+    assert_eq!(trained["test_images"], 10);
+    let config = std::fs::read_to_string(run.join("config.toml")).expect("a configuration");
+    let config: toml::Table = config.parse().expect("TOML");
+    assert_eq!(config["data"]["dataset"].as_str(), Some("folder"));
+    assert_eq!(
+        config["data"]["preprocess"]["input_size"].as_integer(),
+        Some(32)
+    );
+
+    // In the run folder everything is known; elsewhere the weights say how pictures are prepared.
+    let weights = run.join("last.safetensors");
+    let again = json(eval(&weights, &[]));
+    assert_eq!(again["top1"], trained["final_top1"]);
+    assert_eq!(again["loss"], trained["final_loss"]);
+    let moved = folder.path().join("moved.safetensors");
+    std::fs::copy(&weights, &moved).expect("copied");
+    let again = json(eval(&moved, &["--dataset", &data]));
+    assert_eq!(again["loss"], trained["final_loss"]);
+    assert_eq!(again["dataset"], "folder:tree");
+    let single = dataset(&root.join("val"));
+    let again = json(eval(&moved, &["--dataset", &single, "--batch-size", "8"]));
+    assert_eq!(
+        (&again["loss"], &again["images"]),
+        (&trained["final_loss"], &10.into())
+    );
+    for other in [
+        &["--crop-pct", "0.5"][..],
+        &["--interpolation", "bilinear"],
+        &["--mean", "0", "0", "0"],
+    ] {
+        let mut command = eval(&moved, &["--dataset", &data]);
+        command.args(other);
+        assert_ne!(json(command)["loss"], trained["final_loss"], "{other:?}");
+    }
+    let error = failure(eval(&moved, &[]), 1);
+    assert!(error.contains("folder:PATH"), "{error}");
+
+    let picture = root.join("val/left/0.png");
+    let mut predict = mish(&["predict", "--weights"]);
+    predict.arg(&moved).arg(&picture);
+    let answer = json(predict);
+    let classes = answer[0]["classes"].as_array().expect("a list");
+    assert_eq!(classes.len(), 2);
+    assert!(classes.iter().any(|class| class["class"] == "left"));
+
+    let damaged = root.join("val/right/3.jpg");
+    std::fs::write(&damaged, b"no picture").expect("written");
+    let error = failure(eval(&weights, &[]), 1);
+    assert!(error.contains("val/right/3.jpg"), "{error}");
+    assert!(error.contains("PNG or JPEG"), "{error}");
+}
+
+#[test]
+fn what_a_folder_cannot_be_used_for_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("tree");
+    tree(&root);
+    let single = dataset(&root.join("val"));
+    let train = |flags: &[&str]| {
+        let mut command = mish(&["train", "resnet20", "--output"]);
+        command.arg(folder.path().join("run")).args(flags);
+        command
+    };
+    let error = failure(train(&["--dataset", &single]), 1);
+    assert!(error.contains("no training images"), "{error}");
+    let error = failure(train(&["--dataset", "folder:"]), 1);
+    assert!(error.contains("folder:PATH"), "{error}");
+    let error = failure(train(&["--dataset", "synthetic", "--img-size", "64"]), 2);
+    assert!(error.contains("--img-size is for"), "{error}");
+    let data = dataset(&root);
+    let error = failure(train(&["--dataset", &data, "--crop-pct", "2"]), 2);
+    assert!(error.contains("crop_pct"), "{error}");
+    let error = failure(train(&["--dataset", &data, "--scale", "0.9", "0.1"]), 2);
+    assert!(error.contains("scale"), "{error}");
+    let error = failure(train(&["--dataset", &data, "--img-size", "224"]), 2);
+    assert!(error.contains("32x32 images only"), "{error}");
+    assert!(!folder.path().join("run").exists());
+}

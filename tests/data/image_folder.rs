@@ -1,0 +1,200 @@
+//! Trees of image files.
+
+use std::path::Path;
+
+use candle_mish::data::{
+    Augmentation, Batch, DataOptions, Dataset, DatasetKind, Loader, LoaderConfig, Picture,
+    Preprocess, open,
+};
+
+use crate::fixture::png;
+
+fn write(path: &Path, bytes: &[u8]) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn options(root: &Path) -> DataOptions {
+    DataOptions {
+        dataset: DatasetKind::Folder,
+        data_dir: Some(root.to_owned()),
+        preprocess: Some(Preprocess {
+            input_size: 12,
+            ..Preprocess::default()
+        }),
+        ..DataOptions::default()
+    }
+}
+
+fn refusal(root: &Path) -> String {
+    open(&options(root)).unwrap_err().to_string()
+}
+
+fn batches(set: &candle_mish::data::ImageSet, augmentation: Augmentation) -> Vec<Batch> {
+    let config = LoaderConfig {
+        batch_size: 4,
+        shuffle: false,
+        drop_last: false,
+        augmentation,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+        seed: 5,
+    };
+    let epoch = Loader::new(set.clone(), config).epoch(0, 0);
+    epoch.map(|batch| batch.unwrap()).collect()
+}
+
+/// Three classes with two to four images each in `train` and in `val`.
+fn tree(root: &Path) -> Dataset {
+    let mut i = 0;
+    for (split, extra) in [("train", 2), ("val", 1)] {
+        // Their order is that of code points: upper case first, 10 before 9.
+        for (class, name) in ["Zebra", "class10", "class9"].iter().enumerate() {
+            for image in 0..class + extra {
+                let file = root.join(split).join(name).join(format!("{image}.png"));
+                write(&file, &png(i, 20 + 3 * image as u32, 31));
+                i += 1;
+            }
+        }
+    }
+    open(&options(root)).unwrap()
+}
+
+#[test]
+fn classes_and_files_are_in_the_order_of_torchvision() {
+    let root = tempfile::tempdir().unwrap();
+    let data = tree(root.path());
+    assert_eq!(data.classes, ["Zebra", "class10", "class9"]);
+    assert_eq!(data.train.labels(), [0, 0, 1, 1, 1, 2, 2, 2, 2]);
+    assert_eq!(data.test.labels(), [0, 1, 1, 2, 2, 2]);
+    assert_eq!((data.test.height(), data.test.width()), (12, 12));
+    assert!(data.name.parse::<DatasetKind>().unwrap() == DatasetKind::Folder);
+    let file = root.path().join("val/class9/1.png");
+    let preprocess = data.test.preprocess().unwrap();
+    let want = preprocess.pixels(&Picture::read(&file).unwrap());
+    assert_eq!(data.test.image(4).unwrap(), want);
+    // A file in a folder of a class comes behind those of the class itself; other files do not count.
+    write(&root.path().join("val/Zebra/a/0.PNG"), &png(7, 9, 9));
+    write(&root.path().join("val/Zebra/b.jpeg"), &png(8, 9, 9));
+    write(&root.path().join("val/Zebra/notes.txt"), b"no image");
+    write(&root.path().join("val/notes.txt"), b"no class");
+    write(&root.path().join("val/Zebra/c.webp"), b"not read");
+    let data = open(&options(root.path())).unwrap();
+    assert_eq!(data.test.labels(), [0, 0, 0, 1, 1, 2, 2, 2]);
+    assert_eq!(data.source.notes.len(), 1);
+    assert!(data.source.notes[0].contains("1 images are left out"));
+    let nested = Picture::read(&root.path().join("val/Zebra/a/0.PNG")).unwrap();
+    assert_eq!(data.test.image(2).unwrap(), preprocess.pixels(&nested));
+    let taken = data.test.select(&[3, 2]).take(1);
+    assert_eq!((taken.len(), taken.labels()), (1, &[1][..]));
+}
+
+#[test]
+fn batches_hold_the_preprocessed_pictures() {
+    let root = tempfile::tempdir().unwrap();
+    let data = tree(root.path());
+    let found = batches(&data.test, Augmentation::none());
+    let sizes: Vec<_> = found.iter().map(|batch| batch.images.dims()[0]).collect();
+    assert_eq!(sizes, [4, 2]);
+    let values = found[1]
+        .images
+        .flatten_all()
+        .unwrap()
+        .to_vec1::<f32>()
+        .unwrap();
+    for (i, image) in values.chunks(3 * 12 * 12).enumerate() {
+        let want = data.test.image(4 + i).unwrap();
+        let bytes: Vec<u8> = image.iter().map(|v| (v * 255.0).round() as u8).collect();
+        assert_eq!(bytes, want.as_ref());
+    }
+}
+
+#[test]
+fn training_sees_random_parts_that_repeat_with_the_seed() {
+    let root = tempfile::tempdir().unwrap();
+    let data = tree(root.path());
+    let values = |augmentation: Augmentation| -> Vec<f32> {
+        let found = batches(&data.train, augmentation);
+        let images = found
+            .iter()
+            .map(|batch| batch.images.flatten_all().unwrap());
+        images
+            .flat_map(|image| image.to_vec1::<f32>().unwrap())
+            .collect()
+    };
+    let random = values(Augmentation::default());
+    assert_eq!(random, values(Augmentation::default()));
+    let plain = values(Augmentation::none());
+    let image = 3 * 12 * 12;
+    let pairs = random.chunks(image).zip(plain.chunks(image));
+    assert_eq!(pairs.filter(|(a, b)| a == b).count(), 0);
+    assert!(random.iter().all(|v| (0.0..=1.0).contains(v)));
+    // The padding of crops for small images plays no part.
+    let padded = Augmentation {
+        crop_padding: 9,
+        ..Augmentation::default()
+    };
+    assert_eq!(random, values(padded));
+}
+
+#[test]
+fn one_tree_is_for_measuring() {
+    let root = tempfile::tempdir().unwrap();
+    write(&root.path().join("b/x.png"), &png(1, 8, 8));
+    write(&root.path().join("a/x.png"), &png(2, 8, 8));
+    let data = open(&options(root.path())).unwrap();
+    assert_eq!(data.classes, ["a", "b"]);
+    assert!(data.train.is_empty());
+    assert_eq!(data.test.labels(), [0, 1]);
+    assert_eq!(data.train.height(), 12);
+}
+
+#[test]
+fn what_is_wrong_with_a_tree_is_said() {
+    let root = tempfile::tempdir().unwrap();
+    let message = refusal(&root.path().join("absent"));
+    assert!(message.contains("absent"), "{message}");
+    let message = refusal(root.path());
+    assert!(message.contains("no folders of classes"), "{message}");
+    write(&root.path().join("train/a/x.png"), &png(1, 8, 8));
+    let message = refusal(root.path());
+    assert!(message.contains("no val, validation or test"), "{message}");
+    write(&root.path().join("test/b/x.png"), &png(1, 8, 8));
+    let message = refusal(root.path());
+    assert!(message.contains("no folder b"), "{message}");
+    write(&root.path().join("train/b/notes.txt"), b"");
+    let message = refusal(root.path());
+    assert!(message.contains("a class without images"), "{message}");
+    assert!(message.contains("train/b"), "{message}");
+    let nowhere = DataOptions {
+        data_dir: None,
+        ..options(root.path())
+    };
+    let message = open(&nowhere).unwrap_err().to_string();
+    assert!(message.contains("folder:PATH"), "{message}");
+}
+
+#[test]
+fn a_damaged_file_ends_the_epoch_with_its_name() {
+    let root = tempfile::tempdir().unwrap();
+    let data = tree(root.path());
+    let damaged = root.path().join("val/class10/1.png");
+    let whole = std::fs::read(&damaged).unwrap();
+    for bytes in [&whole[..whole.len() / 2], b"", b"not an image"] {
+        write(&damaged, bytes);
+        let config = LoaderConfig {
+            batch_size: 2,
+            shuffle: false,
+            drop_last: false,
+            augmentation: Augmentation::none(),
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            seed: 0,
+        };
+        let mut epoch = Loader::new(data.test.clone(), config).epoch(0, 0);
+        assert!(epoch.next().unwrap().is_ok());
+        let message = epoch.next().unwrap().unwrap_err().to_string();
+        assert!(message.contains("class10/1.png"), "{message}");
+        assert!(epoch.next().is_none());
+    }
+}

@@ -1,0 +1,223 @@
+"""Exported networks against timm, torchvision and onnxruntime.
+
+For every network of the registry, in its form for 32x32 images and, up to --most multiply-adds, in
+that for ImageNet, with random weights and each activation: `mish export` to safetensors and ONNX,
+then
+
+- `load_state_dict(strict=True)` of timm's network (torchvision's where timm has none) takes the
+  safetensors file, and its logits are those of the ONNX file (where its activation can be chosen);
+- `onnx.checker` accepts the ONNX file, and onnxruntime's logits are those of
+  `mish predict --logits`, for two batch sizes.
+
+    pip install torch==2.15.0 torchvision==0.29.2 timm==1.0.31 safetensors onnx onnxruntime numpy
+    cargo build --release
+    python tests/export.py --mish target/release/mish --out docs/export.md
+"""
+
+import argparse
+import fnmatch
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime
+import timm
+import torch
+import torch.nn as nn
+import torchvision
+from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as load_torch
+from safetensors.torch import save_file as save_torch
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "reference"))
+import rule  # noqa: E402
+import zoo  # noqa: E402
+
+TOLERANCE = 1e-4
+# What timm's networks have where that is not ReLU.
+OWN = {"efficientnet": "silu", "mobilenet": "relu6", "darknet": "leaky_relu:0.01"}
+
+
+def mish(*arguments) -> str:
+    done = subprocess.run([args.mish, *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"mish {' '.join(map(str, arguments))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def reference(name: str, activation: str):
+    """timm's network or torchvision's, with the activation, or nothing if neither has it."""
+    if name in timm.list_models():
+        return zoo.swap(timm.create_model(name, pretrained=False), activation), "timm"
+    if name in torchvision.models.list_models():
+        model = torchvision.models.get_model(name, weights=None)
+        return zoo.swap(model, activation), "torchvision"
+    return None, None
+
+
+def relative(got: np.ndarray, want: np.ndarray) -> float:
+    return float(np.abs(got - want).max() / np.abs(want).max())
+
+
+class Case:
+    """A network in one form with one activation, in a folder of its own."""
+
+    def __init__(self, folder, name, stem, activation, size):
+        self.folder, self.name, self.stem = folder, name, stem
+        self.activation, self.size = activation, size
+        self.weights = folder / "weights.safetensors"
+        self.flags = [name, "--weights", self.weights, "--activation", activation, "--stem", stem]
+
+    def draw(self):
+        """Random weights by the rule of the references, for the keys that the network has."""
+        if self.stem == "imagenet":
+            model, self.library = reference(self.name, self.activation)
+            if model is not None:
+                rule.fill(model)
+                save_torch(model.state_dict(), self.weights)
+                return model.eval()
+        # A step of training leaves a file with all keys.
+        run = self.folder / "run"
+        flags = ["--activation", self.activation, "--stem", self.stem, "--epochs", 1]
+        flags += ["--batch-size", 2, "--lr", 1e-6, "--weight-decay", 0, "--output", run]
+        data = ["--dataset", "synthetic", "--limit-train", 2, "--limit-test", 1]
+        if self.stem == "imagenet":
+            data = ["--dataset", f"folder:{pictures(self.folder)}", "--img-size", self.size]
+            data += ["--num-classes", 1000]
+        mish("train", self.name, *flags, *data)
+        drawn = load_torch(run / "last.safetensors")
+        drawn = {
+            key: tensor if key.endswith("num_batches_tracked") else rule.tensor(key, tensor.shape)
+            for key, tensor in drawn.items()
+        }
+        save_torch(drawn, self.weights)
+        self.library = None
+        return None
+
+    def check(self) -> dict:
+        model = self.draw()
+        exported, file = self.folder / "exported.safetensors", self.folder / "network.onnx"
+        mish("export", *self.flags, "--out", exported)
+        answer = mish("export", *self.flags, "--img-size", self.size, "--out", file, "--json")
+        answer = json.loads(answer)
+        images = rule.tensor("input", (3, 3, self.size, self.size)).numpy()
+        save_file({"input": images}, self.folder / "input.safetensors")
+        logits = self.folder / "logits.json"
+        mish("predict", *self.flags[:1], self.folder / "input.safetensors", *self.flags[1:], "--logits", logits)
+        ours = np.array(json.loads(logits.read_text())["logits"])
+        onnx.checker.check_model(str(file), full_check=True)
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        theirs = session.run(None, {"input": images})[0]
+        single = np.concatenate([session.run(None, {"input": image[None]})[0] for image in images])
+        found = {
+            "model": self.name,
+            "stem": self.stem,
+            "activation": self.activation,
+            "nodes": answer["graph"]["nodes"],
+            "mish": sum(n.op_type == "Mish" for n in onnx.load(str(file)).graph.node),
+            "onnx": max(relative(theirs, ours), relative(single, ours)),
+            "library": self.library,
+            "torch": None,
+        }
+        before, after = load_file(self.weights), load_file(exported)
+        assert before.keys() == after.keys(), sorted(before.keys() ^ after.keys())
+        assert all(before[k].dtype == after[k].dtype for k in before), "types"
+        assert all(np.array_equal(before[k], after[k]) for k in before), "values"
+        if model is not None:
+            model.apply(blank)
+            model.load_state_dict(load_torch(exported), strict=True)
+            with torch.no_grad():
+                found["torch"] = relative(theirs, model(torch.from_numpy(images)).numpy())
+        worst = max(found["onnx"], found["torch"] or 0)
+        assert np.isfinite(theirs).all() and worst < TOLERANCE, found
+        return found
+
+
+def blank(module: nn.Module) -> None:
+    """Other values than those of the file, so that loading them shows."""
+    for tensor in [*module.parameters(False), *module.buffers(False)]:
+        tensor.data.zero_()
+
+
+def pictures(folder: pathlib.Path) -> pathlib.Path:
+    """A tree with two pictures of one class to train and one to measure on."""
+    from PIL import Image
+
+    for split, count in (("train", 2), ("val", 1)):
+        (folder / "tree" / split / "class").mkdir(parents=True)
+        for i in range(count):
+            image = Image.new("RGB", (256, 256), (40 * i, 90, 120))
+            image.save(folder / "tree" / split / "class" / f"{i}.png")
+    return folder / "tree"
+
+
+def page(rows: list) -> str:
+    """docs/export.md below its marker."""
+    versions = {
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "timm": timm.__version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+    }
+    lines = [
+        "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + f". {len(rows)} cases.",
+        "",
+        "| network | form | activation | nodes | Mish nodes | onnxruntime - mish | strict load | onnxruntime - library |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        torch_error = "" if row["torch"] is None else f"{row['torch']:.1e}"
+        cells = [row["model"], row["stem"], row["activation"], row["nodes"], row["mish"]]
+        cells += [f"{row['onnx']:.1e}", row["library"] or "", torch_error]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def activations(entry: dict, stem: str) -> list:
+    own = OWN.get(entry["family"], "relu")
+    return [own if stem == "imagenet" else "relu", "mish"]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mish", default="target/release/mish")
+    parser.add_argument("--models", default="*", help="a pattern of names")
+    parser.add_argument("--most", type=float, default=5e9, help="multiply-adds of an ImageNet form")
+    parser.add_argument("--every-activation", metavar="MODEL", help="all activations in one network")
+    parser.add_argument("--forms", default="cifar,imagenet")
+    parser.add_argument("--out", type=pathlib.Path, help="a page whose table is replaced")
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    cases = []
+    if args.every_activation:
+        known = json.loads(mish("activations", "--json"))
+        cases = [(args.every_activation, "cifar", a["name"], 32) for a in known]
+    else:
+        for entry in json.loads(mish("models", "--json")):
+            if not fnmatch.fnmatch(entry["name"], args.models):
+                continue
+            forms = [("cifar", entry["cifar"]), ("imagenet", entry.get("imagenet"))]
+            for stem, form in forms:
+                if form and stem in args.forms.split(",") and form["multiply_adds"] <= args.most:
+                    size = form["input"][-1]
+                    cases += [(entry["name"], stem, a, size) for a in activations(entry, stem)]
+    rows, failed = [], 0
+    for case in cases:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                rows.append(Case(pathlib.Path(folder), *case).check())
+                print(rows[-1], flush=True)
+            except Exception as error:  # the others are worth knowing too
+                failed += 1
+                print("FAILED", *case, type(error).__name__, str(error)[:2000], flush=True)
+    print(f"{len(rows)} cases passed, {failed} failed")
+    if args.out and not failed:
+        marker = "<!-- tests/export.py -->\n"
+        text = args.out.read_text().split(marker)[0] + marker + page(rows)
+        args.out.write_text(text)
+    sys.exit(failed > 0)
