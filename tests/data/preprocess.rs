@@ -28,7 +28,8 @@ fn picture(height: usize, width: usize) -> Picture {
         for y in 0..height {
             for x in 0..width {
                 let slope = (7 * x + 5 * y + 60 * c) / 4 % 256;
-                let noise = ((x * 73_856_093) ^ (y * 19_349_663) ^ (c * 83_492_791)) >> 7 & 255;
+                let mixed = (x * 73_856_093) ^ (y * 19_349_663) ^ (c * 83_492_791);
+                let noise = (mixed >> 7) & 255;
                 let edge = (x / 9 + y / 7) % 2 * 255;
                 pixels.push([slope, noise, edge][(x / 23 + y / 19) % 3] as u8);
             }
