@@ -6,6 +6,8 @@ pub mod autograd;
 #[cfg(feature = "data")]
 pub mod data;
 pub mod eval;
+#[cfg(feature = "data")]
+pub mod hub;
 pub mod nn;
 #[cfg(feature = "onnx")]
 pub mod onnx;

@@ -37,14 +37,6 @@ pub enum DataError {
         /// The layouts that are understood.
         expected: String,
     },
-    /// The Hugging Face Hub did not yield the data set.
-    #[error("cannot get {repo} from the Hugging Face Hub: {problem}")]
-    Hub {
-        /// The repository, `owner/name`.
-        repo: String,
-        /// Why not.
-        problem: String,
-    },
     /// A data set was asked for by name and found nowhere.
     #[error("{dataset} is not available: {reason}; give its folder with {hint}")]
     Unavailable {

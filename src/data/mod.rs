@@ -161,7 +161,7 @@ fn open_cifar(
             "--data-dir"
         },
     };
-    let repository = hub::Repository::new(spec.repo, options.revision.as_deref())
+    let repository = hub::repository(spec.repo, options.revision.as_deref(), patience)
         .map_err(|error| unavailable(error.to_string()))?;
     let read = |folder: &Path| {
         from_folder(
@@ -180,15 +180,13 @@ fn open_cifar(
             other => return other,
         }
     }
-    if options.offline || hub::offline() {
+    if options.offline || crate::hub::offline() {
         return Err(unavailable(format!(
             "{} is not in the Hub's cache, and the network is off",
             repository.location()
         )));
     }
-    let folder = repository
-        .download(patience)
-        .map_err(|error| unavailable(error.to_string()))?;
+    let folder = hub::download(&repository).map_err(|error| unavailable(error.to_string()))?;
     read(&folder)
 }
 

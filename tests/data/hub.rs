@@ -1,127 +1,21 @@
-//! The Hugging Face Hub, played by a server on the loopback interface.
+//! Data sets from the Hugging Face Hub.
 //!
 //! The Hub's settings are environment variables, so each case runs in a process of its own: this
 //! test binary again, asked for the one test [`child`].
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use candle_mish::data::{DataOptions, Dataset, Source, open};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::fixture::{Rows, planar};
+use crate::server::{COMMIT, Hub};
 
-const COMMIT: &str = "aadb3af77e9048adbea6b47c21a81e47dd092ae5";
 const OPTIONS: &str = "CANDLE_MISH_TEST_OPTIONS";
-
-/// A repository as the Hub serves it: the listing of a revision, and files with their ETag and
-/// commit.
-struct Hub {
-    address: String,
-    requests: Arc<Mutex<Vec<String>>>,
-}
-
-impl Hub {
-    fn start(repository: &'static str, files: HashMap<String, Vec<u8>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (files, log) = (Arc::new(files), Arc::clone(&requests));
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (files, log) = (Arc::clone(&files), Arc::clone(&log));
-                std::thread::spawn(move || answer(stream.unwrap(), repository, &files, &log));
-            }
-        });
-        Self { address, requests }
-    }
-
-    fn take_requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.requests.lock().unwrap())
-    }
-}
-
-fn answer(
-    mut stream: TcpStream,
-    repository: &str,
-    files: &HashMap<String, Vec<u8>>,
-    log: &Mutex<Vec<String>>,
-) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-    let request = lines.next().unwrap().unwrap();
-    let headers: Vec<String> = lines
-        .map_while(Result::ok)
-        .take_while(|line| !line.is_empty())
-        .collect();
-    let token = headers.iter().find_map(|line| {
-        line.to_lowercase()
-            .strip_prefix("authorization: ")
-            .map(str::to_owned)
-    });
-    log.lock()
-        .unwrap()
-        .push(format!("{request} {}", token.unwrap_or_default()));
-    let mut words = request.split(' ');
-    let (method, path) = (words.next().unwrap(), words.next().unwrap());
-    let listing = format!("/api/datasets/{repository}/revision/");
-    let resolve = format!("/datasets/{repository}/resolve/");
-    let (status, extra, body) = if let Some(revision) = path.strip_prefix(&listing) {
-        if revision == "main" || revision == COMMIT {
-            let siblings: Vec<_> = files
-                .keys()
-                .map(|name| serde_json::json!({ "rfilename": name }))
-                .collect();
-            let info = serde_json::json!({
-                "_id": "621ffdd236468d709f181e58",
-                "id": repository,
-                "sha": COMMIT,
-                "siblings": siblings,
-            });
-            (
-                "200 OK",
-                "Content-Type: application/json\r\n".to_owned(),
-                info.to_string().into(),
-            )
-        } else {
-            (
-                "404 Not Found",
-                "X-Error-Code: RevisionNotFound\r\n".to_owned(),
-                Vec::new(),
-            )
-        }
-    } else if let Some((_, name)) = path
-        .strip_prefix(&resolve)
-        .and_then(|rest| rest.split_once('/'))
-        && let Some(bytes) = files.get(name)
-    {
-        let etag = name
-            .bytes()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>();
-        let extra = format!("ETag: \"{etag}\"\r\nX-Repo-Commit: {COMMIT}\r\n");
-        ("200 OK", extra, bytes.clone())
-    } else {
-        (
-            "404 Not Found",
-            "X-Error-Code: EntryNotFound\r\n".to_owned(),
-            Vec::new(),
-        )
-    };
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n{extra}\r\n",
-        body.len()
-    );
-    // The client may hang up early.
-    let _ = stream.write_all(head.as_bytes());
-    if method != "HEAD" {
-        let _ = stream.write_all(&body);
-    }
-}
 
 fn cifar100_files() -> HashMap<String, Vec<u8>> {
     HashMap::from([
@@ -201,7 +95,7 @@ fn from_hub(outcome: Outcome) -> Source {
 #[test]
 fn the_hub_fills_its_cache_and_the_cache_serves_without_it() {
     let home = TempDir::new().unwrap();
-    let hub = Hub::start("uoft-cs/cifar100", cifar100_files());
+    let hub = Hub::start(vec![("datasets/uoft-cs/cifar100", cifar100_files())]);
     let online = [
         ("HF_ENDPOINT", hub.address.as_str()),
         ("HF_TOKEN", "hf_secret"),
@@ -210,10 +104,16 @@ fn the_hub_fills_its_cache_and_the_cache_serves_without_it() {
     assert_eq!(source.location, "uoft-cs/cifar100@main");
     assert!(!source.from_cache && source.fallback.is_none());
     let requests = hub.take_requests();
+    // The token is for the Hub's own address, and nobody else sees it.
+    let (storage, site): (Vec<&String>, Vec<_>) =
+        requests.iter().partition(|line| !line.contains("uoft-cs"));
     assert!(
-        requests
-            .iter()
-            .all(|line| line.ends_with("bearer hf_secret")),
+        site.iter().all(|line| line.ends_with(" Bearer hf_secret")),
+        "{requests:?}"
+    );
+    assert_eq!(storage.len(), 2, "{requests:?}");
+    assert!(
+        storage.iter().all(|line| !line.contains("hf_secret")),
         "{requests:?}"
     );
     assert!(
@@ -259,7 +159,7 @@ fn the_hub_fills_its_cache_and_the_cache_serves_without_it() {
 #[test]
 fn a_download_that_broke_off_is_completed() {
     let home = TempDir::new().unwrap();
-    let hub = Hub::start("uoft-cs/cifar100", cifar100_files());
+    let hub = Hub::start(vec![("datasets/uoft-cs/cifar100", cifar100_files())]);
     let online = [("HF_ENDPOINT", hub.address.as_str())];
     from_hub(run(home.path(), &online, r#"{"dataset":"cifar100"}"#));
     let repository = home.path().join("hf/hub/datasets--uoft-cs--cifar100");
@@ -281,7 +181,7 @@ fn cifar10_comes_from_its_own_repository() {
             Rows::cifar10(100, 10).bytes(),
         ),
     ]);
-    let hub = Hub::start("uoft-cs/cifar10", files);
+    let hub = Hub::start(vec![("datasets/uoft-cs/cifar10", files)]);
     let online = [("HF_ENDPOINT", hub.address.as_str())];
     match run(home.path(), &online, r#"{"dataset":"cifar10"}"#) {
         Outcome::Opened {
@@ -339,7 +239,7 @@ fn without_data_auto_falls_back_soon_and_cifar100_fails_clearly() {
 #[test]
 fn a_revision_that_does_not_exist_is_named() {
     let home = TempDir::new().unwrap();
-    let hub = Hub::start("uoft-cs/cifar100", cifar100_files());
+    let hub = Hub::start(vec![("datasets/uoft-cs/cifar100", cifar100_files())]);
     let online = [("HF_ENDPOINT", hub.address.as_str())];
     let options = r#"{"dataset":"cifar100","revision":"v9"}"#;
     let Outcome::Refused(message) = run(home.path(), &online, options) else {

@@ -1,6 +1,7 @@
 //! Data sets, their caches, augmentation and the loader.
 
 mod cache;
+mod download;
 mod fixture;
 mod folder;
 mod hub;
@@ -8,5 +9,7 @@ mod image_folder;
 mod loader;
 mod preprocess;
 mod real;
+#[path = "../support/hub.rs"]
+mod server;
 mod split;
 mod synthetic;

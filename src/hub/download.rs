@@ -1,0 +1,247 @@
+//! Downloads of single files that are checked before the cache has them.
+//!
+//! The Hub's client writes whatever it receives under the final name, even the text of an error.
+//! So it downloads into a cache of its own, in a temporary folder on the same disk, and what
+//! arrived there is moved to its place once its size and hash are those that the Hub announced.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
+use hf_hub::{HFClient, HFClientSync, HFError};
+use sha2::{Digest, Sha256};
+
+use super::{HubError, Kind, Message, Repository, offline};
+
+/// The wait before the second attempt; it doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
+impl<T: Kind> Repository<T> {
+    /// The path of `file` in the cache, downloaded if it is not there. `progress` hears of bytes
+    /// received and expected (0 if that is unknown).
+    ///
+    /// # Errors
+    /// If the Hub does not have it or cannot be asked, if what comes is damaged, or if the cache
+    /// cannot be written. The cache then has no trace of the file.
+    pub fn file(
+        &self,
+        file: &str,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<PathBuf, HubError> {
+        if let Some(path) = self.cached_file(file) {
+            return Ok(path);
+        }
+        if offline() {
+            let what = format!("{file} of {}", self.location());
+            return Err(HubError::Offline { what });
+        }
+        // Says precisely what does not exist, which a request for the file does not.
+        let has = self.files()?;
+        if !has.iter().any(|name| name == file) {
+            return Err(HubError::NoFile {
+                location: self.location(),
+                file: file.to_owned(),
+                has,
+            });
+        }
+        self.download(file, progress)
+    }
+
+    /// Downloads a file that the Hub lists.
+    pub(crate) fn download(
+        &self,
+        file: &str,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<PathBuf, HubError> {
+        let mut wait = FIRST_WAIT;
+        for _ in 0..self.patience.retries {
+            match self.attempt(file, progress) {
+                Err(Attempt::Passing(error)) => {
+                    tracing::info!("{error}; trying again");
+                    std::thread::sleep(wait);
+                    wait *= 2;
+                }
+                Err(Attempt::Final(error)) => return Err(error),
+                Ok(path) => return Ok(path),
+            }
+        }
+        self.attempt(file, progress)
+            .map_err(|(Attempt::Passing(error) | Attempt::Final(error))| error)
+    }
+
+    fn attempt(&self, file: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<PathBuf, Attempt> {
+        let cache = self.client.cache_dir();
+        let io = |error: std::io::Error| {
+            let problem = format!("{}: {error}", cache.display());
+            Attempt::Final(self.problem(problem))
+        };
+        std::fs::create_dir_all(cache).map_err(io)?;
+        let mut staging = tempfile::Builder::new();
+        let staging = staging.prefix(".download-").tempdir_in(cache).map_err(io)?;
+        let client = HFClient::builder()
+            .retry_max_attempts(self.patience.retries)
+            .cache_dir(staging.path())
+            .build()
+            .and_then(HFClientSync::from_inner)
+            .map_err(|error| Attempt::Final(self.failure(&error)))?;
+        let api = T::api(&client, &self.owner, &self.name);
+        let (name, revision) = (file.to_owned(), self.revision.clone());
+        let mut announced = 0;
+        let mut note = |received, expected| {
+            announced = expected;
+            progress(received, expected);
+        };
+        let result = self.watch(&mut note, move |sender| {
+            api.download_file()
+                .filename(name)
+                .revision(revision)
+                .progress(Listener::new(sender))
+                .send()
+        });
+        let staged = result
+            .map_err(Attempt::Final)?
+            .map_err(|error| Attempt::of(&error, self.failure(&error)))?;
+        self.verify(file, &staged, announced)?;
+        self.publish(&staged, staging.path(), cache).map_err(io)
+    }
+
+    /// Compares a file with the size that was announced, if one was, and with its hash, which is
+    /// its name among the blobs for all but small files.
+    fn verify(&self, file: &str, staged: &Path, announced: u64) -> Result<(), Attempt> {
+        let damaged = |problem: String| HubError::Damaged {
+            location: self.location(),
+            file: file.to_owned(),
+            problem,
+        };
+        let io = |error: std::io::Error| Attempt::Final(self.problem(error.to_string()));
+        let blob = std::fs::canonicalize(staged).map_err(io)?;
+        let size = blob.metadata().map_err(io)?.len();
+        if announced > 0 && size != announced {
+            let problem = format!("{size} bytes came of {announced}");
+            return Err(Attempt::Passing(damaged(problem)));
+        }
+        let etag = blob.file_name().and_then(|name| name.to_str());
+        let is_hash = |etag: &&str| etag.len() == 64 && etag.bytes().all(|b| b.is_ascii_hexdigit());
+        if let Some(expected) = etag.filter(is_hash) {
+            let found = sha256(&blob).map_err(io)?;
+            if !found.eq_ignore_ascii_case(expected) {
+                let problem = format!("its SHA-256 is {found}, not {expected}");
+                return Err(Attempt::Final(damaged(problem)));
+            }
+        } else {
+            tracing::debug!("the Hub gives no SHA-256 of {file}");
+        }
+        Ok(())
+    }
+
+    /// Moves what is below `staging` to the same place below `cache`: first the content, then
+    /// what points to it.
+    fn publish(&self, staged: &Path, staging: &Path, cache: &Path) -> std::io::Result<PathBuf> {
+        let place = |path: &Path| match path.strip_prefix(staging) {
+            Ok(rest) => Ok(cache.join(rest)),
+            Err(_) => Err(std::io::Error::other(
+                "the download is not where it should be",
+            )),
+        };
+        let replace = |from: &Path, to: &Path| {
+            std::fs::create_dir_all(to.parent().unwrap_or(cache))?;
+            std::fs::rename(from, to)
+        };
+        let root = std::fs::canonicalize(staging)?;
+        let blob = std::fs::canonicalize(staged)?;
+        if let (Ok(rest), true) = (blob.strip_prefix(&root), staged.is_symlink()) {
+            replace(&blob, &cache.join(rest))?;
+        }
+        let path = place(staged)?;
+        replace(staged, &path)?;
+        // The folder of the repository: above snapshots, the commit and the file's own folders.
+        let repository = staged
+            .strip_prefix(staging)
+            .ok()
+            .and_then(|rest| rest.components().next());
+        if let Some(repository) = repository {
+            let reference = Path::new(repository.as_os_str())
+                .join("refs")
+                .join(&self.revision);
+            // A commit has none.
+            if staging.join(&reference).is_file() {
+                replace(&staging.join(&reference), &cache.join(&reference))?;
+            }
+        }
+        Ok(path)
+    }
+}
+
+/// Why an attempt failed.
+enum Attempt {
+    /// The next one may succeed.
+    Passing(HubError),
+    /// It would fail as well.
+    Final(HubError),
+}
+
+impl Attempt {
+    /// The client repeats requests by itself that were refused or answered with a server's
+    /// error; not those whose answer broke off.
+    fn of(error: &HFError, told: HubError) -> Self {
+        match error {
+            HFError::Request { source, .. } if !source.is_connect() => Self::Passing(told),
+            _ => Self::Final(told),
+        }
+    }
+}
+
+/// Passes the client's progress on.
+struct Listener<R> {
+    sender: Sender<Message<R>>,
+    expected: Mutex<u64>,
+}
+
+impl<R> Listener<R> {
+    fn new(sender: Sender<Message<R>>) -> Self {
+        Self {
+            sender,
+            expected: Mutex::new(0),
+        }
+    }
+}
+
+impl<R: Send> ProgressHandler for Listener<R> {
+    fn on_progress(&self, event: &ProgressEvent) {
+        let ProgressEvent::Download(event) = event else {
+            return;
+        };
+        let mut expected = self.expected.lock().unwrap_or_else(|e| e.into_inner());
+        let received = match event {
+            DownloadEvent::Start { total_bytes, .. } => {
+                *expected = *total_bytes;
+                0
+            }
+            DownloadEvent::Progress { files } => files.iter().map(|f| f.bytes_completed).sum(),
+            DownloadEvent::AggregateProgress {
+                bytes_completed, ..
+            } => *bytes_completed,
+            DownloadEvent::Complete => *expected,
+        };
+        // The receiver may have given up.
+        let _ = self.sender.send(Message::Bytes(received, *expected));
+    }
+}
+
+fn sha256(path: &Path) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            count => hash.update(&buffer[..count]),
+        }
+    }
+    let bytes = hash.finalize();
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

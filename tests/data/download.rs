@@ -1,0 +1,309 @@
+//! Single files from the Hugging Face Hub, and everything that can go wrong on the way.
+//!
+//! As in `hub`, each case runs in a process of its own: this test binary again, asked for the one
+//! test [`child`].
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use candle_mish::hub::{ModelRepository, Patience};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use crate::server::{COMMIT, Fault, Hub, Repository, sha256};
+
+const WANTED: &str = "CANDLE_MISH_TEST_FILE";
+const FILE: &str = "model.safetensors";
+const CACHED: &str = "hf/hub/models--timm--resnet18.a1_in1k";
+
+/// Long enough that it does not fit into the buffers of a connection.
+fn content() -> Vec<u8> {
+    (0..3_000_000u32).map(|i| (i * i >> 7) as u8).collect()
+}
+
+fn repository() -> Repository {
+    let files = HashMap::from([
+        (FILE.to_owned(), content()),
+        ("config.json".to_owned(), b"{}".to_vec()),
+    ]);
+    ("models/timm/resnet18.a1_in1k", files)
+}
+
+/// What [`child`] shall get.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Wanted {
+    owner: String,
+    name: String,
+    revision: Option<String>,
+    file: String,
+    /// Milliseconds.
+    silence: u64,
+    retries: usize,
+}
+
+impl Wanted {
+    fn weights() -> Self {
+        Self {
+            owner: "timm".to_owned(),
+            name: "resnet18.a1_in1k".to_owned(),
+            revision: None,
+            file: FILE.to_owned(),
+            silence: 20_000,
+            retries: 2,
+        }
+    }
+}
+
+/// What became of it: the path and the largest number of bytes reported, or the error.
+type Outcome = Result<(PathBuf, u64), String>;
+
+/// Gets what the environment asks for and prints what came of it; run by the tests below.
+#[test]
+#[ignore = "run by the other tests of this module in a process of its own"]
+fn child() {
+    let wanted = std::env::var(WANTED).expect("the wish of the calling test");
+    let wanted: Wanted = serde_json::from_str(&wanted).unwrap();
+    let patience = Patience {
+        silence: Duration::from_millis(wanted.silence),
+        retries: wanted.retries,
+    };
+    let place = (wanted.owner.as_str(), wanted.name.as_str());
+    let mut most = 0;
+    let outcome =
+        ModelRepository::new(place, wanted.revision.as_deref(), patience).and_then(|repository| {
+            repository.file(&wanted.file, &mut |bytes, _| most = most.max(bytes))
+        });
+    let outcome: Outcome = match outcome {
+        Ok(path) => Ok((path, most)),
+        Err(error) => Err(error.to_string()),
+    };
+    println!("\noutcome {}", serde_json::to_string(&outcome).unwrap());
+}
+
+/// Gets a file in a process whose environment is `home` and `variables` only.
+fn get(home: &Path, variables: &[(&str, &str)], wanted: &Wanted) -> Outcome {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "download::child", "--ignored", "--nocapture"])
+        .env_clear()
+        .env("HOME", home)
+        .env("HF_HOME", home.join("hf"))
+        .env(WANTED, serde_json::to_string(wanted).unwrap())
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let outcome = text
+        .lines()
+        .find_map(|line| line.strip_prefix("outcome "))
+        .unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+    serde_json::from_str(outcome).unwrap()
+}
+
+fn get_from(hub: &Hub, home: &Path, wanted: &Wanted) -> Outcome {
+    get(home, &[("HF_ENDPOINT", &hub.address)], wanted)
+}
+
+/// Every file and link below a folder, as far as there are any.
+fn all_files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let entries = entries.map(|entry| entry.unwrap().path());
+    let below = entries.flat_map(|path| match path.is_dir() && !path.is_symlink() {
+        true => all_files(&path),
+        false => vec![path],
+    });
+    below.collect()
+}
+
+#[test]
+fn a_file_comes_once_and_lies_where_other_clients_look_for_it() {
+    let home = TempDir::new().unwrap();
+    let hub = Hub::start(vec![repository()]);
+    let (path, bytes) = get_from(&hub, home.path(), &Wanted::weights()).unwrap();
+    let cached = home.path().join(CACHED);
+    assert_eq!(path, cached.join("snapshots").join(COMMIT).join(FILE));
+    assert!(std::fs::read(&path).unwrap() == content());
+    assert_eq!(bytes, content().len() as u64);
+    let blob = cached.join("blobs").join(sha256(&content()));
+    assert!(std::fs::read(&blob).unwrap() == content());
+    #[cfg(unix)]
+    assert_eq!(
+        std::fs::canonicalize(&path).unwrap(),
+        std::fs::canonicalize(&blob).unwrap()
+    );
+    assert_eq!(
+        std::fs::read_to_string(cached.join("refs/main")).unwrap(),
+        COMMIT
+    );
+    // The blob, the link to it and the branch: nothing else is left.
+    let left = all_files(&home.path().join("hf"));
+    assert_eq!(left.len(), 3, "{left:?}");
+
+    hub.take_requests();
+    assert_eq!(
+        get_from(&hub, home.path(), &Wanted::weights()).unwrap().0,
+        path
+    );
+    assert_eq!(hub.take_requests(), Vec::<String>::new());
+    let off = [
+        ("HF_ENDPOINT", "http://127.0.0.1:9"),
+        ("HF_HUB_OFFLINE", "1"),
+    ];
+    let pinned = Wanted {
+        revision: Some(COMMIT.to_owned()),
+        ..Wanted::weights()
+    };
+    for wanted in [Wanted::weights(), pinned] {
+        assert_eq!(get(home.path(), &off, &wanted).unwrap().0, path);
+    }
+    let moved = home.path().join("elsewhere");
+    std::fs::rename(home.path().join("hf/hub"), &moved).unwrap();
+    let elsewhere = [("HF_HUB_CACHE", moved.to_str().unwrap()), off[1]];
+    assert!(get(home.path(), &elsewhere, &Wanted::weights()).is_ok());
+    let lacking = get(home.path(), &off, &Wanted::weights()).unwrap_err();
+    assert!(lacking.contains("the network is off"), "{lacking}");
+    assert!(lacking.contains("timm/resnet18.a1_in1k@main"), "{lacking}");
+}
+
+#[test]
+fn small_files_and_pinned_commits_come_as_well() {
+    let home = TempDir::new().unwrap();
+    let hub = Hub::start(vec![repository()]);
+    let wanted = Wanted {
+        file: "config.json".to_owned(),
+        revision: Some(COMMIT.to_owned()),
+        ..Wanted::weights()
+    };
+    let (path, _) = get_from(&hub, home.path(), &wanted).unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), b"{}");
+    assert!(!home.path().join(CACHED).join("refs").exists());
+}
+
+#[test]
+fn what_passes_is_survived() {
+    for fault in [
+        Fault::Busy("503 Service Unavailable", 2),
+        Fault::Busy("500 Internal Server Error", 1),
+        Fault::Busy("429 Too Many Requests", 1),
+        Fault::Truncated(1),
+        Fault::Reset(1),
+        Fault::Slow,
+    ] {
+        let home = TempDir::new().unwrap();
+        let hub = Hub::failing(vec![repository()], fault);
+        let outcome = get_from(&hub, home.path(), &Wanted::weights());
+        let (path, _) = outcome.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert!(std::fs::read(path).unwrap() == content(), "{fault:?}");
+        let left = all_files(&home.path().join("hf"));
+        assert_eq!(left.len(), 3, "{fault:?}: {left:?}");
+    }
+}
+
+#[test]
+fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
+    let damaged = "the download of model.safetensors from timm/resnet18.a1_in1k@main is damaged";
+    let cases: [(Fault, &[&str]); 11] = [
+        (
+            Fault::Site("401 Unauthorized", "RepoNotFound"),
+            &["timm/resnet18.a1_in1k", "HF_TOKEN"],
+        ),
+        (
+            Fault::Site("403 Forbidden", "GatedRepo"),
+            &[
+                "your token may not read timm/resnet18.a1_in1k",
+                "ask for access at http",
+            ],
+        ),
+        (
+            Fault::Site("404 Not Found", "RepoNotFound"),
+            &["there is no timm/resnet18.a1_in1k on http://127.0.0.1"],
+        ),
+        (
+            Fault::Site("404 Not Found", "RevisionNotFound"),
+            &["timm/resnet18.a1_in1k has no branch, tag or commit 'main' (any more)"],
+        ),
+        (
+            Fault::Busy("503 Service Unavailable", usize::MAX),
+            &[
+                "cannot get timm/resnet18.a1_in1k from the Hugging Face Hub",
+                "503",
+            ],
+        ),
+        (
+            Fault::Storage("403 Forbidden"),
+            &[damaged, "8 bytes came of 3000000"],
+        ),
+        (Fault::Short, &[damaged, "1500000 bytes came of 3000000"]),
+        (Fault::Changed, &[damaged, "its SHA-256 is "]),
+        (
+            Fault::Truncated(usize::MAX),
+            &["cannot get timm/resnet18.a1_in1k from the Hugging Face Hub"],
+        ),
+        (
+            Fault::Reset(usize::MAX),
+            &["cannot get timm/resnet18.a1_in1k from the Hugging Face Hub"],
+        ),
+        (Fault::Silent, &["no answer within 1 s"]),
+    ];
+    for (fault, says) in cases {
+        let home = TempDir::new().unwrap();
+        let hub = Hub::failing(vec![repository()], fault);
+        let wanted = Wanted {
+            silence: if fault == Fault::Silent {
+                1_500
+            } else {
+                20_000
+            },
+            ..Wanted::weights()
+        };
+        let error = get_from(&hub, home.path(), &wanted).expect_err("it failed");
+        assert!(!error.contains('\n'), "{fault:?}: {error}");
+        for part in says {
+            assert!(error.contains(part), "{fault:?}: {error}");
+        }
+        let repository = home.path().join(CACHED);
+        assert_eq!(all_files(&repository), Vec::<PathBuf>::new(), "{fault:?}");
+        // The Hub is well again.
+        let hub = Hub::start(vec![self::repository()]);
+        let (path, _) = get_from(&hub, home.path(), &wanted).unwrap();
+        assert!(std::fs::read(path).unwrap() == content(), "{fault:?}");
+    }
+}
+
+#[test]
+fn what_does_not_exist_is_named() {
+    let home = TempDir::new().unwrap();
+    let hub = Hub::start(vec![repository()]);
+    let gone = Wanted {
+        revision: Some("v9".to_owned()),
+        ..Wanted::weights()
+    };
+    let error = get_from(&hub, home.path(), &gone).unwrap_err();
+    assert!(error.contains("no branch, tag or commit 'v9'"), "{error}");
+    let lacking = Wanted {
+        file: "pytorch_model.bin".to_owned(),
+        ..Wanted::weights()
+    };
+    let error = get_from(&hub, home.path(), &lacking).unwrap_err();
+    assert!(
+        error.contains("has no pytorch_model.bin; it has "),
+        "{error}"
+    );
+    assert!(error.contains(FILE), "{error}");
+    let foreign = Wanted {
+        owner: "nobody".to_owned(),
+        ..Wanted::weights()
+    };
+    let error = get_from(&hub, home.path(), &foreign).unwrap_err();
+    assert!(
+        error.contains("there is no nobody/resnet18.a1_in1k"),
+        "{error}"
+    );
+    let refused = [("HF_ENDPOINT", "http://127.0.0.1:9")];
+    let error = get(home.path(), &refused, &Wanted::weights()).unwrap_err();
+    assert!(error.contains("Connection refused"), "{error}");
+    assert_eq!(all_files(&home.path().join("hf")), Vec::<PathBuf>::new());
+}
