@@ -1,4 +1,5 @@
 //! Checkpoints: safetensors files with PyTorch's keys and metadata that says what they hold.
+//! PyTorch's own files are read as well.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -9,6 +10,8 @@ use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
 use safetensors::tensor::TensorInfo;
 use safetensors::{SafeTensors, View};
+
+use super::pickle;
 
 /// Why a checkpoint could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,14 @@ pub enum CheckpointError {
     /// Not safetensors, cut off, or with a header that does not describe the file.
     #[error("{} is not a valid safetensors file: {reason}", path.display())]
     Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// PyTorch's format, damaged or with something else than weights.
+    #[error("{} cannot be read as weights of PyTorch: {reason}", path.display())]
+    Pickle {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -96,11 +107,22 @@ pub fn write(
     .map_err(io)
 }
 
-/// Reads all of a checkpoint onto the CPU.
+/// Reads all of a checkpoint onto the CPU: a safetensors file, or one that PyTorch 1.6 or newer
+/// wrote (`.pth`, `.bin`), of which nothing is executed. The content decides, not the name.
 ///
 /// # Errors
 /// A file that is missing, cut off, of another format, or whose header lies.
 pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+    if starts_with(path, &pickle::MAGIC)? {
+        let tensors = pickle::read(path).map_err(|reason| CheckpointError::Pickle {
+            path: path.to_path_buf(),
+            reason,
+        })?;
+        return Ok(Checkpoint {
+            tensors,
+            metadata: BTreeMap::new(),
+        });
+    }
     let bytes = read_file(path)?;
     let invalid = |reason: String| CheckpointError::Invalid {
         path: path.to_path_buf(),
@@ -130,6 +152,19 @@ pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
             .into_iter()
             .collect(),
     })
+}
+
+/// Whether the first bytes of a file are these.
+fn starts_with(path: &Path, bytes: &[u8]) -> Result<bool, CheckpointError> {
+    let io = |source| CheckpointError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut start = Vec::with_capacity(bytes.len());
+    let file = File::open(path).map_err(io)?;
+    let mut file = file.take(bytes.len() as u64);
+    file.read_to_end(&mut start).map_err(io)?;
+    Ok(start == bytes)
 }
 
 /// Reads the file, but not gigabytes of something whose first bytes show that it is no

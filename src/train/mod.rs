@@ -6,6 +6,7 @@ mod curve;
 mod error;
 pub mod observer;
 pub mod optimizer;
+mod pickle;
 mod recipe;
 mod record;
 pub mod run_folder;

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod optimizer;
+mod pytorch_file;
 mod recipe;
 mod schedule;
 mod trainer;

@@ -1,0 +1,117 @@
+//! Files of PyTorch: whole, damaged and hostile.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Tensor};
+use candle_mish::train::checkpoint;
+use serde::Deserialize;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+#[derive(Deserialize)]
+struct Expected {
+    shape: Vec<usize>,
+    values: Vec<f64>,
+}
+
+fn reference(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/reference")
+        .join(name)
+}
+
+fn message(path: &Path) -> String {
+    checkpoint::read(path)
+        .expect_err("it is no good")
+        .to_string()
+}
+
+/// An archive with only a pickle.
+fn archive(path: &Path, pickle: &[u8]) {
+    let mut archive = ZipWriter::new(std::fs::File::create(path).unwrap());
+    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    archive.start_file("archive/data.pkl", stored).unwrap();
+    archive.write_all(pickle).unwrap();
+    archive.finish().unwrap();
+}
+
+#[test]
+fn tensors_are_those_that_pytorch_wrote() -> candle_core::Result<()> {
+    let expected = std::fs::read(reference("pytorch_file.json")).unwrap();
+    let expected: HashMap<String, Expected> = serde_json::from_slice(&expected).unwrap();
+    let read = checkpoint::read(&reference("pytorch_file.pth")).unwrap();
+    let values = |t: &Tensor| t.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>();
+    for (name, expected) in &expected {
+        let tensor = &read.tensors[name];
+        assert_eq!(tensor.dims(), expected.shape, "{name}");
+        assert_eq!(values(tensor)?, expected.values, "{name}");
+    }
+    assert_eq!(read.tensors.len(), expected.len());
+    assert_eq!(read.tensors["module.bfloat16"].dtype(), DType::BF16);
+    assert_eq!(read.tensors["module.counter"].dtype(), DType::I64);
+    Ok(())
+}
+
+/// Whatever is changed, it is read or refused in a line.
+#[test]
+fn damage_is_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.bin");
+    let whole = std::fs::read(reference("pytorch_file.pth")).unwrap();
+    let mut refused = 0;
+    let mut read = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        if let Err(error) = checkpoint::read(&path) {
+            refused += 1;
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    };
+    for at in 0..whole.len() {
+        for change in [0x01, 0x55, 0xff] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= change;
+            read(&bytes);
+        }
+        read(&whole[..at]);
+    }
+    assert!(refused > whole.len(), "{refused}");
+}
+
+#[test]
+fn what_is_no_table_of_weights_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.pth");
+    let refuses = |pickle: &[u8], says: &str| {
+        archive(&path, pickle);
+        let message = message(&path);
+        assert!(message.contains(says), "{message}");
+        assert!(!message.contains('\n'), "{message}");
+    };
+    // A call of os.system is data, and no weights.
+    let call = b"\x80\x02cos\nsystem\nX\x0c\x00\x00\x00touch /tmp/no\x85R.";
+    refuses(call, "a whole object");
+    refuses(b"\x80\x02}.", "no tensors by name");
+    refuses(b"\x80\x02}", "breaks off");
+    refuses(b"\x80\x02X\xff\xff\xff\xffab.", "breaks off");
+    refuses(b"\x80\x02\x8a\xff.", "huge integer");
+    refuses(b"\x80\x02\xf0.", "unknown op-code");
+    // A million tuples, each in the next one.
+    let nested = [b"\x80\x02)".as_slice(), &vec![0x85; 1_000_000], b"."].concat();
+    refuses(&nested, "nests too deeply");
+    // A pair of itself, forty times over.
+    let mut doubled = b"\x80\x02)q\x00".to_vec();
+    for _ in 0..40 {
+        doubled.extend(b"h\x00h\x00\x86q\x00");
+    }
+    doubled.push(b'.');
+    refuses(&doubled, "too many values");
+    let mut empty = ZipWriter::new(std::fs::File::create(&path).unwrap());
+    empty
+        .start_file("readme.txt", SimpleFileOptions::default())
+        .unwrap();
+    empty.finish().unwrap();
+    let message = message(&path);
+    assert!(message.contains("it has no data.pkl"), "{message}");
+}
