@@ -240,6 +240,15 @@ pub struct RecipeArgs {
     /// Folders of images: widths of a random crop, in heights [default: 0.75 1.333]
     #[arg(long, value_names = ["MIN", "MAX"], num_args = 2)]
     pub ratio: Option<Vec<f64>>,
+    /// Fine-tuning: a layer's learning rate is that of the next one times this [default: 1]
+    #[arg(long, value_name = "F")]
+    pub layer_decay: Option<f64>,
+    /// Fine-tuning: train only the classifier
+    #[arg(long)]
+    pub freeze_backbone: bool,
+    /// Fine-tuning: epochs at the beginning that train only the classifier [default: 0]
+    #[arg(long, value_name = "N")]
+    pub head_warmup_epochs: Option<f64>,
 }
 
 impl RecipeArgs {
@@ -275,6 +284,9 @@ impl RecipeArgs {
         set(&mut recipe.hflip, self.hflip);
         set(&mut recipe.scale, pair(&self.scale));
         set(&mut recipe.ratio, pair(&self.ratio));
+        recipe.layer_decay = self.layer_decay.or(recipe.layer_decay);
+        recipe.freeze_backbone |= self.freeze_backbone;
+        set(&mut recipe.head_warmup_epochs, self.head_warmup_epochs);
     }
 }
 

@@ -11,7 +11,7 @@ use candle_mish_models::Stem;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
-use crate::network::Architecture;
+use crate::network::{Architecture, Weights};
 
 /// Everything that determines a run's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,15 @@ pub struct Config {
     /// Stochastic depth.
     #[serde(default)]
     pub drop_path: f64,
+    /// Where the weights come from that it begins with; random ones if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<String>,
+    /// Mean of each channel, as those weights are used to; that of the data set if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<[f32; 3]>,
+    /// Standard deviation of each channel, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<[f32; 3]>,
     /// The hyperparameters.
     #[serde(default)]
     pub recipe: Recipe,
@@ -48,6 +57,19 @@ impl Config {
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         toml::from_str(&text)
             .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))
+    }
+
+    /// Begins with trained weights: with their activation, form and normalisation.
+    pub fn begin_with(&mut self, weights: &Weights, origin: &str) -> anyhow::Result<()> {
+        // Refuses weights of another network.
+        self.model = weights.model(Some(&self.model))?;
+        self.activation = weights.activation(None)?;
+        self.stem = weights.stem()?;
+        if let Some((mean, std)) = weights.normalisation()? {
+            (self.mean, self.std) = (Some(mean), Some(std));
+        }
+        self.pretrained = Some(origin.to_string());
+        Ok(())
     }
 
     /// The network, with `num_classes` and `stem` where the configuration leaves them open.

@@ -10,6 +10,7 @@ mod logging;
 mod network;
 mod output;
 mod pictures;
+mod source;
 
 use std::process::ExitCode;
 

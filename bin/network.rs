@@ -10,9 +10,12 @@ use candle_mish::data::{Dataset, Preprocess};
 use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
 use candle_mish::train::checkpoint::{self, Checkpoint};
+use candle_mish_models::transfer::{self, Transfer};
+use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::{self as models, Model, ModelError, Options, Stem};
 
 use crate::failure::usage;
+use crate::source::Fetched;
 
 /// What determines a network but its weights.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +49,20 @@ impl Architecture {
             stem,
             drop: 0.0,
             drop_path: 0.0,
+        }
+    }
+}
+
+impl Architecture {
+    fn options(&self, generator: &Generator) -> Options {
+        Options {
+            activation: self.activation,
+            num_classes: self.num_classes,
+            stem: self.stem,
+            drop_rate: self.drop,
+            drop_path_rate: self.drop_path,
+            generator: generator.clone(),
+            ..Options::default()
         }
     }
 }
@@ -90,20 +107,17 @@ pub struct Network {
 impl Network {
     /// Builds a network with initial weights drawn from `seed`.
     pub fn new(architecture: &Architecture, seed: u64) -> anyhow::Result<Self> {
+        let store = ParamStore::new(DType::F32, &Device::Cpu, seed);
+        Self::build(architecture, store, seed)
+    }
+
+    /// Builds a network on an empty store; `seed` is for its random layers.
+    fn build(architecture: &Architecture, store: ParamStore, seed: u64) -> anyhow::Result<Self> {
         let name = &architecture.model;
         let entry = models::find(name).map_err(usage)?;
         entry.form(architecture.stem).map_err(usage)?;
         let generator = Generator::named(seed, "network");
-        let options = Options {
-            activation: architecture.activation,
-            num_classes: architecture.num_classes,
-            stem: architecture.stem,
-            drop_rate: architecture.drop,
-            drop_path_rate: architecture.drop_path,
-            generator: generator.clone(),
-            ..Options::default()
-        };
-        let store = ParamStore::new(DType::F32, &Device::Cpu, seed);
+        let options = architecture.options(&generator);
         let model = models::create(name, &options, store.var_builder()).map_err(|error| {
             if matches!(error, ModelError::Option(_)) {
                 usage(error)
@@ -122,15 +136,72 @@ impl Network {
 
     /// Builds the network of a checkpoint and loads it.
     pub fn load(architecture: &Architecture, weights: &Weights) -> anyhow::Result<Self> {
-        let network = Self::new(architecture, 0)?;
-        let report = network.store.load(&weights.checkpoint.tensors)?;
-        if !report.is_exact() {
+        let store = ParamStore::zeros(DType::F32, &Device::Cpu);
+        let network = Self::build(architecture, store, 0)?;
+        let transfer = network.transfer(architecture, weights)?;
+        if !transfer.is_complete() || transfer.fresh_classifier {
             bail!(
-                "{} does not fit {architecture}: {report}",
+                "{} does not fit {architecture}: {transfer}",
                 weights.path.display()
             );
         }
+        for note in transfer.notes() {
+            tracing::info!("{note}");
+        }
         Ok(network)
+    }
+
+    /// Puts weights into a new network and says what did not fit: a classifier of other classes
+    /// and, in another form than theirs, anything else stays as it was drawn.
+    pub fn begin_with(
+        &self,
+        architecture: &Architecture,
+        pretrained: &Fetched,
+    ) -> anyhow::Result<()> {
+        let Fetched { weights, origin } = pretrained;
+        let mut transfer = self.transfer(architecture, weights)?;
+        if architecture.activation.is_learnable() {
+            // What it learns has no counterpart in weights of another activation.
+            let own = architecture.activation.to_string();
+            if weights.text("activation").is_none_or(|text| text != own) {
+                transfer.report.missing.clear();
+            }
+        }
+        for note in transfer.notes() {
+            tracing::warn!("{origin}: {note}");
+        }
+        if transfer.is_complete() {
+            return Ok(());
+        }
+        let report = &transfer.report;
+        if weights.stem()?.is_some_and(|own| own != architecture.stem) {
+            tracing::warn!(
+                "{origin} is not of the {} stem: {report}",
+                architecture.stem
+            );
+            return Ok(());
+        }
+        bail!("{origin} does not fit {architecture}: {report}")
+    }
+
+    /// The network once more, learning only its classifier.
+    pub fn head_only(&self, architecture: &Architecture) -> anyhow::Result<HeadOnly> {
+        let store = self.store.frozen_except(self.model.classifier());
+        let generator = &self.generators[0].1;
+        let options = architecture.options(generator);
+        let model = models::create(&architecture.model, &options, store.var_builder())?;
+        Ok(HeadOnly(model))
+    }
+
+    /// Puts weights into the network as far as they fit.
+    pub fn transfer(
+        &self,
+        architecture: &Architecture,
+        weights: &Weights,
+    ) -> anyhow::Result<Transfer> {
+        let entry = models::find(&architecture.model).map_err(usage)?;
+        let tensors = &weights.checkpoint.tensors;
+        Ok(transfer::load(&*self.model, entry, &self.store, tensors)?)
     }
 }
 
@@ -238,14 +309,13 @@ impl Weights {
     pub fn classifier_rows(&self, model: &str, stem: Stem) -> anyhow::Result<usize> {
         let architecture =
             Architecture::evaluated(model.to_string(), Activation::Identity, 1, stem);
-        let key = format!(
-            "{}.weight",
-            Network::new(&architecture, 0)?.model.classifier()
-        );
-        match self.checkpoint.tensors.get(&key) {
-            Some(weight) => Ok(weight.dim(0)?),
-            None => bail!("{} has no {key}: it is not of {model}", self.path.display()),
-        }
+        let store = ParamStore::zeros(DType::F32, &Device::Cpu);
+        let network = Network::build(&architecture, store, 0)?;
+        let transfer = network.transfer(&architecture, self)?;
+        transfer.classes.with_context(|| {
+            let (path, classifier) = (self.path.display(), transfer.classifier);
+            format!("{path} has no classifier {classifier}: it is not of {model}")
+        })
     }
 
     /// The size of the images that it was trained on, if the header says so.

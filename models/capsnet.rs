@@ -198,9 +198,9 @@ impl CapsNet {
     }
 
     /// The capsules of the classes, [N, K, 16].
-    fn class_capsules(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let capsules = self.capsules(images, train)?;
-        let capsules = self.dropout.forward_t(&capsules, train)?;
+    fn class_capsules(&self, images: &Tensor, backbone: bool, classes: bool) -> Result<Tensor> {
+        let capsules = self.capsules(images, backbone)?;
+        let capsules = self.dropout.forward_t(&capsules, classes)?;
         self.classes.forward(&capsules)
     }
 }
@@ -216,6 +216,10 @@ impl Model for CapsNet {
 
     fn classifier(&self) -> &'static str {
         CLASSES
+    }
+
+    fn forward_parts(&self, images: &Tensor, backbone: bool, classifier: bool) -> Result<Tensor> {
+        length(&self.class_capsules(images, backbone, classifier)?)
     }
 
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
@@ -234,7 +238,7 @@ impl Model for CapsNet {
 
 impl ModuleT for CapsNet {
     fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        length(&self.class_capsules(images, train)?)
+        self.forward_parts(images, train, train)
     }
 }
 
@@ -243,7 +247,7 @@ impl AuxiliaryLoss for CapsNet {
         let Some(decoder) = &self.decoder else {
             bail!("this capsnet has no decoder")
         };
-        let capsules = self.class_capsules(images, true)?;
+        let capsules = self.class_capsules(images, true, true)?;
         let drawn = decoder.decode(&capsules, labels)?;
         let error = squared_error(&drawn, &images.flatten_from(1)?, RECONSTRUCTION)?;
         Ok((length(&capsules)?, error))

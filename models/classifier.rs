@@ -81,6 +81,12 @@ impl<B: Backbone> Model for Classifier<B> {
         self.path
     }
 
+    fn forward_parts(&self, images: &Tensor, backbone: bool, classifier: bool) -> Result<Tensor> {
+        let features = self.backbone.features(images, backbone)?;
+        self.fc
+            .forward(&self.dropout.forward_t(&features, classifier)?)
+    }
+
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
         self.fc = Linear::new(self.num_features, num_classes, self.bias, vb.pp(self.path))?;
         Ok(())
@@ -89,7 +95,6 @@ impl<B: Backbone> Model for Classifier<B> {
 
 impl<B: Backbone> ModuleT for Classifier<B> {
     fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let features = self.backbone.features(images, train)?;
-        self.fc.forward(&self.dropout.forward_t(&features, train)?)
+        self.forward_parts(images, train, train)
     }
 }

@@ -25,8 +25,16 @@ use crate::{Model, Options, Stem};
 type Size = (usize, u64);
 
 const fn variant(name: &'static str, cifar: Size, build: Build) -> Entry {
-    Entry::new(name, "densenet", "arXiv:1608.06993", cifar, build)
+    Entry::new(name, "densenet", "arXiv:1608.06993", cifar, build).renames(&LEGACY)
 }
+
+/// As torchvision's files have it.
+const LEGACY: [(&str, Option<&str>); 4] = [
+    (".norm.1.", Some(".norm1.")),
+    (".conv.1.", Some(".conv1.")),
+    (".norm.2.", Some(".norm2.")),
+    (".conv.2.", Some(".conv2.")),
+];
 
 pub(crate) const ENTRIES: [Entry; 5] = [
     variant("densenet121", (7_048_676, 888_442_880), |o, vb| {

@@ -18,8 +18,39 @@ use crate::registry::{Build, Entry};
 use crate::{Model, Options};
 
 const fn variant(name: &'static str, size: (usize, u64), build: Build) -> Entry {
-    Entry::new(name, "efficientnet", "arXiv:1905.11946", size, build)
+    Entry::new(name, "efficientnet", "arXiv:1905.11946", size, build).renames(&TORCHVISION)
 }
+
+/// torchvision's numbers, of the layers, of the stages and within a block.
+#[rustfmt::skip]
+const TORCHVISION: [(&str, Option<&str>); 26] = [
+    ("features.0.0.", Some("conv_stem.")),
+    ("features.0.1.", Some("bn1.")),
+    ("features.8.0.", Some("conv_head.")),
+    ("features.8.1.", Some("bn2.")),
+    ("classifier.1.", Some("classifier.")),
+    ("features.1.0.block.0.0.", Some("blocks.0.0.conv_dw.")),
+    ("features.1.1.block.0.0.", Some("blocks.0.1.conv_dw.")),
+    (".block.1.fc1.", Some(".se.conv_reduce.")),
+    (".block.1.fc2.", Some(".se.conv_expand.")),
+    (".block.2.0.", Some(".conv_pw.")),
+    (".block.2.1.", Some(".bn2.")),
+    ("features.1.", Some("blocks.0.")),
+    ("features.2.", Some("blocks.1.")),
+    ("features.3.", Some("blocks.2.")),
+    ("features.4.", Some("blocks.3.")),
+    ("features.5.", Some("blocks.4.")),
+    ("features.6.", Some("blocks.5.")),
+    ("features.7.", Some("blocks.6.")),
+    (".block.0.0.", Some(".conv_pw.")),
+    (".block.0.1.", Some(".bn1.")),
+    (".block.1.0.", Some(".conv_dw.")),
+    (".block.1.1.", Some(".bn2.")),
+    (".block.2.fc1.", Some(".se.conv_reduce.")),
+    (".block.2.fc2.", Some(".se.conv_expand.")),
+    (".block.3.0.", Some(".conv_pwl.")),
+    (".block.3.1.", Some(".bn3.")),
+];
 
 pub(crate) const ENTRIES: [Entry; 3] = [
     variant("efficientnet_b0", (4_135_648, 32_094_592), |o, vb| {

@@ -22,7 +22,8 @@ pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     (21_990_468, 3_095_799_808),
     build,
 )
-.imagenet(299, (23_834_568, 5_713_216_096))];
+.imagenet(299, (23_834_568, 5_713_216_096))
+.renames(&[("AuxLogits.", None)])];
 
 /// The constants of batch norm in the Inception networks.
 pub(crate) const NORM: (f64, f64) = (1e-3, 0.1);

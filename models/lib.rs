@@ -30,6 +30,7 @@ mod mobilenet;
 mod options;
 mod peleenet;
 mod plain;
+pub mod pretrained;
 mod registry;
 mod resnet;
 mod resnet9;
@@ -38,6 +39,8 @@ mod resnetv2_cifar;
 mod shufflenet;
 mod simplenet;
 mod squeezenet;
+pub mod transfer;
+pub mod tuning;
 mod vgg;
 mod wide_resnet;
 mod xception;
@@ -65,6 +68,13 @@ pub trait Model: ModuleT + Send + Sync {
 
     /// The path of the layer that makes logits of features, such as `fc`.
     fn classifier(&self) -> &'static str;
+
+    /// The logits, with the backbone and the classifier as in training or not. Where only the
+    /// classifier learns, the features should be those of evaluation.
+    ///
+    /// # Errors
+    /// As [`Model::features`].
+    fn forward_parts(&self, images: &Tensor, backbone: bool, classifier: bool) -> Result<Tensor>;
 
     /// Takes the classifier for `num_classes` classes from `vb`, the network's root.
     /// [`reset_classifier`] does this for a network of a [`ParamStore`].

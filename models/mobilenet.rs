@@ -32,7 +32,44 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         (2_351_972, 88_091_648),
         v2,
     )
-    .imagenet(224, (3_504_872, 300_774_272)),
+    .imagenet(224, (3_504_872, 300_774_272))
+    .renames(&TORCHVISION),
+];
+
+/// torchvision's numbers, of the layers, of the blocks and within a block.
+#[rustfmt::skip]
+const TORCHVISION: [(&str, Option<&str>); 31] = [
+    ("features.0.0.", Some("conv_stem.")),
+    ("features.0.1.", Some("bn1.")),
+    ("features.18.0.", Some("conv_head.")),
+    ("features.18.1.", Some("bn2.")),
+    ("classifier.1.", Some("classifier.")),
+    ("features.1.conv.0.0.", Some("blocks.0.0.conv_dw.")),
+    ("features.1.conv.0.1.", Some("blocks.0.0.bn1.")),
+    ("features.1.conv.1.", Some("blocks.0.0.conv_pw.")),
+    ("features.1.conv.2.", Some("blocks.0.0.bn2.")),
+    ("features.2.", Some("blocks.1.0.")),
+    ("features.3.", Some("blocks.1.1.")),
+    ("features.4.", Some("blocks.2.0.")),
+    ("features.5.", Some("blocks.2.1.")),
+    ("features.6.", Some("blocks.2.2.")),
+    ("features.7.", Some("blocks.3.0.")),
+    ("features.8.", Some("blocks.3.1.")),
+    ("features.9.", Some("blocks.3.2.")),
+    ("features.10.", Some("blocks.3.3.")),
+    ("features.11.", Some("blocks.4.0.")),
+    ("features.12.", Some("blocks.4.1.")),
+    ("features.13.", Some("blocks.4.2.")),
+    ("features.14.", Some("blocks.5.0.")),
+    ("features.15.", Some("blocks.5.1.")),
+    ("features.16.", Some("blocks.5.2.")),
+    ("features.17.", Some("blocks.6.0.")),
+    (".conv.0.0.", Some(".conv_pw.")),
+    (".conv.0.1.", Some(".bn1.")),
+    (".conv.1.0.", Some(".conv_dw.")),
+    (".conv.1.1.", Some(".bn2.")),
+    (".conv.2.", Some(".conv_pwl.")),
+    (".conv.3.", Some(".bn3.")),
 ];
 
 /// Blocks of `channels`, `repeats` of them, the first with `stride`.

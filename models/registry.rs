@@ -3,6 +3,7 @@
 use candle_core::Result;
 use candle_nn::VarBuilder;
 
+use crate::transfer::Renames;
 use crate::{
     Model, Options, Stem, capsnet, darknet, densenet, efficientnet, inception, inception_resnet,
     mobilenet, peleenet, plain, resnet, resnet_cifar, resnet9, resnetv2_cifar, shufflenet,
@@ -24,6 +25,8 @@ pub struct Entry {
     pub imagenet: Option<Form>,
     /// What training it changes of the default recipe, in TOML; mostly nothing.
     pub recipe: &'static str,
+    /// How other programmes and versions call its tensors.
+    pub(crate) renames: Renames,
     build: Builder,
 }
 
@@ -96,6 +99,7 @@ impl Entry {
             cifar,
             imagenet: None,
             recipe: "",
+            renames: &[],
             build,
         }
     }
@@ -116,6 +120,11 @@ impl Entry {
     /// It is trained with other hyperparameters unless the user says otherwise.
     pub(crate) const fn recipe(self, recipe: &'static str) -> Self {
         Self { recipe, ..self }
+    }
+
+    /// Other programmes and versions call its tensors otherwise.
+    pub(crate) const fn renames(self, renames: Renames) -> Self {
+        Self { renames, ..self }
     }
 
     /// The form with this stem.

@@ -41,8 +41,19 @@ const fn resnext(name: &'static str, cifar: Size, imagenet: Size, build: Build) 
 }
 
 const fn senet(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
-    Entry::new(name, "senet", "arXiv:1709.01507", cifar, build).imagenet(224, imagenet)
+    Entry::new(name, "senet", "arXiv:1709.01507", cifar, build)
+        .imagenet(224, imagenet)
+        .renames(&LEGACY_SE)
 }
+
+/// As Cadene's `pretrainedmodels` and older versions of timm have it.
+const LEGACY_SE: [(&str, Option<&str>); 5] = [
+    ("layer0.", Some("")),
+    (".se_module.", Some(".se.")),
+    (".conv_reduce.", Some(".fc1.")),
+    (".conv_expand.", Some(".fc2.")),
+    ("last_linear.", Some("fc.")),
+];
 
 pub(crate) const ENTRIES: [Entry; 5] = [
     resnet(

@@ -214,6 +214,12 @@ impl Model for SqueezeNet {
         CLASSIFIER
     }
 
+    fn forward_parts(&self, images: &Tensor, backbone: bool, classifier: bool) -> Result<Tensor> {
+        let maps = self.maps(images, backbone)?;
+        let x = self.dropout.forward_t(&maps, classifier)?;
+        global_avg_pool2d(&self.classifier.forward_t(&x, classifier)?)
+    }
+
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
         let root = Layers::new(&self.options, vb);
         self.classifier = classifier(self.num_features, num_classes, &root)?;
@@ -223,7 +229,6 @@ impl Model for SqueezeNet {
 
 impl ModuleT for SqueezeNet {
     fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let x = self.dropout.forward_t(&self.maps(images, train)?, train)?;
-        global_avg_pool2d(&self.classifier.forward_t(&x, train)?)
+        self.forward_parts(images, train, train)
     }
 }

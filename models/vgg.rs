@@ -21,7 +21,9 @@ use crate::{Model, Options, Stem};
 type Size = (usize, u64);
 
 const fn with_norms(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
-    Entry::new(name, "vgg", "arXiv:1409.1556", cifar, build).imagenet(224, imagenet)
+    Entry::new(name, "vgg", "arXiv:1409.1556", cifar, build)
+        .imagenet(224, imagenet)
+        .renames(&TORCHVISION)
 }
 
 const fn plain(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
@@ -30,6 +32,13 @@ const fn plain(name: &'static str, cifar: Size, imagenet: Size, build: Build) ->
 
 /// Without norms it diverges at the default rate of SGD.
 const RECIPE: &str = "opt = 'adamw'\nlr = 0.0005\n";
+
+/// torchvision has linear layers where timm has convolutions.
+const TORCHVISION: [(&str, Option<&str>); 3] = [
+    ("classifier.0.", Some("pre_logits.fc1.")),
+    ("classifier.3.", Some("pre_logits.fc2.")),
+    ("classifier.6.", Some("head.fc.")),
+];
 
 pub(crate) const ENTRIES: [Entry; 8] = [
     plain(

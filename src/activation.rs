@@ -326,6 +326,14 @@ activations! {
 }
 
 impl Activation {
+    /// Whether a layer of it learns values of its own.
+    pub fn is_learnable(&self) -> bool {
+        matches!(
+            self,
+            Self::PRelu { .. } | Self::PReluShared { .. } | Self::SRelu { .. }
+        )
+    }
+
     /// Runs generic code compiled for this activation's vector kernel; `None` for those without
     /// one, which run as an op of their own.
     pub fn visit_kernel<F: Real, V: KernelVisitor<F>>(&self, visitor: V) -> Option<V::Output> {

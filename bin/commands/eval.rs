@@ -1,6 +1,6 @@
 //! `mish eval`: measures trained weights.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::bail;
 use candle_mish::activation::Activation;
@@ -15,6 +15,7 @@ use crate::args::{DataArgs, PreprocessArgs, positive};
 use crate::config::Config;
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights, stem_for};
+use crate::source::WeightsArgs;
 use crate::{Context, output, pictures};
 
 /// Flags of `mish eval`.
@@ -22,9 +23,9 @@ use crate::{Context, output, pictures};
 pub struct EvalArgs {
     /// The network [default: the one that the weights name]
     model: Option<String>,
-    /// A checkpoint; if it lies in a run folder, the images are those of the run
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    /// If they lie in a run folder, the images are those of the run
+    #[command(flatten)]
+    weights: WeightsArgs,
     /// The activation [default: the one that the weights name]
     #[arg(long, value_name = "NAME")]
     activation: Option<Activation>,
@@ -70,7 +71,8 @@ struct Answer<'a> {
 
 /// Evaluates.
 pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
-    let weights = Weights::read(&args.weights)?;
+    let (name, offline) = (args.model.as_deref(), args.data.offline);
+    let weights = args.weights.read(name, offline, context)?;
     let model = weights.model(args.model.as_deref())?;
     let activation = weights.activation(args.activation.as_ref())?;
     let Origin {

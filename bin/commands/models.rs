@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::nn::{LayerRecord, summarize};
+use candle_mish_models::pretrained::Pretrained;
 use candle_mish_models::{self as models, Entry, Form, Stem};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -45,6 +46,44 @@ struct Row {
     cifar: Size,
     /// For ImageNet, if it has such a form.
     imagenet: Option<Size>,
+    /// Weights on the Hugging Face Hub, the default first.
+    pretrained: Vec<Weights>,
+}
+
+/// Weights that `--pretrained` takes by their tag.
+#[derive(Serialize)]
+struct Weights {
+    tag: &'static str,
+    repo: &'static str,
+    file: &'static str,
+    stem: Stem,
+    activation: String,
+    num_classes: usize,
+    input_size: usize,
+    crop_pct: f64,
+    interpolation: &'static str,
+    mean: [f32; 3],
+    std: [f32; 3],
+    license: &'static str,
+}
+
+impl From<&Pretrained> for Weights {
+    fn from(row: &Pretrained) -> Self {
+        Self {
+            tag: row.tag,
+            repo: row.repo,
+            file: row.file,
+            stem: row.stem,
+            activation: row.activation.to_string(),
+            num_classes: row.num_classes,
+            input_size: row.input_size,
+            crop_pct: row.crop_pct,
+            interpolation: row.interpolation,
+            mean: row.mean,
+            std: row.std,
+            license: row.license,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -73,6 +112,7 @@ impl From<&Entry> for Row {
             paper: entry.paper,
             cifar: (&entry.cifar).into(),
             imagenet: entry.imagenet.as_ref().map(Size::from),
+            pretrained: entry.pretrained().map(Weights::from).collect(),
         }
     }
 }
@@ -89,6 +129,7 @@ struct Layers {
     input: [usize; 3],
     params: usize,
     multiply_adds: u64,
+    pretrained: Vec<Weights>,
     layers: Vec<Layer>,
 }
 
@@ -174,6 +215,7 @@ fn layers(entry: &Entry, args: &ModelsArgs) -> anyhow::Result<Layers> {
         input: [channels, height, width],
         params: network.store.num_params(),
         multiply_adds: records.iter().map(|record| record.multiply_adds).sum(),
+        pretrained: entry.pretrained().map(Weights::from).collect(),
         layers: records.into_iter().map(Layer::from).collect(),
     })
 }
@@ -197,8 +239,16 @@ fn layer_table(network: &Layers) -> String {
         thousands(network.multiply_adds),
     ]);
     align_right(&mut table, &[2, 3, 4]);
+    let weights = if network.pretrained.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "\n\nweights (--pretrained TAG)\n\n{}",
+            weights_table(&network.pretrained)
+        )
+    };
     format!(
-        "{} ({}) with {}, {} classes, for an image of {}\n\n{}",
+        "{} ({}) with {}, {} classes, for an image of {}\n\n{}{weights}",
         network.name,
         network.paper,
         network.activation,
@@ -206,6 +256,31 @@ fn layer_table(network: &Layers) -> String {
         shape(&network.input),
         table.trim_fmt()
     )
+}
+
+fn weights_table(weights: &[Weights]) -> String {
+    let mut table = table(&[
+        "tag",
+        "repository",
+        "classes",
+        "images",
+        "crop",
+        "filter",
+        "licence",
+    ]);
+    for row in weights {
+        table.add_row([
+            row.tag.to_string(),
+            row.repo.to_string(),
+            row.num_classes.to_string(),
+            format!("{0}x{0}", row.input_size),
+            row.crop_pct.to_string(),
+            row.interpolation.to_string(),
+            row.license.to_string(),
+        ]);
+    }
+    align_right(&mut table, &[2]);
+    table.trim_fmt()
 }
 
 fn list(rows: &[Row]) -> String {
@@ -217,6 +292,7 @@ fn list(rows: &[Row]) -> String {
         "ImageNet: parameters",
         "multiply-adds",
         "input",
+        "weights",
         "paper",
     ]);
     for row in rows {
@@ -230,11 +306,21 @@ fn list(rows: &[Row]) -> String {
             imagenet_params,
             imagenet_multiply_adds,
             input,
+            short_tags(&row.pretrained),
             row.paper.to_string(),
         ]);
     }
     align_right(&mut table, &[2, 3, 4, 5, 6]);
     table.trim_fmt()
+}
+
+/// The default weights' tag and how many others there are.
+fn short_tags(weights: &[Weights]) -> String {
+    match weights {
+        [] => String::new(),
+        [only] => only.tag.to_string(),
+        [first, others @ ..] => format!("{} and {} more", first.tag, others.len()),
+    }
 }
 
 /// Parameters, millions of multiply-adds and the input's size.
@@ -260,7 +346,8 @@ fn markdown(rows: &[Row]) -> String {
          Parameters and multiply-adds (of convolutions and linear layers, for one image) with an\n\
          activation that has no parameters of its own. The CIFAR form has 100 classes and takes\n\
          32x32 images, the ImageNet form has 1000 classes and the size given. `mish models NAME`\n\
-         shows the layers of one, `--stem imagenet` those of its ImageNet form.\n",
+         shows the layers of one, `--stem imagenet` those of its ImageNet form. The weights are those\n\
+         that `--pretrained` takes from the Hugging Face Hub, the default first; their table is below.\n",
     );
     let mut family = "";
     for row in rows {
@@ -268,8 +355,8 @@ fn markdown(rows: &[Row]) -> String {
             family = row.family;
             page += &format!(
                 "\n## {family}\n\n`train-{family}`\n\n\
-                 | model | CIFAR-100: parameters | multiply-adds | ImageNet: parameters | multiply-adds | input | paper |\n\
-                 | --- | ---: | ---: | ---: | ---: | --- | --- |\n"
+                 | model | CIFAR-100: parameters | multiply-adds | ImageNet: parameters | multiply-adds | input | weights | paper |\n\
+                 | --- | ---: | ---: | ---: | ---: | --- | --- | --- |\n"
             );
         }
         let [params, multiply_adds, _] = size_cells(Some(&row.cifar));
@@ -281,7 +368,42 @@ fn markdown(rows: &[Row]) -> String {
             imagenet_params,
             imagenet_multiply_adds,
             input,
+            short_tags(&row.pretrained),
             paper_link(row.paper),
+        ];
+        page += &format!("| {} |\n", cells.join(" | "));
+    }
+    page += &weights_page(rows);
+    page
+}
+
+/// The page's table of weights.
+fn weights_page(rows: &[Row]) -> String {
+    let mut page = String::from(
+        "\n## Weights on the Hugging Face Hub\n\n\
+         With `--pretrained TAG`. The size of the images, the share that is kept of a scaled picture\n\
+         and the filter are those that the weights were made for.\n\n\
+         | model | tag | repository | activation | classes | images | crop | filter | mean | std | licence |\n\
+         | --- | --- | --- | --- | ---: | --- | ---: | --- | --- | --- | --- |\n",
+    );
+    let numbers = |values: [f32; 3]| values.map(|value| value.to_string()).join(", ");
+    for (model, row) in rows
+        .iter()
+        .flat_map(|row| row.pretrained.iter().map(|w| (row.name, w)))
+    {
+        let repo = row.repo;
+        let cells = [
+            format!("`{model}`"),
+            format!("`{}`", row.tag),
+            format!("[{repo}](https://huggingface.co/{repo})"),
+            row.activation.clone(),
+            row.num_classes.to_string(),
+            format!("{0}x{0}", row.input_size),
+            row.crop_pct.to_string(),
+            row.interpolation.to_string(),
+            numbers(row.mean),
+            numbers(row.std),
+            row.license.to_string(),
         ];
         page += &format!("| {} |\n", cells.join(" | "));
     }

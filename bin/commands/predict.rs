@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::args::{PreprocessArgs, positive};
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights, stem_for};
+use crate::source::WeightsArgs;
 use crate::{Context, output, pictures};
 
 /// The tensor of an input file.
@@ -25,9 +26,8 @@ pub struct PredictArgs {
     /// with a tensor `input` [N, C, H, W] that is already normalised
     #[arg(required = true, value_name = "[NAME] IMAGE")]
     inputs: Vec<PathBuf>,
-    /// A checkpoint
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
     /// The activation [default: the one that the weights name]
     #[arg(long, value_name = "NAME")]
     activation: Option<Activation>,
@@ -90,7 +90,7 @@ struct Logits<'a> {
 /// Predicts.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     let (name, files) = split(&args.inputs)?;
-    let weights = Weights::read(&args.weights)?;
+    let weights = args.weights.read(name, false, context)?;
     let model = weights.model(name)?;
     let activation = weights.activation(args.activation.as_ref())?;
     let files = files.iter().map(|file| read(file));

@@ -14,13 +14,14 @@ use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
 use candle_mish::train::Recipe;
 use candle_mish::train::checkpoint::write_atomically;
-use candle_mish_models::{self as models, Options, Stem, Swap};
+use candle_mish_models::{self as models, Options, Stem, Swap, transfer};
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::eval::Origin;
 use crate::args::{DataArgs, PreprocessArgs, positive};
 use crate::failure::{Done, usage};
 use crate::network::{Weights, check_name, stem_for};
+use crate::source::WeightsArgs;
 use crate::{Context, output, pictures};
 
 /// Flags of `mish swap`.
@@ -28,9 +29,9 @@ use crate::{Context, output, pictures};
 pub struct SwapArgs {
     /// The network [default: the one that the weights name]
     model: Option<String>,
-    /// A checkpoint; if it lies in a run folder, images and recipe are those of the run
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    /// If they lie in a run folder, images and recipe are those of the run
+    #[command(flatten)]
+    weights: WeightsArgs,
     /// The activations to put in, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
     to: Vec<Activation>,
@@ -90,7 +91,8 @@ pub struct SwapArgs {
 /// Studies.
 pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     check(args)?;
-    let weights = Weights::read(&args.weights)?;
+    let (name, offline) = (args.model.as_deref(), args.data.offline);
+    let weights = args.weights.read(name, offline, context)?;
     let model = weights.model(args.model.as_deref())?;
     check_name(&model)?;
     let from = weights.activation(args.activation.as_ref())?;
@@ -163,7 +165,14 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         noise: args.noise.clone(),
         fgsm: args.fgsm.clone(),
         robustness_images: args.robustness.unwrap_or(0),
-        setting: setting(args, &dataset.name, test.images().len(), steps, batch_size),
+        setting: setting(
+            args,
+            &weights,
+            &dataset.name,
+            test.images().len(),
+            steps,
+            batch_size,
+        ),
     };
     let data = SwapData {
         train: &train,
@@ -212,13 +221,14 @@ fn check(args: &SwapArgs) -> anyhow::Result<()> {
 /// What the report says about its making.
 fn setting(
     args: &SwapArgs,
+    weights: &Weights,
     dataset: &str,
     images: usize,
     steps: usize,
     batch_size: usize,
 ) -> Vec<(String, String)> {
     let mut setting = vec![
-        ("weights", args.weights.display().to_string()),
+        ("weights", weights.path.display().to_string()),
         ("images", format!("{images} test images of {dataset}")),
     ];
     if !args.layers.is_empty() {
@@ -303,19 +313,22 @@ impl Target<'_> {
         let create =
             |options, vb| models::create(self.model, options, vb).map_err(candle_core::Error::wrap);
         let model = create(&options, store.var_builder())?;
-        let mut report = store.load(&self.weights.checkpoint.tensors)?;
+        let entry = models::find(self.model).map_err(candle_core::Error::wrap)?;
+        let tensors = &self.weights.checkpoint.tensors;
+        let mut transfer = transfer::load(&*model, entry, &store, tensors)?;
+        let report = &mut transfer.report;
         if let Some(replacement) = replacement {
             // What the new activation learns starts anew, what the old one learnt has no place.
-            if is_learnable(&replacement.to) {
+            if replacement.to.is_learnable() {
                 report.missing.clear();
             }
-            if is_learnable(&self.from) {
+            if self.from.is_learnable() {
                 report.unexpected.clear();
             }
         }
-        if !report.is_exact() {
+        if !transfer.is_complete() || transfer.fresh_classifier {
             candle_core::bail!(
-                "{} does not fit {} with {} classes, {} and the {} stem: {report}",
+                "{} does not fit {} with {} classes, {} and the {} stem: {transfer}",
                 self.weights.path.display(),
                 self.model,
                 self.num_classes,
@@ -331,13 +344,6 @@ impl Target<'_> {
             store,
         })
     }
-}
-
-fn is_learnable(activation: &Activation) -> bool {
-    matches!(
-        activation,
-        Activation::PRelu { .. } | Activation::PReluShared { .. } | Activation::SRelu { .. }
-    )
 }
 
 /// The report for a terminal.

@@ -1,5 +1,6 @@
 //! `mish train`: trains a network and leaves a run folder.
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +13,15 @@ use candle_mish::data::{self, Augmentation, DataOptions, Dataset, DatasetKind, I
 use candle_mish::data::{Loader, LoaderConfig};
 use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
 use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, STATE, SUMMARY};
-use candle_mish::train::{Outcome, Record, Run, RunFolder, RunState, Summary, train};
+use candle_mish::train::{Outcome, Parts, Record, Run, RunFolder, RunState, Summary, train};
+use candle_mish_models::tuning::{HeadOnly, layers};
 use candle_mish_models::{self as models, Stem};
 
 use crate::args::{DataArgs, PreprocessArgs, RecipeArgs, positive};
 use crate::config::{Config, read_recipe};
 use crate::failure::{Done, INTERRUPTED, usage};
 use crate::network::{self, Architecture, Network, stem_for};
+use crate::source::{self, Fetched};
 use crate::{Context, logging, output, pictures};
 
 /// At most one plain line within an epoch in this time.
@@ -47,6 +50,11 @@ pub struct TrainArgs {
     /// Stochastic depth: the probability of skipping the last residual block [default: 0]
     #[arg(long, value_name = "P")]
     drop_path: Option<f64>,
+    /// Begin with weights from the Hugging Face Hub: the network's default ones, those with this
+    /// tag (`mish models NAME` lists them), or hf://owner/name[@revision][/file]; or with a file
+    #[arg(long, value_name = "TAG", num_args = 0..=1, default_missing_value = "",
+          conflicts_with = "resume")]
+    pretrained: Option<String>,
     /// The run folder [default: runs/<model>-<activation>-<number>]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -75,7 +83,7 @@ pub struct Family {
 
 /// Trains.
 pub fn run(args: &TrainArgs, family: Option<Family>, context: &Context) -> anyhow::Result<Done> {
-    let config = resolve(args, family)?;
+    let (config, pretrained) = resolve(args, family, context)?;
     if args.dry_run {
         // Also finds out whether the network can be built.
         Network::new(&config.architecture(1, Stem::Cifar), config.recipe.seed)?;
@@ -87,7 +95,7 @@ pub fn run(args: &TrainArgs, family: Option<Family>, context: &Context) -> anyho
         return Ok(Done::Complete);
     }
     let dataset = data::open(&config.data)?;
-    let session = Session::new(args, config, dataset, context)?;
+    let session = Session::new(args, config, pretrained.as_ref(), dataset, context)?;
     match session.run()? {
         None => Ok(Done::Interrupted),
         Some(summary) => {
@@ -98,8 +106,12 @@ pub fn run(args: &TrainArgs, family: Option<Family>, context: &Context) -> anyho
 }
 
 /// The configuration: that of the run to resume, or else the recipe's and the defaults, each
-/// with the flags given.
-fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
+/// with the flags given. Also the weights that a new run begins with, if it has any.
+fn resolve(
+    args: &TrainArgs,
+    family: Option<Family>,
+    context: &Context,
+) -> anyhow::Result<(Config, Option<Fetched>)> {
     let saved = match &args.resume {
         None => None,
         Some(folder) => {
@@ -114,6 +126,18 @@ fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
     };
     if let Some(model) = &args.model {
         config.model.clone_from(model);
+    }
+    let pretrained = match &args.pretrained {
+        Some(text) => Some(source::fetch(
+            Some(&config.model),
+            text,
+            args.data.offline,
+            context,
+        )?),
+        None => None,
+    };
+    if let Some(Fetched { weights, origin }) = &pretrained {
+        config.begin_with(weights, origin)?;
     }
     if let Some(activation) = &args.activation {
         config.activation = *activation;
@@ -134,6 +158,13 @@ fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
         config.check_same_run(saved)?;
     }
     config.recipe.validate().map_err(usage)?;
+    let alone = config.recipe.freeze_backbone || config.recipe.head_warmup_epochs > 0.0;
+    if alone && config.pretrained.is_none() {
+        return Err(usage(
+            "--freeze-backbone and --head-warmup-epochs need --pretrained: random features are \
+             worth nothing",
+        ));
+    }
     let entry = models::find(&config.model).map_err(usage)?;
     if let Some(family) = family.filter(|family| family.name != entry.family) {
         return Err(usage(format!(
@@ -141,7 +172,7 @@ fn resolve(args: &TrainArgs, family: Option<Family>) -> anyhow::Result<Config> {
             config.model, entry.family, family.name, family.name
         )));
     }
-    Ok(config)
+    Ok((config, pretrained))
 }
 
 /// Settles size and normalisation of pictures, and with the size the network's form.
@@ -177,6 +208,9 @@ fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
         stem: None,
         drop: 0.0,
         drop_path: 0.0,
+        pretrained: None,
+        mean: None,
+        std: None,
         recipe: read_recipe(own, args.recipe.recipe.as_deref())?,
         data: DataOptions::default(),
     })
@@ -195,6 +229,9 @@ struct Session<'a> {
     config: Config,
     dataset: Dataset,
     network: Network,
+    /// The network that only learns its classifier, and the layers of its parameters, where the
+    /// recipe asks for them.
+    parts: Option<(HeadOnly, HashMap<String, usize>)>,
     architecture: Architecture,
     folder: RunFolder,
     resume: bool,
@@ -205,7 +242,8 @@ impl<'a> Session<'a> {
     fn new(
         args: &TrainArgs,
         mut config: Config,
-        dataset: Dataset,
+        pretrained: Option<&Fetched>,
+        mut dataset: Dataset,
         context: &'a Context,
     ) -> anyhow::Result<Self> {
         let classes = dataset.classes.len();
@@ -224,7 +262,18 @@ impl<'a> Session<'a> {
         }
         config.stem = Some(architecture.stem);
         config.data.dataset = dataset.name.parse()?;
+        dataset.mean = config.mean.unwrap_or(dataset.mean);
+        dataset.std = config.std.unwrap_or(dataset.std);
         let network = Network::new(&architecture, config.recipe.seed)?;
+        if let Some(pretrained) = pretrained {
+            network.begin_with(&architecture, pretrained)?;
+        }
+        let parts = if config.recipe.tells_parts_apart() {
+            let layers = layers(&*network.model, &network.store);
+            Some((network.head_only(&architecture)?, layers))
+        } else {
+            None
+        };
         let folder = match &args.resume {
             Some(folder) => RunFolder::open(folder)?,
             None => {
@@ -240,6 +289,7 @@ impl<'a> Session<'a> {
             config,
             dataset,
             network,
+            parts,
             architecture,
             folder,
             resume: args.resume.is_some(),
@@ -257,7 +307,10 @@ impl<'a> Session<'a> {
         } = &self.config;
         let stop = Arc::new(AtomicBool::new(false));
         stop_on_signal(&stop)?;
-        let metadata = network::describe(&self.architecture, &self.dataset)?;
+        let mut metadata = network::describe(&self.architecture, &self.dataset)?;
+        if let Some(origin) = &self.config.pretrained {
+            metadata.insert("pretrained".to_string(), origin.clone());
+        }
         let train_loader = self.loader(&self.dataset.train, true);
         let test_loader = self.loader(&self.dataset.test, false);
         let validation = self.dataset.validation.as_ref();
@@ -280,6 +333,11 @@ impl<'a> Session<'a> {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
             frozen: &*self.network.frozen,
+            parts: self.parts.as_ref().map(|(head_only, layers)| Parts {
+                head_only,
+                head: self.network.model.classifier(),
+                layers,
+            }),
             store: &self.network.store,
             train: &train_loader,
             validation: validation.as_ref(),

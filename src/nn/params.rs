@@ -27,8 +27,11 @@ pub struct ParamStore {
     entries: Arc<Mutex<Entries>>,
     dtype: DType,
     device: Device,
-    seed: u64,
+    /// Seeds initial values; without one they are zero, except those that are constant.
+    seed: Option<u64>,
     frozen: bool,
+    /// The layer that is not frozen when the rest is.
+    learning: Option<Arc<str>>,
 }
 
 #[derive(Default)]
@@ -106,8 +109,18 @@ impl ParamStore {
             entries: Arc::default(),
             dtype,
             device: device.clone(),
-            seed,
+            seed: Some(seed),
             frozen: false,
+            learning: None,
+        }
+    }
+
+    /// An empty store whose variables begin as zeros where others draw them: for loading weights,
+    /// which then need not wait for random numbers.
+    pub fn zeros(dtype: DType, device: &Device) -> Self {
+        Self {
+            seed: None,
+            ..Self::new(dtype, device, 0)
         }
     }
 
@@ -123,6 +136,15 @@ impl ParamStore {
         Self {
             frozen: true,
             ..self.clone()
+        }
+    }
+
+    /// As [`ParamStore::frozen`], except for the layer at `path`: a network built on it learns
+    /// there only.
+    pub fn frozen_except(&self, path: &str) -> Self {
+        Self {
+            learning: Some(path.into()),
+            ..self.frozen()
         }
     }
 
@@ -153,13 +175,9 @@ impl ParamStore {
     /// another shape.
     pub fn remove(&self, path: &str) {
         let mut entries = self.entries();
-        let below = |name: &str| {
-            name.strip_prefix(path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
         let kept: Vec<_> = entries.in_order.drain(..).collect();
         entries.position.clear();
-        for (name, var) in kept.into_iter().filter(|(name, _)| !below(name)) {
+        for (name, var) in kept.into_iter().filter(|(name, _)| !is_below(name, path)) {
             entries.push(&name, var);
         }
     }
@@ -207,7 +225,9 @@ impl ParamStore {
     fn hand_out(&self, name: &str, var: &Var) -> Tensor {
         // A buffer stays a variable in a frozen store: its layer must be able to set it, and
         // detaches it before computing with it.
-        if self.frozen && !is_buffer(name) {
+        let learning = self.learning.as_deref();
+        let learns = learning.is_some_and(|path| is_below(name, path));
+        if self.frozen && !learns && !is_buffer(name) {
             var.as_detached_tensor()
         } else {
             var.as_tensor().clone()
@@ -220,7 +240,10 @@ impl ParamStore {
                 .to_dtype(dtype)?
                 .to_device(&self.device);
         }
-        let generator = Generator::named(self.seed, name);
+        let Some(seed) = self.seed else {
+            return Tensor::zeros(shape, dtype, &self.device);
+        };
+        let generator = Generator::named(seed, name);
         let mut rng = generator.lock();
         let mut normal = |mean: f64, std: f64| -> Vec<f64> {
             let draw = |_| mean + std * Distribution::<f64>::sample(&StandardNormal, &mut *rng);
@@ -257,6 +280,12 @@ fn uniform(rng: &mut impl Rng, lo: f64, up: f64, shape: &Shape) -> Vec<f64> {
 
 fn kaiming_std(shape: &Shape, fan: FanInOut, non_linearity: candle_nn::init::NonLinearity) -> f64 {
     non_linearity.gain() / (fan.for_shape(shape) as f64).sqrt()
+}
+
+/// Whether the tensor `name` is the one at `path` or of the layer there.
+fn is_below(name: &str, path: &str) -> bool {
+    name.strip_prefix(path)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn is_buffer(name: &str) -> bool {

@@ -30,6 +30,9 @@ pub enum TrainError {
         /// Images in a batch.
         batch_size: usize,
     },
+    /// The recipe wants fine-tuning, and nothing is known of the network's parts.
+    #[error("layer_decay, freeze_backbone and head_warmup_epochs need the parts of the network")]
+    NoParts,
     /// A checkpoint or state file.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -6,6 +6,7 @@ mod curve;
 mod error;
 pub mod observer;
 pub mod optimizer;
+mod parts;
 mod pickle;
 mod recipe;
 mod record;
@@ -15,6 +16,7 @@ mod state;
 mod trainer;
 
 pub use error::TrainError;
+pub use parts::Parts;
 pub use recipe::{ClipMode, LossKind, OptimizerKind, Recipe, RecipeError, ScheduleKind};
 pub use record::{EpochRecord, Record, Summary};
 pub use run_folder::RunFolder;

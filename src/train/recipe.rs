@@ -190,6 +190,13 @@ pub struct Recipe {
     pub scale: [f64; 2],
     /// For folders of images: the smallest and largest width of a random crop, in heights.
     pub ratio: [f64; 2],
+    /// The learning rate of a layer is that of the next one times this; that of the head is `lr`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_decay: Option<f64>,
+    /// Only the head learns, on the features of the trained backbone.
+    pub freeze_backbone: bool,
+    /// Epochs at the beginning in which only the head learns.
+    pub head_warmup_epochs: f64,
 }
 
 impl Default for Recipe {
@@ -224,6 +231,9 @@ impl Default for Recipe {
             hflip: 0.5,
             scale: ResizedCrop::default().scale,
             ratio: ResizedCrop::default().ratio,
+            layer_decay: None,
+            freeze_backbone: false,
+            head_warmup_epochs: 0.0,
         }
     }
 }
@@ -308,7 +318,23 @@ impl Recipe {
         let warmup_used = !matches!(self.sched, ScheduleKind::OneCycle);
         let fits = !warmup_used || self.warmup_epochs <= self.epochs as f64;
         let must = "at most the number of epochs";
-        check(fits, "warmup_epochs", &self.warmup_epochs, must)
+        check(fits, "warmup_epochs", &self.warmup_epochs, must)?;
+        if let Some(decay) = self.layer_decay {
+            let ok = decay > 0.0 && decay <= 1.0;
+            check(ok, "layer_decay", &decay, "positive and at most 1")?;
+        }
+        let warmup = self.head_warmup_epochs;
+        not_negative("head_warmup_epochs", warmup)?;
+        let fits = warmup <= self.epochs as f64;
+        check(fits, "head_warmup_epochs", &warmup, must)?;
+        let must = "0 where freeze_backbone keeps it to the head throughout";
+        let fits = !self.freeze_backbone || warmup == 0.0;
+        check(fits, "head_warmup_epochs", &warmup, must)
+    }
+
+    /// Whether parts of the network are treated differently.
+    pub fn tells_parts_apart(&self) -> bool {
+        self.layer_decay.is_some() || self.freeze_backbone || self.head_warmup_epochs > 0.0
     }
 
     /// The rule of the optimizer.

@@ -11,6 +11,7 @@ use super::checkpoint;
 use super::error::TrainError;
 use super::observer::{Observer, StepReport};
 use super::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
+use super::parts::Parts;
 use super::recipe::Recipe;
 use super::record::{EpochRecord, Record};
 use super::run_folder::{BEST, LAST, RunFolder, STATE};
@@ -31,6 +32,8 @@ pub struct Run<'a> {
     pub auxiliary: Option<&'a dyn AuxiliaryLoss>,
     /// The same network, built on [`ParamStore::frozen`] of `store`.
     pub frozen: &'a dyn ModuleT,
+    /// Its parts, which some recipes treat differently.
+    pub parts: Option<Parts<'a>>,
     /// Weights and buffers.
     pub store: &'a ParamStore,
     /// The training images, shuffled and augmented.
@@ -81,6 +84,8 @@ struct Trainer<'a> {
     schedule: Schedule,
     progress: Progress,
     steps_per_epoch: usize,
+    /// Steps at the beginning in which only the head learns.
+    head_warmup: u64,
 }
 
 impl<'a> Trainer<'a> {
@@ -93,7 +98,14 @@ impl<'a> Trainer<'a> {
                 batch_size: recipe.batch_size,
             });
         }
-        let groups = ParameterGroup::split(run.store.params(), recipe.weight_decay);
+        let head_warmup = (recipe.head_warmup_epochs * steps_per_epoch as f64).round() as u64;
+        let groups = match &run.parts {
+            Some(parts) if recipe.tells_parts_apart() => {
+                parts.groups(run.store, recipe, head_warmup)
+            }
+            None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),
+            _ => ParameterGroup::split(run.store.params(), recipe.weight_decay),
+        };
         let mut optimizer = ElementwiseOptimizer::new(recipe.rule(), groups)?;
         let progress = match resume {
             None => Progress::default(),
@@ -108,7 +120,18 @@ impl<'a> Trainer<'a> {
             schedule: recipe.schedule(steps_per_epoch),
             progress,
             steps_per_epoch,
+            head_warmup,
         })
+    }
+
+    /// What the next step trains in place of the whole network, if only its head learns.
+    fn head_only(&self) -> Option<&'a dyn ModuleT> {
+        let alone = self.run.recipe.freeze_backbone || self.progress.step < self.head_warmup;
+        self.run
+            .parts
+            .as_ref()
+            .filter(|_| alone)
+            .map(|parts| parts.head_only)
     }
 
     fn run(mut self, observers: &mut [Box<dyn Observer>]) -> Result<Outcome, TrainError> {
@@ -166,9 +189,10 @@ impl<'a> Trainer<'a> {
         let lr = self.schedule.lr(self.progress.step);
         let (loss, logits, gradients) = autograd::value_and_grad(|| {
             let Batch { images, labels, .. } = batch;
-            let (logits, own) = match self.run.auxiliary {
-                None => (self.run.model.forward_t(images, true)?, None),
-                Some(network) => {
+            let (logits, own) = match (self.head_only(), self.run.auxiliary) {
+                (Some(head), _) => (head.forward_t(images, true)?, None),
+                (None, None) => (self.run.model.forward_t(images, true)?, None),
+                (None, Some(network)) => {
                     let (logits, own) = network.forward_with_loss(images, labels)?;
                     (logits, Some(own))
                 }

@@ -5,7 +5,10 @@ mod bench;
 mod commands;
 mod export;
 mod folder;
+mod pretrained;
 mod runs;
+#[path = "../support/hub.rs"]
+mod server;
 mod swap;
 
 use std::path::Path;

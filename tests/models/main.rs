@@ -1,7 +1,9 @@
 //! Every network of the registry, and each against an independent implementation.
 
 mod export;
+mod pretrained;
 mod reference;
 mod registry;
 mod rule;
 mod training;
+mod transfer;

@@ -66,6 +66,10 @@ fn a_wrong_recipe_is_told_what_is_wrong() {
     assert!(message("clip_grad = 0.0").contains("clip_grad is 0"));
     assert!(message("epochs = 3\nsched = 'cosine'\nwarmup_epochs = 5.0").contains("warmup_epochs"));
     assert!(message("decay_milestones = [5.0, 3.0]").contains("ascending"));
+    assert!(message("layer_decay = 1.5").contains("layer_decay is 1.5"));
+    assert!(message("head_warmup_epochs = 11.0").contains("head_warmup_epochs is 11"));
+    let both = "freeze_backbone = true\nhead_warmup_epochs = 1.0";
+    assert!(message(both).contains("freeze_backbone"));
     assert!(message("learning_rate = 0.1").contains("learning_rate"));
     for broken in [
         "lr = 'fast'",

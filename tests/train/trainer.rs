@@ -14,7 +14,8 @@ use candle_mish::rng::Generator;
 use candle_mish::train::observer::{Curve, Metrics, Observer, StepReport};
 use candle_mish::train::run_folder::{BEST, CURVE, LAST, METRICS};
 use candle_mish::train::{
-    EpochRecord, LossKind, Outcome, Recipe, Run, RunFolder, RunState, TrainError, checkpoint, train,
+    EpochRecord, LossKind, OptimizerKind, Outcome, Parts, Recipe, Run, RunFolder, RunState,
+    ScheduleKind, TrainError, checkpoint, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use rand::Rng;
@@ -66,6 +67,15 @@ impl ModuleT for Network {
             hidden.broadcast_sub(&mean)?
         };
         hidden.matmul(&self.second)
+    }
+}
+
+/// The second layer in training, the first as when it is evaluated.
+struct HeadOnly(Network);
+
+impl ModuleT for HeadOnly {
+    fn forward_t(&self, images: &Tensor, _train: bool) -> Result<Tensor> {
+        self.0.forward_t(images, false)
     }
 }
 
@@ -162,7 +172,15 @@ impl<'a> Session<'a> {
         if let Some(steps) = self.stop_after {
             observers.push(Box::new(StopAfter(steps, stop.clone())));
         }
+        let head = store.frozen_except("second").var_builder();
+        let head_only = HeadOnly(Network::new(&head, generator.clone())?);
+        let layers = ["first.weight", "second.weight"].map(str::to_string);
         let run = Run {
+            parts: Some(Parts {
+                head_only: &head_only,
+                head: "second",
+                layers: &layers.into_iter().zip(0..).collect(),
+            }),
             model: &model,
             auxiliary: None,
             frozen: &frozen,
@@ -365,4 +383,83 @@ fn a_foreign_state_is_refused() {
     session.resume = true;
     let error = session.run().err().expect("no state");
     assert!(matches!(error, TrainError::ForeignState { .. }), "{error}");
+}
+
+/// Values of a tensor of a run's store.
+fn values(store: &ParamStore, name: &str) -> Vec<f32> {
+    let found = store.tensors().into_iter().find(|(n, _)| n == name);
+    let (_, tensor) = found.expect("a tensor");
+    let flat = tensor.flatten_all().and_then(|t| t.to_vec1());
+    flat.expect("f32")
+}
+
+#[test]
+fn a_frozen_backbone_stays_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut session = Session::new(folder.path());
+    session.recipe.freeze_backbone = true;
+    let (_, store) = session.run().expect("a run");
+    let fresh = ParamStore::new(DType::F32, &Device::Cpu, 0);
+    Network::new(&fresh.var_builder(), Generator::named(0, "dropout")).expect("a network");
+    for name in ["first.weight", "norm.running_mean"] {
+        assert_eq!(values(&store, name), values(&fresh, name), "{name}");
+    }
+    assert_ne!(
+        values(&store, "second.weight"),
+        values(&fresh, "second.weight")
+    );
+}
+
+fn tuned(folder: &Path) -> Session<'_> {
+    let mut session = Session::new(folder);
+    session.recipe.opt = OptimizerKind::Adam;
+    session.recipe.lr = 0.01;
+    session.recipe.layer_decay = Some(0.25);
+    session.recipe.head_warmup_epochs = 1.5;
+    session
+}
+
+/// Stopped while the head learns alone, and after it, the run comes to the same weights.
+#[test]
+fn a_warmup_of_the_head_and_rates_by_layer_resume_bit_for_bit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = folder.path().join("whole");
+    let (_, whole) = tuned(&whole).run().expect("a run");
+    let path = folder.path().join("parts");
+    let mut first = tuned(&path);
+    first.stop_after = Some(4);
+    let (_, warm) = first.run().expect("a run");
+    let fresh = ParamStore::new(DType::F32, &Device::Cpu, 0);
+    Network::new(&fresh.var_builder(), Generator::named(0, "dropout")).expect("a network");
+    assert_eq!(
+        values(&warm, "first.weight"),
+        values(&fresh, "first.weight")
+    );
+    assert_ne!(
+        values(&warm, "second.weight"),
+        values(&fresh, "second.weight")
+    );
+    let mut second = tuned(&path);
+    second.resume = true;
+    second.stop_after = Some(11);
+    second.run().expect("a run");
+    let mut last = tuned(&path);
+    last.resume = true;
+    let (_, resumed) = last.run().expect("a run");
+    for name in ["first.weight", "second.weight", "norm.running_mean"] {
+        assert_eq!(values(&resumed, name), values(&whole, name), "{name}");
+    }
+    // Adam's first step after the rest is a whole one, at a quarter of the rate.
+    let path = folder.path().join("one");
+    let mut session = tuned(&path);
+    session.recipe.sched = ScheduleKind::Constant;
+    session.recipe.clip_grad = None;
+    session.recipe.weight_decay = 0.0;
+    session.stop_after = Some(10);
+    let (_, one) = session.run().expect("a run");
+    let pairs = values(&one, "first.weight")
+        .into_iter()
+        .zip(values(&fresh, "first.weight"));
+    let most = pairs.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+    assert!((most - 0.0025).abs() < 1e-5, "{most}");
 }

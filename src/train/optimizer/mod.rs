@@ -44,6 +44,8 @@ pub struct ParameterGroup {
     pub weight_decay: f64,
     /// Multiplies the learning rate of every step.
     pub lr_scale: f64,
+    /// The steps of the run during which this group rests; its own are counted from there.
+    pub start: u64,
 }
 
 impl ParameterGroup {
@@ -59,6 +61,7 @@ impl ParameterGroup {
                 parameters,
                 weight_decay,
                 lr_scale: 1.0,
+                start: 0,
             })
             .collect()
     }
@@ -77,6 +80,7 @@ struct Group {
     parameters: Vec<Parameter>,
     weight_decay: f64,
     lr_scale: f64,
+    start: u64,
 }
 
 #[derive(Debug)]
@@ -104,6 +108,7 @@ impl ElementwiseOptimizer {
                 parameters: parameters.collect::<Result<_>>()?,
                 weight_decay: group.weight_decay,
                 lr_scale: group.lr_scale,
+                start: group.start,
             })
         };
         let groups = groups.into_iter().map(group).collect::<Result<_>>()?;
@@ -139,11 +144,14 @@ impl Optimizer for ElementwiseOptimizer {
         };
         self.steps += 1;
         for group in &self.groups {
+            if self.steps <= group.start {
+                continue;
+            }
             let update = rules::Update {
                 rule: &self.rule,
                 lr: lr * group.lr_scale,
                 weight_decay: group.weight_decay,
-                step: self.steps,
+                step: self.steps - group.start,
                 scale,
                 limit,
             };

@@ -1,0 +1,276 @@
+//! Weights of another programme or task put into a network, and what became of each tensor.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use candle_core::{DType, Result, Shape, Tensor};
+use candle_mish::nn::{LoadReport, ParamStore};
+
+use crate::{Entry, Model};
+
+/// Parts of older or other checkpoints' keys, and what stands in their place here; nothing if the
+/// network has no such part and the tensors are passed over. All that match are applied in order.
+pub(crate) type Renames = &'static [(&'static str, Option<&'static str>)];
+
+/// What wrappers put in front of all keys: `DataParallel`, Lightning and the like,
+/// `torch.compile`.
+const PREFIXES: [&str; 3] = ["module.", "model.", "_orig_mod."];
+
+/// The channels of the images that weights are trained on.
+const BASE_CHANNELS: usize = 3;
+
+/// A counter that old checkpoints lack and that changes no result.
+const COUNTER: &str = "num_batches_tracked";
+
+/// What [`load`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Transfer {
+    /// What was taken off the front of the keys.
+    pub prefix: String,
+    /// How many keys were those of another programme or version.
+    pub renamed: usize,
+    /// How many tensors belong to a part that the network has not, such as auxiliary classifiers.
+    pub passed_over: usize,
+    /// The first convolution's key if its weights were adapted, with the channels of the images
+    /// that they were for and those of the network's.
+    pub adapted: Option<(String, usize, usize)>,
+    /// The path of the classifier.
+    pub classifier: String,
+    /// The classes of the checkpoint's classifier, if it has one.
+    pub classes: Option<usize>,
+    /// The network's classifier is as it was before, because the checkpoint has none of its size.
+    pub fresh_classifier: bool,
+    /// Every other tensor without a counterpart.
+    pub report: LoadReport,
+}
+
+impl Transfer {
+    /// Whether every tensor found its place, the classifier's apart.
+    pub fn is_complete(&self) -> bool {
+        self.report.is_exact()
+    }
+
+    /// What is worth telling besides [`Transfer::report`], a line each.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.prefix.is_empty() {
+            notes.push(format!("took '{}' off the front of the keys", self.prefix));
+        }
+        if self.renamed > 0 {
+            notes.push(format!("renamed {} keys of another style", self.renamed));
+        }
+        if self.passed_over > 0 {
+            let count = self.passed_over;
+            notes.push(format!("passed over {count} tensors of auxiliary parts"));
+        }
+        if let Some((key, from, to)) = &self.adapted {
+            notes.push(format!("adapted {key} from {from} to {to} channels"));
+        }
+        if self.fresh_classifier {
+            let found = match self.classes {
+                Some(classes) => format!("the weights' is of {classes} classes"),
+                None => "the weights have none".to_string(),
+            };
+            notes.push(format!("fresh classifier {}: {found}", self.classifier));
+        }
+        notes
+    }
+}
+
+impl fmt::Display for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let notes = self.notes().into_iter();
+        let report = (!self.is_complete()).then(|| self.report.to_string());
+        let parts: Vec<String> = notes.chain(report).collect();
+        if parts.is_empty() {
+            return f.write_str("every tensor matches");
+        }
+        f.write_str(&parts.join("; "))
+    }
+}
+
+/// Copies weights into a network of `entry` that was built on `store`, as far as they fit:
+///
+/// - prefixes of wrappers and key styles of other programmes and versions are understood;
+/// - linear layers and 1x1 (or, behind a flattened map, larger) convolutions stand for each other;
+/// - the first convolution is adapted to images of other channels as by timm's
+///   `adapt_input_conv`: summed up for one channel, else repeated and scaled by 3 / channels;
+/// - a classifier of another number of classes is left as it is in the network.
+///
+/// The caller decides whether what [`Transfer::report`] lists is bearable.
+///
+/// # Errors
+/// If a value cannot be converted.
+pub fn load(
+    model: &dyn Model,
+    entry: &Entry,
+    store: &ParamStore,
+    checkpoint: &HashMap<String, Tensor>,
+) -> Result<Transfer> {
+    let shapes: HashMap<String, Shape> = store
+        .tensors()
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.shape().clone()))
+        .collect();
+    let mut transfer = Transfer {
+        classifier: model.classifier().to_string(),
+        ..Transfer::default()
+    };
+    let mut tensors = transfer.rename(entry, &shapes, checkpoint);
+    for (name, tensor) in &mut tensors {
+        if let Some(shape) = shapes.get(name)
+            && stands_for(tensor.shape(), shape)
+        {
+            *tensor = tensor.reshape(shape)?;
+        }
+    }
+    transfer.adapt_input(store, &mut tensors)?;
+    let unfit = transfer.take_unfit_classifier(&shapes, &mut tensors);
+    transfer.report = store.load(&tensors)?;
+    transfer.fresh_classifier = unfit;
+    let LoadReport {
+        missing,
+        unexpected,
+        ..
+    } = &mut transfer.report;
+    let counter = |name: &String| name.ends_with(COUNTER);
+    missing.retain(|name| !counter(name) && !(unfit && is_below(name, model.classifier())));
+    unexpected.retain(|name| !counter(name));
+    Ok(transfer)
+}
+
+impl Transfer {
+    /// The tensors under the network's keys.
+    fn rename(
+        &mut self,
+        entry: &Entry,
+        shapes: &HashMap<String, Shape>,
+        checkpoint: &HashMap<String, Tensor>,
+    ) -> HashMap<String, Tensor> {
+        let pairs = PREFIXES
+            .iter()
+            .flat_map(|outer| PREFIXES.iter().map(move |inner| format!("{outer}{inner}")));
+        let single = PREFIXES.iter().map(ToString::to_string);
+        let candidates = std::iter::once(String::new()).chain(single).chain(pairs);
+        let known = |prefix: &str| {
+            let name = |key: &&String| {
+                let key = key.strip_prefix(prefix)?;
+                let renamed = renamed(key, entry.renames, shapes)?;
+                shapes.contains_key(&renamed).then_some(())
+            };
+            checkpoint.keys().filter_map(|key| name(&key)).count()
+        };
+        // Of equally good ones the first, which is none.
+        let best = candidates
+            .map(|prefix| (known(&prefix), prefix))
+            .reduce(|best, next| if next.0 > best.0 { next } else { best });
+        self.prefix = best.map(|(_, prefix)| prefix).unwrap_or_default();
+        let mut tensors = HashMap::with_capacity(checkpoint.len());
+        for (key, tensor) in checkpoint {
+            let key = key.strip_prefix(&*self.prefix).unwrap_or(key);
+            match renamed(key, entry.renames, shapes) {
+                None => self.passed_over += 1,
+                Some(name) => {
+                    self.renamed += usize::from(name != key);
+                    tensors.insert(name, tensor.clone());
+                }
+            }
+        }
+        tensors
+    }
+
+    /// Adapts the first convolution where only the channels of the images differ.
+    fn adapt_input(
+        &mut self,
+        store: &ParamStore,
+        tensors: &mut HashMap<String, Tensor>,
+    ) -> Result<()> {
+        let first = store.params().into_iter().find(|(_, var)| var.rank() == 4);
+        let Some((name, var)) = first else {
+            return Ok(());
+        };
+        let Some(weight) = tensors.get(&name) else {
+            return Ok(());
+        };
+        let (want, have) = (var.dims(), weight.dims());
+        let same = have.len() == 4 && want[0] == have[0] && want[2..] == have[2..];
+        if same && want[1] != have[1] && have[1] == BASE_CHANNELS {
+            let channels = want[1];
+            let adapted = adapt_input_conv(weight, channels)?;
+            tensors.insert(name.clone(), adapted);
+            self.adapted = Some((name, BASE_CHANNELS, channels));
+        }
+        Ok(())
+    }
+
+    /// Notes the checkpoint's classes and, if the network has another number or there is no
+    /// classifier, takes out what there is of one and says so.
+    fn take_unfit_classifier(
+        &mut self,
+        shapes: &HashMap<String, Shape>,
+        tensors: &mut HashMap<String, Tensor>,
+    ) -> bool {
+        let path = self.classifier.clone();
+        let own = |name: &str| is_below(name, &path);
+        let parts = tensors.iter().filter(|(name, _)| own(name));
+        let weight = parts.clone().find(|(_, tensor)| tensor.rank() >= 2);
+        self.classes = weight.and_then(|(_, tensor)| tensor.dims().first().copied());
+        let fits = |(name, tensor): (&String, &Tensor)| {
+            shapes.get(name).is_none_or(|shape| shape == tensor.shape())
+        };
+        let unfit = self.classes.is_none() || !parts.clone().all(fits);
+        if unfit {
+            tensors.retain(|name, _| !own(name));
+        }
+        unfit
+    }
+}
+
+/// Whether the tensor `name` is of the layer at `path`.
+fn is_below(name: &str, path: &str) -> bool {
+    name.strip_prefix(path)
+        .is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// A checkpoint's key as the network has it; nothing if it is of a part that the network has not.
+fn renamed(key: &str, renames: Renames, shapes: &HashMap<String, Shape>) -> Option<String> {
+    let mut name = key.to_string();
+    for (old, new) in renames {
+        if shapes.contains_key(&name) {
+            break;
+        }
+        if name.contains(old) {
+            name = name.replace(old, (*new)?);
+        }
+    }
+    Some(name)
+}
+
+/// Whether a tensor of one shape is that of the other with or without the places of a map: a
+/// linear layer written as a convolution.
+fn stands_for(given: &Shape, wanted: &Shape) -> bool {
+    let ranks = (given.rank(), wanted.rank());
+    matches!(ranks, (2, 4) | (4, 2))
+        && given.dims()[0] == wanted.dims()[0]
+        && given.elem_count() == wanted.elem_count()
+}
+
+/// The weights [O, 3, H, W] of a first convolution for images of `channels` channels, as timm's
+/// `adapt_input_conv` makes them.
+///
+/// # Errors
+/// If the weights are not of four dimensions.
+pub fn adapt_input_conv(weight: &Tensor, channels: usize) -> Result<Tensor> {
+    let (_, base, _, _) = weight.dims4()?;
+    let dtype = weight.dtype();
+    let weight = weight.to_dtype(DType::F32)?;
+    let adapted = if channels == 1 {
+        weight.sum_keepdim(1)?
+    } else {
+        let repeats = channels.div_ceil(base);
+        let copies = vec![&weight; repeats];
+        let repeated = Tensor::cat(&copies, 1)?.narrow(1, 0, channels)?;
+        (repeated * (base as f64 / channels as f64))?
+    };
+    adapted.contiguous()?.to_dtype(dtype)
+}

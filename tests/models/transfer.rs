@@ -1,0 +1,283 @@
+//! Weights of elsewhere: what finds its place, and what is said of the rest.
+
+use std::collections::HashMap;
+
+use candle_core::{DType, Device, IndexOp, Result, Tensor};
+use candle_mish::nn::ParamStore;
+use candle_mish_models::transfer::{Transfer, adapt_input_conv, load};
+use candle_mish_models::tuning::{HeadOnly, layers};
+use candle_mish_models::{Model, Options, create, find};
+use candle_nn::ModuleT;
+
+use crate::rule;
+
+type Weights = HashMap<String, Tensor>;
+
+fn network(name: &str, options: &Options) -> Result<(ParamStore, Box<dyn Model>)> {
+    let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+    let model = create(name, options, store.var_builder()).map_err(candle_core::Error::wrap)?;
+    Ok((store, model))
+}
+
+/// Weights of a network, all of them other than the initial ones.
+fn weights(name: &str, options: &Options) -> Result<Weights> {
+    let (store, _) = network(name, options)?;
+    let drawn = store.tensors().into_iter().map(|(name, tensor)| {
+        let values = rule::tensor(&name, tensor.shape())?;
+        Ok((name, values.to_dtype(tensor.dtype())?))
+    });
+    drawn.collect()
+}
+
+fn transfer(name: &str, options: &Options, weights: &Weights) -> Result<(ParamStore, Transfer)> {
+    let (store, model) = network(name, options)?;
+    let entry = find(name).map_err(candle_core::Error::wrap)?;
+    let transfer = load(&*model, entry, &store, weights)?;
+    Ok((store, transfer))
+}
+
+fn assert_loaded(store: &ParamStore, weights: &Weights, except: &str) -> Result<()> {
+    for (name, tensor) in store.tensors() {
+        if except.is_empty() || !name.starts_with(except) {
+            let want = weights[&name].to_dtype(DType::F32)?.flatten_all()?;
+            let got = tensor.to_dtype(DType::F32)?.flatten_all()?;
+            assert_eq!(got.to_vec1::<f32>()?, want.to_vec1::<f32>()?, "{name}");
+        }
+    }
+    Ok(())
+}
+
+/// The same tensors under other keys.
+fn under(weights: &Weights, rename: impl Fn(&str) -> String) -> Weights {
+    let pairs = weights.iter();
+    pairs
+        .map(|(key, tensor)| (rename(key), tensor.clone()))
+        .collect()
+}
+
+#[test]
+fn the_prefixes_of_wrappers_are_taken_off() -> Result<()> {
+    let own = weights("resnet20", &Options::default())?;
+    for prefix in ["", "module.", "model.", "_orig_mod.", "module._orig_mod."] {
+        let wrapped = under(&own, |key| format!("{prefix}{key}"));
+        let (store, transfer) = transfer("resnet20", &Options::default(), &wrapped)?;
+        assert!(transfer.is_complete() && !transfer.fresh_classifier);
+        assert_eq!(transfer.prefix, prefix);
+        assert_loaded(&store, &own, "")?;
+    }
+    // A training framework's own tensors are told, not passed over.
+    let mut wrapped = under(&own, |key| format!("model.{key}"));
+    wrapped.insert(
+        "criterion.weight".into(),
+        Tensor::ones(3, DType::F32, &Device::Cpu)?,
+    );
+    let (store, transfer) = transfer("resnet20", &Options::default(), &wrapped)?;
+    assert_eq!(transfer.report.unexpected, ["criterion.weight"]);
+    assert_loaded(&store, &own, "")
+}
+
+#[test]
+fn everything_that_does_not_fit_is_listed() -> Result<()> {
+    let mut own = weights("resnet20", &Options::default())?;
+    own.retain(|key, _| !key.ends_with("num_batches_tracked"));
+    let (_, counters) = transfer("resnet20", &Options::default(), &own)?;
+    assert!(counters.is_complete(), "{counters}");
+    assert_eq!(counters.to_string(), "every tensor matches");
+    own.remove("bn1.weight");
+    let odd = Tensor::zeros((16, 16, 5, 5), DType::F32, &Device::Cpu)?;
+    own.insert("layer1.0.conv1.weight".into(), odd.clone());
+    own.insert("extra.weight".into(), odd);
+    let (_, transfer) = transfer("resnet20", &Options::default(), &own)?;
+    assert_eq!(transfer.report.missing, ["bn1.weight"]);
+    assert_eq!(transfer.report.unexpected, ["extra.weight"]);
+    assert_eq!(transfer.report.mismatched[0].0, "layer1.0.conv1.weight");
+    let told = transfer.to_string();
+    for part in [
+        "bn1.weight",
+        "extra.weight",
+        "is [16, 16, 5, 5], must be [16, 16, 3, 3]",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_classifier_of_other_classes_stays_fresh_and_is_told() -> Result<()> {
+    for name in ["resnet20", "squeezenet1_1"] {
+        let own = weights(name, &Options::default())?;
+        let ten = Options {
+            num_classes: 10,
+            ..Options::default()
+        };
+        let (fresh, model) = network(name, &ten)?;
+        let (store, transfer) = transfer(name, &ten, &own)?;
+        assert!(transfer.is_complete() && transfer.fresh_classifier);
+        assert_eq!(transfer.classes, Some(100));
+        assert!(
+            transfer
+                .to_string()
+                .contains("the weights' is of 100 classes")
+        );
+        assert_loaded(&store, &own, model.classifier())?;
+        let fresh: Weights = fresh.tensors().into_iter().collect();
+        for (key, tensor) in store.tensors() {
+            if key.starts_with(model.classifier()) {
+                let values = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+                assert_eq!(values(&tensor)?, values(&fresh[&key])?, "{key}");
+            }
+        }
+        let headless = own.into_iter();
+        let headless = headless.filter(|(key, _)| !key.starts_with(model.classifier()));
+        let (_, transfer) = self::transfer(name, &ten, &headless.collect())?;
+        assert!(transfer.is_complete() && transfer.fresh_classifier);
+        assert!(transfer.to_string().contains("the weights have none"));
+    }
+    Ok(())
+}
+
+/// timm's `adapt_input_conv`: the sum for one channel, else repeated and scaled by 3 / channels.
+#[test]
+fn the_first_convolution_is_adapted_to_other_channels() -> Result<()> {
+    let own = weights("resnet20", &Options::default())?;
+    let old = &own["conv1.weight"];
+    for channels in [1, 2, 4, 6, 7] {
+        let options = Options {
+            in_channels: channels,
+            ..Options::default()
+        };
+        let (store, transfer) = transfer("resnet20", &options, &own)?;
+        assert!(transfer.is_complete(), "{transfer}");
+        assert_eq!(transfer.adapted, Some(("conv1.weight".into(), 3, channels)));
+        let adapted: Weights = store.tensors().into_iter().collect();
+        let adapted = &adapted["conv1.weight"];
+        assert_eq!(adapted.dims(), [16, channels, 3, 3]);
+        for channel in 0..channels {
+            let want = match channels {
+                1 => old.sum(1)?,
+                _ => (old.i((.., channel % 3))? * (3.0 / channels as f64))?,
+            };
+            let error = (adapted.i((.., channel))? - want)?.abs()?.flatten_all()?;
+            assert!(error.max(0)?.to_scalar::<f32>()? < 1e-6, "{channels}");
+        }
+    }
+    // Halves are summed in f32, as their sum would lose bits.
+    let half = adapt_input_conv(&old.to_dtype(DType::F16)?, 1)?;
+    let exact = old
+        .to_dtype(DType::F16)?
+        .to_dtype(DType::F32)?
+        .sum_keepdim(1)?;
+    let exact = exact.to_dtype(DType::F16)?;
+    assert_eq!(half.dtype(), DType::F16);
+    let bits = |t: &Tensor| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+    assert_eq!(bits(&half)?, bits(&exact)?);
+    Ok(())
+}
+
+#[test]
+fn other_key_styles_are_understood() -> Result<()> {
+    let layers = |key: &str, number: usize| {
+        key.replace(&format!(".norm{number}."), &format!(".norm.{number}."))
+            .replace(&format!(".conv{number}."), &format!(".conv.{number}."))
+    };
+    let legacy_densenet = |key: &str| layers(&layers(key, 1), 2);
+    let legacy_se = |key: &str| match key.split_once('.') {
+        Some(("conv1" | "bn1", _)) => format!("layer0.{key}"),
+        _ => key
+            .replace(".se.", ".se_module.")
+            .replace("fc.", "last_linear."),
+    };
+    let cases: [(&str, &dyn Fn(&str) -> String); 2] = [
+        ("densenet_bc100_12", &legacy_densenet),
+        ("seresnet18", &legacy_se),
+    ];
+    for (name, style) in cases {
+        let own = weights(name, &Options::default())?;
+        let other = under(&own, style);
+        assert!(other.keys().any(|key| !own.contains_key(key)), "{name}");
+        let (store, transfer) = transfer(name, &Options::default(), &other)?;
+        assert!(transfer.is_complete(), "{name}: {transfer}");
+        assert!(!transfer.fresh_classifier && transfer.renamed > 0);
+        assert_loaded(&store, &own, "")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn auxiliary_parts_are_passed_over() -> Result<()> {
+    let own = weights("inception_v3", &Options::default())?;
+    let mut other = own.clone();
+    let extra = Tensor::ones(3, DType::F32, &Device::Cpu)?;
+    other.insert("AuxLogits.fc.weight".into(), extra);
+    let (store, transfer) = transfer("inception_v3", &Options::default(), &other)?;
+    assert!(
+        transfer.is_complete() && transfer.passed_over == 1,
+        "{transfer}"
+    );
+    assert_loaded(&store, &own, "")
+}
+
+#[test]
+fn layers_are_counted_from_the_images_to_the_classifier() -> Result<()> {
+    let (store, model) = network("resnet20", &Options::default())?;
+    let found = layers(&*model, &store);
+    assert_eq!(found.len(), store.params().len());
+    let expected = [
+        ("conv1.weight", 0),
+        ("bn1.bias", 0),
+        ("layer1.0.conv1.weight", 1),
+        ("layer1.2.bn2.weight", 3),
+        ("layer2.0.conv1.weight", 4),
+        ("layer3.2.conv2.weight", 9),
+        ("fc.weight", 10),
+    ];
+    for (name, layer) in expected {
+        assert_eq!(found[name], layer, "{name}");
+    }
+    for entry in candle_mish_models::entries().filter(|e| e.cifar.multiply_adds < 600_000_000) {
+        let (store, model) = network(entry.name, &Options::default())?;
+        let found = layers(&*model, &store);
+        let highest = found.values().copied().max().unwrap_or(0);
+        assert!(highest > 0, "{}", entry.name);
+        // Every layer has something, and the classifier is the highest.
+        for layer in 0..=highest {
+            assert!(
+                found.values().any(|l| *l == layer),
+                "{} {layer}",
+                entry.name
+            );
+        }
+        for (name, _) in store.params() {
+            let head = name.starts_with(&format!("{}.", model.classifier()));
+            assert!(!head || found[&name] == highest, "{} {name}", entry.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_head_alone_learns_on_the_features_of_evaluation() -> Result<()> {
+    let (store, model) = network("resnet20", &Options::default())?;
+    let built = create(
+        "resnet20",
+        &Options::default(),
+        store.frozen_except(model.classifier()).var_builder(),
+    );
+    let head_only = HeadOnly(built.map_err(candle_core::Error::wrap)?);
+    let images = rule::tensor("input", &(2, 3, 32, 32).into())?;
+    let before: Weights = store.tensors().into_iter().collect();
+    let logits = head_only.forward_t(&images, true)?;
+    let evaluated = model.forward_t(&images, false)?;
+    let values = |t: &Tensor| t.flatten_all()?.to_vec1::<f32>();
+    assert_eq!(values(&logits)?, values(&evaluated)?);
+    let gradients = logits.sqr()?.sum_all()?.backward()?;
+    for (name, var) in store.params() {
+        let learns = gradients.get(var.as_tensor()).is_some();
+        assert_eq!(learns, name.starts_with("fc."), "{name}");
+    }
+    for (name, tensor) in store.tensors() {
+        let same = |t: &Tensor| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+        assert_eq!(same(&tensor)?, same(&before[&name])?, "{name}");
+    }
+    Ok(())
+}
