@@ -7,6 +7,10 @@ mod export;
 mod folder;
 mod pretrained;
 mod runs;
+#[allow(
+    dead_code,
+    reason = "most faults concern the library, whose tests inject them"
+)]
 #[path = "../support/hub.rs"]
 mod server;
 mod swap;

