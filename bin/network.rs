@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use candle_core::{DType, Device};
 use candle_mish::activation::Activation;
 use candle_mish::data::{Dataset, Preprocess};

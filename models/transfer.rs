@@ -134,7 +134,8 @@ pub fn load(
         ..
     } = &mut transfer.report;
     let counter = |name: &String| name.ends_with(COUNTER);
-    missing.retain(|name| !counter(name) && !(unfit && is_below(name, model.classifier())));
+    let of_classifier = |name: &String| unfit && is_below(name, model.classifier());
+    missing.retain(|name| !counter(name) && !of_classifier(name));
     unexpected.retain(|name| !counter(name));
     Ok(transfer)
 }

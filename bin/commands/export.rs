@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::args::positive;
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights};
+use crate::source::WeightsArgs;
 use crate::{Context, output, pictures};
 
 /// Images in the batch that is traced: more than one, so that mixing them would be seen.
@@ -26,9 +27,8 @@ const TRACED: usize = 2;
 pub struct ExportArgs {
     /// The network [default: the one that the weights name]
     model: Option<String>,
-    /// A checkpoint
-    #[arg(long, value_name = "FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
     /// The file to write
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
@@ -83,7 +83,7 @@ struct Graph {
 /// Exports.
 pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     let format = format(args)?;
-    let weights = Weights::read(&args.weights)?;
+    let weights = args.weights.read(args.model.as_deref(), false, context)?;
     let model = weights.model(args.model.as_deref())?;
     let activation = weights.activation(args.activation.as_ref())?;
     let stem = match args.stem.or(weights.stem()?) {

@@ -20,7 +20,7 @@ use candle_mish_models::{self as models, Stem};
 use crate::args::{DataArgs, PreprocessArgs, RecipeArgs, positive};
 use crate::config::{Config, read_recipe};
 use crate::failure::{Done, INTERRUPTED, usage};
-use crate::network::{self, Architecture, Network, stem_for};
+use crate::network::{self, Architecture, Network, Weights, stem_for};
 use crate::source::{self, Fetched};
 use crate::{Context, logging, output, pictures};
 
@@ -149,7 +149,8 @@ fn resolve(
     args.recipe.apply(&mut config.recipe);
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
-    prepare_pictures(args, &mut config)?;
+    let weights = pretrained.as_ref().map(|fetched| &fetched.weights);
+    prepare_pictures(args, weights, &mut config)?;
     if let Some(saved) = &saved {
         // The run knows which data set `auto` was.
         if config.data.dataset == DatasetKind::Auto {
@@ -176,7 +177,11 @@ fn resolve(
 }
 
 /// Settles size and normalisation of pictures, and with the size the network's form.
-fn prepare_pictures(args: &TrainArgs, config: &mut Config) -> anyhow::Result<()> {
+fn prepare_pictures(
+    args: &TrainArgs,
+    pretrained: Option<&Weights>,
+    config: &mut Config,
+) -> anyhow::Result<()> {
     if !pictures::are_pictures(&config.data) {
         if args.preprocess.mean.is_some() || args.preprocess.std.is_some() {
             return Err(usage("--mean and --std are for --dataset folder:PATH"));
@@ -188,10 +193,18 @@ fn prepare_pictures(args: &TrainArgs, config: &mut Config) -> anyhow::Result<()>
         None => pictures::default_stem(&config.model, args.preprocess.img_size)?,
     };
     config.stem = Some(stem);
+    // The preparation has them.
+    (config.mean, config.std) = (None, None);
     match &mut config.data.preprocess {
         Some(preprocess) => args.preprocess.apply(preprocess),
         none => {
-            let new = pictures::for_training(&config.model, stem, &args.preprocess)?;
+            let new = match pretrained {
+                Some(weights) => {
+                    let model = &config.model;
+                    pictures::for_weights(weights, model, stem, None, &args.preprocess)?
+                }
+                None => pictures::for_training(&config.model, stem, &args.preprocess)?,
+            };
             *none = Some(new);
             Ok(())
         }

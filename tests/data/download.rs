@@ -20,7 +20,9 @@ const CACHED: &str = "hf/hub/models--timm--resnet18.a1_in1k";
 
 /// Long enough that it does not fit into the buffers of a connection.
 fn content() -> Vec<u8> {
-    (0..3_000_000u32).map(|i| (i * i >> 7) as u8).collect()
+    (0..3_000_000u32)
+        .map(|i| (i.wrapping_mul(i) >> 7) as u8)
+        .collect()
 }
 
 fn repository() -> Repository {
