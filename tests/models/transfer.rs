@@ -12,6 +12,8 @@ use candle_nn::ModuleT;
 use crate::rule;
 
 type Weights = HashMap<String, Tensor>;
+/// A key as another programme has it.
+type Style<'a> = &'a dyn Fn(&str) -> String;
 
 fn network(name: &str, options: &Options) -> Result<(ParamStore, Box<dyn Model>)> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
@@ -187,7 +189,7 @@ fn other_key_styles_are_understood() -> Result<()> {
             .replace(".se.", ".se_module.")
             .replace("fc.", "last_linear."),
     };
-    let cases: [(&str, &dyn Fn(&str) -> String); 2] = [
+    let cases: [(&str, Style); 2] = [
         ("densenet_bc100_12", &legacy_densenet),
         ("seresnet18", &legacy_se),
     ];
