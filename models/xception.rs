@@ -30,8 +30,13 @@ const fn variant(
     imagenet: (usize, u64),
     build: Build,
 ) -> Entry {
-    Entry::new(name, "xception", paper, cifar, build).imagenet(299, imagenet)
+    Entry::new(name, "xception", paper, cifar, build)
+        .imagenet(299, imagenet)
+        .recipe(RECIPE)
 }
+
+/// At the default rate the loss rises before it falls.
+const RECIPE: &str = "lr = 0.05\n";
 
 pub(crate) const ENTRIES: [Entry; 2] = [
     variant(
