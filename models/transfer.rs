@@ -214,8 +214,14 @@ impl Transfer {
         let path = self.classifier.clone();
         let own = |name: &str| is_below(name, &path);
         let parts = tensors.iter().filter(|(name, _)| own(name));
-        let weight = parts.clone().find(|(_, tensor)| tensor.rank() >= 2);
-        self.classes = weight.and_then(|(_, tensor)| tensor.dims().first().copied());
+        let key = format!("{path}.weight");
+        self.classes = tensors.get(&key).map(|weight| {
+            // The first axis of most classifiers, but not of capsules.
+            let wanted = shapes.get(&key).map_or(&[][..], Shape::dims);
+            let mut pairs = weight.dims().iter().zip(wanted);
+            let axis = pairs.position(|(have, want)| have != want);
+            weight.dims().get(axis.unwrap_or(0)).copied().unwrap_or(1)
+        });
         let fits = |(name, tensor): (&String, &Tensor)| {
             shapes.get(name).is_none_or(|shape| shape == tensor.shape())
         };

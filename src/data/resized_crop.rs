@@ -108,8 +108,9 @@ mod tests {
         }
         let mean = parts.iter().map(|p| p.height * p.width).sum::<usize>() as f64 / 2000.0;
         let mean = mean / (height * width) as f64;
-        // Of uniform shares from 0.08 to 1 the larger ones are drawn again where they do not fit.
-        assert!((0.35..0.54).contains(&mean), "{mean}");
+        // Shares that do not fit are drawn again. The mean of 40,000 parts of torchvision 0.29's
+        // is 0.3372, the standard error of 2,000 is 0.0036.
+        assert!((mean - 0.3372).abs() < 0.015, "{mean}");
         assert!(parts.iter().any(|p| p.top == 0) && parts.iter().any(|p| p.left > 100));
     }
 

@@ -164,7 +164,7 @@ fn bad_checkpoints_are_refused() {
     said(
         eval(&own, &["--num-classes", "101"]),
         1,
-        &["fc", "wrong shape"],
+        &["fc", "101 classes", "100 classes"],
     );
     let mut other = mish(&["eval", "resnet32", "--weights"]);
     other.arg(&own).args(["--dataset", "synthetic"]);

@@ -283,3 +283,17 @@ fn a_head_alone_learns_on_the_features_of_evaluation() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn the_classes_of_capsules_are_found_on_their_axis() -> Result<()> {
+    let options = |num_classes| Options {
+        num_classes,
+        ..Options::default()
+    };
+    for name in ["capsnet", "capsnet_reconstruction"] {
+        let weights = weights(name, &options(7))?;
+        let (_, transfer) = transfer(name, &options(1), &weights)?;
+        assert_eq!(transfer.classes, Some(7), "{name}");
+    }
+    Ok(())
+}
