@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
+use crate::device::DeviceChoice;
 use crate::failure::usage;
 
 /// Apart from a command's own flags in its help.
@@ -29,6 +30,9 @@ pub struct GlobalArgs {
     /// Threads to compute with [default: all cores]
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "N", value_parser = positive)]
     pub threads: Option<usize>,
+    /// Compute on cpu, cuda, cuda:N, metal, or auto: a GPU where this program can use one
+    #[arg(long, global = true, help_heading = GLOBAL, default_value_t)]
+    pub device: DeviceChoice,
 }
 
 /// Which images.

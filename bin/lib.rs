@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod commands;
 mod config;
+mod device;
 mod failure;
 mod logging;
 mod network;
@@ -136,6 +137,7 @@ fn run<P: FromArgMatches>(
 }
 
 fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
+    device::choose(global.device);
     let bars = MultiProgress::new();
     logging::init(global.verbose, global.log_file.as_deref(), &bars)?;
     if let Some(threads) = global.threads {

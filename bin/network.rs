@@ -14,6 +14,7 @@ use candle_mish_models::transfer::{self, Transfer};
 use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::{self as models, Model, ModelError, Options, Stem};
 
+use crate::device;
 use crate::failure::usage;
 use crate::source::Fetched;
 
@@ -107,7 +108,7 @@ pub struct Network {
 impl Network {
     /// Builds a network with initial weights drawn from `seed`.
     pub fn new(architecture: &Architecture, seed: u64) -> anyhow::Result<Self> {
-        let store = ParamStore::new(DType::F32, &Device::Cpu, seed);
+        let store = ParamStore::new(DType::F32, device::current()?, seed);
         Self::build(architecture, store, seed)
     }
 
@@ -136,7 +137,7 @@ impl Network {
 
     /// Builds the network of a checkpoint and loads it.
     pub fn load(architecture: &Architecture, weights: &Weights) -> anyhow::Result<Self> {
-        let store = ParamStore::zeros(DType::F32, &Device::Cpu);
+        let store = ParamStore::zeros(DType::F32, device::current()?);
         let network = Self::build(architecture, store, 0)?;
         let transfer = network.transfer(architecture, weights)?;
         if !transfer.is_complete() || transfer.fresh_classifier {

@@ -167,11 +167,7 @@ impl Gradients {
             None => gradient,
             Some(sum) => {
                 let _entered = span("gradient sum", "backward").entered();
-                if sum.device().is_cpu() {
-                    add(&sum, &gradient)?
-                } else {
-                    (sum + gradient)?
-                }
+                add(&sum, &gradient)?
             }
         };
         self.0.insert(id, sum);

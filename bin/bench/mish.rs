@@ -3,7 +3,8 @@
 use std::hint::black_box;
 
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Device, DeviceLocation, Tensor, Var};
+use candle_mish::autograd::value_and_grad;
 use candle_mish::{mish, mish_inplace};
 use clap::Args;
 use rayon::prelude::*;
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use super::timing::{Call, Timing, alternate};
 use crate::args::positive;
+use crate::device;
 use crate::failure::{Done, usage};
 use crate::{Context, output};
 
@@ -31,6 +33,17 @@ pub struct MishBenchArgs {
     /// Rounds, each of which measures every case once; the median counts
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = positive)]
     rounds: usize,
+    /// The type of the elements: f32, f64, f16 or bf16
+    #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = float)]
+    dtype: DType,
+}
+
+/// Parses an element type that Mish is defined for.
+fn float(text: &str) -> Result<DType, String> {
+    match text.parse() {
+        Ok(dtype @ (DType::F32 | DType::F64 | DType::F16 | DType::BF16)) => Ok(dtype),
+        _ => Err("must be f32, f64, f16 or bf16".to_string()),
+    }
 }
 
 /// One case's time.
@@ -46,8 +59,10 @@ struct Measurement {
 /// The measurements with what they were made on.
 #[derive(Debug, Clone, Serialize)]
 struct Report {
-    /// Of the f32 tensor.
+    /// Of the tensor.
     shape: Vec<usize>,
+    dtype: &'static str,
+    device: String,
     threads: usize,
     rounds: usize,
     /// All cases, in the order of the table.
@@ -56,13 +71,13 @@ struct Report {
     forward_speedup: f64,
     /// candle-nn's time by ours, forward and backward.
     forward_backward_speedup: f64,
-    /// The time of a copy into warm memory by that of Mish, forward.
+    /// The bytes that Mish moves in a second, forward, by those of a copy into warm memory.
     share_of_copy_speed: f64,
 }
 
 /// Measures and prints.
 pub fn run(args: &MishBenchArgs, context: &Context) -> Result<Done> {
-    let report = measure(&args.shape, args.rounds)?;
+    let report = measure(args, device::current()?)?;
     if context.json {
         output::json(&report)?;
     } else {
@@ -71,7 +86,8 @@ pub fn run(args: &MishBenchArgs, context: &Context) -> Result<Done> {
     Ok(Done::Complete)
 }
 
-fn measure(shape: &[usize], rounds: usize) -> Result<Report> {
+fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
+    let (shape, rounds) = (args.shape.as_slice(), args.rounds);
     let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
     let count = match count.filter(|&n| n <= MAX_ELEMENTS) {
         None => return Err(usage(format!("--shape {shape:?} is too large"))),
@@ -87,22 +103,27 @@ fn measure(shape: &[usize], rounds: usize) -> Result<Report> {
         .collect();
     let mut target = vec![0f32; count];
     let x = Tensor::from_slice(&values, shape, &Device::Cpu)?;
+    let x = x.to_dtype(args.dtype)?.to_device(device)?;
     let variable = Var::from_tensor(&x)?;
     // So far to the right Mish is the identity: repeated in place, it stays where it is.
     let in_place = Tensor::full(25f32, shape, &Device::Cpu)?;
-    let bytes = DType::F32.size_in_bytes() * count;
+    let in_place = in_place.to_dtype(args.dtype)?.to_device(device)?;
+    let bytes = args.dtype.size_in_bytes() * count;
     let chunk = count.div_ceil(rayon::current_num_threads());
 
     // What a case is called and the bytes that it moves, and the case.
-    let mut names = vec![(COPY, 2 * bytes), ("mish, in place", 2 * bytes)];
-    let mut calls: Vec<Call> = vec![
-        Box::new(|| {
+    let mut names = vec![("mish, in place", 2 * bytes)];
+    let mut calls: Vec<Call> = vec![Box::new(|| mish_inplace(&in_place))];
+    // A GPU keeps what it has allocated, so there Candle's copy is one into warm memory.
+    let copy = if device.is_cpu() { COPY } else { FORWARD[4].0 };
+    if device.is_cpu() {
+        names.push((COPY, 2 * DType::F32.size_in_bytes() * count));
+        calls.push(Box::new(|| {
             let chunks = target.par_chunks_mut(chunk).zip(values.par_chunks(chunk));
             chunks.for_each(|(target, values)| target.copy_from_slice(values));
             Ok(())
-        }),
-        Box::new(|| mish_inplace(&in_place)),
-    ];
+        }));
+    }
     for (name, function) in FORWARD {
         let x = &x;
         names.push((name, 2 * bytes));
@@ -120,7 +141,13 @@ fn measure(shape: &[usize], rounds: usize) -> Result<Report> {
             Ok(())
         }));
     }
-    let timings = alternate(&mut calls, 1, rounds)?;
+    // On the tape: no sums of gradients with zeros.
+    names.push((TAPE, 6 * bytes));
+    calls.push(Box::new(|| {
+        black_box(value_and_grad(|| Ok((mish(variable.as_tensor())?, ())))?);
+        Ok(())
+    }));
+    let timings = alternate(device, &mut calls, 1, rounds)?;
     let measurements: Vec<Measurement> = names
         .into_iter()
         .zip(timings)
@@ -137,11 +164,21 @@ fn measure(shape: &[usize], rounds: usize) -> Result<Report> {
         let found = measurements.iter().find(|m| m.name == name);
         found.map_or(f64::NAN, |m| m.timing.median_ms)
     };
+    let speed = |name: &str| {
+        let found = measurements.iter().find(|m| m.name == name);
+        found.map_or(f64::NAN, |m| m.gb_per_second)
+    };
     Ok(Report {
         forward_speedup: time(FORWARD[1].0) / time(FORWARD[0].0),
         forward_backward_speedup: time(FORWARD_BACKWARD[1].0) / time(FORWARD_BACKWARD[0].0),
-        share_of_copy_speed: time(COPY) / time(FORWARD[0].0),
+        share_of_copy_speed: speed(FORWARD[0].0) / speed(copy),
         shape: shape.to_vec(),
+        dtype: args.dtype.as_str(),
+        device: match device.location() {
+            DeviceLocation::Cpu => "cpu".to_string(),
+            DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+            DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+        },
         threads: rayon::current_num_threads(),
         rounds,
         measurements,
@@ -151,6 +188,7 @@ fn measure(shape: &[usize], rounds: usize) -> Result<Report> {
 type Function = fn(&Tensor) -> candle_core::Result<Tensor>;
 
 const COPY: &str = "copy, warm memory";
+const TAPE: &str = "mish, forward + backward on the tape";
 
 /// Ours first, then what it replaces.
 const FORWARD: [(&str, Function); 5] = [
@@ -172,8 +210,8 @@ const FORWARD_BACKWARD: [(&str, Function); 4] = [
 fn text(report: &Report) -> String {
     let mut lines = vec![
         format!(
-            "f32 tensor of shape {:?}, threads: {}, rounds: {}, medians",
-            report.shape, report.threads, report.rounds
+            "{} tensor of shape {:?} on {}, threads: {}, rounds: {}, medians",
+            report.dtype, report.shape, report.device, report.threads, report.rounds
         ),
         format!(
             "{:<38}{:>10}{:>10}{:>10}{:>10}",

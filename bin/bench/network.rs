@@ -88,7 +88,7 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
     let architecture = Architecture::evaluated(model, args.activation, classes, args.stem);
     let network = Network::new(&architecture, 0)?;
     let shape = (args.batch_size, channels, height, width);
-    let (images, labels) = batch(shape, classes as u32)?;
+    let (images, labels) = batch(shape, classes as u32, network.store.device())?;
     let answer = match mode {
         Mode::Infer => measure(args, "infer", context, &network, &mut || {
             network.frozen.forward_t(&images, false)?;
@@ -128,7 +128,8 @@ fn measure(
     network: &Network,
     step: &mut dyn FnMut() -> candle_core::Result<()>,
 ) -> anyhow::Result<Answer> {
-    let timings = alternate(&mut [Box::new(&mut *step)], WARM_UP, args.steps)?;
+    let device = network.store.device();
+    let timings = alternate(device, &mut [Box::new(&mut *step)], WARM_UP, args.steps)?;
     let Some(timing) = timings.into_iter().flatten().next() else {
         anyhow::bail!("no step was timed");
     };
@@ -178,6 +179,7 @@ fn text(answer: &Answer) -> String {
 fn batch(
     shape: (usize, usize, usize, usize),
     classes: u32,
+    device: &Device,
 ) -> candle_core::Result<(Tensor, Tensor)> {
     let generator = Generator::new(0);
     let mut rng = generator.lock();
@@ -185,8 +187,8 @@ fn batch(
     let images: Vec<f32> = (0..pixels).map(|_| rng.random_range(-2.0..2.0)).collect();
     let labels: Vec<u32> = (0..shape.0).map(|_| rng.random_range(0..classes)).collect();
     Ok((
-        Tensor::from_vec(images, shape, &Device::Cpu)?,
-        Tensor::from_vec(labels, shape.0, &Device::Cpu)?,
+        Tensor::from_vec(images, shape, device)?,
+        Tensor::from_vec(labels, shape.0, device)?,
     ))
 }
 

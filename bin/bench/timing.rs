@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use candle_core::Device;
 use serde::Serialize;
 
 /// How long one call takes.
@@ -37,12 +38,13 @@ impl Timing {
 /// One call that is timed.
 pub type Call<'a> = Box<dyn FnMut() -> candle_core::Result<()> + 'a>;
 
-/// Times `rounds` rounds, at least one, in each of which every call has its turn; the first
+/// Times `rounds` rounds on `device`, at least one, in each of which every call has its turn; the first
 /// `warm_up` rounds fetch memory from the system and do not count.
 ///
 /// # Errors
 /// What a call reports.
 pub fn alternate(
+    device: &Device,
     calls: &mut [Call],
     warm_up: usize,
     rounds: usize,
@@ -52,6 +54,8 @@ pub fn alternate(
         for (call, milliseconds) in calls.iter_mut().zip(&mut milliseconds) {
             let start = Instant::now();
             call()?;
+            // A GPU works on after the call has returned.
+            device.synchronize()?;
             if round >= warm_up {
                 milliseconds.push(1e3 * start.elapsed().as_secs_f64());
             }
@@ -62,6 +66,8 @@ pub fn alternate(
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::{Call, Timing, alternate};
 
     #[test]
@@ -87,7 +93,7 @@ mod tests {
             })
         };
         let mut calls = [call('a'), call('b')];
-        let timings = alternate(&mut calls, 1, 2).expect("timed");
+        let timings = alternate(&Device::Cpu, &mut calls, 1, 2).expect("timed");
         assert!(timings.iter().all(Option::is_some));
         drop(calls);
         assert_eq!(turns.into_inner(), ['a', 'b', 'a', 'b', 'a', 'b']);

@@ -19,7 +19,7 @@ pub struct BenchArgs {
 enum What {
     /// Mish beside what it replaces and a copy
     Mish(MishBenchArgs),
-    /// Convolution, normalisation, pools, Mish and the loss, beside Candle's own
+    /// Convolution, normalisation, pools, Mish and the loss, beside Candle's own, on the CPU
     Ops(OpsBenchArgs),
     /// A network's training step
     Train(NetworkBenchArgs),

@@ -109,6 +109,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         seed: 0,
     };
     let loader = Loader::new(images(&dataset, args.split)?.clone(), config);
+    let loader = loader.on(network.store.device());
     let batches = loader.epoch(0, 0);
     let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
     let clock = std::time::Instant::now();

@@ -14,6 +14,7 @@ use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
 use crate::args::positive;
+use crate::device;
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights};
 use crate::source::WeightsArgs;
@@ -83,6 +84,8 @@ struct Graph {
 /// Exports.
 pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     let format = format(args)?;
+    // A trace names our own ops, which other devices compose.
+    device::stay_on_cpu();
     let weights = args.weights.read(args.model.as_deref(), false, context)?;
     let model = weights.model(args.model.as_deref())?;
     let activation = weights.activation(args.activation.as_ref())?;

@@ -1,6 +1,6 @@
 //! `mish models`: lists the networks, or the layers of one.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::nn::{LayerRecord, summarize};
 use candle_mish_models::pretrained::Pretrained;
@@ -203,7 +203,11 @@ fn layers(entry: &Entry, args: &ModelsArgs) -> anyhow::Result<Layers> {
         args.stem,
     );
     let network = Network::new(&architecture, 0)?;
-    let image = Tensor::zeros((1, channels, height, width), DType::F32, &Device::Cpu)?;
+    let image = Tensor::zeros(
+        (1, channels, height, width),
+        DType::F32,
+        network.store.device(),
+    )?;
     let (_, records) = summarize(|| network.frozen.forward_t(&image, false))?;
     Ok(Layers {
         name: entry.name,

@@ -133,7 +133,9 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     let network = Network::load(&architecture, &weights)?;
     let mut logits = Vec::with_capacity(inputs.len());
     for input in &inputs {
-        let row = network.frozen.forward_t(&input.pixels, false)?;
+        let row = network
+            .frozen
+            .forward_t(&input.pixels.to_device(network.store.device())?, false)?;
         logits.push(row.squeeze(0)?);
     }
     match &args.logits {

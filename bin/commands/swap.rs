@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use candle_core::{DType, Device};
+use candle_core::DType;
 use candle_mish::activation::Activation;
 use candle_mish::data::{self, Augmentation, Loader, LoaderConfig};
 use candle_mish::eval::Estimate;
@@ -19,6 +19,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::eval::Origin;
 use crate::args::{DataArgs, PreprocessArgs, positive};
+use crate::device;
 use crate::failure::{Done, usage};
 use crate::network::{Weights, check_name, stem_for};
 use crate::source::WeightsArgs;
@@ -127,6 +128,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         ..recipe
     };
     recipe.validate().map_err(usage)?;
+    let device = device::current()?;
     let loader = |images: &data::ImageSet, train: bool| {
         let config = LoaderConfig {
             batch_size,
@@ -140,7 +142,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
             std,
             seed: args.seed,
         };
-        Loader::new(images.clone(), config)
+        Loader::new(images.clone(), config).on(device)
     };
     let (train, test) = (loader(&dataset.train, true), loader(&dataset.test, false));
     let steps = match (args.fine_tune_steps, args.fine_tune_epochs) {
@@ -270,7 +272,7 @@ impl Target<'_> {
         let (channels, height, width) = entry.form(self.stem).map_err(usage)?.input;
         let variant = self.build(None)?;
         let image = (1, channels, height, width);
-        let image = candle_core::Tensor::zeros(image, DType::F32, &Device::Cpu)?;
+        let image = candle_core::Tensor::zeros(image, DType::F32, device::current()?)?;
         let (_, records) = candle_mish::nn::summarize(|| variant.frozen.forward_t(&image, false))?;
         for pattern in patterns {
             let swap = Swap {
@@ -309,7 +311,9 @@ impl Target<'_> {
             cumulative_statistics: true,
             ..options.clone()
         };
-        let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+        let device = device::current();
+        let device = device.map_err(|error| candle_core::Error::Msg(format!("{error:#}")))?;
+        let store = ParamStore::new(DType::F32, device, 0);
         let create =
             |options, vb| models::create(self.model, options, vb).map_err(candle_core::Error::wrap);
         let model = create(&options, store.var_builder())?;

@@ -391,7 +391,7 @@ impl<'a> Session<'a> {
             std: self.dataset.std,
             seed: recipe.seed,
         };
-        Loader::new(images.clone(), config)
+        Loader::new(images.clone(), config).on(self.network.store.device())
     }
 
     fn observers(&self) -> Vec<Box<dyn Observer>> {

@@ -37,12 +37,22 @@ pub struct LoaderConfig {
 /// Some images with their labels, ready for a network.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// `[B, 3, height, width]`, f32, normalised, on the CPU.
+    /// `[B, 3, height, width]`, f32, normalised.
     pub images: Tensor,
     /// `[B]`, u32: the (fine) labels.
     pub labels: Tensor,
     /// The batch's place in its epoch, from 0.
     pub index: usize,
+}
+
+impl Batch {
+    fn on(self, device: &Device) -> Result<Self> {
+        Ok(Self {
+            images: self.images.to_device(device)?,
+            labels: self.labels.to_device(device)?,
+            ..self
+        })
+    }
 }
 
 /// Makes the batches of a data set, epoch after epoch.
@@ -52,6 +62,7 @@ pub struct Batch {
 #[derive(Debug, Clone)]
 pub struct Loader {
     shared: Arc<Shared>,
+    device: Device,
 }
 
 #[derive(Debug)]
@@ -71,6 +82,15 @@ impl Loader {
                 config,
                 normaliser,
             }),
+            device: Device::Cpu,
+        }
+    }
+
+    /// With batches on another device than the CPU.
+    pub fn on(self, device: &Device) -> Self {
+        Self {
+            device: device.clone(),
+            ..self
         }
     }
 
@@ -119,12 +139,14 @@ impl Loader {
                 receiver: Some(receiver),
                 worker: Some(worker),
                 remaining,
+                device: self.device.clone(),
                 failure: None,
             },
             Err(error) => Epoch {
                 receiver: None,
                 worker: None,
                 remaining,
+                device: self.device.clone(),
                 failure: Some(candle_core::Error::wrap(error)),
             },
         }
@@ -228,6 +250,7 @@ pub struct Epoch {
     receiver: Option<Receiver<Result<Batch>>>,
     worker: Option<JoinHandle<()>>,
     remaining: usize,
+    device: Device,
     failure: Option<candle_core::Error>,
 }
 
@@ -240,8 +263,9 @@ impl Iterator for Epoch {
         }
         let received = self.receiver.as_ref().and_then(|queue| queue.recv().ok());
         if let Some(Ok(batch)) = received {
-            self.remaining -= 1;
-            return Some(Ok(batch));
+            let batch = batch.on(&self.device);
+            self.remaining = if batch.is_ok() { self.remaining - 1 } else { 0 };
+            return Some(batch);
         }
         // An epoch must not look shorter than it is because its thread died.
         self.remaining = 0;

@@ -121,7 +121,7 @@ impl BatchNorm2d {
             let count = (self.num_batches_tracked.as_detached_tensor() + 1.0)?;
             let weight = match self.momentum {
                 Some(momentum) => momentum,
-                None => 1.0 / count.to_dtype(DType::F64)?.to_scalar::<f64>()?,
+                None => 1.0 / count.to_scalar::<i64>()? as f64,
             };
             track(&self.running_mean, &mean, &batch.mean, weight)?;
             track(&self.running_var, &variance, &batch.variance, weight)?;

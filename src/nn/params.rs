@@ -124,6 +124,11 @@ impl ParamStore {
         }
     }
 
+    /// Where the tensors are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// A builder whose paths are the checkpoint keys. Asking for a name twice gives the same
     /// variable.
     pub fn var_builder(&self) -> VarBuilder<'static> {
@@ -200,7 +205,8 @@ impl ParamStore {
                 )),
                 Some(tensor) => {
                     // A copy, because setting a variable to itself is an error in Candle.
-                    let tensor = tensor.to_device(&self.device)?.to_dtype(var.dtype())?;
+                    // Converted first: not every device has each type of a checkpoint.
+                    let tensor = tensor.to_dtype(var.dtype())?.to_device(&self.device)?;
                     var.set(&tensor.copy()?)?;
                 }
             }

@@ -4,6 +4,7 @@ pub mod activation;
 pub mod capsule;
 mod channel_shuffle;
 pub mod combine;
+pub mod composed;
 mod conv2d;
 mod drop_path;
 mod dropout;

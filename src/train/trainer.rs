@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::ModuleT;
 
 use super::checkpoint;
@@ -201,6 +201,8 @@ impl<'a> Trainer<'a> {
             let loss = own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?;
             Ok((loss, logits.detach()))
         })?;
+        // On the CPU: not every device has f64.
+        let loss = loss.to_device(&Device::Cpu)?;
         let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         if !loss.is_finite() {
             return Err(TrainError::NonFiniteLoss {

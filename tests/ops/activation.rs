@@ -1,7 +1,7 @@
 //! Activations: the table, reading and printing, PyTorch's values, finite differences, the
 //! vector kernels against the table, and the layer with its parameters.
 
-use candle_core::{DType, Device, ModuleT, Result, Tensor, Var};
+use candle_core::{DType, ModuleT, Result, Tensor, Var};
 use candle_mish::nn::{Act, ParamStore};
 use candle_mish::ops::activation::{activation, leaky_relu_with, prelu, srelu};
 use candle_mish::rng::Generator;
@@ -9,7 +9,19 @@ use candle_mish::{Activation, ParseActivationError, autograd};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use crate::support::{assert_values, check_gradients, uniform, values};
+use crate::support::{assert_values, check_gradients, device, uniform, values};
+
+test_devices! {
+    values_and_gradients_are_pytorchs,
+    the_op_is_the_table_in_every_type,
+    what_is_no_number_stays_none_and_limits_are_finite_or_grow,
+    strided_and_empty_tensors,
+    learnable_activations_pass_gradients_to_everything,
+    parameters_of_another_shape_are_refused,
+    layers_start_as_their_function_and_learn_what_can_be_learned,
+    random_slopes_are_drawn_in_training_only,
+    kinks_have_the_gradients_of_pytorch_where_candle_has_others,
+}
 
 /// As many activations as the paper's comparison has, and what was added to them.
 #[test]
@@ -129,7 +141,7 @@ struct ReferenceFunction {
 
 /// Value and gradient of every point through the op, in `dtype`.
 fn apply(function: &Activation, points: &[f64], dtype: DType) -> Result<(Vec<f64>, Vec<f64>)> {
-    let x = Tensor::new(points, &Device::Cpu)?.to_dtype(dtype)?;
+    let x = Tensor::new(points, &device())?.to_dtype(dtype)?;
     let x = Var::from_tensor(&x)?;
     let y = activation(x.as_tensor(), function)?;
     let gradients = y.sum_all()?.backward()?;
@@ -141,7 +153,6 @@ fn apply(function: &Activation, points: &[f64], dtype: DType) -> Result<(Vec<f64
     ))
 }
 
-#[test]
 fn values_and_gradients_are_pytorchs() -> Result<()> {
     let reference: Reference =
         serde_json::from_str(include_str!("../reference/activation.json")).unwrap();
@@ -188,7 +199,6 @@ fn derivatives_are_finite_differences() {
     }
 }
 
-#[test]
 fn the_op_is_the_table_in_every_type() -> Result<()> {
     let mut points = points();
     points.extend([-700.0, -88.0, -20.0, 15.0, 20.0, 88.0, 700.0]);
@@ -199,7 +209,7 @@ fn the_op_is_the_table_in_every_type() -> Result<()> {
             (DType::F16, 1e-3),
             (DType::BF16, 8e-3),
         ] {
-            let rounded = values(&Tensor::new(points.as_slice(), &Device::Cpu)?.to_dtype(dtype)?);
+            let rounded = values(&Tensor::new(points.as_slice(), &device())?.to_dtype(dtype)?);
             let (value, gradient) = apply(&function, &rounded, dtype)?;
             for (i, x) in rounded.iter().enumerate() {
                 let (v, e) = (value[i], function.value(*x));
@@ -218,7 +228,6 @@ fn the_op_is_the_table_in_every_type() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn what_is_no_number_stays_none_and_limits_are_finite_or_grow() -> Result<()> {
     let points = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
     for function in Activation::all() {
@@ -243,7 +252,6 @@ fn what_is_no_number_stays_none_and_limits_are_finite_or_grow() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn strided_and_empty_tensors() -> Result<()> {
     let x = uniform(3, (3, 4, 5));
     for function in Activation::all() {
@@ -262,7 +270,6 @@ fn strided_and_empty_tensors() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn learnable_activations_pass_gradients_to_everything() {
     let x = uniform(1, (3, 4, 2, 5));
     let slopes = |shape: usize| uniform(2, shape);
@@ -277,7 +284,7 @@ fn learnable_activations_pass_gradients_to_everything() {
         leaky_relu_with(&t[0], &t[1])
     });
     // Left thresholds below the right ones.
-    let offsets = Tensor::new(&[[-0.8f64], [0.0], [0.7], [0.0]], &Device::Cpu).unwrap();
+    let offsets = Tensor::new(&[[-0.8f64], [0.0], [0.7], [0.0]], &device()).unwrap();
     for channels in [1, 4] {
         let rows = (uniform(6, (4, channels)) * 0.2)
             .unwrap()
@@ -287,7 +294,6 @@ fn learnable_activations_pass_gradients_to_everything() {
     }
 }
 
-#[test]
 fn parameters_of_another_shape_are_refused() {
     let x = uniform(1, (2, 4, 3));
     assert!(prelu(&x, &uniform(1, 3)).is_err());
@@ -301,11 +307,10 @@ fn layer(text: &str, store: &ParamStore) -> Act {
     Act::new(&function, 4, store.var_builder().pp("act"), &generator).unwrap()
 }
 
-#[test]
 fn layers_start_as_their_function_and_learn_what_can_be_learned() -> Result<()> {
     let x = uniform(8, (2, 4, 3, 3)).to_dtype(DType::F32)?;
     for function in Activation::all() {
-        let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+        let store = ParamStore::new(DType::F32, &device(), 0);
         let act = layer(function.name(), &store);
         let y = values(&act.forward_t(&x, false)?);
         let expected: Vec<f64> = values(&x).into_iter().map(|x| function.value(x)).collect();
@@ -335,10 +340,9 @@ fn layers_start_as_their_function_and_learn_what_can_be_learned() -> Result<()> 
     Ok(())
 }
 
-#[test]
 fn random_slopes_are_drawn_in_training_only() -> Result<()> {
-    let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
-    let x = Tensor::full(-1f32, 10_000, &Device::Cpu)?;
+    let store = ParamStore::new(DType::F32, &device(), 0);
+    let x = Tensor::full(-1f32, 10_000, &device())?;
     let act = layer("rrelu:0.1,0.3", &store);
     let first = values(&act.forward_t(&x, true)?);
     assert!(first.iter().all(|y| (-0.300_001..=-0.099_999).contains(y)));
@@ -357,10 +361,9 @@ fn random_slopes_are_drawn_in_training_only() -> Result<()> {
 
 /// Candle's ReLU has the slope 1 at 0 and its clamp, which makes ReLU6, half slopes at both
 /// ends; PyTorch's have 0.
-#[test]
 fn kinks_have_the_gradients_of_pytorch_where_candle_has_others() -> Result<()> {
     let gradient = |x: f32, f: &dyn Fn(&Tensor) -> Result<Tensor>| -> Result<f32> {
-        let x = Var::new(x, &Device::Cpu)?;
+        let x = Var::new(x, &device())?;
         let gradients = f(&x)?.backward()?;
         let gradient = gradients.get(&x).map(|g| g.to_scalar());
         gradient.unwrap_or(Ok(f32::NAN))

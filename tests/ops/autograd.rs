@@ -1,9 +1,20 @@
 //! The tape gives the gradients of Candle's own backward.
 
-use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, Var,
-};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, Var};
 use candle_mish::autograd::{apply1, apply2, value_and_grad};
+
+use crate::support::device;
+
+test_devices! {
+    recorded_ops_alone,
+    a_tensor_used_twice_sums_its_gradients,
+    candle_ops_at_the_end,
+    candle_ops_in_between_and_at_the_start,
+    an_op_reached_both_by_the_tape_and_by_candle,
+    constants_receive_nothing,
+    a_failed_forward_leaves_no_tape_behind,
+    values_beside_the_loss_are_handed_on,
+}
 
 /// y = x², as an op with a backward of its own.
 struct Square;
@@ -61,8 +72,8 @@ impl CustomOp2 for Product {
 }
 
 fn variables() -> Result<[Var; 2]> {
-    let a = Var::from_tensor(&Tensor::new(&[1.0, -2.0, 3.0], &Device::Cpu)?)?;
-    let b = Var::from_tensor(&Tensor::new(&[0.5, 4.0, -1.0], &Device::Cpu)?)?;
+    let a = Var::from_tensor(&Tensor::new(&[1.0, -2.0, 3.0], &device())?)?;
+    let b = Var::from_tensor(&Tensor::new(&[0.5, 4.0, -1.0], &device())?)?;
     Ok([a, b])
 }
 
@@ -83,12 +94,10 @@ fn assert_same_gradients(f: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Resu
     Ok(())
 }
 
-#[test]
 fn recorded_ops_alone() -> Result<()> {
     assert_same_gradients(|a, b| apply2(Product, &apply1(Square, a)?, b))
 }
 
-#[test]
 fn a_tensor_used_twice_sums_its_gradients() -> Result<()> {
     assert_same_gradients(|a, b| {
         let shared = apply2(Product, a, b)?;
@@ -96,12 +105,10 @@ fn a_tensor_used_twice_sums_its_gradients() -> Result<()> {
     })
 }
 
-#[test]
 fn candle_ops_at_the_end() -> Result<()> {
     assert_same_gradients(|a, b| apply2(Product, a, b)?.sqr()?.sum_all())
 }
 
-#[test]
 fn candle_ops_in_between_and_at_the_start() -> Result<()> {
     assert_same_gradients(|a, b| {
         let start = ((a * 3.0)? + b)?;
@@ -110,7 +117,6 @@ fn candle_ops_in_between_and_at_the_start() -> Result<()> {
     })
 }
 
-#[test]
 fn an_op_reached_both_by_the_tape_and_by_candle() -> Result<()> {
     assert_same_gradients(|a, b| {
         let shared = apply1(Square, a)?;
@@ -119,10 +125,9 @@ fn an_op_reached_both_by_the_tape_and_by_candle() -> Result<()> {
     })
 }
 
-#[test]
 fn constants_receive_nothing() -> Result<()> {
     let [a, _] = variables()?;
-    let constant = Tensor::new(&[1.0, 2.0, 3.0], &Device::Cpu)?;
+    let constant = Tensor::new(&[1.0, 2.0, 3.0], &device())?;
     let (_, (), gradients) = value_and_grad(|| Ok((apply2(Product, &a, &constant)?, ())))?;
     assert!(gradients.get(&constant).is_none());
     assert_eq!(
@@ -134,7 +139,6 @@ fn constants_receive_nothing() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn a_failed_forward_leaves_no_tape_behind() -> Result<()> {
     let [a, b] = variables()?;
     let failed = value_and_grad(|| {
@@ -146,7 +150,6 @@ fn a_failed_forward_leaves_no_tape_behind() -> Result<()> {
     assert_same_gradients(|a, b| apply2(Product, a, b))
 }
 
-#[test]
 fn values_beside_the_loss_are_handed_on() -> Result<()> {
     let [a, b] = variables()?;
     let (loss, extra, _) = value_and_grad(|| {

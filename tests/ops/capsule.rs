@@ -1,12 +1,20 @@
 //! Capsules against compositions of Candle's ops and finite differences.
 
-use candle_core::{D, DType, Device, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 use candle_mish::ops::capsule::{dynamic_routing, length, squash};
 use candle_mish::ops::{Margin, margin_loss, squared_error};
 use candle_nn::ops::softmax;
 use proptest::prelude::*;
 
-use crate::support::{assert_close, check_gradients, strided, uniform};
+use crate::support::{assert_close, check_gradients, device, every_device, strided, uniform};
+
+test_devices! {
+    vectors_are_squashed_and_measured,
+    many_capsules_are_routed,
+    capsules_and_weights_must_fit,
+    lengths_are_held_to_their_margins,
+    reconstructions_are_compared,
+}
 
 fn squashed(x: &Tensor) -> Result<Tensor> {
     let square = x.sqr()?.sum_keepdim(D::Minus1)?;
@@ -34,7 +42,6 @@ fn routed(u: &Tensor, weight: &Tensor, iterations: usize) -> Result<Tensor> {
     output.ok_or_else(|| candle_core::Error::msg("no iterations"))
 }
 
-#[test]
 fn vectors_are_squashed_and_measured() {
     let x = uniform(1, (3, 4, 5));
     assert_close(&squash(&x).unwrap(), &squashed(&x).unwrap(), 1e-14);
@@ -47,10 +54,10 @@ fn vectors_are_squashed_and_measured() {
     assert_close(&length(&x).unwrap(), &lengths, 1e-14);
     check_gradients(std::slice::from_ref(&x), |x| squash(&x[0]));
     check_gradients(&[x], |x| length(&x[0]));
-    let zeros = Tensor::zeros((2, 3), DType::F64, &Device::Cpu).unwrap();
+    let zeros = Tensor::zeros((2, 3), DType::F64, &device()).unwrap();
     assert_close(&squash(&zeros).unwrap(), &zeros, 0.0);
-    assert!(squash(&Tensor::zeros((), DType::F64, &Device::Cpu).unwrap()).is_err());
-    assert!(length(&Tensor::zeros((2, 0), DType::F64, &Device::Cpu).unwrap()).is_err());
+    assert!(squash(&Tensor::zeros((), DType::F64, &device()).unwrap()).is_err());
+    assert!(length(&Tensor::zeros((2, 0), DType::F64, &device()).unwrap()).is_err());
 }
 
 proptest! {
@@ -60,17 +67,19 @@ proptest! {
         n in 1usize..4, i in 1usize..5, d in 1usize..4, j in 1usize..4, e in 1usize..4,
         iterations in 1usize..5, seed: u64,
     ) {
-        let (u, w) = (uniform(seed, (n, i, d)), uniform(seed ^ 1, (i, d, j, e)));
-        let expected = routed(&u, &w, iterations).unwrap();
-        assert_close(&dynamic_routing(&u, &w, iterations).unwrap(), &expected, 1e-12);
-        let views = dynamic_routing(&strided(&u), &strided(&w), iterations).unwrap();
-        assert_close(&views, &expected, 1e-12);
-        check_gradients(&[u, w], |x| dynamic_routing(&x[0], &x[1], iterations));
+        every_device(|| {
+            let (u, w) = (uniform(seed, (n, i, d)), uniform(seed ^ 1, (i, d, j, e)));
+            let expected = routed(&u, &w, iterations).unwrap();
+            assert_close(&dynamic_routing(&u, &w, iterations).unwrap(), &expected, 1e-12);
+            let views = dynamic_routing(&strided(&u), &strided(&w), iterations).unwrap();
+            assert_close(&views, &expected, 1e-12);
+            check_gradients(&[u, w], |x| dynamic_routing(&x[0], &x[1], iterations));
+            Ok(())
+        })?;
     }
 }
 
 /// More capsules than a chunk has, and wide ones.
-#[test]
 fn many_capsules_are_routed() {
     let (u, w) = (uniform(1, (2, 150, 3)), uniform(2, (150, 3, 4, 17)));
     let w = (w * 0.1).unwrap();
@@ -84,7 +93,6 @@ fn many_capsules_are_routed() {
     check_gradients(&[u, w], |x| dynamic_routing(&x[0], &x[1], 3));
 }
 
-#[test]
 fn capsules_and_weights_must_fit() {
     let (u, w) = (uniform(1, (2, 3, 4)), uniform(2, (3, 4, 5, 6)));
     assert!(dynamic_routing(&u, &w, 0).is_err());
@@ -95,11 +103,10 @@ fn capsules_and_weights_must_fit() {
     assert!(dynamic_routing(&uniform(1, (3, 4)), &w, 3).is_err());
 }
 
-#[test]
 fn lengths_are_held_to_their_margins() {
     let rows = [[0.95, 0.05, 0.3], [0.2, 0.6, 0.0]];
-    let lengths = Tensor::new(&rows, &Device::Cpu).unwrap();
-    let labels = Tensor::new(&[0u32, 2], &Device::Cpu).unwrap();
+    let lengths = Tensor::new(&rows, &device()).unwrap();
+    let labels = Tensor::new(&[0u32, 2], &device()).unwrap();
     let loss = margin_loss(&lengths, &labels, &Margin::default()).unwrap();
     // The first row: 0.5 (0.3 - 0.1)²; the second: 0.9² + 0.5 (0.1² + 0.5²).
     let expected = (0.5 * 0.04 + 0.81 + 0.5 * (0.01 + 0.25)) / 2.0;
@@ -107,13 +114,12 @@ fn lengths_are_held_to_their_margins() {
     check_gradients(std::slice::from_ref(&lengths), |x| {
         margin_loss(&x[0], &labels, &Margin::default())
     });
-    let outside = Tensor::new(&[0u32, 3], &Device::Cpu).unwrap();
+    let outside = Tensor::new(&[0u32, 3], &device()).unwrap();
     let error = margin_loss(&lengths, &outside, &Margin::default()).unwrap_err();
     assert!(error.to_string().contains("label 3"), "{error}");
     assert!(margin_loss(&lengths, &lengths, &Margin::default()).is_err());
 }
 
-#[test]
 fn reconstructions_are_compared() {
     let (x, target) = (uniform(1, (3, 2, 5)), uniform(2, (3, 2, 5)));
     let composed = (&x - &target).unwrap().sqr().unwrap().sum_all().unwrap();
@@ -132,6 +138,6 @@ fn reconstructions_are_compared() {
     }
     assert!(squared_error(&x, &uniform(2, (3, 10)), 1.0).is_err());
     assert!(squared_error(&x, &target.to_dtype(DType::F32).unwrap(), 1.0).is_err());
-    let scalar = Tensor::new(1.0, &Device::Cpu).unwrap();
+    let scalar = Tensor::new(1.0, &device()).unwrap();
     assert!(squared_error(&scalar, &scalar, 1.0).is_err());
 }

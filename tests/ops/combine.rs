@@ -1,15 +1,24 @@
 //! Sums, concatenations and channel scales against Candle's and finite differences.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::{
     add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale, scale_channels, stack,
 };
 use proptest::prelude::*;
 
-use crate::support::{assert_close, check_gradients, gradients, strided, uniform};
+use crate::support::{
+    assert_close, check_gradients, device, every_device, gradients, strided, uniform,
+};
 
-#[test]
+test_devices! {
+    a_sum_of_every_type_and_layout,
+    parts_may_be_empty_and_must_fit,
+    parts_and_shapes_must_fit,
+    the_halves_of_a_tensor_make_its_gradient_together,
+    many_channels_of_every_type_are_scaled,
+}
+
 fn a_sum_of_every_type_and_layout() {
     let (a, b) = (uniform(1, (3, 4, 5)), uniform(2, (3, 4, 5)));
     let sum = (&a + &b).unwrap();
@@ -39,22 +48,24 @@ proptest! {
     fn any_number_of_parts_along_any_axis(
         count in 1usize..9, dim in 0usize..3, a in 1usize..4, b in 1usize..4, seed: u64,
     ) {
-        let part = |i: usize| {
-            let mut dims = vec![a, b];
-            dims.insert(dim, (i + seed as usize % 3) % 3 + 1);
-            uniform(seed.wrapping_add(i as u64), dims)
-        };
-        let parts: Vec<Tensor> = (0..count).map(part).collect();
-        let all = |parts: &[Tensor]| cat(&parts.iter().collect::<Vec<_>>(), dim);
-        let expected = Tensor::cat(&parts, dim).unwrap();
-        assert_close(&all(&parts).unwrap(), &expected, 0.0);
-        let views: Vec<Tensor> = parts.iter().map(strided).collect();
-        assert_close(&all(&views).unwrap(), &expected, 0.0);
-        check_gradients(&parts, all);
+        every_device(|| {
+            let part = |i: usize| {
+                let mut dims = vec![a, b];
+                dims.insert(dim, (i + seed as usize % 3) % 3 + 1);
+                uniform(seed.wrapping_add(i as u64), dims)
+            };
+            let parts: Vec<Tensor> = (0..count).map(part).collect();
+            let all = |parts: &[Tensor]| cat(&parts.iter().collect::<Vec<_>>(), dim);
+            let expected = Tensor::cat(&parts, dim).unwrap();
+            assert_close(&all(&parts).unwrap(), &expected, 0.0);
+            let views: Vec<Tensor> = parts.iter().map(strided).collect();
+            assert_close(&all(&views).unwrap(), &expected, 0.0);
+            check_gradients(&parts, all);
+            Ok(())
+        })?;
     }
 }
 
-#[test]
 fn parts_may_be_empty_and_must_fit() {
     let (a, b) = (uniform(1, (2, 3)), uniform(2, (2, 0)));
     assert_close(&cat(&[&a, &b], 1).unwrap(), &a, 0.0);
@@ -70,18 +81,22 @@ fn parts_may_be_empty_and_must_fit() {
 
 proptest! {
     #[test]
-    fn parts_of_any_axis(dim in 0usize..3, before in 0usize..3, len in 0usize..4, behind in 0usize..3, seed: u64) {
-        let mut dims = vec![2, 3];
-        dims.insert(dim, before + len + behind);
-        let x = uniform(seed, dims);
-        let expected = x.narrow(dim, before, len).unwrap();
-        assert_close(&narrow(&x, dim, before, len).unwrap(), &expected, 0.0);
-        assert_close(&narrow(&strided(&x), dim, before, len).unwrap(), &expected, 0.0);
-        check_gradients(&[x], |x| narrow(&x[0], dim, before, len));
+    fn parts_of_any_axis(
+        dim in 0usize..3, before in 0usize..3, len in 0usize..4, behind in 0usize..3, seed: u64,
+    ) {
+        every_device(|| {
+            let mut dims = vec![2, 3];
+            dims.insert(dim, before + len + behind);
+            let x = uniform(seed, dims);
+            let expected = x.narrow(dim, before, len).unwrap();
+            assert_close(&narrow(&x, dim, before, len).unwrap(), &expected, 0.0);
+            assert_close(&narrow(&strided(&x), dim, before, len).unwrap(), &expected, 0.0);
+            check_gradients(&[x], |x| narrow(&x[0], dim, before, len));
+            Ok(())
+        })?;
     }
 }
 
-#[test]
 fn parts_and_shapes_must_fit() {
     let x = uniform(1, (2, 3, 4, 5));
     for (dim, start, len) in [(4, 0, 1), (1, 0, 4), (1, 3, 1), (1, usize::MAX, 2)] {
@@ -121,7 +136,6 @@ fn parts_and_shapes_must_fit() {
 }
 
 /// Both halves of a tensor on the tape: their gradients meet in one.
-#[test]
 fn the_halves_of_a_tensor_make_its_gradient_together() {
     let x = candle_core::Var::from_tensor(&uniform(1, (2, 4, 3))).unwrap();
     let (_, (), gradients) = value_and_grad(|| {
@@ -130,24 +144,26 @@ fn the_halves_of_a_tensor_make_its_gradient_together() {
         Ok((flatten_from(&cat(&[&b, &a], 1)?, 0)?, ()))
     })
     .unwrap();
-    let expected = Tensor::full(2.0, (2, 4, 3), &Device::Cpu).unwrap();
+    let expected = Tensor::full(2.0, (2, 4, 3), &device()).unwrap();
     assert_close(gradients.get(&x).unwrap(), &expected, 0.0);
 }
 
 proptest! {
     #[test]
     fn channels_are_scaled(n in 1usize..4, c in 1usize..4, h in 1usize..4, w in 1usize..4, seed: u64) {
-        let (x, s) = (uniform(seed, (n, c, h, w)), uniform(seed ^ 1, (n, c, 1, 1)));
-        let expected = x.broadcast_mul(&s).unwrap();
-        assert_close(&scale_channels(&x, &s).unwrap(), &expected, 0.0);
-        let flat = s.reshape((n, c)).unwrap();
-        assert_close(&scale_channels(&strided(&x), &strided(&flat)).unwrap(), &expected, 0.0);
-        check_gradients(&[x.clone(), s], |x| scale_channels(&x[0], &x[1]));
-        check_gradients(&[x, flat], |x| scale_channels(&x[0], &x[1]));
+        every_device(|| {
+            let (x, s) = (uniform(seed, (n, c, h, w)), uniform(seed ^ 1, (n, c, 1, 1)));
+            let expected = x.broadcast_mul(&s).unwrap();
+            assert_close(&scale_channels(&x, &s).unwrap(), &expected, 0.0);
+            let flat = s.reshape((n, c)).unwrap();
+            assert_close(&scale_channels(&strided(&x), &strided(&flat)).unwrap(), &expected, 0.0);
+            check_gradients(&[x.clone(), s], |x| scale_channels(&x[0], &x[1]));
+            check_gradients(&[x, flat], |x| scale_channels(&x[0], &x[1]));
+            Ok(())
+        })?;
     }
 }
 
-#[test]
 fn many_channels_of_every_type_are_scaled() {
     let (x, s) = (uniform(1, (8, 16, 17, 17)), uniform(2, (8, 16)));
     let expected = x.broadcast_mul(&s.reshape((8, 16, 1, 1)).unwrap()).unwrap();
@@ -168,8 +184,8 @@ fn many_channels_of_every_type_are_scaled() {
         .try_into()
         .unwrap();
     assert_eq!((dx.dims(), ds.dims()), (x.dims(), s.dims()));
-    let none = Tensor::zeros((0, 2, 3, 3), DType::F32, &Device::Cpu).unwrap();
-    let factors = Tensor::zeros((0, 2), DType::F32, &Device::Cpu).unwrap();
+    let none = Tensor::zeros((0, 2, 3, 3), DType::F32, &device()).unwrap();
+    let factors = Tensor::zeros((0, 2), DType::F32, &device()).unwrap();
     assert_eq!(
         scale_channels(&none, &factors).unwrap().dims(),
         [0, 2, 3, 3]

@@ -1,10 +1,25 @@
 //! Convolution: values and gradients against a loop over the definition in f64, and by finite
 //! differences.
 
-use candle_core::{D, DType, Device, Result, Tensor, Var};
+use candle_core::{D, DType, Result, Tensor, Var};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::{Conv2dParams, conv2d};
 use proptest::prelude::*;
+
+use crate::support::{device, every_device};
+
+test_devices! {
+    halves_are_rounded_once,
+    stages_of_the_networks,
+    batches_of_one_and_none,
+    strided_inputs_are_read_right,
+    a_gradient_that_is_broadcast_is_read_right,
+    finite_differences,
+    the_input_gradient_is_not_computed_for_a_plain_input,
+    odd_sizes_under_a_stride_have_a_gradient_where_candle_fails,
+    groups_agree_with_candle,
+    what_does_not_fit_is_named,
+}
 
 /// A case: shapes and parameters, all that is needed to make its tensors.
 #[derive(Debug, Clone, Copy)]
@@ -161,7 +176,7 @@ fn assert_close(what: &str, case: &Case, got: &[f64], want: &[f64], tolerance: f
 /// Runs our op in `dtype`, both on the tape and through Candle's backward, against the oracle.
 fn check(case: &Case, dtype: DType, tolerance: f64) -> Result<()> {
     let values = case.values();
-    let device = &Device::Cpu;
+    let device = &device();
     let (oh, ow) = case.out();
     let make = |v: &[f64], shape: &[usize]| {
         Var::from_tensor(&Tensor::from_slice(v, shape, device)?.to_dtype(dtype)?)
@@ -284,25 +299,37 @@ proptest! {
 
     #[test]
     fn any_geometry_in_f64(case in case()) {
-        check(&case, DType::F64, 1e-13).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        every_device(|| {
+            check(&case, DType::F64, 1e-13).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            Ok(())
+        })?;
     }
 
     #[test]
     fn any_geometry_in_f32(case in case()) {
-        check(&case, DType::F32, 2e-6).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        every_device(|| {
+            check(&case, DType::F32, 2e-6).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            Ok(())
+        })?;
     }
 
     #[test]
     fn usual_geometry_in_f32(case in usual_case()) {
-        check(&case, DType::F32, 2e-6).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        every_device(|| {
+            check(&case, DType::F32, 2e-6).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            Ok(())
+        })?;
     }
 
     #[test]
     fn depthwise_in_f32(case in case(), channels in 2usize..20, multiplier in 1usize..3) {
-        let mut case = case;
-        case.params.groups = channels;
-        (case.group_in, case.group_out) = (1, multiplier);
-        check(&case, DType::F32, 2e-6).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        every_device(|| {
+            let mut case = case;
+            case.params.groups = channels;
+            (case.group_in, case.group_out) = (1, multiplier);
+            check(&case, DType::F32, 2e-6).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            Ok(())
+        })?;
     }
 }
 
@@ -321,7 +348,6 @@ fn plain(n: usize, c_in: usize, c_out: usize, size: (usize, usize), k: usize) ->
     }
 }
 
-#[test]
 fn halves_are_rounded_once() -> Result<()> {
     for stride in [(1, 1), (2, 1)] {
         let mut case = plain(2, 5, 7, (9, 11), 3);
@@ -333,7 +359,6 @@ fn halves_are_rounded_once() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn stages_of_the_networks() -> Result<()> {
     let mut cases = vec![
         plain(2, 3, 16, (32, 32), 3),
@@ -359,7 +384,6 @@ fn stages_of_the_networks() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn batches_of_one_and_none() -> Result<()> {
     check(&plain(1, 8, 8, (12, 12), 3), DType::F32, 2e-6)?;
     for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
@@ -371,9 +395,8 @@ fn batches_of_one_and_none() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn strided_inputs_are_read_right() -> Result<()> {
-    let device = &Device::Cpu;
+    let device = &device();
     let base = Tensor::from_vec(noise(1, 2 * 9 * 10 * 7), (2, 9, 10, 7), device)?;
     let weight = Tensor::from_vec(noise(2, 6 * 4 * 3 * 3), (3, 3, 4, 6), device)?;
     let params = Conv2dParams {
@@ -409,9 +432,8 @@ fn strided_inputs_are_read_right() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn a_gradient_that_is_broadcast_is_read_right() -> Result<()> {
-    let device = &Device::Cpu;
+    let device = &device();
     let x = Var::from_vec(noise(1, 2 * 3 * 6 * 6), (2, 3, 6, 6), device)?;
     let w = Var::from_vec(noise(2, 4 * 3 * 3 * 3), (4, 3, 3, 3), device)?;
     let b = Var::from_vec(noise(3, 4), 4, device)?;
@@ -432,9 +454,8 @@ fn a_gradient_that_is_broadcast_is_read_right() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn finite_differences() -> Result<()> {
-    let device = &Device::Cpu;
+    let device = &device();
     let params = Conv2dParams {
         stride: (2, 1),
         padding: (1, 2),
@@ -481,9 +502,8 @@ fn finite_differences() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn the_input_gradient_is_not_computed_for_a_plain_input() -> Result<()> {
-    let device = &Device::Cpu;
+    let device = &device();
     let x = Tensor::from_vec(noise(1, 3 * 25), (1, 3, 5, 5), device)?;
     let w = Var::from_vec(noise(2, 2 * 3 * 9), (2, 3, 3, 3), device)?;
     let (_, _, gradients) = value_and_grad(|| {
@@ -498,11 +518,10 @@ fn the_input_gradient_is_not_computed_for_a_plain_input() -> Result<()> {
 }
 
 /// Row 9 of Candle's defects: the output padding of its input gradient comes from the height.
-#[test]
 fn odd_sizes_under_a_stride_have_a_gradient_where_candle_fails() -> Result<()> {
     let mut case = plain(2, 3, 4, (7, 8), 3);
     case.params.stride = (2, 2);
-    let device = &Device::Cpu;
+    let device = &device();
     let x = Var::from_vec(noise(1, 2 * 3 * 7 * 8), (2, 3, 7, 8), device)?;
     let w = Var::from_vec(noise(2, 4 * 3 * 9), (4, 3, 3, 3), device)?;
     let candles = x.conv2d(&w, 1, 2, 1, 1)?.sum_all()?.backward();
@@ -511,9 +530,8 @@ fn odd_sizes_under_a_stride_have_a_gradient_where_candle_fails() -> Result<()> {
 }
 
 /// Row 10 of Candle's defects: the cost of groups is quadratic; the values at least agree.
-#[test]
 fn groups_agree_with_candle() -> Result<()> {
-    let device = &Device::Cpu;
+    let device = &device();
     let x = Tensor::from_vec(noise(1, 2 * 12 * 49), (2, 12, 7, 7), device)?;
     for groups in [1, 2, 3, 6, 12] {
         let w = Tensor::from_vec(
@@ -537,9 +555,8 @@ fn groups_agree_with_candle() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn what_does_not_fit_is_named() -> Result<()> {
-    let device = &Device::Cpu;
+    let device = &device();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, device);
     let x = zeros(&[1, 4, 5, 5])?;
     let w = zeros(&[6, 4, 3, 3])?;

@@ -1,7 +1,13 @@
 //! Convolutions and their gradients against PyTorch's stored ones.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use candle_mish::ops::{Conv2dParams, conv2d};
+
+use crate::support::device;
+
+test_devices! {
+    values_and_gradients_are_those_of_pytorch,
+}
 
 #[derive(serde::Deserialize)]
 struct Case {
@@ -34,14 +40,13 @@ fn compare(name: &str, got: &Tensor, want: &[f64], tolerance: f64) -> Result<()>
     Ok(())
 }
 
-#[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
     let cases: Vec<Case> = serde_json::from_str(include_str!("../reference/conv2d.json")).unwrap();
     assert!(cases.len() >= 9);
     for (dtype, tolerance) in [(DType::F64, 2e-12), (DType::F32, 1e-5)] {
         for (i, case) in cases.iter().enumerate() {
             let tensor = |values: &[f64], shape: &[usize]| {
-                Tensor::from_slice(values, shape, &Device::Cpu)?.to_dtype(dtype)
+                Tensor::from_slice(values, shape, &device())?.to_dtype(dtype)
             };
             let x = Var::from_tensor(&tensor(&case.x, &case.x_shape)?)?;
             let w = Var::from_tensor(&tensor(&case.w, &case.w_shape)?)?;

@@ -1,13 +1,22 @@
 //! Group and layer normalisation against the definition in f64, PyTorch and finite differences.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use candle_mish::ops::{group_norm, layer_norm};
 use proptest::prelude::*;
 use serde::Deserialize;
 
 use crate::support::{
-    assert_close, assert_values, check_gradients, gradients, strided, uniform, values,
+    assert_close, assert_values, check_gradients, device, every_device, gradients, strided,
+    uniform, values,
 };
+
+test_devices! {
+    every_type_on_large_tensors,
+    single_precision_gradients_are_those_of_double,
+    a_mean_far_from_zero_does_not_cancel,
+    values_and_gradients_are_those_of_pytorch,
+    empty_and_unfit_tensors,
+}
 
 const EPS: f64 = 1e-5;
 
@@ -31,7 +40,7 @@ fn oracle(
             (v - mean) / deviation * weight[c] + bias[c]
         }));
     }
-    Tensor::from_vec(y, x.dims(), &Device::Cpu).unwrap()
+    Tensor::from_vec(y, x.dims(), &device()).unwrap()
 }
 
 fn group_oracle(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor) -> Tensor {
@@ -55,45 +64,50 @@ proptest! {
         n in 1usize..4, groups in 1usize..4, per_group in 1usize..4, h in 1usize..4,
         w in 1usize..5, seed: u64,
     ) {
-        let channels = groups * per_group;
-        let x = uniform(seed, (n, channels, h, w));
-        let (weight, bias) = (uniform(seed ^ 1, channels), uniform(seed ^ 2, channels));
-        let expected = group_oracle(&x, groups, &weight, &bias);
-        let f = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
-            group_norm(x, groups, Some(weight), Some(bias), EPS)
-        };
-        assert_close(&f(&x, &weight, &bias).unwrap(), &expected, 1e-10);
-        let y = f(&strided(&x), &strided(&weight), &strided(&bias)).unwrap();
-        assert_close(&y, &expected, 1e-10);
-        prop_assume!(varied(&x, per_group * h * w));
-        check_gradients(&[x.clone(), weight, bias], |x| f(&x[0], &x[1], &x[2]));
-        check_gradients(&[x], |x| group_norm(&x[0], groups, None, None, EPS));
+        every_device(|| {
+            let channels = groups * per_group;
+            let x = uniform(seed, (n, channels, h, w));
+            let (weight, bias) = (uniform(seed ^ 1, channels), uniform(seed ^ 2, channels));
+            let expected = group_oracle(&x, groups, &weight, &bias);
+            let f = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
+                group_norm(x, groups, Some(weight), Some(bias), EPS)
+            };
+            assert_close(&f(&x, &weight, &bias).unwrap(), &expected, 1e-10);
+            let y = f(&strided(&x), &strided(&weight), &strided(&bias)).unwrap();
+            assert_close(&y, &expected, 1e-10);
+            prop_assume!(varied(&x, per_group * h * w));
+            check_gradients(&[x.clone(), weight, bias], |x| f(&x[0], &x[1], &x[2]));
+            check_gradients(&[x], |x| group_norm(&x[0], groups, None, None, EPS));
+            Ok(())
+        })?;
     }
 
     #[test]
     fn last_axes_of_any_shape(
         rows in 1usize..5, a in 1usize..4, b in 1usize..6, both: bool, seed: u64,
     ) {
-        let x = uniform(seed, (rows, a, b));
-        let shape = if both { vec![a, b] } else { vec![b] };
-        let len = shape.iter().product();
-        let weight = uniform(seed ^ 1, shape.as_slice());
-        let bias = uniform(seed ^ 2, shape.as_slice());
-        let expected = oracle(&x, len, |_, i| i, &weight, &bias);
-        let f = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
-            layer_norm(x, &shape, Some(weight), Some(bias), EPS)
-        };
-        assert_close(&f(&x, &weight, &bias).unwrap(), &expected, 1e-10);
-        let y = f(&strided(&x), &strided(&weight), &strided(&bias)).unwrap();
-        assert_close(&y, &expected, 1e-10);
-        prop_assume!(varied(&x, len));
-        check_gradients(&[x.clone(), weight, bias], |x| f(&x[0], &x[1], &x[2]));
-        check_gradients(&[x], |x| layer_norm(&x[0], &shape, None, None, EPS));
+        every_device(|| {
+            let x = uniform(seed, (rows, a, b));
+            let shape = if both { vec![a, b] } else { vec![b] };
+            let len = shape.iter().product();
+            let weight = uniform(seed ^ 1, shape.as_slice());
+            let bias = uniform(seed ^ 2, shape.as_slice());
+            let expected = oracle(&x, len, |_, i| i, &weight, &bias);
+            let f = |x: &Tensor, weight: &Tensor, bias: &Tensor| {
+                layer_norm(x, &shape, Some(weight), Some(bias), EPS)
+            };
+            assert_close(&f(&x, &weight, &bias).unwrap(), &expected, 1e-10);
+            let y = f(&strided(&x), &strided(&weight), &strided(&bias)).unwrap();
+            assert_close(&y, &expected, 1e-10);
+            prop_assume!(varied(&x, len));
+            check_gradients(&[x.clone(), weight, bias], |x| f(&x[0], &x[1], &x[2]));
+            check_gradients(&[x], |x| layer_norm(&x[0], &shape, None, None, EPS));
+            Ok(())
+        })?;
     }
 }
 
 /// Larger than the thresholds of every way of dividing the work, and off zero.
-#[test]
 fn every_type_on_large_tensors() {
     for (dtype, tolerance) in [
         (DType::F64, 1e-10),
@@ -116,7 +130,6 @@ fn every_type_on_large_tensors() {
     }
 }
 
-#[test]
 fn single_precision_gradients_are_those_of_double() {
     for (shape, groups) in [((6, 48, 15, 17), 8), ((1500, 48, 1, 1), 1)] {
         let inputs = [uniform(1, shape), uniform(2, 48), uniform(3, 48)];
@@ -138,7 +151,6 @@ fn single_precision_gradients_are_those_of_double() {
     }
 }
 
-#[test]
 fn a_mean_far_from_zero_does_not_cancel() {
     let x = (uniform(5, (4, 8, 8, 8)) + 1e4).unwrap();
     let x = x.to_dtype(DType::F32).unwrap();
@@ -163,14 +175,13 @@ struct Case {
     dbias: Option<Vec<f64>>,
 }
 
-#[test]
 fn values_and_gradients_are_those_of_pytorch() {
     let cases: Vec<Case> =
         serde_json::from_str(include_str!("../reference/group_norm.json")).unwrap();
     assert_eq!(cases.len(), 9);
     for case in cases {
         let var = |values: &[f64], shape: &[usize]| {
-            let x = Tensor::new(values, &Device::Cpu).unwrap();
+            let x = Tensor::new(values, &device()).unwrap();
             Var::from_tensor(&x.reshape(shape).unwrap()).unwrap()
         };
         let x = var(&case.x, &case.shape);
@@ -199,7 +210,6 @@ fn values_and_gradients_are_those_of_pytorch() {
     }
 }
 
-#[test]
 fn empty_and_unfit_tensors() {
     for shape in [(0, 4, 3, 3), (2, 4, 0, 3), (2, 0, 3, 3)] {
         let inputs = [uniform(1, shape), uniform(2, shape.1)];

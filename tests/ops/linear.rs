@@ -1,10 +1,17 @@
 //! The affine map against Candle's matrix product and finite differences.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use candle_mish::ops::linear;
 use proptest::prelude::*;
 
-use crate::support::{assert_close, check_gradients, strided, uniform};
+use crate::support::{assert_close, check_gradients, device, every_device, strided, uniform};
+
+test_devices! {
+    leading_axes_are_kept,
+    a_large_product_of_every_type,
+    nothing_in_gives_the_bias_or_nothing_out,
+    what_does_not_fit_is_refused,
+}
 
 fn oracle(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
     let y = x.matmul(&weight.t().unwrap()).unwrap();
@@ -14,22 +21,24 @@ fn oracle(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
 proptest! {
     #[test]
     fn any_shape(rows in 1usize..6, inputs in 1usize..7, outputs in 1usize..6, seed: u64) {
-        let x = uniform(seed, (rows, inputs));
-        let weight = uniform(seed ^ 1, (outputs, inputs));
-        let bias = uniform(seed ^ 2, outputs);
-        let expected = oracle(&x, &weight, Some(&bias));
-        assert_close(&linear(&x, &weight, Some(&bias)).unwrap(), &expected, 1e-13);
-        let y = linear(&strided(&x), &strided(&weight), Some(&bias)).unwrap();
-        assert_close(&y, &expected, 1e-13);
-        let y = linear(&x, &weight, None).unwrap();
-        assert_close(&y, &oracle(&x, &weight, None), 1e-13);
-        let inputs = [x, weight, bias];
-        check_gradients(&inputs[..2], |x| linear(&x[0], &x[1], None));
-        check_gradients(&inputs, |x| linear(&x[0], &x[1], Some(&x[2])));
+        every_device(|| {
+            let x = uniform(seed, (rows, inputs));
+            let weight = uniform(seed ^ 1, (outputs, inputs));
+            let bias = uniform(seed ^ 2, outputs);
+            let expected = oracle(&x, &weight, Some(&bias));
+            assert_close(&linear(&x, &weight, Some(&bias)).unwrap(), &expected, 1e-13);
+            let y = linear(&strided(&x), &strided(&weight), Some(&bias)).unwrap();
+            assert_close(&y, &expected, 1e-13);
+            let y = linear(&x, &weight, None).unwrap();
+            assert_close(&y, &oracle(&x, &weight, None), 1e-13);
+            let inputs = [x, weight, bias];
+            check_gradients(&inputs[..2], |x| linear(&x[0], &x[1], None));
+            check_gradients(&inputs, |x| linear(&x[0], &x[1], Some(&x[2])));
+            Ok(())
+        })?;
     }
 }
 
-#[test]
 fn leading_axes_are_kept() {
     let (x, weight) = (uniform(1, (2, 3, 4)), uniform(2, (5, 4)));
     let bias = uniform(3, 5);
@@ -45,7 +54,6 @@ fn leading_axes_are_kept() {
     assert_eq!(vector.dims(), [5]);
 }
 
-#[test]
 fn a_large_product_of_every_type() {
     let (x, weight, bias) = (uniform(1, (64, 96)), uniform(2, (100, 96)), uniform(3, 100));
     let expected = oracle(&x, &weight, Some(&bias));
@@ -62,9 +70,8 @@ fn a_large_product_of_every_type() {
     }
 }
 
-#[test]
 fn nothing_in_gives_the_bias_or_nothing_out() {
-    let zeros = |shape: (usize, usize)| Tensor::zeros(shape, DType::F64, &Device::Cpu).unwrap();
+    let zeros = |shape: (usize, usize)| Tensor::zeros(shape, DType::F64, &device()).unwrap();
     let bias = uniform(1, 3);
     assert_eq!(
         linear(&zeros((0, 4)), &zeros((3, 4)), Some(&bias))
@@ -78,7 +85,6 @@ fn nothing_in_gives_the_bias_or_nothing_out() {
     assert_close(&y, &zeros((2, 3)), 0.0);
 }
 
-#[test]
 fn what_does_not_fit_is_refused() {
     let (x, weight) = (uniform(1, (2, 4)), uniform(2, (3, 4)));
     assert!(linear(&x, &uniform(2, (3, 5)), None).is_err());

@@ -1,11 +1,22 @@
 //! Cross-entropy against the definition, PyTorch and finite differences.
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use candle_mish::ops::{CrossEntropy, Reduction, Target, cross_entropy};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use crate::support::{assert_close, assert_values, check_gradients, strided, uniform, values};
+use crate::support::{
+    assert_close, assert_values, check_gradients, device, every_device, strided, uniform, values,
+};
+
+test_devices! {
+    values_and_gradients_are_those_of_pytorch,
+    huge_logits_neither_overflow_nor_lose_the_loss,
+    a_class_that_is_ruled_out_adds_nothing,
+    soft_labels_and_smoothing_are_here_and_not_in_candle,
+    many_rows_of_every_type,
+    what_does_not_fit_is_refused,
+}
 
 fn labels(rows: usize, classes: usize, seed: u64) -> Vec<u32> {
     let label = |row: usize| (seed as usize % 1000 + row * 7) % classes;
@@ -14,7 +25,7 @@ fn labels(rows: usize, classes: usize, seed: u64) -> Vec<u32> {
 
 fn vector<T: candle_core::WithDType>(values: Vec<T>) -> Tensor {
     let len = values.len();
-    Tensor::from_vec(values, len, &Device::Cpu).unwrap()
+    Tensor::from_vec(values, len, &device()).unwrap()
 }
 
 /// The loss by its definition, in f64.
@@ -46,38 +57,42 @@ proptest! {
         rows in 1usize..6, classes in 1usize..7, smoothing in 0.0f64..1.0, weighted: bool,
         sum: bool, seed: u64,
     ) {
-        let logits = uniform(seed, (rows, classes));
-        let table: Vec<Vec<f64>> = logits.to_vec2().unwrap();
-        let weights: Vec<f64> = match weighted {
-            true => (0..classes).map(|k| 0.5 + k as f64).collect(),
-            false => vec![1.0; classes],
-        };
-        let options = CrossEntropy {
-            label_smoothing: smoothing,
-            class_weights: weighted.then(|| vector(weights.clone())),
-            reduction: if sum { Reduction::Sum } else { Reduction::Mean },
-        };
-        let labels = labels(rows, classes, seed);
-        let expected = oracle(&table, &one_hot(&labels, classes), &weights, smoothing);
-        let total: f64 = labels.iter().map(|l| weights[*l as usize]).sum();
-        let expected = if sum { expected } else { expected / total };
-        let labels = vector(labels);
-        let target = Target::Classes(&labels);
-        let loss = cross_entropy(&logits, &target, &options).unwrap();
-        assert_values(&values(&loss), &[expected], 1e-12);
-        let loss = cross_entropy(&strided(&logits), &target, &options).unwrap();
-        assert_values(&values(&loss), &[expected], 1e-12);
-        let run = |x: &[Tensor]| cross_entropy(&x[0], &target, &options);
-        check_gradients(std::slice::from_ref(&logits), run);
+        every_device(|| {
+            let logits = uniform(seed, (rows, classes));
+            let table: Vec<Vec<f64>> = logits.to_vec2().unwrap();
+            let weights: Vec<f64> = match weighted {
+                true => (0..classes).map(|k| 0.5 + k as f64).collect(),
+                false => vec![1.0; classes],
+            };
+            let options = CrossEntropy {
+                label_smoothing: smoothing,
+                class_weights: weighted.then(|| vector(weights.clone())),
+                reduction: if sum { Reduction::Sum } else { Reduction::Mean },
+            };
+            let labels = labels(rows, classes, seed);
+            let expected = oracle(&table, &one_hot(&labels, classes), &weights, smoothing);
+            let total: f64 = labels.iter().map(|l| weights[*l as usize]).sum();
+            let expected = if sum { expected } else { expected / total };
+            let labels = vector(labels);
+            let target = Target::Classes(&labels);
+            let loss = cross_entropy(&logits, &target, &options).unwrap();
+            assert_values(&values(&loss), &[expected], 1e-12);
+            let loss = cross_entropy(&strided(&logits), &target, &options).unwrap();
+            assert_values(&values(&loss), &[expected], 1e-12);
+            let run = |x: &[Tensor]| cross_entropy(&x[0], &target, &options);
+            check_gradients(std::slice::from_ref(&logits), run);
 
-        let probabilities = candle_nn::ops::softmax(&uniform(seed ^ 1, (rows, classes)), 1).unwrap();
-        let shares: Vec<Vec<f64>> = probabilities.to_vec2().unwrap();
-        let expected = oracle(&table, &shares, &weights, smoothing);
-        let expected = if sum { expected } else { expected / rows as f64 };
-        let target = Target::Probabilities(&probabilities);
-        let loss = cross_entropy(&logits, &target, &options).unwrap();
-        assert_values(&values(&loss), &[expected], 1e-12);
-        check_gradients(&[logits], |x| cross_entropy(&x[0], &target, &options));
+            let probabilities = uniform(seed ^ 1, (rows, classes));
+            let probabilities = candle_nn::ops::softmax(&probabilities, 1).unwrap();
+            let shares: Vec<Vec<f64>> = probabilities.to_vec2().unwrap();
+            let expected = oracle(&table, &shares, &weights, smoothing);
+            let expected = if sum { expected } else { expected / rows as f64 };
+            let target = Target::Probabilities(&probabilities);
+            let loss = cross_entropy(&logits, &target, &options).unwrap();
+            assert_values(&values(&loss), &[expected], 1e-12);
+            check_gradients(&[logits], |x| cross_entropy(&x[0], &target, &options));
+            Ok(())
+        })?;
     }
 }
 
@@ -93,12 +108,11 @@ struct Case {
     grad: Vec<Vec<f64>>,
 }
 
-#[test]
 fn values_and_gradients_are_those_of_pytorch() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("../reference/loss.json")).unwrap();
     assert_eq!(cases.len(), 24);
     for case in cases {
-        let logits = Tensor::new(case.logits, &Device::Cpu).unwrap();
+        let logits = Tensor::new(case.logits, &device()).unwrap();
         let logits = Var::from_tensor(&logits).unwrap();
         let target = vector(case.target);
         let probabilities;
@@ -121,15 +135,14 @@ fn values_and_gradients_are_those_of_pytorch() {
         let loss = cross_entropy(&logits, &target, &options).unwrap();
         assert_values(&values(&loss), &[case.loss], 1e-12);
         let grads = loss.backward().unwrap();
-        let expected = Tensor::new(case.grad, &Device::Cpu).unwrap();
+        let expected = Tensor::new(case.grad, &device()).unwrap();
         assert_close(grads.get(&logits).unwrap(), &expected, 1e-12);
     }
 }
 
-#[test]
 fn huge_logits_neither_overflow_nor_lose_the_loss() {
     for dtype in [DType::F32, DType::F64, DType::BF16] {
-        let logits = Tensor::new(&[[1e4f64, -1e4, 0.0], [-1e4, 1e4, -1e4]], &Device::Cpu).unwrap();
+        let logits = Tensor::new(&[[1e4f64, -1e4, 0.0], [-1e4, 1e4, -1e4]], &device()).unwrap();
         let logits = logits.to_dtype(dtype).unwrap();
         let ten_thousand = values(&logits)[0];
         let logits = Var::from_tensor(&logits).unwrap();
@@ -143,16 +156,14 @@ fn huge_logits_neither_overflow_nor_lose_the_loss() {
     }
 }
 
-#[test]
 fn a_class_that_is_ruled_out_adds_nothing() {
-    let logits = Tensor::new(&[[0.0f32, f32::NEG_INFINITY, 0.0]], &Device::Cpu).unwrap();
+    let logits = Tensor::new(&[[0.0f32, f32::NEG_INFINITY, 0.0]], &device()).unwrap();
     let labels = vector(vec![0i64]);
     let options = CrossEntropy::default();
     let loss = cross_entropy(&logits, &Target::Classes(&labels), &options).unwrap();
     assert_values(&values(&loss), &[2f64.ln()], 1e-6);
 }
 
-#[test]
 fn soft_labels_and_smoothing_are_here_and_not_in_candle() {
     let logits = uniform(4, (3, 5));
     let probabilities = candle_nn::ops::softmax(&uniform(5, (3, 5)), 1).unwrap();
@@ -166,7 +177,6 @@ fn soft_labels_and_smoothing_are_here_and_not_in_candle() {
     assert_close(&ours, &plain, 1e-12);
 }
 
-#[test]
 fn many_rows_of_every_type() {
     let logits = uniform(7, (300, 100));
     let labels = labels(300, 100, 3);
@@ -190,7 +200,6 @@ fn many_rows_of_every_type() {
     }
 }
 
-#[test]
 fn what_does_not_fit_is_refused() {
     let logits = uniform(1, (2, 3));
     let refused = |logits: &Tensor, target: Target, options: &CrossEntropy, part: &str| {
@@ -247,8 +256,8 @@ fn what_does_not_fit_is_refused() {
         &options,
         "do not fit 3 classes",
     );
-    let none = Tensor::zeros((0, 3), DType::F32, &Device::Cpu).unwrap();
-    let labels = Tensor::zeros(0, DType::U32, &Device::Cpu).unwrap();
+    let none = Tensor::zeros((0, 3), DType::F32, &device()).unwrap();
+    let labels = Tensor::zeros(0, DType::U32, &device()).unwrap();
     let loss = cross_entropy(&none, &Target::Classes(&labels), &plain).unwrap();
     assert!(values(&loss)[0].is_nan());
 }

@@ -1,5 +1,8 @@
 //! The ops: values and gradients against oracles in f64.
 
+#[macro_use]
+mod support;
+
 mod activation;
 mod autograd;
 mod capsule;
@@ -13,7 +16,7 @@ mod loss;
 mod mish;
 mod nn;
 mod norm_act;
+mod oracle;
 mod params;
 mod pool2d;
-mod support;
 mod trace;

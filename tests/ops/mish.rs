@@ -1,104 +1,22 @@
 //! Mish: accuracy over all magnitudes on every instruction set, limits, layouts and types.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use candle_mish::ops::activation::{Mish, Pointwise};
 use candle_mish::simd::{Lanes, Real, Simd, WithSimd};
 use candle_mish::{mish, mish_inplace};
 use half::{bf16, f16};
 
-/// A number as the unevaluated sum of two doubles: about 106 bits.
-#[derive(Clone, Copy)]
-struct Double(f64, f64);
+use crate::oracle::{Double, distance, oracle, sweep};
 
-impl Double {
-    fn sum(a: f64, b: f64) -> Self {
-        let s = a + b;
-        let t = s - a;
-        Self(s, (a - (s - t)) + (b - t))
-    }
+use crate::support::device;
 
-    fn add(self, other: Self) -> Self {
-        let Self(s, e) = Self::sum(self.0, other.0);
-        let Self(s, e) = Self::sum(s, e + self.1 + other.1);
-        Self(s, e)
-    }
-
-    fn mul(self, other: Self) -> Self {
-        let p = self.0 * other.0;
-        let e = self.0.mul_add(other.0, -p) + (self.0 * other.1 + self.1 * other.0);
-        Self::sum(p, e)
-    }
-
-    fn div(self, other: Self) -> Self {
-        let q = self.0 / other.0;
-        let r = self.add(other.mul(Self(-q, 0.0)));
-        let Self(q, e) = Self::sum(q, r.0 / other.0);
-        let r = self
-            .add(other.mul(Self(-q, 0.0)))
-            .add(other.mul(Self(-e, 0.0)));
-        Self::sum(q, e + r.0 / other.0)
-    }
-
-    /// e^x 2^-k and k, by halving the argument and its Taylor series.
-    fn exp(x: f64) -> (Self, i32) {
-        const LN_2: Double = Double(std::f64::consts::LN_2, 2.319_046_813_846_299_6e-17);
-        let k = (x / std::f64::consts::LN_2).round();
-        let r = Self(x, 0.0).add(LN_2.mul(Self(-k, 0.0)));
-        let r = Self(r.0 / 256.0, r.1 / 256.0);
-        let one = Self(1.0, 0.0);
-        let mut sum = one;
-        for n in (1..=14).rev() {
-            sum = one.add(r.mul(sum).div(Self(f64::from(n), 0.0)));
-        }
-        for _ in 0..8 {
-            sum = sum.mul(sum);
-        }
-        (sum, k as i32)
-    }
-}
-
-/// Mish and its derivative, the former as a significand and an exponent of 2.
-fn oracle(x: f64) -> ((Double, i32), f64) {
-    if x > 60.0 {
-        return ((Double(x, 0.0), 0), 1.0);
-    }
-    if x < -2000.0 {
-        return ((Double(0.0, 0.0), 0), 0.0);
-    }
-    let (significand, k) = Double::exp(x);
-    let scale = 2f64.powi(k.max(-1000));
-    let e = Double(significand.0 * scale, significand.1 * scale);
-    let two = Double(2.0, 0.0);
-    let four = Double(4.0, 0.0);
-    let x = Double(x, 0.0);
-    let n = e.mul(e.add(two));
-    let d = n.add(two);
-    // x e (e + 2) / d without the power of 2.
-    let y = x.mul(significand).mul(e.add(two)).div(d);
-    let linear = four.mul(x).add(four);
-    let w = e.add(four).mul(e).add(linear.add(two)).mul(e).add(linear);
-    let derivative = e.mul(w).div(d.mul(d));
-    ((y, k), derivative.0)
-}
-
-/// The value of y 2^k and the distance of `ours` to it in units in the last place of a type
-/// with `bits` bits and the smallest normal exponent `min_exponent`; `None` if it is subnormal.
-fn distance(
-    ours: f64,
-    (Double(y, rest), k): (Double, i32),
-    bits: i32,
-    min_exponent: i32,
-) -> Option<f64> {
-    if y == 0.0 {
-        return None;
-    }
-    let exponent = y.abs().log2().floor() as i32;
-    if exponent + k < min_exponent {
-        return None;
-    }
-    // Both sides without the power of 2: 2^-k in two factors, for it may leave the range.
-    let ours = libm::ldexp(libm::ldexp(ours, -k / 2), -k - (-k / 2));
-    Some(libm::ldexp((ours - y - rest).abs(), bits - 1 - exponent))
+test_devices! {
+    subnormal_results_fade_out,
+    halves_are_rounded_from_single_precision,
+    every_length_and_layout,
+    in_place_changes_the_view_alone,
+    gradients_of_any_layout_and_type,
+    integers_are_refused,
 }
 
 /// Value and derivative of every element.
@@ -139,21 +57,6 @@ fn on_all_levels<F: Real>(x: &[F]) -> Vec<(&'static str, Results<F>)> {
     }
     results.push(("best", candle_mish::simd::dispatch(Evaluate(x))));
     results
-}
-
-/// Every sign, every exponent of the type, `steps` significands each, and a finer sweep of where
-/// the function bends.
-fn sweep(min_exponent: i32, max_exponent: i32, steps: i32, low: f64, high: f64) -> Vec<f64> {
-    let mut points = Vec::new();
-    for exponent in min_exponent..=max_exponent {
-        for step in 0..steps {
-            let x = (1.0 + (f64::from(step) + 0.37) / f64::from(steps)) * 2f64.powi(exponent);
-            points.extend([x, -x]);
-        }
-    }
-    let count = 400_000;
-    points.extend((0..count).map(|i| low + (high - low) * f64::from(i) / f64::from(count)));
-    points
 }
 
 #[test]
@@ -259,10 +162,9 @@ fn limits_are_right() {
     check::<f64>(-800.0);
 }
 
-#[test]
 fn subnormal_results_fade_out() {
     for x in [-92.0f32, -96.0, -100.0, -103.0] {
-        let y = mish(&Tensor::new(&[x], &Device::Cpu).unwrap()).unwrap();
+        let y = mish(&Tensor::new(&[x], &device()).unwrap()).unwrap();
         let y = f64::from(y.to_vec1::<f32>().unwrap()[0]);
         let exact = f64::from(x) * f64::from(x).exp();
         assert!(
@@ -272,14 +174,13 @@ fn subnormal_results_fade_out() {
     }
     // Subnormal arguments: mish(x) is 0.6 x there.
     let x = 1e-40f32;
-    let y = mish(&Tensor::new(&[x], &Device::Cpu).unwrap()).unwrap();
+    let y = mish(&Tensor::new(&[x], &device()).unwrap()).unwrap();
     let y = f64::from(y.to_vec1::<f32>().unwrap()[0]);
     assert!((y - 0.6 * f64::from(x)).abs() <= 2f64.powi(-149), "{y:e}");
 }
 
-#[test]
 fn halves_are_rounded_from_single_precision() -> Result<()> {
-    let device = Device::Cpu;
+    let device = device();
     for bits in (0..=u16::MAX).collect::<Vec<_>>().chunks(4099) {
         let x: Vec<f16> = bits.iter().map(|b| f16::from_bits(*b)).collect();
         let wide: Vec<f32> = x.iter().map(|x| x.to_f32()).collect();
@@ -310,7 +211,7 @@ fn halves_are_rounded_from_single_precision() -> Result<()> {
 fn ramp(shape: &[usize]) -> Result<Tensor> {
     let count = shape.iter().product::<usize>();
     let x: Vec<f32> = (0..count).map(|i| (i as f32 * 0.731).sin() * 6.0).collect();
-    Tensor::from_vec(x, shape, &Device::Cpu)
+    Tensor::from_vec(x, shape, &device())
 }
 
 fn expected(x: &Tensor) -> Result<Vec<f32>> {
@@ -334,7 +235,6 @@ fn assert_close(y: &Tensor, expected: &[f32]) -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn every_length_and_layout() -> Result<()> {
     for len in (0..70).chain([16_383, 16_384, 16_385, 50_001]) {
         let x = ramp(&[len])?;
@@ -362,7 +262,6 @@ fn every_length_and_layout() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn in_place_changes_the_view_alone() -> Result<()> {
     for transposed in [false, true] {
         let x = ramp(&[6, 9])?.copy()?;
@@ -381,7 +280,6 @@ fn in_place_changes_the_view_alone() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn gradients_of_any_layout_and_type() -> Result<()> {
     for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
         let x = Var::from_tensor(&ramp(&[4, 6, 5])?.to_dtype(dtype)?)?;
@@ -415,9 +313,8 @@ fn gradients_of_any_layout_and_type() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn integers_are_refused() {
-    let x = Tensor::new(&[1u32, 2], &Device::Cpu).unwrap();
+    let x = Tensor::new(&[1u32, 2], &device()).unwrap();
     let error = mish(&x).unwrap_err().to_string();
     assert!(error.contains("mish is not defined for U32"), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::f64::consts::PI;
 
-use candle_core::{DType, Device, Module, Result, Tensor, Var};
+use candle_core::{DType, Module, Result, Tensor, Var};
 use candle_mish::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::{
@@ -16,12 +16,26 @@ use candle_mish::rng::Generator;
 use candle_nn::ModuleT;
 use serde::Deserialize;
 
-use crate::support::{assert_close, check_gradients, strided, uniform, values};
+use crate::support::{assert_close, check_gradients, device, strided, uniform, values};
+
+test_devices! {
+    keys_and_values_are_those_of_pytorch,
+    conv_norm_act_trains_its_parts_and_joins_a_residual,
+    squeeze_excite_trains_and_rounds_its_channels,
+    norms_start_as_the_identity_on_normalised_values_and_train,
+    dropout_keeps_the_mean_and_repeats_its_mask,
+    drop_path_drops_whole_samples,
+    channels_are_shuffled_between_groups,
+    gains_keep_the_mean_square,
+    convolutions_start_as_asked_and_check_their_sizes,
+    blended_activations_go_from_the_old_one_to_the_new_one,
+    cumulative_statistics_are_the_mean_over_all_batches,
+}
 
 const HALVES: [DType; 2] = [DType::F16, DType::BF16];
 
 fn store() -> ParamStore {
-    ParamStore::new(DType::F64, &Device::Cpu, 0)
+    ParamStore::new(DType::F64, &device(), 0)
 }
 
 fn names(store: &ParamStore) -> Vec<String> {
@@ -48,7 +62,7 @@ struct Stored {
 
 impl Stored {
     fn tensor(&self) -> Tensor {
-        let values = Tensor::new(self.values.as_slice(), &Device::Cpu).unwrap();
+        let values = Tensor::new(self.values.as_slice(), &device()).unwrap();
         values.reshape(self.shape.as_slice()).unwrap()
     }
 }
@@ -61,7 +75,6 @@ struct Case {
     state: HashMap<String, Stored>,
 }
 
-#[test]
 fn keys_and_values_are_those_of_pytorch() -> Result<()> {
     let cases: Vec<Case> = serde_json::from_str(include_str!("../reference/layers.json")).unwrap();
     assert_eq!(cases.len(), 11);
@@ -107,7 +120,6 @@ fn keys_and_values_are_those_of_pytorch() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn conv_norm_act_trains_its_parts_and_joins_a_residual() -> Result<()> {
     let store = store();
     let config = Conv2dConfig::same(3);
@@ -151,7 +163,6 @@ fn conv_norm_act_trains_its_parts_and_joins_a_residual() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn squeeze_excite_trains_and_rounds_its_channels() -> Result<()> {
     let config = SqueezeExciteConfig::default();
     // make_divisible(channels / 16, 8, round_limit=0) of timm.
@@ -192,7 +203,6 @@ fn squeeze_excite_trains_and_rounds_its_channels() -> Result<()> {
     check_reached(&store, || layer.forward_t(&x, true))
 }
 
-#[test]
 fn norms_start_as_the_identity_on_normalised_values_and_train() -> Result<()> {
     let store = store();
     let vb = store.var_builder();
@@ -205,10 +215,10 @@ fn norms_start_as_the_identity_on_normalised_values_and_train() -> Result<()> {
     let squares = y.sqr()?.mean(1)?;
     assert_close(
         &y.mean(1)?,
-        &Tensor::zeros(2, DType::F64, &Device::Cpu)?,
+        &Tensor::zeros(2, DType::F64, &device())?,
         1e-12,
     );
-    assert_close(&squares, &Tensor::ones(2, DType::F64, &Device::Cpu)?, 1e-4);
+    assert_close(&squares, &Tensor::ones(2, DType::F64, &device())?, 1e-4);
     // An eps that outweighs the variance shrinks the values.
     let small = layer.clone().with_eps(1e4).forward(&x)?;
     assert!(values(&small).iter().all(|v| v.abs() < 0.05));
@@ -220,10 +230,9 @@ fn norms_start_as_the_identity_on_normalised_values_and_train() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn dropout_keeps_the_mean_and_repeats_its_mask() -> Result<()> {
     const N: usize = 200_000;
-    let ones = Tensor::ones(N, DType::F64, &Device::Cpu)?;
+    let ones = Tensor::ones(N, DType::F64, &device())?;
     for p in [0.1, 0.5, 0.9] {
         let layer = |seed| Dropout::new(p, &Generator::new(seed));
         let (first, again, other) = (layer(7)?, layer(7)?, layer(8)?);
@@ -251,10 +260,9 @@ fn dropout_keeps_the_mean_and_repeats_its_mask() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn drop_path_drops_whole_samples() -> Result<()> {
     const N: usize = 20_000;
-    let ones = Tensor::ones((N, 3, 1), DType::F64, &Device::Cpu)?;
+    let ones = Tensor::ones((N, 3, 1), DType::F64, &device())?;
     for p in [0.2, 0.75] {
         let layer = |seed| DropPath::new(p, &Generator::new(seed));
         let y = values(&layer(3)?.forward_t(&ones, true)?);
@@ -269,7 +277,7 @@ fn drop_path_drops_whole_samples() -> Result<()> {
         let unscaled = layer(3)?.scale_by_keep(false).forward_t(&ones, true)?;
         assert_close(
             &unscaled,
-            &((Tensor::new(y, &Device::Cpu)? / kept)?.reshape((N, 3, 1))?),
+            &((Tensor::new(y, &device())? / kept)?.reshape((N, 3, 1))?),
             1e-15,
         );
         assert_eq!(values(&layer(3)?.forward_t(&ones, false)?), values(&ones));
@@ -301,7 +309,6 @@ fn drop_path_drops_whole_samples() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn channels_are_shuffled_between_groups() -> Result<()> {
     for (groups, per_group) in [(1, 4), (4, 1), (2, 3), (3, 2), (3, 4)] {
         let channels = groups * per_group;
@@ -330,7 +337,6 @@ fn channels_are_shuffled_between_groups() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn gains_keep_the_mean_square() {
     let density_at_one = (-0.5f64).exp() / (2.0 * PI).sqrt();
     let known = [
@@ -354,7 +360,6 @@ fn gains_keep_the_mean_square() {
     assert!((gain(&Activation::Relu) - 2f64.sqrt()).abs() < 1e-6);
 }
 
-#[test]
 fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
     let store = store();
     let vb = store.var_builder();
@@ -414,14 +419,13 @@ fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn blended_activations_go_from_the_old_one_to_the_new_one() -> Result<()> {
     let store = store();
     let generator = Generator::new(0);
     let act = |name| Act::new(name, 3, store.var_builder().pp("act"), &generator);
     let blend = Blend::default();
     let blended = act(&Activation::Relu)?.blended(act(&Activation::Mish)?, blend.clone());
-    let x = Var::randn(0f64, 2.0, (2, 3, 4, 5), &Device::Cpu)?;
+    let x = Var::randn(0f64, 2.0, (2, 3, 4, 5), &device())?;
     let (old, new) = (
         act(&Activation::Relu)?.forward_t(&x, false)?,
         act(&Activation::Mish)?.forward_t(&x, false)?,
@@ -449,13 +453,12 @@ fn blended_activations_go_from_the_old_one_to_the_new_one() -> Result<()> {
     Ok(())
 }
 
-#[test]
 fn cumulative_statistics_are_the_mean_over_all_batches() -> Result<()> {
     let store = store();
     let norm = BatchNorm2d::new(2, store.var_builder())?.with_cumulative_statistics();
     let mut means = [0f64; 2];
     for batch in 0..5 {
-        let x = Tensor::randn(f64::from(batch), 2.0, (3, 2, 4, 4), &Device::Cpu)?;
+        let x = Tensor::randn(f64::from(batch), 2.0, (3, 2, 4, 4), &device())?;
         norm.forward_t(&x, true)?;
         let mean = x.mean((0, 2, 3))?.to_vec1::<f64>()?;
         means

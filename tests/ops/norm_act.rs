@@ -1,13 +1,26 @@
 //! Normalisation against the definition in f64, PyTorch and finite differences.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use candle_mish::Activation;
 use candle_mish::ops::{Statistics, batch_norm_act, fold_batch_norm};
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use crate::support::{assert_close, assert_values, check_gradients, gradients, strided};
+use crate::support::{
+    assert_close, assert_values, check_gradients, device, every_device, gradients, strided,
+};
 use crate::support::{uniform, values};
+
+test_devices! {
+    gradients_of_every_fused_activation_are_those_of_its_derivative,
+    statistics_are_those_of_the_batch,
+    a_mean_far_from_zero_does_not_cancel,
+    every_type_on_many_and_on_few_channels,
+    values_gradients_and_statistics_are_those_of_pytorch,
+    folding_into_the_convolution_changes_nothing,
+    one_value_per_channel_is_refused_here_and_infinite_in_candle,
+    what_does_not_fit_is_refused,
+}
 
 const EPS: f64 = 1e-5;
 
@@ -72,7 +85,7 @@ fn oracle(
             y[i] = act(activation, z + residual.as_ref().map_or(0.0, |r| r[i]));
         }
     }
-    Tensor::from_vec(y, x.dims(), &Device::Cpu).unwrap()
+    Tensor::from_vec(y, x.dims(), &device()).unwrap()
 }
 
 fn train(x: &Tensor, gb: &Tensor, r: Option<&Tensor>, a: &Activation) -> Result<Tensor> {
@@ -92,67 +105,73 @@ proptest! {
     fn any_shape_in_training_and_frozen(
         shape in shape(), which in 0..ACTIVATIONS.len(), joined: bool, seed: u64,
     ) {
-        let activation = &ACTIVATIONS[which];
-        let channels = shape[1];
-        let x = uniform(seed, shape.clone());
-        let gamma_beta = uniform(seed ^ 1, (2, channels));
-        let residual = joined.then(|| uniform(seed ^ 2, shape));
-        let residual = residual.as_ref();
-        let moments = moments(&x);
-        let expected = oracle(&x, &gamma_beta, residual, &moments, activation);
-        let y = train(&x, &gamma_beta, residual, activation).unwrap();
-        assert_close(&y, &expected, 1e-10);
-        let views = (strided(&x), strided(&gamma_beta), residual.map(strided));
-        let y = train(&views.0, &views.1, views.2.as_ref(), activation).unwrap();
-        assert_close(&y, &expected, 1e-10);
+        every_device(|| {
+            let activation = &ACTIVATIONS[which];
+            let channels = shape[1];
+            let x = uniform(seed, shape.clone());
+            let gamma_beta = uniform(seed ^ 1, (2, channels));
+            let residual = joined.then(|| uniform(seed ^ 2, shape.clone()));
+            let residual = residual.as_ref();
+            let moments = moments(&x);
+            let expected = oracle(&x, &gamma_beta, residual, &moments, activation);
+            let y = train(&x, &gamma_beta, residual, activation).unwrap();
+            assert_close(&y, &expected, 1e-10);
+            let views = (strided(&x), strided(&gamma_beta), residual.map(strided));
+            let y = train(&views.0, &views.1, views.2.as_ref(), activation).unwrap();
+            assert_close(&y, &expected, 1e-10);
 
-        let given: Vec<(f64, f64)> = (0..channels).map(|c| (c as f64, 1.5 + c as f64)).collect();
-        let vector = |values: Vec<f64>| Tensor::from_vec(values, channels, &Device::Cpu).unwrap();
-        let mean = vector(given.iter().map(|g| g.0).collect());
-        let variance = vector(given.iter().map(|g| g.1).collect());
-        let running = Statistics::Running { mean: &mean, variance: &variance };
-        let frozen = |x: &Tensor, gb: &Tensor, r: Option<&Tensor>, a: &Activation| -> Result<_> {
-            let (y, statistics) = batch_norm_act(x, gb, r, running, EPS, a)?;
-            assert!(statistics.is_none());
-            Ok(y)
-        };
-        let expected = oracle(&x, &gamma_beta, residual, &given, activation);
-        assert_close(&frozen(&x, &gamma_beta, residual, activation).unwrap(), &expected, 1e-12);
+            let given = |c: usize| (c as f64, 1.5 + c as f64);
+            let given: Vec<(f64, f64)> = (0..channels).map(given).collect();
+            let vector = |values: Vec<f64>| Tensor::from_vec(values, channels, &device()).unwrap();
+            let mean = vector(given.iter().map(|g| g.0).collect());
+            let variance = vector(given.iter().map(|g| g.1).collect());
+            let running = Statistics::Running { mean: &mean, variance: &variance };
+            let frozen = |x: &Tensor, gb: &Tensor, r: Option<&Tensor>, a: &Activation| -> Result<_> {
+                let (y, statistics) = batch_norm_act(x, gb, r, running, EPS, a)?;
+                assert!(statistics.is_none());
+                Ok(y)
+            };
+            let expected = oracle(&x, &gamma_beta, residual, &given, activation);
+            assert_close(&frozen(&x, &gamma_beta, residual, activation).unwrap(), &expected, 1e-12);
+            Ok(())
+        })?;
     }
 
     #[test]
     fn gradients_of_smooth_activations_are_differences(
         shape in shape(), mish: bool, joined: bool, seed: u64,
     ) {
-        let activation = if mish { Activation::Mish } else { Activation::Identity };
-        let channels = shape[1];
-        // So few values may lie so close together that differences say nothing.
-        let x = uniform(seed, shape.clone());
-        prop_assume!(moments(&x).iter().all(|(_, variance)| *variance > 0.05));
-        let mut inputs = vec![x, uniform(seed ^ 1, (2, channels))];
-        if joined {
-            inputs.push(uniform(seed ^ 2, shape));
-        }
-        check_gradients(&inputs, |x| train(&x[0], &x[1], x.get(2), &activation));
-        let mean = uniform(seed ^ 3, channels);
-        let variance = uniform(seed ^ 4, channels).sqr().unwrap();
-        let variance = (variance + 0.1).unwrap();
-        let running = Statistics::Running { mean: &mean, variance: &variance };
-        check_gradients(&inputs, |x| {
-            Ok(batch_norm_act(&x[0], &x[1], x.get(2), running, EPS, &activation)?.0)
-        });
+        every_device(|| {
+            let activation = if mish { Activation::Mish } else { Activation::Identity };
+            let channels = shape[1];
+            // So few values may lie so close together that differences say nothing.
+            let x = uniform(seed, shape.clone());
+            prop_assume!(moments(&x).iter().all(|(_, variance)| *variance > 0.05));
+            let mut inputs = vec![x, uniform(seed ^ 1, (2, channels))];
+            if joined {
+                inputs.push(uniform(seed ^ 2, shape.clone()));
+            }
+            check_gradients(&inputs, |x| train(&x[0], &x[1], x.get(2), &activation));
+            let mean = uniform(seed ^ 3, channels);
+            let variance = uniform(seed ^ 4, channels).sqr().unwrap();
+            let variance = (variance + 0.1).unwrap();
+            let running = Statistics::Running { mean: &mean, variance: &variance };
+            check_gradients(&inputs, |x| {
+                Ok(batch_norm_act(&x[0], &x[1], x.get(2), running, EPS, &activation)?.0)
+            });
+            Ok(())
+        })?;
     }
 }
 
-#[test]
 fn gradients_of_every_fused_activation_are_those_of_its_derivative() {
     // Points chosen away from kinks, one channel each so that eight images of 5x5 are varied.
     let shape = (8, 3, 5, 5);
     let x = uniform(1, shape);
-    let gamma_beta = Tensor::new(&[[1.5f64, -2.0, 3.0], [0.3, -0.2, 1.1]], &Device::Cpu).unwrap();
+    let gamma_beta = Tensor::new(&[[1.5f64, -2.0, 3.0], [0.3, -0.2, 1.1]], &device()).unwrap();
     let r = uniform(2, shape);
-    let mean = Tensor::new(&[0.1f64, 0.0, -0.2], &Device::Cpu).unwrap();
-    let variance = Tensor::new(&[0.5f64, 1.0, 2.0], &Device::Cpu).unwrap();
+    let mean = Tensor::new(&[0.1f64, 0.0, -0.2], &device()).unwrap();
+    let variance = Tensor::new(&[0.5f64, 1.0, 2.0], &device()).unwrap();
     let running = Statistics::Running {
         mean: &mean,
         variance: &variance,
@@ -165,7 +184,6 @@ fn gradients_of_every_fused_activation_are_those_of_its_derivative() {
     }
 }
 
-#[test]
 fn statistics_are_those_of_the_batch() {
     let x = uniform(3, (4, 3, 5, 7));
     let gamma_beta = uniform(4, (2, 3));
@@ -181,12 +199,11 @@ fn statistics_are_those_of_the_batch() {
     assert_eq!(statistics.mean.dims(), [3]);
 }
 
-#[test]
 fn a_mean_far_from_zero_does_not_cancel() {
     let x = uniform(5, (16, 4, 8, 8));
-    let gamma_beta = Tensor::new(&[[1.0f32; 4], [0.0; 4]], &Device::Cpu).unwrap();
+    let gamma_beta = Tensor::new(&[[1.0f32; 4], [0.0; 4]], &device()).unwrap();
     // The first image lies elsewhere than the others in one case.
-    let step = Tensor::arange(0f64, 16.0, &Device::Cpu).unwrap();
+    let step = Tensor::arange(0f64, 16.0, &device()).unwrap();
     let step = step.gt(0.5).unwrap().to_dtype(DType::F64).unwrap();
     let step = (step.reshape((16, 1, 1, 1)).unwrap() * 1e3).unwrap();
     let shifted = (&x + 1e4).unwrap();
@@ -213,7 +230,6 @@ fn a_mean_far_from_zero_does_not_cancel() {
 }
 
 /// Larger than the thresholds of every way of dividing the work.
-#[test]
 fn every_type_on_many_and_on_few_channels() {
     for shape in [
         (6, 40, 14, 15),
@@ -238,6 +254,7 @@ fn every_type_on_many_and_on_few_channels() {
     }
 }
 
+/// Our kernels sum in f64, which no composition does.
 #[test]
 fn single_precision_gradients_are_those_of_double() {
     for shape in [(6, 40, 14, 15), (64, 1, 33, 31), (2000, 24, 1, 1)] {
@@ -301,13 +318,12 @@ struct Case {
     var_after: Vec<f64>,
 }
 
-#[test]
 fn values_gradients_and_statistics_are_those_of_pytorch() {
     let cases: Vec<Case> =
         serde_json::from_str(include_str!("../reference/norm_act.json")).unwrap();
     assert!(cases.len() >= 12);
     for case in cases {
-        let tensor = |values: &[f64]| Tensor::new(values, &Device::Cpu).unwrap();
+        let tensor = |values: &[f64]| Tensor::new(values, &device()).unwrap();
         let full = |values: &[f64]| tensor(values).reshape(case.shape.as_slice()).unwrap();
         let activation = match case.activation.as_str() {
             "mish" => Activation::Mish,
@@ -349,7 +365,6 @@ fn values_gradients_and_statistics_are_those_of_pytorch() {
     }
 }
 
-#[test]
 fn folding_into_the_convolution_changes_nothing() {
     let x = uniform(1, (2, 3, 6, 6));
     let (weight, bias) = (uniform(2, (4, 3, 3, 3)), uniform(3, 4));
@@ -378,7 +393,6 @@ fn folding_into_the_convolution_changes_nothing() {
     assert!(fold_batch_norm(&weight, None, (&short, &beta), (&mean, &variance), EPS).is_err());
 }
 
-#[test]
 fn one_value_per_channel_is_refused_here_and_infinite_in_candle() {
     let x = uniform(1, (1, 3, 1, 1));
     let gamma_beta = uniform(2, (2, 3));
@@ -391,14 +405,14 @@ fn one_value_per_channel_is_refused_here_and_infinite_in_candle() {
     );
 
     let vars = candle_nn::VarMap::new();
-    let vb = candle_nn::VarBuilder::from_varmap(&vars, DType::F64, &Device::Cpu);
+    let vb = candle_nn::VarBuilder::from_varmap(&vars, DType::F64, &device());
     let norm = candle_nn::batch_norm(3, candle_nn::BatchNormConfig::default(), vb).unwrap();
     norm.forward_train(&x).unwrap();
     let variance = values(norm.running_var());
     assert!(variance.iter().any(|v| !v.is_finite()), "{variance:?}");
 
     let mean = uniform(3, 3);
-    let variance = Tensor::ones(3, DType::F64, &Device::Cpu).unwrap();
+    let variance = Tensor::ones(3, DType::F64, &device()).unwrap();
     let running = Statistics::Running {
         mean: &mean,
         variance: &variance,
@@ -407,7 +421,6 @@ fn one_value_per_channel_is_refused_here_and_infinite_in_candle() {
     assert_eq!(y.dims(), [1, 3, 1, 1]);
 }
 
-#[test]
 fn what_does_not_fit_is_refused() {
     let (x, gamma_beta) = (uniform(1, (2, 3, 4, 4)), uniform(2, (2, 3)));
     let relu = Activation::Relu;
@@ -417,7 +430,7 @@ fn what_does_not_fit_is_refused() {
     let wrong = x.to_dtype(DType::F32).unwrap();
     assert!(train(&x, &gamma_beta, Some(&wrong), &relu).is_err());
     assert!(train(&x.to_dtype(DType::U8).unwrap(), &gamma_beta, None, &relu).is_err());
-    let none = Tensor::zeros((0, 3, 4, 4), DType::F64, &Device::Cpu).unwrap();
+    let none = Tensor::zeros((0, 3, 4, 4), DType::F64, &device()).unwrap();
     assert!(train(&none, &gamma_beta, None, &relu).is_err());
     let running = Statistics::Running {
         mean: &uniform(1, 3),

@@ -1,14 +1,28 @@
 //! Pools against the definition, PyTorch and finite differences.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use candle_mish::ops::{
     Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use crate::support::{assert_close, assert_values, check_gradients, gradients, strided};
+use crate::support::{
+    assert_close, assert_values, check_gradients, device, every_device, gradients, strided,
+};
 use crate::support::{uniform, values};
+
+test_devices! {
+    values_and_gradients_are_those_of_pytorch,
+    the_first_of_equal_maxima_takes_the_whole_gradient,
+    a_window_with_equal_maxima_loses_gradient_in_candle_and_not_here,
+    a_kernel_that_does_not_divide_the_input_misplaces_gradients_in_candle_and_not_here,
+    a_stem_pool_trains_here_and_not_in_candle,
+    nan_comes_through,
+    every_type_and_the_empty_batch,
+    many_planes_are_those_of_one_at_a_time,
+    impossible_windows_are_refused,
+}
 
 /// PyTorch's number of outputs, by trying where windows may start.
 fn outputs(len: usize, k: usize, s: usize, p: usize, d: usize, ceil: bool) -> usize {
@@ -63,7 +77,7 @@ fn windows(x: &Tensor, p: &Pool2dParams) -> (Vec<usize>, Vec<(Vec<f64>, usize)>)
 }
 
 fn tensor(dims: Vec<usize>, values: Vec<f64>) -> Tensor {
-    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
+    Tensor::from_vec(values, dims, &device()).unwrap()
 }
 
 fn max_oracle(x: &Tensor, params: &Pool2dParams) -> Tensor {
@@ -95,23 +109,26 @@ proptest! {
         rows in axis(), columns in axis(), ceil_mode: bool, include: bool,
         n in 1usize..3, c in 1usize..3, seed: u64,
     ) {
-        let params = Pool2dParams::new((rows.0, columns.0))
-            .with_stride((rows.1, columns.1))
-            .with_padding((rows.2, columns.2))
-            .with_ceil_mode(ceil_mode);
-        let x = uniform(seed, (n, c, rows.3, columns.3));
-        assert_close(&max_pool2d(&x, &params).unwrap(), &max_oracle(&x, &params), 0.0);
-        let mean = avg_pool2d(&x, &params, include).unwrap();
-        assert_close(&mean, &avg_oracle(&x, &params, include), 1e-14);
-        let mean = avg_pool2d(&strided(&x), &params, include).unwrap();
-        assert_close(&mean, &avg_oracle(&x, &params, include), 1e-14);
-        prop_assert_eq!(params.output_size((rows.3, columns.3)).unwrap(), {
-            let dims = mean.dims();
-            (dims[2], dims[3])
-        });
-        let x = uniform(seed, (1, 1, rows.3, columns.3));
-        check_gradients(std::slice::from_ref(&x), |x| max_pool2d(&x[0], &params));
-        check_gradients(&[x], |x| avg_pool2d(&x[0], &params, include));
+        every_device(|| {
+            let params = Pool2dParams::new((rows.0, columns.0))
+                .with_stride((rows.1, columns.1))
+                .with_padding((rows.2, columns.2))
+                .with_ceil_mode(ceil_mode);
+            let x = uniform(seed, (n, c, rows.3, columns.3));
+            assert_close(&max_pool2d(&x, &params).unwrap(), &max_oracle(&x, &params), 0.0);
+            let mean = avg_pool2d(&x, &params, include).unwrap();
+            assert_close(&mean, &avg_oracle(&x, &params, include), 1e-14);
+            let mean = avg_pool2d(&strided(&x), &params, include).unwrap();
+            assert_close(&mean, &avg_oracle(&x, &params, include), 1e-14);
+            prop_assert_eq!(params.output_size((rows.3, columns.3)).unwrap(), {
+                let dims = mean.dims();
+                (dims[2], dims[3])
+            });
+            let x = uniform(seed, (1, 1, rows.3, columns.3));
+            check_gradients(std::slice::from_ref(&x), |x| max_pool2d(&x[0], &params));
+            check_gradients(&[x], |x| avg_pool2d(&x[0], &params, include));
+            Ok(())
+        })?;
     }
 
     #[test]
@@ -119,43 +136,51 @@ proptest! {
         kernel in 1usize..4, dilation in 1usize..4, stride in 1usize..3, extra in 0usize..5,
         half: bool, ceil_mode: bool, seed: u64,
     ) {
-        let extent = dilation * (kernel - 1) + 1;
-        let padding = if half { kernel / 2 } else { 0 };
-        let size = extent + extra;
-        let params = Pool2dParams::new((kernel, kernel))
-            .with_stride((stride, stride))
-            .with_padding((padding, padding))
-            .with_dilation((dilation, dilation))
-            .with_ceil_mode(ceil_mode);
-        let x = uniform(seed, (1, 2, size, size + 1));
-        assert_close(&max_pool2d(&x, &params).unwrap(), &max_oracle(&x, &params), 0.0);
-        check_gradients(&[x], |x| max_pool2d(&x[0], &params));
+        every_device(|| {
+            let extent = dilation * (kernel - 1) + 1;
+            let padding = if half { kernel / 2 } else { 0 };
+            let size = extent + extra;
+            let params = Pool2dParams::new((kernel, kernel))
+                .with_stride((stride, stride))
+                .with_padding((padding, padding))
+                .with_dilation((dilation, dilation))
+                .with_ceil_mode(ceil_mode);
+            let x = uniform(seed, (1, 2, size, size + 1));
+            assert_close(&max_pool2d(&x, &params).unwrap(), &max_oracle(&x, &params), 0.0);
+            check_gradients(&[x], |x| max_pool2d(&x[0], &params));
+            Ok(())
+        })?;
     }
 
     #[test]
     fn adaptive_windows_cover_the_input(
         h in 1usize..9, w in 1usize..9, rows in 1usize..6, columns in 1usize..6, seed: u64,
     ) {
-        let x = uniform(seed, (2, 2, h, w));
-        let data = values(&x);
-        let mut expected = Vec::new();
-        for plane in 0..4 {
-            for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
-                let ys = i * h / rows..((i + 1) * h).div_ceil(rows);
-                let xs = j * w / columns..((j + 1) * w).div_ceil(columns);
-                let count = ys.len() * xs.len();
-                let cells = ys.flat_map(|y| xs.clone().map(move |x| (y, x)));
-                let sum: f64 = cells.map(|(y, x)| data[plane * h * w + y * w + x]).sum();
-                expected.push(sum / count as f64);
+        every_device(|| {
+            let x = uniform(seed, (2, 2, h, w));
+            let data = values(&x);
+            let mut expected = Vec::new();
+            for plane in 0..4 {
+                for (i, j) in (0..rows).flat_map(|i| (0..columns).map(move |j| (i, j))) {
+                    let ys = i * h / rows..((i + 1) * h).div_ceil(rows);
+                    let xs = j * w / columns..((j + 1) * w).div_ceil(columns);
+                    let count = ys.len() * xs.len();
+                    let cells = ys.flat_map(|y| xs.clone().map(move |x| (y, x)));
+                    let sum: f64 = cells.map(|(y, x)| data[plane * h * w + y * w + x]).sum();
+                    expected.push(sum / count as f64);
+                }
             }
-        }
-        let y = adaptive_avg_pool2d(&x, (rows, columns)).unwrap();
-        assert_close(&y, &tensor(vec![2, 2, rows, columns], expected), 1e-14);
-        let means = x.mean((2, 3)).unwrap();
-        assert_close(&global_avg_pool2d(&x).unwrap(), &means, 1e-14);
-        assert_close(&global_avg_pool2d(&strided(&x)).unwrap(), &means, 1e-14);
-        check_gradients(std::slice::from_ref(&x), |x| adaptive_avg_pool2d(&x[0], (rows, columns)));
-        check_gradients(&[x], |x| global_avg_pool2d(&x[0]));
+            let y = adaptive_avg_pool2d(&x, (rows, columns)).unwrap();
+            assert_close(&y, &tensor(vec![2, 2, rows, columns], expected), 1e-14);
+            let means = x.mean((2, 3)).unwrap();
+            assert_close(&global_avg_pool2d(&x).unwrap(), &means, 1e-14);
+            assert_close(&global_avg_pool2d(&strided(&x)).unwrap(), &means, 1e-14);
+            check_gradients(std::slice::from_ref(&x), |x| {
+                adaptive_avg_pool2d(&x[0], (rows, columns))
+            });
+            check_gradients(&[x], |x| global_avg_pool2d(&x[0]));
+            Ok(())
+        })?;
     }
 }
 
@@ -176,7 +201,6 @@ struct Case {
     dx: Vec<f64>,
 }
 
-#[test]
 fn values_and_gradients_are_those_of_pytorch() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("../reference/pool2d.json")).unwrap();
     assert!(cases.len() >= 10);
@@ -204,9 +228,8 @@ fn values_and_gradients_are_those_of_pytorch() {
     }
 }
 
-#[test]
 fn the_first_of_equal_maxima_takes_the_whole_gradient() {
-    let x = Tensor::ones((1, 1, 4, 4), DType::F64, &Device::Cpu).unwrap();
+    let x = Tensor::ones((1, 1, 4, 4), DType::F64, &device()).unwrap();
     let params = Pool2dParams::new((2, 2));
     let vars = Var::from_tensor(&x).unwrap();
     let ours = max_pool2d(&vars, &params).unwrap().backward().unwrap();
@@ -225,16 +248,14 @@ fn total_gradient(x: &Var, pool: impl Fn(&Tensor) -> Result<Tensor>) -> f64 {
     values(grads.get(x).unwrap()).iter().sum()
 }
 
-#[test]
 fn a_window_with_equal_maxima_loses_gradient_in_candle_and_not_here() {
-    let x = Tensor::ones((1, 1, 2, 2), DType::F64, &Device::Cpu).unwrap();
+    let x = Tensor::ones((1, 1, 2, 2), DType::F64, &device()).unwrap();
     let x = Var::from_tensor(&x).unwrap();
     let params = Pool2dParams::new((2, 2));
     assert_eq!(total_gradient(&x, |x| max_pool2d(x, &params)), 1.0);
     assert_ne!(total_gradient(&x, |x| x.max_pool2d(2)), 1.0);
 }
 
-#[test]
 fn a_kernel_that_does_not_divide_the_input_misplaces_gradients_in_candle_and_not_here() {
     let x: Vec<f64> = (0..25).map(f64::from).collect();
     let x = Var::from_tensor(&tensor(vec![1, 1, 5, 5], x)).unwrap();
@@ -256,7 +277,6 @@ fn a_kernel_that_does_not_divide_the_input_misplaces_gradients_in_candle_and_not
     assert_ne!(gradient(&|x| x.avg_pool2d(2)), quarters);
 }
 
-#[test]
 fn a_stem_pool_trains_here_and_not_in_candle() {
     let x = Var::from_tensor(&uniform(3, (1, 2, 8, 8))).unwrap();
     let params = Pool2dParams::new((3, 3))
@@ -269,7 +289,6 @@ fn a_stem_pool_trains_here_and_not_in_candle() {
     assert!(theirs.backward().is_err());
 }
 
-#[test]
 fn nan_comes_through() {
     let mut x = vec![1.0; 16];
     x[5] = f64::NAN;
@@ -278,7 +297,7 @@ fn nan_comes_through() {
     let y = values(&max_pool2d(&x, &params).unwrap());
     assert!(y[0].is_nan());
     assert_eq!(y[1..], [1.0; 3]);
-    let low = Tensor::full(f64::NEG_INFINITY, (1, 1, 2, 2), &Device::Cpu).unwrap();
+    let low = Tensor::full(f64::NEG_INFINITY, (1, 1, 2, 2), &device()).unwrap();
     let y = values(&max_pool2d(&low, &params).unwrap());
     assert_eq!(y, [f64::NEG_INFINITY]);
     let [dx] = gradients(&[low], |x| max_pool2d(&x[0], &params))
@@ -287,7 +306,6 @@ fn nan_comes_through() {
     assert_ne!(values(&dx)[0], 0.0);
 }
 
-#[test]
 fn every_type_and_the_empty_batch() {
     let params = Pool2dParams::new((3, 2))
         .with_stride((2, 1))
@@ -306,7 +324,7 @@ fn every_type_and_the_empty_batch() {
         let share = values(grads.get(&x).unwrap())[0];
         assert_values(&[share], &[1.0 / 35.0], tolerance);
     }
-    let none = Tensor::zeros((0, 3, 7, 5), DType::F32, &Device::Cpu).unwrap();
+    let none = Tensor::zeros((0, 3, 7, 5), DType::F32, &device()).unwrap();
     assert_eq!(max_pool2d(&none, &params).unwrap().dims(), [0, 3, 4, 6]);
     assert_eq!(global_avg_pool2d(&none).unwrap().dims(), [0, 3]);
     assert!(max_pool2d(&none.to_dtype(DType::U8).unwrap(), &params).is_err());
@@ -314,7 +332,6 @@ fn every_type_and_the_empty_batch() {
     assert_eq!(max_pool2d(&planes, &params).unwrap().dims(), [3, 4, 6]);
 }
 
-#[test]
 fn many_planes_are_those_of_one_at_a_time() {
     let x = uniform(8, (4, 16, 33, 35)).to_dtype(DType::F32).unwrap();
     let params = Pool2dParams::new((3, 3))
@@ -331,7 +348,6 @@ fn many_planes_are_those_of_one_at_a_time() {
     }
 }
 
-#[test]
 fn impossible_windows_are_refused() {
     let x = uniform(1, (1, 1, 4, 4));
     let refused = |params: Pool2dParams, part: &str| {
@@ -345,7 +361,7 @@ fn impossible_windows_are_refused() {
     refused(Pool2dParams::new((5, 5)), "larger");
     assert!(avg_pool2d(&x, &params.with_dilation((2, 2)), true).is_err());
     assert!(adaptive_avg_pool2d(&x, (0, 1)).is_err());
-    let none = Tensor::zeros((1, 1, 0, 4), DType::F32, &Device::Cpu).unwrap();
+    let none = Tensor::zeros((1, 1, 0, 4), DType::F32, &device()).unwrap();
     assert!(global_avg_pool2d(&none).is_err());
     assert!(max_pool2d(&x.flatten_all().unwrap(), &params).is_err());
 }

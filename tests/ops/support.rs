@@ -1,9 +1,109 @@
-//! What the tests of the ops share: random tensors and the comparison of gradients.
+//! What the tests of the ops share: the devices that they run on, random tensors and the
+//! comparison of gradients.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, Var};
+use std::cell::Cell;
+
+use candle_core::backend::{BackendDevice, BackendStorage};
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, DType, Device, Layout, MetalStorage, Result, Shape, Tensor,
+    Var,
+};
 use candle_mish::autograd::{apply1, value_and_grad};
+use candle_mish::ops::composed;
+use proptest::test_runner::TestCaseError;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
+
+/// What the body of a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The CPU with our kernels.
+    Cpu,
+    /// The CPU with the compositions that stand in for them on other devices.
+    Composed,
+    /// The first CUDA device.
+    #[cfg(feature = "cuda")]
+    Cuda,
+    /// The Metal device.
+    #[cfg(feature = "metal")]
+    Metal,
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target::Cpu,
+    Target::Composed,
+    #[cfg(feature = "cuda")]
+    Target::Cuda,
+    #[cfg(feature = "metal")]
+    Target::Metal,
+];
+
+thread_local! {
+    static TARGET: Cell<Target> = const { Cell::new(Target::Cpu) };
+}
+
+/// Runs `body` on `target`.
+pub fn on<T>(target: Target, body: impl FnOnce() -> T) -> T {
+    let before = TARGET.replace(target);
+    let result = match target {
+        Target::Composed => composed::everywhere(body),
+        _ => body(),
+    };
+    TARGET.set(before);
+    result
+}
+
+/// Runs the body of a property on all targets.
+pub fn every_device(
+    mut body: impl FnMut() -> std::result::Result<(), TestCaseError>,
+) -> std::result::Result<(), TestCaseError> {
+    for target in TARGETS {
+        println!("on {target:?}");
+        on(*target, &mut body)?;
+    }
+    Ok(())
+}
+
+/// The device of the target that the test runs on.
+pub fn device() -> Device {
+    match TARGET.get() {
+        Target::Cpu | Target::Composed => Device::Cpu,
+        #[cfg(feature = "cuda")]
+        Target::Cuda => {
+            static CUDA: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
+            CUDA.get_or_init(|| Device::new_cuda(0).unwrap()).clone()
+        }
+        #[cfg(feature = "metal")]
+        Target::Metal => {
+            static METAL: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
+            METAL.get_or_init(|| Device::new_metal(0).unwrap()).clone()
+        }
+    }
+}
+
+/// Makes a test of each function for each target: `module::cpu::name`, `module::composed::name`
+/// and, with their features, `module::cuda::name` and `module::metal::name`.
+macro_rules! test_devices {
+    ($($name:ident,)*) => {
+        test_devices! { @target cpu Cpu $($name,)* }
+        test_devices! { @target composed Composed $($name,)* }
+        #[cfg(feature = "cuda")]
+        test_devices! { @target cuda Cuda $($name,)* }
+        #[cfg(feature = "metal")]
+        test_devices! { @target metal Metal $($name,)* }
+    };
+    (@target $module:ident $target:ident $($name:ident,)*) => {
+        mod $module {
+            $(
+                #[test]
+                fn $name() -> impl std::process::Termination {
+                    crate::support::on(crate::support::Target::$target, super::$name)
+                }
+            )*
+        }
+    };
+}
 
 /// Values from -2 to 2 that depend on `seed` only.
 pub fn uniform(seed: u64, shape: impl Into<Shape>) -> Tensor {
@@ -12,11 +112,12 @@ pub fn uniform(seed: u64, shape: impl Into<Shape>) -> Tensor {
     let values: Vec<f64> = (0..shape.elem_count())
         .map(|_| rng.random_range(-2.0..2.0))
         .collect();
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    Tensor::from_vec(values, shape, &device()).unwrap()
 }
 
 /// The values of `x` in row-major order.
 pub fn values(x: &Tensor) -> Vec<f64> {
+    let x = x.to_device(&Device::Cpu).unwrap();
     let x = x.to_dtype(DType::F64).unwrap().flatten_all().unwrap();
     x.to_vec1().unwrap()
 }
@@ -48,6 +149,15 @@ struct Weighted;
 /// The gradient of [`Weighted`] given that of the sum.
 struct WeightedGrad(Shape);
 
+/// What an op of the tests makes of a tensor on another device, by way of the CPU.
+fn on_host<B>(op: &dyn CustomOp1, x: &B, layout: &Layout) -> Result<(B, Shape)>
+where
+    B: BackendStorage<Device: BackendDevice<Storage = B>>,
+{
+    let (y, shape) = op.cpu_fwd(&x.to_cpu_storage()?, layout)?;
+    Ok((x.device().storage_from_cpu_storage(&y)?, shape))
+}
+
 fn weight(index: usize) -> f64 {
     ((index * 37 + 11) % 17) as f64 / 8.0 - 0.9
 }
@@ -63,6 +173,14 @@ impl CustomOp1 for Weighted {
         };
         let products = x[start..end].iter().enumerate().map(|(i, x)| x * weight(i));
         Ok((CpuStorage::F64(vec![products.sum()]), ().into()))
+    }
+
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        on_host(self, x, layout)
+    }
+
+    fn metal_fwd(&self, x: &MetalStorage, layout: &Layout) -> Result<(MetalStorage, Shape)> {
+        on_host(self, x, layout)
     }
 
     fn bwd(&self, x: &Tensor, _sum: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
@@ -84,6 +202,14 @@ impl CustomOp1 for WeightedGrad {
             .map(|i| grad[0] * weight(i))
             .collect();
         Ok((CpuStorage::F64(dx), self.0.clone()))
+    }
+
+    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        on_host(self, x, layout)
+    }
+
+    fn metal_fwd(&self, x: &MetalStorage, layout: &Layout) -> Result<(MetalStorage, Shape)> {
+        on_host(self, x, layout)
     }
 }
 
@@ -129,7 +255,7 @@ fn differences(
         let mut moved = inputs.to_vec();
         let mut x = values(&inputs[which]);
         x[index] += step;
-        moved[which] = Tensor::from_vec(x, inputs[which].dims(), &Device::Cpu).unwrap();
+        moved[which] = Tensor::from_vec(x, inputs[which].dims(), &device()).unwrap();
         let y = values(&f(&moved).unwrap());
         y.iter().enumerate().map(|(i, y)| y * weight(i)).sum()
     };

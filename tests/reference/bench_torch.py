@@ -2,6 +2,7 @@
 
     pip install torch==2.13.0
     python bench_torch.py [mish] [norm] [conv] [resnet20] [--threads 2] [--seconds 2]
+    python bench_torch.py mish --device cuda --dtype bfloat16 --shape 268435456
 
 Prints one JSON object per case: name, median_ms, min_ms, max_ms, rounds. Without names of groups
 all of them are timed.
@@ -19,6 +20,8 @@ import torch.nn.functional as F
 
 GROUPS = ("mish", "norm", "conv", "resnet20")
 SHAPE = (128, 64, 32, 32)
+DEVICE = "cpu"
+DTYPE = torch.float32
 
 # Name, images, channels in and out, height and width, kernel, stride, padding, groups.
 CONVOLUTIONS = [
@@ -33,15 +36,23 @@ CONVOLUTIONS = [
 ]
 
 
+def synchronize():
+    """A GPU works on after a call has returned."""
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()
+
+
 def measure(name, step, seconds, images=None):
     """Times `step` at least nine times, and for so many seconds."""
     for _ in range(2):
         step()
+    synchronize()
     times = []
     start = time.perf_counter()
     while len(times) < 9 or time.perf_counter() - start < seconds:
         before = time.perf_counter()
         step()
+        synchronize()
         times.append(1e3 * (time.perf_counter() - before))
     median = statistics.median(times)
     result = {
@@ -77,7 +88,11 @@ def both(name, function, tensors, seconds):
 
 
 def mish(seconds):
-    both("act_mish", F.mish, [torch.randn(SHAPE)], seconds)
+    x = torch.randn(SHAPE, device=DEVICE).to(DTYPE)
+    if DEVICE != "cpu":
+        with torch.no_grad():
+            measure("copy", x.clone, seconds)
+    both("act_mish", F.mish, [x], seconds)
 
 
 def norm(seconds):
@@ -168,10 +183,19 @@ def main():
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seconds", type=float, default=2.0, help="for each case")
+    parser.add_argument("--device", default="cpu", help="of the group mish: cpu or cuda")
+    parser.add_argument("--dtype", default="float32", help="of the group mish")
+    parser.add_argument("--shape", help="of the group mish, such as 128,64,32,32")
     args = parser.parse_args()
     unknown = set(args.groups) - set(GROUPS)
     if unknown:
         parser.error(f"unknown groups: {', '.join(sorted(unknown))}")
+    global SHAPE, DEVICE, DTYPE
+    DEVICE, DTYPE = args.device, getattr(torch, args.dtype)
+    if args.shape:
+        SHAPE = tuple(int(size) for size in args.shape.split(","))
+    if (args.device, args.dtype, args.shape) != ("cpu", "float32", None) and args.groups != ["mish"]:
+        parser.error("--device, --dtype and --shape are for the group mish alone")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     for group in args.groups or GROUPS:

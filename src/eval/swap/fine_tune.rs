@@ -1,6 +1,6 @@
 //! Training a network that has got another activation.
 
-use candle_core::{DType, Result};
+use candle_core::{DType, Device, Result};
 
 use super::{Variant, report::RecoveryPoint};
 use crate::autograd::value_and_grad;
@@ -63,6 +63,7 @@ impl FineTune {
                     let logits = variant.model.forward_t(&batch.images, true)?;
                     Ok((self.recipe.loss_of(&logits, &batch.labels)?, ()))
                 })?;
+                let loss = loss.to_device(&Device::Cpu)?;
                 let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
                 if !loss.is_finite() {
                     candle_core::bail!(

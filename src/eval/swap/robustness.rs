@@ -1,6 +1,6 @@
 //! Images with noise, and images changed to mislead the network.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::ModuleT;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -75,6 +75,6 @@ impl Disturber {
             let pixel = (*value * std + mean + by(i)).clamp(0.0, 1.0);
             *value = (pixel - mean) / std;
         }
-        Tensor::from_vec(values, images.shape(), &Device::Cpu)
+        Tensor::from_vec(values, images.shape(), images.device())
     }
 }

@@ -4,8 +4,14 @@
 //! and reading anything else would.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 pub(crate) mod functions;
 mod kernels;
+#[cfg(any(feature = "cuda", feature = "metal", test))]
+mod launch;
+#[cfg(feature = "metal")]
+mod metal;
 mod parametric;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, InplaceOp1, Layout, Result, Shape, Tensor};
@@ -29,7 +35,7 @@ use crate::trace::{Operation, noted, refuse};
 /// Any shape and layout; the result has the shape of `x` and is contiguous.
 ///
 /// # Errors
-/// If the element type is not `f32`, `f64`, `f16` or `bf16`, or the device is not the CPU.
+/// If the element type is not `f32`, `f64`, `f16` or `bf16`, or is one that the device lacks.
 pub fn activation(x: &Tensor, activation: &Activation) -> Result<Tensor> {
     if matches!(activation, Activation::Identity) {
         return Ok(x.clone());
@@ -52,6 +58,18 @@ pub fn activation_inplace(x: &Tensor, activation: &Activation) -> Result<()> {
     x.inplace_op1(&InPlace(*activation))
 }
 
+/// The gradient of `x` for the `grad` of f(x), without a graph.
+pub(crate) fn activation_gradient(
+    x: &Tensor,
+    grad: &Tensor,
+    activation: &Activation,
+) -> Result<Tensor> {
+    if matches!(activation, Activation::Identity) {
+        return Ok(grad.clone());
+    }
+    x.apply_op2_no_bwd(grad, &Backward(*activation))
+}
+
 struct Forward(Activation);
 
 impl CustomOp1 for Forward {
@@ -64,8 +82,28 @@ impl CustomOp1 for Forward {
         Ok((y, layout.shape().clone()))
     }
 
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let y = cuda::forward(&self.0, x, layout)?;
+        Ok((y, layout.shape().clone()))
+    }
+
+    #[cfg(feature = "metal")]
+    fn metal_fwd(
+        &self,
+        x: &candle_core::MetalStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::MetalStorage, Shape)> {
+        let y = metal::forward(&self.0, x, layout)?;
+        Ok((y, layout.shape().clone()))
+    }
+
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        x.apply_op2_no_bwd(grad, &Backward(self.0)).map(Some)
+        activation_gradient(x, grad, &self.0).map(Some)
     }
 }
 
@@ -87,6 +125,30 @@ impl CustomOp2 for Backward {
         let gradient = cpu::backward(&self.0, x, x_layout, grad, grad_layout)?;
         Ok((gradient, x_layout.shape().clone()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        x_layout: &Layout,
+        grad: &candle_core::CudaStorage,
+        grad_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let gradient = cuda::backward(&self.0, x, x_layout, grad, grad_layout)?;
+        Ok((gradient, x_layout.shape().clone()))
+    }
+
+    #[cfg(feature = "metal")]
+    fn metal_fwd(
+        &self,
+        x: &candle_core::MetalStorage,
+        x_layout: &Layout,
+        grad: &candle_core::MetalStorage,
+        grad_layout: &Layout,
+    ) -> Result<(candle_core::MetalStorage, Shape)> {
+        let gradient = metal::backward(&self.0, x, x_layout, grad, grad_layout)?;
+        Ok((gradient, x_layout.shape().clone()))
+    }
 }
 
 struct InPlace(Activation);
@@ -98,5 +160,15 @@ impl InplaceOp1 for InPlace {
 
     fn cpu_fwd(&self, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
         cpu::in_place(&self.0, x, layout)
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, x: &mut candle_core::CudaStorage, layout: &Layout) -> Result<()> {
+        cuda::in_place(&self.0, x, layout)
+    }
+
+    #[cfg(feature = "metal")]
+    fn metal_fwd(&self, x: &mut candle_core::MetalStorage, layout: &Layout) -> Result<()> {
+        metal::in_place(&self.0, x, layout)
     }
 }

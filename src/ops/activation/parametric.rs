@@ -10,6 +10,12 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::cpu::gather;
+#[cfg(feature = "cuda")]
+use super::cuda;
+#[cfg(any(feature = "cuda", feature = "metal"))]
+use super::launch;
+#[cfg(feature = "metal")]
+use super::metal;
 use crate::autograd;
 use crate::simd::Real;
 use crate::trace::{Operation, noted};
@@ -24,7 +30,7 @@ const CHUNK: usize = 1 << 14;
 /// x: [N, C, …] or any with a single slope; slope: `[C]` or `[1]`, of the type of x.
 ///
 /// # Errors
-/// If the shapes do not match, the element type is no float, or the device is not the CPU.
+/// If the shapes do not match, the element type is no float.
 pub fn prelu(x: &Tensor, slope: &Tensor) -> Result<Tensor> {
     let op = Forward {
         function: Function::PRelu,
@@ -80,9 +86,25 @@ pub fn srelu(x: &Tensor, parameters: &Tensor) -> Result<Tensor> {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Function {
+pub(super) enum Function {
     PRelu,
     SRelu,
+}
+
+#[cfg(any(feature = "cuda", feature = "metal"))]
+impl Function {
+    /// The name in the names of the kernels.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::PRelu => "prelu",
+            Self::SRelu => "srelu",
+        }
+    }
+
+    /// Whether each of `elements` elements has a slope of its own, so that nothing is summed.
+    pub(super) fn one_for_each(self, planes: launch::Planes, elements: usize) -> bool {
+        matches!(self, Self::PRelu) && planes.channels as usize == elements
+    }
 }
 
 impl Function {
@@ -167,6 +189,14 @@ impl Planes {
                 F::default()
             }
         })
+    }
+
+    #[cfg(any(feature = "cuda", feature = "metal"))]
+    fn on_device(self) -> launch::Planes {
+        launch::Planes {
+            channels: self.channels as u64,
+            inner: self.inner.max(1) as u64,
+        }
     }
 
     /// How many runs a thread takes at a time.
@@ -265,6 +295,32 @@ impl CustomOp2 for Forward {
             let y = self.run(&x, &x, &p, |x, _, p| self.function.value(x, p));
             E::to_cpu_storage_owned(E::narrow(y))
         });
+        Ok((y, x_layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        x_layout: &Layout,
+        p: &candle_core::CudaStorage,
+        p_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let planes = self.planes.on_device();
+        let y = cuda::parametric_map(self.function, planes, (x, x_layout), (p, p_layout), None)?;
+        Ok((y, x_layout.shape().clone()))
+    }
+
+    #[cfg(feature = "metal")]
+    fn metal_fwd(
+        &self,
+        x: &candle_core::MetalStorage,
+        x_layout: &Layout,
+        p: &candle_core::MetalStorage,
+        p_layout: &Layout,
+    ) -> Result<(candle_core::MetalStorage, Shape)> {
+        let planes = self.planes.on_device();
+        let y = metal::parametric_map(self.function, planes, (x, x_layout), (p, p_layout), None)?;
         Ok((y, x_layout.shape().clone()))
     }
 
@@ -374,6 +430,38 @@ impl CustomOp3 for InputGradient {
         });
         Ok((gradient, x_layout.shape().clone()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        x_layout: &Layout,
+        p: &candle_core::CudaStorage,
+        p_layout: &Layout,
+        grad: &candle_core::CudaStorage,
+        grad_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let Forward { function, planes } = self.0;
+        let (x, p, grad) = ((x, x_layout), (p, p_layout), (grad, grad_layout));
+        let gradient = cuda::parametric_map(function, planes.on_device(), x, p, Some(grad))?;
+        Ok((gradient, x_layout.shape().clone()))
+    }
+
+    #[cfg(feature = "metal")]
+    fn metal_fwd(
+        &self,
+        x: &candle_core::MetalStorage,
+        x_layout: &Layout,
+        p: &candle_core::MetalStorage,
+        p_layout: &Layout,
+        grad: &candle_core::MetalStorage,
+        grad_layout: &Layout,
+    ) -> Result<(candle_core::MetalStorage, Shape)> {
+        let Forward { function, planes } = self.0;
+        let (x, p, grad) = ((x, x_layout), (p, p_layout), (grad, grad_layout));
+        let gradient = metal::parametric_map(function, planes.on_device(), x, p, Some(grad))?;
+        Ok((gradient, x_layout.shape().clone()))
+    }
 }
 
 /// (x, parameters, gradient of f(x)) to the gradient of the parameters.
@@ -399,6 +487,38 @@ impl CustomOp3 for ParameterGradient {
             let (x, p, grad) = (E::widen(&x), E::widen(&p), E::widen(&grad));
             E::to_cpu_storage_owned(E::narrow(self.0.sum(&x, &grad, &p)))
         });
+        Ok((gradient, p_layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        x_layout: &Layout,
+        p: &candle_core::CudaStorage,
+        p_layout: &Layout,
+        grad: &candle_core::CudaStorage,
+        grad_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        let Forward { function, planes } = self.0;
+        let (x, p, grad) = ((x, x_layout), (p, p_layout), (grad, grad_layout));
+        let gradient = cuda::parameter_gradient(function, planes.on_device(), x, p, grad)?;
+        Ok((gradient, p_layout.shape().clone()))
+    }
+
+    #[cfg(feature = "metal")]
+    fn metal_fwd(
+        &self,
+        x: &candle_core::MetalStorage,
+        x_layout: &Layout,
+        p: &candle_core::MetalStorage,
+        p_layout: &Layout,
+        grad: &candle_core::MetalStorage,
+        grad_layout: &Layout,
+    ) -> Result<(candle_core::MetalStorage, Shape)> {
+        let Forward { function, planes } = self.0;
+        let (x, p, grad) = ((x, x_layout), (p, p_layout), (grad, grad_layout));
+        let gradient = metal::parameter_gradient(function, planes.on_device(), x, p, grad)?;
         Ok((gradient, p_layout.shape().clone()))
     }
 }

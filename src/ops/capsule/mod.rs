@@ -2,13 +2,14 @@
 //! routing from one layer of them to the next (Sabour et al., "Dynamic Routing Between Capsules",
 //! 2017, arXiv:1710.09829).
 
+mod composed;
 mod routing;
 mod vectors;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-use crate::autograd::{apply1, apply2};
+use crate::ops::composed::{apply1, apply2, run2};
 use crate::ops::storage::{Float, same_dtype, with_float};
 use crate::trace::{Operation, noted};
 use routing::Routing;
@@ -17,7 +18,7 @@ use routing::Routing;
 /// n² / (1 + n²), below one (equation 1).
 ///
 /// # Errors
-/// Where `x` has no axis, or is not on the CPU or not floating-point.
+/// Where `x` has no axis, or is not floating-point.
 pub fn squash(x: &Tensor) -> Result<Tensor> {
     vectors("squash", x)?;
     noted(apply1(Squash, x)?, || Operation::Squash, &[x])
@@ -114,7 +115,7 @@ impl CustomOp1 for Squash {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        x.apply_op2_no_bwd(grad, &SquashGrad).map(Some)
+        run2(&SquashGrad, x, grad).map(Some)
     }
 }
 
@@ -156,7 +157,7 @@ impl CustomOp1 for Length {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        x.apply_op2_no_bwd(grad, &LengthGrad).map(Some)
+        run2(&LengthGrad, x, grad).map(Some)
     }
 }
 
@@ -217,7 +218,7 @@ impl CustomOp2 for DynamicRouting {
             iterations: self.iterations,
             grad: grad.clone(),
         };
-        let both = u.apply_op2_no_bwd(weight, &op)?;
+        let both = run2(&op, u, weight)?;
         let part = |start: usize, of: &Tensor| -> Result<Option<Tensor>> {
             if !of.track_op() {
                 return Ok(None);

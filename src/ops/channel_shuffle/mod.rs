@@ -1,9 +1,11 @@
 //! Channels of several groups put in turn, so that grouped convolutions mix.
 
+mod composed;
+
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
-use crate::autograd::apply1;
+use crate::ops::composed::{apply1, run1};
 use crate::ops::storage::{Float, build, with_float};
 use crate::trace::{Operation, noted};
 
@@ -13,7 +15,7 @@ const OP: &str = "channel_shuffle";
 /// al., "ShuffleNet", 2017): `[N, C, ..]` to the same shape.
 ///
 /// # Errors
-/// Where the groups do not divide the channels, or `x` is not on the CPU or not floating-point.
+/// Where the groups do not divide the channels, or `x` is not floating-point.
 pub fn channel_shuffle(x: &Tensor, groups: usize) -> Result<Tensor> {
     let &[_, channels, ..] = x.dims() else {
         bail!("{OP} takes [N, C, ..], not {:?}", x.dims());
@@ -66,6 +68,6 @@ impl CustomOp1 for ChannelShuffle {
         if groups == 0 {
             return Ok(Some(grad.clone()));
         }
-        Ok(Some(grad.apply_op1_no_bwd(&ChannelShuffle { groups })?))
+        Ok(Some(run1(&ChannelShuffle { groups }, grad)?))
     }
 }

@@ -5,7 +5,7 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
 };
 
-use crate::autograd::{apply1, apply2, apply3};
+use crate::ops::composed::{apply1, apply2, apply3, run1};
 use crate::ops::storage::{Float, build, same_dtype, with_float};
 use crate::trace::{Operation, noted};
 
@@ -70,8 +70,8 @@ pub fn stack(tensors: &[&Tensor]) -> Result<Tensor> {
     noted(y, || Operation::Stack, tensors)
 }
 
-struct Cat {
-    dim: usize,
+pub(super) struct Cat {
+    pub dim: usize,
 }
 
 impl Cat {
@@ -115,7 +115,7 @@ impl Cat {
             let len = part.dim(self.dim)?;
             if part.track_op() {
                 let slice = grad.narrow(self.dim, start, len)?;
-                *gradient = Some(slice.apply_op1_no_bwd(&Copy)?);
+                *gradient = Some(run1(&Copy, &slice)?);
             }
             start += len;
         }
@@ -181,7 +181,7 @@ impl CustomOp3 for Cat {
 }
 
 /// A slice in memory of its own: kept as a view, it would keep all of the gradient alive.
-struct Copy;
+pub(super) struct Copy;
 
 impl CustomOp1 for Copy {
     fn name(&self) -> &'static str {
@@ -198,7 +198,7 @@ impl CustomOp1 for Copy {
 }
 
 /// Puts an axis of one in front.
-struct Unsqueeze;
+pub(super) struct Unsqueeze;
 
 impl CustomOp1 for Unsqueeze {
     fn name(&self) -> &'static str {

@@ -1,5 +1,6 @@
 //! Sums, concatenations, parts and per-channel scales, each with its own backward.
 
+mod composed;
 mod concat;
 mod scale;
 mod view;
@@ -7,7 +8,7 @@ mod view;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
 
-use crate::autograd::apply2;
+use crate::ops::composed::apply2;
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
 use crate::trace::{Operation, noted};
 

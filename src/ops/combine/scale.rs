@@ -7,7 +7,7 @@ use candle_core::{
 };
 use rayon::prelude::*;
 
-use crate::autograd::{apply1, apply2};
+use crate::ops::composed::{apply1, apply2, run1, run2};
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
 use crate::trace::{Operation, noted};
 
@@ -31,14 +31,14 @@ pub fn scale_channels(x: &Tensor, s: &Tensor) -> Result<Tensor> {
 /// `factor x`, of any shape.
 ///
 /// # Errors
-/// Where `x` is not on the CPU or not floating-point.
+/// Where `x` is not floating-point.
 pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
     let y = apply1(Scale { factor }, x)?;
     noted(y, || Operation::Scale { factor }, &[x])
 }
 
-struct Scale {
-    factor: f64,
+pub(super) struct Scale {
+    pub factor: f64,
 }
 
 impl CustomOp1 for Scale {
@@ -58,15 +58,15 @@ impl CustomOp1 for Scale {
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let factor = self.factor;
-        grad.apply_op1_no_bwd(&Self { factor }).map(Some)
+        run1(&Self { factor }, grad).map(Some)
     }
 }
 
-struct ScaleChannels;
+pub(super) struct ScaleChannels;
 
 /// The gradient of the factors: the sum of `x * grad` over each plane, in the factors' shape.
-struct FactorGrad {
-    shape: Shape,
+pub(super) struct FactorGrad {
+    pub shape: Shape,
 }
 
 impl CustomOp2 for ScaleChannels {
@@ -105,13 +105,13 @@ impl CustomOp2 for ScaleChannels {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let dx = if x.track_op() {
-            Some(grad.apply_op2_no_bwd(s, &ScaleChannels)?)
+            Some(run2(&ScaleChannels, grad, s)?)
         } else {
             None
         };
         let ds = if s.track_op() {
             let shape = s.shape().clone();
-            Some(x.apply_op2_no_bwd(grad, &FactorGrad { shape })?)
+            Some(run2(&FactorGrad { shape }, x, grad)?)
         } else {
             None
         };

@@ -7,7 +7,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::concat::cat;
-use crate::autograd::apply1;
+use crate::ops::composed::apply1;
 use crate::ops::storage::{Float, with_float};
 use crate::trace::{Operation, noted};
 
@@ -83,10 +83,10 @@ fn copy(op: &str, x: &CpuStorage, layout: &Layout) -> Result<CpuStorage> {
     with_float!(dtype, op, T => T::into_storage(T::read(x, layout)?.into_owned(), dtype))
 }
 
-struct Narrow {
-    dim: usize,
-    start: usize,
-    len: usize,
+pub(super) struct Narrow {
+    pub dim: usize,
+    pub start: usize,
+    pub len: usize,
 }
 
 impl CustomOp1 for Narrow {
@@ -111,8 +111,8 @@ impl CustomOp1 for Narrow {
     }
 }
 
-struct Reshape {
-    shape: Shape,
+pub(super) struct Reshape {
+    pub shape: Shape,
 }
 
 impl CustomOp1 for Reshape {
@@ -129,8 +129,8 @@ impl CustomOp1 for Reshape {
     }
 }
 
-struct Permute {
-    axes: Vec<usize>,
+pub(super) struct Permute {
+    pub axes: Vec<usize>,
     inverse: Vec<usize>,
 }
 

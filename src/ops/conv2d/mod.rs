@@ -5,6 +5,7 @@
 
 mod channel_lanes;
 mod choice;
+mod composed;
 mod depthwise;
 mod element;
 mod geometry;
@@ -27,7 +28,7 @@ use candle_core::{
 use geometry::Geometry;
 use storage::{Pass, run};
 
-use crate::autograd;
+use crate::ops::composed::{apply2, apply3, run1, run2};
 use crate::trace::{Operation, noted};
 
 /// How the kernel moves over the input; pairs are (vertical, horizontal).
@@ -97,45 +98,11 @@ pub fn conv2d(
     }
     let op = Convolution(geometry);
     let y = match bias {
-        _ if !x.device().is_cpu() => composed(x, weight, bias, params),
-        None => autograd::apply2(op, x, weight),
-        Some(bias) => autograd::apply3(op, x, weight, bias),
+        None => apply2(op, x, weight),
+        Some(bias) => apply3(op, x, weight, bias),
     }?;
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     noted(y, || Operation::Conv2d(*params), &inputs)
-}
-
-/// The convolution in Candle's ops, for devices without a kernel of ours.
-fn composed(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    params: &Conv2dParams,
-) -> Result<Tensor> {
-    let Conv2dParams {
-        stride,
-        padding,
-        dilation,
-        groups,
-    } = *params;
-    if stride.0 != stride.1 || dilation.0 != dilation.1 {
-        bail!(
-            "conv2d: stride {stride:?} and dilation {dilation:?} that differ by axis have no \
-             implementation on {:?} yet",
-            x.device().location()
-        );
-    }
-    let y = if padding.0 == padding.1 {
-        x.conv2d(weight, padding.0, stride.0, dilation.0, groups)?
-    } else {
-        x.pad_with_zeros(2, padding.0, padding.0)?
-            .pad_with_zeros(3, padding.1, padding.1)?
-            .conv2d(weight, 0, stride.0, dilation.0, groups)?
-    };
-    match bias {
-        None => Ok(y),
-        Some(bias) => y.broadcast_add(&bias.reshape((1, (), 1, 1))?),
-    }
 }
 
 struct Convolution(Geometry);
@@ -150,11 +117,11 @@ impl Convolution {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let dx = x
             .track_op()
-            .then(|| grad.apply_op2_no_bwd(weight, &InputGrad(self.0)))
+            .then(|| run2(&InputGrad(self.0), grad, weight))
             .transpose()?;
         let dw = weight
             .track_op()
-            .then(|| x.apply_op2_no_bwd(grad, &WeightGrad(self.0)))
+            .then(|| run2(&WeightGrad(self.0), x, grad))
             .transpose()?;
         Ok((dx, dw))
     }
@@ -217,7 +184,7 @@ impl CustomOp3 for Convolution {
         let (dx, dw) = self.gradients(x, weight, grad)?;
         let db = bias
             .track_op()
-            .then(|| grad.apply_op1_no_bwd(&BiasGrad(self.0)))
+            .then(|| run1(&BiasGrad(self.0), grad))
             .transpose()?;
         Ok((dx, dw, db))
     }

@@ -1,12 +1,14 @@
 //! Stochastic depth: whole samples are dropped.
 
+mod composed;
+
 use std::sync::Arc;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
 use rand::Rng;
 
-use crate::autograd::apply1;
+use crate::ops::composed::{apply1, run1};
 use crate::ops::storage::{Float, build, with_float};
 use crate::rng::Generator;
 
@@ -17,7 +19,7 @@ const OP: &str = "drop_path";
 /// divided by 1 - p, which keeps the mean. The same `seed` drops the same samples.
 ///
 /// # Errors
-/// If `p` is not in [0, 1], or if `x` has no axis, is not on the CPU or not floating-point.
+/// If `p` is not in [0, 1], or if `x` has no axis or is not floating-point.
 pub fn drop_path(x: &Tensor, p: f64, scale_by_keep: bool, seed: u64) -> Result<Tensor> {
     if !(0.0..=1.0).contains(&p) {
         bail!("{OP}: the probability is {p}, must be in [0, 1]");
@@ -68,6 +70,6 @@ impl CustomOp1 for DropPath {
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let factors = self.factors.clone();
-        Ok(Some(grad.apply_op1_no_bwd(&DropPath { factors })?))
+        Ok(Some(run1(&DropPath { factors }, grad)?))
     }
 }

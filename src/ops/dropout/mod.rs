@@ -1,8 +1,10 @@
 //! Dropout without a stored mask.
 
+mod composed;
+
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
-use crate::autograd::apply1;
+use crate::ops::composed::{apply1, run1};
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, with_float};
 
 /// Values that share one thread's visit.
@@ -13,7 +15,7 @@ const CHUNK: usize = PARALLEL_THRESHOLD;
 /// so that the backward pass draws it again instead of keeping it.
 ///
 /// # Errors
-/// If `p` is not in [0, 1), or if `x` is not on the CPU or not floating-point.
+/// If `p` is not in [0, 1), or if `x` is not floating-point.
 pub fn dropout(x: &Tensor, p: f64, seed: u64) -> Result<Tensor> {
     if !(0.0..1.0).contains(&p) {
         candle_core::bail!("dropout: the probability is {p}, must be in [0, 1)");
@@ -69,7 +71,7 @@ impl CustomOp1 for Dropout {
 
     fn bwd(&self, _x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let Self { p, seed } = *self;
-        Ok(Some(grad.apply_op1_no_bwd(&Dropout { p, seed })?))
+        Ok(Some(run1(&Dropout { p, seed }, grad)?))
     }
 }
 

@@ -1,10 +1,12 @@
 //! The affine map of a fully connected layer.
 
+mod composed;
+
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use gemm::Parallelism;
 
-use crate::autograd::{apply2, apply3};
+use crate::ops::composed::{apply2, apply3, run2};
 use crate::ops::storage::{Float, fill, same_dtype, with_float};
 use crate::trace::{Operation, noted};
 
@@ -159,12 +161,12 @@ fn backward(
     grad: &Tensor,
 ) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let dx = if x.track_op() {
-        Some(grad.apply_op2_no_bwd(weight, &InputGrad)?)
+        Some(run2(&InputGrad, grad, weight)?)
     } else {
         None
     };
     let dw = if weight.track_op() {
-        Some(grad.apply_op2_no_bwd(x, &WeightGrad)?)
+        Some(run2(&WeightGrad, grad, x)?)
     } else {
         None
     };

@@ -1,7 +1,9 @@
 //! Sums and gradients of weighted log-softmax values.
 
+use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
+use crate::ops::composed::constants;
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, initialised};
 
 /// The label or the probabilities of each row.
@@ -70,6 +72,15 @@ impl Coefficients {
                 *c *= weight;
             }
         }
+    }
+
+    /// The coefficients of all rows, in the type and on the device of `like`.
+    pub(super) fn matrix(&self, like: &Tensor) -> Result<Tensor> {
+        let mut values = vec![0.0; self.rows * self.classes];
+        for (row, c) in values.chunks_exact_mut(self.classes.max(1)).enumerate() {
+            self.write(row, c);
+        }
+        constants(values, (self.rows, self.classes), like)
     }
 
     /// The sum of the losses of all rows.

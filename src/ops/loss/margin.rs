@@ -6,7 +6,7 @@ use candle_core::{
 };
 
 use super::read_labels;
-use crate::autograd::apply1;
+use crate::ops::composed::{apply1, run2};
 use crate::ops::storage::{Float, same_dtype, with_float};
 
 const OP: &str = "margin_loss";
@@ -56,14 +56,14 @@ pub fn margin_loss(lengths: &Tensor, labels: &Tensor, options: &Margin) -> Resul
 
 /// The labels, which no gradient flows to, are part of the op.
 #[derive(Clone)]
-struct MarginLoss {
-    labels: std::sync::Arc<[usize]>,
+pub(super) struct MarginLoss {
+    pub labels: std::sync::Arc<[usize]>,
     classes: usize,
-    options: Margin,
+    pub options: Margin,
 }
 
 /// The gradient of [`MarginLoss`] of the lengths, given that of the loss.
-struct MarginLossGrad(MarginLoss);
+pub(super) struct MarginLossGrad(pub MarginLoss);
 
 impl MarginLoss {
     /// By how much each length misses its margin, with its sign and its weight, row by row.
@@ -105,7 +105,7 @@ impl CustomOp1 for MarginLoss {
 
     fn bwd(&self, lengths: &Tensor, _loss: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let op = MarginLossGrad(self.clone());
-        lengths.apply_op2_no_bwd(grad, &op).map(Some)
+        run2(&op, lengths, grad).map(Some)
     }
 }
 

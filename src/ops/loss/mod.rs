@@ -1,15 +1,16 @@
 //! Losses of logits with labels, each as one node of the graph.
 
+mod composed;
 mod cpu;
 mod margin;
 mod squared_error;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType, bail,
+    CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
-use crate::autograd::apply1;
+use crate::ops::composed::{apply1, run2};
 use crate::ops::storage::{Float, same_dtype, with_float};
 use cpu::Coefficients;
 
@@ -109,10 +110,13 @@ fn to_f64(x: &Tensor) -> Result<Vec<f64>> {
     if !x.dtype().is_float() {
         bail!("{OP}: expected a float tensor, not {:?}", x.dtype());
     }
-    x.detach().to_dtype(DType::F64)?.to_vec1()
+    // Not every device has f64.
+    let x = x.detach().to_device(&Device::Cpu)?;
+    x.to_dtype(DType::F64)?.to_vec1()
 }
 
 fn read_labels(op: &str, labels: &Tensor, classes: usize) -> Result<Vec<usize>> {
+    let labels = labels.to_device(&Device::Cpu)?;
     let values: Vec<i64> = match labels.dtype() {
         DType::U8 | DType::U32 | DType::I64 => labels.to_dtype(DType::I64)?.to_vec1()?,
         dtype => bail!("{op} takes labels of u8, u32 or i64, not {dtype:?}"),
@@ -155,7 +159,7 @@ impl CustomOp1 for FusedCrossEntropy {
             coefficients: self.coefficients.clone(),
             divisor: self.divisor,
         };
-        logits.apply_op2_no_bwd(grad, &op).map(Some)
+        run2(&op, logits, grad).map(Some)
     }
 }
 

@@ -5,7 +5,7 @@ use candle_core::{
     CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
-use crate::autograd::apply2;
+use crate::ops::composed::{apply2, run3};
 use crate::ops::storage::{Float, same_dtype, with_float};
 
 const OP: &str = "squared_error";
@@ -27,13 +27,13 @@ pub fn squared_error(x: &Tensor, target: &Tensor, scale: f64) -> Result<Tensor> 
     apply2(SquaredError { scale }, x, &target.detach())
 }
 
-struct SquaredError {
-    scale: f64,
+pub(super) struct SquaredError {
+    pub scale: f64,
 }
 
 /// The gradient of [`SquaredError`] of x, given that of the result.
-struct SquaredErrorGrad {
-    scale: f64,
+pub(super) struct SquaredErrorGrad {
+    pub scale: f64,
 }
 
 impl CustomOp2 for SquaredError {
@@ -67,7 +67,7 @@ impl CustomOp2 for SquaredError {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let op = SquaredErrorGrad { scale: self.scale };
-        Ok((Some(x.apply_op3_no_bwd(target, grad, &op)?), None))
+        Ok((Some(run3(&op, x, target, grad)?), None))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::activation::Activation;
 /// Any shape and layout; the result has the shape of `x` and is contiguous.
 ///
 /// # Errors
-/// If the element type is not `f32`, `f64`, `f16` or `bf16`, or the device is not the CPU.
+/// If the element type is not `f32`, `f64`, `f16` or `bf16`, or is one that the device lacks.
 pub fn mish(x: &Tensor) -> Result<Tensor> {
     activation(x, &Activation::Mish)
 }

@@ -1,6 +1,6 @@
 //! Batch normalisation as part of the convolution in front of it.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Device, Result, Tensor, bail};
 
 /// Weight and bias of the convolution that gives what a convolution with `weight` `[O, ..]` and
 /// `bias` `[O]` gives after batch normalisation with these running statistics `[O]`:
@@ -28,7 +28,7 @@ pub fn fold_batch_norm(
                 t.dims()
             );
         }
-        t.detach().to_dtype(DType::F64)
+        on_cpu(t)
     };
     let (gamma, beta, mean) = (vector(gamma)?, vector(beta)?, vector(mean)?);
     let scale = (gamma / (vector(variance)? + eps)?.sqrt()?)?;
@@ -39,10 +39,13 @@ pub fn fold_batch_norm(
     let bias = ((bias * &scale)? + beta)?;
     let mut per_output = vec![1; weight.rank()];
     per_output[0] = outputs;
-    let wide = weight.detach().to_dtype(DType::F64)?;
+    let wide = on_cpu(weight)?;
     let folded = wide.broadcast_mul(&scale.reshape(per_output)?)?;
-    Ok((
-        folded.to_dtype(weight.dtype())?,
-        bias.to_dtype(weight.dtype())?,
-    ))
+    let back = |t: Tensor| t.to_dtype(weight.dtype())?.to_device(weight.device());
+    Ok((back(folded)?, back(bias)?))
+}
+
+/// The values in f64 on the CPU: not every device has that type.
+fn on_cpu(t: &Tensor) -> Result<Tensor> {
+    t.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)
 }

@@ -4,11 +4,13 @@ use std::mem::MaybeUninit;
 use std::sync::OnceLock;
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::batch::read_f64;
 use super::channels::{Dims, Moment, channel_moments};
+use super::composed;
 use crate::autograd::apply3;
+use crate::ops::composed::composes;
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, on_cpu, same_dtype, with_float};
 use crate::parallel;
 use crate::simd::Real;
@@ -90,17 +92,22 @@ fn apply(
             bail!("{name}: {what} must be {shape:?}, not {:?}", tensor.dims());
         }
     }
-    let or = |tensor: Option<&Tensor>, value: f64| match tensor {
+    let or = |tensor: Option<&Tensor>, value: f32| match tensor {
         Some(tensor) => Ok(tensor.clone()),
-        None => Tensor::full(value, shape, x.device())?.to_dtype(DType::F32),
+        None => Tensor::full(value, shape, x.device()),
     };
+    let (weight, bias) = (or(weight, 1.0)?, or(bias, 0.0)?);
+    if composes(x) {
+        let sizes = (groups.groups, groups.channels, groups.plane);
+        return composed::group_norm(name, sizes, [x, &weight, &bias], eps);
+    }
     let op = GroupNorm {
         name,
         groups,
         eps,
         moments: OnceLock::new(),
     };
-    apply3(op, x, &or(weight, 1.0)?, &or(bias, 0.0)?)
+    apply3(op, x, &weight, &bias)
 }
 
 /// How rows of values that share their statistics are made: `groups` to an image, each of

@@ -6,6 +6,7 @@
 
 mod batch;
 mod channels;
+mod composed;
 mod fold;
 mod group;
 mod kernels;
@@ -16,6 +17,7 @@ use candle_core::{Result, Tensor, bail};
 
 use crate::autograd::{apply2, apply3};
 use crate::ops::activation::{KernelVisitor, Pointwise};
+use crate::ops::composed::composes;
 use crate::ops::storage::on_cpu;
 use crate::trace::{Operation, note};
 use crate::{Activation, ops};
@@ -89,13 +91,20 @@ pub fn batch_norm_act(
         );
     }
     let count = images * rest.iter().product::<usize>();
-    let given = match statistics {
-        Statistics::Running { mean, variance } => Some(running(mean, variance, channels)?),
+    match statistics {
+        Statistics::Running { mean, variance } => check_running(mean, variance, channels)?,
         Statistics::Batch if count < 2 => bail!(
             "{OP}: the statistics of a batch need more than one value per channel, \
              {:?} has {count}: use a larger batch, or running statistics",
             x.dims()
         ),
+        Statistics::Batch => {}
+    }
+    if composes(x) {
+        return composed::batch_norm_act(x, gamma_beta, residual, statistics, eps, activation);
+    }
+    let given = match statistics {
+        Statistics::Running { mean, variance } => Some(running(mean, variance)?),
         Statistics::Batch => None,
     };
     let own = given.is_none();
@@ -144,7 +153,7 @@ pub fn batch_norm_act(
     Ok((y, Some(statistics)))
 }
 
-fn running(mean: &Tensor, variance: &Tensor, channels: usize) -> Result<Vec<Moment>> {
+fn check_running(mean: &Tensor, variance: &Tensor, channels: usize) -> Result<()> {
     if mean.dims() != [channels] || variance.dims() != [channels] {
         bail!(
             "{OP}: running mean and variance must be [{channels}], not {:?} and {:?}",
@@ -152,6 +161,10 @@ fn running(mean: &Tensor, variance: &Tensor, channels: usize) -> Result<Vec<Mome
             variance.dims()
         );
     }
+    Ok(())
+}
+
+fn running(mean: &Tensor, variance: &Tensor) -> Result<Vec<Moment>> {
     let mean = on_cpu(OP, mean, read_f64)?;
     let variance = on_cpu(OP, variance, read_f64)?;
     let pairs = mean.into_iter().zip(variance);

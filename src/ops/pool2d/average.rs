@@ -4,6 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 
 use super::window::adaptive;
+use crate::ops::composed::run1;
 use crate::ops::storage::{Float, build, fill, with_float};
 
 /// The positions of one axis that an output is the mean of, and what their sum is divided by.
@@ -24,9 +25,9 @@ pub(super) struct AveragePool2d {
 }
 
 /// The gradient of [`AveragePool2d`] given that of its result: the input's values play no part.
-struct AveragePool2dGrad {
-    pool: AveragePool2d,
-    shape: Shape,
+pub(super) struct AveragePool2dGrad {
+    pub pool: AveragePool2d,
+    pub shape: Shape,
 }
 
 impl AveragePool2d {
@@ -155,7 +156,7 @@ impl CustomOp1 for AveragePool2d {
             pool: self.clone(),
             shape: x.shape().clone(),
         };
-        grad.apply_op1_no_bwd(&op).map(Some)
+        run1(&op, grad).map(Some)
     }
 }
 

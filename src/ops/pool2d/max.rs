@@ -6,6 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 use super::Pool2dParams;
 use super::line::Lines;
 use super::window::{Axis, Window};
+use crate::ops::composed::run2;
 use crate::ops::storage::{Float, build, fill, same_dtype, with_float};
 use crate::simd;
 
@@ -17,8 +18,8 @@ pub(super) struct MaxPool2d {
 
 /// The gradient of [`MaxPool2d`] of the first argument, given that of its result. The maxima
 /// are found again: that reads the input once and saves the memory of their positions.
-struct MaxPool2dGrad {
-    params: Pool2dParams,
+pub(super) struct MaxPool2dGrad {
+    pub params: Pool2dParams,
 }
 
 /// The windows over planes of `height` x `width` values.
@@ -134,7 +135,7 @@ impl CustomOp1 for MaxPool2d {
         let op = MaxPool2dGrad {
             params: self.params,
         };
-        x.apply_op2_no_bwd(grad, &op).map(Some)
+        run2(&op, x, grad).map(Some)
     }
 }
 

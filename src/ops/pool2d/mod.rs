@@ -4,13 +4,14 @@
 //! missing where the kernel is not the stride or does not divide the input.
 
 mod average;
+mod composed;
 mod line;
 mod max;
 mod window;
 
 use candle_core::{Result, Tensor, bail};
 
-use crate::autograd::apply1;
+use crate::ops::composed::apply1;
 use crate::trace::{Operation, noted};
 use average::AveragePool2d;
 use max::MaxPool2d;

@@ -1,6 +1,8 @@
 //! Gradient clipping, folded into the optimizer's pass over the gradients.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::ops::composed::{composes, wide};
 
 /// How gradients are bounded before an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,15 +14,29 @@ pub enum Clip {
     Value(f64),
 }
 
-/// The L2 norm over all elements of all tensors, summed in f64.
+/// The L2 norm over all elements of all tensors, summed in f64; on other devices than the CPU each
+/// tensor in its own type, so that one number for each is copied.
 pub(super) fn global_norm<'a>(gradients: impl Iterator<Item = &'a Tensor>) -> Result<f64> {
     let mut sum = 0.0;
+    let mut squares = Vec::new();
     for gradient in gradients {
+        if composes(gradient) {
+            squares.push(wide("clipping", gradient)?.sqr()?.sum_all()?);
+            continue;
+        }
         let flat = gradient.flatten_all()?;
         sum += match flat.dtype() {
             DType::F64 => sum_of_squares(&flat.to_vec1::<f64>()?),
             _ => sum_of_squares(&flat.to_dtype(DType::F32)?.to_vec1::<f32>()?),
         };
+    }
+    if !squares.is_empty() {
+        let squares = Tensor::stack(&squares, 0)?.to_device(&Device::Cpu)?;
+        sum += squares
+            .to_dtype(DType::F64)?
+            .to_vec1::<f64>()?
+            .iter()
+            .sum::<f64>();
     }
     Ok(sum.sqrt())
 }

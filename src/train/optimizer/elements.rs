@@ -85,7 +85,7 @@ fn apply_as<T: Scalar>(
     let gradient = gradient.contiguous()?;
     let (storage, layout) = gradient.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
-        bail!("the optimizers have no implementation for this device yet")
+        bail!("a gradient is not on the device of its parameter")
     };
     let Some(gradient) = elements::<T>(storage, layout) else {
         bail!("a gradient has another dtype than its parameter")

@@ -2,6 +2,7 @@
 //! its [`Var`], and never enters a graph.
 
 mod clip;
+mod composed;
 mod elements;
 mod rules;
 
@@ -10,6 +11,7 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor, Var, bail};
 
 use crate::autograd::Gradients;
+use crate::ops::composed::composes;
 pub use clip::Clip;
 pub use rules::Rule;
 
@@ -19,7 +21,7 @@ pub trait Optimizer {
     /// norm of the gradients before clipping where [`Clip::Norm`] had to compute it.
     ///
     /// # Errors
-    /// A gradient of another shape or dtype than its parameter; a device without implementation.
+    /// A gradient of another shape or dtype than its parameter; a dtype without implementation.
     fn step(&mut self, gradients: &Gradients, lr: f64, clip: Option<Clip>) -> Result<Option<f64>>;
 
     /// How many steps were taken.
@@ -143,7 +145,7 @@ impl Optimizer for ElementwiseOptimizer {
             None => (1.0, None),
         };
         self.steps += 1;
-        for group in &self.groups {
+        for group in &mut self.groups {
             if self.steps <= group.start {
                 continue;
             }
@@ -155,7 +157,7 @@ impl Optimizer for ElementwiseOptimizer {
                 scale,
                 limit,
             };
-            for parameter in &group.parameters {
+            for parameter in &mut group.parameters {
                 let Some(gradient) = gradient(parameter) else {
                     continue;
                 };
@@ -167,7 +169,11 @@ impl Optimizer for ElementwiseOptimizer {
                         parameter.var.shape()
                     )
                 }
-                elements::apply(&update, &parameter.var, gradient, &parameter.buffers)?;
+                if composes(&parameter.var) {
+                    composed::apply(&update, &parameter.var, gradient, &mut parameter.buffers)?;
+                } else {
+                    elements::apply(&update, &parameter.var, gradient, &parameter.buffers)?;
+                }
             }
         }
         Ok(norm)

@@ -1,0 +1,146 @@
+//! `--device`: where tensors are, and are computed with.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use candle_core::utils::{cuda_is_available, metal_is_available};
+
+use crate::failure::usage;
+
+/// What `--device` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The first GPU that the program can use, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The CUDA device with this number.
+    Cuda(usize),
+    /// The system's default Metal device.
+    Metal,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "metal" => Ok(Self::Metal),
+            "cuda" => Ok(Self::Cuda(0)),
+            other => {
+                let number = other.strip_prefix("cuda:");
+                number
+                    .and_then(|number| number.parse().ok())
+                    .map(Self::Cuda)
+                    .ok_or_else(|| "must be cpu, cuda, cuda:N, metal or auto".to_string())
+            }
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Metal => f.write_str("metal"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    fn open(self) -> Result<Device> {
+        let lacking = |feature: &str| {
+            usage(format!(
+                "--device {self}: this program was built without {feature}; build it with \
+                 `--features {feature}`"
+            ))
+        };
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto if cuda_is_available() => Ok(fallback(Device::new_cuda(0))),
+            Self::Auto if metal_is_available() => Ok(fallback(Device::new_metal(0))),
+            Self::Auto => Ok(Device::Cpu),
+            Self::Cuda(_) if !cuda_is_available() => Err(lacking("cuda")),
+            Self::Cuda(number) => Device::new_cuda(number)
+                .with_context(|| format!("--device {self}: there is no such device")),
+            Self::Metal if !metal_is_available() => Err(lacking("metal")),
+            Self::Metal => {
+                Device::new_metal(0).with_context(|| "--device metal: there is no such device")
+            }
+        }
+    }
+}
+
+/// The CPU, if there is no GPU.
+fn fallback(device: candle_core::Result<Device>) -> Device {
+    device.unwrap_or_else(|error| {
+        tracing::info!("computing on the CPU: {error}");
+        Device::Cpu
+    })
+}
+
+static CHOICE: OnceLock<DeviceChoice> = OnceLock::new();
+static DEVICE: OnceLock<Device> = OnceLock::new();
+
+/// Sets what [`current`] opens, once for the process.
+pub fn choose(choice: DeviceChoice) {
+    CHOICE.get_or_init(|| choice);
+}
+
+/// Computes on the CPU whatever was chosen, for what only it can do.
+pub fn stay_on_cpu() {
+    DEVICE.get_or_init(|| Device::Cpu);
+}
+
+/// The device that the process computes on, opened when it is first asked for: a command that
+/// computes nothing does not wait for a GPU.
+///
+/// # Errors
+/// If the chosen device is not there, or the program was built without support for it.
+pub fn current() -> Result<&'static Device> {
+    if let Some(device) = DEVICE.get() {
+        return Ok(device);
+    }
+    let device = CHOICE.get().copied().unwrap_or_default().open()?;
+    Ok(DEVICE.get_or_init(|| device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DeviceChoice;
+
+    #[test]
+    fn names_are_read_and_printed() {
+        for (text, choice) in [
+            ("auto", DeviceChoice::Auto),
+            ("cpu", DeviceChoice::Cpu),
+            ("cuda:0", DeviceChoice::Cuda(0)),
+            ("cuda:12", DeviceChoice::Cuda(12)),
+            ("metal", DeviceChoice::Metal),
+        ] {
+            assert_eq!(text.parse(), Ok(choice));
+            assert_eq!(choice.to_string(), text);
+        }
+        assert_eq!("CUDA".parse(), Ok(DeviceChoice::Cuda(0)));
+        for text in ["gpu", "cuda:", "cuda:-1", "cuda0", ""] {
+            assert!(text.parse::<DeviceChoice>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        assert!(matches!(
+            DeviceChoice::Cpu.open(),
+            Ok(candle_core::Device::Cpu)
+        ));
+        assert!(DeviceChoice::Auto.open().is_ok());
+    }
+}

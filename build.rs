@@ -1,0 +1,153 @@
+//! Compiles the CUDA kernels to PTX, under the feature `cuda` only: one module for each
+//! activation, so that a program loads what it uses and no more.
+//!
+//! `NVCC` names the compiler; without it `CUDA_HOME` or `CUDA_PATH` is looked into, then `PATH`.
+//! `CUDA_COMPUTE_CAP` (such as 90 or 9.0) is the least compute capability that the kernels are to
+//! run on. The driver compiles PTX for whatever GPU there is, of that capability or newer.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+
+/// The compute capability that is compiled for unless `CUDA_COMPUTE_CAP` says another: Turing,
+/// the oldest that current toolkits know.
+const BASE: &str = "75";
+const KERNELS: &str = "src/kernels";
+
+fn main() -> ExitCode {
+    println!("cargo::rerun-if-changed=build.rs");
+    if env::var_os("CARGO_FEATURE_CUDA").is_none() {
+        return ExitCode::SUCCESS;
+    }
+    println!("cargo::rerun-if-changed={KERNELS}");
+    for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH", "CUDA_COMPUTE_CAP"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+    match compile() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            println!("cargo::error={message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A module to compile: its name, its source and what is defined for it.
+struct Module {
+    name: String,
+    source: &'static str,
+    define: Option<String>,
+}
+
+fn compile() -> Result<(), String> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    let capability = capability()?;
+    let nvcc = nvcc();
+    let functions = fs::read_to_string(Path::new(KERNELS).join("functions.h"))
+        .map_err(|error| format!("{KERNELS}/functions.h: {error}"))?;
+    let names: Vec<&str> = functions.lines().filter_map(row).collect();
+    let mut modules: Vec<Module> = names
+        .iter()
+        .map(|name| Module {
+            name: (*name).to_string(),
+            source: "activation.cu",
+            define: Some(format!("-DFUNCTION={name}")),
+        })
+        .collect();
+    modules.push(Module {
+        name: "parametric".to_string(),
+        source: "parametric.cu",
+        define: None,
+    });
+    let waiting = Mutex::new(modules.into_iter());
+    let jobs = env::var("NUM_JOBS").ok().and_then(|jobs| jobs.parse().ok());
+    let work = || -> Result<(), String> {
+        loop {
+            let next = waiting.lock().map_err(|error| error.to_string())?.next();
+            let Some(module) = next else {
+                return Ok(());
+            };
+            to_ptx(&nvcc, &capability, &module, &out)?;
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs.unwrap_or(1)).map(|_| scope.spawn(work)).collect();
+        let mut results = threads.into_iter().map(|thread| match thread.join() {
+            Ok(result) => result,
+            Err(_) => Err("a thread that runs nvcc has panicked".to_string()),
+        });
+        results.find(Result::is_err).unwrap_or(Ok(()))
+    })?;
+    let mut index = String::from("static ACTIVATIONS: &[(&str, &str)] = &[\n");
+    for name in names {
+        // Writing to a string cannot fail.
+        let _ = writeln!(index, "    ({name:?}, include_str!(\"{name}.ptx\")),");
+    }
+    index.push_str("];\nstatic PARAMETRIC: &str = include_str!(\"parametric.ptx\");\n");
+    fs::write(out.join("kernels.rs"), index).map_err(|error| format!("kernels.rs: {error}"))
+}
+
+/// The name in a row `ACTIVATION(name, …` of functions.h.
+fn row(line: &str) -> Option<&str> {
+    let (name, _) = line.strip_prefix("ACTIVATION(")?.split_once(',')?;
+    Some(name)
+}
+
+fn capability() -> Result<String, String> {
+    let Ok(given) = env::var("CUDA_COMPUTE_CAP") else {
+        return Ok(BASE.to_string());
+    };
+    let digits = given.trim().replace('.', "");
+    let number = digits.trim_end_matches(|suffix: char| suffix.is_ascii_lowercase());
+    match number.parse::<u32>() {
+        Ok(50..) => Ok(digits),
+        _ => Err(format!(
+            "CUDA_COMPUTE_CAP is '{given}', but should be a compute capability such as 90 or 8.6"
+        )),
+    }
+}
+
+fn nvcc() -> PathBuf {
+    if let Some(nvcc) = env::var_os("NVCC") {
+        return nvcc.into();
+    }
+    let homes = ["CUDA_HOME", "CUDA_PATH"]
+        .into_iter()
+        .filter_map(env::var_os);
+    let mut installed = homes.map(|home| Path::new(&home).join("bin").join("nvcc"));
+    installed
+        .find(|nvcc| nvcc.exists())
+        .unwrap_or_else(|| "nvcc".into())
+}
+
+fn to_ptx(nvcc: &Path, capability: &str, module: &Module, out: &Path) -> Result<(), String> {
+    let source = Path::new(KERNELS).join(module.source);
+    let mut command = Command::new(nvcc);
+    command
+        .args(["-ptx", "-O3", "-std=c++17"])
+        .arg(format!("-arch=compute_{capability}"))
+        .args(&module.define)
+        .arg(&source)
+        .arg("-o")
+        .arg(out.join(format!("{}.ptx", module.name)));
+    let output = command.output().map_err(|error| {
+        format!(
+            "the feature cuda needs nvcc, but '{}' does not run ({error}): install the CUDA \
+             toolkit and put nvcc on PATH, or set NVCC or CUDA_HOME",
+            nvcc.display()
+        )
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    // Cargo takes one line for an error.
+    let said = String::from_utf8_lossy(&output.stderr).replace('\n', "; ");
+    Err(format!(
+        "nvcc failed on {} ({}): {said}",
+        source.display(),
+        module.name
+    ))
+}

@@ -1,0 +1,91 @@
+//! Sums, concatenations, parts and scales in Candle's ops.
+
+use candle_core::{Result, Tensor};
+
+use super::Add;
+use super::concat::{Cat, Copy, Unsqueeze};
+use super::scale::{FactorGrad, Scale, ScaleChannels};
+use super::view::{Narrow, Permute, Reshape};
+use crate::ops::composed::{Composed1, Composed2, Composed3, wide};
+use crate::ops::storage::same_dtype;
+
+impl Composed2 for Add {
+    fn composed(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        same_dtype("add", a.dtype(), b.dtype())?;
+        let (wide_a, wide_b) = (wide("add", a)?, wide("add", b)?);
+        let sum = if self.scale == 1.0 {
+            wide_a + wide_b
+        } else {
+            wide_a + (wide_b * self.scale)?
+        };
+        sum?.to_dtype(a.dtype())
+    }
+}
+
+impl Composed2 for Cat {
+    fn composed(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        Tensor::cat(&[a.contiguous()?, b.contiguous()?], self.dim)
+    }
+}
+
+impl Composed3 for Cat {
+    fn composed(&self, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor> {
+        let parts = [a.contiguous()?, b.contiguous()?, c.contiguous()?];
+        Tensor::cat(&parts, self.dim)
+    }
+}
+
+impl Composed1 for Copy {
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        x.force_contiguous()
+    }
+}
+
+impl Composed1 for Unsqueeze {
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        x.unsqueeze(0)
+    }
+}
+
+impl Composed1 for Narrow {
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        x.narrow(self.dim, self.start, self.len)?.force_contiguous()
+    }
+}
+
+impl Composed1 for Reshape {
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        x.reshape(&self.shape)
+    }
+}
+
+impl Composed1 for Permute {
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        x.permute(self.axes.as_slice())?.force_contiguous()
+    }
+}
+
+impl Composed2 for ScaleChannels {
+    fn composed(&self, x: &Tensor, s: &Tensor) -> Result<Tensor> {
+        same_dtype("scale_channels", x.dtype(), s.dtype())?;
+        let (n, c, _, _) = x.dims4()?;
+        let factors = wide("scale_channels", s)?.reshape((n, c, 1, 1))?;
+        let y = wide("scale_channels", x)?.broadcast_mul(&factors)?;
+        y.to_dtype(x.dtype())
+    }
+}
+
+impl Composed2 for FactorGrad {
+    fn composed(&self, x: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        same_dtype("scale_channels", x.dtype(), grad.dtype())?;
+        let products = (wide("scale_channels", x)? * wide("scale_channels", grad)?)?;
+        let sums = products.sum((2, 3))?.reshape(&self.shape)?;
+        sums.to_dtype(x.dtype())
+    }
+}
+
+impl Composed1 for Scale {
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        (wide("scale", x)? * self.factor)?.to_dtype(x.dtype())
+    }
+}

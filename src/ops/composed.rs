@@ -1,0 +1,387 @@
+//! Ops as compositions of Candle's own, for devices that have no kernel of ours.
+//!
+//! Each op of this crate keeps its backward: what is composed is the value of the op, and that of
+//! the ops which its backward applies. So Candle's backward passes, several of which are wrong or
+//! missing, play no part, and both ways to differentiate (see [`autograd`]) see one node.
+
+use std::cell::{Cell, RefCell};
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, InplaceOp1, Layout,
+    MetalStorage, Result, Shape, Storage, Tensor, bail,
+};
+
+use crate::autograd;
+
+thread_local! {
+    static EVERYWHERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` with the compositions that other devices use, on the CPU as well: for holding them
+/// against the CPU's own kernels. It concerns the ops that this thread applies in `f`.
+pub fn everywhere<T>(f: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            EVERYWHERE.set(self.0);
+        }
+    }
+    let _restore = Restore(EVERYWHERE.replace(true));
+    f()
+}
+
+/// Whether ops on `x` are composed.
+pub(crate) fn composes(x: &Tensor) -> bool {
+    !x.device().is_cpu() || EVERYWHERE.get()
+}
+
+/// A unary op with a composition.
+pub(crate) trait Composed1: CustomOp1 + Send + Sync + 'static {
+    /// What `cpu_fwd` computes, of a tensor without a graph. The result has memory of its own or
+    /// that of `x`.
+    fn composed(&self, x: &Tensor) -> Result<Tensor>;
+}
+
+/// A binary op with a composition; see [`Composed1`].
+pub(crate) trait Composed2: CustomOp2 + Send + Sync + 'static {
+    /// What `cpu_fwd` computes.
+    fn composed(&self, a: &Tensor, b: &Tensor) -> Result<Tensor>;
+}
+
+/// A ternary op with a composition; see [`Composed1`].
+pub(crate) trait Composed3: CustomOp3 + Send + Sync + 'static {
+    /// What `cpu_fwd` computes.
+    fn composed(&self, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor>;
+}
+
+/// [`autograd::apply1`] of an op that is composed where it has no kernel.
+pub(crate) fn apply1<C: Composed1>(op: C, x: &Tensor) -> Result<Tensor> {
+    if !composes(x) {
+        return autograd::apply1(op, x);
+    }
+    let y = op.composed(&x.detach())?;
+    deliver(op.name(), &[x], y, move |a, y, grad| {
+        Ok(vec![op.bwd(a[0], y, grad)?])
+    })
+}
+
+/// [`autograd::apply2`] of an op that is composed where it has no kernel.
+pub(crate) fn apply2<C: Composed2>(op: C, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if !composes(a) {
+        return autograd::apply2(op, a, b);
+    }
+    let y = op.composed(&a.detach(), &b.detach())?;
+    deliver(CustomOp2::name(&op), &[a, b], y, move |a, y, grad| {
+        let (ga, gb) = op.bwd(a[0], a[1], y, grad)?;
+        Ok(vec![ga, gb])
+    })
+}
+
+/// [`autograd::apply3`] of an op that is composed where it has no kernel.
+pub(crate) fn apply3<C: Composed3>(op: C, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor> {
+    if !composes(a) {
+        return autograd::apply3(op, a, b, c);
+    }
+    let y = op.composed(&a.detach(), &b.detach(), &c.detach())?;
+    deliver(CustomOp3::name(&op), &[a, b, c], y, move |a, y, grad| {
+        let (ga, gb, gc) = op.bwd(a[0], a[1], a[2], y, grad)?;
+        Ok(vec![ga, gb, gc])
+    })
+}
+
+/// The value of an op without a graph.
+pub(crate) fn run1<C: Composed1>(op: &C, x: &Tensor) -> Result<Tensor> {
+    if composes(x) {
+        return op.composed(&x.detach());
+    }
+    x.apply_op1_no_bwd(op)
+}
+
+/// The value of an op without a graph.
+pub(crate) fn run2<C: Composed2>(op: &C, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if composes(a) {
+        return op.composed(&a.detach(), &b.detach());
+    }
+    a.apply_op2_no_bwd(b, op)
+}
+
+/// The value of an op without a graph.
+pub(crate) fn run3<C: Composed3>(op: &C, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor> {
+    if composes(a) {
+        return op.composed(&a.detach(), &b.detach(), &c.detach());
+    }
+    a.apply_op3_no_bwd(b, c, op)
+}
+
+/// The inputs, the result and its gradient to the gradients of the inputs.
+type Backward = dyn Fn(&[&Tensor], &Tensor, &Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync;
+
+/// `y`, which was computed from one to three `inputs`, as a node of the graph and of the tape.
+pub(crate) fn deliver(
+    name: &'static str,
+    inputs: &[&Tensor],
+    y: Tensor,
+    backward: impl Fn(&[&Tensor], &Tensor, &Tensor) -> Result<Vec<Option<Tensor>>>
+    + Send
+    + Sync
+    + 'static,
+) -> Result<Tensor> {
+    if !inputs.iter().any(|input| input.track_op()) {
+        return if y.is_contiguous() {
+            Ok(y)
+        } else {
+            y.contiguous()
+        };
+    }
+    let shared = inputs.iter().any(|input| share_memory(input, &y));
+    let own = y.is_contiguous() && y.layout().start_offset() == 0 && !shared;
+    let y = if own { y } else { y.force_contiguous()? };
+    let taken = Take(RefCell::new(None));
+    // As one axis, along which nothing overlaps, also where there is nothing.
+    y.flatten_all()?.inplace_op1(&taken)?;
+    let delivered = Delivered {
+        name,
+        shape: y.shape().clone(),
+        storage: Mutex::new(taken.0.into_inner()),
+        backward: Box::new(backward),
+    };
+    match *inputs {
+        [a] => autograd::apply1(delivered, a),
+        [a, b] => autograd::apply2(delivered, a, b),
+        [a, b, c] => autograd::apply3(delivered, a, b, c),
+        _ => bail!("{name}: ops have one to three inputs, not {}", inputs.len()),
+    }
+}
+
+fn share_memory(a: &Tensor, b: &Tensor) -> bool {
+    let (a, _) = a.storage_and_layout();
+    let (b, _) = b.storage_and_layout();
+    std::ptr::eq(&raw const *a, &raw const *b)
+}
+
+/// An in-place op that takes the memory out of a tensor which nobody uses any more: the only way
+/// to give what Candle's ops have made to an op of our own without a copy.
+struct Take(RefCell<Option<Storage>>);
+
+impl InplaceOp1 for Take {
+    fn name(&self) -> &'static str {
+        "take"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, _layout: &Layout) -> Result<()> {
+        let taken = std::mem::replace(storage, CpuStorage::U8(Vec::new()));
+        self.0.replace(Some(Storage::Cpu(taken)));
+        Ok(())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, storage: &mut CudaStorage, _layout: &Layout) -> Result<()> {
+        use candle_core::backend::{BackendDevice, BackendStorage};
+        let device = storage.device().clone();
+        // SAFETY: nobody reads what is put in the place of the memory.
+        let nothing = unsafe { device.alloc_uninit(&Shape::from(1), DType::U8)? };
+        let taken = std::mem::replace(storage, nothing);
+        self.0.replace(Some(Storage::Cuda(taken)));
+        Ok(())
+    }
+
+    #[cfg(feature = "metal")]
+    fn metal_fwd(&self, storage: &mut MetalStorage, _layout: &Layout) -> Result<()> {
+        // A handle to the same buffer.
+        self.0.replace(Some(Storage::Metal(storage.clone())));
+        Ok(())
+    }
+}
+
+/// An op whose value is there already.
+struct Delivered {
+    name: &'static str,
+    shape: Shape,
+    storage: Mutex<Option<Storage>>,
+    backward: Box<Backward>,
+}
+
+impl Delivered {
+    fn take(&self) -> Result<Storage> {
+        let mut storage = self.storage.lock().unwrap_or_else(PoisonError::into_inner);
+        match storage.take() {
+            Some(storage) => Ok(storage),
+            None => bail!("{}: a composed op is applied once", self.name),
+        }
+    }
+
+    fn cpu(&self) -> Result<(CpuStorage, Shape)> {
+        match self.take()? {
+            Storage::Cpu(storage) => Ok((storage, self.shape.clone())),
+            _ => bail!("{}: the inputs are on several devices", self.name),
+        }
+    }
+
+    fn cuda(&self) -> Result<(CudaStorage, Shape)> {
+        match self.take()? {
+            Storage::Cuda(storage) => Ok((storage, self.shape.clone())),
+            _ => bail!("{}: the inputs are on several devices", self.name),
+        }
+    }
+
+    fn metal(&self) -> Result<(MetalStorage, Shape)> {
+        match self.take()? {
+            Storage::Metal(storage) => Ok((storage, self.shape.clone())),
+            _ => bail!("{}: the inputs are on several devices", self.name),
+        }
+    }
+
+    fn pull<const N: usize>(
+        &self,
+        inputs: [&Tensor; N],
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<[Option<Tensor>; N]> {
+        let mut gradients = (self.backward)(&inputs, y, grad)?.into_iter();
+        Ok(std::array::from_fn(|_| gradients.next().flatten()))
+    }
+}
+
+/// One arity of [`Delivered`]: the trait, the arguments of a kernel and of the backward.
+macro_rules! impl_delivered {
+    ($trait:ident, ($($argument:ident),+), $gradients:ty, [$($gradient:ident),+] => $pulled:expr) => {
+        impl $trait for Delivered {
+            fn name(&self) -> &'static str {
+                self.name
+            }
+
+            fn cpu_fwd(
+                &self,
+                $($argument: &CpuStorage, _: &Layout),+
+            ) -> Result<(CpuStorage, Shape)> {
+                $(let _ = $argument;)+
+                self.cpu()
+            }
+
+            fn cuda_fwd(
+                &self,
+                $($argument: &CudaStorage, _: &Layout),+
+            ) -> Result<(CudaStorage, Shape)> {
+                $(let _ = $argument;)+
+                self.cuda()
+            }
+
+            fn metal_fwd(
+                &self,
+                $($argument: &MetalStorage, _: &Layout),+
+            ) -> Result<(MetalStorage, Shape)> {
+                $(let _ = $argument;)+
+                self.metal()
+            }
+
+            fn bwd(
+                &self,
+                $($argument: &Tensor,)+
+                y: &Tensor,
+                grad: &Tensor,
+            ) -> Result<$gradients> {
+                let [$($gradient),+] = self.pull([$($argument),+], y, grad)?;
+                Ok($pulled)
+            }
+        }
+    };
+}
+
+impl_delivered!(CustomOp1, (a), Option<Tensor>, [ga] => ga);
+impl_delivered!(CustomOp2, (a, b), (Option<Tensor>, Option<Tensor>), [ga, gb] => (ga, gb));
+impl_delivered!(
+    CustomOp3,
+    (a, b, c),
+    (Option<Tensor>, Option<Tensor>, Option<Tensor>),
+    [ga, gb, gc] => (ga, gb, gc)
+);
+
+/// `x` in the type that is computed in: f32 for the halves.
+pub(crate) fn wide(op: &str, x: &Tensor) -> Result<Tensor> {
+    match x.dtype() {
+        DType::F32 | DType::F64 => Ok(x.clone()),
+        DType::F16 | DType::BF16 => x.to_dtype(DType::F32),
+        dtype => bail!("{op} takes f32, f64, f16 or bf16, not {dtype:?}"),
+    }
+}
+
+/// `values`, in the type of `like` and on its device.
+pub(crate) fn constants(
+    values: Vec<f64>,
+    shape: impl Into<Shape>,
+    like: &Tensor,
+) -> Result<Tensor> {
+    // Rounded here: not every device has f64.
+    let cpu = Tensor::from_vec(values, shape.into(), &candle_core::Device::Cpu)?;
+    cpu.to_dtype(like.dtype())?.to_device(like.device())
+}
+
+/// The `len` places `start`, `start + step`, … of axis `dim`.
+pub(crate) fn every(
+    x: &Tensor,
+    dim: usize,
+    start: usize,
+    step: usize,
+    len: usize,
+) -> Result<Tensor> {
+    if step == 1 {
+        return x.narrow(dim, start, len);
+    }
+    let places: Vec<u32> = (0..len).map(|i| (start + i * step) as u32).collect();
+    let places = Tensor::from_vec(places, len, x.device())?;
+    x.contiguous()?.index_select(&places, dim)
+}
+
+/// Axis `dim` with `step - 1` zeros between any two places.
+pub(crate) fn spread(x: &Tensor, dim: usize, step: usize) -> Result<Tensor> {
+    let len = x.dim(dim)?;
+    if step == 1 || len == 0 {
+        return Ok(x.clone());
+    }
+    let mut dims = x.dims().to_vec();
+    dims[dim] = len * step;
+    let spread = x.unsqueeze(dim + 1)?;
+    let spread = spread.pad_with_zeros(dim + 1, 0, step - 1)?;
+    spread.reshape(dims)?.narrow(dim, 0, (len - 1) * step + 1)
+}
+
+/// Axis `dim` within `total` places from `start` on, with zeros around.
+pub(crate) fn place(x: &Tensor, dim: usize, start: usize, total: usize) -> Result<Tensor> {
+    x.pad_with_zeros(dim, start, total - start - x.dim(dim)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn places_are_taken_and_put_back() -> Result<()> {
+        let x = Tensor::arange(0f32, 12.0, &Device::Cpu)?.reshape((2, 6))?;
+        let odd = every(&x, 1, 1, 2, 3)?;
+        assert_eq!(odd.to_vec2::<f32>()?, [[1.0, 3.0, 5.0], [7.0, 9.0, 11.0]]);
+        let back = place(&spread(&odd, 1, 2)?, 1, 1, 7)?;
+        assert_eq!(
+            back.to_vec2::<f32>()?,
+            [
+                [0.0, 1.0, 0.0, 3.0, 0.0, 5.0, 0.0],
+                [0.0, 7.0, 0.0, 9.0, 0.0, 11.0, 0.0]
+            ]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn compositions_end_with_their_closure() {
+        let x = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
+        let inside = everywhere(|| {
+            let outer = composes(&x);
+            everywhere(|| ());
+            outer && composes(&x)
+        });
+        assert!(inside && !composes(&x));
+        let panicked = std::panic::catch_unwind(|| everywhere(|| panic!("in the closure")));
+        assert!(panicked.is_err() && !composes(&x));
+    }
+}

@@ -1,0 +1,271 @@
+//! The norms in Candle's ops, with the backward of the fused ones: one node of the graph that
+//! keeps its inputs and the statistics.
+
+use candle_core::{DType, Result, Tensor, bail};
+
+use super::{BatchStatistics, OP, Statistics};
+use crate::Activation;
+use crate::ops::activation::{activation as activate, activation_gradient};
+use crate::ops::composed::{deliver, wide};
+use crate::ops::storage::same_dtype;
+
+/// `act((x - mean) * inverse * gain + bias + residual)`, seen as `[images, channels, plane]`.
+#[derive(Clone)]
+struct Normalised {
+    activation: Activation,
+    /// `[1, channels, 1]`
+    mean: Tensor,
+    /// What rounding has taken from the mean.
+    rest: Tensor,
+    /// One over the standard deviation.
+    inverse: Tensor,
+    /// Whether mean and deviation are those of the batch, through which gradients flow as well.
+    own: bool,
+}
+
+/// `x` as `[images, channels, plane]`, in the type that is computed in.
+fn planes(x: &Tensor) -> Result<Tensor> {
+    let (images, channels) = (x.dim(0)?, x.dim(1)?);
+    let plane = x.dims().iter().skip(2).product::<usize>();
+    wide(OP, &x.detach())?
+        .contiguous()?
+        .reshape((images, channels, plane))
+}
+
+/// The sum over planes and then over images, which rounds less than one after the other:
+/// `[1, channels, 1]`.
+fn channel_sums(x: &Tensor) -> Result<Tensor> {
+    x.sum_keepdim(2)?.sum_keepdim(0)
+}
+
+/// A vector `[channels]` or a row of `[2, channels]` as `[1, channels, 1]`, in type `dtype`.
+fn channel_vector(values: &Tensor, dtype: DType) -> Result<Tensor> {
+    let channels = values.elem_count();
+    values.detach().to_dtype(dtype)?.reshape((1, channels, 1))
+}
+
+impl Normalised {
+    /// The normalised values.
+    fn values(&self, x: &Tensor) -> Result<Tensor> {
+        let centred = x.broadcast_sub(&self.mean)?.broadcast_sub(&self.rest)?;
+        centred.broadcast_mul(&self.inverse)
+    }
+
+    /// What the activation is applied to.
+    fn inner(
+        &self,
+        values: &Tensor,
+        gamma_beta: &Tensor,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let [gamma, beta] = gain_and_bias(gamma_beta, values.dtype())?;
+        let inner = values.broadcast_mul(&gamma)?.broadcast_add(&beta)?;
+        match residual {
+            None => Ok(inner),
+            Some(residual) => inner + planes(residual)?,
+        }
+    }
+
+    fn forward(
+        &self,
+        x: &Tensor,
+        gamma_beta: &Tensor,
+        residual: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let inner = self.inner(&self.values(&planes(x)?)?, gamma_beta, residual)?;
+        let y = activate(&inner, &self.activation)?;
+        y.reshape(x.shape())?.to_dtype(x.dtype())
+    }
+
+    /// The gradients of x, of gain and bias, and of the residual.
+    fn backward(
+        &self,
+        x: &Tensor,
+        gamma_beta: &Tensor,
+        residual: Option<&Tensor>,
+        grad: &Tensor,
+    ) -> Result<Vec<Option<Tensor>>> {
+        same_dtype(OP, x.dtype(), grad.dtype())?;
+        let wide_x = planes(x)?;
+        let values = self.values(&wide_x)?;
+        let inner = self.inner(&values, gamma_beta, residual)?;
+        let grad = activation_gradient(&inner, &planes(grad)?, &self.activation)?;
+        let of_beta = channel_sums(&grad)?;
+        let of_gamma = channel_sums(&(&grad * &values)?)?;
+        let [gamma, _] = gain_and_bias(gamma_beta, grad.dtype())?;
+        let scale = (gamma * &self.inverse)?;
+        let centred = if self.own {
+            let (images, _, plane) = wide_x.dims3()?;
+            let count = (images * plane) as f64;
+            let mean = (&of_beta / count)?;
+            let slope = (&of_gamma / count)?;
+            let lost = values.broadcast_mul(&slope)?.broadcast_add(&mean)?;
+            (&grad - lost)?
+        } else {
+            grad.clone()
+        };
+        let dx = centred.broadcast_mul(&scale)?;
+        let like_x = |t: Tensor| t.reshape(x.shape())?.to_dtype(x.dtype());
+        let parameters = Tensor::cat(&[of_gamma.flatten_all()?, of_beta.flatten_all()?], 0)?;
+        let parameters = parameters.reshape(gamma_beta.shape())?;
+        let mut gradients = vec![
+            Some(like_x(dx)?),
+            Some(parameters.to_dtype(gamma_beta.dtype())?),
+        ];
+        if residual.is_some() {
+            gradients.push(Some(like_x(grad)?));
+        }
+        Ok(gradients)
+    }
+}
+
+fn gain_and_bias(gamma_beta: &Tensor, dtype: DType) -> Result<[Tensor; 2]> {
+    let row = |i: usize| channel_vector(&gamma_beta.narrow(0, i, 1)?.contiguous()?, dtype);
+    Ok([row(0)?, row(1)?])
+}
+
+/// As [`super::batch_norm_act`], which has checked the arguments.
+pub(super) fn batch_norm_act(
+    x: &Tensor,
+    gamma_beta: &Tensor,
+    residual: Option<&Tensor>,
+    statistics: Statistics,
+    eps: f64,
+    activation: &Activation,
+) -> Result<(Tensor, Option<BatchStatistics>)> {
+    if let Some(residual) = residual {
+        same_dtype(OP, x.dtype(), residual.dtype())?;
+    }
+    let wide_x = planes(x)?;
+    let (images, channels, plane) = wide_x.dims3()?;
+    let dtype = wide_x.dtype();
+    let count = (images * plane) as f64;
+    let (mean, rest, variance, own) = match statistics {
+        Statistics::Batch => {
+            let mean = (channel_sums(&wide_x)? / count)?;
+            let centred = wide_x.broadcast_sub(&mean)?;
+            let rest = (channel_sums(&centred)? / count)?;
+            let square = centred.broadcast_sub(&rest)?.sqr()?;
+            (mean, rest, (channel_sums(&square)? / count)?, true)
+        }
+        Statistics::Running { mean, variance } => {
+            let mean = channel_vector(mean, dtype)?;
+            let rest = mean.zeros_like()?;
+            (mean, rest, channel_vector(variance, dtype)?, false)
+        }
+    };
+    let norm = Normalised {
+        activation: *activation,
+        inverse: (&variance + eps)?.sqrt()?.recip()?,
+        mean,
+        rest,
+        own,
+    };
+    let of_batch = if own {
+        let vector = |t: &Tensor| t.reshape(channels)?.to_dtype(gamma_beta.dtype());
+        Some(BatchStatistics {
+            mean: vector(&(&norm.mean + &norm.rest)?)?,
+            variance: vector(&(variance * (count / (count - 1.0)))?)?,
+        })
+    } else {
+        None
+    };
+    let y = norm.forward(
+        &x.detach(),
+        &gamma_beta.detach(),
+        residual.map(Tensor::detach).as_ref(),
+    )?;
+    let inputs: Vec<&Tensor> = [x, gamma_beta].into_iter().chain(residual).collect();
+    let y = deliver(OP, &inputs, y, move |inputs, _, grad| match *inputs {
+        [x, gamma_beta] => norm.backward(x, gamma_beta, None, grad),
+        [x, gamma_beta, residual] => norm.backward(x, gamma_beta, Some(residual), grad),
+        _ => bail!("{OP} has two or three inputs"),
+    })?;
+    Ok((y, of_batch))
+}
+
+/// How values share statistics and parameters: `[rows / groups, groups, channels, plane]`.
+#[derive(Clone, Copy)]
+struct Grouped {
+    images: usize,
+    groups: usize,
+    channels: usize,
+    plane: usize,
+}
+
+impl Grouped {
+    /// Each row of values that share their statistics.
+    fn rows(&self, x: &Tensor) -> Result<Tensor> {
+        let rows = (self.images, self.groups, self.channels, self.plane);
+        wide("group_norm", &x.detach())?.contiguous()?.reshape(rows)
+    }
+
+    fn parameter(&self, parameter: &Tensor, dtype: DType) -> Result<Tensor> {
+        let shape = (1, self.groups, self.channels, 1);
+        parameter.detach().to_dtype(dtype)?.reshape(shape)
+    }
+
+    fn mean(&self, x: &Tensor) -> Result<Tensor> {
+        let count = (self.channels * self.plane) as f64;
+        x.sum_keepdim((2, 3))? / count
+    }
+
+    /// The normalised values and one over their deviation.
+    fn normalise(&self, x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+        let centred = x.broadcast_sub(&self.mean(x)?)?;
+        // What rounding has taken from the mean.
+        let centred = centred.broadcast_sub(&self.mean(&centred)?)?;
+        let inverse = (self.mean(&centred.sqr()?)? + eps)?.sqrt()?.recip()?;
+        Ok((centred.broadcast_mul(&inverse)?, inverse))
+    }
+}
+
+/// Group and layer norm of `x` with `groups` groups of `channels` channels of `plane` values in
+/// each image; see [`super::group`].
+pub(super) fn group_norm(
+    name: &'static str,
+    (groups, channels, plane): (usize, usize, usize),
+    [x, weight, bias]: [&Tensor; 3],
+    eps: f64,
+) -> Result<Tensor> {
+    let size = (groups * channels * plane).max(1);
+    let grouped = Grouped {
+        images: x.elem_count() / size,
+        groups,
+        channels,
+        plane,
+    };
+    let y = if x.elem_count() == 0 {
+        x.detach().force_contiguous()?
+    } else {
+        let (values, _) = grouped.normalise(&grouped.rows(x)?, eps)?;
+        let gain = grouped.parameter(weight, values.dtype())?;
+        let shift = grouped.parameter(bias, values.dtype())?;
+        let y = values.broadcast_mul(&gain)?.broadcast_add(&shift)?;
+        y.reshape(x.shape())?.to_dtype(x.dtype())?
+    };
+    deliver(name, &[x, weight, bias], y, move |inputs, _, grad| {
+        let [x, weight, bias] = *inputs else {
+            bail!("{name} has three inputs");
+        };
+        same_dtype(name, x.dtype(), grad.dtype())?;
+        if x.elem_count() == 0 {
+            let zeros = |t: &Tensor| t.zeros_like().map(Some);
+            return Ok(vec![zeros(x)?, zeros(weight)?, zeros(bias)?]);
+        }
+        let (values, inverse) = grouped.normalise(&grouped.rows(x)?, eps)?;
+        let grad = grouped.rows(grad)?;
+        let weighted = grad.broadcast_mul(&grouped.parameter(weight, grad.dtype())?)?;
+        let slope = grouped.mean(&(&weighted * &values)?)?;
+        let lost = values.broadcast_mul(&slope)?;
+        let lost = lost.broadcast_add(&grouped.mean(&weighted)?)?;
+        let dx = (weighted - lost)?.broadcast_mul(&inverse)?;
+        let like = |t: Tensor, of: &Tensor| t.reshape(of.shape())?.to_dtype(of.dtype()).map(Some);
+        let of_weight = (&grad * values)?.sum((0, 3))?;
+        Ok(vec![
+            like(dx, x)?,
+            like(of_weight, weight)?,
+            like(grad.sum((0, 3))?, bias)?,
+        ])
+    })
+}
