@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 /// added to that of its logits.
 pub trait AuxiliaryLoss {
     /// The logits [N, K] of images [N, C, H, W] in training, as the network's `forward_t` gives
-    /// them, and its own loss, a scalar. `labels` [N] are the classes of the images.
+    /// them, and its own loss, a scalar. `labels` `[N]` are the classes of the images.
     ///
     /// # Errors
     /// If the images or labels do not fit.

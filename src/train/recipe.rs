@@ -405,7 +405,7 @@ impl Recipe {
         }
     }
 
-    /// The loss of logits [N, K] for the classes `labels` [N], a scalar.
+    /// The loss of logits [N, K] for the classes `labels` `[N]`, a scalar.
     ///
     /// # Errors
     /// Where they do not fit.
