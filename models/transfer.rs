@@ -214,10 +214,12 @@ impl Transfer {
         let path = self.classifier.clone();
         let own = |name: &str| is_below(name, &path);
         let parts = tensors.iter().filter(|(name, _)| own(name));
-        let key = format!("{path}.weight");
-        self.classes = tensors.get(&key).map(|weight| {
+        // The layer nearest to the path: capsules have a decoder below it.
+        let weights = parts.clone().filter(|(_, tensor)| tensor.rank() >= 2);
+        let weight = weights.min_by_key(|(name, _)| (name.len(), *name));
+        self.classes = weight.map(|(name, weight)| {
             // The first axis of most classifiers, but not of capsules.
-            let wanted = shapes.get(&key).map_or(&[][..], Shape::dims);
+            let wanted = shapes.get(name).map_or(&[][..], Shape::dims);
             let mut pairs = weight.dims().iter().zip(wanted);
             let axis = pairs.position(|(have, want)| have != want);
             weight.dims().get(axis.unwrap_or(0)).copied().unwrap_or(1)
