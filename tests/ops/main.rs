@@ -10,6 +10,7 @@ mod combine;
 mod conv2d;
 mod conv2d_grad;
 mod conv2d_reference;
+mod devices;
 mod group_norm;
 mod linear;
 mod loss;

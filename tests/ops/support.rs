@@ -29,14 +29,12 @@ pub enum Target {
     Metal,
 }
 
-/// All of them.
+/// Those that have f64.
 pub const TARGETS: &[Target] = &[
     Target::Cpu,
     Target::Composed,
     #[cfg(feature = "cuda")]
     Target::Cuda,
-    #[cfg(feature = "metal")]
-    Target::Metal,
 ];
 
 thread_local! {
@@ -82,16 +80,14 @@ pub fn device() -> Device {
     }
 }
 
-/// Makes a test of each function for each target: `module::cpu::name`, `module::composed::name`
-/// and, with their features, `module::cuda::name` and `module::metal::name`.
+/// Makes a test of each function for each target that has f64: `module::cpu::name`,
+/// `module::composed::name` and, with its feature, `module::cuda::name`.
 macro_rules! test_devices {
     ($($name:ident,)*) => {
         test_devices! { @target cpu Cpu $($name,)* }
         test_devices! { @target composed Composed $($name,)* }
         #[cfg(feature = "cuda")]
         test_devices! { @target cuda Cuda $($name,)* }
-        #[cfg(feature = "metal")]
-        test_devices! { @target metal Metal $($name,)* }
     };
     (@target $module:ident $target:ident $($name:ident,)*) => {
         mod $module {
@@ -105,6 +101,15 @@ macro_rules! test_devices {
     };
 }
 
+/// As `test_devices!`, for functions that need no f64: with its feature `module::metal::name` too.
+macro_rules! test_all_devices {
+    ($($name:ident,)*) => {
+        test_devices! { $($name,)* }
+        #[cfg(feature = "metal")]
+        test_devices! { @target metal Metal $($name,)* }
+    };
+}
+
 /// Values from -2 to 2 that depend on `seed` only.
 pub fn uniform(seed: u64, shape: impl Into<Shape>) -> Tensor {
     let shape = shape.into();
@@ -112,7 +117,15 @@ pub fn uniform(seed: u64, shape: impl Into<Shape>) -> Tensor {
     let values: Vec<f64> = (0..shape.elem_count())
         .map(|_| rng.random_range(-2.0..2.0))
         .collect();
-    Tensor::from_vec(values, shape, &device()).unwrap()
+    let values = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+    let device = device();
+    // Metal has no f64.
+    let dtype = if device.is_metal() {
+        DType::F32
+    } else {
+        DType::F64
+    };
+    values.to_dtype(dtype).unwrap().to_device(&device).unwrap()
 }
 
 /// The values of `x` in row-major order.
