@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::autograd::Gradients;
+use candle_mish::ops::composed;
 use candle_mish::train::optimizer::{Clip, ElementwiseOptimizer, Optimizer, ParameterGroup, Rule};
 use serde_json::Value;
 
@@ -43,7 +44,13 @@ fn values(parameters: &[(String, Var)]) -> Result<Vec<Vec<f64>>> {
     parameters.iter().map(flat).collect()
 }
 
+/// On the CPU's own kernels and on what other devices compose.
 fn check(case: &str, rule: Rule, clip: Option<Clip>) -> Result<()> {
+    follow(case, rule, clip)?;
+    composed::everywhere(|| follow(case, rule, clip))
+}
+
+fn follow(case: &str, rule: Rule, clip: Option<Clip>) -> Result<()> {
     let reference: Value = serde_json::from_str(REFERENCE).expect("valid JSON");
     let reference = &reference["optimizers"][case];
     for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
