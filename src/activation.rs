@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ops::activation::functions as f;
 use crate::ops::activation::{
-    GeluTanh, HardMish, HardSigmoid, HardSwish, Hardtanh, Identity, KernelVisitor, LeakyRelu, Mish,
-    Relu, Relu6, Sigmoid, Silu,
+    Elu, Gelu, GeluTanh, HardMish, HardSigmoid, HardSwish, Hardtanh, Identity, KernelVisitor,
+    LeakyRelu, Mish, Relu, Relu6, Sigmoid, Silu, Softplus, Tanh,
 };
 use crate::simd::Real;
 
@@ -349,7 +349,37 @@ impl Activation {
             Self::HardSigmoid => visitor.visit(HardSigmoid),
             Self::Hardtanh { min, max } => visitor.visit(Hardtanh { min, max }),
             Self::Sigmoid => visitor.visit(Sigmoid),
+            Self::Gelu => visitor.visit(Gelu),
             Self::GeluTanh => visitor.visit(GeluTanh),
+            Self::Elu { alpha } => visitor.visit(Elu {
+                scale: 1.0,
+                alpha,
+                rate: 1.0,
+            }),
+            Self::Celu { alpha } if alpha > 0.0 => visitor.visit(Elu {
+                scale: 1.0,
+                alpha,
+                rate: alpha.recip(),
+            }),
+            Self::Selu => visitor.visit(Elu {
+                scale: f::SELU_SCALE,
+                alpha: f::SELU_ALPHA,
+                rate: 1.0,
+            }),
+            Self::Softplus { beta } => visitor.visit(Softplus { beta }),
+            Self::LogSigmoid => visitor.visit(Softplus { beta: -1.0 }),
+            Self::Tanh => visitor.visit(Tanh {
+                factor: 1.0,
+                rate: 1.0,
+            }),
+            Self::WeightedTanh { weight } => visitor.visit(Tanh {
+                factor: 1.0,
+                rate: weight,
+            }),
+            Self::LecunTanh => visitor.visit(Tanh {
+                factor: 1.7159,
+                rate: 2.0 / 3.0,
+            }),
             _ => return None,
         })
     }

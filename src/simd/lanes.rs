@@ -148,61 +148,9 @@ impl<S: Simd, F: Real> Lanes<S, F> {
         F::reduce_max(self.simd, self.vector)
     }
 
-    /// The polynomial with these coefficients, highest power first.
+    /// 2^k of elements that hold k + [`Real::SHIFTER`].
     #[inline(always)]
-    pub fn polynomial(self, coefficients: &[f64]) -> Self {
-        let mut sum = self.constant(coefficients[0]);
-        for &coefficient in &coefficients[1..] {
-            sum = sum.mul_add(self, self.constant(coefficient));
-        }
-        sum
-    }
-
-    /// e^self = 2^k (1 + t): the shifted k (see [`Real::SHIFTER`]) and t, with
-    /// |t| <= sqrt(2) - 1. Elements beyond the range of the exponent give garbage.
-    #[inline(always)]
-    fn exp_parts(self) -> (Self, Self) {
-        let shifter = self.constant(F::SHIFTER);
-        let shifted = self.mul_add(self.constant(std::f64::consts::LOG2_E), shifter);
-        let k = shifted - shifter;
-        let r = k.mul_add(self.constant(-F::LN_2.0), self);
-        let r = k.mul_add(self.constant(-F::LN_2.1), r);
-        (shifted, (r * r).mul_add(r.polynomial(F::EXP), r))
-    }
-
-    /// e^self as a product whose second factor is 1 for all but the smallest results: of
-    /// these, that have no accurate value of their own, the first factor has all bits. For
-    /// elements from [`Real::TAIL`] to where e^self overflows; garbage elsewhere.
-    ///
-    /// An error of about one unit in the last place of the first factor; the second is exact.
-    #[inline(always)]
-    pub fn exp_scaled(self) -> (Self, Self) {
-        let (shifted, t) = self.exp_parts();
-        let shifter = self.constant(F::SHIFTER);
-        let bounded = shifted.max(self.constant(F::SHIFTER + 0.8 * F::MIN_EXPONENT));
-        let rest = (shifted - bounded) + shifter;
-        let scale = bounded.exponent_from_shifted();
-        (t.mul_add(scale, scale), rest.exponent_from_shifted())
-    }
-
-    /// e^self within about one unit in the last place, over the whole range: infinite where it
-    /// overflows, with gradual underflow, not a number where `self` is not.
-    #[inline(always)]
-    pub fn exp(self) -> Self {
-        // Two factors' logarithms: neither leaves the normal numbers where the result does not.
-        let bounded = self
-            .at_least(1.25 * std::f64::consts::LN_2 * F::MIN_EXPONENT)
-            .at_most(F::EXP_OVERFLOW * 1.001);
-        let (shifted, t) = bounded.exp_parts();
-        let shifter = self.constant(F::SHIFTER);
-        let half = (shifted - shifter) * 0.5 + shifter;
-        let rest = (shifted - half) + shifter;
-        let first = half.exponent_from_shifted();
-        t.mul_add(first, first) * rest.exponent_from_shifted()
-    }
-
-    #[inline(always)]
-    fn exponent_from_shifted(self) -> Self {
+    pub(super) fn exponent_from_shifted(self) -> Self {
         Self::new(self.simd, F::exponent_from_shifted(self.simd, self.vector))
     }
 }

@@ -18,6 +18,7 @@
 //! Everything that runs on vectors must be `#[inline(always)]` and be reached from inside
 //! [`dispatch`]: a function that is not inlined there is compiled without the instruction set.
 
+mod elementary;
 mod lanes;
 mod real;
 

@@ -14,6 +14,7 @@ use crate::support::{assert_values, check_gradients, device, uniform, values};
 test_devices! {
     values_and_gradients_are_pytorchs,
     the_op_is_the_table_in_every_type,
+    small_values_keep_their_relative_accuracy,
     what_is_no_number_stays_none_and_limits_are_finite_or_grow,
     strided_and_empty_tensors,
     learnable_activations_pass_gradients_to_everything,
@@ -221,6 +222,46 @@ fn the_op_is_the_table_in_every_type() -> Result<()> {
                 assert!(
                     (g - e).abs() <= tolerance * e.abs().max(1.0),
                     "{function}'({x}) = {g}, not {e} in {dtype:?}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where a function vanishes it must do so in its own last places, not in those of 1.
+fn small_values_keep_their_relative_accuracy() -> Result<()> {
+    let magnitudes: Vec<f64> = (-60..=5)
+        .flat_map(|exponent| [1.0, 1.37].map(|m| m * f64::from(exponent).exp2()))
+        .collect();
+    let left = magnitudes.iter().map(|x| -x);
+    let points: Vec<f64> = left.chain(magnitudes.iter().copied()).collect();
+    let functions = [
+        Activation::Gelu,
+        Activation::Elu { alpha: 0.7 },
+        Activation::Celu { alpha: 0.5 },
+        Activation::Celu { alpha: -0.5 },
+        Activation::Selu,
+        Activation::Tanh,
+        Activation::WeightedTanh { weight: -0.4 },
+        Activation::LecunTanh,
+        Activation::Softplus { beta: 1.5 },
+        Activation::LogSigmoid,
+        Activation::Sigmoid,
+        Activation::Silu,
+        Activation::Mish,
+    ];
+    for function in functions {
+        // The table's own erfc is good for a dozen digits far out.
+        for (dtype, tolerance, smallest) in [(DType::F64, 2e-12, 1e-300), (DType::F32, 2e-6, 1e-37)]
+        {
+            let rounded = values(&Tensor::new(points.as_slice(), &device())?.to_dtype(dtype)?);
+            let (value, _) = apply(&function, &rounded, dtype)?;
+            for (x, v) in rounded.iter().zip(&value) {
+                let e = function.value(*x);
+                assert!(
+                    (v - e).abs() <= tolerance * e.abs() + smallest,
+                    "{function}({x:e}) = {v:e}, not {e:e} in {dtype:?}"
                 );
             }
         }

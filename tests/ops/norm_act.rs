@@ -24,7 +24,7 @@ test_devices! {
 
 const EPS: f64 = 1e-5;
 
-const ACTIVATIONS: [Activation; 8] = [
+const ACTIVATIONS: [Activation; 14] = [
     Activation::Identity,
     Activation::Relu,
     Activation::Relu6,
@@ -32,6 +32,12 @@ const ACTIVATIONS: [Activation; 8] = [
     Activation::Mish,
     Activation::Silu,
     Activation::HardSwish,
+    Activation::Gelu,
+    Activation::Elu { alpha: 0.7 },
+    Activation::Celu { alpha: 0.5 },
+    Activation::Tanh,
+    Activation::Softplus { beta: 1.5 },
+    Activation::LogSigmoid,
     // Without a kernel, so that it is an op of its own.
     Activation::Softsign,
 ];

@@ -292,6 +292,125 @@ impl<F: Real> Pointwise<F> for GeluTanh {
     }
 }
 
+/// f(x) = x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel, 2016).
+///
+/// Phi(-|x|) is e^(-x^2 / 2) erfcx(|x| / sqrt 2) / 2, whose factors keep their bits in the tail.
+#[derive(Debug, Clone, Copy)]
+pub struct Gelu;
+
+impl Gelu {
+    const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
+
+    /// |x|, bounded to where the exponential has vanished, and the exponential as in
+    /// [`Lanes::exp_scaled`].
+    #[inline(always)]
+    fn gauss<S: Simd, F: Real>(x: Lanes<S, F>) -> (Lanes<S, F>, Lanes<S, F>, Lanes<S, F>) {
+        let a = x.abs().at_most(std::f64::consts::SQRT_2 * F::ERFCX_END);
+        // The square's rounding error would be an error of the exponent.
+        let square = a * a;
+        let rest = a.mul_add(a, -square);
+        let (e, scale) = (square * -0.5).exp_scaled();
+        (a, rest.mul_add(e * -0.5, e), scale)
+    }
+}
+
+impl<F: Real> Pointwise<F> for Gelu {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let (a, e, scale) = Self::gauss(x);
+        let tail = (a * scale) * (e * (a * std::f64::consts::FRAC_1_SQRT_2).erfcx() * 0.5);
+        x.constant(0.0).lt(x).select(x - tail, -tail)
+    }
+
+    /// Phi(x) + x phi(x) with the density phi.
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let (a, e, scale) = Self::gauss(x);
+        let half = (a * std::f64::consts::FRAC_1_SQRT_2).erfcx() * 0.5;
+        let tail = e * a.mul_add(a.constant(-Self::INV_SQRT_2PI), half) * scale;
+        let zero = x.constant(0.0);
+        zero.lt(x).select(x.constant(1.0) - tail, tail)
+    }
+}
+
+/// f(x) = scale x where x > 0, scale alpha (e^(rate x) - 1) elsewhere: ELU (Clevert et al., 2016),
+/// CELU (Barron, 2017) and SELU (Klambauer et al., 2017).
+#[derive(Debug, Clone, Copy)]
+pub struct Elu {
+    /// The factor of both sides.
+    pub scale: f64,
+    /// The factor of the left side.
+    pub alpha: f64,
+    /// The factor of x in the exponent; not negative.
+    pub rate: f64,
+}
+
+impl<F: Real> Pointwise<F> for Elu {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let left = (x.at_most(0.0) * self.rate).exp_m1_of_negative();
+        let right = x * self.scale;
+        let zero = x.constant(0.0);
+        zero.lt(x).select(right, left * (self.scale * self.alpha))
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let (e, scale) = (x.at_most(0.0) * self.rate).at_least(F::TAIL).exp_scaled();
+        let left = e * (self.scale * self.alpha * self.rate) * scale;
+        let zero = x.constant(0.0);
+        zero.lt(x).select(x.constant(self.scale), left)
+    }
+}
+
+/// f(x) = factor tanh(rate x).
+#[derive(Debug, Clone, Copy)]
+pub struct Tanh {
+    /// The limit on the right.
+    pub factor: f64,
+    /// The factor of x.
+    pub rate: f64,
+}
+
+impl<F: Real> Pointwise<F> for Tanh {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let x = x * self.rate;
+        // tanh |x| = -m / (2 + m) with m = e^(-2 |x|) - 1, without cancellation anywhere.
+        let m = (x.abs() * -2.0).exp_m1_of_negative();
+        (-m / (m + 2.0)).copysign(x) * self.factor
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let x = x * self.rate;
+        let (e, scale) = (x.abs() * -2.0).at_least(F::TAIL).exp_scaled();
+        let d = e + 1.0;
+        (e / d) * scale / d * (4.0 * self.factor * self.rate)
+    }
+}
+
+/// f(x) = ln(1 + e^(beta x)) / beta; with beta = -1 it is ln(sigmoid(x)).
+#[derive(Debug, Clone, Copy)]
+pub struct Softplus {
+    /// How sharp the bend is; a negative one turns the function by half a turn.
+    pub beta: f64,
+}
+
+impl<F: Real> Pointwise<F> for Softplus {
+    #[inline(always)]
+    fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        let x = x * self.beta;
+        let (e, scale) = (-x.abs()).at_least(F::TAIL).exp_scaled();
+        (x.at_least(0.0) + (e * scale).ln_1p_of_unit()) / self.beta
+    }
+
+    #[inline(always)]
+    fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
+        Sigmoid.value(x * self.beta)
+    }
+}
+
 /// Any activation, one element after the other, in double precision.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table(pub(crate) Activation);

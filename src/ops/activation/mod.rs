@@ -17,8 +17,8 @@ mod parametric;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, InplaceOp1, Layout, Result, Shape, Tensor};
 
 pub use kernels::{
-    GeluTanh, HardMish, HardSigmoid, HardSwish, Hardtanh, Identity, KernelVisitor, LeakyRelu, Mish,
-    Pointwise, Relu, Relu6, Sigmoid, Silu,
+    Elu, Gelu, GeluTanh, HardMish, HardSigmoid, HardSwish, Hardtanh, Identity, KernelVisitor,
+    LeakyRelu, Mish, Pointwise, Relu, Relu6, Sigmoid, Silu, Softplus, Tanh,
 };
 pub use parametric::{leaky_relu_with, prelu, srelu};
 
