@@ -104,7 +104,7 @@ pub(super) fn layers(rows: &[LayerRow]) -> Markup {
     const ROW: f64 = 16.0;
     let names = distinct(rows.iter().map(|row| row.activation.as_str()));
     html! {
-        @for (i, name) in names.iter().enumerate() {
+        @for name in &names {
             @let of: Vec<&LayerRow> = rows.iter().filter(|row| row.activation == *name).collect();
             @let changes = of.iter().map(|row| row.comparison.change.top1);
             @let ends = changes.flat_map(|c| [100.0 * c.low, 100.0 * c.high]).chain([0.0]);
@@ -125,7 +125,7 @@ pub(super) fn layers(rows: &[LayerRow]) -> Markup {
                     text x=(LEFT - 8.0) y=(y + 4.0) text-anchor="end" { (row.layers) }
                     line.whisker x1=(x(100.0 * change.low)) x2=(x(100.0 * change.high)) y1=(y)
                         y2=(y) {}
-                    circle cx=(x(100.0 * change.value)) cy=(y) r="4" fill=(colour(i)) {}
+                    circle cx=(x(100.0 * change.value)) cy=(y) r="4" fill=(COLOURS[0]) {}
                 }
             }
         }
