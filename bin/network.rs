@@ -354,7 +354,8 @@ impl Weights {
         }
     }
 
-    /// The activation that the file itself says it was trained with.
+    /// The activation that the weights were trained with, if their header says so, or the Hub's
+    /// table or description of them.
     pub fn own_activation(&self) -> anyhow::Result<Option<Activation>> {
         self.parsed("activation")
     }

@@ -146,10 +146,15 @@ pub fn normalisation(
 ) -> anyhow::Result<([f32; 3], [f32; 3])> {
     let own = match dataset.test.preprocess() {
         Some(preprocess) => (preprocess.mean, preprocess.std),
-        None => {
-            let own = weights.normalisation()?;
-            own.unwrap_or((dataset.mean, dataset.std))
-        }
+        None => match weights.normalisation()? {
+            Some(own) => own,
+            None => {
+                if flags.mean.is_none() || flags.std.is_none() {
+                    suppose_normalisation(&weights.path.display(), dataset);
+                }
+                (dataset.mean, dataset.std)
+            }
+        },
     };
     let mut preprocess = Preprocess {
         mean: own.0,
@@ -163,6 +168,17 @@ pub fn normalisation(
     };
     only.apply(&mut preprocess)?;
     Ok((preprocess.mean, preprocess.std))
+}
+
+/// Warns that weights which do not say their normalisation are taken to have the data's.
+pub fn suppose_normalisation(origin: &dyn std::fmt::Display, dataset: &Dataset) {
+    let Dataset {
+        name, mean, std, ..
+    } = dataset;
+    tracing::warn!(
+        "{origin} does not say its normalisation: taken for that of {name}, mean {mean:?}, std \
+         {std:?} (--mean and --std of `mish eval`)"
+    );
 }
 
 /// Warns where the classes of a folder cannot be those of the network, which only their order says.

@@ -22,8 +22,8 @@ const INPUT: &str = "input";
 /// Flags of `mish predict`.
 #[derive(Debug, clap::Args)]
 pub struct PredictArgs {
-    /// The network, unless the weights name it, and the images: PNG, JPEG, or a safetensors file
-    /// with a tensor `input` [N, C, H, W] that is already normalised
+    /// The network, unless the weights name it, and the images: PNG, JPEG, WebP, TIFF,
+    /// BMP, PNM, or a safetensors file with a tensor `input` [N, C, H, W] that is already normalised
     #[arg(required = true, value_name = "[NAME] IMAGE")]
     inputs: Vec<PathBuf>,
     #[command(flatten)]

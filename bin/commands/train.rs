@@ -282,6 +282,12 @@ impl<'a> Session<'a> {
         }
         config.stem = Some(architecture.stem);
         config.data.dataset = dataset.name.parse()?;
+        if let Some(Fetched { origin, .. }) = pretrained
+            && config.mean.is_none()
+            && dataset.train.preprocess().is_none()
+        {
+            pictures::suppose_normalisation(origin, &dataset);
+        }
         dataset.mean = config.mean.unwrap_or(dataset.mean);
         dataset.std = config.std.unwrap_or(dataset.std);
         let dataset = pictures::with_channels(dataset, architecture.in_chans)?;

@@ -39,14 +39,16 @@ impl Picture {
         }
     }
 
-    /// Decodes a PNG or JPEG file, whatever its name says, to RGB. An alpha channel is dropped and
+    /// Decodes a PNG, JPEG, WebP, TIFF, BMP or PNM file, whatever its name says, to RGB. An alpha channel is dropped and
     /// grey repeated for each channel, as Pillow's `convert("RGB")` does; like Pillow it leaves the
     /// orientation that a camera noted to the viewer.
     ///
     /// Of PNG files the bytes are Pillow's, also where it makes bytes of 16 bits: the upper half of
-    /// a colour, but of grey without alpha the value itself, at most 255. JPEG leaves to the decoder
-    /// how it rounds and how it enlarges the colours' planes: the bytes are near Pillow's, not equal
-    /// (`tests/reference/pictures.py` measures how near).
+    /// a colour, but of grey without alpha the value itself, at most 255. So are those of lossless
+    /// files of the other formats with 8 bits. JPEG leaves to the decoder how it rounds and how it
+    /// enlarges the colours' planes: the bytes are within 2 of Pillow's where the colours have all
+    /// their pixels; where they have half or a quarter, they differ by half a level on average and
+    /// by up to 24 at hard edges (`tests/data/pictures.rs` has the measurement).
     ///
     /// # Errors
     /// If the file cannot be read, or is not an image of these formats or damaged; the error names
@@ -55,9 +57,13 @@ impl Picture {
         let io = |error| DataError::io(path, error);
         let reader = image::ImageReader::open(path).map_err(io)?;
         let reader = reader.with_guessed_format().map_err(io)?;
-        let image = reader
-            .decode()
-            .map_err(|error| DataError::invalid(path, error.to_string(), "a PNG or JPEG image"))?;
+        let image = reader.decode().map_err(|error| {
+            DataError::invalid(
+                path,
+                error.to_string(),
+                "a PNG, JPEG, WebP, TIFF, BMP or PNM image",
+            )
+        })?;
         let (width, height) = (image.width() as usize, image.height() as usize);
         let upper = |value: u16| (value >> 8) as u8;
         let pixels = match image {

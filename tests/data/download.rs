@@ -237,7 +237,7 @@ fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
             &["timm/resnet18.a1_in1k", "HF_TOKEN"],
         ),
         (
-            Fault::Files("401 Unauthorized"),
+            Fault::File(FILE, "401 Unauthorized"),
             &[
                 "the files of timm/resnet18.a1_in1k are for those whom its owner lets in",
                 "ask for access at http",

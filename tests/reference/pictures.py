@@ -91,6 +91,12 @@ def files() -> dict[str, bytes]:
         "420_smooth.jpg": saved(even, "JPEG", quality=90, subsampling=2),
         "420_progressive.jpg": saved(rgb, "JPEG", quality=75, subsampling=2, progressive=True),
         "cmyk.jpg": saved(rgb.convert("CMYK"), "JPEG", quality=90),
+        "rgb.bmp": saved(rgb, "BMP"),
+        "rgb.ppm": saved(rgb, "PPM"),
+        "grey.pgm": saved(rgb.convert("L"), "PPM"),
+        "rgb.tif": saved(rgb, "TIFF", compression="tiff_lzw"),
+        "lossless.webp": saved(rgba, "WEBP", lossless=True, exact=True),
+        "lossy.webp": saved(even, "WEBP", quality=90),
         "rotated.jpg": saved(even, "JPEG", quality=90, subsampling=0, exif=rotated),
     }
 

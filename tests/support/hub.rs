@@ -26,9 +26,7 @@ pub const LATER: &str = "0f5c9c7e2c0b3f5a1f66d1c98a5b7e1d2f3a4b5c";
 pub enum Fault {
     /// The site answers with this status and `X-Error-Code`.
     Site(&'static str, &'static str),
-    /// The site lists the files but gives none of them: this status.
-    Files(&'static str),
-    /// The site answers so to requests for this file only.
+    /// The site lists all files, but answers with this status to requests for the one named.
     File(&'static str, &'static str),
     /// Both servers answer so to the first requests, as many as the second number says.
     Busy(&'static str, usize),
@@ -230,7 +228,6 @@ impl Shared {
                 return request.send("404 Not Found", &headers, b"");
             }
             match self.fault {
-                Some(Fault::Files(status)) => return request.send(status, "", b""),
                 Some(Fault::File(of, status)) if of == name => {
                     return request.send(status, "", b"");
                 }
