@@ -7,11 +7,13 @@ mod commands;
 mod config;
 mod device;
 mod failure;
+mod interrupt;
 mod logging;
 mod network;
 mod output;
 mod pictures;
 mod source;
+mod table;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
 //! The table of all networks.
 
 use candle_core::Result;
+use candle_mish::pattern::matches;
 use candle_nn::VarBuilder;
 
 use crate::transfer::Renames;
@@ -202,23 +203,6 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
 pub fn list(pattern: &str) -> Vec<&'static Entry> {
     let matching = entries().filter(|entry| matches(pattern, entry.name));
     matching.collect()
-}
-
-/// Whether `pattern`, in which `*` stands for any characters and `?` for one, describes `text`.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    fn matches(pattern: &[char], text: &[char]) -> bool {
-        match (pattern.split_first(), text.split_first()) {
-            (None, None) => true,
-            (Some(('*', rest)), _) => {
-                matches(rest, text) || text.split_first().is_some_and(|(_, t)| matches(pattern, t))
-            }
-            (Some((p, rest)), Some((t, tail))) => (*p == '?' || p == t) && matches(rest, tail),
-            _ => false,
-        }
-    }
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    matches(&pattern, &text)
 }
 
 /// The entry called `name`: one of the table, or a perceptron of any depth and width, such as

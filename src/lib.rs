@@ -13,6 +13,7 @@ pub mod nn;
 pub mod onnx;
 pub mod ops;
 mod parallel;
+pub mod pattern;
 pub mod rng;
 pub mod simd;
 pub mod trace;

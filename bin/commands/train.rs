@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use candle_mish::activation::Activation;
 use candle_mish::data::{self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet};
 use candle_mish::data::{Loader, LoaderConfig};
@@ -19,7 +17,8 @@ use candle_mish_models::{self as models, Stem};
 
 use crate::args::{DataArgs, FormArgs, PreprocessArgs, RecipeArgs, positive};
 use crate::config::{Config, read_recipe};
-use crate::failure::{Done, INTERRUPTED, usage};
+use crate::failure::{Done, usage};
+use crate::interrupt::stop_on_signal;
 use crate::network::{self, Architecture, COLOURS, Network, Weights, stem_for};
 use crate::source::{self, Fetched};
 use crate::{Context, logging, output, pictures};
@@ -332,8 +331,7 @@ impl<'a> Session<'a> {
             recipe,
             ..
         } = &self.config;
-        let stop = Arc::new(AtomicBool::new(false));
-        stop_on_signal(&stop)?;
+        let stop = stop_on_signal()?;
         let mut metadata = network::describe(&self.architecture, &self.dataset)?;
         if let Some(origin) = &self.config.pretrained {
             metadata.insert("pretrained".to_string(), origin.clone());
@@ -494,16 +492,4 @@ fn new_folder(config: &Config) -> anyhow::Result<RunFolder> {
         }
     }
     bail!("runs/{name}-1, -2, … exist all; name another folder with --output")
-}
-
-/// The first Ctrl-C (or SIGTERM) lets the current step finish and saves; a second one ends the
-/// process at once.
-fn stop_on_signal(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-    let stop = stop.clone();
-    ctrlc::set_handler(move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    })
-    .context("Ctrl-C")
 }

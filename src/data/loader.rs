@@ -11,6 +11,7 @@ use super::DataError;
 use super::augment::{Augmentation, Normaliser, Placement};
 use super::images::ImageSet;
 use super::random::Draw;
+use crate::rng::Generator;
 
 /// Batches that wait for the consumer: enough to bridge a slow one, little memory.
 const QUEUE: usize = 2;
@@ -93,6 +94,20 @@ impl Loader {
             device: device.clone(),
             ..self
         }
+    }
+
+    /// The same for `count` images that are drawn at random, in their order; for all if there are
+    /// no more.
+    pub fn sample(&self, count: usize, seed: u64) -> Self {
+        let images = self.images();
+        if count >= images.len() {
+            return self.clone();
+        }
+        let generator = Generator::named(seed, "sample");
+        let drawn = rand::seq::index::sample(&mut *generator.lock(), images.len(), count);
+        let mut positions = drawn.into_vec();
+        positions.sort_unstable();
+        Self::new(images.select(&positions), self.shared.config.clone()).on(&self.device)
     }
 
     /// The number of batches in an epoch.

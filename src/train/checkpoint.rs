@@ -240,6 +240,24 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     Ok(bytes)
 }
 
+/// Finds out whether [`write_atomically`] could write `path`: better before long work than after it.
+///
+/// # Errors
+/// If `path` is a folder, or its folder is not there or not writable.
+pub fn check_writable(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    tempfile::tempfile_in(folder_of(path)).map(drop)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// Lets `fill` write a temporary file beside `path` and renames it to `path`, so that nobody ever
 /// sees a part of it.
 ///
@@ -249,10 +267,6 @@ pub fn write_atomically(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
@@ -260,7 +274,7 @@ pub fn write_atomically(
         // The rights of any new file, less the umask; temporary files are private otherwise.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let file = builder.prefix(".write-").tempfile_in(folder)?;
+    let file = builder.prefix(".write-").tempfile_in(folder_of(path))?;
     let mut writer = BufWriter::new(file);
     fill(&mut writer)?;
     let file = writer.into_inner().map_err(|e| e.into_error())?;

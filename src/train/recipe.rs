@@ -364,8 +364,14 @@ impl Recipe {
 
     /// The schedule of a run with this many steps in an epoch.
     pub fn schedule(&self, steps_per_epoch: usize) -> Schedule {
-        let steps = |epochs: f64| (epochs * steps_per_epoch as f64).round() as u64;
-        let total_steps = (self.epochs * steps_per_epoch) as u64;
+        self.schedule_over((self.epochs * steps_per_epoch) as u64)
+    }
+
+    /// The schedule of a run of `total_steps`; what is counted in epochs takes the same share of it
+    /// as of [`epochs`](Self::epochs).
+    pub fn schedule_over(&self, total_steps: u64) -> Schedule {
+        let epoch = total_steps as f64 / self.epochs as f64;
+        let steps = |epochs: f64| (epochs * epoch).round() as u64;
         let warmup = Warmup {
             lr: self.warmup_lr,
             steps: steps(self.warmup_epochs),

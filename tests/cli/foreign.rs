@@ -49,7 +49,10 @@ fn only_what_an_activation_learns_may_be_missing() {
         command
     };
     let stderr = told(tune(&whole, "prelu", "learnt"));
-    assert!(stderr.contains("19 tensors that prelu learns start anew"), "{stderr}");
+    assert!(
+        stderr.contains("19 tensors that prelu learns start anew"),
+        "{stderr}"
+    );
     // A checkpoint that knows its activation, for another one that learns, and for none.
     let learnt = folder.path().join("learnt/last.safetensors");
     told(tune(&learnt, "relu", "back"));
@@ -58,10 +61,15 @@ fn only_what_an_activation_learns_may_be_missing() {
     });
     for activation in ["prelu", "srelu", "relu"] {
         let run = folder.path().join("none");
-        let output = tune(&lacking, activation, "none").output().expect("started");
+        let output = tune(&lacking, activation, "none")
+            .output()
+            .expect("started");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains("missing: layer2.1.conv1.weight"), "{stderr}");
+        assert!(
+            stderr.contains("missing: layer2.1.conv1.weight"),
+            "{stderr}"
+        );
         assert!(!run.exists());
     }
 }
@@ -78,7 +86,11 @@ fn all_that_does_not_fit_is_listed_for_those_who_ask() {
     let log = folder.path().join("log");
     let predict = |flags: &[&str]| {
         let mut command = mish(&["predict", "resnet20", "--activation", "mish"]);
-        command.arg(&input).arg("--weights").arg(&weights).args(flags);
+        command
+            .arg(&input)
+            .arg("--weights")
+            .arg(&weights)
+            .args(flags);
         command
     };
     let error = failure(predict(&[]), 1);
@@ -87,7 +99,9 @@ fn all_that_does_not_fit_is_listed_for_those_who_ask() {
     let stderr = String::from_utf8(output.expect("started").stderr).expect("text");
     let log = std::fs::read_to_string(log).expect("a log");
     for listed in [stderr, log] {
-        let lines = listed.lines().filter(|line| line.contains("missing: layer1.1."));
+        let lines = listed
+            .lines()
+            .filter(|line| line.contains("missing: layer1.1."));
         assert!(lines.count() >= 10, "{listed}");
     }
     // What was understood is told without being asked for.
@@ -175,9 +189,13 @@ fn images_of_one_channel_are_trained_on_from_weights_of_three() {
     assert_eq!(json(with("eval", &[]))["loss"], summary["final_loss"]);
     // A picture in colour is seen in grey.
     let (colour, grey) = (home.join("colour.png"), home.join("grey.png"));
-    let picture = image::RgbImage::from_fn(40, 36, |x, y| image::Rgb([5 * x as u8, 6 * y as u8, 9]));
+    let picture =
+        image::RgbImage::from_fn(40, 36, |x, y| image::Rgb([5 * x as u8, 6 * y as u8, 9]));
     picture.save(&colour).expect("saved");
-    image::DynamicImage::from(picture).to_luma8().save(&grey).expect("saved");
+    image::DynamicImage::from(picture)
+        .to_luma8()
+        .save(&grey)
+        .expect("saved");
     let classes = json(with("predict", &[&colour]));
     assert_eq!(classes[0]["classes"].as_array().map(Vec::len), Some(5));
     json(with("predict", &[&grey]));
@@ -187,7 +205,10 @@ fn images_of_one_channel_are_trained_on_from_weights_of_three() {
     let input = home.join("input.safetensors");
     images_of(&input, 3, 32);
     let error = failure(with("predict", &[&input]), 2);
-    assert!(error.contains("has 3 channels, the network takes 1"), "{error}");
+    assert!(
+        error.contains("has 3 channels, the network takes 1"),
+        "{error}"
+    );
     let mut resumed = mish(&["train", "--in-chans", "3", "--resume"]);
     resumed.arg(home.join("run"));
     let error = failure(resumed, 2);
@@ -201,7 +222,10 @@ fn pictures_have_three_channels_or_one_and_tensors_any() {
     let mut train = mish(&["train", "resnet20", "--in-chans", "4", "--dry-run"]);
     train.args(SMALL);
     let error = failure(train, 2);
-    assert!(error.contains("4 image channels: pictures have 3, or 1 in grey"), "{error}");
+    assert!(
+        error.contains("4 image channels: pictures have 3, or 1 in grey"),
+        "{error}"
+    );
     let four = Options {
         in_channels: 4,
         num_classes: 7,
@@ -236,13 +260,27 @@ fn gates_are_chosen_and_kept() {
     let (store, model) = network("seresnet18", &hard);
     let weights = bare(&home.join("w.safetensors"), &store, |_| true);
     let kept = home.join("kept.safetensors");
-    let mut export = mish(&["export", "seresnet18", "--gate", "hard_sigmoid", "--stem", "cifar"]);
-    export.args(["--activation", "relu", "--weights"]).arg(&weights);
+    let mut export = mish(&[
+        "export",
+        "seresnet18",
+        "--gate",
+        "hard_sigmoid",
+        "--stem",
+        "cifar",
+    ]);
+    export
+        .args(["--activation", "relu", "--weights"])
+        .arg(&weights);
     export.arg("--out").arg(&kept).assert().success();
     let (input, out) = (home.join("input.safetensors"), home.join("logits.json"));
     let images = images_of(&input, 3, 32);
     let mut predict = mish(&["predict"]);
-    predict.arg(&input).arg("--logits").arg(&out).arg("--weights").arg(&kept);
+    predict
+        .arg(&input)
+        .arg("--logits")
+        .arg(&out)
+        .arg("--weights")
+        .arg(&kept);
     assert_eq!(told(predict), "");
     assert_logits(&out, &model.forward_t(&images, false).expect("logits"));
     let mut dry = mish(&["train", "seresnet18", "--gate", "hard_sigmoid", "--dry-run"]);
@@ -290,7 +328,10 @@ fn what_timm_was_told_goes_before_what_it_published() {
     let images = images_of(&input, 1, 32);
     let address = "hf://some-one/resnet20-cifar";
     let mut predict = online(&hub, home, &["predict"]);
-    predict.arg(&input).args(["--pretrained", address, "--logits"]).arg(&out);
+    predict
+        .arg(&input)
+        .args(["--pretrained", address, "--logits"])
+        .arg(&out);
     let stderr = told(predict);
     for part in [
         "images of 32 x 48 are taken as squares of 32; see --img-size",
@@ -304,24 +345,34 @@ fn what_timm_was_told_goes_before_what_it_published() {
     // The description is that of the same commit as the weights.
     let requests = hub.take_requests();
     let pinned = format!("/some-one/resnet20-cifar/resolve/{COMMIT}/config.json");
-    assert!(requests.iter().any(|line| line.ends_with(&pinned)), "{requests:?}");
+    assert!(
+        requests.iter().any(|line| line.ends_with(&pinned)),
+        "{requests:?}"
+    );
     let picture = home.join("picture.png");
     image::RgbImage::new(40, 36).save(&picture).expect("saved");
     let mut predict = online(&hub, home, &["predict"]);
     predict.arg(&picture).args(["--pretrained", address]);
     let answer = json(predict);
     let classes = answer[0]["classes"].as_array().expect("a list").iter();
-    let mut names: Vec<&str> = classes.filter_map(|class| class["class"].as_str()).collect();
+    let mut names: Vec<&str> = classes
+        .filter_map(|class| class["class"].as_str())
+        .collect();
     names.sort_unstable();
     assert_eq!(names, ["ape", "bee", "cat"]);
     // An activation that is not known here is asked for.
-    let odd = description.to_string().replace("\"mish\"", "\"quick_gelu2\"");
+    let odd = description
+        .to_string()
+        .replace("\"mish\"", "\"quick_gelu2\"");
     let (files, _) = described(&odd, &own);
     let hub = Hub::start(vec![(OWN, files)]);
     let mut predict = online(&hub, &home.join("odd"), &["predict"]);
     predict.arg(&input).args(["--pretrained", address]);
     let stderr = told(predict);
-    assert!(stderr.contains("act_layer \"quick_gelu2\" is not known here"), "{stderr}");
+    assert!(
+        stderr.contains("act_layer \"quick_gelu2\" is not known here"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -340,7 +391,10 @@ fn a_description_that_cannot_be_had_is_no_missing_one() {
     let fault = Fault::File("config.json", "500 Internal Server Error");
     let hub = Hub::failing(vec![(OWN, files.clone())], fault);
     let error = failure(predict(&hub, "failing"), 1);
-    assert!(error.contains("config.json") && error.contains("500"), "{error}");
+    assert!(
+        error.contains("config.json") && error.contains("500"),
+        "{error}"
+    );
     for text in ["{\"architecture\": \"resn", "[]"] {
         files.insert("config.json".to_owned(), text.as_bytes().to_vec());
         let hub = Hub::start(vec![(OWN, files.clone())]);

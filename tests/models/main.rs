@@ -5,5 +5,7 @@ mod pretrained;
 mod reference;
 mod registry;
 mod rule;
+#[cfg(feature = "swap")]
+mod swap;
 mod training;
 mod transfer;
