@@ -11,7 +11,7 @@ use candle_mish::train::run_folder::CONFIG;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::{DataArgs, PreprocessArgs, positive};
+use crate::args::{DataArgs, FormArgs, PreprocessArgs, positive};
 use crate::config::{Config, read_recipe};
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights, stem_for};
@@ -36,6 +36,8 @@ pub struct EvalArgs {
     /// up to 64 pixels]
     #[arg(long, value_name = "NAME")]
     stem: Option<Stem>,
+    #[command(flatten)]
+    form: FormArgs,
     /// The images: test, validation or train
     #[arg(long, value_name = "NAME", default_value = "test")]
     split: Split,
@@ -97,7 +99,9 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     }
     let stem = args.stem.or(weights.stem()?);
     let stem = stem.unwrap_or_else(|| stem_for(dataset.test.height()));
-    let architecture = Architecture::evaluated(model.clone(), activation, num_classes, stem);
+    let mut architecture = Architecture::evaluated(model.clone(), activation, num_classes, stem);
+    args.form.apply(&mut architecture, &weights)?;
+    let dataset = pictures::with_channels(dataset, architecture.in_chans)?;
     let network = Network::load(&architecture, &weights)?;
     let (mean, std) = pictures::normalisation(&dataset, &weights, &args.preprocess)?;
     let config = LoaderConfig {

@@ -15,11 +15,11 @@ use candle_mish::train::{Outcome, Parts, Record, Run, RunFolder, RunState, Summa
 use candle_mish_models::tuning::{HeadOnly, layers};
 use candle_mish_models::{self as models, Stem};
 
-use crate::args::{DataArgs, PreprocessArgs, RecipeArgs, positive};
+use crate::args::{DataArgs, FormArgs, PreprocessArgs, RecipeArgs, positive};
 use crate::config::{Config, read_recipe};
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
-use crate::network::{self, Architecture, Network, Weights, stem_for};
+use crate::network::{self, Architecture, COLOURS, Network, Weights, stem_for};
 use crate::source::{self, Fetched};
 use crate::{Context, logging, output, pictures};
 
@@ -43,6 +43,8 @@ pub struct TrainArgs {
     /// [default: cifar for images of up to 64 pixels]
     #[arg(long, value_name = "NAME")]
     stem: Option<Stem>,
+    #[command(flatten)]
+    form: FormArgs,
     /// Dropout in front of the classifier [default: 0]
     #[arg(long, value_name = "P")]
     drop: Option<f64>,
@@ -136,13 +138,16 @@ fn resolve(
         None => None,
     };
     if let Some(Fetched { weights, origin }) = &pretrained {
-        config.begin_with(weights, origin)?;
+        config.begin_with(weights, origin, args.activation.as_ref())?;
     }
     if let Some(activation) = &args.activation {
         config.activation = *activation;
     }
     config.num_classes = args.num_classes.or(config.num_classes);
     config.stem = args.stem.or(config.stem);
+    config.in_chans = args.form.in_chans.unwrap_or(config.in_chans);
+    config.gate = args.form.gate.or(config.gate);
+    pictures::check_channels(config.in_chans)?;
     config.drop = args.drop.unwrap_or(config.drop);
     config.drop_path = args.drop_path.unwrap_or(config.drop_path);
     args.recipe.apply(&mut config.recipe);
@@ -218,6 +223,8 @@ fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
         activation: Activation::Mish {},
         num_classes: None,
         stem: None,
+        in_chans: COLOURS,
+        gate: None,
         drop: 0.0,
         drop_path: 0.0,
         pretrained: None,
@@ -274,8 +281,15 @@ impl<'a> Session<'a> {
         }
         config.stem = Some(architecture.stem);
         config.data.dataset = dataset.name.parse()?;
+        if let Some(Fetched { origin, .. }) = pretrained
+            && config.mean.is_none()
+            && dataset.train.preprocess().is_none()
+        {
+            pictures::suppose_normalisation(origin, &dataset);
+        }
         dataset.mean = config.mean.unwrap_or(dataset.mean);
         dataset.std = config.std.unwrap_or(dataset.std);
+        let dataset = pictures::with_channels(dataset, architecture.in_chans)?;
         let network = Network::new(&architecture, config.recipe.seed)?;
         if let Some(pretrained) = pretrained {
             network.begin_with(&architecture, pretrained)?;

@@ -5,6 +5,7 @@ mod bench;
 mod commands;
 mod export;
 mod folder;
+mod foreign;
 mod pretrained;
 mod runs;
 #[allow(
