@@ -5,6 +5,7 @@ pub mod activation;
 pub mod autograd;
 #[cfg(feature = "data")]
 pub mod data;
+pub mod device;
 pub mod eval;
 #[cfg(feature = "data")]
 pub mod hub;

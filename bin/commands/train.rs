@@ -21,7 +21,7 @@ use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::{self, Architecture, COLOURS, Network, Weights, stem_for};
 use crate::source::{self, Fetched};
-use crate::{Context, logging, output, pictures};
+use crate::{Context, device, logging, output, pictures};
 
 /// At most one plain line within an epoch in this time.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
@@ -341,11 +341,12 @@ impl<'a> Session<'a> {
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
         tracing::info!(
-            "{model} with {activation}: {} parameters, {} training and {} test images of {}, {} threads, in {}",
+            "{model} with {activation}: {} parameters, {} training and {} test images of {}, on {} with {} threads, in {}",
             self.network.store.num_params(),
             train_loader.images_per_epoch(),
             self.dataset.test.len(),
             self.dataset.name,
+            device::name(device::current()?),
             self.context.threads,
             self.folder.path().display(),
         );

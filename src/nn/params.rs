@@ -231,7 +231,7 @@ impl ParamStore {
                     // A copy, because setting a variable to itself is an error in Candle.
                     // Converted first: not every device has each type of a checkpoint.
                     let tensor = tensor.to_dtype(var.dtype())?.to_device(&self.device)?;
-                    var.set(&tensor.copy()?)?;
+                    var.set(&tensor.force_contiguous()?)?;
                 }
             }
         }

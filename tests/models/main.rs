@@ -1,5 +1,6 @@
 //! Every network of the registry, and each against an independent implementation.
 
+mod composed;
 mod export;
 mod pretrained;
 mod reference;

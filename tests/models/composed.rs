@@ -1,0 +1,90 @@
+//! A network of each family on the compositions that other devices compute, beside our ops.
+
+use std::collections::BTreeSet;
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_mish::autograd::value_and_grad;
+use candle_mish::nn::ParamStore;
+use candle_mish::ops::composed::everywhere;
+use candle_mish_models::{Entry, Options, create, entries};
+
+use crate::rule;
+
+/// The network of each family that is quickest.
+fn quickest() -> impl Iterator<Item = &'static Entry> {
+    let families: BTreeSet<&str> = entries().map(|entry| entry.family).collect();
+    families.into_iter().filter_map(|family| {
+        let members = entries().filter(|entry| entry.family == family);
+        members.min_by_key(|entry| entry.cifar.multiply_adds)
+    })
+}
+
+/// The logits of a batch in training, and the norm of each parameter's gradient.
+fn step(entry: &Entry) -> Result<(Vec<f64>, Vec<(String, f64)>)> {
+    let store = ParamStore::new(DType::F64, &Device::Cpu, 0);
+    let model = create(entry.name, &Options::default(), store.var_builder())
+        .map_err(candle_core::Error::wrap)?;
+    let (c, h, w) = entry.cifar.input;
+    let images = rule::tensor("input", &(3, c, h, w).into())?.to_dtype(DType::F64)?;
+    let labels = Tensor::new(&[3u32, 71, 0], &Device::Cpu)?;
+    let (_, logits, gradients) = value_and_grad(|| {
+        let (logits, own) = match model.auxiliary() {
+            None => (model.forward_t(&images, true)?, None),
+            Some(network) => {
+                let (logits, own) = network.forward_with_loss(&images, &labels)?;
+                (logits, Some(own))
+            }
+        };
+        let squares = logits.sqr()?.sum_all()?;
+        let loss = match own {
+            None => squares,
+            Some(own) => (squares + own)?,
+        };
+        Ok((loss, logits.detach()))
+    })?;
+    let mut norms = Vec::new();
+    for (name, var) in store.params() {
+        let norm = match gradients.get(&var) {
+            Some(gradient) => gradient.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt(),
+            None => panic!("{}: no gradient for {name}", entry.name),
+        };
+        norms.push((name, norm));
+    }
+    Ok((logits.flatten_all()?.to_vec1()?, norms))
+}
+
+/// Rounding aside: f64 keeps it far below what a wrong composition does.
+fn close(a: f64, b: f64, scale: f64) -> bool {
+    (a - b).abs() <= 1e-9 * scale
+}
+
+#[test]
+fn a_network_of_each_family_is_the_same_on_compositions() -> Result<()> {
+    for entry in quickest() {
+        println!("{}", entry.name);
+        let (logits, norms) = step(entry)?;
+        let (composed_logits, composed_norms) = everywhere(|| step(entry))?;
+        let scale = logits.iter().fold(0.0f64, |scale, x| scale.max(x.abs()));
+        assert!(scale > 0.0, "{}: no logits", entry.name);
+        assert_eq!(logits.len(), composed_logits.len());
+        for (ours, composed) in logits.iter().zip(&composed_logits) {
+            assert!(
+                close(*ours, *composed, scale),
+                "{}: logit {composed}, not {ours}",
+                entry.name
+            );
+        }
+        let scale = norms
+            .iter()
+            .fold(0.0f64, |scale, (_, norm)| scale.max(*norm));
+        assert_eq!(norms.len(), composed_norms.len());
+        for ((name, ours), (_, composed)) in norms.iter().zip(&composed_norms) {
+            assert!(
+                close(*ours, *composed, scale),
+                "{}: the gradient of {name} has norm {composed}, not {ours}",
+                entry.name
+            );
+        }
+    }
+    Ok(())
+}
