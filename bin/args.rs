@@ -196,7 +196,8 @@ pub struct RecipeArgs {
     /// sgd (Nesterov), momentum, adam, adamw or rmsprop [default: sgd]
     #[arg(long, value_name = "NAME")]
     pub opt: Option<OptimizerKind>,
-    /// The (highest) learning rate [default: 0.3]
+    /// The (highest) learning rate [default: 0.3, or a fifteenth of that with --pretrained unless
+    /// the backbone is frozen; some networks have their own]
     #[arg(long, value_name = "RATE")]
     pub lr: Option<f64>,
     /// Momentum of SGD and RMSprop [default: 0.9]

@@ -394,11 +394,6 @@ impl Weights {
         self.parsed("gate")
     }
 
-    /// Whether the header says which activation the weights were trained with.
-    pub fn names_activation(&self) -> bool {
-        self.text("activation").is_some()
-    }
-
     /// The number of classes, if the header says so.
     pub fn num_classes(&self) -> anyhow::Result<Option<usize>> {
         self.parsed("num_classes")

@@ -139,6 +139,11 @@ fn resolve(
     };
     if let Some(Fetched { weights, origin }) = &pretrained {
         config.begin_with(weights, origin, args.activation.as_ref())?;
+        // A classifier alone begins at random, and a recipe in a file says what it wants.
+        let freeze = args.recipe.freeze_backbone || config.recipe.freeze_backbone;
+        if !freeze && args.recipe.recipe.is_none() {
+            config.recipe = config.recipe.for_trained_weights();
+        }
     }
     if let Some(activation) = &args.activation {
         config.activation = *activation;

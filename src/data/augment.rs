@@ -80,6 +80,16 @@ impl Placement {
     }
 }
 
+/// Mean and standard deviation of each of so many channels of normalised images. A single channel,
+/// which is grey, has the averages of the colours'.
+pub(crate) fn channel_moments(mean: [f32; 3], std: [f32; 3], channels: usize) -> Vec<(f32, f32)> {
+    let average = |values: [f32; 3]| values.iter().sum::<f32>() / 3.0;
+    match channels {
+        1 => vec![(average(mean), average(std))],
+        _ => mean.into_iter().zip(std).collect(),
+    }
+}
+
 /// Turns bytes into normalised floats through a table for each channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Normaliser {
@@ -88,19 +98,16 @@ pub(crate) struct Normaliser {
 }
 
 impl Normaliser {
-    /// Byte `b` of channel `c` becomes `(b / 255 - mean[c]) / std[c]`. A single channel, which is
-    /// grey, has the averages of `mean` and of `std`.
+    /// Byte `b` of channel `c` becomes `(b / 255 - mean[c]) / std[c]`, with the
+    /// [`channel_moments`].
     pub(crate) fn new(mean: [f32; 3], std: [f32; 3], channels: usize) -> Self {
         let table = |(mean, std): (f32, f32)| {
             std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
         };
-        let tables = if channels == 1 {
-            let average = |values: [f32; 3]| values.iter().sum::<f32>() / 3.0;
-            vec![table((average(mean), average(std)))]
-        } else {
-            mean.into_iter().zip(std).map(table).collect()
-        };
-        Self { tables }
+        let moments = channel_moments(mean, std, channels);
+        Self {
+            tables: moments.into_iter().map(table).collect(),
+        }
     }
 
     /// Writes the normalised image; both are `[channels, height, width]`.

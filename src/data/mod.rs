@@ -28,6 +28,7 @@ use std::time::Duration;
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use augment::channel_moments;
 pub use augment::{Augmentation, PadMode};
 pub use cache::SourceFile;
 pub use cifar::names;

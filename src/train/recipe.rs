@@ -239,6 +239,18 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// What trained weights take of the rate of random ones: 0.02 of 0.3. At the full rate they
+    /// would be gone after a few steps.
+    const FINE_TUNING_RATE: f64 = 1.0 / 15.0;
+
+    /// The recipe for weights that are trained already.
+    pub fn for_trained_weights(self) -> Self {
+        Self {
+            lr: Self::FINE_TUNING_RATE * self.lr,
+            ..self
+        }
+    }
+
     /// Reads and checks a recipe in TOML; fields left out have their defaults.
     ///
     /// # Errors

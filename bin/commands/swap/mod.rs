@@ -18,12 +18,10 @@ use super::eval::Origin;
 use crate::args::{DataArgs, PreprocessArgs, positive};
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
-use crate::network::{Weights, check_name, stem_for};
+use crate::network::{COLOURS, Weights, check_name, stem_for};
 use crate::source::WeightsArgs;
 use crate::{Context, device, output, pictures};
 
-/// Fine-tuning takes this part of the rate that the network is trained with: 0.02 of 0.3.
-const SHARE_OF_RATE: f64 = 1.0 / 15.0;
 /// Evaluations between the first and the last step of fine-tuning.
 const EVALUATIONS: usize = 4;
 
@@ -137,6 +135,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     let dataset = data::open(&origin.data)?;
     pictures::compare_classes(&dataset, &weights)?;
     let options = options(args, &weights, from, &origin, &dataset)?;
+    let dataset = pictures::with_channels(dataset, options.in_channels)?;
     let device = device::current()?;
     let tensors = weights.checkpoint.tensors.clone();
     let subject = Subject::new(&model, options, tensors, args.seed, device).map_err(usage)?;
@@ -252,7 +251,7 @@ fn check(args: &SwapArgs) -> anyhow::Result<()> {
 
 /// The activation that the weights were trained with: to guess it would make every figure wrong.
 fn activation(args: &SwapArgs, weights: &Weights) -> anyhow::Result<Activation> {
-    if args.activation.is_none() && !weights.names_activation() {
+    if args.activation.is_none() && weights.own_activation()?.is_none() {
         return Err(usage(format!(
             "{} does not say which activation it was trained with: name it with --activation",
             weights.path.display()
@@ -301,7 +300,9 @@ fn options(
     let stem = args.stem.or(weights.stem()?);
     Ok(Options {
         activation: from,
+        gate: weights.gate()?,
         num_classes,
+        in_channels: weights.in_chans()?.unwrap_or(COLOURS),
         stem: stem.unwrap_or_else(|| stem_for(dataset.test.height())),
         drop_rate: origin.drop,
         drop_path_rate: origin.drop_path,
@@ -332,11 +333,12 @@ fn check_layers(
 
 /// The recipe of the run with what fine-tuning has otherwise.
 fn recipe(args: &SwapArgs, of_run: Recipe) -> anyhow::Result<Recipe> {
+    let gentle = of_run.for_trained_weights();
     let recipe = Recipe {
-        lr: args.lr.unwrap_or(SHARE_OF_RATE * of_run.lr),
-        batch_size: args.batch_size.unwrap_or(of_run.batch_size),
+        lr: args.lr.unwrap_or(gentle.lr),
+        batch_size: args.batch_size.unwrap_or(gentle.batch_size),
         seed: args.seed,
-        ..of_run
+        ..gentle
     };
     recipe.validate().map_err(usage)?;
     Ok(recipe)

@@ -5,6 +5,7 @@ use candle_nn::ModuleT;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::autograd::value_and_grad;
+use crate::data::channel_moments;
 use crate::ops::{CrossEntropy, Target, cross_entropy};
 use crate::rng::Generator;
 
@@ -44,13 +45,13 @@ impl Disturber {
     /// Adds `by(i)` to value i of the images, in units of the range of a pixel.
     fn change(&self, images: &Tensor, mut by: impl FnMut(usize) -> f32) -> Result<Tensor> {
         let (_, channels, height, width) = images.dims4()?;
-        if channels != self.mean.len() {
-            candle_core::bail!("only images of {} channels are disturbed", self.mean.len());
+        let moments = channel_moments(self.mean, self.std, channels);
+        if moments.len() != channels {
+            candle_core::bail!("only images of 3 channels or 1 are disturbed, not of {channels}");
         }
         let mut values = images.flatten_all()?.to_vec1::<f32>()?;
         for (i, value) in values.iter_mut().enumerate() {
-            let channel = i / (height * width) % channels;
-            let (mean, std) = (self.mean[channel], self.std[channel]);
+            let (mean, std) = moments[i / (height * width) % channels];
             let pixel = (*value * std + mean + by(i)).clamp(0.0, 1.0);
             *value = (pixel - mean) / std;
         }
@@ -134,8 +135,12 @@ mod tests {
         for (found, expected) in found.iter().zip([1.0, 0.96, 0.99, 1.0, 0.96, 1.0]) {
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         }
-        let grey = Tensor::zeros((1, 1, 2, 2), candle_core::DType::F32, &Device::Cpu)?;
-        assert!(disturber.step(&grey, &[0.0; 4], 0.1).is_err());
+        // Grey images have the averages of the moments: 0.4 and 0.25.
+        let grey = Tensor::zeros((1, 1, 1, 1), candle_core::DType::F32, &Device::Cpu)?;
+        let moved = disturber.step(&grey, &[1.0], 0.1)?.flatten_all()?;
+        assert!((moved.to_vec1::<f32>()?[0] - 0.4).abs() < 1e-6);
+        let two = Tensor::zeros((1, 2, 1, 1), candle_core::DType::F32, &Device::Cpu)?;
+        assert!(disturber.step(&two, &[0.0; 2], 0.1).is_err());
         Ok(())
     }
 }
