@@ -12,6 +12,7 @@ mod network;
 mod output;
 mod pictures;
 mod source;
+mod table;
 
 use std::process::ExitCode;
 

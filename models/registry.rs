@@ -197,43 +197,59 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
     families.into_iter().flatten()
 }
 
-/// The entries whose names match `pattern`, in which `*` stands for any characters and `?`
-/// for one.
+/// The entries whose name or family `pattern` describes: the whole of it where the pattern has
+/// wildcards, `*` for any characters and `?` for one, and any part of it where it has none.
 pub fn list(pattern: &str) -> Vec<&'static Entry> {
-    let matching = entries().filter(|entry| matches(pattern, entry.name));
+    let describes = |text: &str| {
+        if pattern.contains(['*', '?']) {
+            matches(pattern, text)
+        } else {
+            text.contains(pattern)
+        }
+    };
+    let matching = entries().filter(|entry| describes(entry.name) || describes(entry.family));
     matching.collect()
 }
 
-/// Whether `pattern`, in which `*` stands for any characters and `?` for one, describes `text`.
+/// Whether `pattern`, in which `*` stands for any characters and `?` for one, describes the whole
+/// of `text`.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    fn matches(pattern: &[char], text: &[char]) -> bool {
-        match (pattern.split_first(), text.split_first()) {
-            (None, None) => true,
-            (Some(('*', rest)), _) => {
-                matches(rest, text) || text.split_first().is_some_and(|(_, t)| matches(pattern, t))
-            }
-            (Some((p, rest)), Some((t, tail))) => (*p == '?' || p == t) && matches(rest, tail),
-            _ => false,
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t) = (0, 0);
+    // Where the last asterisk stands, and where what it stands for ends. To give an earlier one
+    // more would gain nothing, so that the time is bounded by the product of the lengths.
+    let mut asterisk: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if pattern.get(p) == Some(&'*') {
+            asterisk = Some((p, t));
+            p += 1;
+        } else if pattern.get(p).is_some_and(|c| *c == '?' || *c == text[t]) {
+            (p, t) = (p + 1, t + 1);
+        } else if let Some((star, end)) = asterisk {
+            asterisk = Some((star, end + 1));
+            (p, t) = (star + 1, end + 1);
+        } else {
+            return false;
         }
     }
-    let pattern: Vec<char> = pattern.chars().collect();
-    let text: Vec<char> = text.chars().collect();
-    matches(&pattern, &text)
+    pattern[p..].iter().all(|c| *c == '*')
 }
 
 /// The entry called `name`: one of the table, or a perceptron of any depth and width, such as
 /// `mlp_25x300`.
 ///
 /// # Errors
-/// [`ModelError::Unknown`], with the most similar name.
+/// [`ModelError::Unknown`], with the most similar name, or [`ModelError::Option`] for a perceptron
+/// that is too large.
 pub fn find(name: &str) -> std::result::Result<&'static Entry, ModelError> {
-    let found = entries().find(|entry| entry.name == name);
-    found
-        .or_else(|| plain::named(name))
-        .ok_or_else(|| ModelError::Unknown {
-            name: name.to_string(),
-            suggestion: most_similar(name),
-        })
+    if let Some(entry) = entries().find(|entry| entry.name == name) {
+        return Ok(entry);
+    }
+    plain::named(name)?.ok_or_else(|| ModelError::Unknown {
+        name: name.to_string(),
+        suggestion: most_similar(name),
+    })
 }
 
 fn most_similar(name: &str) -> Option<&'static str> {

@@ -2,6 +2,7 @@
 
 mod export;
 mod pretrained;
+mod published;
 mod reference;
 mod registry;
 mod rule;
