@@ -1,4 +1,4 @@
-//! Tables for a terminal.
+//! Tables on the terminal and the numbers in them.
 
 use comfy_table::{CellAlignment, Table, presets};
 
@@ -10,9 +10,35 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
-/// Numbers from column `from` on.
-pub fn align_right(table: &mut Table, from: usize) {
-    for column in table.column_iter_mut().skip(from) {
-        column.set_cell_alignment(CellAlignment::Right);
+/// Aligns these columns, counted from 0, at their right.
+pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// 278324 as 278,324.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn groups_digits() {
+        let groups = [7, 278_324, 1_000, 1_234_567].map(thousands);
+        assert_eq!(groups, ["7", "278,324", "1,000", "1,234,567"]);
     }
 }

@@ -58,6 +58,8 @@ const CAPSULES: usize = KINDS * PLACES;
 /// Values of a class's capsule.
 const CLASS_VALUES: usize = 16;
 const ITERATIONS: usize = 3;
+/// Each class has a quarter of a million weights, and as many predictions per image.
+const MOST_CLASSES: usize = 4000;
 /// Where the matrices of the routing are, and the decoder, which depends on the classes as well.
 const CLASSES: &str = "digit_caps";
 /// The side of the images.
@@ -75,6 +77,9 @@ struct ClassCapsules {
 
 impl ClassCapsules {
     fn new(classes: usize, vb: VarBuilder) -> Result<Self> {
+        if classes > MOST_CLASSES {
+            bail!("capsnet has a capsule for each class, {MOST_CLASSES} at most: {classes}");
+        }
         let init = Init::Randn {
             mean: 0.0,
             stdev: 0.1,

@@ -173,7 +173,9 @@ pub(crate) fn build(plan: &Plan, options: &Options, vb: VarBuilder) -> Result<Bo
         let layers = layers.pp("blocks").pp(index);
         for block in 0..stage.repeats {
             let stride = if block == 0 { stage.stride } else { 1 };
-            let drop_path = layers.drop_path(blocks.len(), blocks.capacity())?;
+            // timm's builder divides by the number of blocks here, so that the last falls short of
+            // the full rate.
+            let drop_path = layers.drop_path(blocks.len(), blocks.capacity() + 1)?;
             let layers = layers.pp(block);
             blocks.push(Block::new(inputs, stage, stride, drop_path, &layers)?);
             inputs = stage.channels;

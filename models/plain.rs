@@ -22,7 +22,7 @@ use candle_nn::{ModuleT, VarBuilder};
 use crate::chain::{Chain, Stages};
 use crate::classifier::{Backbone, Classifier};
 use crate::layers::Layers;
-use crate::registry::{Entry, Grid};
+use crate::registry::{Entry, Grid, ModelError};
 use crate::{Model, Options};
 
 pub(crate) const ENTRIES: [Entry; 3] = [
@@ -61,6 +61,8 @@ impl Backbone for Cnn {
 const SIDE: usize = 32;
 /// The largest depth and width that a name may ask for.
 const LARGEST: (usize, usize) = (1000, 10_000);
+/// The most parameters that a name may ask for: four gigabytes in f32.
+const MOST_PARAMS: usize = 1_000_000_000;
 
 /// The row of the perceptron with this depth and width.
 const fn mlp_entry(name: &'static str, grid: Grid) -> Entry {
@@ -72,22 +74,36 @@ const fn mlp_entry(name: &'static str, grid: Grid) -> Entry {
 }
 
 /// The row of any `mlp_<depth>x<width>`, which lives as long as those of the table.
-pub(crate) fn named(name: &str) -> Option<&'static Entry> {
+///
+/// # Errors
+/// If it would have too many parameters.
+pub(crate) fn named(name: &str) -> std::result::Result<Option<&'static Entry>, ModelError> {
     static NAMED: Mutex<Vec<&'static Entry>> = Mutex::new(Vec::new());
+    let Some(grid) = grid_of(name) else {
+        return Ok(None);
+    };
+    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(entry) = named.iter().find(|entry| entry.name == name) {
+        return Ok(Some(entry));
+    }
+    let params = mlp_entry("", grid).cifar.params;
+    if params > MOST_PARAMS {
+        let message =
+            format!("{name} would have {params} parameters; at most {MOST_PARAMS} can be named");
+        return Err(ModelError::Option(message));
+    }
+    let entry = mlp_entry(name.to_string().leak(), grid);
+    let entry: &'static Entry = Box::leak(Box::new(entry));
+    named.push(entry);
+    Ok(Some(entry))
+}
+
+/// The depth and width that a name asks for.
+fn grid_of(name: &str) -> Option<Grid> {
     let (depth, width) = name.strip_prefix("mlp_")?.split_once('x')?;
     let (depth, width) = (depth.parse().ok()?, width.parse().ok()?);
     let in_range = (1..=LARGEST.0).contains(&depth) && (1..=LARGEST.1).contains(&width);
-    if !in_range || name != format!("mlp_{depth}x{width}") {
-        return None;
-    }
-    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(entry) = named.iter().find(|entry| entry.name == name) {
-        return Some(entry);
-    }
-    let entry = mlp_entry(name.to_string().leak(), (depth, width));
-    let entry: &'static Entry = Box::leak(Box::new(entry));
-    named.push(entry);
-    Some(entry)
+    (in_range && name == format!("mlp_{depth}x{width}")).then_some((depth, width))
 }
 
 fn mlp((depth, width): Grid, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {

@@ -198,10 +198,17 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
     families.into_iter().flatten()
 }
 
-/// The entries whose names match `pattern`, in which `*` stands for any characters and `?`
-/// for one.
+/// The entries whose name or family `pattern` describes: the whole of it where the pattern has
+/// wildcards, `*` for any characters and `?` for one, and any part of it where it has none.
 pub fn list(pattern: &str) -> Vec<&'static Entry> {
-    let matching = entries().filter(|entry| matches(pattern, entry.name));
+    let describes = |text: &str| {
+        if pattern.contains(['*', '?']) {
+            matches(pattern, text)
+        } else {
+            text.contains(pattern)
+        }
+    };
+    let matching = entries().filter(|entry| describes(entry.name) || describes(entry.family));
     matching.collect()
 }
 
@@ -209,15 +216,16 @@ pub fn list(pattern: &str) -> Vec<&'static Entry> {
 /// `mlp_25x300`.
 ///
 /// # Errors
-/// [`ModelError::Unknown`], with the most similar name.
+/// [`ModelError::Unknown`], with the most similar name, or [`ModelError::Option`] for a perceptron
+/// that is too large.
 pub fn find(name: &str) -> std::result::Result<&'static Entry, ModelError> {
-    let found = entries().find(|entry| entry.name == name);
-    found
-        .or_else(|| plain::named(name))
-        .ok_or_else(|| ModelError::Unknown {
-            name: name.to_string(),
-            suggestion: most_similar(name),
-        })
+    if let Some(entry) = entries().find(|entry| entry.name == name) {
+        return Ok(entry);
+    }
+    plain::named(name)?.ok_or_else(|| ModelError::Unknown {
+        name: name.to_string(),
+        suggestion: most_similar(name),
+    })
 }
 
 fn most_similar(name: &str) -> Option<&'static str> {

@@ -154,7 +154,15 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         let row = network
             .frozen
             .forward_t(&input.pixels.to_device(network.store.device())?, false)?;
-        logits.push(row.squeeze(0)?);
+        let row = row.squeeze(0)?;
+        if !row.abs()?.sum_all()?.to_scalar::<f32>()?.is_finite() {
+            bail!(
+                "the logits of {} are not finite: the weights or the image hold NaN or infinity, or \
+                 another activation or stem was trained",
+                input.name
+            );
+        }
+        logits.push(row);
     }
     match &args.logits {
         Some(path) => {

@@ -23,6 +23,16 @@ fn models_are_listed() {
     let filtered = filtered.as_array().expect("a list");
     assert!(!filtered.is_empty() && filtered.len() < names.len());
     assert_eq!(filtered[0]["cifar"]["params"], 278_324);
+    // Whole names with a wildcard.
+    let names = |pattern: &str| -> Vec<String> {
+        let rows = json(mish(&["models", pattern]));
+        let rows = rows.as_array().expect("a list").iter();
+        rows.map(|row| row["name"].as_str().expect("a name").to_string())
+            .collect()
+    };
+    assert!(names("resnet*").iter().all(|name| !name.starts_with("se")));
+    assert_eq!(names("resnet?4"), ["resnet34", "resnet44"]);
+    assert!(names("resnet").contains(&"seresnet18".to_string()));
     let text = mish(&["models"]).output().expect("started");
     assert!(String::from_utf8_lossy(&text.stdout).contains("resnet20"));
     let none = failure(mish(&["models", "resnet_20"]), 2);
@@ -57,6 +67,31 @@ fn the_layers_of_a_network_are_shown() {
         wrong.contains("resnet20 is for 32x32 images only"),
         "{wrong}"
     );
+}
+
+#[test]
+fn networks_that_no_memory_holds_are_refused() {
+    for (flags, said) in [
+        (&["mlp_1000x10000"][..], "parameters"),
+        (
+            &["resnet20", "--img-size", "100000"],
+            "--img-size is 100000",
+        ),
+        (
+            &["resnet20", "--num-classes", "1000000000"],
+            "--num-classes is",
+        ),
+        (
+            &["capsnet", "--num-classes", "50000"],
+            "capsule for each class",
+        ),
+    ] {
+        let output = mish(&["models"]).args(flags).output().expect("started");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{flags:?}");
+        assert!(stderr.contains(said), "{stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+    }
 }
 
 /// `cargo run --release -- models --markdown > docs/models.md` brings it up to date.
@@ -115,6 +150,10 @@ fn logits_are_written() {
     assert_eq!(written["logits"][0].as_array().map(Vec::len), Some(7));
 
     std::fs::remove_file(&out).expect("removed");
+    let broken = (&images * f64::NAN).expect("images");
+    candle_core::safetensors::save(&of("input", &broken), &input).expect("saved");
+    let error = failure(predict(&input, &[]), 1);
+    assert!(error.contains("not finite") && !out.exists(), "{error}");
     candle_core::safetensors::save(&of("images", &images), &input).expect("saved");
     let error = failure(predict(&input, &[]), 1);
     assert!(error.contains("no tensor 'input'"), "{error}");

@@ -4,6 +4,7 @@ mod bad_input;
 mod bench;
 mod commands;
 mod export;
+mod families;
 mod folder;
 mod foreign;
 mod pretrained;

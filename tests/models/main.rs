@@ -3,6 +3,7 @@
 mod composed;
 mod export;
 mod pretrained;
+mod published;
 mod reference;
 mod registry;
 mod rule;

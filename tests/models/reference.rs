@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::autograd::value_and_grad;
-use candle_mish::nn::{ParamStore, summarize};
-use candle_mish::ops::{CrossEntropy, Target, cross_entropy};
+use candle_mish::nn::{LayerRecord, ParamStore, summarize};
+use candle_mish::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
 use candle_mish_models::{Model, Options, Stem, create, entries, find};
 use candle_nn::VarBuilder;
 use serde::Deserialize;
@@ -24,11 +24,17 @@ struct Case {
     model: String,
     stem: String,
     activation: String,
+    /// Of the rule that the weights follow.
+    gain: f64,
     /// The shape of the images.
     input: [usize; 4],
     params: usize,
     /// For one image.
     multiply_adds: u64,
+    /// At the size that the network is meant for.
+    full: Option<Full>,
+    /// The digest of all names and shapes.
+    tensors: String,
     classes: usize,
     /// The first logits of each image.
     logits: Vec<Vec<f64>>,
@@ -39,11 +45,53 @@ struct Case {
     gradient_norms: Option<BTreeMap<String, f64>>,
 }
 
+/// What a network takes for one image of its own size.
+#[derive(Deserialize)]
+struct Full {
+    size: usize,
+    multiply_adds: u64,
+}
+
+/// How much the logits of two images differ at least, relative to the root mean square of all:
+/// where they hardly depend on the image, they say little of the first layers.
+const IMAGES_DIFFER: f64 = 0.05;
+/// The same of the logits with another activation than ReLU and Mish, and of those with ReLU.
+const ACTIVATIONS_DIFFER: f64 = 0.01;
+/// Logits that are stored of each image.
+const STORED: usize = 5;
+
+fn multiply_adds(layers: &[LayerRecord]) -> u64 {
+    layers.iter().map(|layer| layer.multiply_adds).sum()
+}
+
+/// The largest of a difference of logits, relative to the root mean square of `logits`.
+fn largest(difference: &Tensor, logits: &Tensor) -> Result<f64> {
+    let largest = difference.abs()?.max_all()?.to_scalar::<f64>()?;
+    let typical = logits.sqr()?.mean_all()?.sqrt()?.to_scalar::<f64>()?;
+    Ok(largest / typical)
+}
+
 impl Case {
     fn read(json: &str) -> Vec<Self> {
         let reference: Reference = serde_json::from_str(json).expect("a stored reference");
         assert!(!reference.cases.is_empty());
+        for case in &reference.cases {
+            case.check_stored();
+        }
         reference.cases
+    }
+
+    /// A row that was cut short would be compared as far as it goes.
+    fn check_stored(&self) {
+        let context = self.context();
+        assert!(self.input[0] >= 2, "{context}: fewer than two images");
+        assert_eq!(self.logits.len(), self.input[0], "{context}: logits");
+        for row in &self.logits {
+            assert_eq!(row.len(), STORED.min(self.classes), "{context}: logits");
+        }
+        let gradients = self.gradient_norms.as_ref();
+        assert_eq!(self.loss.is_some(), gradients.is_some(), "{context}");
+        assert!(gradients.is_none_or(|norms| !norms.is_empty()), "{context}");
     }
 
     fn stem(&self) -> Stem {
@@ -54,9 +102,9 @@ impl Case {
         format!("{} {} {}", self.model, self.stem, self.activation)
     }
 
-    fn network(&self, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    fn network(&self, activation: &str, vb: VarBuilder) -> Result<Box<dyn Model>> {
         let options = Options {
-            activation: self.activation.parse().expect("a known activation"),
+            activation: activation.parse().expect("a known activation"),
             num_classes: self.classes,
             stem: self.stem(),
             ..Options::default()
@@ -66,31 +114,50 @@ impl Case {
 
     fn build(&self, dtype: DType) -> Result<(ParamStore, Box<dyn Model>, Tensor)> {
         let store = ParamStore::new(dtype, &Device::Cpu, 0);
-        let model = self.network(store.var_builder())?;
-        rule::fill(&store)?;
-        let images = rule::tensor("input", &Shape::from(&self.input))?.to_dtype(dtype)?;
+        let model = self.network(&self.activation, store.var_builder())?;
+        rule::fill(&store, self.gain)?;
+        let images = rule::images(&self.input)?.to_dtype(dtype)?;
         Ok((store, model, images))
     }
 
     /// The logits of f32 arithmetic lie within 1e-4 of the double-precision reference, and the
-    /// network has its parameters and multiply-adds.
+    /// network has its parameters and multiply-adds. They depend on the image and the activation.
     fn check_logits(&self) -> Result<()> {
         let context = self.context();
         let (store, _, images) = self.build(DType::F32)?;
-        let frozen = self.network(store.frozen().var_builder())?;
+        let vb = store.frozen().var_builder();
+        let frozen = self.network(&self.activation, vb.clone())?;
         let (logits, layers) = summarize(|| frozen.forward_t(&images, false))?;
+        assert_eq!(logits.dims(), [self.input[0], self.classes], "{context}");
         assert_eq!(store.num_params(), self.params, "{context}: parameters");
-        let multiply_adds: u64 = layers.iter().map(|layer| layer.multiply_adds).sum();
-        let per_image = multiply_adds / self.input[0] as u64;
+        let digest = rule::digest(&store);
+        assert_eq!(digest, self.tensors, "{context}: names or shapes");
+        let per_image = multiply_adds(&layers) / self.input[0] as u64;
         assert_eq!(per_image, self.multiply_adds, "{context}: multiply-adds");
         let entry = find(&self.model).map_err(candle_core::Error::wrap)?;
         let form = entry.form(self.stem()).map_err(candle_core::Error::wrap)?;
-        let [_, c, h, w] = self.input;
-        if form.input == (c, h, w) {
-            let size = (self.params, self.multiply_adds);
+        let size = (self.params, self.multiply_adds);
+        if self.stem() == Stem::Cifar {
             assert_eq!((form.params, form.multiply_adds), size, "{context}");
+        } else if let Some(full) = &self.full {
+            let size = (self.params, full.multiply_adds);
+            assert_eq!((form.params, form.multiply_adds), size, "{context}");
+            assert_eq!(form.input, (3, full.size, full.size), "{context}");
         }
         let logits = logits.to_dtype(DType::F64)?;
+        let sensitivity = largest(&(logits.get(0)? - logits.get(1)?)?, &logits)?;
+        assert!(
+            sensitivity > IMAGES_DIFFER,
+            "{context}: the images differ by {sensitivity} only"
+        );
+        if !["relu", "mish"].contains(&&*self.activation) {
+            let rectified = self.network("relu", vb)?.forward_t(&images, false)?;
+            let difference = largest(&(rectified.to_dtype(DType::F64)? - &logits)?, &logits)?;
+            assert!(
+                difference > ACTIVATIONS_DIFFER,
+                "{context}: ReLU differs by {difference} only"
+            );
+        }
         let norm = logits.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>()?;
         assert!(
             (norm / self.norm - 1.0).abs() < 1e-4,
@@ -114,6 +181,8 @@ impl Case {
         let (store, model, images) = self.build(DType::F64)?;
         let labels: Vec<u32> = [3, 71].into_iter().cycle().take(self.input[0]).collect();
         let labels = Tensor::new(labels, &Device::Cpu)?;
+        let entry = find(&self.model).map_err(candle_core::Error::wrap)?;
+        let margin = entry.recipe.contains("loss = 'margin'");
         let (got, (), gradients) = value_and_grad(|| {
             let (logits, own) = match model.auxiliary() {
                 None => (model.forward_t(&images, true)?, None),
@@ -122,7 +191,12 @@ impl Case {
                     (logits, Some(own))
                 }
             };
-            let loss = cross_entropy(&logits, &Target::Classes(&labels), &CrossEntropy::default())?;
+            let loss = if margin {
+                margin_loss(&logits, &labels, &Margin::default())?
+            } else {
+                let target = Target::Classes(&labels);
+                cross_entropy(&logits, &target, &CrossEntropy::default())?
+            };
             Ok((own.map_or(Ok(loss.clone()), |own| loss + own)?, ()))
         })?;
         let got = got.to_scalar::<f64>()?;
@@ -217,4 +291,41 @@ fn every_network_has_a_reference() {
             }
         }
     }
+}
+
+/// Each family and each activation has the gradients of a training step compared.
+#[test]
+fn every_family_has_reference_gradients() {
+    let cases = all_cases();
+    let trained = cases.iter().filter(|case| case.gradient_norms.is_some());
+    let found: BTreeSet<(&str, &str)> = trained
+        .map(|case| (find(&case.model).expect("listed").family, &*case.activation))
+        .collect();
+    for entry in entries() {
+        for activation in ["relu", "mish"] {
+            let case = (entry.family, activation);
+            assert!(found.contains(&case), "no gradients for {case:?}");
+        }
+    }
+}
+
+/// The logits are compared for smaller images, so each network runs once at its own size.
+#[test]
+fn multiply_adds_at_the_own_size_equal_the_reference() -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for case in all_cases() {
+        let Some(full) = &case.full else { continue };
+        if case.activation != "relu" || full.size == case.input[2] {
+            continue;
+        }
+        let store = ParamStore::zeros(DType::F32, &Device::Cpu);
+        let model = case.network("relu", store.frozen().var_builder())?;
+        let image = rule::images((1, 3, full.size, full.size))?;
+        let (logits, layers) = summarize(|| model.forward_t(&image, false))?;
+        assert_eq!(logits.dims(), [1, case.classes], "{}", case.model);
+        assert_eq!(multiply_adds(&layers), full.multiply_adds, "{}", case.model);
+        seen.insert(case.model.clone());
+    }
+    assert!(seen.len() > 20, "only {seen:?}");
+    Ok(())
 }

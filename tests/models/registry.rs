@@ -1,5 +1,7 @@
 //! What must hold for every entry of the registry.
 
+use std::collections::BTreeSet;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::activation::Activation;
 use candle_mish::autograd::value_and_grad;
@@ -9,6 +11,9 @@ use candle_mish_models::{
 };
 
 use crate::rule;
+
+/// The gain of the rule's weights, with which most networks' logits depend on the first layers.
+const GAIN: f64 = 1.4;
 
 fn options(activation: &str) -> Options {
     Options {
@@ -26,13 +31,61 @@ fn build(entry: &Entry, options: &Options) -> Result<(ParamStore, Box<dyn Model>
 
 fn images(entry: &Entry, batch: usize) -> Result<Tensor> {
     let (c, h, w) = entry.cifar.input;
-    rule::tensor("input", &(batch, c, h, w).into())
+    rule::images((batch, c, h, w))
 }
 
-/// Deep networks repeat the blocks of the shallow ones: what runs a network many times is tested
-/// on those that take less than 0.6 billion multiply-adds.
-fn small() -> impl Iterator<Item = &'static Entry> {
-    entries().filter(|entry| entry.cifar.multiply_adds < 600_000_000)
+/// Networks that only repeat or widen the blocks of another one, which stands beside them: what
+/// runs a network many times leaves them out.
+const REPEATS: [(&str, &str); 24] = [
+    ("resnet34", "resnet18"),
+    ("resnet101", "resnet50"),
+    ("resnet152", "resnet50"),
+    ("wide_resnet50_2", "resnet50"),
+    ("seresnet34", "seresnet18"),
+    ("resnet56", "resnet20"),
+    ("resnet110", "resnet20"),
+    ("resnet164", "resnet20"),
+    ("resnetv2_56", "resnetv2_20"),
+    ("resnetv2_110", "resnetv2_20"),
+    ("resnetv2_164", "resnetv2_20"),
+    ("resnetv2_245", "resnetv2_20"),
+    ("wrn22_10", "wrn16_4"),
+    ("wrn28_10", "wrn16_4"),
+    ("wrn40_4", "wrn16_4"),
+    ("densenet161", "densenet121"),
+    ("densenet169", "densenet121"),
+    ("densenet201", "densenet121"),
+    ("vgg13", "vgg11"),
+    ("vgg13_bn", "vgg11_bn"),
+    ("vgg16", "vgg11"),
+    ("vgg16_bn", "vgg11_bn"),
+    ("vgg19", "vgg11"),
+    ("vgg19_bn", "vgg11_bn"),
+];
+
+/// All networks but repetitions.
+fn distinct() -> impl Iterator<Item = &'static Entry> {
+    entries().filter(|entry| REPEATS.iter().all(|(repeat, _)| *repeat != entry.name))
+}
+
+#[test]
+fn repetitions_are_of_networks_that_are_tested() {
+    for (repeat, of) in REPEATS {
+        let family = |name| find(name).expect("listed").family;
+        assert!(distinct().any(|entry| entry.name == of), "{of}");
+        let widened = repeat == "wide_resnet50_2";
+        assert!(widened || family(repeat) == family(of), "{repeat}");
+    }
+}
+
+/// Of each family that has a form for ImageNet the network that is quickest in it.
+fn quickest_for_imagenet() -> impl Iterator<Item = &'static Entry> {
+    let cost = |entry: &&Entry| entry.imagenet.map_or(u64::MAX, |form| form.multiply_adds);
+    let families: BTreeSet<&str> = entries().map(|entry| entry.family).collect();
+    families.into_iter().filter_map(move |family| {
+        let members = entries().filter(|entry| entry.family == family);
+        members.min_by_key(cost).filter(|e| e.imagenet.is_some())
+    })
 }
 
 #[test]
@@ -59,7 +112,7 @@ fn names_are_unique_and_parameter_counts_are_as_stated() -> Result<()> {
 
 #[test]
 fn shapes_are_right_and_values_finite() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         for num_classes in [100, 10] {
             let options = Options {
                 num_classes,
@@ -81,18 +134,23 @@ fn shapes_are_right_and_values_finite() -> Result<()> {
 }
 
 /// The names of the parameters whose gradient is zero for weights of this seed.
-fn without_gradient(entry: &Entry, options: &Options, seed: u64) -> Result<Vec<String>> {
+fn without_gradient(
+    entry: &Entry,
+    options: &Options,
+    x: &Tensor,
+    seed: u64,
+) -> Result<Vec<String>> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, seed);
     let model =
         create(entry.name, options, store.var_builder()).map_err(candle_core::Error::wrap)?;
-    let x = images(entry, 4)?;
-    let labels = Tensor::new(&[3u32, 71, 0, 99], &Device::Cpu)?;
+    let labels = [3u32, 71, 0, 99].into_iter().cycle().take(x.dim(0)?);
+    let labels = Tensor::from_iter(labels, &Device::Cpu)?;
     let (_, (), gradients) = value_and_grad(|| {
         let sum_of_squares = |logits: Tensor| logits.sqr()?.sum_all();
         let Some(network) = model.auxiliary() else {
-            return Ok((sum_of_squares(model.forward_t(&x, true)?)?, ()));
+            return Ok((sum_of_squares(model.forward_t(x, true)?)?, ()));
         };
-        let (logits, own) = network.forward_with_loss(&x, &labels)?;
+        let (logits, own) = network.forward_with_loss(x, &labels)?;
         Ok(((sum_of_squares(logits)? + own)?, ()))
     })?;
     let mut silent = Vec::new();
@@ -117,31 +175,68 @@ fn without_gradient(entry: &Entry, options: &Options, seed: u64) -> Result<Vec<S
     Ok(silent)
 }
 
+/// A slope has no gradient where no value is negative, and weights behind a dead activation have
+/// none either, as may be by chance in a few channels; other weights make other values.
+fn assert_gradients(entry: &Entry, options: &Options, x: &Tensor) -> Result<()> {
+    let mut silent = without_gradient(entry, options, x, 0)?;
+    for seed in 1..8 {
+        if silent.is_empty() {
+            break;
+        }
+        let others = without_gradient(entry, options, x, seed)?;
+        silent.retain(|name| others.contains(name));
+    }
+    assert!(silent.is_empty(), "{}: {silent:?} have none", entry.name);
+    Ok(())
+}
+
 #[test]
 fn every_parameter_receives_a_gradient() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         // PReLU has parameters of its own, which must learn as well.
         for activation in ["mish", "prelu"] {
-            let options = options(activation);
-            let mut silent = without_gradient(entry, &options, 0)?;
-            // A slope has no gradient where no value is negative, as may be by chance in the few
-            // hidden channels of a squeeze-and-excitation; other weights make other values.
-            for seed in 1..8 {
-                if silent.is_empty() {
-                    break;
-                }
-                let others = without_gradient(entry, &options, seed)?;
-                silent.retain(|name| others.contains(name));
-            }
-            assert!(silent.is_empty(), "{}: {silent:?} have none", entry.name);
+            assert_gradients(entry, &options(activation), &images(entry, 4)?)?;
         }
+    }
+    Ok(())
+}
+
+/// The form for ImageNet, at a size that is quick and that every network takes.
+#[test]
+fn the_form_for_imagenet_holds_what_that_for_cifar_does() -> Result<()> {
+    for entry in quickest_for_imagenet() {
+        let name = entry.name;
+        let options = Options {
+            num_classes: 100,
+            ..Options::imagenet()
+        };
+        let (store, mut model) = build(entry, &options)?;
+        let x = rule::images((2, 3, 96, 96))?;
+        let logits = model.forward_t(&x, false)?;
+        assert_eq!(logits.dims(), [2, 100], "{name}");
+        let sum = logits.abs()?.sum_all()?.to_scalar::<f32>()?;
+        assert!(sum.is_finite() && sum > 0.0, "{name}: {sum}");
+        assert_gradients(entry, &options, &x)?;
+
+        let gray = Tensor::zeros((1, 4, 96, 96), DType::F32, &Device::Cpu)?;
+        let error = model.forward_t(&gray, false).expect_err("another channel");
+        assert!(error.to_string().contains("channels"), "{name}: {error}");
+        for size in [1, 2, 5, 20] {
+            assert_explained(entry, &*model, size)?;
+        }
+        let features = model.features(&x, false)?;
+        assert_eq!(features.dims(), [2, model.num_features()], "{name}");
+        reset_classifier(&mut *model, 7, &store)?;
+        assert_eq!(model.forward_t(&x, false)?.dims(), [2, 7], "{name}");
+        let same = model.features(&x, false)?.to_vec2::<f32>()?;
+        assert_eq!(same, features.to_vec2::<f32>()?, "{name}");
     }
     Ok(())
 }
 
 #[test]
 fn training_uses_batch_statistics_and_updates_the_running_ones() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         let (store, model) = build(entry, &options("mish"))?;
         let x = images(entry, 4)?;
         let sums = |buffers: Vec<(String, Var)>| -> Result<Vec<f32>> {
@@ -166,11 +261,11 @@ fn training_uses_batch_statistics_and_updates_the_running_ones() -> Result<()> {
 
 #[test]
 fn the_activation_is_really_another_one() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         let mut outputs: Vec<Vec<f32>> = Vec::new();
         for activation in ["relu", "mish", "silu", "tanh", "leaky_relu:0.3"] {
             let (store, model) = build(entry, &options(activation))?;
-            rule::fill(&store)?;
+            rule::fill(&store, GAIN)?;
             let logits = model.forward_t(&images(entry, 1)?, false)?;
             let logits = logits.flatten_all()?.to_vec1()?;
             assert!(!outputs.contains(&logits), "{}: {activation}", entry.name);
@@ -182,14 +277,14 @@ fn the_activation_is_really_another_one() -> Result<()> {
 
 #[test]
 fn a_swapped_network_is_that_of_the_new_activation() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         let logits = |activation: &str, swap: Option<Swap>| -> Result<Vec<f32>> {
             let options = Options {
                 swap,
                 ..options(activation)
             };
             let (store, model) = build(entry, &options)?;
-            rule::fill(&store)?;
+            rule::fill(&store, GAIN)?;
             let logits = model.forward_t(&images(entry, 1)?, false)?;
             logits.flatten_all()?.to_vec1()
         };
@@ -223,7 +318,7 @@ fn a_swapped_network_is_that_of_the_new_activation() -> Result<()> {
 
 #[test]
 fn a_network_on_frozen_parameters_builds_no_graph() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         let (store, model) = build(entry, &options("mish"))?;
         let frozen = create(entry.name, &options("mish"), store.frozen().var_builder())
             .map_err(candle_core::Error::wrap)?;
@@ -242,7 +337,7 @@ fn a_network_on_frozen_parameters_builds_no_graph() -> Result<()> {
 
 #[test]
 fn wrong_images_give_a_clear_error() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         let (_, model) = build(entry, &options("mish"))?;
         let (c, h, w) = entry.cifar.input;
         let gray = Tensor::zeros((1, c + 1, h, w), DType::F32, &Device::Cpu)?;
@@ -254,21 +349,26 @@ fn wrong_images_give_a_clear_error() -> Result<()> {
     Ok(())
 }
 
+/// An image of this size gives logits, or an error that says that it is too small.
+fn assert_explained(entry: &Entry, model: &dyn Model, size: usize) -> Result<()> {
+    let tiny = Tensor::zeros((1, 3, size, size), DType::F32, &Device::Cpu)?;
+    match model.forward_t(&tiny, false) {
+        Ok(logits) => assert_eq!(logits.dims(), [1, 100], "{}", entry.name),
+        Err(error) => {
+            let error = error.to_string();
+            let explained = error.contains("small") || error.contains("larger");
+            assert!(explained, "{} at {size}: {error}", entry.name);
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn images_that_are_too_small_give_a_clear_error_or_logits() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         let (_, model) = build(entry, &options("mish"))?;
-        let (c, ..) = entry.cifar.input;
         for size in [1, 2, 5] {
-            let tiny = Tensor::zeros((1, c, size, size), DType::F32, &Device::Cpu)?;
-            match model.forward_t(&tiny, false) {
-                Ok(logits) => assert_eq!(logits.dims(), [1, 100], "{}", entry.name),
-                Err(error) => {
-                    let error = error.to_string();
-                    let explained = error.contains("small") || error.contains("larger");
-                    assert!(explained, "{} at {size}: {error}", entry.name);
-                }
-            }
+            assert_explained(entry, &*model, size)?;
         }
     }
     Ok(())
@@ -276,7 +376,7 @@ fn images_that_are_too_small_give_a_clear_error_or_logits() -> Result<()> {
 
 #[test]
 fn a_new_classifier_leaves_the_features_as_they_are() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         let (store, mut model) = build(entry, &options("mish"))?;
         let x = images(entry, 2)?;
         let features = model.features(&x, false)?.to_vec2::<f32>()?;
@@ -312,7 +412,7 @@ const WITHOUT_RESIDUALS: [&str; 11] = [
 
 #[test]
 fn stochastic_depth_skips_blocks_in_training_only() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         let options = Options {
             drop_path_rate: 0.5,
             ..options("relu")
@@ -374,6 +474,10 @@ fn a_perceptron_of_any_depth_and_width_can_be_named() -> Result<()> {
     ] {
         assert!(find(name).is_err(), "{name}");
     }
+    for name in ["mlp_1000x10000", "mlp_11x10000"] {
+        let error = find(name).expect_err("too large").to_string();
+        assert!(error.contains("parameters"), "{name}: {error}");
+    }
     Ok(())
 }
 
@@ -383,13 +487,27 @@ fn patterns_select_names() {
     assert_eq!(names("resnet20"), ["resnet20"]);
     assert_eq!(names("resnet?4"), ["resnet34", "resnet44"]);
     assert_eq!(names("*_20"), ["resnetv2_20"]);
+    // Whole names with a wildcard, any part of a name or family without.
+    assert!(
+        names("resnet*")
+            .iter()
+            .all(|name| name.starts_with("resnet"))
+    );
+    assert_eq!(names("net2"), ["resnet20"]);
+    assert_eq!(names("inception"), ["inception_v3", "inception_resnet_v2"]);
+    assert!(names("wide_resnet").contains(&"wrn16_4"));
+    assert_eq!(names("20*res"), [""; 0]);
+    assert_eq!(names("resnet20*0"), [""; 0]);
+    // Many asterisks take no longer.
+    assert_eq!(names(&("*".repeat(200) + "_20")), ["resnetv2_20"]);
+    assert!(names(&("*e".repeat(200) + "x")).is_empty());
     assert_eq!(names("*").len(), entries().count());
     assert!(names("none*").is_empty());
 }
 
 #[test]
 fn dropout_and_other_channels_are_honoured() -> Result<()> {
-    for entry in small() {
+    for entry in distinct() {
         let (_, h, w) = entry.cifar.input;
         let options = Options {
             in_channels: 1,
@@ -397,7 +515,7 @@ fn dropout_and_other_channels_are_honoured() -> Result<()> {
             ..options("relu")
         };
         let (_, model) = build(entry, &options)?;
-        let gray = rule::tensor("input", &(4, 1, h, w).into())?;
+        let gray = rule::images((4, 1, h, w))?;
         let out = |train| -> Result<Vec<Vec<f32>>> { model.forward_t(&gray, train)?.to_vec2() };
         assert_eq!(out(false)?, out(false)?, "{}", entry.name);
         assert_ne!(out(true)?, out(true)?, "{}", entry.name);

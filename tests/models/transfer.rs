@@ -25,7 +25,7 @@ fn network(name: &str, options: &Options) -> Result<(ParamStore, Box<dyn Model>)
 fn weights(name: &str, options: &Options) -> Result<Weights> {
     let (store, _) = network(name, options)?;
     let drawn = store.tensors().into_iter().map(|(name, tensor)| {
-        let values = rule::tensor(&name, tensor.shape())?;
+        let values = rule::tensor(&name, tensor.shape(), 1.0)?;
         Ok((name, values.to_dtype(tensor.dtype())?))
     });
     drawn.collect()
@@ -297,7 +297,7 @@ fn a_head_alone_learns_on_the_features_of_evaluation() -> Result<()> {
         store.frozen_except(model.classifier()).var_builder(),
     );
     let head_only = HeadOnly(built.map_err(candle_core::Error::wrap)?);
-    let images = rule::tensor("input", &(2, 3, 32, 32).into())?;
+    let images = rule::images((2, 3, 32, 32))?;
     let before: Weights = store.tensors().into_iter().collect();
     let logits = head_only.forward_t(&images, true)?;
     let evaluated = model.forward_t(&images, false)?;

@@ -1,12 +1,18 @@
-"""Makes capsnet.json: what PyTorch computes for CapsNet on 32x32 images. See zoo.py."""
+"""Makes capsnet.json: what PyTorch computes for CapsNet on 32x32 images.
+
+See zoo.py. The training loss is the margin loss of the paper. The script makes sure that the
+routing counts: fewer iterations would give other logits.
+"""
 
 import collections
 import itertools
+import sys
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+import rule
 import zoo
 
 
@@ -19,11 +25,12 @@ class ClassCapsules(nn.Module):
     def __init__(self, classes):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(2048, 8, classes, 16))
+        self.iterations = 3
 
     def forward(self, u):
         predictions = torch.einsum("nid,idje->nije", u, self.weight)
         logits = torch.zeros_like(predictions[..., 0])
-        for _ in range(3):
+        for _ in range(self.iterations):
             couplings = F.softmax(logits, dim=2)
             v = squash(torch.einsum("nij,nije->nje", couplings, predictions))
             logits = logits + torch.einsum("nije,nje->nij", predictions, v)
@@ -58,15 +65,41 @@ class CapsNet(nn.Module):
         return self.capsules(x).norm(dim=-1)
 
 
+def margin_loss(lengths, labels):
+    """Equation 4 of the paper, averaged over the images."""
+    right = F.one_hot(labels, lengths.shape[1])
+    present = right * (0.9 - lengths).clamp(min=0).square()
+    absent = 0.5 * (1 - right) * (lengths - 0.1).clamp(min=0).square()
+    return (present + absent).sum(1).mean()
+
+
+def loss_of(model, images, labels):
+    return margin_loss(model(images), labels)
+
+
 def loss_with_reconstruction(model, images, labels):
     capsules = model.capsules(images)
     mask = F.one_hot(labels, capsules.shape[1])[..., None]
     drawn = model.digit_caps.decoder((capsules * mask).flatten(1))
     error = F.mse_loss(drawn, images.flatten(1), reduction="sum") / len(images)
-    return F.cross_entropy(capsules.norm(dim=-1), labels) + 0.0005 * error
+    return margin_loss(capsules.norm(dim=-1), labels) + 0.0005 * error
 
 
-LOSSES = {"capsnet": zoo.loss_of, "capsnet_reconstruction": loss_with_reconstruction}
+LOSSES = {"capsnet": loss_of, "capsnet_reconstruction": loss_with_reconstruction}
+
+
+def assert_routing_counts(model, size):
+    """Of the model as its case has left it."""
+    model.eval()
+    with torch.no_grad():
+        images = rule.tensor("input", (2, 3, size, size)).double()
+        logits = []
+        for model.digit_caps.iterations in (1, 2, 3):
+            logits.append(model(images))
+    once, twice, thrice = logits
+    told = [zoo.largest(other - thrice, thrice) for other in (once, twice)]
+    print("one and two iterations differ by", told, file=sys.stderr)
+    assert min(told) > 0.02, told
 
 
 def cases():
@@ -75,6 +108,7 @@ def cases():
         case = zoo.case(name, "cifar", activation, model, 32, batch=2, training=True, loss=loss)
         # Those of the predictions, which are no layer of PyTorch's.
         case["multiply_adds"] += model.digit_caps.weight.numel()
+        assert_routing_counts(model, 32)
         yield case
 
 

@@ -26,16 +26,19 @@ def cifar(name, activation):
 
 
 NAMES = ("darknet53", "cspdarknet53", "cspresnet50", "cspresnext50")
+# One of each kind of block.
+ACTIVATIONS = ("relu", "mish", "leaky_relu:0.01")
+TRAINED = ("darknet53", "cspdarknet53", "cspresnet50")
 
 
 def cases():
     for name in NAMES:
-        for activation in ("relu", "mish", "leaky_relu:0.01"):
-            yield zoo.case(name, "imagenet", activation, imagenet(name, activation), 256)
+        for activation in ACTIVATIONS:
+            yield zoo.half(name, "imagenet", activation, imagenet(name, activation), 256)
             yield zoo.case(name, "cifar", activation, cifar(name, activation), 32, batch=2)
-    for activation in ("relu", "mish"):
-        model = imagenet("cspresnet50", activation)
-        yield zoo.case("cspresnet50", "imagenet", activation, model, 64, batch=2, training=True)
+            if name in TRAINED:
+                model = imagenet(name, activation)
+                yield zoo.case(name, "imagenet", activation, model, 64, training=True)
 
 
 zoo.write(__file__, cases())

@@ -76,7 +76,7 @@ class DenseNetBC(nn.Module):
 def cases():
     for activation in ("relu", "mish"):
         for name in ("densenet121", "densenet169", "densenet201", "densenet161"):
-            yield zoo.case(name, "imagenet", activation, network(name, "imagenet", activation), 224)
+            yield zoo.half(name, "imagenet", activation, network(name, "imagenet", activation), 224)
             cifar = network(name, "cifar", activation)
             yield zoo.case(name, "cifar", activation, cifar, 32, batch=2)
         small = network("densenet121", "imagenet", activation)

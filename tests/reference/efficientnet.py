@@ -29,8 +29,8 @@ def cases():
             model = cifar(name, activation)
             yield zoo.case(name, "cifar", activation, model, 32, batch=2)
             model = imagenet(name, activation)
-            yield zoo.case(name, "imagenet", activation, model, size)
-    for activation in ("relu", "mish"):
+            yield zoo.half(name, "imagenet", activation, model, size)
+    for activation in ACTIVATIONS:
         model = imagenet("efficientnet_b0", activation)
         yield zoo.case("efficientnet_b0", "imagenet", activation, model, 64, 2, training=True)
 

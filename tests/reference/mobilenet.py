@@ -30,10 +30,9 @@ def cases():
             model = cifar(name, activation)
             yield zoo.case(name, "cifar", activation, model, 32, batch=2)
             model = imagenet(name, activation)
-            yield zoo.case(name, "imagenet", activation, model, 224)
-    for activation in ("relu", "mish"):
-        model = imagenet("mobilenetv2_100", activation)
-        yield zoo.case("mobilenetv2_100", "imagenet", activation, model, 64, 2, training=True)
+            yield zoo.half(name, "imagenet", activation, model, 224)
+            model = imagenet(name, activation)
+            yield zoo.case(name, "imagenet", activation, model, 64, training=True)
 
 
 zoo.write(__file__, cases())

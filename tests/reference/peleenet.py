@@ -81,7 +81,7 @@ def cases():
         model = zoo.swap(PeleeNet(100, 1), activation)
         yield zoo.case("peleenet", "cifar", activation, model, 32, batch=2)
         model = zoo.swap(PeleeNet(1000, 2), activation)
-        yield zoo.case("peleenet", "imagenet", activation, model, 224)
+        yield zoo.half("peleenet", "imagenet", activation, model, 224)
         yield zoo.case("peleenet", "imagenet", activation, model, 64, batch=2, training=True)
 
 

@@ -22,7 +22,7 @@ NAMES = (
     "seresnet34",
     "seresnet50",
 )
-TRAINED = ("seresnet18", "resnext50_32x4d")
+TRAINED = ("resnet50", "seresnet18", "seresnet50", "resnext50_32x4d")
 
 
 def network(name, stem, activation):
@@ -37,7 +37,7 @@ def network(name, stem, activation):
 def cases():
     for name in NAMES:
         for activation in ("relu", "mish"):
-            yield zoo.case(name, "imagenet", activation, network(name, "imagenet", activation), 224)
+            yield zoo.half(name, "imagenet", activation, network(name, "imagenet", activation), 224)
             cifar = network(name, "cifar", activation)
             training = name in TRAINED
             yield zoo.case(name, "cifar", activation, cifar, 32, batch=2, training=training)

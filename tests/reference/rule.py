@@ -5,9 +5,15 @@ same values without a file of weights. Element i of a tensor is u = splitmix64(f
 cut to 24 bits, a number in [0, 1), and then
 
     running_var, norm weights   0.75 + 0.5 u
-    running_mean, biases        0.2 (2u - 1)
-    other weights               sqrt(3 / fan_in) (2u - 1)
-    inputs                      2 (2u - 1)
+    running_mean, biases        0.1 (2u - 1)
+    other weights               gain sqrt(3 / fan_in) (2u - 1)
+    inputs                      (2u - 1) + level + slope * height
+
+The gain belongs to the case: what one network needs so that the image still shows in its logits
+makes another's values explode. An image of independent values would be averaged away by the first
+poolings, so each plane of the input has a level and a slope from its first row (height -1) to its
+last (height 1), both from [-1, 1). The fan-in of the matrices between capsules is the length of a
+capsule, shape[1], so that the predictions are large enough for their agreement to count.
 """
 
 import math
@@ -35,24 +41,40 @@ def uniform(name: str, count: int) -> np.ndarray:
     return (z >> np.uint64(40)).astype(np.float64) / float(1 << 24)
 
 
-def tensor(name: str, shape) -> torch.Tensor:
+def planes(u: np.ndarray, name: str, shape) -> np.ndarray:
+    """Images [N, C, H, W] of u with the level and the slope of each plane."""
+    count = shape[0] * shape[1]
+    level = 2 * uniform(name + ".level", count).reshape(*shape[:2], 1, 1) - 1
+    slope = 2 * uniform(name + ".slope", count).reshape(*shape[:2], 1, 1) - 1
+    height = 2 * np.arange(shape[2]).reshape(-1, 1) / max(shape[2] - 1, 1) - 1
+    return (2 * u.reshape(shape) - 1) + level + slope * height
+
+
+def tensor(name: str, shape, gain: float = 1.0) -> torch.Tensor:
     shape = tuple(shape)
     u = uniform(name, math.prod(shape))
     last = name.rsplit(".", 1)[-1]
     if last == "running_var" or (last == "weight" and len(shape) == 1):
         values = 0.75 + 0.5 * u
     elif last in ("running_mean", "bias"):
-        values = 0.2 * (2 * u - 1)
+        values = 0.1 * (2 * u - 1)
     elif last == "input":
-        values = 2 * (2 * u - 1)
+        values = planes(u, name, shape)
     else:
-        values = math.sqrt(3 / math.prod(shape[1:])) * (2 * u - 1)
+        fan_in = shape[1] if name == "digit_caps.weight" else math.prod(shape[1:])
+        values = gain * math.sqrt(3 / fan_in) * (2 * u - 1)
     return torch.from_numpy(values.astype(np.float32)).reshape(shape)
 
 
-def fill(module: torch.nn.Module) -> None:
+def fill(module: torch.nn.Module, gain: float = 1.0) -> None:
     """Sets every parameter and buffer of the module by the rule."""
     with torch.no_grad():
         for name, value in module.state_dict().items():
             if not name.endswith("num_batches_tracked"):
-                value.copy_(tensor(name, value.shape))
+                value.copy_(tensor(name, value.shape, gain))
+
+
+def digest(module: torch.nn.Module) -> str:
+    """A hash of the names and shapes of all that a checkpoint of the module holds."""
+    shapes = {name: "x".join(map(str, v.shape)) for name, v in module.state_dict().items()}
+    return f"{fnv1a(''.join(f'{name} {shapes[name]}{chr(10)}' for name in sorted(shapes))):016x}"

@@ -86,7 +86,7 @@ def cases():
             model = cifar(name, activation)
             yield zoo.case(name, "cifar", activation, model, 32, batch=2)
             model = imagenet(name, activation)
-            yield zoo.case(name, "imagenet", activation, model, 224)
+            yield zoo.half(name, "imagenet", activation, model, 224)
             yield zoo.case(name, "imagenet", activation, model, 64, batch=2, training=True)
 
 

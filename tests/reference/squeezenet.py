@@ -21,7 +21,7 @@ def network(name, stem, activation):
 def cases():
     for name in ("squeezenet1_0", "squeezenet1_1"):
         for activation in ("relu", "mish"):
-            yield zoo.case(name, "imagenet", activation, network(name, "imagenet", activation), 224)
+            yield zoo.half(name, "imagenet", activation, network(name, "imagenet", activation), 224)
             training = name == "squeezenet1_1"
             cifar = network(name, "cifar", activation)
             yield zoo.case(name, "cifar", activation, cifar, 32, batch=2, training=training)

@@ -1,13 +1,17 @@
 """Makes vgg.json: what timm computes for the VGG networks.
 
-See zoo.py. The CIFAR form is timm's features with one linear layer. For VGG-11 with and without
-batch norm also the loss of a training step and the gradient norm of every parameter.
+See zoo.py. The CIFAR form is timm's features with one linear layer. For VGG-11, in the form
+of ImageNet and with and without batch norm in that of CIFAR, also the loss of a training step and
+the gradient norm of every parameter.
 """
 
 import timm
 import torch.nn as nn
 
 import zoo
+
+# Less would be tried in vain, which takes long with so many weights.
+GAINS = zoo.GAINS[2:]
 
 
 def network(name, stem, activation):
@@ -30,9 +34,12 @@ def cases():
                 cifar = network(name, "cifar", activation)
                 yield zoo.case(name, "cifar", activation, cifar, 32, batch=2, training=training)
                 model = network(name, "imagenet", activation)
-                yield zoo.case(name, "imagenet", activation, model, 224)
+                # At full size, as smaller maps are stretched in front of the hidden layers.
+                yield zoo.case(name, "imagenet", activation, model, 224, gains=GAINS, own=224)
     # A map that is smaller than the window of the first hidden layer.
-    yield zoo.case("vgg11", "imagenet", "mish", network("vgg11", "imagenet", "mish"), 96)
+    for activation in ("relu", "mish"):
+        model = network("vgg11", "imagenet", activation)
+        yield zoo.case("vgg11", "imagenet", activation, model, 96, training=True, gains=GAINS)
 
 
 zoo.write(__file__, cases())

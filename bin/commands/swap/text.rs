@@ -66,7 +66,7 @@ fn comparisons(rows: &[Row]) -> String {
             format!("{:.3}", c.logit_error.value),
         ]);
     }
-    align_right(&mut table, 2);
+    align_right(&mut table, 2..11);
     let note = "95 % intervals over the images; changes in points of top-1, paired. The control \
                 is the network's own activation at the same stage. --json and --html have the \
                 intervals of the rest.";
@@ -102,7 +102,7 @@ fn layers(rows: &[LayerRow]) -> String {
             format!("{:.3}", c.loss.value),
         ]);
     }
-    align_right(&mut table, 2);
+    align_right(&mut table, 2..5);
     let images = rows.first().map_or(0, |row| row.comparison.images);
     let title = format!("One part at a time, zero-shot, on {images} images drawn at random:");
     format!("{title}\n{}", table.trim_fmt())
@@ -127,7 +127,7 @@ fn robustness(rows: &[Robustness]) -> String {
             format!("{:.3}", row.loss.value),
         ]);
     }
-    align_right(&mut table, 2);
+    align_right(&mut table, 2..6);
     let images = rows.first().map_or(0, |row| row.images);
     let title = format!(
         "{images} images drawn at random and disturbed, after the last stage of each activation:"

@@ -1,0 +1,171 @@
+//! The layers of one network.
+
+use candle_core::{DType, Tensor};
+use candle_mish::nn::{LayerRecord, summarize};
+use candle_mish_models::{Entry, Stem};
+use serde::Serialize;
+
+use super::{ModelsArgs, Weights};
+use crate::failure::usage;
+use crate::network::{Architecture, Network};
+use crate::table::{align_right, table, thousands};
+
+/// The largest image that goes through the layers, which takes gigabytes in some networks.
+const LARGEST_IMAGE: usize = 1024;
+/// The most classes: more than twice as many as those of ImageNet-21k.
+const MOST_CLASSES: usize = 50_000;
+
+/// A network with its layers.
+#[derive(Serialize)]
+pub(super) struct Layers {
+    name: &'static str,
+    family: &'static str,
+    paper: &'static str,
+    stem: Stem,
+    activation: String,
+    num_classes: usize,
+    input: [usize; 3],
+    params: usize,
+    multiply_adds: u64,
+    pretrained: Vec<Weights>,
+    layers: Vec<Layer>,
+}
+
+#[derive(Serialize)]
+struct Layer {
+    path: String,
+    kind: &'static str,
+    /// Without the batch.
+    output: Vec<usize>,
+    params: usize,
+    multiply_adds: u64,
+}
+
+impl From<LayerRecord> for Layer {
+    fn from(record: LayerRecord) -> Self {
+        Self {
+            path: record.path,
+            kind: record.kind,
+            output: record.output.into_iter().skip(1).collect(),
+            params: record.params,
+            multiply_adds: record.multiply_adds,
+        }
+    }
+}
+
+/// Runs an empty image through the network and notes its layers.
+pub(super) fn layers(entry: &Entry, args: &ModelsArgs) -> anyhow::Result<Layers> {
+    let (channels, height, width) = entry.form(args.stem).map_err(usage)?.input;
+    let (height, width) = match args.img_size {
+        Some(size) if size > LARGEST_IMAGE => {
+            let message = format!("--img-size is {size}, must be at most {LARGEST_IMAGE}");
+            return Err(usage(message));
+        }
+        Some(size) => (size, size),
+        None => (height, width),
+    };
+    let num_classes = args.num_classes.unwrap_or(match args.stem {
+        Stem::Cifar => 100,
+        Stem::ImageNet => 1000,
+    });
+    if num_classes > MOST_CLASSES {
+        let message = format!("--num-classes is {num_classes}, must be at most {MOST_CLASSES}");
+        return Err(usage(message));
+    }
+    let architecture = Architecture::evaluated(
+        entry.name.to_string(),
+        args.activation,
+        num_classes,
+        args.stem,
+    );
+    let network = Network::new(&architecture, 0)?;
+    let image = Tensor::zeros(
+        (1, channels, height, width),
+        DType::F32,
+        network.store.device(),
+    )?;
+    let (_, records) = summarize(|| network.frozen.forward_t(&image, false))?;
+    Ok(Layers {
+        name: entry.name,
+        family: entry.family,
+        paper: entry.paper,
+        stem: args.stem,
+        activation: args.activation.to_string(),
+        num_classes,
+        input: [channels, height, width],
+        params: network.store.num_params(),
+        multiply_adds: records.iter().map(|record| record.multiply_adds).sum(),
+        pretrained: entry.pretrained().map(Weights::from).collect(),
+        layers: records.into_iter().map(Layer::from).collect(),
+    })
+}
+
+/// The layers for reading.
+pub(super) fn layer_table(network: &Layers) -> String {
+    let mut table = table(&["layer", "type", "output", "parameters", "multiply-adds"]);
+    for layer in &network.layers {
+        table.add_row([
+            layer.path.clone(),
+            layer.kind.to_string(),
+            shape(&layer.output),
+            thousands(layer.params as u64),
+            thousands(layer.multiply_adds),
+        ]);
+    }
+    table.add_row([
+        "total".to_string(),
+        String::new(),
+        String::new(),
+        thousands(network.params as u64),
+        thousands(network.multiply_adds),
+    ]);
+    align_right(&mut table, [2, 3, 4]);
+    let weights = if network.pretrained.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "\n\nweights (--pretrained TAG)\n\n{}",
+            weights_table(&network.pretrained)
+        )
+    };
+    format!(
+        "{} ({}) with {}, {} classes, for an image of {}\n\n{}{weights}",
+        network.name,
+        network.paper,
+        network.activation,
+        network.num_classes,
+        shape(&network.input),
+        table.trim_fmt()
+    )
+}
+
+fn weights_table(weights: &[Weights]) -> String {
+    let mut table = table(&[
+        "tag",
+        "repository",
+        "classes",
+        "images",
+        "crop",
+        "filter",
+        "licence",
+    ]);
+    for row in weights {
+        table.add_row([
+            row.tag.to_string(),
+            row.repo.to_string(),
+            row.num_classes.to_string(),
+            format!("{0}x{0}", row.input_size),
+            row.crop_pct.to_string(),
+            row.interpolation.to_string(),
+            row.license.to_string(),
+        ]);
+    }
+    align_right(&mut table, [2]);
+    table.trim_fmt()
+}
+
+/// [16, 32, 32] as 16x32x32.
+fn shape(dims: &[usize]) -> String {
+    let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+    dims.join("x")
+}
