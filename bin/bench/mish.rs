@@ -228,7 +228,7 @@ const FORWARD_BACKWARD: [(&str, Function); 4] = [
 fn text(report: &Report) -> String {
     let mut lines = vec![
         format!(
-            "{} tensor of shape {:?} on {}, threads: {}, rounds: {} of {}, medians",
+            "{} tensor of shape {:?} on {}, threads: {}, rounds: {}, calls in each: {}, medians",
             report.dtype, report.shape, report.device, report.threads, report.rounds, report.calls
         ),
         format!(

@@ -73,7 +73,7 @@ EOF
 
 kernels() {
     KERNEL_CXXFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize=pointer-overflow" \
-        cargo test --release --test gpu
+        cargo test --release --workspace --test gpu
     local source=$work/kernels.metal.cpp
     {
         for file in prelude.metal functions.h elementwise.h; do echo "#include \"$file\""; done

@@ -19,8 +19,14 @@ fn quickest() -> impl Iterator<Item = &'static Entry> {
     })
 }
 
-/// The logits of a batch in training, and the norm of each parameter's gradient.
-fn step(entry: &Entry) -> Result<(Vec<f64>, Vec<(String, f64)>)> {
+/// What a batch gives in training.
+struct Step {
+    logits: Vec<f64>,
+    /// Of the gradient of each parameter.
+    norms: Vec<(String, f64)>,
+}
+
+fn step(entry: &Entry) -> Result<Step> {
     let store = ParamStore::new(DType::F64, &Device::Cpu, 0);
     let model = create(entry.name, &Options::default(), store.var_builder())
         .map_err(candle_core::Error::wrap)?;
@@ -50,7 +56,8 @@ fn step(entry: &Entry) -> Result<(Vec<f64>, Vec<(String, f64)>)> {
         };
         norms.push((name, norm));
     }
-    Ok((logits.flatten_all()?.to_vec1()?, norms))
+    let logits = logits.flatten_all()?.to_vec1()?;
+    Ok(Step { logits, norms })
 }
 
 /// Rounding aside: f64 keeps it far below what a wrong composition does.
@@ -62,26 +69,25 @@ fn close(a: f64, b: f64, scale: f64) -> bool {
 fn a_network_of_each_family_is_the_same_on_compositions() -> Result<()> {
     for entry in quickest() {
         println!("{}", entry.name);
-        let (logits, norms) = step(entry)?;
-        let (composed_logits, composed_norms) = everywhere(|| step(entry))?;
+        let (Step { logits, norms }, composed) = (step(entry)?, everywhere(|| step(entry))?);
         let scale = logits.iter().fold(0.0f64, |scale, x| scale.max(x.abs()));
         assert!(scale > 0.0, "{}: no logits", entry.name);
-        assert_eq!(logits.len(), composed_logits.len());
-        for (ours, composed) in logits.iter().zip(&composed_logits) {
+        assert_eq!(logits.len(), composed.logits.len());
+        for (ours, other) in logits.iter().zip(&composed.logits) {
             assert!(
-                close(*ours, *composed, scale),
-                "{}: logit {composed}, not {ours}",
+                close(*ours, *other, scale),
+                "{}: logit {other}, not {ours}",
                 entry.name
             );
         }
         let scale = norms
             .iter()
             .fold(0.0f64, |scale, (_, norm)| scale.max(*norm));
-        assert_eq!(norms.len(), composed_norms.len());
-        for ((name, ours), (_, composed)) in norms.iter().zip(&composed_norms) {
+        assert_eq!(norms.len(), composed.norms.len());
+        for ((name, ours), (_, other)) in norms.iter().zip(&composed.norms) {
             assert!(
-                close(*ours, *composed, scale),
-                "{}: the gradient of {name} has norm {composed}, not {ours}",
+                close(*ours, *other, scale),
+                "{}: the gradient of {name} has norm {other}, not {ours}",
                 entry.name
             );
         }
