@@ -233,10 +233,10 @@ impl Stage {
                 (Some(down), inputs)
             }
         };
-        let cross = if config.cross {
-            Some(Cross::new(config.blocks, stage, inputs, layers)?)
-        } else {
-            None
+        // In timm's order, which its layers for fine-tuning follow.
+        let expansion = match config.cross {
+            true => Some(Cross::expansion(config.blocks, stage, inputs, layers)?),
+            false => None,
         };
         let block = |i: usize| {
             let drop_path = layers.drop_path(first + i, total)?;
@@ -244,24 +244,32 @@ impl Stage {
             Block::new(config.blocks, stage, drop_path, &at)
         };
         let blocks = (0..stage.depth).map(block).collect::<Result<_>>()?;
+        let cross = expansion.map(|expansion| Cross::new(expansion, stage, layers));
         Ok(Self {
             down,
-            cross,
+            cross: cross.transpose()?,
             blocks,
         })
     }
 }
 
 impl Cross {
-    fn new(kind: BlockKind, stage: &StageConfig, inputs: usize, layers: &Layers) -> Result<Self> {
-        let (width, conv1x1) = (stage.width, Conv2dConfig::same(1));
+    fn expansion(
+        kind: BlockKind,
+        stage: &StageConfig,
+        inputs: usize,
+        layers: &Layers,
+    ) -> Result<ConvNormAct> {
+        let (outputs, conv1x1) = (2 * stage.width, Conv2dConfig::same(1));
         let at = layers.pp("conv_exp");
-        let expansion = match kind {
-            BlockKind::Dark => conv(inputs, 2 * width, conv1x1, &at)?,
-            BlockKind::Bottleneck { .. } => {
-                at.conv_norm(("conv", "bn"), inputs, 2 * width, conv1x1)?
-            }
-        };
+        match kind {
+            BlockKind::Dark => conv(inputs, outputs, conv1x1, &at),
+            BlockKind::Bottleneck { .. } => at.conv_norm(("conv", "bn"), inputs, outputs, conv1x1),
+        }
+    }
+
+    fn new(expansion: ConvNormAct, stage: &StageConfig, layers: &Layers) -> Result<Self> {
+        let (width, conv1x1) = (stage.width, Conv2dConfig::same(1));
         let at = [layers.pp("conv_transition_b"), layers.pp("conv_transition")];
         let transitions = [
             conv(width, width, conv1x1, &at[0])?,

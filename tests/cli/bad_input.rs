@@ -175,11 +175,14 @@ fn bad_checkpoints_are_refused() {
     said(eval(&copy, &[]), 2, &["MODEL"]);
     let mut other = mish(&["eval", "resnet32", "--weights"]);
     other.arg(&copy).args(["--dataset", "synthetic"]);
+    other.args(["--activation", "mish"]);
     said(other, 1, &["does not fit resnet32"]);
     let mut same = mish(&["eval", "resnet20", "--weights"]);
     same.arg(&copy)
         .args(["--dataset", "synthetic", "--limit-test", "8"]);
-    same.assert().success();
+    let assert = same.assert().success();
+    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(stderr.contains("does not say its activation"), "{stderr}");
 
     // A run whose state is damaged.
     std::fs::write(run.join("state.safetensors"), &bytes[..200]).expect("written");

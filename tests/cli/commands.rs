@@ -125,7 +125,7 @@ fn logits_are_written() {
     candle_core::safetensors::save(&of("input", &images), &input).expect("saved");
     let out = folder.path().join("logits.json");
     let predict = |input: &Path, flags: &[&str]| {
-        let mut command = mish(&["predict", "resnet20"]);
+        let mut command = mish(&["predict", "resnet20", "--activation", "mish"]);
         command.arg(input).arg("--weights").arg(&weights);
         command.arg("--logits").arg(&out).args(flags);
         command

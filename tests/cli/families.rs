@@ -20,6 +20,22 @@ fn trained() -> impl Iterator<Item = &'static Entry> {
     entries().filter(move |entry| names.contains(entry.name))
 }
 
+/// The images of a batch.
+const BATCH: usize = 8;
+
+/// The rate of the network's recipe, which for SGD is in proportion to the batch (Goyal et al.,
+/// "Accurate, Large Minibatch SGD", 2017).
+fn rate(entry: &Entry) -> f64 {
+    let output = mish(&["train", entry.name, "--dry-run", "--json"]).output();
+    let config: Value = serde_json::from_slice(&output.expect("started").stdout).expect("JSON");
+    let recipe = &config["recipe"];
+    let number = |field: &str| recipe[field].as_f64().expect("a number");
+    match recipe["opt"].as_str() {
+        Some("sgd") => number("lr") * BATCH as f64 / number("batch_size"),
+        _ => number("lr"),
+    }
+}
+
 /// The last epoch of a training on a few images of as many classes.
 fn last_epoch(entry: &Entry) -> Value {
     let folder = tempfile::tempdir().expect("a folder");
@@ -31,7 +47,13 @@ fn last_epoch(entry: &Entry) -> Value {
     command
         .arg(&run)
         .args(["--limit-train", images, "--limit-test", "8"])
-        .args(["--batch-size", "8", "--epochs", epochs, "--threads", "2"]);
+        .args([
+            "--batch-size",
+            &BATCH.to_string(),
+            "--lr",
+            &rate(entry).to_string(),
+        ])
+        .args(["--epochs", epochs, "--threads", "2"]);
     command.assert().success();
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).expect("metrics");
     let last = metrics.lines().last().expect("an epoch");

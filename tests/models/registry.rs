@@ -356,7 +356,8 @@ fn assert_explained(entry: &Entry, model: &dyn Model, size: usize) -> Result<()>
         Ok(logits) => assert_eq!(logits.dims(), [1, 100], "{}", entry.name),
         Err(error) => {
             let error = error.to_string();
-            let explained = error.contains("small") || error.contains("larger");
+            let explained = ["small", "larger", "does not fit in the height"];
+            let explained = explained.iter().any(|text| error.contains(text));
             assert!(explained, "{} at {size}: {error}", entry.name);
         }
     }
@@ -493,14 +494,15 @@ fn patterns_select_names() {
             .iter()
             .all(|name| name.starts_with("resnet"))
     );
-    assert_eq!(names("net2"), ["resnet20"]);
+    assert_eq!(names("et56"), ["resnet56"]);
     assert_eq!(names("inception"), ["inception_v3", "inception_resnet_v2"]);
     assert!(names("wide_resnet").contains(&"wrn16_4"));
     assert_eq!(names("20*res"), [""; 0]);
     assert_eq!(names("resnet20*0"), [""; 0]);
     // Many asterisks take no longer.
-    assert_eq!(names(&("*".repeat(200) + "_20")), ["resnetv2_20"]);
-    assert!(names(&("*e".repeat(200) + "x")).is_empty());
+    let (stars, letters) = ("*".repeat(200) + "_20", "*e".repeat(200) + "x");
+    assert_eq!(names(&stars), ["resnetv2_20"]);
+    assert!(names(&letters).is_empty());
     assert_eq!(names("*").len(), entries().count());
     assert!(names("none*").is_empty());
 }
