@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use candle_mish::nn::ParamStore;
 use candle_mish::train::checkpoint;
-use candle_mish_models::{self as models, Model, Options};
+use candle_mish_models::{Model, Options};
 
 use crate::pretrained::{OWN, assert_logits, file, images_of, network, online, own, tensors};
 use crate::server::{COMMIT, Fault, Hub};
