@@ -319,6 +319,7 @@ fn multiply_adds_at_the_own_size_equal_the_reference() -> Result<()> {
             continue;
         }
         let store = ParamStore::zeros(DType::F32, &Device::Cpu);
+        case.network("relu", store.var_builder())?;
         let model = case.network("relu", store.frozen().var_builder())?;
         let image = rule::images((1, 3, full.size, full.size))?;
         let (logits, layers) = summarize(|| model.forward_t(&image, false))?;

@@ -493,7 +493,7 @@ fn patterns_select_names() {
             .iter()
             .all(|name| name.starts_with("resnet"))
     );
-    assert_eq!(names("net2"), ["resnet20"]);
+    assert_eq!(names("net20"), ["resnet20", "densenet201"]);
     assert_eq!(names("inception"), ["inception_v3", "inception_resnet_v2"]);
     assert!(names("wide_resnet").contains(&"wrn16_4"));
     assert_eq!(names("20*res"), [""; 0]);
