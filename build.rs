@@ -1,9 +1,10 @@
 //! Compiles the CUDA kernels to PTX, under the feature `cuda` only: one module for each
 //! activation, so that a program loads what it uses and no more.
 //!
-//! `NVCC` names the compiler; without it `CUDA_HOME` or `CUDA_PATH` is looked into, then `PATH`.
-//! `CUDA_COMPUTE_CAP` (such as 90 or 9.0) is the least compute capability that the kernels are to
-//! run on. The driver compiles PTX for whatever GPU there is, of that capability or newer.
+//! `NVCC` names the compiler; without it `CUDA_HOME` or `CUDA_PATH` is looked into, then `PATH`,
+//! then `/usr/local/cuda`. `CUDA_COMPUTE_CAP` (such as 90 or 9.0) is the least compute capability
+//! that the kernels are to run on; without it that of this machine's GPUs is taken, as Candle does.
+//! The driver compiles PTX for whatever GPU there is, of that capability or newer.
 
 use std::env;
 use std::fmt::Write as _;
@@ -12,9 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 
-/// The compute capability that is compiled for unless `CUDA_COMPUTE_CAP` says another: Turing,
-/// the oldest that current toolkits know.
+/// The compute capability that is compiled for where neither `CUDA_COMPUTE_CAP` nor a GPU says
+/// another: Turing, the oldest that current toolkits know. It has no conversions of bf16.
 const BASE: &str = "75";
+/// Where the toolkit is installed by default.
+const DEFAULT_NVCC: &str = "/usr/local/cuda/bin/nvcc";
 const KERNELS: &str = "src/kernels";
 
 fn main() -> ExitCode {
@@ -98,7 +101,7 @@ fn row(line: &str) -> Option<&str> {
 
 fn capability() -> Result<String, String> {
     let Ok(given) = env::var("CUDA_COMPUTE_CAP") else {
-        return Ok(BASE.to_string());
+        return Ok(capability_of_gpus().unwrap_or_else(|| BASE.to_string()));
     };
     let digits = given.trim().replace('.', "");
     let number = digits.trim_end_matches(|suffix: char| suffix.is_ascii_lowercase());
@@ -110,6 +113,16 @@ fn capability() -> Result<String, String> {
     }
 }
 
+/// The least compute capability of this machine's GPUs, if it has any.
+fn capability_of_gpus() -> Option<String> {
+    let query = ["--query-gpu=compute_cap", "--format=csv,noheader"];
+    let output = Command::new("nvidia-smi").args(query).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let capabilities = text.lines().map(|line| line.trim().replace('.', ""));
+    let least = capabilities.filter_map(|digits| digits.parse::<u32>().ok());
+    least.min().map(|capability| capability.to_string())
+}
+
 fn nvcc() -> PathBuf {
     if let Some(nvcc) = env::var_os("NVCC") {
         return nvcc.into();
@@ -117,8 +130,14 @@ fn nvcc() -> PathBuf {
     let homes = ["CUDA_HOME", "CUDA_PATH"]
         .into_iter()
         .filter_map(env::var_os);
-    let mut installed = homes.map(|home| Path::new(&home).join("bin").join("nvcc"));
-    installed
+    let in_homes = homes.map(|home| Path::new(&home).join("bin"));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let on_path: Vec<PathBuf> = env::split_paths(&path).collect();
+    let mut places = in_homes
+        .chain(on_path)
+        .map(|folder| folder.join("nvcc"))
+        .chain([PathBuf::from(DEFAULT_NVCC)]);
+    places
         .find(|nvcc| nvcc.exists())
         .unwrap_or_else(|| "nvcc".into())
 }

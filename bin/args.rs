@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use candle_mish::activation::Activation;
 use candle_mish::data::{DataError, DataOptions, DatasetKind, Interpolation, PadMode, Preprocess};
 use candle_mish::train::{ClipMode, LossKind, OptimizerKind, Recipe, ScheduleKind};
 use clap::Args;
@@ -11,6 +12,7 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::device::DeviceChoice;
 use crate::failure::usage;
+use crate::network::{Architecture, Weights};
 
 /// Apart from a command's own flags in its help.
 const GLOBAL: &str = "Options of every command";
@@ -33,6 +35,31 @@ pub struct GlobalArgs {
     /// Compute on cpu, cuda, cuda:N, metal, or auto: a GPU where this program can use one
     #[arg(long, global = true, help_heading = GLOBAL, default_value_t)]
     pub device: DeviceChoice,
+}
+
+/// What of a network's form can be chosen beside its name, its activation and its first layers.
+#[derive(Debug, Clone, Default, Args)]
+pub struct FormArgs {
+    /// Channels of the images: 3, or 1 for grey; weights for 3 are adapted to others [default: what
+    /// the weights say, or 3]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    pub in_chans: Option<usize>,
+    /// The activation of gates, as in squeeze-and-excitation [default: what the weights say, or that
+    /// of the paper]
+    #[arg(long, value_name = "NAME")]
+    pub gate: Option<Activation>,
+}
+
+impl FormArgs {
+    /// Puts what was given or what the weights say into `architecture`.
+    pub fn apply(&self, architecture: &mut Architecture, weights: &Weights) -> anyhow::Result<()> {
+        set(
+            &mut architecture.in_chans,
+            self.in_chans.or(weights.in_chans()?),
+        );
+        architecture.gate = self.gate.or(weights.gate()?);
+        Ok(())
+    }
 }
 
 /// Which images.
@@ -169,7 +196,8 @@ pub struct RecipeArgs {
     /// sgd (Nesterov), momentum, adam, adamw or rmsprop [default: sgd]
     #[arg(long, value_name = "NAME")]
     pub opt: Option<OptimizerKind>,
-    /// The (highest) learning rate [default: 0.3]
+    /// The (highest) learning rate [default: 0.3, or a fifteenth of that with --pretrained unless
+    /// the backbone is frozen; some networks have their own]
     #[arg(long, value_name = "RATE")]
     pub lr: Option<f64>,
     /// Momentum of SGD and RMSprop [default: 0.9]

@@ -11,7 +11,7 @@ use candle_mish_models::Stem;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
-use crate::network::{Architecture, Weights};
+use crate::network::{Architecture, COLOURS, Weights};
 
 /// Everything that determines a run's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,12 @@ pub struct Config {
     /// For which images its first layers are made; decided by the size of the data set's if none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stem: Option<Stem>,
+    /// The channels of the images.
+    #[serde(default = "colours")]
+    pub in_chans: usize,
+    /// The activation of gates; the network's own if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Activation>,
     /// Dropout in front of the classifier.
     #[serde(default)]
     pub drop: f64,
@@ -50,6 +56,10 @@ pub struct Config {
     pub data: DataOptions,
 }
 
+fn colours() -> usize {
+    COLOURS
+}
+
 impl Config {
     /// Reads the configuration of the run in `folder`.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
@@ -59,12 +69,20 @@ impl Config {
             .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))
     }
 
-    /// Begins with trained weights: with their activation, form and normalisation.
-    pub fn begin_with(&mut self, weights: &Weights, origin: &str) -> anyhow::Result<()> {
+    /// Begins with trained weights: with their form and normalisation, and with their activation
+    /// unless another one is `given`.
+    pub fn begin_with(
+        &mut self,
+        weights: &Weights,
+        origin: &str,
+        given: Option<&Activation>,
+    ) -> anyhow::Result<()> {
         // Refuses weights of another network.
         self.model = weights.model(Some(&self.model))?;
-        self.activation = weights.activation(None)?;
+        self.activation = weights.activation(given)?;
         self.stem = weights.stem()?;
+        self.in_chans = weights.in_chans()?.unwrap_or(self.in_chans);
+        self.gate = weights.gate()?;
         if let Some((mean, std)) = weights.normalisation()? {
             (self.mean, self.std) = (Some(mean), Some(std));
         }
@@ -79,6 +97,8 @@ impl Config {
             activation: self.activation,
             num_classes: self.num_classes.unwrap_or(num_classes),
             stem: self.stem.unwrap_or(stem),
+            in_chans: self.in_chans,
+            gate: self.gate,
             drop: self.drop,
             drop_path: self.drop_path,
         }

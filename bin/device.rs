@@ -5,8 +5,9 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 use candle_core::utils::{cuda_is_available, metal_is_available};
+use candle_core::{Device, DeviceLocation};
+use candle_mish::device;
 
 use crate::failure::usage;
 
@@ -63,18 +64,16 @@ impl DeviceChoice {
                  `--features {feature}`"
             ))
         };
+        let failed = || format!("--device {self} does not open");
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto if cuda_is_available() => Ok(fallback(Device::new_cuda(0))),
-            Self::Auto if metal_is_available() => Ok(fallback(Device::new_metal(0))),
+            Self::Auto if cuda_is_available() => Ok(fallback(device::cuda(0))),
+            Self::Auto if metal_is_available() => Ok(fallback(device::metal())),
             Self::Auto => Ok(Device::Cpu),
             Self::Cuda(_) if !cuda_is_available() => Err(lacking("cuda")),
-            Self::Cuda(number) => Device::new_cuda(number)
-                .with_context(|| format!("--device {self}: there is no such device")),
+            Self::Cuda(number) => device::cuda(number).with_context(failed),
             Self::Metal if !metal_is_available() => Err(lacking("metal")),
-            Self::Metal => {
-                Device::new_metal(0).with_context(|| "--device metal: there is no such device")
-            }
+            Self::Metal => device::metal().with_context(failed),
         }
     }
 }
@@ -82,9 +81,18 @@ impl DeviceChoice {
 /// The CPU, if there is no GPU.
 fn fallback(device: candle_core::Result<Device>) -> Device {
     device.unwrap_or_else(|error| {
-        tracing::info!("computing on the CPU: {error}");
+        tracing::warn!("no GPU opens, so the CPU computes: {error}");
         Device::Cpu
     })
+}
+
+/// What `--device` calls a device.
+pub fn name(device: &Device) -> String {
+    match device.location() {
+        DeviceLocation::Cpu => DeviceChoice::Cpu.to_string(),
+        DeviceLocation::Cuda { gpu_id } => DeviceChoice::Cuda(gpu_id).to_string(),
+        DeviceLocation::Metal { .. } => DeviceChoice::Metal.to_string(),
+    }
 }
 
 static CHOICE: OnceLock<DeviceChoice> = OnceLock::new();

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod device;
 mod failure;
+mod interrupt;
 mod logging;
 mod network;
 mod output;

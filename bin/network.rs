@@ -1,15 +1,16 @@
 //! Building networks, and what their checkpoints say about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use candle_core::{DType, Device};
 use candle_mish::activation::Activation;
 use candle_mish::data::{Dataset, Preprocess};
-use candle_mish::nn::ParamStore;
+use candle_mish::nn::{LoadReport, ParamStore};
 use candle_mish::rng::Generator;
 use candle_mish::train::checkpoint::{self, Checkpoint};
+use candle_mish_models::pretrained::Pretrained;
 use candle_mish_models::transfer::{self, Transfer};
 use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::{self as models, Model, ModelError, Options, Stem};
@@ -29,14 +30,21 @@ pub struct Architecture {
     pub num_classes: usize,
     /// For which images its first layers are made.
     pub stem: Stem,
+    /// The channels of the images.
+    pub in_chans: usize,
+    /// The activation of gates; the network's own if none.
+    pub gate: Option<Activation>,
     /// Dropout in front of the classifier.
     pub drop: f64,
     /// Stochastic depth.
     pub drop_path: f64,
 }
 
+/// The channels of images in colour.
+pub const COLOURS: usize = 3;
+
 impl Architecture {
-    /// What a network needs to be evaluated.
+    /// What a network for images in colour needs to be evaluated.
     pub fn evaluated(
         model: String,
         activation: Activation,
@@ -48,6 +56,8 @@ impl Architecture {
             activation,
             num_classes,
             stem,
+            in_chans: COLOURS,
+            gate: None,
             drop: 0.0,
             drop_path: 0.0,
         }
@@ -60,6 +70,8 @@ impl Architecture {
             activation: self.activation,
             num_classes: self.num_classes,
             stem: self.stem,
+            in_channels: self.in_chans,
+            gate: self.gate,
             drop_rate: self.drop,
             drop_path_rate: self.drop_path,
             generator: generator.clone(),
@@ -75,12 +87,14 @@ impl std::fmt::Display for Architecture {
             activation,
             num_classes,
             stem,
+            in_chans,
             ..
         } = self;
-        write!(
-            f,
-            "{model} with {num_classes} classes, {activation} and the {stem} stem"
-        )
+        write!(f, "{model} with {num_classes} classes, {activation}")?;
+        if *in_chans != COLOURS {
+            write!(f, ", {in_chans} image channels")?;
+        }
+        write!(f, " and the {stem} stem")
     }
 }
 
@@ -142,13 +156,12 @@ impl Network {
         let transfer = network.transfer(architecture, weights)?;
         if !transfer.is_complete() || transfer.fresh_classifier {
             bail!(
-                "{} does not fit {architecture}: {transfer}",
-                weights.path.display()
+                "{} does not fit {architecture}: {}",
+                weights.path.display(),
+                explained(&transfer.report, &transfer)
             );
         }
-        for note in transfer.notes() {
-            tracing::info!("{note}");
-        }
+        tell_notes(&weights.path.display(), &transfer);
         Ok(network)
     }
 
@@ -161,20 +174,17 @@ impl Network {
     ) -> anyhow::Result<()> {
         let Fetched { weights, origin } = pretrained;
         let mut transfer = self.transfer(architecture, weights)?;
-        if architecture.activation.is_learnable() {
-            // What it learns has no counterpart in weights of another activation.
-            let own = architecture.activation.to_string();
-            if weights.text("activation").is_none_or(|text| text != own) {
-                transfer.report.missing.clear();
-            }
-        }
-        for note in transfer.notes() {
-            tracing::warn!("{origin}: {note}");
+        let report = &mut transfer.report;
+        let anew = set_activation_apart(architecture, weights.own_activation()?, report)?;
+        tell_notes(origin, &transfer);
+        if anew > 0 {
+            let activation = architecture.activation;
+            tracing::warn!("{origin}: {anew} tensors that {activation} learns start anew");
         }
         if transfer.is_complete() {
             return Ok(());
         }
-        let report = &transfer.report;
+        let report = explained(&transfer.report, &transfer.report);
         if weights.stem()?.is_some_and(|own| own != architecture.stem) {
             tracing::warn!(
                 "{origin} is not of the {} stem: {report}",
@@ -206,6 +216,61 @@ impl Network {
     }
 }
 
+/// Says in a line how weights came to fit, if not all of them did by themselves.
+fn tell_notes(origin: &dyn std::fmt::Display, transfer: &Transfer) {
+    let notes = transfer.notes();
+    if !notes.is_empty() {
+        tracing::warn!("{origin}: {}", notes.join("; "));
+    }
+}
+
+/// What `told` says of a report in a line; the log has all of it.
+fn explained(report: &LoadReport, told: &dyn std::fmt::Display) -> String {
+    for line in report.lines() {
+        tracing::info!("{line}");
+    }
+    match report.is_abridged() {
+        true => format!("{told} (-v lists all)"),
+        false => told.to_string(),
+    }
+}
+
+/// Takes out of a report what only the activations learn, where the weights are of another one or
+/// do not say of which: it has no counterpart. Gives the number of tensors that are left as they
+/// were drawn.
+fn set_activation_apart(
+    architecture: &Architecture,
+    own: Option<Activation>,
+    report: &mut LoadReport,
+) -> anyhow::Result<usize> {
+    let learnable = architecture.activation.is_learnable() || own.is_some_and(|a| a.is_learnable());
+    if !learnable || own == Some(architecture.activation) {
+        return Ok(0);
+    }
+    let plain = names(architecture, Activation::Identity)?;
+    let before = report.missing.len() + report.mismatched.len();
+    report.missing.retain(|name| plain.contains(name));
+    report.mismatched.retain(|(name, ..)| plain.contains(name));
+    if let Some(own) = own {
+        let learnt = names(architecture, own)?;
+        let of_own = |name: &String| learnt.contains(name) && !plain.contains(name);
+        report.unexpected.retain(|name| !of_own(name));
+    }
+    Ok(before - report.missing.len() - report.mismatched.len())
+}
+
+/// The keys of a network with another activation.
+fn names(architecture: &Architecture, activation: Activation) -> anyhow::Result<HashSet<String>> {
+    let architecture = Architecture {
+        activation,
+        ..architecture.clone()
+    };
+    let store = ParamStore::zeros(DType::F32, &Device::Cpu);
+    let network = Network::build(&architecture, store, 0)?;
+    let tensors = network.store.tensors().into_iter();
+    Ok(tensors.map(|(name, _)| name).collect())
+}
+
 /// Refuses a name that the registry does not have.
 pub fn check_name(name: &str) -> anyhow::Result<()> {
     models::find(name).map(|_| ()).map_err(usage)
@@ -222,6 +287,7 @@ pub fn describe(
         ("activation", architecture.activation.to_string()),
         ("num_classes", architecture.num_classes.to_string()),
         ("stem", architecture.stem.to_string()),
+        ("in_chans", architecture.in_chans.to_string()),
         ("classes", serde_json::to_string(&dataset.classes)?),
         ("dataset", dataset.name.clone()),
         ("mean", serde_json::to_string(&dataset.mean)?),
@@ -235,8 +301,10 @@ pub fn describe(
             ("interpolation", preprocess.interpolation.to_string()),
         ]
     });
+    let gate = architecture.gate.map(|gate| ("gate", gate.to_string()));
     let owned = |(key, value): (&str, String)| (key.to_string(), value);
     let entries = entries.into_iter().chain(of_pictures.into_iter().flatten());
+    let entries = entries.chain(gate);
     Ok(entries.map(owned).collect())
 }
 
@@ -246,6 +314,8 @@ pub struct Weights {
     pub path: PathBuf,
     /// Its content.
     pub checkpoint: Checkpoint,
+    /// The weights of the table that it is taken to be like where its header is silent.
+    pub like: Option<&'static Pretrained>,
 }
 
 impl Weights {
@@ -254,7 +324,16 @@ impl Weights {
         Ok(Self {
             path: path.to_path_buf(),
             checkpoint: checkpoint::read(path)?,
+            like: None,
         })
+    }
+
+    /// Takes the file to be like the default weights of its network, which the header or else
+    /// `given` names.
+    pub fn suppose(&mut self, given: Option<&str>) {
+        let name = self.text("model").or(given);
+        let entry = name.and_then(|name| models::find(name).ok());
+        self.like = entry.and_then(|entry| entry.pretrained().next());
     }
 
     /// The network's name: the one given, which the header must not contradict, or else the
@@ -275,25 +354,44 @@ impl Weights {
         }
     }
 
+    /// The activation that the weights were trained with, if their header says so, or the Hub's
+    /// table or description of them.
+    pub fn own_activation(&self) -> anyhow::Result<Option<Activation>> {
+        self.parsed("activation")
+    }
+
     /// The activation: the one given, with a warning if it is not the header's, or else the
-    /// header's, or Mish.
+    /// header's; where that says nothing, with a warning, that of the network's default weights on
+    /// the Hub, or Mish if there are none.
     pub fn activation(&self, given: Option<&Activation>) -> anyhow::Result<Activation> {
-        let own = match self.text("activation") {
-            None => None,
-            Some(text) => Some(
-                text.parse::<Activation>()
-                    .map_err(|e| self.bad("activation", e))?,
-            ),
-        };
-        match (given, own) {
+        match (given, self.own_activation()?) {
             (Some(given), Some(own)) if *given != own => {
                 tracing::warn!("the weights were trained with {own}, not {given}");
                 Ok(*given)
             }
             (Some(given), _) => Ok(*given),
             (None, Some(own)) => Ok(own),
-            (None, None) => Ok(Activation::Mish {}),
+            (None, None) => {
+                let like = self.like.map(|row| row.activation);
+                let activation = like.unwrap_or(Activation::Mish {});
+                tracing::warn!(
+                    "{} does not say its activation: taken for {activation}; --activation NAME \
+                     says otherwise",
+                    self.path.display()
+                );
+                Ok(activation)
+            }
         }
+    }
+
+    /// The channels of the images, if the header says so.
+    pub fn in_chans(&self) -> anyhow::Result<Option<usize>> {
+        self.parsed("in_chans")
+    }
+
+    /// The activation of the gates, if the header says so.
+    pub fn gate(&self) -> anyhow::Result<Option<Activation>> {
+        self.parsed("gate")
     }
 
     /// The number of classes, if the header says so.
@@ -334,24 +432,33 @@ impl Weights {
         Ok(self.json("mean")?.zip(self.json("std")?))
     }
 
-    /// How pictures become images of the network: as the header says, or else as timm does it for
-    /// ImageNet's images, at the network's own size. `None` if the network is for small images and
-    /// the header does not say how they are made.
+    /// How pictures become images of the network: as the header says, or else as for the network's
+    /// default weights on the Hub, or else as timm does it for ImageNet's images, at the network's
+    /// own size. `None` if the network is for small images and the header does not say how they are
+    /// made.
     pub fn preprocess(&self, model: &str, stem: Stem) -> anyhow::Result<Option<Preprocess>> {
         let entry = models::find(model).map_err(usage)?;
         let size = self.image_size()?;
         let normalisation = self.normalisation()?;
-        let own = match stem {
-            Stem::ImageNet => Preprocess {
+        let like = self.like.filter(|row| row.stem == stem);
+        let own = match (stem, like) {
+            (Stem::ImageNet, Some(row)) => Preprocess {
+                input_size: row.input_size,
+                crop_pct: row.crop_pct,
+                interpolation: row.interpolation.parse().map_err(anyhow::Error::msg)?,
+                mean: row.mean,
+                std: row.std,
+            },
+            (Stem::ImageNet, None) => Preprocess {
                 input_size: entry.form(stem).map_err(usage)?.input.1,
                 ..Preprocess::default()
             },
             // Small images are seen whole.
-            Stem::Cifar if size.is_some() && normalisation.is_some() => Preprocess {
+            (Stem::Cifar, _) if size.is_some() && normalisation.is_some() => Preprocess {
                 crop_pct: 1.0,
                 ..Preprocess::default()
             },
-            Stem::Cifar => return Ok(None),
+            (Stem::Cifar, _) => return Ok(None),
         };
         let (mean, std) = normalisation.unwrap_or((own.mean, own.std));
         Ok(Some(Preprocess {

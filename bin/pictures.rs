@@ -5,11 +5,31 @@ use candle_mish_models::{self as models, Stem};
 
 use crate::args::PreprocessArgs;
 use crate::failure::usage;
-use crate::network::{Weights, stem_for};
+use crate::network::{COLOURS, Weights, stem_for};
 
 /// Whether the images of `options` are pictures of any size.
 pub fn are_pictures(options: &DataOptions) -> bool {
     options.dataset == DatasetKind::Folder
+}
+
+/// Refuses channels that pictures do not have.
+pub fn check_channels(in_chans: usize) -> anyhow::Result<()> {
+    match in_chans {
+        1 | COLOURS => Ok(()),
+        _ => Err(usage(format!(
+            "{in_chans} image channels: pictures have {COLOURS}, or 1 in grey (--in-chans); `mish \
+             predict` takes other images from a safetensors file"
+        ))),
+    }
+}
+
+/// The images as a network of so many channels takes them.
+pub fn with_channels(dataset: Dataset, in_chans: usize) -> anyhow::Result<Dataset> {
+    check_channels(in_chans)?;
+    Ok(match in_chans {
+        1 => dataset.grey(),
+        _ => dataset,
+    })
 }
 
 /// The stem of a network for pictures where only its name and perhaps the images' size are known.
@@ -43,6 +63,7 @@ pub fn for_weights(
     flags: &PreprocessArgs,
 ) -> anyhow::Result<Preprocess> {
     let complete = flags.img_size.is_some() && flags.mean.is_some() && flags.std.is_some();
+    let silent = own.is_none() && weights.normalisation()?.is_none();
     let known = match own {
         Some(own) => Some(own),
         None => weights.preprocess(model, stem)?,
@@ -62,6 +83,21 @@ pub fn for_weights(
         }
     };
     flags.apply(&mut preprocess)?;
+    if silent && !complete {
+        let Preprocess {
+            input_size,
+            crop_pct,
+            interpolation,
+            mean,
+            std,
+        } = &preprocess;
+        tracing::warn!(
+            "{} does not say how its pictures are prepared: taken for {input_size} pixels, crop \
+             {crop_pct}, {interpolation}, mean {mean:?}, std {std:?}; --img-size, --crop-pct, \
+             --interpolation, --mean and --std say otherwise",
+            weights.path.display()
+        );
+    }
     Ok(preprocess)
 }
 
@@ -110,10 +146,15 @@ pub fn normalisation(
 ) -> anyhow::Result<([f32; 3], [f32; 3])> {
     let own = match dataset.test.preprocess() {
         Some(preprocess) => (preprocess.mean, preprocess.std),
-        None => {
-            let own = weights.normalisation()?;
-            own.unwrap_or((dataset.mean, dataset.std))
-        }
+        None => match weights.normalisation()? {
+            Some(own) => own,
+            None => {
+                if flags.mean.is_none() || flags.std.is_none() {
+                    suppose_normalisation(&weights.path.display(), dataset);
+                }
+                (dataset.mean, dataset.std)
+            }
+        },
     };
     let mut preprocess = Preprocess {
         mean: own.0,
@@ -127,6 +168,17 @@ pub fn normalisation(
     };
     only.apply(&mut preprocess)?;
     Ok((preprocess.mean, preprocess.std))
+}
+
+/// Warns that weights which do not say their normalisation are taken to have the data's.
+pub fn suppose_normalisation(origin: &dyn std::fmt::Display, dataset: &Dataset) {
+    let Dataset {
+        name, mean, std, ..
+    } = dataset;
+    tracing::warn!(
+        "{origin} does not say its normalisation: taken for that of {name}, mean {mean:?}, std \
+         {std:?} (--mean and --std of `mish eval`)"
+    );
 }
 
 /// Warns where the classes of a folder cannot be those of the network, which only their order says.

@@ -3,9 +3,10 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
-use candle_mish::hub::{HubError, ModelRepository, Patience};
+use candle_mish::data::Interpolation;
+use candle_mish::hub::{self, HubError, ModelRepository, Patience};
 use candle_mish_models::pretrained::{HubFile, Location, Named, Pretrained, named};
 use candle_mish_models::{self as models, ModelError};
 use clap::Args;
@@ -42,7 +43,11 @@ impl WeightsArgs {
         context: &Context,
     ) -> anyhow::Result<Weights> {
         match (&self.weights, &self.pretrained) {
-            (Some(path), _) => Weights::read(path),
+            (Some(path), _) => {
+                let mut weights = Weights::read(path)?;
+                weights.suppose(model);
+                Ok(weights)
+            }
             (None, Some(text)) => Ok(fetch(model, text, offline, context)?.weights),
             // clap asks for one of them.
             (None, None) => Err(usage("give --weights or --pretrained")),
@@ -87,21 +92,10 @@ pub fn fetch(
     };
     if let Some(row) = row {
         describe(row, &mut note);
-    } else {
-        if let Some(description) = &described {
-            read_description(description, &mut note);
-        }
-        // Without a word about it, they are like the others of this network.
-        let name = model.map(str::to_string).or_else(|| {
-            let name = described.as_ref()?.get("architecture")?.as_str()?;
-            Some(name.to_string())
-        });
-        if let Some(entry) = name.and_then(|name| models::find(&name).ok()) {
-            let like = entry.pretrained().next();
-            let activation = like.map_or(Activation::Relu, |row| row.activation);
-            note("activation", activation.to_string());
-        }
+    } else if let Some(description) = &described {
+        read_description(&origin, description, model, &mut note);
     }
+    weights.suppose(model);
     tracing::info!("weights from {origin}");
     Ok(Fetched { weights, origin })
 }
@@ -119,34 +113,106 @@ fn describe(row: &Pretrained, note: &mut impl FnMut(&str, String)) {
     note("std", format!("{:?}", row.std));
 }
 
-/// What timm's description of a repository says, in the words of a checkpoint's header.
-fn read_description(description: &Value, note: &mut impl FnMut(&str, String)) {
+/// What timm's description of a repository says, in the words of a checkpoint's header; `model` is
+/// the network's name if the user gave it. What it asks for and cannot be had is told.
+fn read_description(
+    origin: &str,
+    description: &Value,
+    model: Option<&str>,
+    note: &mut impl FnMut(&str, String),
+) {
+    let warn = |what: String| tracing::warn!("{origin}: {DESCRIPTION}: {what}");
     // Older ones have everything at the top.
     let get = |key: &str| {
         let nested = description.get("pretrained_cfg").and_then(|c| c.get(key));
-        nested.or_else(|| description.get(key))
+        nested
+            .or_else(|| description.get(key))
+            .filter(|v| !v.is_null())
+    };
+    // What timm builds the network with goes before what it was first published with.
+    let arguments = description.get("model_args");
+    let argument = |key: &str| arguments.and_then(|a| a.get(key)).filter(|v| !v.is_null());
+    let first = |key: &str| {
+        argument(key)
+            .or_else(|| description.get(key))
+            .or_else(|| get(key))
     };
     let name = get("architecture").and_then(Value::as_str);
     if let Some(name) = name.filter(|name| models::find(name).is_ok()) {
         note("model", name.to_string());
     }
-    if let Some(classes) = get("num_classes").and_then(Value::as_u64) {
+    if let Some(classes) = first("num_classes").and_then(Value::as_u64) {
         note("num_classes", classes.to_string());
     }
-    let size = get("input_size").and_then(|size| size.get(1)?.as_u64());
-    if let Some(size) = size {
-        note("image_size", size.to_string());
+    let names = description
+        .get("label_names")
+        .or_else(|| get("label_names"));
+    if let Some(names) = names
+        .or_else(|| get("labels"))
+        .filter(|names| names.is_array())
+    {
+        note("classes", names.to_string());
+    }
+    match argument("act_layer").map(|name| (name, name.as_str().map(str::parse::<Activation>))) {
+        Some((_, Some(Ok(activation)))) => note("activation", activation.to_string()),
+        Some((name, _)) => warn(format!(
+            "act_layer {name} is not known here; see --activation"
+        )),
+        // Then it is the network's own, which for all of timm's without weights here is ReLU.
+        None => {
+            let entry = model.or(name).and_then(|name| models::find(name).ok());
+            if let Some(entry) = entry {
+                let like = entry.pretrained().next();
+                let activation = like.map_or(Activation::Relu, |row| row.activation);
+                note("activation", activation.to_string());
+            }
+        }
+    }
+    const KNOWN: [&str; 3] = ["num_classes", "in_chans", "act_layer"];
+    let others = arguments.and_then(Value::as_object).into_iter().flatten();
+    for (key, value) in others.filter(|(key, _)| !KNOWN.contains(&key.as_str())) {
+        warn(format!("model_args: {key} = {value} is passed over"));
+    }
+    let size = |axis: usize| get("input_size").and_then(|size| size.get(axis)?.as_u64());
+    let channels = argument("in_chans").and_then(Value::as_u64).or(size(0));
+    if let Some(channels) = channels {
+        note("in_chans", channels.to_string());
+    }
+    if let Some(height) = size(1) {
+        note("image_size", height.to_string());
+        if let Some(width) = size(2).filter(|width| *width != height) {
+            warn(format!(
+                "images of {height} x {width} are taken as squares of {height}; see --img-size"
+            ));
+        }
     }
     if let Some(share) = get("crop_pct").and_then(Value::as_f64) {
         note("crop_pct", share.to_string());
     }
-    let filter = get("interpolation").and_then(Value::as_str);
-    if let Some(filter) = filter.filter(|name| ["bilinear", "bicubic"].contains(name)) {
-        note("interpolation", filter.to_string());
+    if let Some(mode) = get("crop_mode").filter(|mode| *mode != "center") {
+        warn(format!(
+            "crop_mode {mode} is not known here: the middle is cropped"
+        ));
+    }
+    if let Some(filter) = get("interpolation") {
+        match filter.as_str().map(str::parse::<Interpolation>) {
+            Some(Ok(filter)) => note("interpolation", filter.to_string()),
+            _ => {
+                let default = Interpolation::default();
+                warn(format!(
+                    "interpolation {filter} is not known here: taken for {default}; see \
+                     --interpolation"
+                ));
+                note("interpolation", default.to_string());
+            }
+        }
     }
     for key in ["mean", "std"] {
-        if let Some(values) = get(key).filter(|v| v.as_array().is_some_and(|v| v.len() == 3)) {
-            note(key, values.to_string());
+        match get(key).and_then(Value::as_array).map(Vec::as_slice) {
+            Some([red, green, blue]) => note(key, format!("[{red},{green},{blue}]")),
+            // Of grey images.
+            Some([grey]) => note(key, format!("[{grey},{grey},{grey}]")),
+            _ => {}
         }
     }
 }
@@ -159,9 +225,11 @@ fn download(
     offline: bool,
     context: &Context,
 ) -> anyhow::Result<(PathBuf, String, Option<Value>)> {
-    let revision = file.revision.as_deref();
-    let repository = ModelRepository::new(file.owner_and_name(), revision, Patience::default())?;
-    let get = |name: &str| {
+    let open = |revision: Option<&str>| {
+        ModelRepository::new(file.owner_and_name(), revision, Patience::default())
+    };
+    let repository = open(file.revision.as_deref())?;
+    let get = |repository: &ModelRepository, name: &str| {
         if offline {
             let what = format!("{name} of {}", repository.location());
             return repository
@@ -177,45 +245,72 @@ fn download(
         path
     };
     let (name, path) = match &file.file {
-        Some(name) => (name.clone(), get(name)?),
-        None => usual(&get)?,
+        Some(name) => (name.clone(), get(&repository, name)?),
+        None => usual(&repository, &get)?,
     };
-    let description = match describe {
-        true => get(DESCRIPTION)
-            .ok()
-            .and_then(|path| serde_json::from_slice(&std::fs::read(path).ok()?).ok()),
-        false => None,
+    let commit = hub::commit(&path, &name);
+    let description = if describe {
+        // Of the same commit, should the branch go on.
+        description(&get, &open(commit.as_deref().or(file.revision.as_deref()))?)?
+    } else {
+        None
     };
     let exact = HubFile {
-        revision: commit(&path, &name).or_else(|| file.revision.clone()),
+        revision: commit.or_else(|| file.revision.clone()),
         file: Some(name),
         ..file.clone()
     };
     Ok((path, exact.to_string(), description))
 }
 
-/// The first file with a usual name that the repository has.
-fn usual(get: &dyn Fn(&str) -> Result<PathBuf, HubError>) -> anyhow::Result<(String, PathBuf)> {
+/// How a file of a repository is got.
+type Get<'a> = dyn Fn(&ModelRepository, &str) -> Result<PathBuf, HubError> + 'a;
+
+/// What a repository says about itself; nothing if it has no such file, or none in the cache
+/// without a network. Anything else is an error: without their description the weights would be
+/// taken for what they are not.
+fn description(get: &Get, repository: &ModelRepository) -> anyhow::Result<Option<Value>> {
+    let path = match get(repository, DESCRIPTION) {
+        Ok(path) => path,
+        Err(HubError::NoFile { .. } | HubError::Offline { .. }) => return Ok(None),
+        Err(error) => {
+            let what = format!("{DESCRIPTION} (HF_HUB_OFFLINE=1 does without)");
+            return Err(anyhow::Error::from(error).context(what));
+        }
+    };
+    let read = || -> anyhow::Result<Value> {
+        let value: Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        match value.is_object() {
+            true => Ok(value),
+            false => bail!("it is no table"),
+        }
+    };
+    read()
+        .map(Some)
+        .with_context(|| format!("{} is damaged", path.display()))
+}
+
+/// The first file with a usual name that the repository has; if it cannot be asked, that the cache
+/// has.
+fn usual(repository: &ModelRepository, get: &Get) -> anyhow::Result<(String, PathBuf)> {
     let mut first = None;
     for name in HubFile::USUAL {
-        match get(name) {
+        match get(repository, name) {
             Ok(path) => return Ok((name.to_string(), path)),
             Err(error @ (HubError::NoFile { .. } | HubError::Offline { .. })) => {
                 first.get_or_insert(error);
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                let cached = |name: &str| Some((name.to_string(), repository.cached_file(name)?));
+                let found = HubFile::USUAL.iter().find_map(|name| cached(name));
+                return found.ok_or_else(|| error.into());
+            }
         }
     }
     match first {
         Some(error) => Err(error.into()),
         None => bail!("no names of files to look for"),
     }
-}
-
-/// The commit that a file in the cache is of: the folder that its name begins below.
-fn commit(path: &Path, name: &str) -> Option<String> {
-    let above = path.ancestors().nth(name.split('/').count())?;
-    above.file_name()?.to_str().map(str::to_string)
 }
 
 /// The bar of a download, on a terminal.

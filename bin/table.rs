@@ -11,9 +11,9 @@ pub fn table(header: &[&str]) -> Table {
 }
 
 /// Aligns these columns, counted from 0, at their right.
-pub fn align_right(table: &mut Table, columns: &[usize]) {
+pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
     for column in columns {
-        if let Some(column) = table.column_mut(*column) {
+        if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }

@@ -39,6 +39,8 @@ mod resnetv2_cifar;
 mod shufflenet;
 mod simplenet;
 mod squeezenet;
+#[cfg(feature = "swap")]
+pub mod swap;
 pub mod transfer;
 pub mod tuning;
 mod vgg;

@@ -5,10 +5,9 @@ use std::str::FromStr;
 
 use candle_mish::activation::Activation;
 use candle_mish::nn::Blend;
+use candle_mish::pattern::matches;
 use candle_mish::rng::Generator;
 use serde::{Deserialize, Serialize};
-
-use crate::registry::matches;
 
 /// The options of [`crate::create`], with timm's names where timm has them.
 ///

@@ -1,6 +1,7 @@
 //! The table of all networks.
 
 use candle_core::Result;
+use candle_mish::pattern::matches;
 use candle_nn::VarBuilder;
 
 use crate::transfer::Renames;
@@ -209,31 +210,6 @@ pub fn list(pattern: &str) -> Vec<&'static Entry> {
     };
     let matching = entries().filter(|entry| describes(entry.name) || describes(entry.family));
     matching.collect()
-}
-
-/// Whether `pattern`, in which `*` stands for any characters and `?` for one, describes the whole
-/// of `text`.
-pub(crate) fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t) = (0, 0);
-    // Where the last asterisk stands, and where what it stands for ends. To give an earlier one
-    // more would gain nothing, so that the time is bounded by the product of the lengths.
-    let mut asterisk: Option<(usize, usize)> = None;
-    while t < text.len() {
-        if pattern.get(p) == Some(&'*') {
-            asterisk = Some((p, t));
-            p += 1;
-        } else if pattern.get(p).is_some_and(|c| *c == '?' || *c == text[t]) {
-            (p, t) = (p + 1, t + 1);
-        } else if let Some((star, end)) = asterisk {
-            asterisk = Some((star, end + 1));
-            (p, t) = (star + 1, end + 1);
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
 }
 
 /// The entry called `name`: one of the table, or a perceptron of any depth and width, such as

@@ -1,6 +1,6 @@
 //! What fine-tuning has to know of a network: its head, and its layers in their order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::ParamStore;
@@ -31,16 +31,25 @@ const NUMBERED: [&str; 9] = [
     "stage",
 ];
 
+/// Modules behind the last block that go with it in timm's networks.
+const WITH_LAST_BLOCK: [&str; 2] = ["conv_head", "bn2"];
+/// Modules behind the last block that are a layer of their own.
+const OWN_LAYER: [&str; 4] = ["conv3", "bn3", "conv4", "bn4"];
+
 /// The layer of each parameter of `store` for layer-wise learning rates, 0 nearest to the images,
-/// as timm groups them: all in front of the first block, each block, and what comes behind the
-/// last block with the classifier, which is the highest. What stands between two blocks goes with
-/// the first of them. Networks without blocks have a layer for each module.
+/// as timm's `group_matcher` puts them: all in front of the first block, each block, and the
+/// classifier, which is the highest. What stands between two blocks goes with the first of them, a
+/// stage's own parameters with its first block, and what comes behind the last block with the
+/// classifier, except in EfficientNet, MobileNet and Xception. Networks without blocks have a layer
+/// for each module, Inception for each module behind its stem, which is two.
 pub fn layers(model: &dyn Model, store: &ParamStore) -> HashMap<String, usize> {
     let names: Vec<String> = store.params().into_iter().map(|(name, _)| name).collect();
-    let has_blocks = names.iter().any(|name| block(name).is_some());
-    let unit = |name: &str| match has_blocks {
-        true => block(name),
-        false => name.split_once('.').map(|(module, _)| module.to_string()),
+    let is_inception = names.iter().any(|name| starts_with(name, "conv2d_1a"));
+    let has_blocks = !is_inception && names.iter().any(|name| block(name).is_some());
+    let unit = |name: &str| match (is_inception, has_blocks) {
+        (true, _) => Some(inception(name)),
+        (false, true) => block(name),
+        (false, false) => name.split_once('.').map(|(module, _)| module.to_string()),
     };
     let classifier = |name: &str| {
         let rest = name.strip_prefix(model.classifier());
@@ -50,25 +59,68 @@ pub fn layers(model: &dyn Model, store: &ParamStore) -> HashMap<String, usize> {
     let last = names.iter().rposition(of_block).unwrap_or(0);
     // What stands in front of the first block is a layer.
     let mut count = usize::from(has_blocks && names.first().is_some_and(|n| unit(n).is_none()));
-    let mut units = HashMap::new();
+    let mut units: HashSet<String> = HashSet::new();
     let mut layers = HashMap::with_capacity(names.len());
     let mut current = 0;
+    // The unit that began last, which may be a stage whose first block is yet to come.
+    let mut stage = String::new();
+    let mut tail = 0;
     let mut head = Vec::new();
     for (index, name) in names.into_iter().enumerate() {
-        if classifier(&name) || index > last {
+        let module = name.split('.').next().unwrap_or_default();
+        if classifier(&name) {
             head.push(name);
-            continue;
+        } else if index <= last {
+            if let Some(unit) = unit(&name)
+                && units.insert(unit.clone())
+            {
+                let within = unit.strip_prefix(&*stage);
+                if !stage.is_empty() && within.is_some_and(|rest| rest.starts_with('.')) {
+                    stage.clear();
+                } else {
+                    current = count;
+                    count += 1;
+                    stage = unit;
+                }
+            }
+            layers.insert(name, current);
+        } else if WITH_LAST_BLOCK.contains(&module) {
+            layers.insert(name, current);
+        } else if OWN_LAYER.contains(&module) {
+            tail = 1;
+            layers.insert(name, count);
+        } else {
+            head.push(name);
         }
-        if let Some(unit) = unit(&name) {
-            current = *units.entry(unit).or_insert_with(|| {
-                count += 1;
-                count - 1
-            });
-        }
-        layers.insert(name, current);
     }
-    layers.extend(head.into_iter().map(|name| (name, count)));
+    layers.extend(head.into_iter().map(|name| (name, count + tail)));
     layers
+}
+
+/// The part of an Inception network that a parameter is of: timm takes the convolutions in front of
+/// the first two pools together, and what comes behind the last blocks.
+fn inception(name: &str) -> String {
+    const PARTS: [(&str, [&str; 2]); 3] = [
+        ("stem", ["conv2d_1", "conv2d_2"]),
+        ("second stem", ["conv2d_3", "conv2d_4"]),
+        ("top", ["block8", "conv2d_7"]),
+    ];
+    let of_part = |(_, starts): &&(&str, [&str; 2])| starts.iter().any(|s| starts_with(name, s));
+    if let Some((part, _)) = PARTS.iter().find(of_part) {
+        return (*part).to_string();
+    }
+    let mut parts = name.splitn(3, '.');
+    let module = parts.next().unwrap_or_default();
+    match parts.next() {
+        Some(number) if number.bytes().all(|b| b.is_ascii_digit()) => format!("{module}.{number}"),
+        _ => module.to_string(),
+    }
+}
+
+/// Whether a name begins so, whatever its case.
+fn starts_with(name: &str, start: &str) -> bool {
+    let head = name.get(..start.len());
+    head.is_some_and(|head| head.eq_ignore_ascii_case(start))
 }
 
 /// The path of the block that a parameter is of: as far as it is made of numbered names.

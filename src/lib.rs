@@ -5,6 +5,7 @@ pub mod activation;
 pub mod autograd;
 #[cfg(feature = "data")]
 pub mod data;
+pub mod device;
 pub mod eval;
 #[cfg(feature = "data")]
 pub mod hub;
@@ -13,6 +14,7 @@ pub mod nn;
 pub mod onnx;
 pub mod ops;
 mod parallel;
+pub mod pattern;
 pub mod rng;
 pub mod simd;
 pub mod trace;

@@ -1,14 +1,16 @@
-"""Trains a network of each family for a few steps on the real CIFAR-100 and prints a table.
+"""Trains a network of each family for a short time on the real CIFAR-100 and prints a table.
 
     cargo build --release
     python tests/families.py target/release/mish cifar100 > families.md
 
-Each network takes its own recipe (`mish train NAME --dry-run` shows it) with batches of 64, seed 0
-and one pass over the first images: 60 steps, or 20 where an image takes over a billion
-multiply-adds, over which the one-cycle schedule rises and falls. The training loss is the mean over
-these steps, the test loss that on the first 1,000 test images after them; ln(100) = 4.605 is that
-of a guess. The peak of memory is that of the training process. Images per second are those of
-`mish bench train` and `mish bench infer` with batches of 64. Needs no packages.
+Each network takes its own recipe (`mish train NAME --dry-run` shows it) with Mish and seed 0, and
+goes once over the first images, over which the one-cycle schedule rises and falls: as many images
+as come to 3.2 trillion multiply-adds forward, at most 25,600. Batches are small, so that there are
+many steps, and the rate is the recipe's in proportion to the batch. The training loss is the mean
+over these steps, test loss and top-1 those on the first 1,000 test images after them; ln(100) =
+4.605 is the loss of a guess, 1 % its top-1. The peak of memory is that of the training process.
+Images per second are those of `mish bench train` and `mish bench infer` with batches of 64. Needs
+no packages.
 """
 
 import json
@@ -39,18 +41,27 @@ def run(*arguments):
     return json.loads(answer), usage.ru_maxrss // 1024
 
 
+def plan(name):
+    """Images to train on, and how many make a batch."""
+    form = next(entry["cifar"] for entry in run("models")[0] if entry["name"] == name)
+    images = int(min(25_600, 3.2e12 / form["multiply_adds"]))
+    batch = 64 if images == 25_600 else 32 if images > 3_000 else 16
+    return images // batch * batch, batch
+
+
 def row(name):
-    steps = 20 if run("models", name)[0]["multiply_adds"] > 1e9 else 60
+    images, batch = plan(name)
+    recipe = run("train", name, "--dry-run")[0]["recipe"]
+    rate = recipe["lr"] * batch / recipe["batch_size"]
     with tempfile.TemporaryDirectory() as folder:
         output = os.path.join(folder, "run")
         summary, memory = run(
             *("train", name, "--dataset", "cifar100", "--data-dir", DATA, "--output", output),
-            *("--limit-train", str(64 * steps), "--limit-test", "1000", "--epochs", "1"),
-            *("--batch-size", "64", "--seed", "0"),
+            *("--limit-train", str(images), "--limit-test", "1000", "--epochs", "1"),
+            *("--batch-size", str(batch), "--lr", str(rate), "--seed", "0"),
         )
         with open(os.path.join(output, "metrics.jsonl")) as lines:
             epoch = json.loads(lines.readline())
-    recipe = run("train", name, "--dry-run")[0]["recipe"]
 
     def speed(kind):
         bench, _ = run("bench", kind, name, "--batch-size", "64", "--steps", "5")
@@ -59,10 +70,11 @@ def row(name):
     return [
         f"`{name}`",
         f"{summary['params']:,}",
-        f"{recipe['opt']}, {recipe['lr']:g}",
-        str(steps),
+        f"{recipe['opt']}, {rate:g}",
+        f"{images // batch} of {batch}",
         f"{epoch['train_loss']:.3f}",
         f"{summary['final_loss']:.3f}",
+        f"{100 * summary['final_top1']:.1f}",
         speed("train"),
         speed("infer"),
         f"{memory:,}",
@@ -72,10 +84,10 @@ def row(name):
 def main():
     columns = [
         *("network", "parameters", "optimizer, rate", "steps", "training loss", "test loss"),
-        *("training, img/s", "evaluating, img/s", "peak, MiB"),
+        *("test top-1, %", "training, img/s", "evaluating, img/s", "peak, MiB"),
     ]
     print("|", " | ".join(columns), "|")
-    print("| --- | ---: | --- |" + " ---: |" * 6)
+    print("| --- | ---: | --- |" + " ---: |" * 7)
     for name in ONLY or NETWORKS:
         print("|", " | ".join(row(name)), "|", flush=True)
 

@@ -5,10 +5,15 @@
 #
 # The tests of all ops on the GPU, a network trained on it, and Mish in f32, f16 and bf16 beside a
 # copy and candle-nn's composition; on CUDA beside PyTorch too, where Python has it. Without an
-# argument the backend is Metal on a Mac and CUDA elsewhere. ELEMENTS sets the size of what is
-# measured (2^28 by default: 1 GiB of f32, and there are several).
-set -euo pipefail
-cd "$(dirname "$0")/.."
+# argument the backend is Metal on a Mac and CUDA elsewhere. What fails is listed at the end and
+# keeps nothing else from running. The last thing printed is a table of speeds.
+#
+#   ELEMENTS  the size of what is measured (2^28 by default: 1 GiB of f32, and there are several)
+#   BIN_DIR   a folder with `mish` and the test executable `ops` or `ops-<hash>`, built elsewhere:
+#             then neither Cargo nor a CUDA toolkit is needed, but its libraries are; those of
+#             PyTorch's wheels do. `cargo test --no-run` names the executable
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
 
 backend=${1:-$([ "$(uname)" = Darwin ] && echo metal || echo cuda)}
 case $backend in
@@ -16,27 +21,141 @@ cuda | metal) ;;
 *) echo "usage: tests/gpu.sh [cuda|metal]" >&2 && exit 2 ;;
 esac
 elements=${ELEMENTS:-268435456}
-
-step() {
-    echo "--- $*"
-    "$@"
-}
-
-step cargo test --release --workspace --features "$backend" --test ops "$backend"
-step cargo test --release --workspace --features "$backend" --test gpu
-step cargo build --release --workspace --features "$backend" --bins
-mish=target/release/mish
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-step "$mish" train resnet20 --device "$backend" --dataset synthetic --epochs 1 --output "$folder/run"
-step "$mish" eval --weights "$folder/run/best.safetensors" --device "$backend"
-for dtype in f32 f16 bf16; do
-    step "$mish" bench mish --device "$backend" --dtype "$dtype" --shape "$elements" --rounds 20
+failures=$folder/failures
+: >"$failures"
+
+# Runs a command and notes where it fails.
+step() {
+    echo "--- $*"
+    "$@" && return
+    echo "$*" >>"$failures"
+    return 1
+}
+
+# What nvidia-smi says of the first GPU.
+gpu() {
+    nvidia-smi --query-gpu="$1" --format=csv,noheader,nounits 2>/dev/null | head -n 1
+}
+
+# The shared libraries that a program does not find.
+lacking() {
+    ldd "$1" | awk '/not found/ { print $1 }' | sort -u
+}
+
+# Where a library is: in the usual places and in Python's packages, else anywhere.
+folder_of() {
+    local python roots found
+    python=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)
+    roots=(/usr/local /usr/lib /usr/lib64 /opt "${CONDA_PREFIX:-/opt}" "${python:-/opt}" "$HOME/.local")
+    found=$(find "${roots[@]}" -name "$1" -not -path '*/stubs/*' -print -quit 2>/dev/null)
+    [ -n "$found" ] || found=$(find / -xdev -name "$1" -not -path '*/stubs/*' -print -quit 2>/dev/null)
+    [ -n "$found" ] && dirname "$found"
+}
+
+# Sets LD_LIBRARY_PATH to what a program needs beside the system's own paths.
+find_libraries() {
+    local library place
+    for library in $(lacking "$1"); do
+        place=$(folder_of "$library") || continue
+        export LD_LIBRARY_PATH="$place${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    done
+    library=$(lacking "$1")
+    [ -z "$library" ] && return
+    echo "$1 lacks" $library >&2
+    return 1
+}
+
+if [ -n "${BIN_DIR:-}" ]; then
+    mish=$BIN_DIR/mish
+    executables=()
+    for executable in "$BIN_DIR"/ops "$BIN_DIR"/ops-*; do
+        [ -x "$executable" ] && executables+=("$executable")
+    done
+else
+    if [ "$backend" = cuda ] && [ -z "${CUDA_COMPUTE_CAP:-}" ]; then
+        capability=$(gpu compute_cap | tr -d .)
+        [ -n "$capability" ] && export CUDA_COMPUTE_CAP=$capability
+    fi
+    step cargo build --release --workspace --features "$backend" --bins || exit 1
+    build=(cargo test --release --workspace --features "$backend" --test ops --test gpu --no-run)
+    step "${build[@]}" 2>&1 | tee "$folder/built" || exit 1
+    mish=target/release/mish
+    read -r -d '' -a executables < <(sed -n 's/^ *Executable .*(\(.*\))$/\1/p' "$folder/built")
+fi
+for program in "$mish" "${executables[@]}"; do
+    [ -x "$program" ] || { echo "there is no program $program" >&2 && exit 1; }
+    [ "$backend" = metal ] || step find_libraries "$program" || exit 1
 done
-if [ "$backend" = cuda ] && python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
-    for dtype in float32 float16 bfloat16; do
-        step python3 tests/reference/bench_torch.py mish --device cuda --dtype "$dtype" --shape "$elements"
+if [ "$backend" = cuda ]; then
+    echo "GPU: $(gpu name), driver $(gpu driver_version), compute capability $(gpu compute_cap)"
+    # Tensors of more than 2^31 elements, several of 4 GiB.
+    [ "$(gpu memory.total)" -ge 40000 ] 2>/dev/null && export MISH_TEST_LARGE=1
+fi
+
+# One thread: all tests share the device and its handles.
+for executable in "${executables[@]}"; do
+    step "$executable" --test-threads=1
+done
+run=$folder/run
+step "$mish" train resnet20 --device "$backend" --dataset synthetic --epochs 1 --output "$run"
+step "$mish" eval --weights "$run/best.safetensors" --device "$backend"
+
+torch() {
+    [ "$backend" = cuda ] && python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null
+}
+types="f32:float32:4 f16:float16:2 bf16:bfloat16:2"
+for type in $types; do
+    IFS=: read -r dtype name size <<<"$type"
+    step "$mish" bench mish --device "$backend" --dtype "$dtype" --shape "$elements" --rounds 20 |
+        tee "$folder/ours-$dtype"
+done
+if torch; then
+    for type in $types; do
+        IFS=: read -r dtype name size <<<"$type"
+        step python3 tests/reference/bench_torch.py mish --device cuda --dtype "$name" \
+            --shape "$elements" | tee "$folder/torch-$dtype"
     done
 else
     echo "without PyTorch on CUDA there is nothing to compare with"
 fi
+
+# The speed in a row of ours.
+ours() {
+    awk -v name="$2" 'index($0, name "  ") == 1 { $0 = substr($0, 39); print $4; exit }' "$folder/ours-$1"
+}
+# The speed of one of PyTorch's cases that moves $3 bytes.
+theirs() {
+    [ -f "$folder/torch-$1" ] || return
+    sed -n "s/.*\"name\": \"$2\", \"median_ms\": \([0-9.e+-]*\).*/\1/p" "$folder/torch-$1" |
+        awk -v bytes="$3" '{ printf "%.1f\n", 1e-6 * bytes / $1 }'
+}
+# The first number in percent of the second.
+percent() {
+    awk -v a="${1:-0}" -v b="${2:-0}" 'BEGIN { if (a > 0 && b > 0) printf "%.0f", 100 * a / b }'
+}
+row() {
+    local cell
+    for cell in "$@"; do printf '%-11s' "${cell:--}"; done
+    printf '\n'
+}
+echo
+echo "Mish on $elements elements, GB/s; candle-nn's composition as if it moved what one pass moves"
+row type copy forward '% of copy' backward '% of copy' torch 'torch bwd' candle-nn
+for type in $types; do
+    IFS=: read -r dtype name size <<<"$type"
+    bytes=$((elements * size))
+    copy=$(ours "$dtype" 'copy, warm memory')
+    forward=$(ours "$dtype" 'mish, forward')
+    backward=$(ours "$dtype" 'mish, backward')
+    row "$dtype" "$copy" "$forward" "$(percent "$forward" "$copy")" \
+        "$backward" "$(percent "$backward" "$copy")" \
+        "$(theirs "$dtype" act_mish_fwd $((2 * bytes)))" \
+        "$(theirs "$dtype" act_mish_bwd $((3 * bytes)))" \
+        "$(ours "$dtype" 'candle-nn mish, forward')"
+done
+[ -s "$failures" ] || exit 0
+echo
+sed 's/^/failed: /' "$failures"
+exit 1

@@ -3,9 +3,10 @@
 use std::hint::black_box;
 
 use anyhow::Result;
-use candle_core::{DType, Device, DeviceLocation, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_mish::autograd::value_and_grad;
-use candle_mish::{mish, mish_inplace};
+use candle_mish::ops::activation::activation_gradient;
+use candle_mish::{Activation, mish, mish_inplace};
 use clap::Args;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -18,6 +19,8 @@ use crate::{Context, output};
 
 /// The largest tensor that is measured, 4 GiB: there are several of its size at a time.
 const MAX_ELEMENTS: usize = 1 << 30;
+/// Calls that a GPU is given before the host waits for it: waiting costs as much as a small kernel.
+const GPU_CALLS: usize = 10;
 
 /// What `mish bench mish` is asked for.
 #[derive(Debug, Clone, Args)]
@@ -30,7 +33,7 @@ pub struct MishBenchArgs {
         default_value = "128,64,32,32"
     )]
     shape: Vec<usize>,
-    /// Rounds, each of which measures every case once; the median counts
+    /// Rounds, each of which measures every case once, on a GPU ten calls of it; the median counts
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = positive)]
     rounds: usize,
     /// The type of the elements: f32, f64, f16 or bf16
@@ -65,6 +68,8 @@ struct Report {
     device: String,
     threads: usize,
     rounds: usize,
+    /// Calls in a row of which a round takes the mean.
+    calls: usize,
     /// All cases, in the order of the table.
     measurements: Vec<Measurement>,
     /// candle-nn's time by ours, forward.
@@ -73,6 +78,8 @@ struct Report {
     forward_backward_speedup: f64,
     /// The bytes that Mish moves in a second, forward, by those of a copy into warm memory.
     share_of_copy_speed: f64,
+    /// The same of its backward pass alone.
+    backward_share_of_copy_speed: f64,
 }
 
 /// Measures and prints.
@@ -114,8 +121,7 @@ fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
     // What a case is called and the bytes that it moves, and the case.
     let mut names = vec![("mish, in place", 2 * bytes)];
     let mut calls: Vec<Call> = vec![Box::new(|| mish_inplace(&in_place))];
-    // A GPU keeps what it has allocated, so there Candle's copy is one into warm memory.
-    let copy = if device.is_cpu() { COPY } else { FORWARD[4].0 };
+    // Candle's copy on the CPU has one thread.
     if device.is_cpu() {
         names.push((COPY, 2 * DType::F32.size_in_bytes() * count));
         calls.push(Box::new(|| {
@@ -123,7 +129,18 @@ fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
             chunks.for_each(|(target, values)| target.copy_from_slice(values));
             Ok(())
         }));
+    } else {
+        let target = Var::from_tensor(&x)?;
+        let x = &x;
+        names.push((COPY, 2 * bytes));
+        calls.push(Box::new(move || target.set(x)));
     }
+    // x, the gradient of y and that of x.
+    names.push((BACKWARD, 3 * bytes));
+    calls.push(Box::new(|| {
+        black_box(activation_gradient(&x, &in_place, &Activation::Mish)?);
+        Ok(())
+    }));
     for (name, function) in FORWARD {
         let x = &x;
         names.push((name, 2 * bytes));
@@ -147,7 +164,8 @@ fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
         black_box(value_and_grad(|| Ok((mish(variable.as_tensor())?, ())))?);
         Ok(())
     }));
-    let timings = alternate(device, &mut calls, 1, rounds)?;
+    let repeats = if device.is_cpu() { 1 } else { GPU_CALLS };
+    let timings = alternate(device, &mut calls, repeats, 1, rounds)?;
     let measurements: Vec<Measurement> = names
         .into_iter()
         .zip(timings)
@@ -171,16 +189,14 @@ fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
     Ok(Report {
         forward_speedup: time(FORWARD[1].0) / time(FORWARD[0].0),
         forward_backward_speedup: time(FORWARD_BACKWARD[1].0) / time(FORWARD_BACKWARD[0].0),
-        share_of_copy_speed: speed(FORWARD[0].0) / speed(copy),
+        share_of_copy_speed: speed(FORWARD[0].0) / speed(COPY),
+        backward_share_of_copy_speed: speed(BACKWARD) / speed(COPY),
         shape: shape.to_vec(),
         dtype: args.dtype.as_str(),
-        device: match device.location() {
-            DeviceLocation::Cpu => "cpu".to_string(),
-            DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
-            DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-        },
+        device: device::name(device),
         threads: rayon::current_num_threads(),
         rounds,
+        calls: repeats,
         measurements,
     })
 }
@@ -188,6 +204,7 @@ fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
 type Function = fn(&Tensor) -> candle_core::Result<Tensor>;
 
 const COPY: &str = "copy, warm memory";
+const BACKWARD: &str = "mish, backward";
 const TAPE: &str = "mish, forward + backward on the tape";
 
 /// Ours first, then what it replaces.
@@ -196,7 +213,8 @@ const FORWARD: [(&str, Function); 5] = [
     ("candle-nn mish, forward", candle_nn::ops::mish),
     ("candle relu, forward", Tensor::relu),
     ("candle silu, forward", Tensor::silu),
-    ("candle copy, forward", Tensor::copy),
+    // Its plain copy shares the memory on Metal.
+    ("candle copy, forward", Tensor::force_contiguous),
 ];
 
 /// Ours first, then what it replaces, through Candle's graph.
@@ -210,8 +228,8 @@ const FORWARD_BACKWARD: [(&str, Function); 4] = [
 fn text(report: &Report) -> String {
     let mut lines = vec![
         format!(
-            "{} tensor of shape {:?} on {}, threads: {}, rounds: {}, medians",
-            report.dtype, report.shape, report.device, report.threads, report.rounds
+            "{} tensor of shape {:?} on {}, threads: {}, rounds: {}, calls in each: {}, medians",
+            report.dtype, report.shape, report.device, report.threads, report.rounds, report.calls
         ),
         format!(
             "{:<38}{:>10}{:>10}{:>10}{:>10}",
@@ -230,11 +248,12 @@ fn text(report: &Report) -> String {
         ));
     }
     lines.push(format!(
-        "{:.1} times candle-nn's speed forward, {:.1} times forward and backward, \
-         {:.0} % of a copy's speed in warm memory",
+        "{:.1} times candle-nn's speed forward, {:.1} times forward and backward; \
+         {:.0} % of a copy's speed in warm memory, {:.0} % backward",
         report.forward_speedup,
         report.forward_backward_speedup,
-        100.0 * report.share_of_copy_speed
+        100.0 * report.share_of_copy_speed,
+        100.0 * report.backward_share_of_copy_speed
     ));
     lines.join("\n")
 }

@@ -129,7 +129,7 @@ fn measure(
     step: &mut dyn FnMut() -> candle_core::Result<()>,
 ) -> anyhow::Result<Answer> {
     let device = network.store.device();
-    let timings = alternate(device, &mut [Box::new(&mut *step)], WARM_UP, args.steps)?;
+    let timings = alternate(device, &mut [Box::new(&mut *step)], 1, WARM_UP, args.steps)?;
     let Some(timing) = timings.into_iter().flatten().next() else {
         anyhow::bail!("no step was timed");
     };

@@ -133,7 +133,7 @@ fn measure(
             Ok(())
         }));
     }
-    let mut timings = alternate(&Device::Cpu, &mut calls, 1, args.rounds)?.into_iter();
+    let mut timings = alternate(&Device::Cpu, &mut calls, 1, 1, args.rounds)?.into_iter();
     let Some(timing) = timings.next().flatten() else {
         anyhow::bail!("{name} was not timed");
     };

@@ -38,14 +38,16 @@ impl Timing {
 /// One call that is timed.
 pub type Call<'a> = Box<dyn FnMut() -> candle_core::Result<()> + 'a>;
 
-/// Times `rounds` rounds on `device`, at least one, in each of which every call has its turn; the first
-/// `warm_up` rounds fetch memory from the system and do not count.
+/// Times `rounds` rounds on `device`, at least one, in each of which every call has its turn of
+/// `repeats` calls in a row; the first `warm_up` rounds fetch memory from the system and do not
+/// count.
 ///
 /// # Errors
 /// What a call reports.
 pub fn alternate(
     device: &Device,
     calls: &mut [Call],
+    repeats: usize,
     warm_up: usize,
     rounds: usize,
 ) -> candle_core::Result<Vec<Option<Timing>>> {
@@ -53,11 +55,13 @@ pub fn alternate(
     for round in 0..warm_up + rounds.max(1) {
         for (call, milliseconds) in calls.iter_mut().zip(&mut milliseconds) {
             let start = Instant::now();
-            call()?;
-            // A GPU works on after the call has returned.
+            for _ in 0..repeats {
+                call()?;
+            }
+            // A GPU works on after the calls have returned.
             device.synchronize()?;
             if round >= warm_up {
-                milliseconds.push(1e3 * start.elapsed().as_secs_f64());
+                milliseconds.push(1e3 * start.elapsed().as_secs_f64() / repeats as f64);
             }
         }
     }
@@ -93,9 +97,9 @@ mod tests {
             })
         };
         let mut calls = [call('a'), call('b')];
-        let timings = alternate(&Device::Cpu, &mut calls, 1, 2).expect("timed");
+        let timings = alternate(&Device::Cpu, &mut calls, 2, 1, 2).expect("timed");
         assert!(timings.iter().all(Option::is_some));
         drop(calls);
-        assert_eq!(turns.into_inner(), ['a', 'b', 'a', 'b', 'a', 'b']);
+        assert_eq!(turns.into_inner(), ['a', 'a', 'b', 'b'].repeat(3));
     }
 }

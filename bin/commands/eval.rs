@@ -8,11 +8,11 @@ use candle_mish::data::{self, Augmentation, DataOptions, Dataset, ImageSet, Load
 use candle_mish::eval::{Evaluation, evaluate};
 use candle_mish::train::Recipe;
 use candle_mish::train::run_folder::CONFIG;
-use candle_mish_models::Stem;
+use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::{DataArgs, PreprocessArgs, positive};
-use crate::config::Config;
+use crate::args::{DataArgs, FormArgs, PreprocessArgs, positive};
+use crate::config::{Config, read_recipe};
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights, stem_for};
 use crate::source::WeightsArgs;
@@ -36,6 +36,8 @@ pub struct EvalArgs {
     /// up to 64 pixels]
     #[arg(long, value_name = "NAME")]
     stem: Option<Stem>,
+    #[command(flatten)]
+    form: FormArgs,
     /// The images: test, validation or train
     #[arg(long, value_name = "NAME", default_value = "test")]
     split: Split,
@@ -78,7 +80,8 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let Origin {
         data: mut options,
         recipe,
-    } = Origin::of(&weights, &args.data)?;
+        ..
+    } = Origin::of(&weights, &model, &args.data)?;
     pictures::resolve(&mut options, &weights, &model, args.stem, &args.preprocess)?;
     let dataset = data::open(&options)?;
     pictures::compare_classes(&dataset, &weights)?;
@@ -96,7 +99,9 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     }
     let stem = args.stem.or(weights.stem()?);
     let stem = stem.unwrap_or_else(|| stem_for(dataset.test.height()));
-    let architecture = Architecture::evaluated(model.clone(), activation, num_classes, stem);
+    let mut architecture = Architecture::evaluated(model.clone(), activation, num_classes, stem);
+    args.form.apply(&mut architecture, &weights)?;
+    let dataset = pictures::with_channels(dataset, architecture.in_chans)?;
     let network = Network::load(&architecture, &weights)?;
     let (mean, std) = pictures::normalisation(&dataset, &weights, &args.preprocess)?;
     let config = LoaderConfig {
@@ -145,26 +150,40 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
 pub(super) struct Origin {
     /// The images, with the flags given.
     pub data: DataOptions,
-    /// The hyperparameters of the run.
+    /// The hyperparameters of the run, or else the network's own.
     pub recipe: Recipe,
+    /// Dropout in front of the classifier while it was trained.
+    pub drop: f64,
+    /// Stochastic depth while it was trained.
+    pub drop_path: f64,
 }
 
 impl Origin {
-    pub fn of(weights: &Weights, flags: &DataArgs) -> anyhow::Result<Self> {
+    pub fn of(weights: &Weights, model: &str, flags: &DataArgs) -> anyhow::Result<Self> {
         let folder = match weights.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
         let mut origin = if folder.join(CONFIG).is_file() && weights.dataset().is_some() {
-            let Config { data, recipe, .. } = Config::read(folder)?;
-            Self { data, recipe }
+            let config = Config::read(folder)?;
+            Self {
+                data: config.data,
+                recipe: config.recipe,
+                drop: config.drop,
+                drop_path: config.drop_path,
+            }
         } else {
             let mut data = DataOptions::default();
             if let Some(Ok(dataset)) = weights.dataset().map(str::parse) {
                 data.dataset = dataset;
             }
-            let recipe = Recipe::default();
-            Self { data, recipe }
+            let entry = models::find(model).map_err(usage)?;
+            Self {
+                data,
+                recipe: read_recipe(entry.recipe, None)?,
+                drop: 0.0,
+                drop_path: 0.0,
+            }
         };
         // Another data set than the run's lies elsewhere.
         let own = origin.data.dataset;

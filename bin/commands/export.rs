@@ -13,7 +13,7 @@ use candle_mish::train::checkpoint::{self, write_atomically};
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::positive;
+use crate::args::{FormArgs, positive};
 use crate::device;
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights};
@@ -44,6 +44,8 @@ pub struct ExportArgs {
     /// network has such a form]
     #[arg(long, value_name = "NAME")]
     stem: Option<Stem>,
+    #[command(flatten)]
+    form: FormArgs,
     /// Classes of the network [default: what the weights say]
     #[arg(long, value_name = "N", value_parser = positive)]
     num_classes: Option<usize>,
@@ -97,7 +99,8 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
         Some(num_classes) => num_classes,
         None => weights.classifier_rows(&model, stem)?,
     };
-    let architecture = Architecture::evaluated(model, activation, num_classes, stem);
+    let mut architecture = Architecture::evaluated(model, activation, num_classes, stem);
+    args.form.apply(&mut architecture, &weights)?;
     let network = Network::load(&architecture, &weights)?;
     let metadata = metadata(&architecture, &weights);
     let graph = match format {
@@ -153,8 +156,10 @@ fn metadata(architecture: &Architecture, weights: &Weights) -> BTreeMap<String, 
         ("activation", architecture.activation.to_string()),
         ("num_classes", architecture.num_classes.to_string()),
         ("stem", architecture.stem.to_string()),
+        ("in_chans", architecture.in_chans.to_string()),
     ];
-    for (key, value) in known {
+    let gate = architecture.gate.map(|gate| ("gate", gate.to_string()));
+    for (key, value) in known.into_iter().chain(gate) {
         metadata.insert(key.to_string(), value);
     }
     metadata
@@ -169,7 +174,8 @@ fn write_onnx(
     mut metadata: BTreeMap<String, String>,
 ) -> anyhow::Result<Graph> {
     let Architecture { model, stem, .. } = architecture;
-    let (channels, own, _) = models::find(model)?.form(*stem)?.input;
+    let (_, own, _) = models::find(model)?.form(*stem)?.input;
+    let channels = architecture.in_chans;
     let size = match args.img_size {
         Some(size) => size,
         None => weights.image_size()?.unwrap_or(own),

@@ -10,7 +10,7 @@ use candle_mish::train::checkpoint;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::{PreprocessArgs, positive};
+use crate::args::{FormArgs, PreprocessArgs, positive};
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights, stem_for};
 use crate::source::WeightsArgs;
@@ -22,8 +22,8 @@ const INPUT: &str = "input";
 /// Flags of `mish predict`.
 #[derive(Debug, clap::Args)]
 pub struct PredictArgs {
-    /// The network, unless the weights name it, and the images: PNG, JPEG, or a safetensors file
-    /// with a tensor `input` [N, C, H, W] that is already normalised
+    /// The network, unless the weights name it, and the images: PNG, JPEG, WebP, TIFF,
+    /// BMP, PNM, or a safetensors file with a tensor `input` [N, C, H, W] that is already normalised
     #[arg(required = true, value_name = "[NAME] IMAGE")]
     inputs: Vec<PathBuf>,
     #[command(flatten)]
@@ -35,6 +35,8 @@ pub struct PredictArgs {
     /// up to 64 pixels]
     #[arg(long, value_name = "NAME")]
     stem: Option<Stem>,
+    #[command(flatten)]
+    form: FormArgs,
     /// Classes to name for each image
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = positive)]
     top: usize,
@@ -99,25 +101,38 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         Some(stem) => stem,
         None => guess_stem(&model, &files, &weights, args)?,
     };
+    let num_classes = match args.num_classes.or(weights.num_classes()?) {
+        Some(num_classes) => num_classes,
+        None => weights.classifier_rows(&model, stem)?,
+    };
+    let mut architecture = Architecture::evaluated(model, activation, num_classes, stem);
+    args.form.apply(&mut architecture, &weights)?;
+    let in_chans = architecture.in_chans;
     let mut inputs = Vec::new();
     let mut preprocess = None;
     for file in files {
         match file {
             File::Ready(images) => inputs.extend(images),
             File::Picture(path) => {
+                pictures::check_channels(in_chans)?;
                 let preprocess = match preprocess {
                     Some(preprocess) => preprocess,
                     None => *preprocess.insert(pictures::for_weights(
                         &weights,
-                        &model,
+                        &architecture.model,
                         stem,
                         None,
                         &args.preprocess,
                     )?),
                 };
+                let picture = Picture::read(path)?;
+                let picture = match in_chans {
+                    1 => picture.into_grey(),
+                    _ => picture,
+                };
                 inputs.push(Input {
                     name: path.display().to_string(),
-                    pixels: preprocess.tensor(&Picture::read(path)?)?,
+                    pixels: preprocess.tensor(&picture)?,
                 });
             }
         }
@@ -125,11 +140,14 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     if inputs.is_empty() {
         bail!("there are no images");
     }
-    let num_classes = match args.num_classes.or(weights.num_classes()?) {
-        Some(num_classes) => num_classes,
-        None => weights.classifier_rows(&model, stem)?,
-    };
-    let architecture = Architecture::evaluated(model, activation, num_classes, stem);
+    for Input { name, pixels } in &inputs {
+        let channels = pixels.dim(1)?;
+        if channels != in_chans {
+            return Err(usage(format!(
+                "{name} has {channels} channels, the network takes {in_chans}; see --in-chans"
+            )));
+        }
+    }
     let network = Network::load(&architecture, &weights)?;
     let mut logits = Vec::with_capacity(inputs.len());
     for input in &inputs {

@@ -3,11 +3,9 @@
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use candle_mish::activation::Activation;
 use candle_mish::data::{self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet};
 use candle_mish::data::{Loader, LoaderConfig};
@@ -17,12 +15,13 @@ use candle_mish::train::{Outcome, Parts, Record, Run, RunFolder, RunState, Summa
 use candle_mish_models::tuning::{HeadOnly, layers};
 use candle_mish_models::{self as models, Stem};
 
-use crate::args::{DataArgs, PreprocessArgs, RecipeArgs, positive};
+use crate::args::{DataArgs, FormArgs, PreprocessArgs, RecipeArgs, positive};
 use crate::config::{Config, read_recipe};
-use crate::failure::{Done, INTERRUPTED, usage};
-use crate::network::{self, Architecture, Network, Weights, stem_for};
+use crate::failure::{Done, usage};
+use crate::interrupt::stop_on_signal;
+use crate::network::{self, Architecture, COLOURS, Network, Weights, stem_for};
 use crate::source::{self, Fetched};
-use crate::{Context, logging, output, pictures};
+use crate::{Context, device, logging, output, pictures};
 
 /// At most one plain line within an epoch in this time.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
@@ -44,6 +43,8 @@ pub struct TrainArgs {
     /// [default: cifar for images of up to 64 pixels]
     #[arg(long, value_name = "NAME")]
     stem: Option<Stem>,
+    #[command(flatten)]
+    form: FormArgs,
     /// Dropout in front of the classifier [default: 0]
     #[arg(long, value_name = "P")]
     drop: Option<f64>,
@@ -137,13 +138,21 @@ fn resolve(
         None => None,
     };
     if let Some(Fetched { weights, origin }) = &pretrained {
-        config.begin_with(weights, origin)?;
+        config.begin_with(weights, origin, args.activation.as_ref())?;
+        // A classifier alone begins at random, and a recipe in a file says what it wants.
+        let freeze = args.recipe.freeze_backbone || config.recipe.freeze_backbone;
+        if !freeze && args.recipe.recipe.is_none() {
+            config.recipe = config.recipe.for_trained_weights();
+        }
     }
     if let Some(activation) = &args.activation {
         config.activation = *activation;
     }
     config.num_classes = args.num_classes.or(config.num_classes);
     config.stem = args.stem.or(config.stem);
+    config.in_chans = args.form.in_chans.unwrap_or(config.in_chans);
+    config.gate = args.form.gate.or(config.gate);
+    pictures::check_channels(config.in_chans)?;
     config.drop = args.drop.unwrap_or(config.drop);
     config.drop_path = args.drop_path.unwrap_or(config.drop_path);
     args.recipe.apply(&mut config.recipe);
@@ -219,6 +228,8 @@ fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
         activation: Activation::Mish {},
         num_classes: None,
         stem: None,
+        in_chans: COLOURS,
+        gate: None,
         drop: 0.0,
         drop_path: 0.0,
         pretrained: None,
@@ -275,8 +286,15 @@ impl<'a> Session<'a> {
         }
         config.stem = Some(architecture.stem);
         config.data.dataset = dataset.name.parse()?;
+        if let Some(Fetched { origin, .. }) = pretrained
+            && config.mean.is_none()
+            && dataset.train.preprocess().is_none()
+        {
+            pictures::suppose_normalisation(origin, &dataset);
+        }
         dataset.mean = config.mean.unwrap_or(dataset.mean);
         dataset.std = config.std.unwrap_or(dataset.std);
+        let dataset = pictures::with_channels(dataset, architecture.in_chans)?;
         let network = Network::new(&architecture, config.recipe.seed)?;
         if let Some(pretrained) = pretrained {
             network.begin_with(&architecture, pretrained)?;
@@ -318,8 +336,7 @@ impl<'a> Session<'a> {
             recipe,
             ..
         } = &self.config;
-        let stop = Arc::new(AtomicBool::new(false));
-        stop_on_signal(&stop)?;
+        let stop = stop_on_signal()?;
         let mut metadata = network::describe(&self.architecture, &self.dataset)?;
         if let Some(origin) = &self.config.pretrained {
             metadata.insert("pretrained".to_string(), origin.clone());
@@ -329,11 +346,12 @@ impl<'a> Session<'a> {
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
         tracing::info!(
-            "{model} with {activation}: {} parameters, {} training and {} test images of {}, {} threads, in {}",
+            "{model} with {activation}: {} parameters, {} training and {} test images of {}, on {} with {} threads, in {}",
             self.network.store.num_params(),
             train_loader.images_per_epoch(),
             self.dataset.test.len(),
             self.dataset.name,
+            device::name(device::current()?),
             self.context.threads,
             self.folder.path().display(),
         );
@@ -480,16 +498,4 @@ fn new_folder(config: &Config) -> anyhow::Result<RunFolder> {
         }
     }
     bail!("runs/{name}-1, -2, … exist all; name another folder with --output")
-}
-
-/// The first Ctrl-C (or SIGTERM) lets the current step finish and saves; a second one ends the
-/// process at once.
-fn stop_on_signal(stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-    let stop = stop.clone();
-    ctrlc::set_handler(move || {
-        if stop.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    })
-    .context("Ctrl-C")
 }

@@ -80,27 +80,39 @@ impl Placement {
     }
 }
 
+/// Mean and standard deviation of each of so many channels of normalised images. A single channel,
+/// which is grey, has the averages of the colours'.
+pub(crate) fn channel_moments(mean: [f32; 3], std: [f32; 3], channels: usize) -> Vec<(f32, f32)> {
+    let average = |values: [f32; 3]| values.iter().sum::<f32>() / 3.0;
+    match channels {
+        1 => vec![(average(mean), average(std))],
+        _ => mean.into_iter().zip(std).collect(),
+    }
+}
+
 /// Turns bytes into normalised floats through a table for each channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Normaliser {
-    tables: Box<[[f32; 256]; 3]>,
+    /// A table for each channel.
+    tables: Vec<[f32; 256]>,
 }
 
 impl Normaliser {
-    /// Byte `b` of channel `c` becomes `(b / 255 - mean[c]) / std[c]`.
-    pub(crate) fn new(mean: [f32; 3], std: [f32; 3]) -> Self {
-        let mut tables = Box::new([[0.0; 256]; 3]);
-        for ((table, mean), std) in tables.iter_mut().zip(mean).zip(std) {
-            for (byte, value) in table.iter_mut().enumerate() {
-                *value = (byte as f32 / 255.0 - mean) / std;
-            }
+    /// Byte `b` of channel `c` becomes `(b / 255 - mean[c]) / std[c]`, with the
+    /// [`channel_moments`].
+    pub(crate) fn new(mean: [f32; 3], std: [f32; 3], channels: usize) -> Self {
+        let table = |(mean, std): (f32, f32)| {
+            std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std)
+        };
+        let moments = channel_moments(mean, std, channels);
+        Self {
+            tables: moments.into_iter().map(table).collect(),
         }
-        Self { tables }
     }
 
-    /// Writes the normalised image; both are `[3, height, width]`.
+    /// Writes the normalised image; both are `[channels, height, width]`.
     pub(crate) fn plain(&self, image: &[u8], out: &mut [f32]) {
-        let plane = image.len() / 3;
+        let plane = image.len() / self.tables.len();
         if plane == 0 {
             return;
         }

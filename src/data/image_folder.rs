@@ -4,23 +4,22 @@ use std::path::{Path, PathBuf};
 
 use super::{DataError, DataOptions, Dataset, DatasetKind, ImageSet, Origin, Source};
 
-/// The files that are images here.
-const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
-/// Further ones that torchvision takes for images and that nobody may miss without being told.
-const FOREIGN: [&str; 6] = ["ppm", "bmp", "pgm", "tif", "tiff", "webp"];
+/// The files that are images: those that torchvision takes for such.
+const EXTENSIONS: [&str; 9] = [
+    "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp",
+];
 /// What the folder with the images to measure on may be called.
 const TEST: [&str; 3] = ["val", "validation", "test"];
 
 const TRAIN: &str = "train";
 const EXPECTED: &str = "train/CLASS/*.jpg and val/CLASS/*.jpg (or validation, or test), or \
-                        CLASS/*.jpg; jpg, jpeg or png";
+                        CLASS/*.jpg; jpg, jpeg, png, ppm, bmp, pgm, tif, tiff or webp";
 
 /// The classes of a tree and its files with their labels.
 struct Tree {
     classes: Vec<String>,
     files: Vec<PathBuf>,
     labels: Vec<u32>,
-    foreign: usize,
 }
 
 /// The data set in the folder that `options` name: `train` and one of `val`, `validation` and
@@ -65,14 +64,6 @@ pub(super) fn open(options: &DataOptions) -> Result<Dataset, DataError> {
     if test.classes.is_empty() {
         return Err(missing("there are no folders of classes".to_owned()));
     }
-    let foreign = test.foreign + train.as_ref().map_or(0, |train| train.foreign);
-    let mut notes = Vec::new();
-    if foreign > 0 {
-        notes.push(format!(
-            "{}: {foreign} images are left out, because they are not JPEG or PNG",
-            root.display()
-        ));
-    }
     let classes = test.classes.clone();
     let set = |tree: Tree| ImageSet::from_files(tree.files, tree.labels, preprocess);
     let name = root.file_name().unwrap_or(root.as_os_str());
@@ -92,7 +83,7 @@ pub(super) fn open(options: &DataOptions) -> Result<Dataset, DataError> {
             files: Vec::new(),
             from_cache: false,
             fallback: None,
-            notes,
+            notes: Vec::new(),
         },
     })
 }
@@ -113,18 +104,22 @@ fn difference(train: &[String], test: &[String]) -> String {
 impl Tree {
     /// The classes in the order of their names, and for each the files below its folder.
     fn read(root: &Path) -> Result<Self, DataError> {
-        let mut classes: Vec<(String, PathBuf)> = entries(root)?
-            .into_iter()
-            .filter(|path| path.is_dir())
-            .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
-            .collect();
+        let named = |path: PathBuf| match path.file_name().and_then(|name| name.to_str()) {
+            Some(name) => Ok((name.to_owned(), path)),
+            None => Err(DataError::invalid(
+                &path,
+                "the name of the class is not UTF-8",
+                "one that is",
+            )),
+        };
+        let folders = entries(root)?.into_iter().filter(|path| path.is_dir());
+        let mut classes = folders.map(named).collect::<Result<Vec<_>, _>>()?;
         // torchvision's order, that of code points, is the order of the bytes of UTF-8.
         classes.sort();
         let mut tree = Self {
             classes: Vec::with_capacity(classes.len()),
             files: Vec::new(),
             labels: Vec::new(),
-            foreign: 0,
         };
         for (label, (class, folder)) in (0..).zip(classes) {
             let before = tree.files.len();
@@ -158,8 +153,6 @@ impl Tree {
             let extension = extension.unwrap_or("").to_ascii_lowercase();
             if EXTENSIONS.contains(&&*extension) {
                 self.files.push(file);
-            } else if FOREIGN.contains(&&*extension) {
-                self.foreign += 1;
             }
         }
         folders

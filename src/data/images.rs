@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::picture::luma;
 use super::{DataError, Picture, Preprocess};
 
-/// Images of one size with their labels: RGB bytes, planar, `[N, 3, height, width]` in C order.
+/// Images of one size with their labels: RGB bytes, planar, `[N, 3, height, width]` in C order; or
+/// [`grey`](Self::grey) ones.
 ///
 /// Either all pixels are in memory, or each image is a file of any size, which is decoded and
 /// brought to the set's size whenever it is asked for. Clones and subsets share the pixels.
@@ -19,6 +21,8 @@ pub struct ImageSet {
     coarse_labels: Option<Arc<[u32]>>,
     height: usize,
     width: usize,
+    /// Colours become grey when an image is asked for.
+    grey: bool,
 }
 
 #[derive(Clone)]
@@ -77,6 +81,7 @@ impl ImageSet {
             coarse_labels: coarse_labels.map(Into::into),
             height,
             width,
+            grey: false,
         }
     }
 
@@ -93,7 +98,21 @@ impl ImageSet {
             coarse_labels: None,
             height: preprocess.input_size,
             width: preprocess.input_size,
+            grey: false,
         }
+    }
+
+    /// The same images in grey, with one channel, as Pillow's `convert("L")` makes it of RGB.
+    pub fn grey(&self) -> Self {
+        Self {
+            grey: true,
+            ..self.clone()
+        }
+    }
+
+    /// 3, or 1 if the images are grey.
+    pub fn channels(&self) -> usize {
+        if self.grey { 1 } else { 3 }
     }
 
     /// The number of images.
@@ -116,7 +135,7 @@ impl ImageSet {
         self.width
     }
 
-    /// The bytes of one image, `[3, height, width]`.
+    /// The bytes of one image, `[channels, height, width]`.
     ///
     /// # Errors
     /// If the image is a file that cannot be read or decoded; the error names it.
@@ -128,10 +147,14 @@ impl ImageSet {
         match &self.source {
             Source::Memory(pixels) => {
                 let bytes = 3 * self.height * self.width;
-                Ok(Cow::Borrowed(&pixels[at * bytes..(at + 1) * bytes]))
+                let image = &pixels[at * bytes..(at + 1) * bytes];
+                Ok(match self.grey {
+                    true => Cow::Owned(luma(image)),
+                    false => Cow::Borrowed(image),
+                })
             }
             Source::Files(files, preprocess) => {
-                let picture = Picture::read(&files[at])?;
+                let picture = self.read(&files[at])?;
                 Ok(Cow::Owned(preprocess.pixels(&picture)))
             }
         }
@@ -145,7 +168,7 @@ impl ImageSet {
         match &self.source {
             Source::Memory(_) => Ok(None),
             Source::Files(files, preprocess) => {
-                let picture = Picture::read(&files[self.position(i)])?;
+                let picture = self.read(&files[self.position(i)])?;
                 Ok(Some((picture, preprocess)))
             }
         }
@@ -161,6 +184,14 @@ impl ImageSet {
 
     fn position(&self, i: usize) -> usize {
         self.index.as_ref().map_or(i, |index| index[i] as usize)
+    }
+
+    fn read(&self, path: &Path) -> Result<Picture, DataError> {
+        let picture = Picture::read(path)?;
+        Ok(match self.grey {
+            true => picture.into_grey(),
+            false => picture,
+        })
     }
 
     /// The (fine) label of each image.
@@ -183,6 +214,7 @@ impl ImageSet {
             coarse_labels: self.coarse_labels.as_ref().map(|coarse| coarse[..n].into()),
             height: self.height,
             width: self.width,
+            grey: self.grey,
         }
     }
 
@@ -203,6 +235,7 @@ impl ImageSet {
             coarse_labels: self.coarse_labels.as_deref().map(gather),
             height: self.height,
             width: self.width,
+            grey: self.grey,
         }
     }
 }

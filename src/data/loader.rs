@@ -11,6 +11,7 @@ use super::DataError;
 use super::augment::{Augmentation, Normaliser, Placement};
 use super::images::ImageSet;
 use super::random::Draw;
+use crate::rng::Generator;
 
 /// Batches that wait for the consumer: enough to bridge a slow one, little memory.
 const QUEUE: usize = 2;
@@ -26,7 +27,8 @@ pub struct LoaderConfig {
     pub drop_last: bool,
     /// Random changes to the images.
     pub augmentation: Augmentation,
-    /// The mean of each channel, subtracted; of pixels in [0, 1].
+    /// The mean of each channel, subtracted; of pixels in [0, 1]. Grey images take the averages of
+    /// means and of standard deviations.
     pub mean: [f32; 3],
     /// The standard deviation of each channel, divided by.
     pub std: [f32; 3],
@@ -37,7 +39,7 @@ pub struct LoaderConfig {
 /// Some images with their labels, ready for a network.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// `[B, 3, height, width]`, f32, normalised.
+    /// `[B, channels, height, width]`, f32, normalised.
     pub images: Tensor,
     /// `[B]`, u32: the (fine) labels.
     pub labels: Tensor,
@@ -75,7 +77,7 @@ struct Shared {
 impl Loader {
     /// A loader of `images`.
     pub fn new(images: ImageSet, config: LoaderConfig) -> Self {
-        let normaliser = Normaliser::new(config.mean, config.std);
+        let normaliser = Normaliser::new(config.mean, config.std, images.channels());
         Self {
             shared: Arc::new(Shared {
                 images,
@@ -92,6 +94,20 @@ impl Loader {
             device: device.clone(),
             ..self
         }
+    }
+
+    /// The same for `count` images that are drawn at random, in their order; for all if there are
+    /// no more.
+    pub fn sample(&self, count: usize, seed: u64) -> Self {
+        let images = self.images();
+        if count >= images.len() {
+            return self.clone();
+        }
+        let generator = Generator::named(seed, "sample");
+        let drawn = rand::seq::index::sample(&mut *generator.lock(), images.len(), count);
+        let mut positions = drawn.into_vec();
+        positions.sort_unstable();
+        Self::new(images.select(&positions), self.shared.config.clone()).on(&self.device)
     }
 
     /// The number of batches in an epoch.
@@ -182,7 +198,8 @@ impl Shared {
         let first = index * size;
         let chosen = &order[first..order.len().min(first + size)];
         let (height, width) = (self.images.height(), self.images.width());
-        let pixels = 3 * height * width;
+        let channels = self.images.channels();
+        let pixels = channels * height * width;
         let mut values = vec![0.0; chosen.len() * pixels];
         let make = |(place, (&image, out)): (usize, (&usize, &mut [f32]))| {
             self.image(image, epoch, first + place, out)
@@ -200,7 +217,7 @@ impl Shared {
         let labels: Vec<u32> = chosen.iter().map(|&i| self.images.labels()[i]).collect();
         let count = chosen.len();
         Ok(Batch {
-            images: Tensor::from_vec(values, (count, 3, height, width), &Device::Cpu)?,
+            images: Tensor::from_vec(values, (count, channels, height, width), &Device::Cpu)?,
             labels: Tensor::from_vec(labels, count, &Device::Cpu)?,
             index,
         })
@@ -208,7 +225,7 @@ impl Shared {
 }
 
 impl Shared {
-    /// Writes an image, changed as its place in the epoch says, `[3, height, width]`.
+    /// Writes an image, changed as its place in the epoch says, `[channels, height, width]`.
     fn image(
         &self,
         image: usize,

@@ -28,6 +28,7 @@ use std::time::Duration;
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use augment::channel_moments;
 pub use augment::{Augmentation, PadMode};
 pub use cache::SourceFile;
 pub use cifar::names;
@@ -74,6 +75,18 @@ pub struct Dataset {
     pub std: [f32; 3],
     /// What was read, and from where.
     pub source: Source,
+}
+
+impl Dataset {
+    /// The same images in grey, with one channel, as Pillow's `convert("L")` makes it of RGB.
+    pub fn grey(self) -> Self {
+        Self {
+            train: self.train.grey(),
+            validation: self.validation.map(|images| images.grey()),
+            test: self.test.grey(),
+            ..self
+        }
+    }
 }
 
 /// What a data set was read from: for the record of a run.
@@ -233,18 +246,19 @@ fn from_folder(
 impl TryFrom<&Dataset> for candle_datasets::vision::Dataset {
     type Error = candle_core::Error;
 
-    /// Candle's form of the data set: images `[N, 3, height, width]`, f32 in [0, 1], upright;
+    /// Candle's form of the data set: images `[N, channels, height, width]`, f32 in [0, 1], upright;
     /// labels `[N]`, u8 as in its own loaders.
     ///
     /// # Errors
     /// If a tensor cannot be made.
     fn try_from(dataset: &Dataset) -> candle_core::Result<Self> {
         let images = |set: &ImageSet| {
-            let mut bytes = Vec::with_capacity(set.len() * 3 * set.height() * set.width());
+            let mut bytes =
+                Vec::with_capacity(set.len() * set.channels() * set.height() * set.width());
             for i in 0..set.len() {
                 bytes.extend_from_slice(&set.image(i).map_err(candle_core::Error::wrap)?);
             }
-            let shape = (set.len(), 3, set.height(), set.width());
+            let shape = (set.len(), set.channels(), set.height(), set.width());
             Tensor::from_vec(bytes, shape, &Device::Cpu)?.to_dtype(DType::F32)? / 255.0
         };
         let labels = |set: &ImageSet| Tensor::new(set.labels(), &Device::Cpu)?.to_dtype(DType::U8);

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use image::DynamicImage;
+
 use super::DataError;
 
-/// An image as RGB bytes, planar: `[3, height, width]` in C order.
+/// An image as bytes, planar, in C order: RGB `[3, height, width]`, or grey `[1, height, width]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     height: usize,
@@ -37,9 +39,16 @@ impl Picture {
         }
     }
 
-    /// Decodes a PNG or JPEG file, whatever its name says. An alpha channel is dropped and grey
-    /// repeated for each channel, as Pillow's `convert("RGB")` does; like Pillow it leaves the
+    /// Decodes a PNG, JPEG, WebP, TIFF, BMP or PNM file, whatever its name says, to RGB. An alpha channel is dropped and
+    /// grey repeated for each channel, as Pillow's `convert("RGB")` does; like Pillow it leaves the
     /// orientation that a camera noted to the viewer.
+    ///
+    /// Of PNG files the bytes are Pillow's, also where it makes bytes of 16 bits: the upper half of
+    /// a colour, but of grey without alpha the value itself, at most 255. So are those of lossless
+    /// files of the other formats with 8 bits. JPEG leaves to the decoder how it rounds and how it
+    /// enlarges the colours' planes: the bytes are within 2 of Pillow's where the colours have all
+    /// their pixels; where they have half or a quarter, they differ by half a level on average and
+    /// by up to 24 at hard edges (`tests/data/pictures.rs` has the measurement).
     ///
     /// # Errors
     /// If the file cannot be read, or is not an image of these formats or damaged; the error names
@@ -48,18 +57,43 @@ impl Picture {
         let io = |error| DataError::io(path, error);
         let reader = image::ImageReader::open(path).map_err(io)?;
         let reader = reader.with_guessed_format().map_err(io)?;
-        let image = reader
-            .decode()
-            .map_err(|error| DataError::invalid(path, error.to_string(), "a PNG or JPEG image"))?;
-        let image = image.into_rgb8();
+        let image = reader.decode().map_err(|error| {
+            DataError::invalid(
+                path,
+                error.to_string(),
+                "a PNG, JPEG, WebP, TIFF, BMP or PNM image",
+            )
+        })?;
         let (width, height) = (image.width() as usize, image.height() as usize);
-        let interleaved = image.into_raw();
-        let mut pixels = Vec::with_capacity(interleaved.len());
-        for channel in 0..3 {
-            pixels.extend(interleaved.iter().skip(channel).step_by(3));
-        }
+        let upper = |value: u16| (value >> 8) as u8;
+        let pixels = match image {
+            DynamicImage::ImageLuma16(grey) => {
+                let plane: Vec<u8> = grey.iter().map(|value| (*value).min(255) as u8).collect();
+                plane.repeat(3)
+            }
+            DynamicImage::ImageLumaA16(grey) => {
+                let plane: Vec<u8> = grey.pixels().map(|pixel| upper(pixel.0[0])).collect();
+                plane.repeat(3)
+            }
+            DynamicImage::ImageRgb16(image) => planar(&image, 3, upper),
+            DynamicImage::ImageRgba16(image) => planar(&image, 4, upper),
+            image => planar(&image.into_rgb8(), 3, |value| value),
+        };
         Self::new(pixels, height, width)
             .map_err(|_| DataError::invalid(path, "an image without pixels", "at least one"))
+    }
+
+    /// The picture in grey, as Pillow's `convert("L")` makes it of RGB.
+    pub fn into_grey(self) -> Self {
+        if self.channels() == 1 {
+            return self;
+        }
+        Self::from_parts(luma(&self.pixels), self.height, self.width)
+    }
+
+    /// 3, or 1 if the picture is grey.
+    pub fn channels(&self) -> usize {
+        self.pixels.len() / (self.height * self.width).max(1)
     }
 
     /// Rows.
@@ -72,12 +106,12 @@ impl Picture {
         self.width
     }
 
-    /// The bytes, `[3, height, width]`.
+    /// The bytes, `[channels, height, width]`.
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
     }
 
-    /// The bytes, `[3, height, width]`.
+    /// The bytes, `[channels, height, width]`.
     pub fn into_pixels(self) -> Vec<u8> {
         self.pixels
     }
@@ -85,7 +119,7 @@ impl Picture {
     /// The part of `height` x `width` pixels whose first is at row `top` and column `left`; what
     /// lies outside is black.
     pub(super) fn crop(&self, top: isize, left: isize, height: usize, width: usize) -> Self {
-        let mut pixels = vec![0; 3 * height * width];
+        let mut pixels = vec![0; self.channels() * height * width];
         // The columns of the part that the picture has.
         let first = (-left).clamp(0, width as isize) as usize;
         let end = (self.width as isize - left).clamp(first as isize, width as isize) as usize;
@@ -101,4 +135,25 @@ impl Picture {
         }
         Self::from_parts(pixels, height, width)
     }
+}
+
+/// The first three of the channels of interleaved values, each as a plane of bytes.
+fn planar<T: Copy>(values: &[T], channels: usize, byte: impl Fn(T) -> u8) -> Vec<u8> {
+    let plane = |channel| values.iter().skip(channel).step_by(channels);
+    (0..3).flat_map(plane).map(|value| byte(*value)).collect()
+}
+
+/// The grey plane of three planes RGB, in the fixed-point arithmetic of Pillow: ITU-R 601-2 luma
+/// with 16 bits behind the point.
+pub(super) fn luma(pixels: &[u8]) -> Vec<u8> {
+    let plane = pixels.len() / 3;
+    let (red, rest) = pixels.split_at(plane);
+    let (green, blue) = rest.split_at(plane);
+    let pixels = red.iter().zip(green).zip(blue);
+    pixels
+        .map(|((r, g), b)| {
+            let sum = 19_595 * u32::from(*r) + 38_470 * u32::from(*g) + 7_471 * u32::from(*b);
+            ((sum + (1 << 15)) >> 16) as u8
+        })
+        .collect()
 }

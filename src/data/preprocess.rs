@@ -17,7 +17,8 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// How pictures of any size become a network's input, with timm's names: the shorter side is
 /// scaled to `input_size / crop_pct`, the middle cropped, and the channels normalised.
 ///
-/// The pixels are those of timm's evaluation transform with Pillow, to the last bit.
+/// From the decoded picture on the pixels are those of timm's evaluation transform with Pillow, to
+/// the last bit. Decoding is [`Picture::read`]'s matter.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preprocess {
@@ -81,7 +82,8 @@ impl Preprocess {
         Ok(())
     }
 
-    /// The pixels that the network sees, before they are normalised: `[3, input_size, input_size]`.
+    /// The pixels that the network sees, before they are normalised:
+    /// `[channels, input_size, input_size]`.
     pub fn pixels(&self, picture: &Picture) -> Vec<u8> {
         let size = self.input_size;
         let side = (size as f64 / self.crop_pct).floor() as usize;
@@ -107,20 +109,22 @@ impl Preprocess {
             .into_pixels()
     }
 
-    /// The picture as the network takes it: `[1, 3, input_size, input_size]`, f32.
+    /// The picture as the network takes it: `[1, channels, input_size, input_size]`, f32. A grey one
+    /// is normalised with the averages of `mean` and of `std`.
     ///
     /// # Errors
     /// If the tensor cannot be made.
     pub fn tensor(&self, picture: &Picture) -> Result<Tensor> {
         let pixels = self.pixels(picture);
         let mut values = vec![0.0; pixels.len()];
-        Normaliser::new(self.mean, self.std).plain(&pixels, &mut values);
-        let shape = (1, 3, self.input_size, self.input_size);
+        let channels = picture.channels();
+        Normaliser::new(self.mean, self.std, channels).plain(&pixels, &mut values);
+        let shape = (1, channels, self.input_size, self.input_size);
         Tensor::from_vec(values, shape, &Device::Cpu)
     }
 
     /// A random part of the picture scaled to the network's size, as torchvision's
-    /// `RandomResizedCrop` chooses it: `[3, input_size, input_size]`.
+    /// `RandomResizedCrop` chooses it: `[channels, input_size, input_size]`.
     pub(super) fn random_pixels(
         &self,
         picture: &Picture,

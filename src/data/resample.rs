@@ -133,7 +133,8 @@ pub(super) fn resize(
     let size = (rows.len(), columns.len());
     let taps_along = |inputs, outputs, wanted| taps(inputs, outputs, wanted, interpolation);
     let along_rows = taps_along(picture.width(), width, columns);
-    let mut wide = Vec::with_capacity(3 * picture.height() * size.1);
+    let channels = picture.channels();
+    let mut wide = Vec::with_capacity(channels * picture.height() * size.1);
     for row in picture.pixels().chunks_exact(picture.width()) {
         wide.extend(along_rows.iter().map(|tap| {
             let products = tap.weights.iter().zip(&row[tap.start..]);
@@ -141,7 +142,7 @@ pub(super) fn resize(
         }));
     }
     let along_columns = taps_along(picture.height(), height, rows);
-    let mut pixels = Vec::with_capacity(3 * size.0 * size.1);
+    let mut pixels = Vec::with_capacity(channels * size.0 * size.1);
     let mut sums = vec![HALF; size.1];
     for plane in wide.chunks_exact((picture.height() * size.1).max(1)) {
         for tap in &along_columns {

@@ -1,7 +1,7 @@
 //! A changed network beside the original: what each image's logits say.
 
 use candle_core::{DType, Result, Tensor, bail};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::estimate::Estimate;
 use super::{cross_entropy, rank};
@@ -11,7 +11,7 @@ use super::{cross_entropy, rank};
 const BINS: usize = 15;
 
 /// How a network does on labelled images, and how far it is from the original.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Comparison {
     /// Images seen.
     pub images: usize,
@@ -26,24 +26,78 @@ pub struct Comparison {
     pub calibration_error: Estimate,
     /// The share of images to which the original gives the same class.
     pub agreement: Estimate,
-    /// The mean Kullback-Leibler divergence of its probabilities from the original's, in nats.
+    /// KL(p ‖ q), the mean of Σ p (ln p - ln q) with the original's probabilities p and this
+    /// network's q, in nats.
     pub divergence: Estimate,
     /// The difference of the logits from the original's, relative to the original's, as Euclidean
     /// norms over all images.
-    pub logit_error: f64,
-    /// The change of top-1, with the interval of the paired difference.
-    pub top1_change: Estimate,
+    pub logit_error: Estimate,
+    /// From the original to this network.
+    pub change: Change,
 }
 
-/// What is kept of an image.
-struct Fact {
+/// What another network changes on the same images: differences of each image, so that what makes
+/// an image easy or hard for both has no part in the intervals.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Change {
+    /// Of top-1.
+    pub top1: Estimate,
+    /// Of the mean cross-entropy.
+    pub loss: Estimate,
+}
+
+/// How a network does on an image.
+struct Outcome {
     top1: bool,
     top5: bool,
     loss: f64,
+    /// The probability of its class of the highest logit.
     confidence: f64,
+}
+
+impl Outcome {
+    fn new(logits: &[f32], label: u32) -> Result<Self> {
+        let label = label as usize;
+        let Some(rank) = rank(logits, label) else {
+            bail!("label {label}, but there are {} classes", logits.len())
+        };
+        let highest = log_softmax(logits)
+            .into_iter()
+            .fold(f64::NEG_INFINITY, f64::max);
+        Ok(Self {
+            top1: rank == 0,
+            top5: rank < 5,
+            loss: cross_entropy(logits, label),
+            confidence: highest.exp(),
+        })
+    }
+
+    fn of(logits: &[Vec<f32>], labels: &[u32]) -> Result<Vec<Self>> {
+        let pairs = logits.iter().zip(labels);
+        pairs.map(|(row, label)| Self::new(row, *label)).collect()
+    }
+}
+
+/// How far the logits of an image are from the original's.
+struct Distance {
     agrees: bool,
     divergence: f64,
-    original_top1: bool,
+    /// The squared norm of the logits' difference, and that of the original's.
+    squares: (f64, f64),
+}
+
+impl Distance {
+    fn new(old: &[f32], new: &[f32]) -> Self {
+        let square = |x: f32| f64::from(x).powi(2);
+        let (old_log, new_log) = (log_softmax(old), log_softmax(new));
+        let divergence = old_log.iter().zip(&new_log);
+        let differences = old.iter().zip(new).map(|(old, new)| square(new - old));
+        Self {
+            agrees: highest(old).is_some_and(|class| highest(new) == Some(class)),
+            divergence: divergence.map(|(p, q)| p.exp() * (p - q)).sum(),
+            squares: (differences.sum(), old.iter().map(|x| square(*x)).sum()),
+        }
+    }
 }
 
 impl Comparison {
@@ -53,85 +107,102 @@ impl Comparison {
     /// # Errors
     /// If the shapes differ or a label is not below the number of classes.
     pub fn new(original: &Tensor, logits: &Tensor, labels: &[u32]) -> Result<Self> {
-        if original.dims() != logits.dims() || original.dims().first() != Some(&labels.len()) {
-            bail!(
-                "comparison: {:?} original logits, {:?} logits, {} labels",
-                original.dims(),
-                logits.dims(),
-                labels.len()
-            );
-        }
-        let rows = |x: &Tensor| x.detach().to_dtype(DType::F32)?.to_vec2::<f32>();
-        let (original, logits) = (rows(original)?, rows(logits)?);
-        let (mut difference, mut size) = (0.0, 0.0);
-        let mut facts = Vec::with_capacity(labels.len());
-        for ((old, new), label) in original.iter().zip(&logits).zip(labels) {
-            let label = *label as usize;
-            let (Some(old_rank), Some(new_rank)) = (rank(old, label), rank(new, label)) else {
-                bail!("label {label}, but there are {} classes", new.len())
-            };
-            for (old, new) in old.iter().zip(new) {
-                difference += f64::from(new - old).powi(2);
-                size += f64::from(*old).powi(2);
-            }
-            let (old_log, new_log) = (log_softmax(old), log_softmax(new));
-            let divergence = old_log.iter().zip(&new_log);
-            facts.push(Fact {
-                top1: new_rank == 0,
-                top5: new_rank < 5,
-                loss: cross_entropy(new, label),
-                confidence: new_log
-                    .iter()
-                    .copied()
-                    .fold(f64::NEG_INFINITY, f64::max)
-                    .exp(),
-                agrees: highest(old) == highest(new),
-                divergence: divergence.map(|(p, q)| p.exp() * (p - q)).sum(),
-                original_top1: old_rank == 0,
-            });
-        }
-        let count = |is: fn(&Fact) -> bool| facts.iter().filter(|fact| is(fact)).count();
-        let proportion = |is| Estimate::proportion(count(is), facts.len());
-        let of = |value: fn(&Fact) -> f64| facts.iter().map(value).collect::<Vec<_>>();
-        let change = |fact: &Fact| f64::from(fact.top1) - f64::from(fact.original_top1);
+        let (original, logits) = rows(original, logits, labels)?;
+        let outcomes = Outcome::of(&logits, labels)?;
+        let pairs = original.iter().zip(&logits);
+        let distances: Vec<Distance> = pairs.map(|(old, new)| Distance::new(old, new)).collect();
+        let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|o| is(o)).count();
+        let share = |is| Estimate::proportion(count(is), outcomes.len());
+        let losses: Vec<f64> = outcomes.iter().map(|outcome| outcome.loss).collect();
+        let divergences: Vec<f64> = distances.iter().map(|d| d.divergence).collect();
+        let agreeing = distances.iter().filter(|d| d.agrees).count();
         Ok(Self {
-            images: facts.len(),
-            top1: proportion(|fact| fact.top1),
-            top5: proportion(|fact| fact.top5),
-            loss: Estimate::mean(&of(|fact| fact.loss)),
-            calibration_error: Estimate::bootstrap(facts.len(), |sample| {
-                calibration_error(sample.iter().map(|i| &facts[*i]))
+            images: outcomes.len(),
+            top1: share(|outcome| outcome.top1),
+            top5: share(|outcome| outcome.top5),
+            loss: Estimate::mean(&losses),
+            calibration_error: Estimate::bootstrap(outcomes.len(), |sample| {
+                calibration_error(sample.iter().map(|i| &outcomes[*i]))
             }),
-            agreement: proportion(|fact| fact.agrees),
-            divergence: Estimate::mean(&of(|fact| fact.divergence)),
-            logit_error: (difference / size).sqrt(),
-            top1_change: Estimate::mean(&of(change)),
+            agreement: Estimate::proportion(agreeing, distances.len()),
+            divergence: Estimate::mean(&divergences),
+            logit_error: Estimate::bootstrap(distances.len(), |sample| {
+                let squares = sample.iter().map(|i| distances[*i].squares);
+                let (difference, size) = squares.fold((0.0, 0.0), |sum, square| {
+                    (sum.0 + square.0, sum.1 + square.1)
+                });
+                (difference / size).sqrt()
+            }),
+            change: Change::between(&Outcome::of(&original, labels)?, &outcomes),
         })
     }
 }
 
-fn calibration_error<'a>(facts: impl Iterator<Item = &'a Fact>) -> f64 {
+impl Change {
+    /// The change between the logits [N, classes] of two networks for images with these labels.
+    ///
+    /// # Errors
+    /// As [`Comparison::new`].
+    pub fn new(from: &Tensor, to: &Tensor, labels: &[u32]) -> Result<Self> {
+        let (from, to) = rows(from, to, labels)?;
+        let (from, to) = (Outcome::of(&from, labels)?, Outcome::of(&to, labels)?);
+        Ok(Self::between(&from, &to))
+    }
+
+    fn between(from: &[Outcome], to: &[Outcome]) -> Self {
+        let mean = |of: fn(&Outcome) -> f64| {
+            let pairs = from.iter().zip(to);
+            let differences: Vec<f64> = pairs.map(|(from, to)| of(to) - of(from)).collect();
+            Estimate::mean(&differences)
+        };
+        Self {
+            top1: mean(|outcome| f64::from(outcome.top1)),
+            loss: mean(|outcome| outcome.loss),
+        }
+    }
+}
+
+/// The logits of each image, of two networks.
+type Rows = (Vec<Vec<f32>>, Vec<Vec<f32>>);
+
+fn rows(original: &Tensor, logits: &Tensor, labels: &[u32]) -> Result<Rows> {
+    if original.dims() != logits.dims() || original.dims().first() != Some(&labels.len()) {
+        bail!(
+            "comparison: {:?} original logits, {:?} logits, {} labels",
+            original.dims(),
+            logits.dims(),
+            labels.len()
+        );
+    }
+    let rows = |x: &Tensor| x.detach().to_dtype(DType::F32)?.to_vec2::<f32>();
+    Ok((rows(original)?, rows(logits)?))
+}
+
+fn calibration_error<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> f64 {
     let mut bins = [(0.0, 0.0); BINS];
     let mut images = 0.0;
-    for fact in facts {
-        let bin = ((fact.confidence * BINS as f64) as usize).min(BINS - 1);
-        bins[bin].0 += fact.confidence;
-        bins[bin].1 += f64::from(fact.top1);
+    for outcome in outcomes {
+        let bin = ((outcome.confidence * BINS as f64) as usize).min(BINS - 1);
+        bins[bin].0 += outcome.confidence;
+        bins[bin].1 += f64::from(outcome.top1);
         images += 1.0;
     }
     let distance = |(confidence, correct): (f64, f64)| (confidence - correct).abs();
     bins.into_iter().map(distance).sum::<f64>() / f64::max(images, 1.0)
 }
 
-/// The first class of the highest logit.
-fn highest(logits: &[f32]) -> usize {
+/// The first class of the highest logit; none where a logit is no number.
+fn highest(logits: &[f32]) -> Option<usize> {
     let mut best = 0;
     for (class, logit) in logits.iter().enumerate() {
+        if logit.is_nan() {
+            return None;
+        }
         if *logit > logits[best] {
             best = class;
         }
     }
-    best
+    Some(best)
 }
 
 fn log_softmax(logits: &[f32]) -> Vec<f64> {
@@ -146,13 +217,17 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
+    fn close(got: f64, want: f64) {
+        assert!((got - want).abs() < 1e-6, "{got} {want}");
+    }
+
     #[test]
     fn a_network_beside_itself_agrees() -> Result<()> {
         let logits = Tensor::new(&[[2f32, 1.0, 0.0], [0.0, 3.0, 1.0]], &Device::Cpu)?;
         let same = Comparison::new(&logits, &logits, &[0, 2])?;
         assert_eq!((same.top1.value, same.agreement.value), (0.5, 1.0));
-        assert_eq!((same.logit_error, same.divergence.value), (0.0, 0.0));
-        assert_eq!(same.top1_change.value, 0.0);
+        assert_eq!((same.logit_error.value, same.divergence.value), (0.0, 0.0));
+        assert_eq!(same.change, Change::default());
         assert!(Comparison::new(&logits, &logits, &[0]).is_err());
         assert!(Comparison::new(&logits, &logits, &[0, 3]).is_err());
         Ok(())
@@ -168,16 +243,57 @@ mod tests {
             Tensor::new(&new, &Device::Cpu)?,
         );
         let found = Comparison::new(&old, &new, &[0, 0])?;
-        let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-6, "{got} {want}");
         close(found.top1.value, 1.0);
         close(found.agreement.value, 0.5);
-        close(found.top1_change.value, 0.5);
-        close(found.loss.value, -(0.5f64.ln() + 0.9f64.ln()) / 2.0);
+        close(found.change.top1.value, 0.5);
+        let (before, after) = (0.8f64.ln() + 0.4f64.ln(), 0.5f64.ln() + 0.9f64.ln());
+        close(found.loss.value, -after / 2.0);
+        close(found.change.loss.value, (before - after) / 2.0);
+        assert_eq!(found.change, Change::new(&old, &new, &[0, 0])?);
         // Confidences 0.5 and 0.9, both right.
         close(found.calibration_error.value, (0.5 + 0.1) / 2.0);
         let first = 0.8 * (0.8f64 / 0.5).ln() + 0.2 * (0.2f64 / 0.5).ln();
         let second = 0.4 * (0.4f64 / 0.9).ln() + 0.6 * (0.6f64 / 0.1).ln();
         close(found.divergence.value, (first + second) / 2.0);
+        Ok(())
+    }
+
+    #[test]
+    fn the_logit_error_is_a_quotient_of_norms() -> Result<()> {
+        let old = Tensor::new(&[[3f32, 4.0], [0.0, 12.0]], &Device::Cpu)?;
+        let new = Tensor::new(&[[3f32, 5.0], [2.0, 12.0]], &Device::Cpu)?;
+        let found = Comparison::new(&old, &new, &[0, 1])?.logit_error;
+        close(found.value, (5.0f64 / 169.0).sqrt());
+        // The worst resample is the first image twice, the best one the second.
+        assert!(found.low <= found.value && found.value <= found.high);
+        assert!(found.high - found.low < (1.0f64 / 25.0).sqrt());
+        Ok(())
+    }
+
+    #[test]
+    fn images_of_one_bin_are_taken_together() {
+        let outcome = |confidence, top1| Outcome {
+            top1,
+            top5: true,
+            loss: 0.0,
+            confidence,
+        };
+        // Two of a bin, at 0.95 on average and half of them right; one of another bin.
+        let outcomes = [
+            outcome(0.94, true),
+            outcome(0.96, false),
+            outcome(0.3, true),
+        ];
+        close(calibration_error(outcomes.iter()), (2.0 * 0.45 + 0.7) / 3.0);
+    }
+
+    #[test]
+    fn a_network_that_answers_with_no_number_agrees_with_none() -> Result<()> {
+        let old = Tensor::new(&[[3f32, 1.0]], &Device::Cpu)?;
+        let new = Tensor::new(&[[f32::NAN, f32::NAN]], &Device::Cpu)?;
+        let found = Comparison::new(&old, &new, &[0])?;
+        assert_eq!((found.top1.value, found.agreement.value), (0.0, 0.0));
+        assert!(found.loss.value.is_nan());
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ mod estimate;
 #[cfg(feature = "train")]
 pub mod swap;
 
-pub use comparison::Comparison;
+pub use comparison::{Change, Comparison};
 pub use estimate::Estimate;
 
 use candle_core::{DType, Result, Tensor, bail};

@@ -15,13 +15,23 @@ use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
 use hf_hub::{HFClient, HFClientSync, HFError};
 use sha2::{Digest, Sha256};
 
-use super::{HubError, Kind, Message, Repository, offline};
+use super::{HubError, Kind, Message, Patience, Repository, is_commit, offline};
 
 /// The wait before the second attempt; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// How long the Hub may take to say whether what the cache has is still its own.
+const BRIEF: Duration = Duration::from_secs(10);
+
+/// What the names of folders begin with into which files are downloaded.
+const STAGING: &str = ".download-";
+/// The file in such a folder that is locked as long as the download goes on.
+const LOCK: &str = ".lock";
+/// Younger ones may be about to be locked.
+const YOUNG: Duration = Duration::from_secs(60);
 
 impl<T: Kind> Repository<T> {
-    /// The path of `file` in the cache, downloaded if it is not there. `progress` hears of bytes
+    /// The path of `file` in the cache, downloaded if it is not there or if the branch has gone on
+    /// since. Where the Hub cannot be asked, the cache's has to do. `progress` hears of bytes
     /// received and expected (0 if that is unknown).
     ///
     /// # Errors
@@ -32,15 +42,28 @@ impl<T: Kind> Repository<T> {
         file: &str,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<PathBuf, HubError> {
-        if let Some(path) = self.cached_file(file) {
-            return Ok(path);
+        let cached = self.cached_file(file);
+        if let Some(path) = &cached
+            && (is_commit(&self.revision) || offline())
+        {
+            return Ok(path.clone());
         }
         if offline() {
             let what = format!("{file} of {}", self.location());
             return Err(HubError::Offline { what });
         }
+        let (commit, has) = match (self.ask(cached.is_some()), cached.clone()) {
+            (Ok(listing), _) => listing,
+            // What there was is there no more.
+            (Err(error @ HubError::NoRevision { .. }), _) | (Err(error), None) => {
+                return Err(error);
+            }
+            (Err(error), Some(path)) => {
+                tracing::info!("taking {file} from the cache: {error}");
+                return Ok(path);
+            }
+        };
         // Says precisely what does not exist, which a request for the file does not.
-        let has = self.files()?;
         if !has.iter().any(|name| name == file) {
             return Err(HubError::NoFile {
                 location: self.location(),
@@ -48,7 +71,23 @@ impl<T: Kind> Repository<T> {
                 has,
             });
         }
-        self.download(file, progress)
+        match cached {
+            Some(path) if super::commit(&path, file) == commit => Ok(path),
+            _ => self.download(file, progress),
+        }
+    }
+
+    /// The Hub's listing; where the cache could do instead of it, with little patience.
+    fn ask(&self, briefly: bool) -> Result<(Option<String>, Vec<String>), HubError> {
+        if !briefly {
+            return self.listing(self.patience);
+        }
+        let patience = Patience {
+            silence: self.patience.silence.min(BRIEF),
+            retries: self.patience.retries.min(1),
+        };
+        let place = (self.owner.as_str(), self.name.as_str());
+        Self::new(place, Some(&self.revision), patience)?.listing(patience)
     }
 
     /// Downloads a file that the Hub lists.
@@ -80,8 +119,14 @@ impl<T: Kind> Repository<T> {
             Attempt::Final(self.problem(problem))
         };
         std::fs::create_dir_all(cache).map_err(io)?;
+        sweep(cache);
         let mut staging = tempfile::Builder::new();
-        let staging = staging.prefix(".download-").tempdir_in(cache).map_err(io)?;
+        let staging = staging.prefix(STAGING).tempdir_in(cache).map_err(io)?;
+        // Given back when the process ends, however that happens. Where locks are not supported
+        // nothing is swept either.
+        let lock = File::create(staging.path().join(LOCK)).map_err(io)?;
+        let _ = lock.try_lock();
+        self.lend(file, cache, staging.path());
         let client = HFClient::builder()
             .retry_max_attempts(self.patience.retries)
             .cache_dir(staging.path())
@@ -95,18 +140,65 @@ impl<T: Kind> Repository<T> {
             announced = expected;
             progress(received, expected);
         };
-        let result = self.watch(&mut note, move |sender| {
+        let result = self.watch(self.patience.silence, &mut note, move |sender| {
             api.download_file()
                 .filename(name)
                 .revision(revision)
                 .progress(Listener::new(sender))
                 .send()
         });
-        let staged = result
-            .map_err(Attempt::Final)?
-            .map_err(|error| Attempt::of(&error, self.failure(&error)))?;
-        self.verify(file, &staged, announced)?;
+        let staged =
+            result
+                .map_err(Attempt::Final)?
+                .map_err(|error| match self.failure(&error) {
+                    // The listing came without.
+                    HubError::Unauthorized { .. } => Attempt::Final(self.gated()),
+                    told => Attempt::of(&error, told),
+                })?;
+        if let Err(attempt) = self.verify(file, &staged, announced) {
+            return Err(match self.refusal(file) {
+                Some(refused) => Attempt::Final(refused),
+                None => attempt,
+            });
+        }
         self.publish(&staged, staging.path(), cache).map_err(io)
+    }
+
+    /// Puts the content that the cache has of an older commit where the client finds it, which
+    /// then downloads it only if it has changed.
+    fn lend(&self, file: &str, cache: &Path, staging: &Path) {
+        let lent = || -> std::io::Result<()> {
+            let Some(cached) = self.cached_file(file) else {
+                return Ok(());
+            };
+            let blob = std::fs::canonicalize(cached)?;
+            let Ok(place) = blob.strip_prefix(std::fs::canonicalize(cache)?) else {
+                return Ok(());
+            };
+            let place = staging.join(place);
+            std::fs::create_dir_all(place.parent().unwrap_or(staging))?;
+            std::fs::hard_link(&blob, place)
+        };
+        if let Err(error) = lent() {
+            tracing::debug!("{file} is downloaded anew: {error}");
+        }
+    }
+
+    /// What the Hub or its storage says if it refuses the file: the client stores the text of
+    /// such an answer as if it were the file.
+    fn refusal(&self, file: &str) -> Option<HubError> {
+        let (api, name, revision) = (self.api.clone(), file.to_owned(), self.revision.clone());
+        let probe = move |_| {
+            let request = api.download_file_to_bytes().filename(name);
+            request.revision(revision).range(0..1).send().map(|_| ())
+        };
+        let answer = self.watch(self.patience.silence, &mut |_, _| {}, probe);
+        let error = answer.ok()?.err()?;
+        Some(HubError::Refused {
+            location: self.location(),
+            file: file.to_owned(),
+            status: status(&error)?,
+        })
     }
 
     /// Compares a file with the size that was announced, if one was, and with its hash, which is
@@ -174,6 +266,47 @@ impl<T: Kind> Repository<T> {
         }
         Ok(path)
     }
+}
+
+/// Removes what processes that were killed have left in the cache.
+fn sweep(cache: &Path) {
+    let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
+    let staging = |name: &std::ffi::OsStr| name.to_str().is_some_and(|n| n.starts_with(STAGING));
+    for entry in entries.filter(|entry| staging(&entry.file_name())) {
+        let path = entry.path();
+        let age = entry.metadata().and_then(|data| data.modified());
+        let age = age.map(|time| time.elapsed().unwrap_or_default());
+        if age.is_ok_and(|age| age < YOUNG) {
+            continue;
+        }
+        let abandoned = match File::open(path.join(LOCK)) {
+            Ok(lock) => lock.try_lock().is_ok(),
+            // Killed before it had one, or left by a version without.
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        if abandoned {
+            tracing::info!("removing an abandoned download: {}", path.display());
+            if let Err(error) = std::fs::remove_dir_all(&path) {
+                tracing::debug!("{}: {error}", path.display());
+            }
+        }
+    }
+}
+
+/// The status of an answer that is an error.
+fn status(error: &HFError) -> Option<String> {
+    let context = match error {
+        HFError::Http { context }
+        | HFError::AuthRequired { context }
+        | HFError::Forbidden { context }
+        | HFError::Conflict { context }
+        | HFError::RateLimited { context, .. } => context,
+        HFError::RepoNotFound { context, .. }
+        | HFError::RevisionNotFound { context, .. }
+        | HFError::EntryNotFound { context, .. } => context.as_ref()?,
+        _ => return None,
+    };
+    Some(context.status.to_string())
 }
 
 /// Why an attempt failed.

@@ -42,6 +42,17 @@ pub enum HubError {
         /// `owner/name`.
         repo: String,
     },
+    /// 401 for the files only: everybody may see the repository, but has to ask for what is in it.
+    #[error(
+        "the files of {repo} are for those whom its owner lets in: ask for access at \
+         {endpoint}/{repo}, then put your token into HF_TOKEN"
+    )]
+    Gated {
+        /// `owner/name`.
+        repo: String,
+        /// The Hub's address.
+        endpoint: String,
+    },
     /// 403: a valid token that may not read the repository.
     #[error("your token may not read {repo}: ask for access at {endpoint}/{repo}")]
     Forbidden {
@@ -49,6 +60,16 @@ pub enum HubError {
         repo: String,
         /// The Hub's address.
         endpoint: String,
+    },
+    /// The Hub lists the file, but an error came in its place.
+    #[error("{file} of {location} cannot be had now: the server answers {status}; try again later")]
+    Refused {
+        /// `owner/name@revision`.
+        location: String,
+        /// The file.
+        file: String,
+        /// Such as `503 Service Unavailable`.
+        status: String,
     },
     /// What came is not what the Hub announced.
     #[error("the download of {file} from {location} is damaged: {problem}; try again")]
@@ -94,6 +115,11 @@ impl HubError {
     pub(super) fn new(repo: &str, revision: &str, endpoint: &str, error: &HFError) -> Self {
         let (repo, endpoint) = (repo.to_owned(), endpoint.to_owned());
         match error {
+            HFError::AuthRequired { context }
+                if context.error_code.as_deref() == Some("GatedRepo") =>
+            {
+                Self::Gated { repo, endpoint }
+            }
             HFError::AuthRequired { .. } => Self::Unauthorized { repo },
             HFError::Forbidden { .. } => Self::Forbidden { repo, endpoint },
             HFError::RepoNotFound { .. } => Self::NoRepository { repo, endpoint },

@@ -6,9 +6,9 @@
 mod download;
 mod error;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hf_hub::repository::{RepoSibling, RepoType};
 use hf_hub::{
@@ -39,16 +39,19 @@ impl Default for Patience {
     }
 }
 
+/// A commit, if the Hub says it, and the files in it.
+pub type Listed = (Option<String>, Vec<RepoSibling>);
+
 /// What a repository holds: [`RepoTypeModel`] or [`RepoTypeDataset`].
 pub trait Kind: RepoType + Default {
     /// The repository's handle.
     fn api(client: &HFClientSync, owner: &str, name: &str) -> HFRepositorySync<Self>;
 
-    /// The files of a revision, as the Hub lists them.
+    /// The commit of a revision and its files, as the Hub lists them.
     ///
     /// # Errors
     /// What the client reports.
-    fn siblings(api: &HFRepositorySync<Self>, revision: String) -> HFResult<Vec<RepoSibling>>;
+    fn listing(api: &HFRepositorySync<Self>, revision: String) -> HFResult<Listed>;
 }
 
 impl Kind for RepoTypeModel {
@@ -56,9 +59,9 @@ impl Kind for RepoTypeModel {
         client.model(owner, name)
     }
 
-    fn siblings(api: &HFRepositorySync<Self>, revision: String) -> HFResult<Vec<RepoSibling>> {
+    fn listing(api: &HFRepositorySync<Self>, revision: String) -> HFResult<Listed> {
         let info = api.info().revision(revision).send()?;
-        Ok(info.siblings.unwrap_or_default())
+        Ok((info.sha, info.siblings.unwrap_or_default()))
     }
 }
 
@@ -67,9 +70,9 @@ impl Kind for RepoTypeDataset {
         client.dataset(owner, name)
     }
 
-    fn siblings(api: &HFRepositorySync<Self>, revision: String) -> HFResult<Vec<RepoSibling>> {
+    fn listing(api: &HFRepositorySync<Self>, revision: String) -> HFResult<Listed> {
         let info = api.info().revision(revision).send()?;
-        Ok(info.siblings.unwrap_or_default())
+        Ok((info.sha, info.siblings.unwrap_or_default()))
     }
 }
 
@@ -165,17 +168,26 @@ impl<T: Kind> Repository<T> {
     /// If the repository or the revision does not exist, is not for this user, or the Hub cannot
     /// be asked.
     pub fn files(&self) -> Result<Vec<String>, HubError> {
-        let (api, revision) = (self.api.clone(), self.revision.clone());
-        let answer = self.watch(&mut |_, _| {}, move |_| T::siblings(&api, revision))?;
-        let siblings = answer.map_err(|error| self.failure(&error))?;
-        Ok(siblings.into_iter().map(|file| file.rfilename).collect())
+        Ok(self.listing(self.patience)?.1)
     }
 
-    /// Runs `work` on a thread of its own, which is left behind when nothing is heard of it for
-    /// too long: neither name resolution nor a silent connection has a time limit that could be
-    /// set from here. `work` reports bytes received and expected to `progress`.
+    /// The commit that the Hub has at this revision, if it says so, and the names of its files.
+    fn listing(&self, patience: Patience) -> Result<(Option<String>, Vec<String>), HubError> {
+        let (api, revision) = (self.api.clone(), self.revision.clone());
+        let work = move |_| T::listing(&api, revision);
+        let answer = self.watch(patience.silence, &mut |_, _| {}, work)?;
+        let (commit, siblings) = answer.map_err(|error| self.failure(&error))?;
+        let names = siblings.into_iter().map(|file| file.rfilename);
+        Ok((commit, names.collect()))
+    }
+
+    /// Runs `work` on a thread of its own, which is left behind when it makes no progress for the
+    /// time of `silence`: neither name resolution nor a silent connection has a time limit that
+    /// could be set from here. `work` reports bytes received and expected to `progress`; only more
+    /// bytes than before are progress, since a transfer that stands still may report that as well.
     fn watch<R: Send + 'static>(
         &self,
+        silence: Duration,
         progress: &mut dyn FnMut(u64, u64),
         work: impl FnOnce(Sender<Message<R>>) -> R + Send + 'static,
     ) -> Result<R, HubError> {
@@ -187,12 +199,20 @@ impl<T: Kind> Repository<T> {
             let _ = sender.send(Message::Done(result));
         });
         spawned.map_err(|error| self.problem(error.to_string()))?;
+        let mut last = Instant::now();
+        let mut most = None;
         loop {
-            match receiver.recv_timeout(self.patience.silence) {
-                Ok(Message::Bytes(received, expected)) => progress(received, expected),
+            match receiver.recv_timeout(silence.saturating_sub(last.elapsed())) {
+                Ok(Message::Bytes(received, expected)) => {
+                    if most.is_none_or(|most| received > most) {
+                        most = Some(received);
+                        last = Instant::now();
+                    }
+                    progress(received, expected);
+                }
                 Ok(Message::Done(result)) => return Ok(result),
                 Err(RecvTimeoutError::Timeout) => {
-                    let seconds = self.patience.silence.as_secs();
+                    let seconds = silence.as_secs();
                     return Err(self.problem(format!("no answer within {seconds} s")));
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -205,6 +225,14 @@ impl<T: Kind> Repository<T> {
     /// What a failed request means.
     fn failure(&self, error: &HFError) -> HubError {
         HubError::new(&self.id(), &self.revision, self.client.endpoint(), error)
+    }
+
+    /// Its files are not for everybody who may see it.
+    fn gated(&self) -> HubError {
+        HubError::Gated {
+            repo: self.id(),
+            endpoint: self.client.endpoint().to_owned(),
+        }
     }
 
     fn problem(&self, problem: String) -> HubError {
@@ -221,6 +249,17 @@ enum Message<R> {
     Bytes(u64, u64),
     /// It has ended.
     Done(R),
+}
+
+/// The commit that a file in the cache is of: the folder that its name begins below.
+pub fn commit(path: &Path, file: &str) -> Option<String> {
+    let above = path.ancestors().nth(file.split('/').count())?;
+    above.file_name()?.to_str().map(str::to_string)
+}
+
+/// Whether a revision is a commit, which never changes, and no branch or tag.
+fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Whether the environment forbids the network, as the Hub's other clients understand it.

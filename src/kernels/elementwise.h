@@ -8,7 +8,7 @@
 #define CANDLE_MISH_ELEMENTWISE_H
 
 // Where the elements of one or two tensors of one shape lie, the last axis last. It is laid out
-// as `Strided` in src/ops/activation/device.rs; strides and starts are in elements.
+// as `Strided` in src/ops/activation/launch.rs; strides and starts are in elements.
 struct Strided {
     uint64 rank;
     uint64 dims[8];

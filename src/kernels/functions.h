@@ -86,7 +86,7 @@ template <class M> struct Formulas {
         const T d = M::fma(s.e, s.e, s.e + s.e) + T(2);
         T w = M::fma(s.e + T(4), s.e, M::fma(T(4), x, T(6)));
         w = M::fma(w, s.e, M::fma(T(4), x, T(4)));
-        const T derivative = M::div(s.e * s.scale, d) * M::div(w, d);
+        const T derivative = M::div_both(s.e * s.scale, w, d);
         return x > T(20) ? T(1) : derivative;
     }
 

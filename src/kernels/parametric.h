@@ -56,6 +56,11 @@ FN Planes copied(CONSTANT const Planes &constants) {
     return planes;
 }
 
+// a / b, in 32 bits where they suffice: long divisions cost several times as much.
+FN uint64 quotient(uint64 a, uint64 b) {
+    return ((a | b) >> 32) == 0 ? (uint32)a / (uint32)b : a / b;
+}
+
 template <class F, class M, class E>
 FN Rows<typename M::T> rows_of(uint64 channel, uint64 channels, GLOBAL const E *p) {
     Rows<typename M::T> rows;
@@ -79,9 +84,9 @@ FN void parametric_map(uint64 n, bool aligned, Planes planes, GLOBAL const E *x,
             Pack<E> grads = pack;
             if (derivative) grads = load_pack(grad + i * lanes);
             // One division for all lanes: they go on from the place of the first.
-            uint64 channel = i * lanes / planes.inner;
-            uint64 place = i * lanes - channel * planes.inner;
-            channel %= planes.channels;
+            const uint64 run = quotient(i * lanes, planes.inner);
+            uint64 place = i * lanes - run * planes.inner;
+            uint64 channel = run - quotient(run, planes.channels) * planes.channels;
             Rows<T> rows = rows_of<F, M>(channel, planes.channels, p);
             UNROLL for (uint32 lane = 0; lane < lanes; ++lane) {
                 const T value = widen<M>(pack.of[lane]);
@@ -99,7 +104,8 @@ FN void parametric_map(uint64 n, bool aligned, Planes planes, GLOBAL const E *x,
         done = packs * lanes;
     }
     for (uint64 i = done + thread_number; i < n; i += threads) {
-        const uint64 channel = i / planes.inner % planes.channels;
+        const uint64 run = quotient(i, planes.inner);
+        const uint64 channel = run - quotient(run, planes.channels) * planes.channels;
         const Rows<T> rows = rows_of<F, M>(channel, planes.channels, p);
         const T value = widen<M>(x[i]);
         y[i] = narrow<E>(derivative ? F::derivative(value, rows) * widen<M>(grad[i])
@@ -146,7 +152,7 @@ FN void parametric_partial(uint64 n, Planes planes, uint64 parts, GLOBAL const E
     Rows<T> sums;
     for (uint32 row = 0; row < 4; ++row) sums.of[row] = T(0);
     for (uint64 j = first + member; j < last; j += threads) {
-        const uint64 plane = j / planes.inner;
+        const uint64 plane = quotient(j, planes.inner);
         const uint64 i = (plane * planes.channels + channel) * planes.inner +
                          (j - plane * planes.inner);
         const T value = widen<M>(x[i]), slope = widen<M>(grad[i]);

@@ -30,6 +30,8 @@ struct Single {
     static FN T normal(T x) { return normcdff(x); }
     static FN T fma(T a, T b, T c) { return fmaf(a, b, c); }
     static FN T div(T a, T b) { return a / b; }
+    // (a / d) (b / d)
+    static FN T div_both(T a, T b, T d) { return (a / d) * (b / d); }
     // Below `far` the exponential is taken of x + shift; below `tail` x e^x is nothing.
     static FN T far() { return -64.0f; }
     static FN T shift() { return 32.0f; }
@@ -44,6 +46,10 @@ struct Single {
 struct Halved : Single {
     static FN T exp(T x) { return __expf(x); }
     static FN T div(T a, T b) { return __fdividef(a, b); }
+    static FN T div_both(T a, T b, T d) {
+        const T inverse = __fdividef(1.0f, d);
+        return (a * inverse) * (b * inverse);
+    }
 };
 
 struct Double {
@@ -58,6 +64,8 @@ struct Double {
     static FN T normal(T x) { return normcdf(x); }
     static FN T fma(T a, T b, T c) { return ::fma(a, b, c); }
     static FN T div(T a, T b) { return a / b; }
+    // (a / d) (b / d)
+    static FN T div_both(T a, T b, T d) { return (a / d) * (b / d); }
     static FN T far() { return -600.0; }
     static FN T shift() { return 100.0; }
     static FN T exp_of_minus_shift() { return 3.720075976020836e-44; }

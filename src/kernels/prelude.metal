@@ -25,7 +25,7 @@ struct Single {
     static FN T exp(T x) { return precise::exp(x); }
     // A Taylor polynomial where e^x - 1 would cancel.
     static FN T expm1(T x) {
-        if (fabs(x) > 0.5f) return precise::exp(x) - 1.0f;
+        if (metal::fabs(x) > 0.5f) return precise::exp(x) - 1.0f;
         T sum = 1.0f / 40320.0f;
         sum = metal::fma(sum, x, 1.0f / 5040.0f);
         sum = metal::fma(sum, x, 1.0f / 720.0f);
@@ -48,7 +48,7 @@ struct Single {
     // e^(-x^2 / 2) times a polynomial in (|x| - 3) / (|x| + 3): Chebyshev fits with relative
     // errors of 8e-10 and 3e-9.
     static FN T normal(T x) {
-        const T size = fabs(x), square = x * x;
+        const T size = metal::fabs(x), square = x * x;
         if (size <= 1.0f) {
             T sum = -7.6626189e-06f;
             sum = metal::fma(sum, square, 0.000113507671f);
@@ -77,6 +77,8 @@ struct Single {
     }
     static FN T fma(T a, T b, T c) { return metal::fma(a, b, c); }
     static FN T div(T a, T b) { return a / b; }
+    // (a / d) (b / d)
+    static FN T div_both(T a, T b, T d) { return (a / d) * (b / d); }
     // Below `far` the exponential is taken of x + shift; below `tail` x e^x is nothing.
     static FN T far() { return -64.0f; }
     static FN T shift() { return 32.0f; }
@@ -90,6 +92,10 @@ struct Single {
 struct Halved : Single {
     static FN T exp(T x) { return fast::exp(x); }
     static FN T div(T a, T b) { return fast::divide(a, b); }
+    static FN T div_both(T a, T b, T d) {
+        const T inverse = fast::divide(1.0f, d);
+        return (a * inverse) * (b * inverse);
+    }
 };
 
 template <class M> FN typename M::T widen(float x) { return x; }

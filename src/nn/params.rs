@@ -69,11 +69,35 @@ impl LoadReport {
     pub fn is_exact(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty()
     }
+
+    /// All that has no counterpart, a line each; [`Display`](std::fmt::Display) names the first few.
+    pub fn lines(&self) -> Vec<String> {
+        let wrong = self
+            .mismatched
+            .iter()
+            .map(|(name, want, got)| format!("wrong shape: {name} (is {got:?}, must be {want:?})"));
+        let missing = self.missing.iter().map(|name| format!("missing: {name}"));
+        let unexpected = self.unexpected.iter();
+        let unexpected = unexpected.map(|name| format!("unexpected: {name}"));
+        wrong.chain(missing).chain(unexpected).collect()
+    }
+
+    /// Whether [`Display`](std::fmt::Display) leaves something out.
+    pub fn is_abridged(&self) -> bool {
+        let counts = [
+            self.missing.len(),
+            self.unexpected.len(),
+            self.mismatched.len(),
+        ];
+        counts.into_iter().any(|count| count > SHOWN)
+    }
 }
+
+/// How many names of each kind a report's one line has.
+const SHOWN: usize = 3;
 
 impl std::fmt::Display for LoadReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        const SHOWN: usize = 3;
         let list = |names: Vec<String>| {
             let more = names.len().saturating_sub(SHOWN);
             let shown = names.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
@@ -207,7 +231,7 @@ impl ParamStore {
                     // A copy, because setting a variable to itself is an error in Candle.
                     // Converted first: not every device has each type of a checkpoint.
                     let tensor = tensor.to_dtype(var.dtype())?.to_device(&self.device)?;
-                    var.set(&tensor.copy()?)?;
+                    var.set(&tensor.force_contiguous()?)?;
                 }
             }
         }

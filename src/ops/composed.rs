@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, InplaceOp1, Layout,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, InplaceOp1, Layout,
     MetalStorage, Result, Shape, Storage, Tensor, bail,
 };
 
@@ -38,8 +38,8 @@ pub(crate) fn composes(x: &Tensor) -> bool {
 
 /// A unary op with a composition.
 pub(crate) trait Composed1: CustomOp1 + Send + Sync + 'static {
-    /// What `cpu_fwd` computes, of a tensor without a graph. The result has memory of its own or
-    /// that of `x`.
+    /// What `cpu_fwd` computes, of a tensor without a graph which is not empty. The result has
+    /// memory of its own or that of `x`.
     fn composed(&self, x: &Tensor) -> Result<Tensor>;
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn apply1<C: Composed1>(op: C, x: &Tensor) -> Result<Tensor> {
     if !composes(x) {
         return autograd::apply1(op, x);
     }
-    let y = op.composed(&x.detach())?;
+    let y = value1(&op, x)?;
     deliver(op.name(), &[x], y, move |a, y, grad| {
         Ok(vec![op.bwd(a[0], y, grad)?])
     })
@@ -71,7 +71,7 @@ pub(crate) fn apply2<C: Composed2>(op: C, a: &Tensor, b: &Tensor) -> Result<Tens
     if !composes(a) {
         return autograd::apply2(op, a, b);
     }
-    let y = op.composed(&a.detach(), &b.detach())?;
+    let y = value2(&op, a, b)?;
     deliver(CustomOp2::name(&op), &[a, b], y, move |a, y, grad| {
         let (ga, gb) = op.bwd(a[0], a[1], y, grad)?;
         Ok(vec![ga, gb])
@@ -83,7 +83,7 @@ pub(crate) fn apply3<C: Composed3>(op: C, a: &Tensor, b: &Tensor, c: &Tensor) ->
     if !composes(a) {
         return autograd::apply3(op, a, b, c);
     }
-    let y = op.composed(&a.detach(), &b.detach(), &c.detach())?;
+    let y = value3(&op, a, b, c)?;
     deliver(CustomOp3::name(&op), &[a, b, c], y, move |a, y, grad| {
         let (ga, gb, gc) = op.bwd(a[0], a[1], a[2], y, grad)?;
         Ok(vec![ga, gb, gc])
@@ -93,7 +93,7 @@ pub(crate) fn apply3<C: Composed3>(op: C, a: &Tensor, b: &Tensor, c: &Tensor) ->
 /// The value of an op without a graph.
 pub(crate) fn run1<C: Composed1>(op: &C, x: &Tensor) -> Result<Tensor> {
     if composes(x) {
-        return op.composed(&x.detach());
+        return value1(op, x);
     }
     x.apply_op1_no_bwd(op)
 }
@@ -101,7 +101,7 @@ pub(crate) fn run1<C: Composed1>(op: &C, x: &Tensor) -> Result<Tensor> {
 /// The value of an op without a graph.
 pub(crate) fn run2<C: Composed2>(op: &C, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if composes(a) {
-        return op.composed(&a.detach(), &b.detach());
+        return value2(op, a, b);
     }
     a.apply_op2_no_bwd(b, op)
 }
@@ -109,9 +109,58 @@ pub(crate) fn run2<C: Composed2>(op: &C, a: &Tensor, b: &Tensor) -> Result<Tenso
 /// The value of an op without a graph.
 pub(crate) fn run3<C: Composed3>(op: &C, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor> {
     if composes(a) {
-        return op.composed(&a.detach(), &b.detach(), &c.detach());
+        return value3(op, a, b, c);
     }
     a.apply_op3_no_bwd(b, c, op)
+}
+
+/// The value of a composed op.
+fn value1<C: Composed1>(op: &C, x: &Tensor) -> Result<Tensor> {
+    if nothing(&[x]) {
+        let y = on_host(x)?.apply_op1_no_bwd(op)?;
+        return from_host(&y, x.device());
+    }
+    op.composed(&x.detach())
+}
+
+/// The value of a composed op.
+fn value2<C: Composed2>(op: &C, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if nothing(&[a, b]) {
+        let y = on_host(a)?.apply_op2_no_bwd(&on_host(b)?, op)?;
+        return from_host(&y, a.device());
+    }
+    op.composed(&a.detach(), &b.detach())
+}
+
+/// The value of a composed op.
+fn value3<C: Composed3>(op: &C, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor> {
+    if nothing(&[a, b, c]) {
+        let y = on_host(a)?.apply_op3_no_bwd(&on_host(b)?, &on_host(c)?, op)?;
+        return from_host(&y, a.device());
+    }
+    op.composed(&a.detach(), &b.detach(), &c.detach())
+}
+
+/// Whether an input is empty. Candle launches its conversions, comparisons and choices over
+/// nothing, which CUDA refuses, so the CPU's kernel then says what the result is.
+fn nothing(inputs: &[&Tensor]) -> bool {
+    inputs.iter().any(|input| input.elem_count() == 0)
+}
+
+/// `x` on the CPU, without a graph.
+fn on_host(x: &Tensor) -> Result<Tensor> {
+    if x.elem_count() == 0 {
+        return Tensor::zeros(x.shape(), x.dtype(), &Device::Cpu);
+    }
+    x.detach().to_device(&Device::Cpu)
+}
+
+/// `y`, which is on the CPU, on `device`.
+fn from_host(y: &Tensor, device: &Device) -> Result<Tensor> {
+    if y.elem_count() == 0 {
+        return Tensor::zeros(y.shape(), y.dtype(), device);
+    }
+    y.to_device(device)
 }
 
 /// The inputs, the result and its gradient to the gradients of the inputs.
@@ -313,7 +362,7 @@ pub(crate) fn constants(
     like: &Tensor,
 ) -> Result<Tensor> {
     // Rounded here: not every device has f64.
-    let cpu = Tensor::from_vec(values, shape.into(), &candle_core::Device::Cpu)?;
+    let cpu = Tensor::from_vec(values, shape.into(), &Device::Cpu)?;
     cpu.to_dtype(like.dtype())?.to_device(like.device())
 }
 
@@ -354,7 +403,6 @@ pub(crate) fn place(x: &Tensor, dim: usize, start: usize, total: usize) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     #[test]
     fn places_are_taken_and_put_back() -> Result<()> {

@@ -40,6 +40,19 @@ pub enum CheckpointError {
         /// What is wrong.
         reason: String,
     },
+    /// A format of PyTorch's that only Python reads.
+    #[error(
+        "{} is {what}, which is not read here: in Python, load it with torch.load(path, \
+         weights_only=True) and store its tensors with safetensors.torch.save_file, or save it again \
+         with torch.save of PyTorch 1.6 or newer",
+        path.display()
+    )]
+    Legacy {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// A tensor that Candle cannot hold.
     #[error("{}: tensor '{tensor}': {source}", path.display())]
     Tensor {
@@ -123,6 +136,12 @@ pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
             metadata: BTreeMap::new(),
         });
     }
+    if let Some(what) = legacy(path)? {
+        return Err(CheckpointError::Legacy {
+            path: path.to_path_buf(),
+            what,
+        });
+    }
     let bytes = read_file(path)?;
     let invalid = |reason: String| CheckpointError::Invalid {
         path: path.to_path_buf(),
@@ -156,15 +175,41 @@ pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
 
 /// Whether the first bytes of a file are these.
 fn starts_with(path: &Path, bytes: &[u8]) -> Result<bool, CheckpointError> {
+    Ok(start(path, bytes.len())? == bytes)
+}
+
+/// What a file is that PyTorch wrote in an older format, if it is one. No safetensors file begins
+/// so: its first eight bytes are a length, which would be beyond the file's.
+fn legacy(path: &Path) -> Result<Option<&'static str>, CheckpointError> {
+    /// A pickle of protocol 2 with the number that stood in front of all weights.
+    const NUMBER: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+    /// Where a tar archive says that it is one.
+    const USTAR: std::ops::Range<usize> = 257..262;
+    let start = start(path, USTAR.end)?;
+    let claimed = start.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    let length = std::fs::metadata(path).map_or(u64::MAX, |file| file.len());
+    Ok(if start.starts_with(NUMBER) {
+        Some("in the format of PyTorch before 1.6")
+    } else if start.get(USTAR) == Some(b"ustar") {
+        Some("a tar archive, as PyTorch wrote before 0.2")
+    } else if matches!(start[..], [0x80, 2..=5, ..]) && claimed.is_some_and(|c| c > length) {
+        Some("a bare Python pickle")
+    } else {
+        None
+    })
+}
+
+/// The first bytes of a file, `length` of them if it has so many.
+fn start(path: &Path, length: usize) -> Result<Vec<u8>, CheckpointError> {
     let io = |source| CheckpointError::Io {
         path: path.to_path_buf(),
         source,
     };
-    let mut start = Vec::with_capacity(bytes.len());
+    let mut start = Vec::with_capacity(length);
     let file = File::open(path).map_err(io)?;
-    let mut file = file.take(bytes.len() as u64);
+    let mut file = file.take(length as u64);
     file.read_to_end(&mut start).map_err(io)?;
-    Ok(start == bytes)
+    Ok(start)
 }
 
 /// Reads the file, but not gigabytes of something whose first bytes show that it is no
@@ -195,6 +240,24 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     Ok(bytes)
 }
 
+/// Finds out whether [`write_atomically`] could write `path`: better before long work than after it.
+///
+/// # Errors
+/// If `path` is a folder, or its folder is not there or not writable.
+pub fn check_writable(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    tempfile::tempfile_in(folder_of(path)).map(drop)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// Lets `fill` write a temporary file beside `path` and renames it to `path`, so that nobody ever
 /// sees a part of it.
 ///
@@ -204,10 +267,6 @@ pub fn write_atomically(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
@@ -215,7 +274,7 @@ pub fn write_atomically(
         // The rights of any new file, less the umask; temporary files are private otherwise.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let file = builder.prefix(".write-").tempfile_in(folder)?;
+    let file = builder.prefix(".write-").tempfile_in(folder_of(path))?;
     let mut writer = BufWriter::new(file);
     fill(&mut writer)?;
     let file = writer.into_inner().map_err(|e| e.into_error())?;

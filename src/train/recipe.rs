@@ -239,6 +239,18 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// What trained weights take of the rate of random ones: 0.02 of 0.3. At the full rate they
+    /// would be gone after a few steps.
+    const FINE_TUNING_RATE: f64 = 1.0 / 15.0;
+
+    /// The recipe for weights that are trained already.
+    pub fn for_trained_weights(self) -> Self {
+        Self {
+            lr: Self::FINE_TUNING_RATE * self.lr,
+            ..self
+        }
+    }
+
     /// Reads and checks a recipe in TOML; fields left out have their defaults.
     ///
     /// # Errors
@@ -364,8 +376,14 @@ impl Recipe {
 
     /// The schedule of a run with this many steps in an epoch.
     pub fn schedule(&self, steps_per_epoch: usize) -> Schedule {
-        let steps = |epochs: f64| (epochs * steps_per_epoch as f64).round() as u64;
-        let total_steps = (self.epochs * steps_per_epoch) as u64;
+        self.schedule_over((self.epochs * steps_per_epoch) as u64)
+    }
+
+    /// The schedule of a run of `total_steps`; what is counted in epochs takes the same share of it
+    /// as of [`epochs`](Self::epochs).
+    pub fn schedule_over(&self, total_steps: u64) -> Schedule {
+        let epoch = total_steps as f64 / self.epochs as f64;
+        let steps = |epochs: f64| (epochs * epoch).round() as u64;
         let warmup = Warmup {
             lr: self.warmup_lr,
             steps: steps(self.warmup_epochs),

@@ -331,7 +331,8 @@ impl<'a> Trainer<'a> {
 
     /// Evaluates the best weights; the last ones are back in their place after it.
     fn evaluate_best(&self) -> Result<Evaluation, TrainError> {
-        let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.copy()?));
+        // Copied in full: on Metal Candle's copy shares the memory of a variable.
+        let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.force_contiguous()?));
         let last = self.run.store.tensors().into_iter().map(copy);
         let last = last.collect::<candle_core::Result<HashMap<_, _>>>()?;
         self.run

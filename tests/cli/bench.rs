@@ -90,7 +90,7 @@ fn mish_is_measured_beside_its_peers() {
     let report = json(command);
     assert_eq!(number(&report, "threads"), 1.0);
     assert!(number(&report, "forward_speedup") > 0.0);
-    assert_eq!(report["measurements"].as_array().map(Vec::len), Some(12));
+    assert_eq!(report["measurements"].as_array().map(Vec::len), Some(13));
     let line = failure(mish(&["bench", "mish", "--shape", "8,0"]), 2);
     assert!(line.contains("no elements"), "{line}");
 }

@@ -99,7 +99,7 @@ fn a_folder_of_pictures_is_trained_on_and_measured() {
     std::fs::write(&damaged, b"no picture").expect("written");
     let error = failure(eval(&weights, &[]), 1);
     assert!(error.contains("val/right/3.jpg"), "{error}");
-    assert!(error.contains("PNG or JPEG"), "{error}");
+    assert!(error.contains("PNG, JPEG"), "{error}");
 }
 
 #[test]

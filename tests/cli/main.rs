@@ -6,6 +6,7 @@ mod commands;
 mod export;
 mod families;
 mod folder;
+mod foreign;
 mod pretrained;
 mod runs;
 #[allow(

@@ -13,9 +13,9 @@ use crate::server::{COMMIT, Fault, Hub};
 use crate::{SMALL, failure, json, mish};
 
 const MOBILENET: &str = "models/timm/mobilenetv2_100.ra_in1k";
-const OWN: &str = "models/some-one/resnet20-cifar";
+pub(crate) const OWN: &str = "models/some-one/resnet20-cifar";
 
-fn network(name: &str, options: &Options) -> (ParamStore, Box<dyn Model>) {
+pub(crate) fn network(name: &str, options: &Options) -> (ParamStore, Box<dyn Model>) {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 7);
     let model = models::create(name, options, store.var_builder()).expect("built");
     (store, model)
@@ -32,7 +32,7 @@ fn mobilenet() -> (Vec<u8>, Box<dyn Model>) {
 }
 
 /// Someone's ResNet-20 with ReLU for seven classes: its file and description.
-fn own() -> (HashMap<String, Vec<u8>>, ParamStore) {
+pub(crate) fn own() -> (HashMap<String, Vec<u8>>, ParamStore) {
     let options = Options {
         activation: "relu".parse().expect("an activation"),
         num_classes: 7,
@@ -61,7 +61,7 @@ fn own() -> (HashMap<String, Vec<u8>>, ParamStore) {
 }
 
 /// The weights without a header of ours, as other programmes write them.
-fn file(store: &ParamStore) -> Vec<u8> {
+pub(crate) fn file(store: &ParamStore) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("weights.safetensors");
     let tensors: HashMap<String, Tensor> = store.tensors().into_iter().collect();
@@ -70,7 +70,7 @@ fn file(store: &ParamStore) -> Vec<u8> {
 }
 
 /// `mish` with the Hub in reach and a cache in `home`.
-fn online(hub: &Hub, home: &Path, args: &[&str]) -> Command {
+pub(crate) fn online(hub: &Hub, home: &Path, args: &[&str]) -> Command {
     let mut command = mish(args);
     command
         .env_remove("HF_HUB_OFFLINE")
@@ -81,16 +81,21 @@ fn online(hub: &Hub, home: &Path, args: &[&str]) -> Command {
 }
 
 fn images(path: &Path, size: usize) -> Tensor {
-    let count = 2 * 3 * size * size;
+    images_of(path, 3, size)
+}
+
+/// Two images of so many channels, also in a file for `mish predict`.
+pub(crate) fn images_of(path: &Path, channels: usize, size: usize) -> Tensor {
+    let count = 2 * channels * size * size;
     let images = Tensor::arange(0f32, count as f32, &Device::Cpu)
-        .and_then(|x| (x / 500.)?.sin()?.reshape((2, 3, size, size)))
+        .and_then(|x| (x / 500.)?.sin()?.reshape((2, channels, size, size)))
         .expect("images");
     let file = HashMap::from([("input".to_string(), images.clone())]);
     candle_core::safetensors::save(&file, path).expect("saved");
     images
 }
 
-fn assert_logits(path: &Path, want: &Tensor) {
+pub(crate) fn assert_logits(path: &Path, want: &Tensor) {
     let written = std::fs::read_to_string(path).expect("logits");
     let written: serde_json::Value = serde_json::from_str(&written).expect("JSON");
     let want = want.to_vec2::<f32>().expect("logits");
@@ -154,7 +159,7 @@ fn default_weights_are_downloaded_and_evaluated() {
         assert_logits(Path::new(out), &want);
         std::fs::remove_file(out).expect("removed");
     }
-    // All four needed one download, and none needs the Hub any more.
+    // All four needed one download, and without the Hub the cache has to do.
     let requests = hub.take_requests();
     let downloads = requests
         .iter()
@@ -270,7 +275,7 @@ fn what_is_wrong_with_weights_is_said_in_a_line() {
     );
 }
 
-fn tensors(path: &Path) -> HashMap<String, Tensor> {
+pub(crate) fn tensors(path: &Path) -> HashMap<String, Tensor> {
     checkpoint::read(path).expect("a checkpoint").tensors
 }
 

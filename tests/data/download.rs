@@ -12,7 +12,7 @@ use candle_mish::hub::{ModelRepository, Patience};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use crate::server::{COMMIT, Fault, Hub, Repository, sha256};
+use crate::server::{COMMIT, Fault, Hub, LATER, Repository, sha256};
 
 const WANTED: &str = "CANDLE_MISH_TEST_FILE";
 const FILE: &str = "model.safetensors";
@@ -84,17 +84,21 @@ fn child() {
     println!("\noutcome {}", serde_json::to_string(&outcome).unwrap());
 }
 
-/// Gets a file in a process whose environment is `home` and `variables` only.
-fn get(home: &Path, variables: &[(&str, &str)], wanted: &Wanted) -> Outcome {
-    let output = Command::new(std::env::current_exe().unwrap())
+/// A process whose environment is `home` and `variables` only and that gets a file.
+fn process(home: &Path, variables: &[(&str, &str)], wanted: &Wanted) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", "download::child", "--ignored", "--nocapture"])
         .env_clear()
         .env("HOME", home)
         .env("HF_HOME", home.join("hf"))
         .env(WANTED, serde_json::to_string(wanted).unwrap())
-        .envs(variables.iter().copied())
-        .output()
-        .unwrap();
+        .envs(variables.iter().copied());
+    command
+}
+
+fn get(home: &Path, variables: &[(&str, &str)], wanted: &Wanted) -> Outcome {
+    let output = process(home, variables, wanted).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let outcome = text
         .lines()
@@ -149,7 +153,9 @@ fn a_file_comes_once_and_lies_where_other_clients_look_for_it() {
         get_from(&hub, home.path(), &Wanted::weights()).unwrap().0,
         path
     );
-    assert_eq!(hub.take_requests(), Vec::<String>::new());
+    // Whether the branch has gone on is all that is asked.
+    let listing = "GET /api/models/timm/resnet18.a1_in1k/revision/main";
+    assert_eq!(hub.take_requests(), [listing]);
     let off = [
         ("HF_ENDPOINT", "http://127.0.0.1:9"),
         ("HF_HUB_OFFLINE", "1"),
@@ -158,9 +164,16 @@ fn a_file_comes_once_and_lies_where_other_clients_look_for_it() {
         revision: Some(COMMIT.to_owned()),
         ..Wanted::weights()
     };
-    for wanted in [Wanted::weights(), pinned] {
-        assert_eq!(get(home.path(), &off, &wanted).unwrap().0, path);
+    for wanted in [&Wanted::weights(), &pinned] {
+        assert_eq!(get(home.path(), &off, wanted).unwrap().0, path);
     }
+    // A commit never changes, and without an answer the cache has to do.
+    let unreachable = &off[..1];
+    for wanted in [&pinned, &Wanted::weights()] {
+        assert_eq!(get(home.path(), unreachable, wanted).unwrap().0, path);
+    }
+    assert_eq!(get_from(&hub, home.path(), &pinned).unwrap().0, path);
+    assert_eq!(hub.take_requests(), Vec::<String>::new());
     let moved = home.path().join("elsewhere");
     std::fs::rename(home.path().join("hf/hub"), &moved).unwrap();
     let elsewhere = [("HF_HUB_CACHE", moved.to_str().unwrap()), off[1]];
@@ -184,19 +197,30 @@ fn small_files_and_pinned_commits_come_as_well() {
     assert!(!home.path().join(CACHED).join("refs").exists());
 }
 
+/// Takes twice as long as silence is borne, but is never silent for so long.
+const SLOW: Fault = Fault::Slow(Duration::from_millis(150));
+
 #[test]
 fn what_passes_is_survived() {
     for fault in [
         Fault::Busy("503 Service Unavailable", 2),
         Fault::Busy("500 Internal Server Error", 1),
         Fault::Busy("429 Too Many Requests", 1),
+        Fault::Storage("503 Service Unavailable", 1),
+        Fault::Storage("500 Internal Server Error", 2),
+        // More often than the client tries by itself.
+        Fault::Storage("503 Slow Down", 4),
         Fault::Truncated(1),
         Fault::Reset(1),
-        Fault::Slow,
+        SLOW,
     ] {
         let home = TempDir::new().unwrap();
         let hub = Hub::failing(vec![repository()], fault);
-        let outcome = get_from(&hub, home.path(), &Wanted::weights());
+        let wanted = Wanted {
+            silence: if fault == SLOW { 1_500 } else { 20_000 },
+            ..Wanted::weights()
+        };
+        let outcome = get_from(&hub, home.path(), &wanted);
         let (path, _) = outcome.unwrap_or_else(|error| panic!("{fault:?}: {error}"));
         assert!(std::fs::read(path).unwrap() == content(), "{fault:?}");
         let left = all_files(&home.path().join("hf"));
@@ -207,10 +231,18 @@ fn what_passes_is_survived() {
 #[test]
 fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
     let damaged = "the download of model.safetensors from timm/resnet18.a1_in1k@main is damaged";
-    let cases: [(Fault, &[&str]); 11] = [
+    let cases: [(Fault, &[&str]); 13] = [
         (
             Fault::Site("401 Unauthorized", "RepoNotFound"),
             &["timm/resnet18.a1_in1k", "HF_TOKEN"],
+        ),
+        (
+            Fault::File(FILE, "401 Unauthorized"),
+            &[
+                "the files of timm/resnet18.a1_in1k are for those whom its owner lets in",
+                "ask for access at http",
+                "HF_TOKEN",
+            ],
         ),
         (
             Fault::Site("403 Forbidden", "GatedRepo"),
@@ -235,8 +267,15 @@ fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
             ],
         ),
         (
-            Fault::Storage("403 Forbidden"),
-            &[damaged, "8 bytes came of 3000000"],
+            Fault::Storage("403 Forbidden", usize::MAX),
+            &[
+                "model.safetensors of timm/resnet18.a1_in1k@main cannot be had now",
+                "the server answers 403 Forbidden",
+            ],
+        ),
+        (
+            Fault::Storage("503 Service Unavailable", usize::MAX),
+            &["the server answers 503 Service Unavailable"],
         ),
         (Fault::Short, &[damaged, "1500000 bytes came of 3000000"]),
         (Fault::Changed, &[damaged, "its SHA-256 is "]),
@@ -308,4 +347,93 @@ fn what_does_not_exist_is_named() {
     let error = get(home.path(), &refused, &Wanted::weights()).unwrap_err();
     assert!(error.contains("Connection refused"), "{error}");
     assert_eq!(all_files(&home.path().join("hf")), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_branch_that_has_gone_on_is_followed() {
+    let home = TempDir::new().unwrap();
+    let hub = Hub::start(vec![repository()]);
+    let (old, _) = get_from(&hub, home.path(), &Wanted::weights()).unwrap();
+    // First only another file has changed: then the content is not downloaded again.
+    let (place, mut files) = repository();
+    files.insert("README.md".to_owned(), b"new".to_vec());
+    let hub = Hub::later(vec![(place, files.clone())]);
+    let (path, _) = get_from(&hub, home.path(), &Wanted::weights()).unwrap();
+    assert_eq!(commit(&path), LATER);
+    assert!(std::fs::read(&path).unwrap() == content());
+    let requests = hub.take_requests();
+    let from_storage = format!("/{}", sha256(&content()));
+    assert!(
+        !requests.iter().any(|line| line.ends_with(&from_storage)),
+        "{requests:?}"
+    );
+    // What was there stays for those who ask for its commit.
+    assert!(std::fs::read(&old).unwrap() == content());
+    let other: Vec<u8> = content().into_iter().rev().collect();
+    files.insert(FILE.to_owned(), other.clone());
+    let home = TempDir::new().unwrap();
+    let hub = Hub::start(vec![repository()]);
+    get_from(&hub, home.path(), &Wanted::weights()).unwrap();
+    let hub = Hub::later(vec![(place, files)]);
+    let (path, _) = get_from(&hub, home.path(), &Wanted::weights()).unwrap();
+    assert!(std::fs::read(&path).unwrap() == other);
+    // And what is gone from the branch is not made up for by the cache.
+    let hub = Hub::start(vec![(place, HashMap::new())]);
+    let error = get_from(&hub, home.path(), &Wanted::weights()).unwrap_err();
+    assert!(error.contains("has no model.safetensors"), "{error}");
+}
+
+/// The commit in whose folder a file of the cache lies.
+fn commit(path: &Path) -> String {
+    candle_mish::hub::commit(path, FILE).unwrap()
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed_by_a_later_one() {
+    let home = TempDir::new().unwrap();
+    let hub = Hub::failing(vec![repository()], Fault::Silent);
+    let address = [("HF_ENDPOINT", hub.address.as_str())];
+    let mut killed = process(home.path(), &address, &Wanted::weights());
+    killed.stdout(std::process::Stdio::null());
+    let mut killed = killed.spawn().unwrap();
+    let cache = home.path().join("hf/hub");
+    let staged = || {
+        let entries = std::fs::read_dir(&cache).into_iter().flatten().flatten();
+        let mut paths = entries.map(|entry| entry.path());
+        paths.find(|path| {
+            path.file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .starts_with(".download-")
+        })
+    };
+    let arrived = |folder: PathBuf| all_files(&folder).len() > 1;
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while !staged().is_some_and(arrived) {
+        assert!(std::time::Instant::now() < deadline, "nothing came");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let left = staged().unwrap();
+    // As if it had gone on for long.
+    let age = |folder: &Path| {
+        let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+        std::fs::File::open(folder)
+            .unwrap()
+            .set_modified(hour_ago)
+            .unwrap();
+    };
+    age(&left);
+    let well = Hub::start(vec![repository()]);
+    get_from(&well, home.path(), &Wanted::weights()).unwrap();
+    assert!(left.is_dir(), "a download that goes on was removed");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    age(&left);
+    let small = Wanted {
+        file: "config.json".to_owned(),
+        ..Wanted::weights()
+    };
+    get_from(&well, home.path(), &small).unwrap();
+    assert!(!left.exists(), "{:?}", all_files(&left));
 }

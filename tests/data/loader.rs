@@ -45,6 +45,30 @@ fn normalised(byte: u8, channel: usize) -> f32 {
     (f32::from(byte) / 255.0 - MEAN[channel]) / STD[channel]
 }
 
+/// Pillow's luma, normalised with the averages of the channels'.
+#[test]
+fn grey_images_have_one_channel() {
+    let config = LoaderConfig {
+        shuffle: false,
+        augmentation: Augmentation::none(),
+        ..config(4)
+    };
+    let colours = images(10).select(&[3, 5, 7]);
+    let made = batches(&Loader::new(colours.grey(), config), 0, 0);
+    assert_eq!(made[0].images.dims(), [3, 1, 32, 32]);
+    let average = |values: [f32; 3]| values.iter().sum::<f32>() / 3.0;
+    let values = pixels(&made[0]);
+    for (i, image) in values.chunks(32 * 32).enumerate() {
+        let bytes = colours.image(i).unwrap();
+        for (place, value) in image.iter().enumerate() {
+            let [r, g, b] = [0, 1, 2].map(|c| u32::from(bytes[c * 1024 + place]));
+            let luma = (19_595 * r + 38_470 * g + 7_471 * b + 32_768) >> 16;
+            let want = (luma as f32 / 255.0 - average(MEAN)) / average(STD);
+            assert_eq!(*value, want, "image {i}, place {place}");
+        }
+    }
+}
+
 #[test]
 fn without_augmentation_pixels_are_normalised_only() {
     let config = LoaderConfig {

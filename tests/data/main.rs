@@ -7,6 +7,7 @@ mod folder;
 mod hub;
 mod image_folder;
 mod loader;
+mod pictures;
 mod preprocess;
 mod real;
 #[path = "../support/hub.rs"]

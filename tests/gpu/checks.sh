@@ -5,8 +5,9 @@
 #   tests/gpu/checks.sh [cuda] [metal] [kernels] [registers]
 #
 # cuda       types and lints of the features cuda, cudnn and nccl, with a stand-in for nvcc
-# metal      types of the feature metal off Apple's platforms, in patched copies of two crates of
-#            bindings that refuse to compile there; nothing is linked. Run `cargo fetch` first
+# metal      types and lints of the feature metal, tests included, off Apple's platforms, in patched
+#            copies of two crates of bindings that refuse to compile there; nothing is linked. Run
+#            `cargo fetch` first
 # kernels    the kernels as C++ under AddressSanitizer and UndefinedBehaviorSanitizer, and those for
 #            Metal with real address spaces (needs clang++)
 # registers  registers and spills of every CUDA kernel (needs nvcc and ptxas)
@@ -58,16 +59,21 @@ version = "0.3"
 default-features = false
 features = ["gnustep-2-1"]
 EOF
-    CARGO_TARGET_DIR="$work/metal" cargo check --workspace --features metal \
-        --config "patch.crates-io.objc2-foundation.path='$foundation'" \
+    # The patches are written into the lock file, which is put back as it was.
+    cp Cargo.lock "$work/Cargo.lock"
+    trap 'cp "$work/Cargo.lock" Cargo.lock' EXIT
+    local patches=(
+        --config "patch.crates-io.objc2-foundation.path='$foundation'"
         --config "patch.crates-io.objc2-metal.path='$bindings'"
-    # The patches are not part of the lock file.
-    git checkout --quiet Cargo.lock
+    )
+    export CARGO_TARGET_DIR="$work/metal"
+    cargo clippy --workspace --features metal "${patches[@]}" -- -D warnings
+    cargo clippy --features metal --tests "${patches[@]}" -- -D warnings
 }
 
 kernels() {
     KERNEL_CXXFLAGS="-O1 -g -fsanitize=address,undefined -fno-sanitize=pointer-overflow" \
-        cargo test --release --test gpu
+        cargo test --release --workspace --test gpu
     local source=$work/kernels.metal.cpp
     {
         for file in prelude.metal functions.h elementwise.h; do echo "#include \"$file\""; done

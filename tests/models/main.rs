@@ -1,10 +1,13 @@
 //! Every network of the registry, and each against an independent implementation.
 
+mod composed;
 mod export;
 mod pretrained;
 mod published;
 mod reference;
 mod registry;
 mod rule;
+#[cfg(feature = "swap")]
+mod swap;
 mod training;
 mod transfer;

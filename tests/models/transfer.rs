@@ -257,6 +257,37 @@ fn layers_are_counted_from_the_images_to_the_classifier() -> Result<()> {
     Ok(())
 }
 
+/// tests/reference/layer_groups.py
+#[test]
+fn layers_are_those_of_timm() -> Result<()> {
+    #[derive(serde::Deserialize)]
+    struct Reference {
+        cases: HashMap<String, Case>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Case {
+        layers: usize,
+        crc32: u32,
+    }
+    let reference = include_str!("../reference/layer_groups.json");
+    let reference: Reference = serde_json::from_str(reference).expect("the reference");
+    assert_eq!(reference.cases.len(), 35);
+    for (name, case) in reference.cases {
+        let store = ParamStore::zeros(DType::F32, &Device::Cpu);
+        let model = create(&name, &Options::imagenet(), store.var_builder());
+        let model = model.map_err(candle_core::Error::wrap)?;
+        let found = layers(&*model, &store);
+        let highest = found.values().copied().max().unwrap_or(0);
+        assert_eq!(highest + 1, case.layers, "{name}");
+        let mut lines: Vec<String> = found.iter().map(|(n, l)| format!("{n} {l}\n")).collect();
+        lines.sort();
+        let mut crc = flate2::Crc::new();
+        crc.update(lines.concat().as_bytes());
+        assert_eq!(crc.sum(), case.crc32, "{name}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_head_alone_learns_on_the_features_of_evaluation() -> Result<()> {
     let (store, model) = network("resnet20", &Options::default())?;

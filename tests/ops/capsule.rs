@@ -6,9 +6,12 @@ use candle_mish::ops::{Margin, margin_loss, squared_error};
 use candle_nn::ops::softmax;
 use proptest::prelude::*;
 
-use crate::support::{assert_close, check_gradients, device, every_device, strided, uniform};
+use crate::support::{
+    array, assert_close, assert_values, check_gradients, device, every_device_with_products, real,
+    strided, uniform, values,
+};
 
-test_devices! {
+test_all_devices_with_products! {
     vectors_are_squashed_and_measured,
     many_capsules_are_routed,
     capsules_and_weights_must_fit,
@@ -54,10 +57,10 @@ fn vectors_are_squashed_and_measured() {
     assert_close(&length(&x).unwrap(), &lengths, 1e-14);
     check_gradients(std::slice::from_ref(&x), |x| squash(&x[0]));
     check_gradients(&[x], |x| length(&x[0]));
-    let zeros = Tensor::zeros((2, 3), DType::F64, &device()).unwrap();
+    let zeros = Tensor::zeros((2, 3), real(), &device()).unwrap();
     assert_close(&squash(&zeros).unwrap(), &zeros, 0.0);
-    assert!(squash(&Tensor::zeros((), DType::F64, &device()).unwrap()).is_err());
-    assert!(length(&Tensor::zeros((2, 0), DType::F64, &device()).unwrap()).is_err());
+    assert!(squash(&Tensor::zeros((), real(), &device()).unwrap()).is_err());
+    assert!(length(&Tensor::zeros((2, 0), real(), &device()).unwrap()).is_err());
 }
 
 proptest! {
@@ -67,7 +70,7 @@ proptest! {
         n in 1usize..4, i in 1usize..5, d in 1usize..4, j in 1usize..4, e in 1usize..4,
         iterations in 1usize..5, seed: u64,
     ) {
-        every_device(|| {
+        every_device_with_products(|| {
             let (u, w) = (uniform(seed, (n, i, d)), uniform(seed ^ 1, (i, d, j, e)));
             let expected = routed(&u, &w, iterations).unwrap();
             assert_close(&dynamic_routing(&u, &w, iterations).unwrap(), &expected, 1e-12);
@@ -99,18 +102,18 @@ fn capsules_and_weights_must_fit() {
     assert!(dynamic_routing(&u, &uniform(2, (3, 5, 5, 6)), 3).is_err());
     assert!(dynamic_routing(&u, &uniform(2, (3, 4, 0, 6)), 3).is_err());
     assert!(dynamic_routing(&u, &uniform(2, (3, 4, 5)), 3).is_err());
-    assert!(dynamic_routing(&u, &w.to_dtype(DType::F32).unwrap(), 3).is_err());
+    assert!(dynamic_routing(&u, &w.to_dtype(DType::BF16).unwrap(), 3).is_err());
     assert!(dynamic_routing(&uniform(1, (3, 4)), &w, 3).is_err());
 }
 
 fn lengths_are_held_to_their_margins() {
     let rows = [[0.95, 0.05, 0.3], [0.2, 0.6, 0.0]];
-    let lengths = Tensor::new(&rows, &device()).unwrap();
+    let lengths = array(&rows);
     let labels = Tensor::new(&[0u32, 2], &device()).unwrap();
     let loss = margin_loss(&lengths, &labels, &Margin::default()).unwrap();
     // The first row: 0.5 (0.3 - 0.1)²; the second: 0.9² + 0.5 (0.1² + 0.5²).
     let expected = (0.5 * 0.04 + 0.81 + 0.5 * (0.01 + 0.25)) / 2.0;
-    assert!((loss.to_scalar::<f64>().unwrap() - expected).abs() < 1e-15);
+    assert_values(&values(&loss), &[expected], 1e-15);
     check_gradients(std::slice::from_ref(&lengths), |x| {
         margin_loss(&x[0], &labels, &Margin::default())
     });
@@ -128,7 +131,7 @@ fn reconstructions_are_compared() {
     let views = squared_error(&strided(&x), &strided(&target), 0.7).unwrap();
     assert_close(&views, &expected, 1e-14);
     check_gradients(std::slice::from_ref(&x), |x| {
-        squared_error(&x[0], &target, 0.7)
+        squared_error(&x[0], &target.to_device(x[0].device())?, 0.7)
     });
     for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 1e-3), (DType::BF16, 1e-2)] {
         let narrow = |x: &Tensor| x.to_dtype(dtype).unwrap();
@@ -137,7 +140,7 @@ fn reconstructions_are_compared() {
         assert_close(&error, &expected, tolerance);
     }
     assert!(squared_error(&x, &uniform(2, (3, 10)), 1.0).is_err());
-    assert!(squared_error(&x, &target.to_dtype(DType::F32).unwrap(), 1.0).is_err());
+    assert!(squared_error(&x, &target.to_dtype(DType::BF16).unwrap(), 1.0).is_err());
     let scalar = Tensor::new(1.0, &device()).unwrap();
     assert!(squared_error(&scalar, &scalar, 1.0).is_err());
 }

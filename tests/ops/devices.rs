@@ -13,7 +13,7 @@ use candle_mish::ops::{
     margin_loss, max_pool2d, narrow, permute, reshape, scale_channels, squared_error, stack,
 };
 
-use crate::support::{assert_values, device, uniform, values};
+use crate::support::{assert_values, device, has_products, uniform, values};
 
 test_all_devices! {
     every_op_is_that_of_the_cpu,
@@ -32,6 +32,19 @@ fn case(
 ) -> Case {
     let shapes = shapes.iter().map(|shape| shape.to_vec()).collect();
     (name, shapes, Box::new(op))
+}
+
+/// Whether a case multiplies matrices on a device without our kernels.
+fn multiplies(name: &str) -> bool {
+    let products = [
+        "conv2d",
+        "avg_pool2d",
+        "adaptive_avg_pool2d",
+        "global_avg_pool2d",
+        "linear",
+        "dynamic_routing",
+    ];
+    name != "conv2d, depthwise" && products.iter().any(|product| name.starts_with(product))
 }
 
 fn convolution(
@@ -161,6 +174,9 @@ fn every_op_is_that_of_the_cpu() -> Result<()> {
         });
         let inputs = inputs.collect::<Result<Vec<_>>>()?;
         println!("{name}");
+        if multiplies(name) && !has_products() {
+            continue;
+        }
         let expected = crate::support::on(crate::support::Target::Cpu, || {
             results(&inputs, &Device::Cpu, &op)
         })?;

@@ -4,9 +4,11 @@ use candle_core::{DType, Tensor};
 use candle_mish::ops::linear;
 use proptest::prelude::*;
 
-use crate::support::{assert_close, check_gradients, device, every_device, strided, uniform};
+use crate::support::{
+    assert_close, check_gradients, device, every_device_with_products, real, strided, uniform,
+};
 
-test_devices! {
+test_all_devices_with_products! {
     leading_axes_are_kept,
     a_large_product_of_every_type,
     nothing_in_gives_the_bias_or_nothing_out,
@@ -21,7 +23,7 @@ fn oracle(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
 proptest! {
     #[test]
     fn any_shape(rows in 1usize..6, inputs in 1usize..7, outputs in 1usize..6, seed: u64) {
-        every_device(|| {
+        every_device_with_products(|| {
             let x = uniform(seed, (rows, inputs));
             let weight = uniform(seed ^ 1, (outputs, inputs));
             let bias = uniform(seed ^ 2, outputs);
@@ -58,7 +60,7 @@ fn a_large_product_of_every_type() {
     let (x, weight, bias) = (uniform(1, (64, 96)), uniform(2, (100, 96)), uniform(3, 100));
     let expected = oracle(&x, &weight, Some(&bias));
     for (dtype, tolerance) in [
-        (DType::F64, 1e-12),
+        (real(), 1e-12),
         (DType::F32, 1e-5),
         (DType::F16, 2e-2),
         (DType::BF16, 1e-1),
@@ -71,7 +73,7 @@ fn a_large_product_of_every_type() {
 }
 
 fn nothing_in_gives_the_bias_or_nothing_out() {
-    let zeros = |shape: (usize, usize)| Tensor::zeros(shape, DType::F64, &device()).unwrap();
+    let zeros = |shape: (usize, usize)| Tensor::zeros(shape, real(), &device()).unwrap();
     let bias = uniform(1, 3);
     assert_eq!(
         linear(&zeros((0, 4)), &zeros((3, 4)), Some(&bias))
@@ -90,5 +92,5 @@ fn what_does_not_fit_is_refused() {
     assert!(linear(&x, &uniform(2, (3, 5)), None).is_err());
     assert!(linear(&x, &uniform(2, 4), None).is_err());
     assert!(linear(&x, &weight, Some(&uniform(3, 4))).is_err());
-    assert!(linear(&x, &weight.to_dtype(DType::F32).unwrap(), None).is_err());
+    assert!(linear(&x, &weight.to_dtype(DType::BF16).unwrap(), None).is_err());
 }

@@ -1,15 +1,16 @@
 //! Cross-entropy against the definition, PyTorch and finite differences.
 
-use candle_core::{DType, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_mish::ops::{CrossEntropy, Reduction, Target, cross_entropy};
 use proptest::prelude::*;
 use serde::Deserialize;
 
 use crate::support::{
-    assert_close, assert_values, check_gradients, device, every_device, strided, uniform, values,
+    array, assert_close, assert_values, check_gradients, device, every_device, real, strided,
+    uniform, values,
 };
 
-test_devices! {
+test_all_devices! {
     values_and_gradients_are_those_of_pytorch,
     huge_logits_neither_overflow_nor_lose_the_loss,
     a_class_that_is_ruled_out_adds_nothing,
@@ -25,7 +26,12 @@ fn labels(rows: usize, classes: usize, seed: u64) -> Vec<u32> {
 
 fn vector<T: candle_core::WithDType>(values: Vec<T>) -> Tensor {
     let len = values.len();
-    Tensor::from_vec(values, len, &device()).unwrap()
+    let x = Tensor::from_vec(values, len, &Device::Cpu).unwrap();
+    let dtype = match x.dtype() {
+        DType::F64 => real(),
+        dtype => dtype,
+    };
+    x.to_dtype(dtype).unwrap().to_device(&device()).unwrap()
 }
 
 /// The loss by its definition, in f64.
@@ -40,6 +46,11 @@ fn oracle(logits: &[Vec<f64>], shares: &[Vec<f64>], weights: &[f64], smoothing: 
         }
     }
     loss
+}
+
+fn table(x: &Tensor) -> Vec<Vec<f64>> {
+    let (_, columns) = x.dims2().unwrap();
+    values(x).chunks(columns).map(<[f64]>::to_vec).collect()
 }
 
 fn one_hot(labels: &[u32], classes: usize) -> Vec<Vec<f64>> {
@@ -59,7 +70,7 @@ proptest! {
     ) {
         every_device(|| {
             let logits = uniform(seed, (rows, classes));
-            let table: Vec<Vec<f64>> = logits.to_vec2().unwrap();
+            let table = table(&logits);
             let weights: Vec<f64> = match weighted {
                 true => (0..classes).map(|k| 0.5 + k as f64).collect(),
                 false => vec![1.0; classes],
@@ -84,7 +95,7 @@ proptest! {
 
             let probabilities = uniform(seed ^ 1, (rows, classes));
             let probabilities = candle_nn::ops::softmax(&probabilities, 1).unwrap();
-            let shares: Vec<Vec<f64>> = probabilities.to_vec2().unwrap();
+            let shares = self::table(&probabilities);
             let expected = oracle(&table, &shares, &weights, smoothing);
             let expected = if sum { expected } else { expected / rows as f64 };
             let target = Target::Probabilities(&probabilities);
@@ -112,16 +123,15 @@ fn values_and_gradients_are_those_of_pytorch() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("../reference/loss.json")).unwrap();
     assert_eq!(cases.len(), 24);
     for case in cases {
-        let logits = Tensor::new(case.logits, &device()).unwrap();
+        let logits = array(case.logits);
         let logits = Var::from_tensor(&logits).unwrap();
-        let target = vector(case.target);
         let probabilities;
         let classes;
         let target = if case.soft {
-            probabilities = target.reshape(logits.shape()).unwrap();
+            probabilities = vector(case.target).reshape(logits.shape()).unwrap();
             Target::Probabilities(&probabilities)
         } else {
-            classes = target.to_dtype(DType::I64).unwrap();
+            classes = vector(case.target.iter().map(|label| *label as i64).collect());
             Target::Classes(&classes)
         };
         let options = CrossEntropy {
@@ -135,14 +145,14 @@ fn values_and_gradients_are_those_of_pytorch() {
         let loss = cross_entropy(&logits, &target, &options).unwrap();
         assert_values(&values(&loss), &[case.loss], 1e-12);
         let grads = loss.backward().unwrap();
-        let expected = Tensor::new(case.grad, &device()).unwrap();
+        let expected = array(case.grad);
         assert_close(grads.get(&logits).unwrap(), &expected, 1e-12);
     }
 }
 
 fn huge_logits_neither_overflow_nor_lose_the_loss() {
-    for dtype in [DType::F32, DType::F64, DType::BF16] {
-        let logits = Tensor::new(&[[1e4f64, -1e4, 0.0], [-1e4, 1e4, -1e4]], &device()).unwrap();
+    for dtype in [DType::F32, real(), DType::BF16] {
+        let logits = array(&[[1e4f64, -1e4, 0.0], [-1e4, 1e4, -1e4]]);
         let logits = logits.to_dtype(dtype).unwrap();
         let ten_thousand = values(&logits)[0];
         let logits = Var::from_tensor(&logits).unwrap();
@@ -180,7 +190,7 @@ fn soft_labels_and_smoothing_are_here_and_not_in_candle() {
 fn many_rows_of_every_type() {
     let logits = uniform(7, (300, 100));
     let labels = labels(300, 100, 3);
-    let table: Vec<Vec<f64>> = logits.to_vec2().unwrap();
+    let table = table(&logits);
     let expected = oracle(&table, &one_hot(&labels, 100), &[1.0; 100], 0.1) / 300.0;
     let labels = vector(labels);
     let options = CrossEntropy {
@@ -188,7 +198,7 @@ fn many_rows_of_every_type() {
         ..Default::default()
     };
     for (dtype, tolerance) in [
-        (DType::F64, 1e-12),
+        (real(), 1e-12),
         (DType::F32, 1e-6),
         (DType::F16, 2e-3),
         (DType::BF16, 1e-2),

@@ -1,22 +1,25 @@
 //! Mish: accuracy over all magnitudes on every instruction set, limits, layouts and types.
 
-use candle_core::{DType, Result, Tensor, Var};
-use candle_mish::ops::activation::{Mish, Pointwise};
+use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_mish::ops::activation::{Mish, Pointwise, activation_gradient};
 use candle_mish::simd::{Lanes, Real, Simd, WithSimd};
-use candle_mish::{mish, mish_inplace};
+use candle_mish::{Activation, mish, mish_inplace};
 use half::{bf16, f16};
 
 use crate::oracle::{Double, distance, oracle, sweep};
 
-use crate::support::device;
+use crate::support::{device, real, values};
 
-test_devices! {
+test_all_devices! {
     subnormal_results_fade_out,
     halves_are_rounded_from_single_precision,
     every_length_and_layout,
     in_place_changes_the_view_alone,
     gradients_of_any_layout_and_type,
     integers_are_refused,
+    the_op_is_accurate_over_all_magnitudes,
+    limits_of_the_op_are_right,
+    more_elements_than_32_bits_count,
 }
 
 /// Value and derivative of every element.
@@ -283,20 +286,15 @@ fn in_place_changes_the_view_alone() -> Result<()> {
 }
 
 fn gradients_of_any_layout_and_type() -> Result<()> {
-    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+    for dtype in [DType::F32, real(), DType::F16, DType::BF16] {
         let x = Var::from_tensor(&ramp(&[4, 6, 5])?.to_dtype(dtype)?)?;
         let weight = ramp(&[5, 6, 4])?.to_dtype(dtype)?;
         // The gradient that reaches mish is a transposed view of `weight`, then a broadcast one.
         let y = mish(x.as_tensor())?;
         let loss = (y.transpose(0, 2)? * &weight)?.sum_all()?;
         let gradient = loss.backward()?.remove(x.as_tensor()).unwrap();
-        let gradient = gradient
-            .to_dtype(DType::F64)?
-            .flatten_all()?
-            .to_vec1::<f64>()?;
-        let x = x.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-        let weight = weight.to_dtype(DType::F64)?.transpose(0, 2)?.contiguous()?;
-        let weight = weight.flatten_all()?.to_vec1::<f64>()?;
+        let (gradient, x) = (values(&gradient), values(&x));
+        let weight = values(&weight.transpose(0, 2)?);
         let tolerance = match dtype {
             DType::F64 => 1e-13,
             DType::F32 => 1e-6,
@@ -319,4 +317,115 @@ fn integers_are_refused() {
     let x = Tensor::new(&[1u32, 2], &device()).unwrap();
     let error = mish(&x).unwrap_err().to_string();
     assert!(error.contains("mish is not defined for U32"), "{error}");
+}
+
+/// Value and derivative of every element by the op on the device.
+fn through_the_op(x: &Tensor) -> Result<(Vec<f64>, Vec<f64>)> {
+    let x = x.to_device(&device())?;
+    let derivative = activation_gradient(&x, &x.ones_like()?, &Activation::Mish)?;
+    Ok((values(&mish(&x)?), values(&derivative)))
+}
+
+fn the_op_is_accurate_over_all_magnitudes() -> Result<()> {
+    // Significant bits, the smallest exponent, the error of the derivative around its zero.
+    let single = (DType::F32, 24, -126, 1e-7);
+    let double = (DType::F64, 53, -1022, 1e-7 * 2f64.powi(-29));
+    let kinds = [single, double];
+    for (dtype, bits, min_exponent, around_zero) in &kinds[..1 + usize::from(has_f64())] {
+        let (steps, low, high) = match dtype {
+            DType::F32 => (40, -95.0, 25.0),
+            _ => (8, -735.0, 45.0),
+        };
+        let points = sweep(*min_exponent, 1 - min_exponent, steps, low, high);
+        let x = Tensor::new(points.as_slice(), &Device::Cpu)?.to_dtype(*dtype)?;
+        let (value, derivative) = through_the_op(&x)?;
+        let mut worst = 0.0f64;
+        for ((x, y), dy) in values(&x).into_iter().zip(value).zip(derivative) {
+            let (expected, slope) = oracle(x);
+            if let Some(ulp) = distance(y, expected, *bits, *min_exponent) {
+                assert!(ulp <= 4.0, "mish({x:e}) = {y:e} is {ulp} ulp off");
+                worst = worst.max(ulp);
+            }
+            let error = (dy - slope).abs();
+            let exponent = (slope.abs().log2().floor() as i32).max(*min_exponent);
+            let ulp = libm::ldexp(error, bits - 1 - exponent);
+            assert!(
+                ulp <= 6.0 || error <= *around_zero,
+                "mish'({x:e}) = {dy:e} is {ulp} ulp, {error:e} off"
+            );
+        }
+        println!("{dtype:?}: {worst} ulp");
+    }
+    Ok(())
+}
+
+fn has_f64() -> bool {
+    real() == DType::F64
+}
+
+fn limits_of_the_op_are_right() -> Result<()> {
+    let points = [
+        f64::NEG_INFINITY,
+        f64::INFINITY,
+        f64::NAN,
+        0.0,
+        -0.0,
+        1e30,
+        -1e30,
+    ];
+    for dtype in [DType::F32, real(), DType::BF16] {
+        let x = Tensor::new(&points, &Device::Cpu)?.to_dtype(dtype)?;
+        let (y, dy) = through_the_op(&x)?;
+        assert!(
+            y[0] == 0.0 && y[0].is_sign_negative(),
+            "{dtype:?}: {}",
+            y[0]
+        );
+        assert_eq!(y[1], f64::INFINITY, "{dtype:?}");
+        assert!(y[2].is_nan() && dy[2].is_nan(), "{dtype:?}");
+        assert!(y[3] == 0.0 && y[3].is_sign_positive(), "{dtype:?}");
+        assert!(y[4] == 0.0 && y[4].is_sign_negative(), "{dtype:?}");
+        assert_eq!(y[5], values(&x)[5], "{dtype:?}");
+        assert_eq!((y[6], dy[6]), (0.0, 0.0), "{dtype:?}");
+        assert_eq!((dy[0].abs(), dy[1]), (0.0, 1.0), "{dtype:?}");
+        assert!((dy[3] - 0.6).abs() < 2e-3, "{dtype:?}");
+    }
+    Ok(())
+}
+
+/// On a GPU with `MISH_TEST_LARGE`: 4 GiB of f16, three times.
+fn more_elements_than_32_bits_count() -> Result<()> {
+    if device().is_cpu() || std::env::var_os("MISH_TEST_LARGE").is_none() {
+        println!("skipped: it runs on a GPU where MISH_TEST_LARGE is set");
+        return Ok(());
+    }
+    let count = (1usize << 31) + 37;
+    let row = ramp(&[1 << 10])?.to_dtype(DType::F16)?;
+    let rows = count.div_ceil(1 << 10);
+    let x = row.broadcast_as((rows, 1 << 10))?.contiguous()?;
+    let x = x.flatten_all()?.narrow(0, 0, count)?;
+    let expected = values(&mish(&row)?);
+    let slopes = values(&activation_gradient(
+        &row,
+        &row.ones_like()?,
+        &Activation::Mish,
+    )?);
+    let ends = [0, count - 3000];
+    let check = |y: &Tensor, expected: &[f64]| -> Result<()> {
+        for start in ends {
+            let part = values(&y.narrow(0, start, 3000)?);
+            for (i, y) in part.into_iter().enumerate() {
+                assert_eq!(
+                    y,
+                    expected[(start + i) % (1 << 10)],
+                    "element {}",
+                    start + i
+                );
+            }
+        }
+        Ok(())
+    };
+    check(&mish(&x)?, &expected)?;
+    let ones = Tensor::ones(count, DType::F16, &device())?;
+    check(&activation_gradient(&x, &ones, &Activation::Mish)?, &slopes)
 }

@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use serde::Deserialize;
 
 use crate::support::{
-    assert_close, assert_values, check_gradients, device, every_device, gradients, strided,
+    array, assert_close, assert_values, check_gradients, device, every_device, gradients, made,
+    real, strided,
 };
 use crate::support::{uniform, values};
 
-test_devices! {
+test_all_devices! {
     gradients_of_every_fused_activation_are_those_of_its_derivative,
     statistics_are_those_of_the_batch,
     a_mean_far_from_zero_does_not_cancel,
@@ -91,7 +92,7 @@ fn oracle(
             y[i] = act(activation, z + residual.as_ref().map_or(0.0, |r| r[i]));
         }
     }
-    Tensor::from_vec(y, x.dims(), &device()).unwrap()
+    made(y, x.dims())
 }
 
 fn train(x: &Tensor, gb: &Tensor, r: Option<&Tensor>, a: &Activation) -> Result<Tensor> {
@@ -128,7 +129,7 @@ proptest! {
 
             let given = |c: usize| (c as f64, 1.5 + c as f64);
             let given: Vec<(f64, f64)> = (0..channels).map(given).collect();
-            let vector = |values: Vec<f64>| Tensor::from_vec(values, channels, &device()).unwrap();
+            let vector = |values: Vec<f64>| made(values, channels);
             let mean = vector(given.iter().map(|g| g.0).collect());
             let variance = vector(given.iter().map(|g| g.1).collect());
             let running = Statistics::Running { mean: &mean, variance: &variance };
@@ -161,8 +162,10 @@ proptest! {
             let mean = uniform(seed ^ 3, channels);
             let variance = uniform(seed ^ 4, channels).sqr().unwrap();
             let variance = (variance + 0.1).unwrap();
-            let running = Statistics::Running { mean: &mean, variance: &variance };
             check_gradients(&inputs, |x| {
+                let device = x[0].device();
+                let (mean, variance) = (mean.to_device(device)?, variance.to_device(device)?);
+                let running = Statistics::Running { mean: &mean, variance: &variance };
                 Ok(batch_norm_act(&x[0], &x[1], x.get(2), running, EPS, &activation)?.0)
             });
             Ok(())
@@ -174,17 +177,20 @@ fn gradients_of_every_fused_activation_are_those_of_its_derivative() {
     // Points chosen away from kinks, one channel each so that eight images of 5x5 are varied.
     let shape = (8, 3, 5, 5);
     let x = uniform(1, shape);
-    let gamma_beta = Tensor::new(&[[1.5f64, -2.0, 3.0], [0.3, -0.2, 1.1]], &device()).unwrap();
+    let gamma_beta = array(&[[1.5f64, -2.0, 3.0], [0.3, -0.2, 1.1]]);
     let r = uniform(2, shape);
-    let mean = Tensor::new(&[0.1f64, 0.0, -0.2], &device()).unwrap();
-    let variance = Tensor::new(&[0.5f64, 1.0, 2.0], &device()).unwrap();
-    let running = Statistics::Running {
-        mean: &mean,
-        variance: &variance,
-    };
+    let mean = array(&[0.1f64, 0.0, -0.2]);
+    let variance = array(&[0.5f64, 1.0, 2.0]);
     for activation in ACTIVATIONS {
-        let f =
-            |x: &[Tensor]| Ok(batch_norm_act(&x[0], &x[1], x.get(2), running, EPS, &activation)?.0);
+        let f = |x: &[Tensor]| {
+            let device = x[0].device();
+            let (mean, variance) = (mean.to_device(device)?, variance.to_device(device)?);
+            let running = Statistics::Running {
+                mean: &mean,
+                variance: &variance,
+            };
+            Ok(batch_norm_act(&x[0], &x[1], x.get(2), running, EPS, &activation)?.0)
+        };
         check_gradients(&[x.clone(), gamma_beta.clone(), r.clone()], f);
         check_gradients(&[x.clone(), gamma_beta.clone()], f);
     }
@@ -209,9 +215,8 @@ fn a_mean_far_from_zero_does_not_cancel() {
     let x = uniform(5, (16, 4, 8, 8));
     let gamma_beta = Tensor::new(&[[1.0f32; 4], [0.0; 4]], &device()).unwrap();
     // The first image lies elsewhere than the others in one case.
-    let step = Tensor::arange(0f64, 16.0, &device()).unwrap();
-    let step = step.gt(0.5).unwrap().to_dtype(DType::F64).unwrap();
-    let step = (step.reshape((16, 1, 1, 1)).unwrap() * 1e3).unwrap();
+    let step = (0..16).map(|image| if image > 0 { 1e3 } else { 0.0 });
+    let step = made(step.collect(), (16, 1, 1, 1));
     let shifted = (&x + 1e4).unwrap();
     for x in [shifted.clone(), shifted.broadcast_add(&step).unwrap()] {
         let x = x.to_dtype(DType::F32).unwrap();
@@ -246,7 +251,7 @@ fn every_type_on_many_and_on_few_channels() {
         let (x, r) = (uniform(6, shape), uniform(7, shape));
         let gamma_beta = uniform(8, (2, shape.1));
         for (dtype, tolerance) in [
-            (DType::F64, 1e-10),
+            (real(), 1e-10),
             (DType::F32, 1e-5),
             (DType::F16, 2e-3),
             (DType::BF16, 2e-2),
@@ -329,7 +334,7 @@ fn values_gradients_and_statistics_are_those_of_pytorch() {
         serde_json::from_str(include_str!("../reference/norm_act.json")).unwrap();
     assert!(cases.len() >= 12);
     for case in cases {
-        let tensor = |values: &[f64]| Tensor::new(values, &device()).unwrap();
+        let tensor = |values: &[f64]| array(values);
         let full = |values: &[f64]| tensor(values).reshape(case.shape.as_slice()).unwrap();
         let activation = match case.activation.as_str() {
             "mish" => Activation::Mish,
@@ -411,14 +416,14 @@ fn one_value_per_channel_is_refused_here_and_infinite_in_candle() {
     );
 
     let vars = candle_nn::VarMap::new();
-    let vb = candle_nn::VarBuilder::from_varmap(&vars, DType::F64, &device());
+    let vb = candle_nn::VarBuilder::from_varmap(&vars, real(), &device());
     let norm = candle_nn::batch_norm(3, candle_nn::BatchNormConfig::default(), vb).unwrap();
     norm.forward_train(&x).unwrap();
     let variance = values(norm.running_var());
     assert!(variance.iter().any(|v| !v.is_finite()), "{variance:?}");
 
     let mean = uniform(3, 3);
-    let variance = Tensor::ones(3, DType::F64, &device()).unwrap();
+    let variance = Tensor::ones(3, real(), &device()).unwrap();
     let running = Statistics::Running {
         mean: &mean,
         variance: &variance,
@@ -433,10 +438,10 @@ fn what_does_not_fit_is_refused() {
     assert!(train(&x, &uniform(2, (2, 4)), None, &relu).is_err());
     assert!(train(&x, &gamma_beta, Some(&uniform(1, (2, 3, 4, 5))), &relu).is_err());
     assert!(train(&uniform(1, 4), &gamma_beta, None, &relu).is_err());
-    let wrong = x.to_dtype(DType::F32).unwrap();
+    let wrong = x.to_dtype(DType::BF16).unwrap();
     assert!(train(&x, &gamma_beta, Some(&wrong), &relu).is_err());
     assert!(train(&x.to_dtype(DType::U8).unwrap(), &gamma_beta, None, &relu).is_err());
-    let none = Tensor::zeros((0, 3, 4, 4), DType::F64, &device()).unwrap();
+    let none = Tensor::zeros((0, 3, 4, 4), real(), &device()).unwrap();
     assert!(train(&none, &gamma_beta, None, &relu).is_err());
     let running = Statistics::Running {
         mean: &uniform(1, 3),

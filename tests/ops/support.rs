@@ -5,8 +5,8 @@ use std::cell::Cell;
 
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, DType, Device, Layout, MetalStorage, Result, Shape, Tensor,
-    Var,
+    CpuStorage, CudaStorage, CustomOp1, DType, Device, Layout, MetalStorage, NdArray, Result,
+    Shape, Tensor, Var,
 };
 use candle_mish::autograd::{apply1, value_and_grad};
 use candle_mish::ops::composed;
@@ -21,6 +21,8 @@ pub enum Target {
     Cpu,
     /// The CPU with the compositions that stand in for them on other devices.
     Composed,
+    /// The same in f32: what a device without f64 computes, tests of which this checks.
+    Single,
     /// The first CUDA device.
     #[cfg(feature = "cuda")]
     Cuda,
@@ -29,12 +31,15 @@ pub enum Target {
     Metal,
 }
 
-/// Those that have f64.
+/// All of them.
 pub const TARGETS: &[Target] = &[
     Target::Cpu,
     Target::Composed,
+    Target::Single,
     #[cfg(feature = "cuda")]
     Target::Cuda,
+    #[cfg(feature = "metal")]
+    Target::Metal,
 ];
 
 thread_local! {
@@ -45,11 +50,48 @@ thread_local! {
 pub fn on<T>(target: Target, body: impl FnOnce() -> T) -> T {
     let before = TARGET.replace(target);
     let result = match target {
-        Target::Composed => composed::everywhere(body),
+        Target::Composed | Target::Single => composed::everywhere(body),
         _ => body(),
     };
     TARGET.set(before);
     result
+}
+
+/// The widest type of the target that the test runs on.
+pub fn real() -> DType {
+    match TARGET.get() {
+        Target::Single => DType::F32,
+        #[cfg(feature = "metal")]
+        Target::Metal => DType::F32,
+        _ => DType::F64,
+    }
+}
+
+/// `tolerance`, or what f32 can keep to where that is the widest type.
+fn reachable(tolerance: f64) -> f64 {
+    match real() {
+        DType::F32 => tolerance.max(1e-5),
+        _ => tolerance,
+    }
+}
+
+/// Whether the target has products of matrices, which Candle takes from instructions on Metal that
+/// not every GPU has. Where it has none, this says that the test is skipped.
+pub fn has_products() -> bool {
+    #[cfg(feature = "metal")]
+    if TARGET.get() == Target::Metal {
+        static HAVE: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        let multiply = || {
+            let x = Tensor::ones((32, 32), DType::F32, &device())?;
+            x.matmul(&x)?.to_vec2::<f32>()
+        };
+        let have = *HAVE.get_or_init(|| multiply().is_ok_and(|y| y[31][31] == 32.0));
+        if !have {
+            println!("skipped: this GPU has no products of matrices");
+        }
+        return have;
+    }
+    true
 }
 
 /// Runs the body of a property on all targets.
@@ -63,19 +105,29 @@ pub fn every_device(
     Ok(())
 }
 
+/// The same of a property that needs products of matrices.
+pub fn every_device_with_products(
+    mut body: impl FnMut() -> std::result::Result<(), TestCaseError>,
+) -> std::result::Result<(), TestCaseError> {
+    every_device(|| if has_products() { body() } else { Ok(()) })
+}
+
 /// The device of the target that the test runs on.
 pub fn device() -> Device {
     match TARGET.get() {
-        Target::Cpu | Target::Composed => Device::Cpu,
+        Target::Cpu | Target::Composed | Target::Single => Device::Cpu,
         #[cfg(feature = "cuda")]
         Target::Cuda => {
             static CUDA: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
-            CUDA.get_or_init(|| Device::new_cuda(0).unwrap()).clone()
+            CUDA.get_or_init(|| candle_mish::device::cuda(0).unwrap())
+                .clone()
         }
         #[cfg(feature = "metal")]
         Target::Metal => {
             static METAL: std::sync::OnceLock<Device> = std::sync::OnceLock::new();
-            METAL.get_or_init(|| Device::new_metal(0).unwrap()).clone()
+            METAL
+                .get_or_init(|| candle_mish::device::metal().unwrap())
+                .clone()
         }
     }
 }
@@ -101,12 +153,38 @@ macro_rules! test_devices {
     };
 }
 
-/// As `test_devices!`, for functions that need no f64: with its feature `module::metal::name` too.
+/// As `test_devices!`, for functions that need no f64: `module::single::name` and, with its
+/// feature, `module::metal::name` too.
 macro_rules! test_all_devices {
     ($($name:ident,)*) => {
         test_devices! { $($name,)* }
+        test_devices! { @target single Single $($name,)* }
         #[cfg(feature = "metal")]
         test_devices! { @target metal Metal $($name,)* }
+    };
+}
+
+/// The same of functions that need products of matrices, which not every Metal device has.
+macro_rules! test_all_devices_with_products {
+    ($($name:ident,)*) => {
+        test_devices! { $($name,)* }
+        test_devices! { @target single Single $($name,)* }
+        #[cfg(feature = "metal")]
+        mod metal {
+            $(
+                #[test]
+                fn $name() -> std::process::ExitCode {
+                    use std::process::{ExitCode, Termination};
+                    crate::support::on(crate::support::Target::Metal, || {
+                        if crate::support::has_products() {
+                            super::$name().report()
+                        } else {
+                            ExitCode::SUCCESS
+                        }
+                    })
+                }
+            )*
+        }
     };
 }
 
@@ -118,14 +196,23 @@ pub fn uniform(seed: u64, shape: impl Into<Shape>) -> Tensor {
         .map(|_| rng.random_range(-2.0..2.0))
         .collect();
     let values = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
-    let device = device();
-    // Metal has no f64.
-    let dtype = if device.is_metal() {
-        DType::F32
-    } else {
-        DType::F64
-    };
-    values.to_dtype(dtype).unwrap().to_device(&device).unwrap()
+    move_here(&values)
+}
+
+/// `x`, which is on the CPU, on the device of the target in its widest type.
+fn move_here(x: &Tensor) -> Tensor {
+    // Converted first: not every device has f64.
+    x.to_dtype(real()).unwrap().to_device(&device()).unwrap()
+}
+
+/// An array of f64 in the widest type of the target.
+pub fn array<A: NdArray>(values: A) -> Tensor {
+    move_here(&Tensor::new(values, &Device::Cpu).unwrap())
+}
+
+/// A tensor of a shape, in the widest type of the target.
+pub fn made(values: Vec<f64>, shape: impl Into<Shape>) -> Tensor {
+    move_here(&Tensor::from_vec(values, shape.into(), &Device::Cpu).unwrap())
 }
 
 /// The values of `x` in row-major order.
@@ -146,6 +233,11 @@ pub fn assert_close(actual: &Tensor, expected: &Tensor, tolerance: f64) {
 #[track_caller]
 pub fn assert_values(actual: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(actual.len(), expected.len());
+    let tolerance = if tolerance == 0.0 {
+        tolerance
+    } else {
+        reachable(tolerance)
+    };
     for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
         let close = (a - e).abs() <= tolerance * (1.0 + e.abs()) || a == e;
         assert!(
@@ -181,11 +273,22 @@ impl CustomOp1 for Weighted {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (CpuStorage::F64(x), Some((start, end))) = (x, layout.contiguous_offsets()) else {
-            candle_core::bail!("the tests sum contiguous f64 values")
+        let Some((start, end)) = layout.contiguous_offsets() else {
+            candle_core::bail!("the tests sum contiguous values")
         };
-        let products = x[start..end].iter().enumerate().map(|(i, x)| x * weight(i));
-        Ok((CpuStorage::F64(vec![products.sum()]), ().into()))
+        let sum = |values: &mut dyn Iterator<Item = f64>| {
+            let products = values.enumerate().map(|(i, x)| x * weight(i));
+            products.sum::<f64>()
+        };
+        let sum = match x {
+            CpuStorage::F64(x) => CpuStorage::F64(vec![sum(&mut x[start..end].iter().copied())]),
+            CpuStorage::F32(x) => {
+                let mut x = x[start..end].iter().map(|x| f64::from(*x));
+                CpuStorage::F32(vec![sum(&mut x) as f32])
+            }
+            _ => candle_core::bail!("the tests sum f64 or f32 values"),
+        };
+        Ok((sum, ().into()))
     }
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
@@ -208,13 +311,13 @@ impl CustomOp1 for WeightedGrad {
     }
 
     fn cpu_fwd(&self, grad: &CpuStorage, _layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let CpuStorage::F64(grad) = grad else {
-            candle_core::bail!("the tests sum f64 values")
+        let weights = (0..self.0.elem_count()).map(weight);
+        let dx = match grad {
+            CpuStorage::F64(grad) => CpuStorage::F64(weights.map(|w| grad[0] * w).collect()),
+            CpuStorage::F32(grad) => CpuStorage::F32(weights.map(|w| grad[0] * w as f32).collect()),
+            _ => candle_core::bail!("the tests sum f64 or f32 values"),
         };
-        let dx = (0..self.0.elem_count())
-            .map(|i| grad[0] * weight(i))
-            .collect();
-        Ok((CpuStorage::F64(dx), self.0.clone()))
+        Ok((dx, self.0.clone()))
     }
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
@@ -237,8 +340,9 @@ pub fn gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> 
     vars.iter().map(gradient).collect()
 }
 
-/// Fails unless the gradients of a weighted sum of what `f` makes of the f64 `inputs` are its
-/// central differences, both from the tape and from Candle's backward.
+/// Fails unless the gradients of a weighted sum of what `f` makes of the `inputs` are its
+/// central differences, both from the tape and from Candle's backward. In f32, which is too short
+/// for differences, they are held against those of the CPU's kernels, which the differences prove.
 #[track_caller]
 pub fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let vars: Vec<Var> = inputs
@@ -249,10 +353,22 @@ pub fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor
     let loss = apply1(Weighted, &f(&tensors).unwrap()).unwrap();
     let candle = loss.backward().unwrap();
     let tape = gradients(inputs, &f);
+    let on_cpu = || {
+        let inputs = inputs.iter().map(|x| x.to_device(&Device::Cpu).unwrap());
+        gradients(&inputs.collect::<Vec<_>>(), &f)
+    };
+    let of_cpu = (real() == DType::F32).then(|| on(Target::Cpu, on_cpu));
     for (i, input) in inputs.iter().enumerate() {
-        let differences = differences(inputs, i, &f);
         assert_eq!(tape[i].dims(), input.dims());
-        assert_values(&values(&tape[i]), &differences, 1e-6);
+        match &of_cpu {
+            None => assert_values(&values(&tape[i]), &differences(inputs, i, &f), 1e-6),
+            Some(of_cpu) => {
+                let expected = values(&of_cpu[i]);
+                let scale = expected.iter().fold(1.0f64, |scale, x| scale.max(x.abs()));
+                let relative = |x: Vec<f64>| x.iter().map(|x| x / scale).collect::<Vec<_>>();
+                assert_values(&relative(values(&tape[i])), &relative(expected), 1e-5);
+            }
+        }
         let candle = candle.get(&tensors[i]).unwrap();
         assert_values(&values(candle), &values(&tape[i]), 1e-14);
     }
@@ -268,7 +384,7 @@ fn differences(
         let mut moved = inputs.to_vec();
         let mut x = values(&inputs[which]);
         x[index] += step;
-        moved[which] = Tensor::from_vec(x, inputs[which].dims(), &device()).unwrap();
+        moved[which] = made(x, inputs[which].dims());
         let y = values(&f(&moved).unwrap());
         y.iter().enumerate().map(|(i, y)| y * weight(i)).sum()
     };

@@ -3,7 +3,8 @@
 //!
 //! The layout is that of the Hub: the listing of a revision below `/api`, files below `/resolve`
 //! with their ETag and commit, and for large files a redirect with `X-Linked-ETag` (the SHA-256)
-//! and `X-Linked-Size`; the storage serves ranges.
+//! and `X-Linked-Size`; the storage serves ranges, with which the client asks why a file did not
+//! come.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -13,31 +14,36 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use socket2::SockRef;
 
 /// The commit that `main` is at.
 pub const COMMIT: &str = "aadb3af77e9048adbea6b47c21a81e47dd092ae5";
+/// The commit that it goes on to.
+pub const LATER: &str = "0f5c9c7e2c0b3f5a1f66d1c98a5b7e1d2f3a4b5c";
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The site answers with this status and `X-Error-Code`.
     Site(&'static str, &'static str),
+    /// The site lists all files, but answers with this status to requests for the one named.
+    File(&'static str, &'static str),
     /// Both servers answer so to the first requests, as many as the second number says.
     Busy(&'static str, usize),
-    /// The storage answers with this status and a text.
-    Storage(&'static str),
+    /// The storage answers with this status and a text, to the first requests.
+    Storage(&'static str, usize),
     /// The storage breaks off half-way, for the first requests.
     Truncated(usize),
     /// The storage says that half the file is all.
     Short,
     /// The storage sends other bytes.
     Changed,
-    /// The storage resets the connection, for the first requests.
+    /// The storage resets the connection half-way, for the first requests.
     Reset(usize),
     /// The storage stops sending half-way and keeps the connection.
     Silent,
-    /// The storage sends a little at a time.
-    Slow,
+    /// The storage sends a twentieth at a time, with this pause in between.
+    Slow(Duration),
 }
 
 /// A repository's address on the Hub, such as `models/timm/resnet18.a1_in1k`, and its files.
@@ -50,8 +56,11 @@ pub struct Hub {
     shared: Arc<Shared>,
 }
 
+/// What the server threads know.
 struct Shared {
     repositories: Vec<Repository>,
+    /// Where `main` is.
+    commit: &'static str,
     fault: Option<Fault>,
     storage: String,
     requests: Mutex<Vec<String>>,
@@ -66,11 +75,21 @@ impl Hub {
 
     /// Serves them badly.
     pub fn failing(repositories: Vec<Repository>, fault: impl Into<Option<Fault>>) -> Self {
+        Self::at(COMMIT, repositories, fault.into())
+    }
+
+    /// Serves them with `main` at another commit.
+    pub fn later(repositories: Vec<Repository>) -> Self {
+        Self::at(LATER, repositories, None)
+    }
+
+    fn at(commit: &'static str, repositories: Vec<Repository>, fault: Option<Fault>) -> Self {
         let [site, storage] = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             repositories,
-            fault: fault.into(),
+            commit,
+            fault,
             storage: address(&storage),
             requests: Mutex::new(Vec::new()),
             failed: AtomicUsize::new(0),
@@ -105,8 +124,8 @@ struct Request {
     stream: TcpStream,
     is_head: bool,
     path: String,
-    /// The first byte asked for.
-    start: usize,
+    /// The first byte asked for and the last one, if it is a part that is asked for.
+    range: Option<(usize, usize)>,
 }
 
 impl Request {
@@ -127,14 +146,14 @@ impl Request {
         let noted = format!("{method} {path} {token}").trim_end().to_owned();
         shared.requests.lock().unwrap().push(noted);
         let range = headers.get("range").and_then(|range| {
-            let (start, _) = range.strip_prefix("bytes=")?.split_once('-')?;
-            start.parse().ok()
+            let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+            Some((first.parse().ok()?, last.parse().ok()?))
         });
         Some(Self {
             stream,
             is_head: method == "HEAD",
             path: path.to_owned(),
-            start: range.unwrap_or(0),
+            range,
         })
     }
 
@@ -155,6 +174,10 @@ impl Request {
 }
 
 impl Shared {
+    fn is_known(&self, revision: &str) -> bool {
+        revision == "main" || revision == self.commit
+    }
+
     /// Whether this request is one of the first `times`.
     fn is_early(&self, times: usize) -> bool {
         self.failed.fetch_add(1, Ordering::Relaxed) < times
@@ -175,7 +198,7 @@ impl Shared {
         let path = request.path.clone();
         for (address, files) in &self.repositories {
             if let Some(revision) = path.strip_prefix(&format!("/api/{address}/revision/")) {
-                if !is_known(revision) {
+                if !self.is_known(revision) {
                     let headers = missing("RevisionNotFound");
                     return request.send("404 Not Found", &headers, b"");
                 }
@@ -186,7 +209,7 @@ impl Shared {
                 let info = serde_json::json!({
                     "_id": "621ffdd236468d709f181e58",
                     "id": address.split_once('/').unwrap().1,
-                    "sha": COMMIT,
+                    "sha": self.commit,
                     "siblings": siblings,
                 });
                 let headers = "Content-Type: application/json\r\n";
@@ -200,16 +223,22 @@ impl Shared {
             let Some((revision, name)) = rest.split_once('/') else {
                 continue;
             };
-            if !is_known(revision) {
+            if !self.is_known(revision) {
                 let headers = missing("RevisionNotFound");
                 return request.send("404 Not Found", &headers, b"");
+            }
+            match self.fault {
+                Some(Fault::File(of, status)) if of == name => {
+                    return request.send(status, "", b"");
+                }
+                _ => {}
             }
             let Some(bytes) = files.get(name) else {
                 let headers = missing("EntryNotFound");
                 return request.send("404 Not Found", &headers, b"");
             };
             let hash = sha256(bytes);
-            let commit = format!("X-Repo-Commit: {COMMIT}\r\n");
+            let commit = format!("X-Repo-Commit: {}\r\n", self.commit);
             if name.ends_with(".json") || name.ends_with(".md") {
                 // A small file, whose ETag is that of git.
                 let headers = format!("ETag: \"{}\"\r\n{commit}", &hash[..40]);
@@ -238,7 +267,9 @@ impl Shared {
         };
         let half = bytes.len() / 2;
         match self.fault {
-            Some(Fault::Storage(status)) => return request.send(status, "", b"<Error/>"),
+            Some(Fault::Storage(status, times)) if self.is_early(times) => {
+                return request.send(status, "", b"<Error/>");
+            }
             Some(Fault::Busy(status, times)) if self.is_early(times) => {
                 return request.send(status, "", b"busy");
             }
@@ -253,38 +284,39 @@ impl Shared {
                 other[half] ^= 0x55;
                 return request.send("200 OK", "", &other);
             }
-            // Without an answer the client sees the connection closed under it.
-            Some(Fault::Reset(times)) if self.is_early(times) => return,
+            Some(Fault::Reset(times)) if self.is_early(times) => {
+                request.head("200 OK", "", bytes.len());
+                let _ = request.stream.write_all(&bytes[..half]);
+                // Without lingering the end of the connection is a reset instead of a farewell.
+                let socket = SockRef::from(&request.stream);
+                socket.set_linger(Some(Duration::ZERO)).unwrap();
+                return;
+            }
             Some(Fault::Silent) => {
                 request.head("200 OK", "", bytes.len());
                 let _ = request.stream.write_all(&bytes[..half]);
                 std::thread::sleep(Duration::from_secs(600));
                 return;
             }
-            Some(Fault::Slow) => {
+            Some(Fault::Slow(pause)) => {
                 request.head("200 OK", "", bytes.len());
                 for part in bytes.chunks(bytes.len().div_ceil(20)) {
                     let _ = request.stream.write_all(part);
-                    std::thread::sleep(Duration::from_millis(20));
+                    std::thread::sleep(pause);
                 }
                 return;
             }
             _ => {}
         }
-        match request.start {
-            0 => request.send("200 OK", "Accept-Ranges: bytes\r\n", bytes),
-            start if start < bytes.len() => {
-                let (last, all) = (bytes.len() - 1, bytes.len());
-                let headers = format!("Content-Range: bytes {start}-{last}/{all}\r\n");
-                request.send("206 Partial Content", &headers, &bytes[start..]);
+        match request.range {
+            None => request.send("200 OK", "Accept-Ranges: bytes\r\n", bytes),
+            Some((first, last)) if first <= last && last < bytes.len() => {
+                let headers = format!("Content-Range: bytes {first}-{last}/{}\r\n", bytes.len());
+                request.send("206 Partial Content", &headers, &bytes[first..=last]);
             }
-            _ => request.send("416 Range Not Satisfiable", "", b""),
+            Some(_) => request.send("416 Range Not Satisfiable", "", b""),
         }
     }
-}
-
-fn is_known(revision: &str) -> bool {
-    revision == "main" || revision == COMMIT
 }
 
 /// In hexadecimal.

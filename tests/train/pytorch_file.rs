@@ -115,3 +115,29 @@ fn what_is_no_table_of_weights_is_refused() {
     let message = message(&path);
     assert!(message.contains("it has no data.pkl"), "{message}");
 }
+
+#[test]
+fn older_formats_are_named_with_what_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.pth");
+    // The first bytes of `torch.save(…, _use_new_zipfile_serialization=False)`.
+    let before = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}q\x00(X";
+    let mut tar = vec![b'x'; 512];
+    tar[257..262].copy_from_slice(b"ustar");
+    let pickle = b"\x80\x04\x95\x0f\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s.";
+    for (bytes, what) in [
+        (&before[..], "in the format of PyTorch before 1.6"),
+        (&tar, "a tar archive"),
+        (pickle, "a bare Python pickle"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let message = message(&path);
+        assert!(message.contains(what), "{message}");
+        assert!(message.contains("safetensors.torch.save_file"), "{message}");
+    }
+    // A safetensors file whose header has 640 bytes begins as a pickle does.
+    let mut header = br#"{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#.to_vec();
+    header.resize(0x280, b' ');
+    std::fs::write(&path, [&0x280u64.to_le_bytes()[..], &header].concat()).unwrap();
+    assert_eq!(checkpoint::read(&path).unwrap().tensors.len(), 1);
+}

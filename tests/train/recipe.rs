@@ -80,3 +80,29 @@ fn a_wrong_recipe_is_told_what_is_wrong() {
         assert!(!message(broken).contains('\n'), "{broken}");
     }
 }
+
+/// Fine-tuning with a run's recipe goes through all of its schedule in fewer steps.
+#[test]
+fn a_schedule_is_squeezed_into_the_steps_there_are() {
+    let cosine = Recipe {
+        epochs: 50,
+        sched: ScheduleKind::Cosine,
+        warmup_epochs: 5.0,
+        ..Recipe::default()
+    };
+    assert_eq!(cosine.schedule(2), cosine.schedule_over(100));
+    let squeezed = cosine.schedule_over(20);
+    assert!(squeezed.lr(1) < cosine.lr && squeezed.lr(19) < 0.01 * cosine.lr);
+    assert_eq!(squeezed.lr(2), cosine.lr);
+    let steps = Recipe {
+        epochs: 30,
+        sched: ScheduleKind::Step,
+        decay_epochs: 10.0,
+        ..Recipe::default()
+    };
+    let squeezed = steps.schedule_over(30);
+    let rates = [0, 9, 10, 20].map(|step| squeezed.lr(step) / steps.lr);
+    for (found, expected) in rates.iter().zip([1.0, 1.0, 0.1, 0.01]) {
+        assert!((found - expected).abs() < 1e-12, "{rates:?}");
+    }
+}

@@ -119,7 +119,7 @@ pub(super) fn layer_table(network: &Layers) -> String {
         thousands(network.params as u64),
         thousands(network.multiply_adds),
     ]);
-    align_right(&mut table, &[2, 3, 4]);
+    align_right(&mut table, [2, 3, 4]);
     let weights = if network.pretrained.is_empty() {
         String::new()
     } else {
@@ -160,7 +160,7 @@ fn weights_table(weights: &[Weights]) -> String {
             row.license.to_string(),
         ]);
     }
-    align_right(&mut table, &[2]);
+    align_right(&mut table, [2]);
     table.trim_fmt()
 }
 

@@ -31,6 +31,6 @@ pub(super) fn list(rows: &[Row]) -> String {
             row.paper.to_string(),
         ]);
     }
-    align_right(&mut table, &[2, 3, 4, 5, 6]);
+    align_right(&mut table, [2, 3, 4, 5, 6]);
     table.trim_fmt()
 }

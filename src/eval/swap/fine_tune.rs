@@ -7,15 +7,20 @@ use crate::autograd::value_and_grad;
 use crate::data::Loader;
 use crate::eval::Evaluation;
 use crate::nn::Blend;
+use crate::ops::add;
 use crate::train::Recipe;
 use crate::train::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
 
 /// A budget of training after the swap.
+///
+/// It begins with the recalibrated network, if there is recalibration; with `blend`, which begins
+/// with the old activation, it begins with the trained network.
 #[derive(Debug, Clone)]
 pub struct FineTune {
     /// Steps of the optimizer.
     pub steps: usize,
-    /// Optimizer, (highest) rate, weight decay and the rest; the schedule spans the steps.
+    /// Optimizer, (highest) rate, weight decay, schedule and the rest. Whatever the recipe counts
+    /// in epochs takes the same share of these steps as of the recipe's epochs.
     pub recipe: Recipe,
     /// Goes from the old activation to the new one over the first half of the steps.
     pub blend: bool,
@@ -24,22 +29,19 @@ pub struct FineTune {
 }
 
 impl FineTune {
-    /// Trains `variant` and evaluates it before the first step, `evaluations` times on the way
-    /// and after the last step.
+    /// Trains `variant` and evaluates it `evaluations` times on the way: before the first step and
+    /// after the last one it is up to the caller. `check` is called before each step.
     pub(super) fn run(
         &self,
         variant: &Variant,
         loader: &Loader,
         blend: Option<&Blend>,
-        evaluate: &mut dyn FnMut(usize, usize) -> Result<Evaluation>,
+        check: &dyn Fn() -> Result<()>,
+        evaluate: &mut dyn FnMut(usize) -> Result<Evaluation>,
     ) -> Result<Vec<RecoveryPoint>> {
         let groups = ParameterGroup::split(variant.store.params(), self.recipe.weight_decay);
         let mut optimizer = ElementwiseOptimizer::new(self.recipe.rule(), groups)?;
-        let recipe = Recipe {
-            epochs: 1,
-            ..self.recipe.clone()
-        };
-        let schedule = recipe.schedule(self.steps);
+        let schedule = self.recipe.schedule_over(self.steps as u64);
         if loader.batches_per_epoch() == 0 {
             candle_core::bail!("fine-tuning: there are fewer training images than a batch");
         }
@@ -48,20 +50,22 @@ impl FineTune {
         let mut step: usize = 0;
         for epoch in 0.. {
             for batch in loader.epoch(epoch, 0) {
-                if step.is_multiple_of(interval) || step == self.steps {
-                    let evaluation = evaluate(step, self.steps)?;
-                    curve.push(RecoveryPoint { step, evaluation });
-                }
+                check()?;
                 if step == self.steps {
                     return Ok(curve);
+                }
+                if step > 0 && step.is_multiple_of(interval) {
+                    let evaluation = evaluate(step)?;
+                    curve.push(RecoveryPoint { step, evaluation });
                 }
                 if let Some(blend) = blend {
                     blend.set((step + 1) as f64 / (self.steps as f64 / 2.0));
                 }
                 let batch = batch?;
                 let (loss, (), gradients) = value_and_grad(|| {
-                    let logits = variant.model.forward_t(&batch.images, true)?;
-                    Ok((self.recipe.loss_of(&logits, &batch.labels)?, ()))
+                    let (logits, own) = (variant.forward)(&batch.images, &batch.labels)?;
+                    let loss = self.recipe.loss_of(&logits, &batch.labels)?;
+                    Ok((own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?, ()))
                 })?;
                 let loss = loss.to_device(&Device::Cpu)?;
                 let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::page;
-use crate::eval::{Comparison, Evaluation};
+use crate::eval::{Change, Comparison, Estimate, Evaluation};
 
 /// The findings of [`study`](super::study).
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct SwapReport {
     /// The network.
     pub model: String,
@@ -24,6 +24,19 @@ pub struct SwapReport {
     pub recovery: Vec<Recovery>,
     /// Disturbed images, after the last stage of each activation.
     pub robustness: Vec<Robustness>,
+    /// Activations whose study ended early; what was found until then is in the other fields.
+    pub failures: Vec<Failure>,
+    /// The study was stopped before it was complete.
+    pub interrupted: bool,
+}
+
+/// An activation whose study could not be completed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Failure {
+    /// The activation.
+    pub activation: String,
+    /// Why.
+    pub error: String,
 }
 
 impl SwapReport {
@@ -34,7 +47,7 @@ impl SwapReport {
 }
 
 /// What has been done to the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// The network as it was trained.
@@ -59,7 +72,7 @@ impl fmt::Display for Stage {
 }
 
 /// An activation at a stage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
     /// The activation.
     pub activation: String,
@@ -67,10 +80,14 @@ pub struct Row {
     pub stage: Stage,
     /// How it does beside the original.
     pub comparison: Comparison,
+    /// From the control, the network's own activation at the same stage, to this one: what the
+    /// activation changes, without what recalibration or training change anyway. None for the
+    /// control itself.
+    pub beside_control: Option<Change>,
 }
 
 /// An activation in a part of the network, zero-shot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LayerRow {
     /// The activation.
     pub activation: String,
@@ -81,7 +98,7 @@ pub struct LayerRow {
 }
 
 /// The course of fine-tuning.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Recovery {
     /// The activation.
     pub activation: String,
@@ -90,7 +107,7 @@ pub struct Recovery {
 }
 
 /// An evaluation while fine-tuning.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RecoveryPoint {
     /// Steps taken.
     pub step: usize,
@@ -99,7 +116,7 @@ pub struct RecoveryPoint {
 }
 
 /// How images are disturbed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Disturbance {
     /// Not at all.
@@ -121,7 +138,7 @@ impl fmt::Display for Disturbance {
 }
 
 /// An activation on disturbed images.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Robustness {
     /// The activation.
     pub activation: String,
@@ -129,6 +146,12 @@ pub struct Robustness {
     pub disturbance: Disturbance,
     /// How much, as a part of the range of a pixel.
     pub strength: f64,
-    /// On the disturbed images.
-    pub evaluation: Evaluation,
+    /// Images seen.
+    pub images: usize,
+    /// The share of images whose class has the highest logit.
+    pub top1: Estimate,
+    /// The mean cross-entropy.
+    pub loss: Estimate,
+    /// From the network's own activation on images disturbed in the same way. None for that itself.
+    pub beside_control: Option<Change>,
 }

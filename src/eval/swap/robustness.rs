@@ -1,11 +1,11 @@
 //! Images with noise, and images changed to mislead the network.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, Var};
 use candle_nn::ModuleT;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::variable;
 use crate::autograd::value_and_grad;
+use crate::data::channel_moments;
 use crate::ops::{CrossEntropy, Target, cross_entropy};
 use crate::rng::Generator;
 
@@ -21,10 +21,9 @@ impl Disturber {
         Self { mean, std }
     }
 
-    /// Adds Gaussian noise of standard deviation `strength`, a part of the range of a pixel. The
-    /// same `seed` gives the same noise, whatever the network.
-    pub fn noise(&self, images: &Tensor, strength: f64, seed: u64) -> Result<Tensor> {
-        let generator = Generator::named(seed, "noise");
+    /// Adds Gaussian noise of standard deviation `strength`, a part of the range of a pixel, drawn
+    /// from `generator`.
+    pub fn noise(&self, images: &Tensor, strength: f64, generator: &Generator) -> Result<Tensor> {
         let mut random = generator.lock();
         self.change(images, |_| {
             let normal: f32 = StandardNormal.sample(&mut *random);
@@ -32,29 +31,10 @@ impl Disturber {
         })
     }
 
-    /// The fast gradient sign method (Goodfellow et al., "Explaining and Harnessing Adversarial
-    /// Examples", 2015, section 4): a step of `strength`, a part of the range of a pixel, up the
-    /// loss.
-    pub fn fgsm(
-        &self,
-        frozen: &dyn ModuleT,
-        images: &Tensor,
-        labels: &Tensor,
-        strength: f64,
-    ) -> Result<Tensor> {
-        let x = variable(images)?;
-        let (_, (), gradients) = value_and_grad(|| {
-            let logits = frozen.forward_t(&x, false)?;
-            let target = Target::Classes(labels);
-            Ok((
-                cross_entropy(&logits, &target, &CrossEntropy::default())?,
-                (),
-            ))
-        })?;
-        let Some(gradient) = gradients.get(&x) else {
-            candle_core::bail!("fgsm: the network's output does not depend on its images");
-        };
-        let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
+    /// A step of `strength`, a part of the range of a pixel, along the sign of `gradient`: with
+    /// that of [`loss_gradient`] the fast gradient sign method (Goodfellow et al., "Explaining and
+    /// Harnessing Adversarial Examples", 2015, section 4).
+    pub fn step(&self, images: &Tensor, gradient: &[f32], strength: f64) -> Result<Tensor> {
         self.change(images, |i| match gradient[i] {
             g if g > 0.0 => strength as f32,
             g if g < 0.0 => -strength as f32,
@@ -65,16 +45,102 @@ impl Disturber {
     /// Adds `by(i)` to value i of the images, in units of the range of a pixel.
     fn change(&self, images: &Tensor, mut by: impl FnMut(usize) -> f32) -> Result<Tensor> {
         let (_, channels, height, width) = images.dims4()?;
-        if channels != self.mean.len() {
-            candle_core::bail!("only images of {} channels are disturbed", self.mean.len());
+        let moments = channel_moments(self.mean, self.std, channels);
+        if moments.len() != channels {
+            candle_core::bail!("only images of 3 channels or 1 are disturbed, not of {channels}");
         }
         let mut values = images.flatten_all()?.to_vec1::<f32>()?;
         for (i, value) in values.iter_mut().enumerate() {
-            let channel = i / (height * width) % channels;
-            let (mean, std) = (self.mean[channel], self.std[channel]);
+            let (mean, std) = moments[i / (height * width) % channels];
             let pixel = (*value * std + mean + by(i)).clamp(0.0, 1.0);
             *value = (pixel - mean) / std;
         }
         Tensor::from_vec(values, images.shape(), images.device())
+    }
+}
+
+/// The gradient of the cross-entropy in the images, of the network as it is evaluated.
+pub(super) fn loss_gradient(
+    frozen: &dyn ModuleT,
+    images: &Tensor,
+    labels: &Tensor,
+) -> Result<Vec<f32>> {
+    let x = Var::from_tensor(&images.detach())?;
+    let (_, (), gradients) = value_and_grad(|| {
+        let logits = frozen.forward_t(&x, false)?;
+        let target = Target::Classes(labels);
+        let loss = cross_entropy(&logits, &target, &CrossEntropy::default())?;
+        Ok((loss, ()))
+    })?;
+    let Some(gradient) = gradients.get(&x) else {
+        candle_core::bail!("fgsm: the network's output does not depend on its images");
+    };
+    gradient.flatten_all()?.to_vec1::<f32>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    const MEAN: [f32; 3] = [0.5, 0.4, 0.3];
+    const STD: [f32; 3] = [0.2, 0.25, 0.3];
+
+    /// Pixels back from normalised images.
+    fn pixels(images: &Tensor) -> Result<Vec<f32>> {
+        let (_, _, height, width) = images.dims4()?;
+        let values = images.flatten_all()?.to_vec1::<f32>()?;
+        let pixel = |(i, value): (usize, &f32)| {
+            let channel = i / (height * width) % 3;
+            value * STD[channel] + MEAN[channel]
+        };
+        Ok(values.iter().enumerate().map(pixel).collect())
+    }
+
+    /// Images whose pixels are all `value`.
+    fn flat(value: f32, size: usize) -> Result<Tensor> {
+        let channels: Vec<Tensor> = (0..3)
+            .map(|c| Tensor::full((value - MEAN[c]) / STD[c], (2, 1, size, size), &Device::Cpu))
+            .collect::<Result<_>>()?;
+        Tensor::cat(&channels, 1)
+    }
+
+    #[test]
+    fn noise_has_its_deviation_in_pixels_and_the_same_seed_gives_the_same() -> Result<()> {
+        let disturber = Disturber::new((MEAN, STD));
+        let images = flat(0.5, 64)?;
+        let noisy = |seed| disturber.noise(&images, 0.05, &Generator::new(seed));
+        let changes: Vec<f64> = pixels(&noisy(1)?)?
+            .iter()
+            .map(|p| f64::from(p - 0.5))
+            .collect();
+        let n = changes.len() as f64;
+        let deviation = (changes.iter().map(|c| c * c).sum::<f64>() / n).sqrt();
+        // Six standard errors of a deviation of n values.
+        assert!(
+            (deviation - 0.05).abs() < 6.0 * 0.05 / (2.0 * n).sqrt(),
+            "{deviation}"
+        );
+        assert_eq!(pixels(&noisy(1)?)?, pixels(&noisy(1)?)?);
+        assert_ne!(pixels(&noisy(1)?)?, pixels(&noisy(2)?)?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_step_goes_along_the_sign_and_stays_in_the_range() -> Result<()> {
+        let disturber = Disturber::new((MEAN, STD));
+        let images = flat(0.99, 1)?;
+        let gradient = [3.0, -0.1, 0.0, 1e-9, -7.0, 2.0];
+        let found = pixels(&disturber.step(&images, &gradient, 0.03)?)?;
+        for (found, expected) in found.iter().zip([1.0, 0.96, 0.99, 1.0, 0.96, 1.0]) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+        // Grey images have the averages of the moments: 0.4 and 0.25.
+        let grey = Tensor::zeros((1, 1, 1, 1), candle_core::DType::F32, &Device::Cpu)?;
+        let moved = disturber.step(&grey, &[1.0], 0.1)?.flatten_all()?;
+        assert!((moved.to_vec1::<f32>()?[0] - 0.4).abs() < 1e-6);
+        let two = Tensor::zeros((1, 2, 1, 1), candle_core::DType::F32, &Device::Cpu)?;
+        assert!(disturber.step(&two, &[0.0; 2], 0.1).is_err());
+        Ok(())
     }
 }

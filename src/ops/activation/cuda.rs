@@ -52,9 +52,9 @@ macro_rules! impl_element {
 
 impl_element!(f32 as f32, f64 as f64, f16 as f32, bf16 as f32);
 
-/// Calls `$body` with the element type of `$storage`.
+/// Calls `$body` with the element type of `$storage`, which `$function` is applied to.
 macro_rules! for_element {
-    ($storage:expr, $element:ident => $body:expr) => {
+    ($function:expr, $storage:expr, $element:ident => $body:expr) => {
         match $storage.dtype() {
             DType::F32 => {
                 type $element = f32;
@@ -72,7 +72,7 @@ macro_rules! for_element {
                 type $element = bf16;
                 $body
             }
-            dtype => bail!("activations are not defined for {dtype:?}"),
+            dtype => bail!("{} is not defined for {dtype:?}", $function),
         }
     };
 }
@@ -100,7 +100,7 @@ fn pointwise(
     let Some((_, ptx)) = ACTIVATIONS.iter().find(|(other, _)| *other == name) else {
         bail!("{name} has no CUDA kernel");
     };
-    let kernel = format!("{name}_{what}_{}", launch::type_name(dtype)?);
+    let kernel = format!("{name}_{what}_{}", launch::type_name(name, dtype)?);
     let module = format!("candle_mish_{name}");
     let function = device.get_or_load_custom_func(&kernel, &module, ptx)?;
     Ok(CudaFunction::clone(&function))
@@ -112,7 +112,8 @@ fn parametric(
     what: &str,
     dtype: DType,
 ) -> Result<CudaFunction> {
-    let kernel = format!("{}_{what}_{}", function.name(), launch::type_name(dtype)?);
+    let name = function.name();
+    let kernel = format!("{name}_{what}_{}", launch::type_name(name, dtype)?);
     let function = device.get_or_load_custom_func(&kernel, "candle_mish_parametric", PARAMETRIC)?;
     Ok(CudaFunction::clone(&function))
 }
@@ -133,7 +134,7 @@ pub(super) fn forward(
     x: &CudaStorage,
     layout: &Layout,
 ) -> Result<CudaStorage> {
-    for_element!(x, E => map::<E>(activation, x, layout))
+    for_element!(activation.name(), x, E => map::<E>(activation, x, layout))
 }
 
 fn map<E: Element>(activation: &Activation, x: &CudaStorage, layout: &Layout) -> Result<CudaStorage>
@@ -198,7 +199,7 @@ pub(super) fn in_place(
     x: &mut CudaStorage,
     layout: &Layout,
 ) -> Result<()> {
-    for_element!(x, E => update::<E>(activation, x, layout))
+    for_element!(activation.name(), x, E => update::<E>(activation, x, layout))
 }
 
 fn update<E: Element>(activation: &Activation, x: &mut CudaStorage, layout: &Layout) -> Result<()>
@@ -225,7 +226,7 @@ pub(super) fn backward(
     grad_layout: &Layout,
 ) -> Result<CudaStorage> {
     launch::check_gradient(x, x_layout, grad, grad_layout)?;
-    for_element!(x, E => zip::<E>(activation, (x, x_layout), (grad, grad_layout)))
+    for_element!(activation.name(), x, E => zip::<E>(activation, (x, x_layout), (grad, grad_layout)))
 }
 
 fn zip<E: Element>(
@@ -281,7 +282,7 @@ pub(super) fn parametric_map(
     p: (&CudaStorage, &Layout),
     grad: Option<(&CudaStorage, &Layout)>,
 ) -> Result<CudaStorage> {
-    for_element!(x.0, E => typed_map::<E>(function, planes, x, p, grad))
+    for_element!(function.name(), x.0, E => typed_map::<E>(function, planes, x, p, grad))
 }
 
 fn typed_map<E: Element>(
@@ -330,7 +331,7 @@ pub(super) fn parameter_gradient(
     grad: (&CudaStorage, &Layout),
 ) -> Result<CudaStorage> {
     launch::check_gradient(x.0, x.1, grad.0, grad.1)?;
-    for_element!(x.0, E => typed_gradient::<E>(function, planes, x, p, grad))
+    for_element!(function.name(), x.0, E => typed_gradient::<E>(function, planes, x, p, grad))
 }
 
 fn typed_gradient<E: Element>(

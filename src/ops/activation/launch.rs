@@ -91,14 +91,14 @@ pub(super) fn parameters(activation: &Activation) -> [f64; 4] {
     values
 }
 
-/// The name of an element type in the names of kernels.
-pub(super) fn type_name(dtype: DType) -> Result<&'static str> {
+/// The name of an element type in the names of the kernels of `function`.
+pub(super) fn type_name(function: &str, dtype: DType) -> Result<&'static str> {
     Ok(match dtype {
         DType::F32 => "f32",
         DType::F64 => "f64",
         DType::F16 => "f16",
         DType::BF16 => "bf16",
-        dtype => bail!("activations are not defined for {dtype:?}"),
+        dtype => bail!("{function} is not defined for {dtype:?}"),
     })
 }
 
@@ -116,6 +116,19 @@ pub(super) fn check_gradient<B: BackendStorage>(
             grad.dtype(),
             x_layout.shape(),
             x.dtype()
+        )
+    }
+    Ok(())
+}
+
+/// Fails unless the parameters of an activation have the type of what it is applied to.
+#[cfg(any(feature = "metal", test))]
+pub(super) fn check_parameters<B: BackendStorage>(function: &str, x: &B, p: &B) -> Result<()> {
+    if x.dtype() != p.dtype() {
+        bail!(
+            "{function} of {:?} with parameters of {:?}",
+            x.dtype(),
+            p.dtype()
         )
     }
     Ok(())
@@ -207,6 +220,8 @@ mod tests {
         assert!(check_gradient(&x, &rows, &x, &rows).is_ok());
         assert!(check_gradient(&x, &rows, &x, &columns).is_err());
         assert!(check_gradient(&x, &rows, &wide, &rows).is_err());
+        assert!(check_parameters("prelu", &x, &x).is_ok());
+        assert!(check_parameters("prelu", &x, &wide).is_err());
     }
 
     #[test]
@@ -237,7 +252,8 @@ mod tests {
             }),
             [-1.0, 2.0, 0.0, 0.0]
         );
-        assert!(type_name(DType::U8).is_err());
+        let error = type_name("mish", DType::U8).map_err(|error| error.to_string());
+        assert_eq!(error, Err("mish is not defined for U8".to_string()));
         Ok(())
     }
 }

@@ -1,11 +1,12 @@
 //! Activations on Metal: the kernels of `src/kernels/*.metal`, compiled when first used.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use candle_core::backend::BackendStorage;
 use candle_core::{DType, Error, Layout, MetalDevice, MetalStorage, Result, bail};
-use candle_metal_kernels::metal::{Buffer, ComputeCommandEncoder, ComputePipeline};
+use candle_metal_kernels::metal::{Buffer, ComputeCommandEncoder, ComputePipeline, Library};
 use candle_metal_kernels::{BufferOffset, Output, set_params};
 use objc2_metal::{MTLCompileOptions, MTLSize};
 
@@ -20,33 +21,46 @@ const ACTIVATION: &str = include_str!("../../kernels/activation.metal");
 const PARAMETRIC_LOOPS: &str = include_str!("../../kernels/parametric.h");
 const PARAMETRIC: &str = include_str!("../../kernels/parametric.metal");
 
-/// Compiled kernels by the device they are for and their name.
-type Pipelines = Mutex<HashMap<(u64, String), ComputePipeline>>;
+/// What has been compiled, by the device it is for and its name.
+#[derive(Default)]
+struct Compiled {
+    /// All kernels of one activation; compiling the source is what takes long.
+    libraries: HashMap<(u64, String), Library>,
+    pipelines: HashMap<(u64, String), ComputePipeline>,
+}
 
+/// The kernel `kernel` of the library `name`, whose source is `source`.
 fn pipeline(
     device: &MetalDevice,
+    name: &str,
     kernel: String,
     source: impl FnOnce() -> String,
 ) -> Result<ComputePipeline> {
-    static PIPELINES: OnceLock<Pipelines> = OnceLock::new();
+    static COMPILED: OnceLock<Mutex<Compiled>> = OnceLock::new();
     let metal = device.metal_device();
-    let pipelines = PIPELINES.get_or_init(Mutex::default).lock();
-    let mut pipelines = pipelines.unwrap_or_else(PoisonError::into_inner);
+    let compiled = COMPILED.get_or_init(Mutex::default).lock();
+    let mut compiled = compiled.unwrap_or_else(PoisonError::into_inner);
     let key = (metal.registry_id(), kernel);
-    if let Some(pipeline) = pipelines.get(&key) {
+    if let Some(pipeline) = compiled.pipelines.get(&key) {
         return Ok(pipeline.clone());
     }
-    let options = MTLCompileOptions::new();
-    // The tails need exact arithmetic. Newer systems have a finer setting as well, which this
-    // one sets in full.
-    #[allow(deprecated)]
-    options.setFastMathEnabled(false);
-    let library = metal.new_library_with_source(&source(), Some(&options));
-    let function = library.and_then(|library| library.get_function(&key.1, None));
-    let pipeline = function
-        .and_then(|function| metal.new_compute_pipeline_state_with_function(&function))
-        .map_err(|error| Error::Msg(format!("the Metal kernel {}: {error}", key.1)))?;
-    pipelines.insert(key, pipeline.clone());
+    let failed = |error| Error::Msg(format!("the Metal kernel {}: {error}", key.1));
+    let library = match compiled.libraries.entry((key.0, name.to_string())) {
+        Entry::Occupied(library) => library.into_mut(),
+        Entry::Vacant(place) => {
+            let options = MTLCompileOptions::new();
+            // The tails need exact arithmetic. Newer systems have a finer setting as well, which
+            // this one sets in full.
+            #[allow(deprecated)]
+            options.setFastMathEnabled(false);
+            let library = metal.new_library_with_source(&source(), Some(&options));
+            place.insert(library.map_err(failed)?)
+        }
+    };
+    let function = library.get_function(&key.1, None).map_err(failed)?;
+    let pipeline = metal.new_compute_pipeline_state_with_function(&function);
+    let pipeline = pipeline.map_err(failed)?;
+    compiled.pipelines.insert(key, pipeline.clone());
     Ok(pipeline)
 }
 
@@ -57,9 +71,9 @@ fn pointwise(
     dtype: DType,
 ) -> Result<ComputePipeline> {
     let name = activation.name();
-    let kernel = format!("{name}_{what}_{}", type_name(dtype)?);
+    let kernel = format!("{name}_{what}_{}", type_name(name, dtype)?);
     let define = format!("#define FUNCTION {name}\n");
-    pipeline(device, kernel, || {
+    pipeline(device, name, kernel, || {
         [&define, PRELUDE, FUNCTIONS, ELEMENTWISE, ACTIVATION].concat()
     })
 }
@@ -70,17 +84,18 @@ fn parametric(
     what: &str,
     dtype: DType,
 ) -> Result<ComputePipeline> {
-    let kernel = format!("{}_{what}_{}", function.name(), type_name(dtype)?);
-    pipeline(device, kernel, || {
+    let name = function.name();
+    let kernel = format!("{name}_{what}_{}", type_name(name, dtype)?);
+    pipeline(device, "parametric", kernel, || {
         [PRELUDE, PARAMETRIC_LOOPS, PARAMETRIC].concat()
     })
 }
 
-fn type_name(dtype: DType) -> Result<&'static str> {
+fn type_name(function: &str, dtype: DType) -> Result<&'static str> {
     if dtype == DType::F64 {
-        bail!("Metal has no f64: activations take f32, f16 or bf16 there");
+        bail!("Metal has no f64: {function} takes f32, f16 or bf16 there");
     }
-    launch::type_name(dtype)
+    launch::type_name(function, dtype)
 }
 
 /// Elements that a thread takes at once.
@@ -271,6 +286,10 @@ pub(super) fn parametric_map(
     p: (&MetalStorage, &Layout),
     grad: Option<(&MetalStorage, &Layout)>,
 ) -> Result<MetalStorage> {
+    launch::check_parameters(function.name(), x.0, p.0)?;
+    if let Some(grad) = grad {
+        launch::check_gradient(x.0, x.1, grad.0, grad.1)?;
+    }
     let (device, dtype) = (x.0.device(), x.0.dtype());
     let n = x.1.shape().elem_count();
     let buffer = allocate(device, n, dtype)?;
@@ -310,6 +329,7 @@ pub(super) fn parameter_gradient(
     p: (&MetalStorage, &Layout),
     grad: (&MetalStorage, &Layout),
 ) -> Result<MetalStorage> {
+    launch::check_parameters(function.name(), x.0, p.0)?;
     launch::check_gradient(x.0, x.1, grad.0, grad.1)?;
     let (device, dtype) = (x.0.device(), x.0.dtype());
     let n = x.1.shape().elem_count();

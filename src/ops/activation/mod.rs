@@ -58,12 +58,15 @@ pub fn activation_inplace(x: &Tensor, activation: &Activation) -> Result<()> {
     x.inplace_op1(&InPlace(*activation))
 }
 
-/// The gradient of `x` for the `grad` of f(x), without a graph.
-pub(crate) fn activation_gradient(
-    x: &Tensor,
-    grad: &Tensor,
-    activation: &Activation,
-) -> Result<Tensor> {
+/// The gradient of `x` for the gradient `grad` of f(x): what the backward pass of [`activation`]
+/// applies. It is no part of a graph.
+///
+/// # Shapes
+/// x and grad: the same, any, in any layout; the result is contiguous.
+///
+/// # Errors
+/// As [`activation`], and if `grad` is of another shape or element type than `x`.
+pub fn activation_gradient(x: &Tensor, grad: &Tensor, activation: &Activation) -> Result<Tensor> {
     if matches!(activation, Activation::Identity) {
         return Ok(grad.clone());
     }

@@ -118,10 +118,6 @@ fn route(u: &Tensor, weight: &Tensor, iterations: usize) -> Result<Tensor> {
 impl Composed2 for DynamicRouting {
     fn composed(&self, u: &Tensor, weight: &Tensor) -> Result<Tensor> {
         same_dtype("dynamic_routing", u.dtype(), weight.dtype())?;
-        let (images, outputs, values) = (u.dim(0)?, weight.dim(2)?, weight.dim(3)?);
-        if images == 0 {
-            return Tensor::zeros((0, outputs, values), u.dtype(), u.device());
-        }
         let wide_weight = wide("dynamic_routing", weight)?.contiguous()?;
         let v = route(&wide("dynamic_routing", u)?, &wide_weight, self.iterations)?;
         v.to_dtype(u.dtype())
@@ -131,10 +127,6 @@ impl Composed2 for DynamicRouting {
 impl Composed2 for DynamicRoutingGrad {
     fn composed(&self, u: &Tensor, weight: &Tensor) -> Result<Tensor> {
         same_dtype("dynamic_routing_grad", u.dtype(), self.grad.dtype())?;
-        let flat = u.elem_count() + weight.elem_count();
-        if u.dim(0)? == 0 {
-            return Tensor::zeros(flat, u.dtype(), u.device());
-        }
         let variable = |x: &Tensor| Var::from_tensor(&wide("dynamic_routing", x)?.contiguous()?);
         let (u_variable, w_variable) = (variable(u)?, variable(weight)?);
         let v = route(

@@ -214,6 +214,9 @@ impl CustomOp2 for DynamicRouting {
         _y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        if u.elem_count() == 0 {
+            return Ok((Some(u.zeros_like()?), Some(weight.zeros_like()?)));
+        }
         let op = DynamicRoutingGrad {
             iterations: self.iterations,
             grad: grad.clone(),

@@ -6,7 +6,7 @@
 //! the weights, whose cost does not grow with the square of the groups; depthwise kernels go tap
 //! by tap.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use super::geometry::Geometry;
 use super::{BiasGrad, Convolution, InputGrad, WeightGrad};
@@ -30,9 +30,6 @@ impl Composed2 for InputGrad {
     fn composed(&self, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
         let g = &self.0;
         let dtype = dy.dtype();
-        if g.n == 0 {
-            return zeros(dy, g.in_shape(), dtype);
-        }
         let dy = wide(OP, dy)?.contiguous()?;
         let weight = wide(OP, weight)?.contiguous()?;
         let dx = match g.form() {
@@ -48,9 +45,6 @@ impl Composed2 for WeightGrad {
     fn composed(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let g = &self.0;
         let dtype = x.dtype();
-        if g.n == 0 {
-            return zeros(x, g.weight_shape(), dtype);
-        }
         let x = g.reached(&wide(OP, x)?)?;
         let dy = wide(OP, dy)?.contiguous()?;
         let dw = match g.form() {
@@ -68,15 +62,8 @@ impl Composed1 for BiasGrad {
     }
 }
 
-fn zeros(like: &Tensor, shape: [usize; 4], dtype: DType) -> Result<Tensor> {
-    Tensor::zeros(&shape, dtype, like.device())
-}
-
 fn forward(g: &Geometry, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let dtype = x.dtype();
-    if g.n == 0 {
-        return zeros(x, g.out_shape(), dtype);
-    }
     let x = wide(OP, x)?;
     let weight = wide(OP, weight)?.contiguous()?;
     let y = match g.form() {

@@ -28,18 +28,13 @@ fn scalar(op: &str, grad: &Tensor) -> Result<Tensor> {
 impl Composed1 for FusedCrossEntropy {
     fn composed(&self, logits: &Tensor) -> Result<Tensor> {
         let wide = wide(OP, logits)?.contiguous()?;
-        let zero = constants(vec![0.0], (), &wide)?;
-        let sum = if logits.elem_count() == 0 {
-            zero
-        } else {
-            let coefficients = self.coefficients.matrix(&wide)?;
-            let products = (log_softmax(&wide)? * &coefficients)?;
-            // A class without a share adds nothing, also where its logit is minus infinity.
-            let shares = coefficients
-                .ne(0.0)?
-                .where_cond(&products, &products.zeros_like()?)?;
-            shares.sum_all()?.neg()?
-        };
+        let coefficients = self.coefficients.matrix(&wide)?;
+        let products = (log_softmax(&wide)? * &coefficients)?;
+        // A class without a share adds nothing, also where its logit is minus infinity.
+        let shares = coefficients
+            .ne(0.0)?
+            .where_cond(&products, &products.zeros_like()?)?;
+        let sum = shares.sum_all()?.neg()?;
         (sum / self.divisor)?.to_dtype(logits.dtype())
     }
 }
@@ -49,9 +44,6 @@ impl Composed2 for FusedCrossEntropyGrad {
         same_dtype("cross_entropy_grad", logits.dtype(), grad.dtype())?;
         let scale = (scalar(OP, grad)? / self.divisor)?;
         let wide = wide(OP, logits)?.contiguous()?;
-        if logits.elem_count() == 0 {
-            return Ok(logits.clone());
-        }
         let coefficients = self.coefficients.matrix(&wide)?;
         let totals = coefficients.sum_keepdim(1)?;
         let expected = log_softmax(&wide)?.exp()?.broadcast_mul(&totals)?;

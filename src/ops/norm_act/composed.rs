@@ -136,6 +136,15 @@ pub(super) fn batch_norm_act(
     if let Some(residual) = residual {
         same_dtype(OP, x.dtype(), residual.dtype())?;
     }
+    let inputs: Vec<&Tensor> = [x, gamma_beta].into_iter().chain(residual).collect();
+    if x.elem_count() == 0 {
+        let y = x.detach().force_contiguous()?;
+        let y = deliver(OP, &inputs, y, |inputs, _, _| {
+            let zeros = inputs.iter().map(|input| input.zeros_like().map(Some));
+            zeros.collect()
+        })?;
+        return Ok((y, None));
+    }
     let wide_x = planes(x)?;
     let (images, channels, plane) = wide_x.dims3()?;
     let dtype = wide_x.dtype();
@@ -175,7 +184,6 @@ pub(super) fn batch_norm_act(
         &gamma_beta.detach(),
         residual.map(Tensor::detach).as_ref(),
     )?;
-    let inputs: Vec<&Tensor> = [x, gamma_beta].into_iter().chain(residual).collect();
     let y = deliver(OP, &inputs, y, move |inputs, _, grad| match *inputs {
         [x, gamma_beta] => norm.backward(x, gamma_beta, None, grad),
         [x, gamma_beta, residual] => norm.backward(x, gamma_beta, Some(residual), grad),

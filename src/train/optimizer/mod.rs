@@ -211,7 +211,7 @@ impl Optimizer for ElementwiseOptimizer {
                     )
                 }
                 // A copy: the update writes in place.
-                *buffer = saved.to_device(buffer.device())?.copy()?;
+                *buffer = saved.to_device(buffer.device())?.force_contiguous()?;
             }
         }
         self.steps = steps;

@@ -1,0 +1,156 @@
+//! The report for a terminal.
+
+use candle_mish::eval::swap::{LayerRow, Recovery, Robustness, Row, SwapReport};
+use candle_mish::eval::{Change, Estimate};
+
+use crate::table::{align_right, table};
+
+/// The report in tables.
+pub fn text(report: &SwapReport) -> String {
+    let mut sections = vec![heading(report), comparisons(&report.rows)];
+    if !report.recovery.is_empty() {
+        sections.push(recoveries(&report.recovery));
+    }
+    if !report.layers.is_empty() {
+        sections.push(layers(&report.layers));
+    }
+    if !report.robustness.is_empty() {
+        sections.push(robustness(&report.robustness));
+    }
+    for failure in &report.failures {
+        sections.push(format!(
+            "{} was not completed: {}",
+            failure.activation, failure.error
+        ));
+    }
+    if report.interrupted {
+        sections.push("The study was stopped before it was complete.".to_string());
+    }
+    sections.join("\n\n")
+}
+
+fn heading(report: &SwapReport) -> String {
+    let mut lines = vec![format!("{}, trained with {}", report.model, report.from)];
+    let line = |(name, value): &(String, String)| format!("{name}: {value}");
+    lines.extend(report.setting.iter().map(line));
+    lines.join("\n")
+}
+
+fn comparisons(rows: &[Row]) -> String {
+    let mut table = table(&[
+        "activation",
+        "stage",
+        "top-1, %",
+        "change to the original",
+        "to the control",
+        "top-5, %",
+        "loss",
+        "ECE, %",
+        "agreement, %",
+        "KL",
+        "logit error",
+    ]);
+    for row in rows {
+        let c = &row.comparison;
+        table.add_row([
+            row.activation.clone(),
+            row.stage.to_string(),
+            with_interval(&c.top1, 100.0, 2),
+            change(Some(&c.change)),
+            change(row.beside_control.as_ref()),
+            share(c.top5.value),
+            format!("{:.4}", c.loss.value),
+            share(c.calibration_error.value),
+            share(c.agreement.value),
+            format!("{:.4}", c.divergence.value),
+            format!("{:.3}", c.logit_error.value),
+        ]);
+    }
+    align_right(&mut table, 2..11);
+    let note = "95 % intervals over the images; changes in points of top-1, paired. The control \
+                is the network's own activation at the same stage. --json and --html have the \
+                intervals of the rest.";
+    format!("{}\n{note}", table.trim_fmt())
+}
+
+fn recoveries(recoveries: &[Recovery]) -> String {
+    let mut table = table(&["activation", "top-1 in % after steps of fine-tuning"]);
+    for recovery in recoveries {
+        let points = recovery.curve.iter();
+        let points = points.map(|p| format!("{}: {}", p.step, share(p.evaluation.top1)));
+        let points = points.collect::<Vec<_>>().join("   ");
+        table.add_row([recovery.activation.clone(), points]);
+    }
+    table.trim_fmt()
+}
+
+fn layers(rows: &[LayerRow]) -> String {
+    let mut table = table(&[
+        "layers",
+        "activation",
+        "change of top-1",
+        "agreement, %",
+        "loss",
+    ]);
+    for row in rows {
+        let c = &row.comparison;
+        table.add_row([
+            row.layers.clone(),
+            row.activation.clone(),
+            change(Some(&c.change)),
+            share(c.agreement.value),
+            format!("{:.3}", c.loss.value),
+        ]);
+    }
+    align_right(&mut table, 2..5);
+    let images = rows.first().map_or(0, |row| row.comparison.images);
+    let title = format!("One part at a time, zero-shot, on {images} images drawn at random:");
+    format!("{title}\n{}", table.trim_fmt())
+}
+
+fn robustness(rows: &[Robustness]) -> String {
+    let mut table = table(&[
+        "activation",
+        "images",
+        "strength",
+        "top-1, %",
+        "to the control",
+        "loss",
+    ]);
+    for row in rows {
+        table.add_row([
+            row.activation.clone(),
+            row.disturbance.to_string(),
+            format!("{:.4}", row.strength),
+            with_interval(&row.top1, 100.0, 2),
+            change(row.beside_control.as_ref()),
+            format!("{:.3}", row.loss.value),
+        ]);
+    }
+    align_right(&mut table, 2..6);
+    let images = rows.first().map_or(0, |row| row.images);
+    let title = format!(
+        "{images} images drawn at random and disturbed, after the last stage of each activation:"
+    );
+    format!("{title}\n{}", table.trim_fmt())
+}
+
+/// 0.1234 as 12.34, in %.
+fn share(value: f64) -> String {
+    format!("{:.2}", 100.0 * value)
+}
+
+fn with_interval(e: &Estimate, scale: f64, digits: usize) -> String {
+    let Estimate { value, low, high } = e;
+    let (value, low, high) = (scale * value, scale * low, scale * high);
+    format!("{value:.digits$} [{low:.digits$}, {high:.digits$}]")
+}
+
+/// A change of top-1 in points, nothing where there is none.
+fn change(change: Option<&Change>) -> String {
+    change.map_or_else(String::new, |change| {
+        let Estimate { value, low, high } = change.top1;
+        let (value, low, high) = (100.0 * value, 100.0 * low, 100.0 * high);
+        format!("{value:+.2} [{low:+.2}, {high:+.2}]")
+    })
+}

@@ -1,0 +1,200 @@
+//! Networks of the zoo as subjects of [`candle_mish::eval::swap::study`].
+
+use std::collections::{HashMap, HashSet};
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+use candle_mish::activation::Activation;
+use candle_mish::eval::swap::{Forward, Replacement, Variant};
+use candle_mish::nn::{ParamStore, summarize};
+use candle_mish::rng::Generator;
+
+use crate::{Entry, Model, ModelError, Options, Swap, create, find, transfer};
+
+/// A trained network whose activation is to be swapped.
+///
+/// ```no_run
+/// use std::sync::atomic::AtomicBool;
+///
+/// use candle_core::Device;
+/// use candle_mish::Activation;
+/// use candle_mish::data::{Augmentation, DataOptions, DatasetKind, Loader, LoaderConfig, open};
+/// use candle_mish::eval::swap::{SwapData, SwapOptions, study};
+/// use candle_mish::train::checkpoint;
+/// use candle_mish_models::{Options, swap::Subject};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let weights = checkpoint::read("runs/relu/best.safetensors".as_ref())?.tensors;
+/// let options = Options { activation: Activation::Relu, ..Options::default() };
+/// let subject = Subject::new("resnet20", options, weights, 0, &Device::Cpu)?;
+///
+/// let set = open(&DataOptions { dataset: DatasetKind::Cifar100, ..DataOptions::default() })?;
+/// let loader = |images, train| {
+///     Loader::new(images, LoaderConfig {
+///         batch_size: 128,
+///         shuffle: train,
+///         drop_last: train,
+///         augmentation: Augmentation::none(),
+///         mean: set.mean,
+///         std: set.std,
+///         seed: 0,
+///     })
+/// };
+/// let (train, test) = (loader(set.train.clone(), true), loader(set.test.clone(), false));
+/// let data = SwapData { train: &train, test: &test, normalisation: (set.mean, set.std) };
+///
+/// let question = SwapOptions::new("resnet20", Activation::Relu, &[Activation::Mish]);
+/// let build = |replacement: Option<&_>| subject.variant(replacement);
+/// let report = study(&build, &question, &data, &mut |_| {}, &AtomicBool::new(false))?;
+/// for row in &report.rows {
+///     println!("{} {}: {:.2} %", row.activation, row.stage, 100.0 * row.comparison.top1.value);
+/// }
+/// std::fs::write("swap.html", report.page())?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Subject {
+    entry: &'static Entry,
+    options: Options,
+    tensors: HashMap<String, Tensor>,
+    /// The names of the tensors that belong to no activation.
+    plain: HashSet<String>,
+    seed: u64,
+    device: Device,
+}
+
+impl Subject {
+    /// The network `name` with `options` and these weights; `seed` is for what its random layers
+    /// draw.
+    ///
+    /// # Errors
+    /// If there is no such network or an option is not for it. Weights that do not fit are an
+    /// error of [`Subject::variant`].
+    pub fn new(
+        name: &str,
+        options: Options,
+        tensors: HashMap<String, Tensor>,
+        seed: u64,
+        device: &Device,
+    ) -> std::result::Result<Self, ModelError> {
+        let store = ParamStore::zeros(DType::F32, device);
+        let plain = Options {
+            activation: Activation::Identity,
+            ..options.clone()
+        };
+        create(name, &plain, store.var_builder())?;
+        Ok(Self {
+            entry: find(name)?,
+            options,
+            tensors,
+            plain: names(&store).collect(),
+            seed,
+            device: device.clone(),
+        })
+    }
+
+    /// The network with its own activation, or with a replacement.
+    ///
+    /// What a new activation learns begins with its initial values; what the old one learnt stays
+    /// where it is kept, or where the new one goes over from it.
+    ///
+    /// # Errors
+    /// If the weights do not fit the network.
+    pub fn variant(&self, replacement: Option<&Replacement>) -> Result<Variant> {
+        let swap = replacement.map(|replacement| Swap {
+            to: replacement.to,
+            layers: replacement.layers.clone(),
+            blend: replacement.blend.clone(),
+        });
+        let options = Options {
+            swap: swap.clone(),
+            generator: Generator::named(self.seed, "network"),
+            ..self.options.clone()
+        };
+        let store = ParamStore::zeros(DType::F32, &self.device);
+        let model = self.create(&options, &store)?;
+        let mut transfer = match &swap {
+            Some(swap) if swap.blend.is_none() && self.options.activation.is_learnable() => {
+                let kept = self
+                    .tensors
+                    .iter()
+                    .filter(|(name, _)| !self.leaves(name, swap));
+                let kept = kept.map(|(name, tensor)| (name.clone(), tensor.clone()));
+                transfer::load(&*model, self.entry, &store, &kept.collect())?
+            }
+            _ => transfer::load(&*model, self.entry, &store, &self.tensors)?,
+        };
+        if swap.is_some_and(|swap| swap.to.is_learnable()) {
+            let missing = &mut transfer.report.missing;
+            missing.retain(|name| self.plain.contains(name));
+        }
+        if !transfer.is_complete() || transfer.fresh_classifier {
+            bail!(
+                "the weights do not fit {} with {} classes, {} and the {} stem: {transfer}",
+                self.entry.name,
+                options.num_classes,
+                options.activation,
+                options.stem
+            );
+        }
+        let frozen = store.frozen();
+        let calibrating = Options {
+            cumulative_statistics: true,
+            drop_rate: 0.0,
+            drop_path_rate: 0.0,
+            ..options.clone()
+        };
+        Ok(Variant {
+            forward: forward(model),
+            frozen: self.create(&options, &frozen)?,
+            calibrating: self.create(&calibrating, &frozen)?,
+            store,
+        })
+    }
+
+    /// Whether the network has its activation at a path that `pattern` describes.
+    ///
+    /// # Errors
+    /// If the weights do not fit the network.
+    pub fn has_activation_at(&self, pattern: &str) -> Result<bool> {
+        let form = self.entry.form(self.options.stem);
+        let (_, height, width) = form.map_err(candle_core::Error::wrap)?.input;
+        let image = (1, self.options.in_channels, height, width);
+        let image = Tensor::zeros(image, DType::F32, &self.device)?;
+        let variant = self.variant(None)?;
+        let (_, records) = summarize(|| variant.frozen.forward_t(&image, false))?;
+        let swap = Swap {
+            to: self.options.activation,
+            layers: vec![pattern.to_string()],
+            blend: None,
+        };
+        let own = self.options.activation.name();
+        let mut records = records.iter();
+        Ok(records.any(|record| record.kind == own && swap.reaches(&record.path)))
+    }
+
+    fn create(&self, options: &Options, store: &ParamStore) -> Result<Box<dyn Model>> {
+        let model = create(self.entry.name, options, store.var_builder());
+        model.map_err(candle_core::Error::wrap)
+    }
+
+    /// Whether a tensor belongs to an activation that another one replaces.
+    fn leaves(&self, name: &str, swap: &Swap) -> bool {
+        let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
+        !self.plain.contains(name) && swap.reaches(layer)
+    }
+}
+
+fn names(store: &ParamStore) -> impl Iterator<Item = String> {
+    store.tensors().into_iter().map(|(name, _)| name)
+}
+
+/// The network in training, with its own loss if it has one.
+fn forward(model: Box<dyn Model>) -> Box<Forward> {
+    Box::new(move |images, labels| match model.auxiliary() {
+        Some(network) => {
+            let (logits, own) = network.forward_with_loss(images, labels)?;
+            Ok((logits, Some(own)))
+        }
+        None => Ok((model.forward_t(images, true)?, None)),
+    })
+}

@@ -1,0 +1,193 @@
+//! The plots of the page, as SVG.
+
+use maud::{Markup, html};
+
+use super::distinct;
+use crate::eval::swap::report::{LayerRow, Recovery, Row, Stage};
+
+/// Colours that stay apart for most eyes (Okabe and Ito, "Color Universal Design", 2008).
+const COLOURS: [&str; 7] = [
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f",
+];
+/// Dashes that tell lines apart without their colour.
+const DASHES: [&str; 5] = ["none", "7 3", "2 3", "10 3 2 3", "14 4"];
+
+fn colour(index: usize) -> &'static str {
+    COLOURS[index % COLOURS.len()]
+}
+
+/// Seven colours and five dashes have no common factor: 35 lines differ.
+fn dash(index: usize) -> &'static str {
+    DASHES[index % DASHES.len()]
+}
+
+/// A bar with its interval for each activation and stage.
+pub(super) fn accuracy(rows: &[Row]) -> Markup {
+    const LEFT: f64 = 170.0;
+    const WIDTH: f64 = 640.0;
+    const ROW: f64 = 22.0;
+    let x = |share: f64| LEFT + WIDTH * share;
+    let height = ROW * rows.len() as f64 + 30.0;
+    let names = distinct(rows.iter().map(|row| row.activation.as_str()));
+    let opacity = |stage: Stage| match stage {
+        Stage::Original | Stage::FineTuned => "1",
+        Stage::Recalibrated => "0.65",
+        Stage::ZeroShot => "0.35",
+    };
+    html! {
+        svg viewBox=(format!("0 0 {} {height}", LEFT + WIDTH + 70.0)) role="img"
+            aria-label="Top-1 of every activation and stage; the table below has the figures" {
+            @for tick in 0..=5 {
+                @let share = f64::from(tick) / 5.0;
+                line.grid x1=(x(share)) x2=(x(share)) y1="0" y2=(height - 25.0) {}
+                text x=(x(share)) y=(height - 8.0) text-anchor="middle" { (tick * 20) " %" }
+            }
+            @for (i, row) in rows.iter().enumerate() {
+                @let y = ROW * i as f64;
+                @let top1 = row.comparison.top1;
+                @let index = names.iter().position(|name| *name == row.activation).unwrap_or(0);
+                text x=(LEFT - 8.0) y=(y + 15.0) text-anchor="end" {
+                    (row.activation) ", " (row.stage)
+                }
+                rect x=(LEFT) y=(y + 3.0) width=(WIDTH * top1.value) height=(ROW - 6.0)
+                    fill=(colour(index)) opacity=(opacity(row.stage)) {}
+                line.whisker x1=(x(top1.low)) x2=(x(top1.high)) y1=(y + ROW / 2.0)
+                    y2=(y + ROW / 2.0) {}
+                text x=(x(top1.high) + 6.0) y=(y + 15.0) {
+                    (format!("{:.1}", 100.0 * top1.value))
+                }
+            }
+        }
+    }
+}
+
+/// Top-1 over the steps of fine-tuning.
+pub(super) fn recovery(recoveries: &[Recovery]) -> Markup {
+    const LEFT: f64 = 50.0;
+    const WIDTH: f64 = 640.0;
+    const HEIGHT: f64 = 300.0;
+    let points = recoveries.iter().flat_map(|recovery| &recovery.curve);
+    let steps = points.clone().map(|p| p.step).max().unwrap_or(0).max(1) as f64;
+    let scale = Scale::covering(points.map(|p| 100.0 * p.evaluation.top1), 8.0);
+    let x = |step: usize| LEFT + WIDTH * step as f64 / steps;
+    let y = |share: f64| 10.0 + HEIGHT * (1.0 - scale.place(100.0 * share));
+    html! {
+        svg viewBox=(format!("0 0 {} {}", LEFT + WIDTH + 150.0, HEIGHT + 45.0)) role="img"
+            aria-label="Top-1 over the steps of fine-tuning; the table below has the figures" {
+            @for percent in scale.ticks() {
+                @let height = y(percent / 100.0);
+                line.grid x1=(LEFT) x2=(LEFT + WIDTH) y1=(height) y2=(height) {}
+                text x=(LEFT - 8.0) y=(height + 4.0) text-anchor="end" { (percent) " %" }
+            }
+            text x=(LEFT) y=(HEIGHT + 30.0) { "step 0" }
+            text x=(LEFT + WIDTH) y=(HEIGHT + 30.0) text-anchor="end" { (steps) }
+            @for (i, recovery) in recoveries.iter().enumerate() {
+                @let points = recovery.curve.iter().map(|p| {
+                    format!("{:.1},{:.1}", x(p.step), y(p.evaluation.top1))
+                }).collect::<Vec<_>>().join(" ");
+                polyline points=(points) fill="none" stroke=(colour(i)) stroke-width="2"
+                    stroke-dasharray=(dash(i)) {}
+                @let legend = 20.0 + 20.0 * i as f64;
+                line x1=(LEFT + WIDTH + 12.0) x2=(LEFT + WIDTH + 42.0) y1=(legend - 4.0)
+                    y2=(legend - 4.0) stroke=(colour(i)) stroke-width="2"
+                    stroke-dasharray=(dash(i)) {}
+                text x=(LEFT + WIDTH + 48.0) y=(legend) { (recovery.activation) }
+            }
+        }
+    }
+}
+
+/// A panel for each activation with a dot and its interval for each part of the network.
+pub(super) fn layers(rows: &[LayerRow]) -> Markup {
+    const LEFT: f64 = 170.0;
+    const WIDTH: f64 = 560.0;
+    const ROW: f64 = 16.0;
+    let names = distinct(rows.iter().map(|row| row.activation.as_str()));
+    html! {
+        @for name in &names {
+            @let of: Vec<&LayerRow> = rows.iter().filter(|row| row.activation == *name).collect();
+            @let changes = of.iter().map(|row| row.comparison.change.top1);
+            @let ends = changes.flat_map(|c| [100.0 * c.low, 100.0 * c.high]).chain([0.0]);
+            @let scale = Scale::covering(ends, 8.0);
+            @let x = |points: f64| LEFT + WIDTH * scale.place(points);
+            @let height = ROW * of.len() as f64 + 50.0;
+            svg viewBox=(format!("0 0 {} {height}", LEFT + WIDTH + 70.0)) role="img"
+                aria-label=(format!("Change of top-1 with {name} in one part at a time")) {
+                text x=(LEFT - 8.0) y="14" text-anchor="end" font-weight="600" { (name) }
+                @for points in scale.ticks() {
+                    @let class = if points == 0.0 { "zero" } else { "grid" };
+                    line class=(class) x1=(x(points)) x2=(x(points)) y1="20" y2=(height - 25.0) {}
+                    text x=(x(points)) y=(height - 8.0) text-anchor="middle" { (points) }
+                }
+                @for (j, row) in of.iter().enumerate() {
+                    @let y = 20.0 + ROW * (j as f64 + 0.5);
+                    @let change = row.comparison.change.top1;
+                    text x=(LEFT - 8.0) y=(y + 4.0) text-anchor="end" { (row.layers) }
+                    line.whisker x1=(x(100.0 * change.low)) x2=(x(100.0 * change.high)) y1=(y)
+                        y2=(y) {}
+                    circle cx=(x(100.0 * change.value)) cy=(y) r="4" fill=(COLOURS[0]) {}
+                }
+            }
+        }
+    }
+}
+
+/// An axis whose ends are multiples of its tick.
+struct Scale {
+    tick: f64,
+    first: i64,
+    last: i64,
+}
+
+impl Scale {
+    /// Covers `values` with at most about `most` ticks of 1, 2 or 5 times a power of ten.
+    fn covering(values: impl Iterator<Item = f64>, most: f64) -> Self {
+        let (low, high) = values
+            .filter(|value| value.is_finite())
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                (low.min(value), high.max(value))
+            });
+        let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+        let tick = (-2..4)
+            .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)))
+            .find(|tick| high - low <= most * tick)
+            .unwrap_or(1e4);
+        let first = (low / tick).floor() as i64;
+        let last = ((high / tick).ceil() as i64).max(first + 1);
+        Self { tick, first, last }
+    }
+
+    /// Where on the axis a value lies, from 0 to 1.
+    fn place(&self, value: f64) -> f64 {
+        (value / self.tick - self.first as f64) / (self.last - self.first) as f64
+    }
+
+    fn ticks(&self) -> impl Iterator<Item = f64> {
+        // Rounded so that 3 times 0.1 is printed as 0.3.
+        let tick = self.tick;
+        let round = move |i: i64| (i as f64 * tick * 1e6).round() / 1e6;
+        (self.first..=self.last).map(round)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_axis_covers_its_values() {
+        let scale = Scale::covering([-18.1, 0.4, f64::NAN].into_iter(), 8.0);
+        assert_eq!((scale.tick, scale.first, scale.last), (5.0, -4, 1));
+        assert_eq!(
+            scale.ticks().collect::<Vec<_>>(),
+            [-20.0, -15.0, -10.0, -5.0, 0.0, 5.0]
+        );
+        assert_eq!((scale.place(-20.0), scale.place(5.0)), (0.0, 1.0));
+        let one = Scale::covering([0.3].into_iter(), 8.0);
+        assert!(one.place(0.3) >= 0.0 && one.place(0.3) <= 1.0);
+        assert_eq!(
+            Scale::covering(std::iter::empty(), 8.0).ticks().next(),
+            Some(0.0)
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! The tables of the page.
+
+use maud::{Markup, html};
+
+use super::{distinct, points, signed};
+use crate::eval::swap::report::{Disturbance, LayerRow, Recovery, Robustness, Row};
+use crate::eval::{Change, Estimate};
+
+/// A row for each activation and stage.
+pub(super) fn comparison(rows: &[Row], from: &str) -> Markup {
+    let columns = [
+        "activation",
+        "stage",
+        "top-1, %",
+        "change to original, points",
+        "change to control, points",
+        "top-5, %",
+        "loss",
+        "ECE, %",
+        "agreement, %",
+        "KL, nats",
+        "logit error",
+    ];
+    let share = |e: &Estimate| with_interval(e, 100.0, 2);
+    let number = |e: &Estimate| with_interval(e, 1.0, 3);
+    let first = |i: usize| i == 0 || rows[i - 1].activation != rows[i].activation;
+    html! {
+        table {
+            caption { "Each activation at each stage; the rows of " (from) " are the control" }
+            (head(&columns))
+            tbody {
+                @for (i, row) in rows.iter().enumerate() {
+                    @let c = &row.comparison;
+                    tr class=[first(i).then_some("first")] {
+                        th scope="row" { (row.activation) }
+                        td { (row.stage) }
+                        (share(&c.top1))
+                        (change(Some(&c.change)))
+                        (change(row.beside_control.as_ref()))
+                        (share(&c.top5)) (number(&c.loss)) (share(&c.calibration_error))
+                        (share(&c.agreement)) (number(&c.divergence)) (number(&c.logit_error))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A row for each activation, a column for each evaluation.
+pub(super) fn recovery(recoveries: &[Recovery]) -> Markup {
+    let steps = recoveries.iter().flat_map(|r| &r.curve).map(|p| p.step);
+    let mut steps: Vec<usize> = steps.collect();
+    steps.sort_unstable();
+    steps.dedup();
+    let of = |recovery: &Recovery, step: usize| {
+        let point = recovery.curve.iter().find(|point| point.step == step);
+        point.map(|point| format!("{:.2}", 100.0 * point.evaluation.top1))
+    };
+    html! {
+        table {
+            caption { "Top-1 in % after so many steps" }
+            thead {
+                tr {
+                    th scope="col" { "activation" }
+                    @for step in &steps { th scope="col" { (step) } }
+                }
+            }
+            tbody {
+                @for recovery in recoveries {
+                    tr {
+                        th scope="row" { (recovery.activation) }
+                        @for step in &steps { td { @if let Some(text) = of(recovery, *step) { (text) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A row for each part of the network, a column for each activation.
+pub(super) fn layers(rows: &[LayerRow]) -> Markup {
+    let names = distinct(rows.iter().map(|row| row.activation.as_str()));
+    let parts = distinct(rows.iter().map(|row| row.layers.as_str()));
+    let of = |part: &str, name: &str| {
+        let row = rows
+            .iter()
+            .find(|row| row.layers == part && row.activation == name);
+        row.map(|row| &row.comparison.change)
+    };
+    html! {
+        table {
+            caption { "Change of top-1 in points with the activation in one part at a time" }
+            thead {
+                tr {
+                    th scope="col" { "layers" }
+                    @for name in &names { th scope="col" { (name) } }
+                }
+            }
+            tbody {
+                @for part in &parts {
+                    tr {
+                        th scope="row" { (part) }
+                        @for name in &names { (change(of(part, name))) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A row for each disturbance, a column for each activation.
+pub(super) fn robustness(rows: &[Robustness]) -> Markup {
+    let names = distinct(rows.iter().map(|row| row.activation.as_str()));
+    let mut cases: Vec<(Disturbance, f64)> = Vec::new();
+    for row in rows {
+        if !cases.contains(&(row.disturbance, row.strength)) {
+            cases.push((row.disturbance, row.strength));
+        }
+    }
+    let of = |case: &(Disturbance, f64), name: &str| {
+        let mut rows = rows.iter();
+        rows.find(|row| (row.disturbance, row.strength) == *case && row.activation == name)
+    };
+    html! {
+        table {
+            caption { "Top-1 in %, and in points the change to the control on the same images" }
+            thead {
+                tr {
+                    th scope="col" { "images" }
+                    @for name in &names { th scope="col" { (name) } }
+                }
+            }
+            tbody {
+                @for case in &cases {
+                    tr {
+                        th scope="row" { (disturbance(case.0, case.1)) }
+                        @for name in &names {
+                            td {
+                                @if let Some(row) = of(case, name) {
+                                    (format!("{:.2} ", 100.0 * row.top1.value))
+                                    @match &row.beside_control {
+                                        Some(change) => small { (points(&change.top1)) },
+                                        None => small { (interval(&row.top1, 100.0, 2)) },
+                                    }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What was done to the images, such as `FGSM 2/255`.
+fn disturbance(kind: Disturbance, strength: f64) -> String {
+    match kind {
+        Disturbance::None => kind.to_string(),
+        Disturbance::Noise => format!("{kind} {strength}"),
+        Disturbance::Fgsm => {
+            // The usual unit; what is none of it is shown as it is.
+            let steps = strength * 255.0;
+            let rounded = (steps * 100.0).round() / 100.0;
+            match (steps - rounded).abs() < 1e-6 {
+                true => format!("{kind} {rounded}/255"),
+                false => format!("{kind} {strength}"),
+            }
+        }
+    }
+}
+
+fn head(columns: &[&str]) -> Markup {
+    html! {
+        thead { tr { @for column in columns { th scope="col" { (column) } } } }
+    }
+}
+
+/// A change of top-1, or an empty cell.
+fn change(change: Option<&Change>) -> Markup {
+    html! {
+        td {
+            @if let Some(Change { top1, .. }) = change {
+                (signed(top1.value)) " "
+                small { "[" (signed(top1.low)) ", " (signed(top1.high)) "]" }
+            }
+        }
+    }
+}
+
+fn with_interval(e: &Estimate, scale: f64, digits: usize) -> Markup {
+    html! {
+        td {
+            (format!("{:.digits$} ", scale * e.value))
+            small { (interval(e, scale, digits)) }
+        }
+    }
+}
+
+fn interval(e: &Estimate, scale: f64, digits: usize) -> String {
+    format!("[{:.digits$}, {:.digits$}]", scale * e.low, scale * e.high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attacks_are_shown_in_steps_of_a_byte() {
+        assert_eq!(disturbance(Disturbance::Fgsm, 0.5 / 255.0), "FGSM 0.5/255");
+        assert_eq!(disturbance(Disturbance::Fgsm, 2.0 / 255.0), "FGSM 2/255");
+        assert_eq!(disturbance(Disturbance::Fgsm, 0.0051), "FGSM 0.0051");
+        assert_eq!(disturbance(Disturbance::Noise, 0.05), "noise 0.05");
+        assert_eq!(disturbance(Disturbance::None, 0.0), "clean");
+    }
+}

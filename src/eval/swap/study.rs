@@ -1,0 +1,410 @@
+//! The course of a study.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{Result, Tensor, bail};
+use candle_nn::ModuleT;
+
+use super::parts::parts;
+use super::report::{
+    Disturbance, Failure, LayerRow, Recovery, RecoveryPoint, Robustness, Row, Stage, SwapReport,
+};
+use super::robustness::{Disturber, loss_gradient};
+use super::{Builder, Replacement, SwapData, SwapOptions, Variant};
+use crate::activation::Activation;
+use crate::data::{Batch, Loader};
+use crate::eval::{Change, Comparison, Evaluation, evaluate};
+use crate::nn::{Blend, summarize};
+use crate::pattern;
+use crate::rng::Generator;
+
+/// Measures what `options` ask for; `progress` is told what is being done. Setting `stop` ends the
+/// study with what there is so far.
+///
+/// The network's own activation goes through recalibration and fine-tuning as well: without this
+/// control an improvement could not be told from what more training gives anyway.
+///
+/// An activation that fails on the way, as one may whose loss does not stay finite in fine-tuning,
+/// is listed in [`SwapReport::failures`]; the others go on.
+///
+/// # Errors
+/// If a network cannot be built, which is found out before anything is measured; what the data or
+/// an op report for the original or the control.
+pub fn study(
+    build: &Builder,
+    options: &SwapOptions,
+    data: &SwapData,
+    progress: &mut dyn FnMut(&str),
+    stop: &AtomicBool,
+) -> Result<SwapReport> {
+    let blend = options.fine_tune.as_ref().is_some_and(|tune| tune.blend);
+    for to in &options.to {
+        build(Some(&options.replacement(to, None)))?;
+        if blend {
+            build(Some(&options.replacement(to, Some(Blend::default()))))?;
+        }
+    }
+    let original = build(None)?;
+    let mut report = SwapReport {
+        model: options.model.clone(),
+        from: options.from.to_string(),
+        setting: options.setting.clone(),
+        ..SwapReport::default()
+    };
+    progress("the original");
+    let result = Logits::of(&*original.frozen, data.test, stop).and_then(|baseline| {
+        let mut study = Study {
+            build,
+            options,
+            data,
+            stop,
+            progress,
+            baseline,
+            controls: Controls::default(),
+            report: &mut report,
+        };
+        study.run(&original)
+    });
+    report.interrupted = stop.load(Ordering::Relaxed);
+    match result {
+        Err(error) if !report.interrupted => Err(error),
+        _ => Ok(report),
+    }
+}
+
+impl SwapOptions {
+    fn replacement(&self, to: &Activation, blend: Option<Blend>) -> Replacement {
+        Replacement {
+            to: *to,
+            layers: self.layers.clone(),
+            blend,
+        }
+    }
+}
+
+struct Study<'a> {
+    build: &'a Builder<'a>,
+    options: &'a SwapOptions,
+    data: &'a SwapData<'a>,
+    stop: &'a AtomicBool,
+    progress: &'a mut dyn FnMut(&str),
+    /// What the original says to all test images.
+    baseline: Logits,
+    controls: Controls,
+    report: &'a mut SwapReport,
+}
+
+/// What the network's own activation says where the others are held against it.
+#[derive(Default)]
+struct Controls {
+    stages: HashMap<Stage, Tensor>,
+    /// In the order of [`Study::disturb`].
+    disturbed: Vec<Tensor>,
+}
+
+impl Study<'_> {
+    fn run(&mut self, original: &Variant) -> Result<()> {
+        self.activation(&self.options.from, true)?;
+        for to in &self.options.to {
+            let result = self.activation(to, false);
+            self.keep(to, result)?;
+        }
+        if self.options.layer_images > 0 {
+            self.layer_by_layer(original)?;
+        }
+        Ok(())
+    }
+
+    /// Passes on that the study was stopped; any other error ends with the activation.
+    fn keep(&mut self, to: &Activation, result: Result<()>) -> Result<()> {
+        let Err(error) = result else { return Ok(()) };
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(error);
+        }
+        self.report.failures.push(Failure {
+            activation: to.to_string(),
+            error: error.to_string(),
+        });
+        Ok(())
+    }
+
+    /// Everything about one activation in all chosen layers.
+    fn activation(&mut self, to: &Activation, own: bool) -> Result<()> {
+        let replacement = |blend| self.options.replacement(to, blend);
+        let variant = match own {
+            true => (self.build)(None)?,
+            false => (self.build)(Some(&replacement(None)))?,
+        };
+        let stage = if own {
+            Stage::Original
+        } else {
+            Stage::ZeroShot
+        };
+        let mut evaluation = self.measure(to, stage, own, &*variant.frozen)?;
+        let has_statistics = !variant.store.buffers().is_empty();
+        if self.options.recalibration_batches > 0 && has_statistics {
+            (self.progress)(&format!("{to}: recalibration"));
+            self.recalibrate(&variant)?;
+            evaluation = self.measure(to, Stage::Recalibrated, own, &*variant.frozen)?;
+        }
+        let mut last = variant;
+        if let Some(fine_tune) = &self.options.fine_tune {
+            let blend = (fine_tune.blend && !own).then(Blend::default);
+            if let Some(blend) = &blend {
+                last = (self.build)(Some(&replacement(Some(blend.clone()))))?;
+                // It still has the old activation.
+                evaluation = evaluate(&*last.frozen, batches(self.data.test, self.stop))?;
+            }
+            let steps = fine_tune.steps;
+            let (data, stop, progress) = (self.data, self.stop, &mut *self.progress);
+            let on_the_way = fine_tune.run(
+                &last,
+                data.train,
+                blend.as_ref(),
+                &|| go_on(stop),
+                &mut |step| {
+                    progress(&format!("{to}: fine-tuning, step {step} of {steps}"));
+                    evaluate(&*last.frozen, batches(data.test, stop))
+                },
+            )?;
+            let start = RecoveryPoint {
+                step: 0,
+                evaluation,
+            };
+            let end = RecoveryPoint {
+                step: steps,
+                evaluation: self.measure(to, Stage::FineTuned, own, &*last.frozen)?,
+            };
+            self.report.recovery.push(Recovery {
+                activation: to.to_string(),
+                curve: [start].into_iter().chain(on_the_way).chain([end]).collect(),
+            });
+        }
+        if self.options.robustness_images > 0 {
+            (self.progress)(&format!("{to}: disturbed images"));
+            self.disturb(to, own, &*last.frozen)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a row, and returns what it says.
+    fn measure(
+        &mut self,
+        to: &Activation,
+        stage: Stage,
+        own: bool,
+        frozen: &dyn ModuleT,
+    ) -> Result<Evaluation> {
+        (self.progress)(&format!("{to}: {stage}"));
+        let logits = Logits::of(frozen, self.data.test, self.stop)?.logits;
+        let labels = &self.baseline.labels;
+        let comparison = Comparison::new(&self.baseline.logits, &logits, labels)?;
+        let evaluation = Evaluation {
+            images: comparison.images,
+            top1: comparison.top1.value,
+            top5: comparison.top5.value,
+            loss: comparison.loss.value,
+        };
+        let beside = match stage {
+            Stage::ZeroShot => Stage::Original,
+            other => other,
+        };
+        let beside_control = match self.controls.stages.get(&beside) {
+            Some(control) if !own => Some(Change::new(control, &logits, labels)?),
+            _ => None,
+        };
+        if own {
+            self.controls.stages.insert(stage, logits);
+        }
+        self.report.rows.push(Row {
+            activation: to.to_string(),
+            stage,
+            comparison,
+            beside_control,
+        });
+        Ok(evaluation)
+    }
+
+    /// Measures the statistics of batch norms anew; weights stay as they are.
+    fn recalibrate(&self, variant: &Variant) -> Result<()> {
+        for (name, buffer) in variant.store.buffers() {
+            if name.ends_with("num_batches_tracked") {
+                buffer.set(&buffer.as_detached_tensor().zeros_like()?)?;
+            }
+        }
+        if self.data.train.batches_per_epoch() == 0 {
+            bail!("recalibration: there are fewer training images than a batch");
+        }
+        let mut left = self.options.recalibration_batches;
+        for epoch in 0.. {
+            for batch in self.data.train.epoch(epoch, 0) {
+                go_on(self.stop)?;
+                if left == 0 {
+                    return Ok(());
+                }
+                variant.calibrating.forward_t(&batch?.images, true)?;
+                left -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The images as they are, with each noise and with each attack.
+    fn disturb(&mut self, to: &Activation, own: bool, frozen: &dyn ModuleT) -> Result<()> {
+        let (options, stop) = (self.options, self.stop);
+        let test = self
+            .data
+            .test
+            .sample(options.robustness_images, options.seed);
+        let disturber = Disturber::new(self.data.normalisation);
+        let generators: Vec<Generator> = options
+            .noise
+            .iter()
+            .map(|strength| Generator::named(options.seed, &format!("noise {strength}")))
+            .collect();
+        let strengths = |disturbance, strengths: &[f64]| {
+            let case = |strength: &f64| (disturbance, *strength);
+            strengths.iter().map(case).collect::<Vec<_>>()
+        };
+        let mut cases = vec![(Disturbance::None, 0.0)];
+        cases.extend(strengths(Disturbance::Noise, &options.noise));
+        cases.extend(strengths(Disturbance::Fgsm, &options.fgsm));
+        let mut logits = vec![Vec::new(); cases.len()];
+        let mut labels = Vec::new();
+        for batch in batches(&test, stop) {
+            let (x, y) = batch?;
+            let mut images = vec![x.clone()];
+            for (strength, generator) in options.noise.iter().zip(&generators) {
+                images.push(disturber.noise(&x, *strength, generator)?);
+            }
+            if !options.fgsm.is_empty() {
+                let gradient = loss_gradient(frozen, &x, &y)?;
+                for strength in &options.fgsm {
+                    images.push(disturber.step(&x, &gradient, *strength)?);
+                }
+            }
+            for (rows, images) in logits.iter_mut().zip(&images) {
+                rows.push(frozen.forward_t(images, false)?.detach());
+            }
+            labels.extend(y.to_vec1::<u32>()?);
+        }
+        for (index, ((disturbance, strength), rows)) in cases.into_iter().zip(logits).enumerate() {
+            let logits = Tensor::cat(&rows, 0)?;
+            let control = match own {
+                true => &logits,
+                false => &self.controls.disturbed[index],
+            };
+            let comparison = Comparison::new(control, &logits, &labels)?;
+            self.report.robustness.push(Robustness {
+                activation: to.to_string(),
+                disturbance,
+                strength,
+                images: comparison.images,
+                top1: comparison.top1,
+                loss: comparison.loss,
+                beside_control: (!own).then_some(comparison.change),
+            });
+            if own {
+                self.controls.disturbed.push(logits);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts each activation into one stage and one layer at a time.
+    fn layer_by_layer(&mut self, original: &Variant) -> Result<()> {
+        let options = self.options;
+        let test = self.data.test.sample(options.layer_images, options.seed);
+        let baseline = Logits::of(&*original.frozen, &test, self.stop)?;
+        let parts = parts(&self.activation_layers(original)?);
+        for to in &options.to {
+            let result = parts.iter().try_for_each(|layers| {
+                (self.progress)(&format!("{to}: {layers} alone"));
+                let variant = (self.build)(Some(&Replacement {
+                    to: *to,
+                    layers: vec![layers.clone()],
+                    blend: None,
+                }))?;
+                let logits = Logits::of(&*variant.frozen, &test, self.stop)?.logits;
+                let comparison = Comparison::new(&baseline.logits, &logits, &baseline.labels)?;
+                self.report.layers.push(LayerRow {
+                    activation: to.to_string(),
+                    layers: layers.clone(),
+                    comparison,
+                });
+                Ok(())
+            });
+            self.keep(to, result)?;
+        }
+        Ok(())
+    }
+
+    /// The paths of the activations that may be swapped, in the order of their use.
+    fn activation_layers(&self, original: &Variant) -> Result<Vec<String>> {
+        let Some(batch) = self.data.test.epoch(0, 0).next() else {
+            return Ok(Vec::new());
+        };
+        let image = batch?.images.narrow(0, 0, 1)?;
+        let (_, records) = summarize(|| original.frozen.forward_t(&image, false))?;
+        let patterns = &self.options.layers;
+        let chosen = |path: &str| {
+            patterns.is_empty()
+                || patterns
+                    .iter()
+                    .any(|pattern| pattern::matches(pattern, path))
+        };
+        let mut seen = BTreeSet::new();
+        Ok(records
+            .into_iter()
+            .filter(|record| record.kind == self.options.from.name() && chosen(&record.path))
+            .filter(|record| seen.insert(record.path.clone()))
+            .map(|record| record.path)
+            .collect())
+    }
+}
+
+/// A network's answers to all images.
+struct Logits {
+    /// [N, classes]
+    logits: Tensor,
+    labels: Vec<u32>,
+}
+
+impl Logits {
+    fn of(frozen: &dyn ModuleT, loader: &Loader, stop: &AtomicBool) -> Result<Self> {
+        let (mut rows, mut labels) = (Vec::new(), Vec::new());
+        for batch in batches(loader, stop) {
+            let (x, y) = batch?;
+            rows.push(frozen.forward_t(&x, false)?.detach());
+            labels.extend(y.to_vec1::<u32>()?);
+        }
+        if rows.is_empty() {
+            bail!("there are no test images");
+        }
+        Ok(Self {
+            logits: Tensor::cat(&rows, 0)?,
+            labels,
+        })
+    }
+}
+
+/// An error once the study is to stop.
+fn go_on(stop: &AtomicBool) -> Result<()> {
+    if stop.load(Ordering::Relaxed) {
+        bail!("stopped");
+    }
+    Ok(())
+}
+
+/// Images and labels of a set, until the study is to stop.
+fn batches<'a>(
+    loader: &Loader,
+    stop: &'a AtomicBool,
+) -> impl Iterator<Item = Result<(Tensor, Tensor)>> + 'a {
+    loader.epoch(0, 0).map(move |batch| {
+        go_on(stop)?;
+        let Batch { images, labels, .. } = batch?;
+        Ok((images, labels))
+    })
+}
