@@ -31,7 +31,7 @@ fn step(entry: &Entry) -> Result<Step> {
     let model = create(entry.name, &Options::default(), store.var_builder())
         .map_err(candle_core::Error::wrap)?;
     let (c, h, w) = entry.cifar.input;
-    let images = rule::tensor("input", &(3, c, h, w).into())?.to_dtype(DType::F64)?;
+    let images = rule::images((3, c, h, w))?.to_dtype(DType::F64)?;
     let labels = Tensor::new(&[3u32, 71, 0], &Device::Cpu)?;
     let (_, logits, gradients) = value_and_grad(|| {
         let (logits, own) = match model.auxiliary() {
