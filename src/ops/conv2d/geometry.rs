@@ -76,8 +76,8 @@ impl Geometry {
             match (size + 2 * padding).checked_sub(reach) {
                 Some(room) => Ok(room / stride + 1),
                 None => bail!(
-                    "conv2d: a kernel reaching over {reach} does not fit in the {axis} {size} \
-                     with padding {padding}"
+                    "conv2d: the input is too small: a kernel reaching over {reach} does not fit in \
+                     the {axis} {size} with padding {padding}"
                 ),
             }
         };
