@@ -9,7 +9,7 @@ use candle_core::utils::{cuda_is_available, metal_is_available};
 use candle_core::{Device, DeviceLocation};
 use candle_mish::device;
 
-use crate::failure::usage;
+use crate::failure::{one_line, usage};
 
 /// What `--device` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,6 +81,7 @@ impl DeviceChoice {
 /// The CPU, if there is no GPU.
 fn fallback(device: candle_core::Result<Device>) -> Device {
     device.unwrap_or_else(|error| {
+        let error = one_line(&error.to_string());
         tracing::warn!("no GPU opens, so the CPU computes: {error}");
         Device::Cpu
     })

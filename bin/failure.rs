@@ -62,10 +62,10 @@ pub fn clap_message(error: &clap::Error) -> String {
     one_line(&parts.collect::<Vec<_>>().join("; "))
 }
 
-/// Candle adds a backtrace below a message where it was built with one; only the first line is
-/// for the user.
-fn one_line(message: &str) -> String {
+/// A message in one line, without the backtrace that Candle adds below it where one is wanted.
+pub fn one_line(message: &str) -> String {
     let lines = message.lines().map(str::trim);
+    let lines = lines.take_while(|line| !line.starts_with("0: "));
     let lines = lines.filter(|line| !line.is_empty());
     lines.take(3).collect::<Vec<_>>().join("; ")
 }
