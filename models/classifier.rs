@@ -32,9 +32,7 @@ impl<B: Backbone + 'static> Classifier<B> {
         path: &'static str,
         layers: &Layers,
     ) -> Result<Box<dyn Model>> {
-        let fc = layers.pp(path);
-        let fc = fc.linear(num_features, layers.options.num_classes)?;
-        Self::over(backbone, fc, num_features, path, true, layers)
+        Self::over(backbone, num_features, path, true, layers)
     }
 
     /// As [`Classifier::boxed`], but the logits are linear in the features.
@@ -44,14 +42,11 @@ impl<B: Backbone + 'static> Classifier<B> {
         path: &'static str,
         layers: &Layers,
     ) -> Result<Box<dyn Model>> {
-        let fc = layers.pp(path);
-        let fc = fc.linear_without_bias(num_features, layers.options.num_classes)?;
-        Self::over(backbone, fc, num_features, path, false, layers)
+        Self::over(backbone, num_features, path, false, layers)
     }
 
     fn over(
         backbone: B,
-        fc: Linear,
         num_features: usize,
         path: &'static str,
         bias: bool,
@@ -60,7 +55,7 @@ impl<B: Backbone + 'static> Classifier<B> {
         Ok(Box::new(Self {
             backbone,
             dropout: layers.dropout()?,
-            fc,
+            fc: layers.pp(path).classifier(num_features, bias)?,
             path,
             num_features,
             bias,

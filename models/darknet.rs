@@ -10,7 +10,7 @@
 //! follows; the first stage of a DarkNet has stride 1.
 
 use candle_core::{Result, Tensor};
-use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath};
+use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, WeightInit};
 use candle_mish::ops::{Pool2dParams, add, cat, global_avg_pool2d, max_pool2d, narrow};
 use candle_nn::{ModuleT, VarBuilder};
 
@@ -168,7 +168,14 @@ impl Block {
         let (at1, at2) = (layers.pp("conv1"), layers.pp("conv2"));
         let conv1 = conv(width, inner, conv1x1, &at1)?;
         Ok(match kind {
-            BlockKind::Dark => Self::Dark([conv1, conv(inner, width, conv3x3, &at2)?], drop_path),
+            BlockKind::Dark => {
+                let conv2 = ConvNormAct::from_layers(
+                    at2.pp("conv").conv(inner, width, conv3x3)?,
+                    at2.pp("bn").last_norm(width)?,
+                    at2.pp("bn.act").act(width)?,
+                );
+                Self::Dark([conv1, conv2], drop_path)
+            }
             BlockKind::Bottleneck { groups } => {
                 let conv2 = conv(inner, inner, conv3x3.groups(groups), &at2)?;
                 let names = ("conv3.conv", "conv3.bn", "act3");
@@ -312,7 +319,9 @@ struct DarkNet {
 }
 
 fn build(config: &Config, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb);
+    let layers = Layers::new(options, vb)
+        .with_head_init(WeightInit::Normal { std: 0.01 })
+        .with_zero_init_last(true);
     let (mut inputs, kernel, pool) = match (config.blocks, options.stem) {
         (BlockKind::Dark, _) => (32, Conv2dConfig::same(3), None),
         (BlockKind::Bottleneck { .. }, Stem::Cifar) => (64, Conv2dConfig::same(3), None),

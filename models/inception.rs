@@ -6,7 +6,7 @@
 //! reductions then go from 30x30 to 14x14 and 6x6.
 
 use candle_core::{Result, Tensor};
-use candle_mish::nn::{AvgPool2d, Conv2dConfig, MaxPool2d};
+use candle_mish::nn::{AvgPool2d, Conv2dConfig, MaxPool2d, WeightInit};
 use candle_mish::ops::{Pool2dParams, cat, global_avg_pool2d};
 use candle_nn::{ModuleT, VarBuilder};
 
@@ -253,7 +253,11 @@ fn inception_e(name: &'static str) -> Step {
 }
 
 fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb).with_norm(NORM.0, NORM.1);
+    let init = WeightInit::Normal { std: 0.1 };
+    let layers = Layers::new(options, vb)
+        .with_norm(NORM.0, NORM.1)
+        .with_conv_init(init)
+        .with_head_init(init);
     let names = [
         "Conv2d_1a_3x3",
         "Conv2d_2a_3x3",

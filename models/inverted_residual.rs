@@ -8,7 +8,9 @@
 
 use candle_core::{Result, Tensor};
 use candle_mish::activation::Activation;
-use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, SqueezeExcite, SqueezeExciteConfig};
+use candle_mish::nn::{
+    Conv2dConfig, ConvNormAct, DropPath, SqueezeExcite, SqueezeExciteConfig, WeightInit,
+};
 use candle_mish::ops::{add, global_avg_pool2d};
 use candle_nn::{ModuleT, VarBuilder};
 
@@ -156,7 +158,7 @@ struct Network {
 
 /// Builds the network of `plan`.
 pub(crate) fn build(plan: &Plan, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb);
+    let layers = Layers::new(options, vb).with_head_init(WeightInit::UniformFanOut);
     let stride = match options.stem {
         Stem::Cifar => 1,
         Stem::ImageNet => 2,

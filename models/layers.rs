@@ -19,19 +19,26 @@ pub(crate) struct Layers<'a> {
     pub options: &'a Options,
     vb: VarBuilder<'a>,
     activation: Activation,
-    gain: f64,
+    conv_init: WeightInit,
+    head_init: WeightInit,
+    zero_init_last: bool,
     eps: f64,
     momentum: f64,
 }
 
 impl<'a> Layers<'a> {
-    /// The root of a network: the activation of `options`, and PyTorch's batch norm.
+    /// The root of a network: the activation of `options`, PyTorch's batch norm and classifier,
+    /// and convolutions that start as the activation asks.
     pub fn new(options: &'a Options, vb: VarBuilder<'a>) -> Self {
         Self {
             options,
             vb,
             activation: options.activation,
-            gain: gain(&options.activation),
+            conv_init: WeightInit::KaimingFanOut {
+                gain: gain(&options.activation),
+            },
+            head_init: WeightInit::Default,
+            zero_init_last: false,
             eps: 1e-5,
             momentum: 0.1,
         }
@@ -54,19 +61,48 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// With other initial weights of the convolutions.
+    pub fn with_conv_init(self, conv_init: WeightInit) -> Self {
+        Self { conv_init, ..self }
+    }
+
+    /// With other initial weights of the classifier.
+    pub fn with_head_init(self, head_init: WeightInit) -> Self {
+        Self { head_init, ..self }
+    }
+
+    /// With residual branches that start at zero where `zero_init_last`: timm's word for it.
+    pub fn with_zero_init_last(self, zero_init_last: bool) -> Self {
+        Self {
+            zero_init_last,
+            ..self
+        }
+    }
+
     /// A convolution here, initialised for the network's activation unless `config` says
     /// otherwise.
     pub fn conv(&self, inputs: usize, outputs: usize, config: Conv2dConfig) -> Result<Conv2d> {
         let config = match config.init {
-            WeightInit::Default => config.init(WeightInit::KaimingFanOut { gain: self.gain }),
-            WeightInit::KaimingFanOut { .. } => config,
+            WeightInit::Default => config.init(self.conv_init),
+            _ => config,
         };
         Conv2d::new(inputs, outputs, config, self.vb.clone())
     }
 
     /// A batch norm here.
     pub fn norm(&self, channels: usize) -> Result<BatchNorm2d> {
-        let norm = BatchNorm2d::new(channels, self.vb.clone())?;
+        self.with_constants(BatchNorm2d::new(channels, self.vb.clone())?)
+    }
+
+    /// The last batch norm of a residual branch here.
+    pub fn last_norm(&self, channels: usize) -> Result<BatchNorm2d> {
+        if !self.zero_init_last {
+            return self.norm(channels);
+        }
+        self.with_constants(BatchNorm2d::zero(channels, self.vb.clone())?)
+    }
+
+    fn with_constants(&self, norm: BatchNorm2d) -> Result<BatchNorm2d> {
         let norm = norm.with_eps(self.eps).with_momentum(self.momentum);
         if self.options.cumulative_statistics {
             return Ok(norm.with_cumulative_statistics());
@@ -138,7 +174,7 @@ impl<'a> Layers<'a> {
     ) -> Result<ResidualConv> {
         Ok(ResidualConv {
             conv: self.pp(conv).conv(inputs, outputs, config)?,
-            norm: self.pp(norm).norm(outputs)?,
+            norm: self.pp(norm).last_norm(outputs)?,
             squeeze_excite: None,
             drop_path: DropPath::new(0.0, &self.options.generator)?,
             act: self.pp(act).act(outputs)?,
@@ -169,6 +205,7 @@ impl<'a> Layers<'a> {
         let config = SqueezeExciteConfig {
             activation: self.options.activation,
             gate: self.options.gate.unwrap_or(config.gate),
+            init: self.conv_init,
             ..config
         };
         let generator = &self.options.generator;
@@ -183,9 +220,10 @@ impl<'a> Layers<'a> {
         Linear::new(inputs, outputs, true, self.vb.clone())
     }
 
-    /// A linear layer without a bias here.
-    pub fn linear_without_bias(&self, inputs: usize, outputs: usize) -> Result<Linear> {
-        Linear::new(inputs, outputs, false, self.vb.clone())
+    /// The linear layer here that makes logits.
+    pub fn classifier(&self, inputs: usize, bias: bool) -> Result<Linear> {
+        let outputs = self.options.num_classes;
+        Linear::with_init(inputs, outputs, bias, self.head_init, self.vb.clone())
     }
 
     /// Stochastic depth of residual block `block` out of `blocks`.

@@ -163,6 +163,8 @@ pub(crate) struct Architecture {
     base_width: usize,
     /// Whether there is channel attention in front of the sums.
     attention: bool,
+    /// Whether the blocks start as their shortcuts alone.
+    zero_init_last: bool,
 }
 
 /// Which convolutions a block has.
@@ -174,8 +176,14 @@ enum Kind {
     Bottleneck,
 }
 
-const RESNET18: Architecture = Architecture::basic(64, &[2, 2, 2, 2]);
-const RESNET34: Architecture = Architecture::basic(64, &[3, 4, 6, 3]);
+const RESNET18: Architecture = Architecture {
+    zero_init_last: true,
+    ..Architecture::basic(64, &[2, 2, 2, 2])
+};
+const RESNET34: Architecture = Architecture {
+    blocks: &[3, 4, 6, 3],
+    ..RESNET18
+};
 const RESNET50: Architecture = Architecture {
     kind: Kind::Bottleneck,
     ..RESNET34
@@ -191,6 +199,7 @@ impl Architecture {
             groups: 1,
             base_width: 64,
             attention: false,
+            zero_init_last: false,
         }
     }
 
@@ -204,7 +213,7 @@ impl Architecture {
 
     /// The network of this architecture.
     pub fn build(&self, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-        let layers = Layers::new(options, vb);
+        let layers = Layers::new(options, vb).with_zero_init_last(self.zero_init_last);
         let (first, pool) = match options.stem {
             Stem::Cifar => (Conv2dConfig::same(3), None),
             Stem::ImageNet => {

@@ -72,14 +72,6 @@ impl ConvAct {
         config: Conv2dConfig,
         layers: &Layers,
     ) -> Result<Self> {
-        let config = match config.init {
-            // Without norms the scale of the features rests on the weights: the authors draw them
-            // by what comes into a convolution, not by what goes out.
-            WeightInit::Default => config.init(WeightInit::KaimingFanOut {
-                gain: gain(&layers.options.activation) * (outputs as f64 / inputs as f64).sqrt(),
-            }),
-            WeightInit::KaimingFanOut { .. } => config,
-        };
         Ok(Self {
             conv: layers.pp(conv).conv(inputs, outputs, config.bias(true))?,
             act: layers.pp(act).act(outputs)?,
@@ -138,8 +130,7 @@ const CLASSIFIER: &str = "classifier";
 
 /// The convolution that makes logits, with small initial weights as its authors have it.
 fn classifier(num_features: usize, num_classes: usize, root: &Layers) -> Result<ConvAct> {
-    let gain = 0.01 * (num_classes as f64).sqrt();
-    let config = Conv2dConfig::same(1).init(WeightInit::KaimingFanOut { gain });
+    let config = Conv2dConfig::same(1).init(WeightInit::Normal { std: 0.01 });
     let layers = root.pp(CLASSIFIER);
     ConvAct::new(("1", "2"), num_features, num_classes, config, &layers)
 }
@@ -152,7 +143,10 @@ fn build(
     options: &Options,
     vb: VarBuilder,
 ) -> Result<Box<dyn Model>> {
-    let root = Layers::new(options, vb);
+    // Without norms the scale of the features rests on the weights: the authors draw them by what
+    // comes into a convolution, not by what goes out.
+    let gain = gain(&options.activation);
+    let root = Layers::new(options, vb).with_conv_init(WeightInit::KaimingFanIn { gain });
     let layers = root.pp("features");
     let config = match options.stem {
         Stem::Cifar => Conv2dConfig::same(3),

@@ -9,7 +9,7 @@
 //! [`Options::drop_rate`], 0 by default.
 
 use candle_core::{Module, Result, Tensor};
-use candle_mish::nn::{Act, Conv2d, Conv2dConfig, ConvNormAct, Dropout, MaxPool2d};
+use candle_mish::nn::{Act, Conv2d, Conv2dConfig, ConvNormAct, Dropout, MaxPool2d, WeightInit};
 use candle_mish::ops::{Pool2dParams, adaptive_avg_pool2d, global_avg_pool2d};
 use candle_nn::{ModuleT, VarBuilder};
 
@@ -190,7 +190,7 @@ fn build(
     options: &Options,
     vb: VarBuilder,
 ) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb);
+    let layers = Layers::new(options, vb).with_head_init(WeightInit::Normal { std: 0.01 });
     let features = layers.pp("features");
     let mut stages = Vec::with_capacity(WIDTHS.len());
     let mut inputs = options.in_channels;

@@ -34,11 +34,15 @@ impl BatchNorm2d {
     /// # Errors
     /// If `vb` has tensors of other shapes.
     pub fn new(channels: usize, vb: VarBuilder) -> Result<Self> {
+        Self::starting_at(1.0, channels, vb)
+    }
+
+    fn starting_at(weight: f64, channels: usize, vb: VarBuilder) -> Result<Self> {
         let get = |name, value| vb.get_with_hints(channels, name, Init::Const(value));
         let count = "num_batches_tracked";
         let count = vb.get_with_hints_dtype((), count, Init::Const(0.0), DType::I64)?;
         Ok(Self {
-            weight: get("weight", 1.0)?,
+            weight: get("weight", weight)?,
             bias: get("bias", 0.0)?,
             running_mean: Var::from_tensor(&get("running_mean", 0.0)?)?,
             running_var: Var::from_tensor(&get("running_var", 1.0)?)?,
@@ -47,6 +51,16 @@ impl BatchNorm2d {
             momentum: Some(0.1),
             path: vb.prefix(),
         })
+    }
+
+    /// As [`BatchNorm2d::new`], but `weight` starts at zero, and with it all that goes through: a
+    /// residual branch that ends so begins as its shortcut alone (Goyal et al., "Accurate, Large
+    /// Minibatch SGD", 2017, section 5.1).
+    ///
+    /// # Errors
+    /// As [`BatchNorm2d::new`].
+    pub fn zero(channels: usize, vb: VarBuilder) -> Result<Self> {
+        Self::starting_at(0.0, channels, vb)
     }
 
     /// With another number added to the variance.

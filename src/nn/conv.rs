@@ -1,8 +1,9 @@
 //! Two-dimensional convolution.
 
 use candle_core::{Module, Result, Tensor};
-use candle_nn::{Init, VarBuilder};
+use candle_nn::VarBuilder;
 
+use super::WeightInit;
 use super::summary::record;
 use crate::ops::{Conv2dParams, conv2d};
 
@@ -23,21 +24,6 @@ pub struct Conv2dConfig {
     pub bias: bool,
     /// The distribution of the initial weights.
     pub init: WeightInit,
-}
-
-/// How a weight is drawn before training.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum WeightInit {
-    /// Uniform in ±1/sqrt(fan-in): what PyTorch's layers do when nothing else is said.
-    Default,
-    /// Normal with a standard deviation of gain / sqrt(fan-out), as torchvision and timm
-    /// initialise convolutional networks (He et al., 2015, section 2.2). The gain is that of
-    /// the activation that follows. The fan-out is what one input channel reaches: kernel times
-    /// output channels of its group, as timm counts it for depthwise convolutions.
-    KaimingFanOut {
-        /// What keeps the variance through the activation: sqrt(2) for ReLU.
-        gain: f64,
-    },
 }
 
 impl Conv2dConfig {
@@ -129,26 +115,13 @@ impl Conv2d {
                 vb.prefix()
             );
         }
-        let fan_in = (in_channels / groups * kh * kw) as f64;
-        let bound = 1.0 / fan_in.sqrt();
-        let init = match config.init {
-            WeightInit::Default => Init::Uniform {
-                lo: -bound,
-                up: bound,
-            },
-            WeightInit::KaimingFanOut { gain } => Init::Randn {
-                mean: 0.0,
-                stdev: gain / ((out_channels / groups * kh * kw) as f64).sqrt(),
-            },
-        };
+        let taps = kh * kw;
+        let fans = (in_channels / groups * taps, out_channels / groups * taps);
+        let (init, bias_init) = config.init.distributions(fans.0, fans.1);
         let shape = (out_channels, in_channels / groups, kh, kw);
         let weight = vb.get_with_hints(shape, "weight", init)?;
         let bias = if config.bias {
-            let init = Init::Uniform {
-                lo: -bound,
-                up: bound,
-            };
-            Some(vb.get_with_hints(out_channels, "bias", init)?)
+            Some(vb.get_with_hints(out_channels, "bias", bias_init)?)
         } else {
             None
         };

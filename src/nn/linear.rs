@@ -1,8 +1,9 @@
 //! The fully connected layer.
 
 use candle_core::{Module, Result, Tensor};
-use candle_nn::{Init, VarBuilder};
+use candle_nn::VarBuilder;
 
+use super::WeightInit;
 use super::summary::record;
 use crate::ops::linear;
 
@@ -25,17 +26,27 @@ impl Linear {
     /// # Errors
     /// If there is no input or `vb` has tensors of other shapes.
     pub fn new(inputs: usize, outputs: usize, bias: bool, vb: VarBuilder) -> Result<Self> {
+        Self::with_init(inputs, outputs, bias, WeightInit::Default, vb)
+    }
+
+    /// As [`Linear::new`], but `weight` and `bias` start as `init` says.
+    ///
+    /// # Errors
+    /// As [`Linear::new`].
+    pub fn with_init(
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+        init: WeightInit,
+        vb: VarBuilder,
+    ) -> Result<Self> {
         if inputs == 0 {
             candle_core::bail!("linear {}: no inputs", vb.prefix());
         }
-        let bound = 1.0 / (inputs as f64).sqrt();
-        let init = Init::Uniform {
-            lo: -bound,
-            up: bound,
-        };
+        let (init, bias_init) = init.distributions(inputs, outputs);
         let weight = vb.get_with_hints((outputs, inputs), "weight", init)?;
         let bias = if bias {
-            Some(vb.get_with_hints(outputs, "bias", init)?)
+            Some(vb.get_with_hints(outputs, "bias", bias_init)?)
         } else {
             None
         };

@@ -29,6 +29,17 @@ fn build(entry: &Entry, options: &Options) -> Result<(ParamStore, Box<dyn Model>
     Ok((store, model))
 }
 
+/// Residual branches that start at zero give nothing and pass nothing back: sets them to one.
+fn wake_branches(store: &ParamStore) -> Result<()> {
+    for (name, var) in store.params() {
+        let zero = var.abs()?.sum_all()?.to_scalar::<f32>()? == 0.0;
+        if zero && name.ends_with("weight") {
+            var.set(&var.ones_like()?)?;
+        }
+    }
+    Ok(())
+}
+
 fn images(entry: &Entry, batch: usize) -> Result<Tensor> {
     let (c, h, w) = entry.cifar.input;
     rule::images((batch, c, h, w))
@@ -143,6 +154,7 @@ fn without_gradient(
     let store = ParamStore::new(DType::F32, &Device::Cpu, seed);
     let model =
         create(entry.name, options, store.var_builder()).map_err(candle_core::Error::wrap)?;
+    wake_branches(&store)?;
     let labels = [3u32, 71, 0, 99].into_iter().cycle().take(x.dim(0)?);
     let labels = Tensor::from_iter(labels, &Device::Cpu)?;
     let (_, (), gradients) = value_and_grad(|| {
@@ -417,7 +429,8 @@ fn stochastic_depth_skips_blocks_in_training_only() -> Result<()> {
             drop_path_rate: 0.5,
             ..options("relu")
         };
-        let (_, model) = build(entry, &options)?;
+        let (store, model) = build(entry, &options)?;
+        wake_branches(&store)?;
         let x = images(entry, 8)?;
         let out = |train| -> Result<Vec<Vec<f32>>> { model.forward_t(&x, train)?.to_vec2() };
         assert_eq!(out(false)?, out(false)?, "{}", entry.name);
@@ -426,6 +439,36 @@ fn stochastic_depth_skips_blocks_in_training_only() -> Result<()> {
             .iter()
             .any(|name| entry.name.starts_with(name));
         assert_eq!(random, residual, "{}", entry.name);
+    }
+    Ok(())
+}
+
+/// The last norm of every residual branch of these networks is zero at first, as timm's.
+#[test]
+fn residual_branches_start_at_zero_where_those_of_timm_do() -> Result<()> {
+    for (name, last, count) in [
+        ("resnet18", "bn2.weight", 8),
+        ("resnet50", "bn3.weight", 16),
+        ("seresnet50", "bn3.weight", 16),
+        ("darknet53", "conv2.bn.weight", 23),
+        ("cspdarknet53", "conv2.bn.weight", 23),
+        ("cspresnext50", "conv3.bn.weight", 13),
+        ("resnet20", "", 0),
+        ("mobilenetv2_100", "", 0),
+    ] {
+        let entry = find(name).map_err(candle_core::Error::wrap)?;
+        let (store, _) = build(entry, &Options::default())?;
+        let mut zero = Vec::new();
+        for (key, var) in store.params() {
+            if key.ends_with("weight") && var.abs()?.sum_all()?.to_scalar::<f32>()? == 0.0 {
+                zero.push(key);
+            }
+        }
+        assert_eq!(zero.len(), count, "{name}: {zero:?}");
+        assert!(
+            zero.iter().all(|key| key.ends_with(last)),
+            "{name}: {zero:?}"
+        );
     }
     Ok(())
 }

@@ -8,8 +8,8 @@ use candle_mish::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::{
     Act, AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Blend, ChannelShuffle, Conv2d, Conv2dConfig,
-    ConvNormAct, DropPath, Dropout, GlobalAvgPool, GroupNorm, LayerNorm, MaxPool2d, ParamStore,
-    SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
+    ConvNormAct, DropPath, Dropout, GlobalAvgPool, GroupNorm, LayerNorm, Linear, MaxPool2d,
+    ParamStore, SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
 };
 use candle_mish::ops::{Pool2dParams, channel_shuffle, drop_path, dropout};
 use candle_mish::rng::Generator;
@@ -389,6 +389,30 @@ fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
     assert!(
         (found / expected - 1.0).abs() < 0.01,
         "{found}, not {expected}"
+    );
+    for (name, init, expected) in [
+        ("in", WeightInit::KaimingFanIn { gain: 1.5 }, 1.5 / 24.0),
+        ("normal", WeightInit::Normal { std: 0.01 }, 0.01),
+        (
+            "out",
+            WeightInit::UniformFanOut,
+            (128.0f64 * 27.0).sqrt().recip(),
+        ),
+    ] {
+        let found = std(name, config.init(init).bias(true))?;
+        assert!(
+            (found / expected - 1.0).abs() < 0.01,
+            "{name}: {found}, not {expected}"
+        );
+        let bias = values(&vb.get(128, &format!("{name}.bias"))?);
+        assert!(bias.iter().all(|b| *b == 0.0), "{name}: {bias:?}");
+    }
+    Linear::with_init(3, 4, true, WeightInit::Normal { std: 1.0 }, vb.pp("linear"))?;
+    assert_eq!(values(&vb.get(4, "linear.bias")?), [0.0; 4]);
+    let norm = BatchNorm2d::zero(3, vb.pp("zero"))?;
+    assert_eq!(
+        values(&norm.forward_t(&uniform(2, (2, 3, 4, 4)), true)?),
+        [0.0; 96]
     );
     // The key: fan-in and bias.
     let biased = Conv2d::new(4, 6, config.bias(true).groups(2), vb.pp("biased"))?;
