@@ -9,7 +9,7 @@ then
 - `onnx.checker` accepts the ONNX file, and onnxruntime's logits are those of
   `mish predict --logits`, for two batch sizes.
 
-    pip install torch==2.15.0 torchvision==0.29.2 timm==1.0.31 safetensors onnx onnxruntime numpy
+    pip install torch==2.13.0 torchvision==0.28.0 timm==1.0.31 safetensors onnx onnxruntime numpy
     cargo build --release
     python tests/export.py --mish target/release/mish --out docs/export.md
 """

@@ -5,7 +5,7 @@
 
 Each network takes its own recipe (`mish train NAME --dry-run` shows it) with Mish and seed 0, and
 goes once over the first images, over which the one-cycle schedule rises and falls: as many images
-as come to 2 trillion multiply-adds forward, at most 25,600. Batches are small, so that there are
+as come to 6 trillion multiply-adds forward, at most 25,600. Batches are small, so that there are
 many steps, and the rate is the recipe's in proportion to the batch. The training loss is the mean
 over these steps, test loss and top-1 those on the first 1,000 test images after them; ln(100) =
 4.605 is the loss of a guess, 1 % its top-1. The peak of memory is that of the training process.
@@ -44,7 +44,7 @@ def run(*arguments):
 def plan(name):
     """Images to train on, and how many make a batch."""
     form = next(entry["cifar"] for entry in run("models")[0] if entry["name"] == name)
-    images = int(min(25_600, 2e12 / form["multiply_adds"]))
+    images = int(min(25_600, 6e12 / form["multiply_adds"]))
     batch = 64 if images == 25_600 else 16
     return images // batch * batch, batch
 
