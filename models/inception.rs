@@ -23,7 +23,11 @@ pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     build,
 )
 .imagenet(299, (23_834_568, 5_713_216_096))
+.recipe(RECIPE)
 .renames(&[("AuxLogits.", None)])];
+
+/// In the first hundred steps on CIFAR-100 it gets further than SGD at any rate that was tried.
+const RECIPE: &str = "opt = 'adamw'\nlr = 0.002\n";
 
 /// The constants of batch norm in the Inception networks.
 pub(crate) const NORM: (f64, f64) = (1e-3, 0.1);
