@@ -196,7 +196,9 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// Squeeze-and-excitation here; the user's gate goes before that of `config`.
+    /// Squeeze-and-excitation here; the user's gate goes before that of `config`. Its weights start
+    /// as PyTorch's do, not by their few outputs as in timm, with which it begins saturated and learns
+    /// more slowly.
     pub fn squeeze_excite(
         &self,
         channels: usize,
@@ -205,7 +207,6 @@ impl<'a> Layers<'a> {
         let config = SqueezeExciteConfig {
             activation: self.options.activation,
             gate: self.options.gate.unwrap_or(config.gate),
-            init: self.conv_init,
             ..config
         };
         let generator = &self.options.generator;

@@ -3,7 +3,7 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
 
-use super::{Act, Conv2d, Conv2dConfig, WeightInit};
+use super::{Act, Conv2d, Conv2dConfig};
 use crate::activation::Activation;
 use crate::ops::{adaptive_avg_pool2d, scale_channels};
 use crate::rng::Generator;
@@ -21,8 +21,6 @@ pub struct SqueezeExciteConfig {
     pub activation: Activation,
     /// What makes the factors of the result.
     pub gate: Activation,
-    /// The distribution of the initial weights.
-    pub init: WeightInit,
     /// The paths of the first convolution, the activation and the second convolution, which
     /// differ from one family of networks to the next.
     pub keys: [&'static str; 3],
@@ -38,7 +36,6 @@ impl Default for SqueezeExciteConfig {
             rd_channels: None,
             activation: Activation::Relu,
             gate: Activation::Sigmoid,
-            init: WeightInit::Default,
             keys: ["fc1", "act", "fc2"],
         }
     }
@@ -83,7 +80,7 @@ impl SqueezeExcite {
         generator: &Generator,
     ) -> Result<Self> {
         let hidden = config.hidden_channels(channels);
-        let conv = Conv2dConfig::same(1).bias(true).init(config.init);
+        let conv = Conv2dConfig::same(1).bias(true);
         let [fc1, act, fc2] = config.keys;
         Ok(Self {
             fc1: Conv2d::new(channels, hidden, conv, vb.pp(fc1))?,
