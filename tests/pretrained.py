@@ -13,7 +13,7 @@ difference of a logit must be less than 1e-4 of the largest logit.
 Then the same for files in torchvision's and older key styles and as `.pth`, and for the weights of
 CIFAR-100; and the table of weights (`mish models --json`) is compared with timm's configurations.
 
-    pip install torch==2.15.0 torchvision==0.29.2 timm==1.0.31 safetensors pillow
+    pip install torch==2.13.0 torchvision==0.28.0 timm==1.0.31 safetensors pillow
     cargo build --release --bin mish
     python tests/pretrained.py --page docs/pretrained.md       # all, one after the other
     python tests/pretrained.py resnet18 densenet121            # some
@@ -72,14 +72,14 @@ class Hub(http.server.BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def answer(self, body):
-        if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/revision/main", self.path):
+        if match := re.fullmatch(rf"/api/models/([^/]+/[^/]+)/revision/(?:main|{COMMIT})", self.path):
             files = self.repositories.get(match[1])
             if files is None:
                 return self.reply(404, {"X-Error-Code": "RepoNotFound"})
             siblings = [{"rfilename": name} for name in files]
             info = {"_id": "0", "id": match[1], "sha": COMMIT, "siblings": siblings}
             return self.reply(200, {}, json.dumps(info).encode(), body)
-        if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/main/(.+)", self.path):
+        if match := re.fullmatch(rf"/([^/]+/[^/]+)/resolve/(?:main|{COMMIT})/(.+)", self.path):
             path = self.repositories.get(match[1], {}).get(match[2])
             if path is None:
                 return self.reply(404, {"X-Error-Code": "EntryNotFound"})
