@@ -362,7 +362,8 @@ impl Weights {
 
     /// The activation: the one given, with a warning if it is not the header's, or else the
     /// header's; where that says nothing, with a warning, that of the network's default weights on
-    /// the Hub, or Mish if there are none.
+    /// the Hub, or ReLU if there are none: this program always writes a header, and the networks of
+    /// others that have no row in the table are all of ReLU.
     pub fn activation(&self, given: Option<&Activation>) -> anyhow::Result<Activation> {
         match (given, self.own_activation()?) {
             (Some(given), Some(own)) if *given != own => {
@@ -373,7 +374,7 @@ impl Weights {
             (None, Some(own)) => Ok(own),
             (None, None) => {
                 let like = self.like.map(|row| row.activation);
-                let activation = like.unwrap_or(Activation::Mish {});
+                let activation = like.unwrap_or(Activation::Relu);
                 tracing::warn!(
                     "{} does not say its activation: taken for {activation}; --activation NAME \
                      says otherwise",

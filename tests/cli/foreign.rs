@@ -130,7 +130,7 @@ fn a_file_without_a_header_is_not_taken_for_something_silently() {
             told(command)
         };
         let stderr = predict(&[]);
-        assert!(stderr.contains("taken for mish; --activation"), "{stderr}");
+        assert!(stderr.contains("taken for relu; --activation"), "{stderr}");
         assert_eq!(predict(&["--activation", "relu"]), "");
     }
     // A network with weights in the table is like these, in what pictures become as well.
