@@ -32,8 +32,8 @@ fn weights_come_back_from_safetensors() {
     let tensors: Vec<_> = own.tensors.clone().into_iter().collect();
     checkpoint::write(&bare, &tensors, &BTreeMap::new()).expect("written");
     let out = folder.path().join("out.safetensors");
-    let mut command = export(&bare, &out, &["resnet20", "--stem", "cifar"]);
-    command.assert().success();
+    let flags = ["resnet20", "--stem", "cifar", "--activation", "mish"];
+    export(&bare, &out, &flags).assert().success();
     let exported = checkpoint::read(&out).expect("exported");
     assert_eq!(exported.tensors.len(), own.tensors.len());
     for (name, tensor) in &own.tensors {
