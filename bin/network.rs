@@ -10,10 +10,9 @@ use candle_mish::data::{Dataset, Preprocess};
 use candle_mish::nn::{LoadReport, ParamStore};
 use candle_mish::rng::Generator;
 use candle_mish::train::checkpoint::{self, Checkpoint};
-use candle_mish_models::pretrained::Pretrained;
 use candle_mish_models::transfer::{self, Transfer};
 use candle_mish_models::tuning::HeadOnly;
-use candle_mish_models::{self as models, Model, ModelError, Options, Stem};
+use candle_mish_models::{self as models, Entry, Model, ModelError, Options, Stem};
 
 use crate::device;
 use crate::failure::usage;
@@ -314,8 +313,8 @@ pub struct Weights {
     pub path: PathBuf,
     /// Its content.
     pub checkpoint: Checkpoint,
-    /// The weights of the table that it is taken to be like where its header is silent.
-    pub like: Option<&'static Pretrained>,
+    /// The network whose published weights it is taken to be like where its header is silent.
+    like: Option<&'static Entry>,
 }
 
 impl Weights {
@@ -328,12 +327,11 @@ impl Weights {
         })
     }
 
-    /// Takes the file to be like the default weights of its network, which the header or else
+    /// Takes the file to be like the published weights of its network, which the header or else
     /// `given` names.
     pub fn suppose(&mut self, given: Option<&str>) {
         let name = self.text("model").or(given);
-        let entry = name.and_then(|name| models::find(name).ok());
-        self.like = entry.and_then(|entry| entry.pretrained().next());
+        self.like = name.and_then(|name| models::find(name).ok());
     }
 
     /// The network's name: the one given, which the header must not contradict, or else the
@@ -361,9 +359,8 @@ impl Weights {
     }
 
     /// The activation: the one given, with a warning if it is not the header's, or else the
-    /// header's; where that says nothing, with a warning, that of the network's default weights on
-    /// the Hub, or ReLU if there are none: this program always writes a header, and the networks of
-    /// others that have no row in the table are all of ReLU.
+    /// header's; where that says nothing, which this program's files never do, with a warning, that
+    /// of the network's published weights.
     pub fn activation(&self, given: Option<&Activation>) -> anyhow::Result<Activation> {
         match (given, self.own_activation()?) {
             (Some(given), Some(own)) if *given != own => {
@@ -373,12 +370,14 @@ impl Weights {
             (Some(given), _) => Ok(*given),
             (None, Some(own)) => Ok(own),
             (None, None) => {
-                let like = self.like.map(|row| row.activation);
-                let activation = like.unwrap_or(Activation::Relu);
+                let path = self.path.display();
+                let like = self
+                    .like
+                    .with_context(|| format!("{path} names no network"))?;
+                let activation = like.published_activation();
                 tracing::warn!(
-                    "{} does not say its activation: taken for {activation}; --activation NAME \
-                     says otherwise",
-                    self.path.display()
+                    "{path} does not say its activation: taken for {activation}; --activation NAME \
+                     says otherwise"
                 );
                 Ok(activation)
             }
@@ -441,7 +440,7 @@ impl Weights {
         let entry = models::find(model).map_err(usage)?;
         let size = self.image_size()?;
         let normalisation = self.normalisation()?;
-        let like = self.like.filter(|row| row.stem == stem);
+        let like = entry.pretrained().next().filter(|row| row.stem == stem);
         let own = match (stem, like) {
             (Stem::ImageNet, Some(row)) => Preprocess {
                 input_size: row.input_size,

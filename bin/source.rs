@@ -158,13 +158,10 @@ fn read_description(
         Some((name, _)) => warn(format!(
             "act_layer {name} is not known here; see --activation"
         )),
-        // Then it is the network's own, which for all of timm's without weights here is ReLU.
         None => {
             let entry = model.or(name).and_then(|name| models::find(name).ok());
             if let Some(entry) = entry {
-                let like = entry.pretrained().next();
-                let activation = like.map_or(Activation::Relu, |row| row.activation);
-                note("activation", activation.to_string());
+                note("activation", entry.published_activation().to_string());
             }
         }
     }

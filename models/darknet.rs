@@ -169,11 +169,7 @@ impl Block {
         let conv1 = conv(width, inner, conv1x1, &at1)?;
         Ok(match kind {
             BlockKind::Dark => {
-                let conv2 = ConvNormAct::from_layers(
-                    at2.pp("conv").conv(inner, width, conv3x3)?,
-                    at2.pp("bn").last_norm(width)?,
-                    at2.pp("bn.act").act(width)?,
-                );
+                let conv2 = conv(inner, width, conv3x3, &at2.last())?;
                 Self::Dark([conv1, conv2], drop_path)
             }
             BlockKind::Bottleneck { groups } => {

@@ -22,6 +22,7 @@ pub(crate) struct Layers<'a> {
     conv_init: WeightInit,
     head_init: WeightInit,
     zero_init_last: bool,
+    zero_norms: bool,
     eps: f64,
     momentum: f64,
 }
@@ -39,6 +40,7 @@ impl<'a> Layers<'a> {
             },
             head_init: WeightInit::Default,
             zero_init_last: false,
+            zero_norms: false,
             eps: 1e-5,
             momentum: 0.1,
         }
@@ -79,6 +81,14 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// For the last layers of a residual branch.
+    pub fn last(&self) -> Self {
+        Self {
+            zero_norms: self.zero_init_last,
+            ..self.clone()
+        }
+    }
+
     /// A convolution here, initialised for the network's activation unless `config` says
     /// otherwise.
     pub fn conv(&self, inputs: usize, outputs: usize, config: Conv2dConfig) -> Result<Conv2d> {
@@ -91,18 +101,11 @@ impl<'a> Layers<'a> {
 
     /// A batch norm here.
     pub fn norm(&self, channels: usize) -> Result<BatchNorm2d> {
-        self.with_constants(BatchNorm2d::new(channels, self.vb.clone())?)
-    }
-
-    /// The last batch norm of a residual branch here.
-    pub fn last_norm(&self, channels: usize) -> Result<BatchNorm2d> {
-        if !self.zero_init_last {
-            return self.norm(channels);
-        }
-        self.with_constants(BatchNorm2d::zero(channels, self.vb.clone())?)
-    }
-
-    fn with_constants(&self, norm: BatchNorm2d) -> Result<BatchNorm2d> {
+        let vb = self.vb.clone();
+        let norm = match self.zero_norms {
+            true => BatchNorm2d::zero(channels, vb)?,
+            false => BatchNorm2d::new(channels, vb)?,
+        };
         let norm = norm.with_eps(self.eps).with_momentum(self.momentum);
         if self.options.cumulative_statistics {
             return Ok(norm.with_cumulative_statistics());
@@ -174,7 +177,7 @@ impl<'a> Layers<'a> {
     ) -> Result<ResidualConv> {
         Ok(ResidualConv {
             conv: self.pp(conv).conv(inputs, outputs, config)?,
-            norm: self.pp(norm).last_norm(outputs)?,
+            norm: self.last().pp(norm).norm(outputs)?,
             squeeze_excite: None,
             drop_path: DropPath::new(0.0, &self.options.generator)?,
             act: self.pp(act).act(outputs)?,

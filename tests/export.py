@@ -75,7 +75,7 @@ class Case:
     def draw(self):
         """Random weights by the rule of the references, for the keys that the network has."""
         if self.stem == "imagenet":
-            model, self.library = reference(self.name, self.activation)
+            model, self.peer = reference(self.name, self.activation)
             if model is not None:
                 rule.fill(model)
                 save_torch(model.state_dict(), self.weights)
@@ -95,7 +95,7 @@ class Case:
             for key, tensor in drawn.items()
         }
         save_torch(drawn, self.weights)
-        self.library = None
+        self.peer = None
         return None
 
     def check(self) -> dict:
@@ -120,7 +120,7 @@ class Case:
             "nodes": answer["graph"]["nodes"],
             "mish": sum(n.op_type == "Mish" for n in onnx.load(str(file)).graph.node),
             "onnx": max(relative(theirs, ours), relative(single, ours)),
-            "library": self.library,
+            "library": self.peer,
             "torch": None,
         }
         before, after = load_file(self.weights), load_file(exported)

@@ -57,6 +57,13 @@ impl Entry {
         let name = self.name;
         rows::ROWS.iter().filter(move |row| row.model == name)
     }
+
+    /// The activation of weights that others publish and say nothing of: that of the default
+    /// weights here, and ReLU where there are none, as in the papers of all these networks.
+    pub fn published_activation(&self) -> Activation {
+        let default = self.pretrained().next();
+        default.map_or(Activation::Relu, |row| row.activation)
+    }
 }
 
 /// All weights of the table.

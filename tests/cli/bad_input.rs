@@ -52,6 +52,9 @@ fn wrong_names_and_values_are_usage_errors() {
     said(mish(&["train"]), 2, &["mish models"]);
     said(mish(&["trian"]), 2, &["trian", "train"]);
     said(program("train-resnet", &["rexnet20"]), 2, &["rexnet20"]);
+    // The message comes from within the network's forward pass.
+    let small = ["models", "vgg11", "--stem", "imagenet", "--img-size", "3"];
+    said(mish(&small), 1, &["max_pool2d", "the input's 1"]);
     said(mish(&["predict", "--weights", "none"]), 2, &["IMAGE"]);
 }
 

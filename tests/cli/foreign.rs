@@ -119,18 +119,23 @@ fn all_that_does_not_fit_is_listed_for_those_who_ask() {
 #[test]
 fn a_file_without_a_header_is_not_taken_for_something_silently() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (store, _) = network("resnet20", &options("relu"));
+    let (store, model) = network("resnet20", &options("relu"));
     let weights = bare(&folder.path().join("w.safetensors"), &store, |_| true);
     let input = folder.path().join("input.safetensors");
-    images_of(&input, 3, 32);
+    let want = model.forward_t(&images_of(&input, 3, 32), false);
+    let want = want.expect("logits");
+    let logits = folder.path().join("logits.json");
     for flag in ["--weights", "--pretrained"] {
         let predict = |flags: &[&str]| {
             let mut command = mish(&["predict", "resnet20"]);
             command.arg(&input).arg(flag).arg(&weights).args(flags);
+            command.arg("--logits").arg(&logits);
             told(command)
         };
         let stderr = predict(&[]);
         assert!(stderr.contains("taken for relu; --activation"), "{stderr}");
+        assert_logits(&logits, &want);
+        std::fs::remove_file(&logits).expect("written");
         assert_eq!(predict(&["--activation", "relu"]), "");
     }
     // A network with weights in the table is like these, in what pictures become as well.
