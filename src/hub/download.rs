@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
 use hf_hub::{HFClient, HFClientSync, HFError};
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::{HubError, Kind, Message, Patience, Repository, is_commit, offline};
@@ -202,7 +203,7 @@ impl<T: Kind> Repository<T> {
     }
 
     /// Compares a file with the size that was announced, if one was, and with its hash, which is
-    /// its name among the blobs for all but small files.
+    /// its name among the blobs: SHA-256, or for small files what git names their content by.
     fn verify(&self, file: &str, staged: &Path, announced: u64) -> Result<(), Attempt> {
         let damaged = |problem: String| HubError::Damaged {
             location: self.location(),
@@ -217,15 +218,23 @@ impl<T: Kind> Repository<T> {
             return Err(Attempt::Passing(damaged(problem)));
         }
         let etag = blob.file_name().and_then(|name| name.to_str());
-        let is_hash = |etag: &&str| etag.len() == 64 && etag.bytes().all(|b| b.is_ascii_hexdigit());
-        if let Some(expected) = etag.filter(is_hash) {
-            let found = sha256(&blob).map_err(io)?;
-            if !found.eq_ignore_ascii_case(expected) {
-                let problem = format!("its SHA-256 is {found}, not {expected}");
-                return Err(Attempt::Final(damaged(problem)));
+        let is_hash = |etag: &&str| etag.bytes().all(|b| b.is_ascii_hexdigit());
+        let expected = etag.filter(is_hash).unwrap_or_default();
+        let (name, found) = match expected.len() {
+            64 => ("SHA-256", digest(Sha256::new(), &blob)),
+            40 => {
+                let header = format!("blob {size}\0");
+                ("git SHA-1", digest(Sha1::new_with_prefix(header), &blob))
             }
-        } else {
-            tracing::debug!("the Hub gives no SHA-256 of {file}");
+            _ => {
+                tracing::debug!("the Hub gives no hash of {file}");
+                return Ok(());
+            }
+        };
+        let found = found.map_err(io)?;
+        if !found.eq_ignore_ascii_case(expected) {
+            let problem = format!("its {name} is {found}, not {expected}");
+            return Err(Attempt::Final(damaged(problem)));
         }
         Ok(())
     }
@@ -365,9 +374,9 @@ impl<R: Send> ProgressHandler for Listener<R> {
     }
 }
 
-fn sha256(path: &Path) -> std::io::Result<String> {
+/// In hexadecimal, what `hash` makes of a file behind what it has seen already.
+fn digest(mut hash: impl Digest, path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
         match file.read(&mut buffer)? {

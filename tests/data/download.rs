@@ -314,6 +314,28 @@ fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
     }
 }
 
+/// Of small files the Hub tells what git names their content by.
+#[test]
+fn a_damaged_small_file_is_found_out() {
+    let home = TempDir::new().unwrap();
+    let hub = Hub::failing(vec![repository()], Fault::Changed);
+    let wanted = Wanted {
+        file: "config.json".to_owned(),
+        ..Wanted::weights()
+    };
+    let error = get_from(&hub, home.path(), &wanted).expect_err("it is damaged");
+    // As `printf '{}' | git hash-object --stdin` has it.
+    let hash = "not 9e26dfeeb6e641a33dae4961196235bdb965b21b";
+    for part in ["config.json", "its git SHA-1 is ", hash] {
+        assert!(error.contains(part), "{error}");
+    }
+    let repository = home.path().join(CACHED);
+    assert_eq!(all_files(&repository), Vec::<PathBuf>::new());
+    let hub = Hub::start(vec![self::repository()]);
+    let (path, _) = get_from(&hub, home.path(), &wanted).unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), b"{}");
+}
+
 #[test]
 fn what_does_not_exist_is_named() {
     let home = TempDir::new().unwrap();

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use socket2::SockRef;
 
@@ -241,8 +242,12 @@ impl Shared {
             let commit = format!("X-Repo-Commit: {}\r\n", self.commit);
             if name.ends_with(".json") || name.ends_with(".md") {
                 // A small file, whose ETag is that of git.
-                let headers = format!("ETag: \"{}\"\r\n{commit}", &hash[..40]);
-                return request.send("200 OK", &headers, bytes);
+                let headers = format!("ETag: \"{}\"\r\n{commit}", git_sha1(bytes));
+                let mut sent = bytes.clone();
+                if let (Some(Fault::Changed), Some(first)) = (self.fault, sent.first_mut()) {
+                    *first ^= 0x55;
+                }
+                return request.send("200 OK", &headers, &sent);
             }
             let headers = format!(
                 "Location: {}/{hash}\r\nETag: \"{}\"\r\nX-Linked-ETag: \"{hash}\"\r\n\
@@ -321,6 +326,15 @@ impl Shared {
 
 /// In hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// What `git hash-object` says of a file.
+fn git_sha1(bytes: &[u8]) -> String {
+    let header = format!("blob {}\0", bytes.len());
+    hexadecimal(&Sha1::new_with_prefix(header).chain_update(bytes).finalize())
+}
+
+fn hexadecimal(hash: &[u8]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
