@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use candle_core::{D, DType, Tensor};
 use candle_mish::activation::Activation;
-use candle_mish::data::Picture;
-use candle_mish::train::checkpoint;
+use candle_mish::checkpoint;
+use candle_mish::data::Image;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
@@ -133,7 +133,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
                         &args.preprocess,
                     )?),
                 };
-                let image = Picture::read(path)?;
+                let image = Image::read(path)?;
                 let image = match in_chans {
                     1 => image.into_grey(),
                     _ => image,

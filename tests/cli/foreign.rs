@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
+use candle_mish::checkpoint;
 use candle_mish::nn::ParamStore;
-use candle_mish::train::checkpoint;
 use candle_mish_models::{Model, Options};
 
 use crate::pretrained::{OWN, assert_logits, file, images_of, network, online, own, tensors};

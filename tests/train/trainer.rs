@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_mish::checkpoint;
 use candle_mish::data::{
     self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig,
 };
@@ -15,7 +16,7 @@ use candle_mish::train::observer::{Curve, Metrics, Observer, StepReport};
 use candle_mish::train::run_folder::{BEST, CURVE, LAST, METRICS};
 use candle_mish::train::{
     EpochRecord, LossKind, OptimizerKind, Outcome, Parts, Recipe, Run, RunFolder, RunState,
-    ScheduleKind, TrainError, checkpoint, train,
+    ScheduleKind, TrainError, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use rand::Rng;
@@ -383,6 +384,40 @@ fn a_foreign_state_is_refused() {
     session.resume = true;
     let error = session.run().err().expect("no state");
     assert!(matches!(error, TrainError::ForeignState { .. }), "{error}");
+}
+
+#[test]
+fn a_state_that_no_run_reaches_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut session = Session::new(folder.path());
+    session.stop_after = Some(8);
+    session.run().expect("a run");
+    let state = folder.path().join("state.safetensors");
+    let saved = checkpoint::read(&state).expect("a state");
+    let tensors: Vec<_> = saved.tensors.into_iter().collect();
+    for (from, to) in [
+        ("step = 8", "step = 9"),
+        ("step = 8", "step = 9223372036854775807"),
+        ("epoch = 1", "epoch = 2"),
+        ("epoch = 1", "epoch = 9223372036854775807"),
+        ("batch = 2", "batch = 3"),
+        ("batch = 2", "batch = 9223372036854775807"),
+    ] {
+        let mut metadata = saved.metadata.clone();
+        let progress = metadata.get_mut("progress").expect("the progress");
+        assert!(progress.contains(from), "{progress}");
+        *progress = progress.replacen(from, to, 1);
+        checkpoint::write(&state, &tensors, &metadata).expect("written");
+        let mut session = Session::new(folder.path());
+        session.resume = true;
+        let error = session.run().err().expect("a foreign state");
+        assert!(matches!(error, TrainError::ForeignState { .. }), "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+    checkpoint::write(&state, &tensors, &saved.metadata).expect("written");
+    let mut session = Session::new(folder.path());
+    session.resume = true;
+    session.run().expect("the run goes on");
 }
 
 /// Values of a tensor of a run's store.
