@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use candle_mish::activation::Activation;
 
-use crate::{Entry, ModelError, Stem};
+use crate::entry::Entry;
+use crate::error::ModelError;
+use crate::spec::Stem;
 
 /// Weights of one network on the Hub, with timm's names of what they need.
 #[derive(Debug, Clone, Copy, PartialEq)]
