@@ -3,11 +3,14 @@
 
 pub mod activation;
 pub mod autograd;
+#[cfg(feature = "checkpoint")]
+pub mod checkpoint;
 #[cfg(feature = "data")]
 pub mod data;
 pub mod device;
+#[cfg(feature = "eval")]
 pub mod eval;
-#[cfg(feature = "data")]
+#[cfg(feature = "hub")]
 pub mod hub;
 pub mod nn;
 #[cfg(feature = "onnx")]
@@ -17,6 +20,8 @@ mod parallel;
 pub mod pattern;
 pub mod rng;
 pub mod simd;
+#[cfg(feature = "swap")]
+pub mod swap;
 pub mod trace;
 #[cfg(feature = "train")]
 pub mod train;

@@ -1,10 +1,8 @@
-//! Evaluation: accuracy and loss of a network over labelled images, and what changes with another
-//! activation.
+//! Evaluation: accuracy, loss and calibration of a network over labelled images, alone and compared
+//! with another network.
 
 mod comparison;
 mod estimate;
-#[cfg(feature = "train")]
-pub mod swap;
 
 pub use comparison::{Change, Comparison};
 pub use estimate::Estimate;

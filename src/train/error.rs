@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::CheckpointError;
+use crate::checkpoint::CheckpointError;
 
 /// Why a run ended, or did not begin.
 #[derive(Debug, thiserror::Error)]

@@ -1,13 +1,11 @@
 //! Training: the recipe, the optimizer and its schedule, the loop, checkpoints, and what watches
 //! a run.
 
-pub mod checkpoint;
 mod curve;
 mod error;
 pub mod observer;
 pub mod optimizer;
 mod parts;
-mod pickle;
 mod recipe;
 mod record;
 pub mod run_folder;

@@ -7,11 +7,11 @@ use std::path::Path;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint;
 use super::error::TrainError;
 use super::optimizer::Optimizer;
 use super::recipe::one_line;
 use super::record::EpochRecord;
+use crate::checkpoint;
 use crate::eval::Totals;
 use crate::nn::ParamStore;
 use crate::rng::{Generator, GeneratorState};

@@ -7,7 +7,6 @@ use std::time::Instant;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::ModuleT;
 
-use super::checkpoint;
 use super::error::TrainError;
 use super::observer::{Observer, StepReport};
 use super::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
@@ -18,6 +17,7 @@ use super::run_folder::{BEST, LAST, RunFolder, STATE};
 use super::schedule::Schedule;
 use super::state::{Partial, Progress, RunState};
 use crate::autograd;
+use crate::checkpoint;
 use crate::data::{Batch, Loader};
 use crate::eval::{self, Evaluation};
 use crate::nn::{AuxiliaryLoss, ParamStore};

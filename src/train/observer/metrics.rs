@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::Observer;
-use crate::train::checkpoint::write_atomically;
+use crate::checkpoint::write_atomically;
 use crate::train::error::TrainError;
 use crate::train::record::EpochRecord;
 

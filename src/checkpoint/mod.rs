@@ -1,9 +1,12 @@
 //! Checkpoints: safetensors files with PyTorch's keys and metadata that says what they hold.
 //! PyTorch's own files are read as well.
 
+mod atomic;
+mod pickle;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use candle_core::safetensors::Load;
@@ -11,7 +14,7 @@ use candle_core::{Device, Tensor};
 use safetensors::tensor::TensorInfo;
 use safetensors::{SafeTensors, View};
 
-use super::pickle;
+pub use atomic::{check_writable, write_atomically};
 
 /// Why a checkpoint could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -238,47 +241,4 @@ fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     let mut bytes = prefix.to_vec();
     file.read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
-}
-
-/// Finds out whether [`write_atomically`] could write `path`: better before long work than after it.
-///
-/// # Errors
-/// If `path` is a folder, or its folder is not there or not writable.
-pub fn check_writable(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() {
-        return Err(std::io::ErrorKind::IsADirectory.into());
-    }
-    tempfile::tempfile_in(folder_of(path)).map(drop)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// Lets `fill` write a temporary file beside `path` and renames it to `path`, so that nobody ever
-/// sees a part of it.
-///
-/// # Errors
-/// Those of `fill`, and when the folder is not writable.
-pub fn write_atomically(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
-) -> std::io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The rights of any new file, less the umask; temporary files are private otherwise.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.prefix(".write-").tempfile_in(folder_of(path))?;
-    let mut writer = BufWriter::new(file);
-    fill(&mut writer)?;
-    let file = writer.into_inner().map_err(|e| e.into_error())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
 }
