@@ -3,6 +3,7 @@
 
 mod atomic;
 mod pickle;
+mod store;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -63,6 +64,14 @@ pub enum CheckpointError {
         path: PathBuf,
         /// The key.
         tensor: String,
+        /// What Candle says.
+        source: Box<candle_core::Error>,
+    },
+    /// A value cannot be copied to the device of the network.
+    #[error("cannot load {}: {source}", path.display())]
+    Load {
+        /// The file.
+        path: PathBuf,
         /// What Candle says.
         source: Box<candle_core::Error>,
     },
