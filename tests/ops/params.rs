@@ -141,7 +141,7 @@ fn one_name_has_one_shape() -> Result<()> {
 
 #[cfg(feature = "checkpoint")]
 #[test]
-fn a_store_is_saved_and_loaded() -> Result<(), Box<dyn std::error::Error>> {
+fn a_store_is_saved_and_loaded() -> std::result::Result<(), Box<dyn std::error::Error>> {
     use candle_mish::nn::batch_norm2d;
     use candle_nn::ModuleT;
 
