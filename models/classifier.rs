@@ -1,7 +1,7 @@
 //! A backbone with a linear classifier: most networks.
 
 use candle_core::{Result, Tensor};
-use candle_mish::nn::{Dropout, Linear, WeightInit};
+use candle_mish::nn::{Dropout, Linear, LinearConfig, linear_with};
 use candle_nn::{Module, ModuleT, VarBuilder};
 
 use crate::layers::Layers;
@@ -14,19 +14,17 @@ pub(crate) trait Backbone: Send + Sync {
     fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor>;
 }
 
-/// The classifier's place in a checkpoint, its shape without the classes, and its initialisation.
+/// The classifier's place in a checkpoint, its inputs, and its bias and initialisation.
 struct Head {
     path: &'static str,
     num_features: usize,
-    bias: bool,
-    init: WeightInit,
+    config: LinearConfig,
 }
 
 impl Head {
     /// The layer below `root`: for construction and for [`Model::replace_classifier`].
     fn build(&self, num_classes: usize, root: &VarBuilder) -> Result<Linear> {
-        let vb = root.pp(self.path);
-        Linear::with_init(self.num_features, num_classes, self.bias, self.init, vb)
+        linear_with(self.num_features, num_classes, self.config, root.pp(self.path))
     }
 }
 
@@ -52,8 +50,10 @@ impl<B: Backbone + 'static> Classifier<B> {
         let head = Head {
             path,
             num_features,
-            bias: true,
-            init: layers.head_init,
+            config: LinearConfig {
+                bias: true,
+                init: layers.head_init,
+            },
         };
         Self::over(backbone, info, head, layers)
     }
@@ -69,8 +69,10 @@ impl<B: Backbone + 'static> Classifier<B> {
         let head = Head {
             path,
             num_features,
-            bias: false,
-            init: layers.head_init,
+            config: LinearConfig {
+                bias: false,
+                init: layers.head_init,
+            },
         };
         Self::over(backbone, info, head, layers)
     }

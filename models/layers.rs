@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::nn::{
-    Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath, Dropout, Linear, SqueezeExcite,
-    SqueezeExciteConfig, WeightInit, gain,
+    self, Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath, Dropout, Linear,
+    SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
 };
 use candle_mish::ops::add;
 use candle_nn::{Module, ModuleT, VarBuilder};
@@ -113,15 +113,15 @@ impl<'a> Layers<'a> {
             WeightInit::Default => config.init(self.conv_init),
             _ => config,
         };
-        Conv2d::new(inputs, outputs, config, self.vb.clone())
+        nn::conv2d(inputs, outputs, config, self.vb.clone())
     }
 
     /// A batch norm.
     pub fn norm(&self, channels: usize) -> Result<BatchNorm2d> {
         let vb = self.vb.clone();
         let norm = match self.zero_norms {
-            true => BatchNorm2d::zero(channels, vb)?,
-            false => BatchNorm2d::new(channels, vb)?,
+            true => nn::batch_norm2d_zero(channels, vb)?,
+            false => nn::batch_norm2d(channels, vb)?,
         };
         let norm = norm.with_eps(self.eps).with_momentum(self.momentum);
         Ok(match self.context.statistics {
@@ -134,7 +134,7 @@ impl<'a> Layers<'a> {
     pub fn act(&self, channels: usize) -> Result<Act> {
         let new = |activation| {
             let generator = &self.context.generator;
-            Act::new(activation, channels, self.vb.clone(), generator)
+            nn::act(activation, channels, self.vb.clone(), generator)
         };
         match &self.context.swap {
             Some(swap) if swap.reaches(&self.vb.prefix()) => match &swap.blend {
@@ -153,7 +153,7 @@ impl<'a> Layers<'a> {
         outputs: usize,
         config: Conv2dConfig,
     ) -> Result<ConvNormAct> {
-        Ok(ConvNormAct::from_layers(
+        Ok(ConvNormAct::new(
             self.pp(conv).conv(inputs, outputs, config)?,
             self.pp(norm).norm(outputs)?,
             self.pp(act).act(outputs)?,
@@ -169,13 +169,8 @@ impl<'a> Layers<'a> {
         outputs: usize,
         config: Conv2dConfig,
     ) -> Result<ConvNormAct> {
-        let none = Act::new(
-            &Activation::Identity,
-            outputs,
-            self.vb.clone(),
-            &self.context.generator,
-        )?;
-        Ok(ConvNormAct::from_layers(
+        let none = Act::new(&Activation::Identity)?;
+        Ok(ConvNormAct::new(
             self.pp(conv).conv(inputs, outputs, config)?,
             self.pp(norm).norm(outputs)?,
             none,
@@ -228,7 +223,7 @@ impl<'a> Layers<'a> {
             ..config
         };
         let generator = &self.context.generator;
-        let layer = SqueezeExcite::new(channels, &config, self.vb.clone(), generator)?;
+        let layer = nn::squeeze_excite(channels, &config, self.vb.clone(), generator)?;
         let [_, act, _] = config.keys;
         let act = self.pp(act).act(config.hidden_channels(channels))?;
         Ok(layer.with_act(act))
@@ -236,7 +231,7 @@ impl<'a> Layers<'a> {
 
     /// A linear layer.
     pub fn linear(&self, inputs: usize, outputs: usize) -> Result<Linear> {
-        Linear::new(inputs, outputs, true, self.vb.clone())
+        nn::linear(inputs, outputs, self.vb.clone())
     }
 
     /// Stochastic depth of residual block `block` of `blocks`.

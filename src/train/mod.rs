@@ -1,7 +1,6 @@
 //! Training: the recipe, the optimizer and its schedule, the loop, checkpoints, and what watches
 //! a run.
 
-mod curve;
 mod error;
 pub mod observer;
 pub mod optimizer;
@@ -11,6 +10,7 @@ mod record;
 pub mod run_folder;
 mod schedule;
 mod state;
+mod step;
 mod trainer;
 
 pub use error::TrainError;
@@ -20,4 +20,5 @@ pub use record::{EpochRecord, Record, Summary};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, Warmup};
 pub use state::RunState;
+pub use step::{Step, StepError, step};
 pub use trainer::{Outcome, Run, train};

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::distinct;
+use super::text::distinct;
 use crate::swap::report::{LayerRow, Recovery, Row, Stage};
 
 /// Colours that stay apart for most eyes (Okabe and Ito, "Color Universal Design", 2008).

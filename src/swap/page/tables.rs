@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{distinct, points, signed};
+use super::text::{distinct, points, signed};
 use crate::eval::{Change, Estimate};
 use crate::swap::report::{Disturbance, LayerRow, Recovery, Robustness, Row};
 

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::Observer;
+use super::base::Observer;
 use crate::checkpoint::write_atomically;
 use crate::train::error::TrainError;
 use crate::train::record::EpochRecord;
