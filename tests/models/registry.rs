@@ -1,6 +1,6 @@
 //! What must hold for every entry of the registry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::activation::Activation;
@@ -411,6 +411,29 @@ fn a_new_classifier_leaves_the_features_as_they_are() -> Result<()> {
         );
         assert_eq!(store.params().len(), others, "{name}");
         assert!(reset_classifier(&mut *model, 0, &store).is_err(), "{name}");
+    }
+    Ok(())
+}
+
+/// The initial weights of a classifier depend on the seed and its shape only.
+#[test]
+fn a_reset_classifier_starts_as_a_new_one() -> Result<()> {
+    for entry in entries() {
+        let (store, mut model) = build(&spec(entry, "mish"))?;
+        let path = format!("{}.", model.classifier());
+        let values = || -> Result<BTreeMap<String, Vec<f32>>> {
+            let params = store.params().into_iter();
+            params
+                .filter(|(name, _)| name.starts_with(&path))
+                .map(|(name, var)| Ok((name, var.flatten_all()?.to_vec1()?)))
+                .collect()
+        };
+        let built = values()?;
+        assert!(!built.is_empty(), "{}", entry.name);
+        for num_classes in [3, 100] {
+            reset_classifier(&mut *model, num_classes, &store)?;
+        }
+        assert_eq!(values()?, built, "{}", entry.name);
     }
     Ok(())
 }

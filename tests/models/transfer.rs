@@ -43,7 +43,7 @@ fn entry(name: &str) -> Result<&'static Entry> {
 }
 
 /// Of a line "NAME LAYER" for each parameter, sorted.
-fn crc32(layers: &HashMap<String, usize>) -> u32 {
+pub fn crc32(layers: &HashMap<String, usize>) -> u32 {
     let mut lines: Vec<String> = layers.iter().map(|(n, l)| format!("{n} {l}\n")).collect();
     lines.sort();
     let mut crc = flate2::Crc::new();
