@@ -226,7 +226,9 @@ impl CapsNet {
     /// The capsules of the classes, [N, K, 16].
     fn class_capsules(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
         let capsules = self.capsules(images, mode.trains_backbone(), &mut Taps::none())?;
-        let capsules = self.dropout.forward_t(&capsules, mode.trains_classifier())?;
+        let capsules = self
+            .dropout
+            .forward_t(&capsules, mode.trains_classifier())?;
         self.classes.forward(&capsules)
     }
 }

@@ -48,7 +48,11 @@ impl Chain {
                 channels = outputs;
             }
             built.push(stage);
-            info.push(FeatureInfo::new(channels, 1 << number, format!("act{index}")));
+            info.push(FeatureInfo::new(
+                channels,
+                1 << number,
+                format!("act{index}"),
+            ));
         }
         Ok(Self {
             stages: built,

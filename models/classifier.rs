@@ -24,7 +24,12 @@ struct Head {
 impl Head {
     /// The layer below `root`: for construction and for [`Model::replace_classifier`].
     fn build(&self, num_classes: usize, root: &VarBuilder) -> Result<Linear> {
-        linear_with(self.num_features, num_classes, self.config, root.pp(self.path))
+        linear_with(
+            self.num_features,
+            num_classes,
+            self.config,
+            root.pp(self.path),
+        )
     }
 }
 
@@ -125,7 +130,9 @@ impl<B: Backbone> Model for Classifier<B> {
 
     fn forward_mode(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
         let features = self.features(images, mode)?;
-        let features = self.dropout.forward_t(&features, mode.trains_classifier())?;
+        let features = self
+            .dropout
+            .forward_t(&features, mode.trains_classifier())?;
         self.fc.forward(&features)
     }
 

@@ -358,7 +358,11 @@ fn build(config: &Config, root: Layers) -> Result<Box<dyn Model>> {
         first += stage.depth;
         inputs = stage.outputs;
         let reduction = first_reduction << index;
-        info.push(FeatureInfo::new(inputs, reduction, format!("stages.{index}")));
+        info.push(FeatureInfo::new(
+            inputs,
+            reduction,
+            format!("stages.{index}"),
+        ));
     }
     let network = DarkNet { stem, pool, stages };
     Classifier::boxed(network, info, inputs, "head.fc", &layers)

@@ -114,7 +114,6 @@ impl DenseStem {
     }
 }
 
-
 /// A layer of a dense block.
 struct DenseLayer {
     squeeze: NormActConv,
@@ -168,8 +167,16 @@ fn build(growth: usize, blocks: &[usize], root: Layers) -> Result<Box<dyn Model>
         Stem::Cifar => [1, 1],
         Stem::ImageNet => [2, 4],
     };
-    let module = if stem.norm_act.is_some() { "norm0" } else { "conv0" };
-    let mut info = vec![FeatureInfo::new(channels, stem_reduction, format!("features.{module}"))];
+    let module = if stem.norm_act.is_some() {
+        "norm0"
+    } else {
+        "conv0"
+    };
+    let mut info = vec![FeatureInfo::new(
+        channels,
+        stem_reduction,
+        format!("features.{module}"),
+    )];
     let mut dense_blocks = Vec::with_capacity(blocks.len());
     for (block, &count) in (1..).zip(blocks) {
         let mut layers = Vec::with_capacity(count);
@@ -181,7 +188,11 @@ fn build(growth: usize, blocks: &[usize], root: Layers) -> Result<Box<dyn Model>
             channels += growth;
         }
         let transition = if block < blocks.len() {
-            info.push(FeatureInfo::new(channels, reduction, format!("features.{name}")));
+            info.push(FeatureInfo::new(
+                channels,
+                reduction,
+                format!("features.{name}"),
+            ));
             reduction *= 2;
             let path = features.pp(format!("transition{block}"));
             let (names, conv1x1) = (("norm", "norm.act", "conv"), Conv2dConfig::same(1));

@@ -79,7 +79,9 @@ fn numbers(pattern: &str, name: &str) -> Option<Vec<usize>> {
     let mut rest = name;
     for (index, literal) in pattern.split('#').enumerate() {
         if index > 0 {
-            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(rest.len());
             numbers.push(rest[..end].parse().ok()?);
             rest = &rest[end..];
         }
@@ -94,7 +96,10 @@ mod tests {
 
     #[test]
     fn patterns_match_beginnings_and_give_their_numbers() {
-        assert_eq!(numbers("layer#.#.", "layer2.10.conv1.weight"), Some(vec![2, 10]));
+        assert_eq!(
+            numbers("layer#.#.", "layer2.10.conv1.weight"),
+            Some(vec![2, 10])
+        );
         assert_eq!(numbers("features.#.", "features.0.weight"), Some(vec![0]));
         assert_eq!(numbers("conv1.", "conv1.weight"), Some(Vec::new()));
         assert_eq!(numbers("conv1.", "conv10.weight"), None);

@@ -191,7 +191,11 @@ fn build(root: Layers) -> Result<Box<dyn Model>> {
     };
     let mut channels = InceptionStem::CHANNELS;
     let mut built = Vec::with_capacity(stages.len());
-    for (i, (steps, last)) in stages.iter().zip(["Mixed_5d", "Mixed_6e", "Mixed_7c"]).enumerate() {
+    for (i, (steps, last)) in stages
+        .iter()
+        .zip(["Mixed_5d", "Mixed_6e", "Mixed_7c"])
+        .enumerate()
+    {
         let (stage, outputs) = Sequence::new(steps, channels, &layers)?;
         channels = outputs;
         built.push(stage);

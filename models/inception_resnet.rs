@@ -14,9 +14,7 @@ use candle_nn::ModuleT;
 use crate::classifier::{Backbone, Classifier};
 use crate::entry::Entry;
 use crate::groups::{GroupMatcher, Place, STEM};
-use crate::inception_blocks::{
-    Branch, Fork, InceptionStem, NORM, Sequence, Step, same, valid,
-};
+use crate::inception_blocks::{Branch, Fork, InceptionStem, NORM, Sequence, Step, same, valid};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Model, Taps};
 use crate::spec::Stem;
@@ -256,7 +254,11 @@ fn build(root: Layers) -> Result<Box<dyn Model>> {
         }
         stages.push(Stage { entry, blocks });
         if i + 1 < REPEATS.len() {
-            info.push(FeatureInfo::new(channels, first_reduction << i, repeat.name));
+            info.push(FeatureInfo::new(
+                channels,
+                first_reduction << i,
+                repeat.name,
+            ));
         }
     }
     let drop_path = layers.drop_path(index, BLOCKS)?;

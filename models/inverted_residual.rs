@@ -205,7 +205,11 @@ pub(crate) fn build(plan: &Plan, root: Layers) -> Result<Box<dyn Model>> {
         }
         stages.push(blocks);
         if plan.maps.contains(&index) {
-            info.push(FeatureInfo::new(inputs, reduction, format!("blocks.{index}")));
+            info.push(FeatureInfo::new(
+                inputs,
+                reduction,
+                format!("blocks.{index}"),
+            ));
         }
     }
     let mut head = None;

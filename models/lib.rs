@@ -61,8 +61,8 @@ pub use entry::{Entry, Form};
 pub use error::ModelError;
 pub use model::{FeatureInfo, Mode, Model, reset_classifier};
 pub use registry::{create, create_with, entries, find, list};
+pub use spec::{COLOUR_CHANNELS, MetadataError, ModelArgs, ModelSpec, Stem};
 #[cfg(feature = "checkpoint")]
 pub use weights::{LoadError, Loaded, from_file, from_file_with};
 #[cfg(feature = "hub")]
 pub use weights::{Tag, create_pretrained, create_pretrained_with};
-pub use spec::{COLOUR_CHANNELS, MetadataError, ModelArgs, ModelSpec, Stem};

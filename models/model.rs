@@ -144,7 +144,10 @@ impl<'a> Taps<'a> {
     /// If an index is out of range.
     pub fn of(wanted: &'a [usize], info: &[FeatureInfo]) -> Result<Self> {
         if let Some(index) = wanted.iter().find(|index| **index >= info.len()) {
-            bail!("out_indices: {index} is out of range, there are {} maps", info.len());
+            bail!(
+                "out_indices: {index} is out of range, there are {} maps",
+                info.len()
+            );
         }
         Ok(Self {
             wanted,

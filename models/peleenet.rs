@@ -78,7 +78,13 @@ impl StemBlock {
         Ok(Self {
             stem1: conv(layers, "stem1", inputs, STEM_CHANNELS, first)?,
             stem2a: conv(layers, "stem2a", STEM_CHANNELS, STEM_CHANNELS / 2, conv1x1)?,
-            stem2b: conv(layers, "stem2b", STEM_CHANNELS / 2, STEM_CHANNELS, conv3x3.stride(2))?,
+            stem2b: conv(
+                layers,
+                "stem2b",
+                STEM_CHANNELS / 2,
+                STEM_CHANNELS,
+                conv3x3.stride(2),
+            )?,
             stem3: conv(layers, "stem3", 2 * STEM_CHANNELS, STEM_CHANNELS, conv1x1)?,
         })
     }
@@ -155,7 +161,11 @@ fn build(root: Layers) -> Result<Box<dyn Model>> {
         Stem::Cifar => 2,
         Stem::ImageNet => 4,
     };
-    let mut info = vec![FeatureInfo::new(STEM_CHANNELS, reduction, "features.stemblock")];
+    let mut info = vec![FeatureInfo::new(
+        STEM_CHANNELS,
+        reduction,
+        "features.stemblock",
+    )];
     let mut channels = STEM_CHANNELS;
     let mut blocks = Vec::with_capacity(BLOCKS.len());
     for (index, (repeats, bottleneck)) in (1..).zip(BLOCKS) {
@@ -172,7 +182,11 @@ fn build(root: Layers) -> Result<Box<dyn Model>> {
         if index > 1 {
             reduction *= 2;
         }
-        info.push(FeatureInfo::new(channels, reduction, format!("features.{name}")));
+        info.push(FeatureInfo::new(
+            channels,
+            reduction,
+            format!("features.{name}"),
+        ));
     }
     let network = PeleeNet { stem, blocks };
     Classifier::boxed(network, info, channels, "classifier", &root)

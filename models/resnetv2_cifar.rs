@@ -22,9 +22,7 @@ const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
 }
 
 pub(crate) const ENTRIES: [Entry; 5] = [
-    variant("resnetv2_20", (593_732, 66_266_112), |root| {
-        build(2, root)
-    }),
+    variant("resnetv2_20", (593_732, 66_266_112), |root| build(2, root)),
     variant("resnetv2_56", (1_686_468, 193_143_808), |root| {
         build(6, root)
     }),

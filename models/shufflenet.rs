@@ -92,7 +92,11 @@ impl GroupedUnit {
     ) -> Result<Self> {
         let width = outputs / 4;
         // The stem gives too few channels for groups.
-        let groups = if inputs == STEM_CHANNELS { 1 } else { CONV_GROUPS };
+        let groups = if inputs == STEM_CHANNELS {
+            1
+        } else {
+            CONV_GROUPS
+        };
         let conv1x1 = Conv2dConfig::same(1);
         let depthwise = Conv2dConfig::same(3).stride(stride).groups(width);
         let (first, last) = (("conv1", "bn1", "act1"), ("conv3", "bn3", "act3"));
@@ -115,7 +119,9 @@ impl GroupedUnit {
 impl ModuleT for GroupedUnit {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let y = self.conv1.forward_t(x, train)?;
-        let y = self.conv2.forward_t(&channel_shuffle(&y, CONV_GROUPS)?, train)?;
+        let y = self
+            .conv2
+            .forward_t(&channel_shuffle(&y, CONV_GROUPS)?, train)?;
         match &self.conv3 {
             End::Sum(conv) => conv.forward(&y, x, train),
             End::Behind(conv) => {

@@ -84,7 +84,9 @@ impl ModelSpec {
         ];
         let gate = self.gate.map(|gate| ("gate", gate.to_string()));
         let entries = entries.into_iter().chain(gate);
-        entries.map(|(key, value)| (key.to_string(), value)).collect()
+        entries
+            .map(|(key, value)| (key.to_string(), value))
+            .collect()
     }
 
     /// Reads what [`ModelSpec::to_metadata`] wrote. Other entries are ignored.

@@ -173,7 +173,11 @@ fn build(
         }
         fires.push(group);
         reduction *= 2;
-        info.push(FeatureInfo::new(inputs, reduction, format!("features.{}", index - 1)));
+        info.push(FeatureInfo::new(
+            inputs,
+            reduction,
+            format!("features.{}", index - 1),
+        ));
     }
     let pool = Pool2dParams::new((3, 3))
         .with_stride((2, 2))

@@ -203,11 +203,19 @@ fn build(depths: Depths, batch_norm: bool, root: Layers) -> Result<Box<dyn Model
             index += if batch_norm { 3 } else { 2 };
         }
         stages.push(stage);
-        info.push(FeatureInfo::new(inputs, 1 << stage_index, format!("features.{}", index - 1)));
+        info.push(FeatureInfo::new(
+            inputs,
+            1 << stage_index,
+            format!("features.{}", index - 1),
+        ));
         // The max pool has a number as well.
         index += 1;
     }
-    info.push(FeatureInfo::new(inputs, 1 << WIDTHS.len(), format!("features.{}", index - 1)));
+    info.push(FeatureInfo::new(
+        inputs,
+        1 << WIDTHS.len(),
+        format!("features.{}", index - 1),
+    ));
     let (pre_logits, num_features) = match layers.spec.stem {
         Stem::Cifar => (None, inputs),
         Stem::ImageNet => (

@@ -122,13 +122,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
             checkpoint::write(&args.out, &network.store.tensors(), &metadata)?;
             None
         }
-        Format::Onnx => Some(write_onnx(
-            args,
-            &spec,
-            &network,
-            &weights,
-            metadata,
-        )?),
+        Format::Onnx => Some(write_onnx(args, &spec, &network, &weights, metadata)?),
     };
     let answer = Answer {
         file: &args.out,

@@ -220,7 +220,9 @@ fn guess_stem(
     args: &PredictArgs,
 ) -> anyhow::Result<Stem> {
     match files.first() {
-        Some(File::Ready(images)) if !images.is_empty() => Ok(Stem::for_image_size(images[0].pixels.dim(2)?)),
+        Some(File::Ready(images)) if !images.is_empty() => {
+            Ok(Stem::for_image_size(images[0].pixels.dim(2)?))
+        }
         _ => {
             let size = args.preprocess.img_size.or(weights.image_size()?);
             preprocessing::default_stem(model, size)

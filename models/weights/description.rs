@@ -154,9 +154,8 @@ pub(super) fn read(origin: &str, description: &Value, model: Option<&str>) -> De
     if let Some(filter) = get("interpolation") {
         let known = filter.as_str().filter(|name| INTERPOLATIONS.contains(name));
         if known.is_none() {
-            let what = format!(
-                "interpolation {filter} is not supported: using {DEFAULT_INTERPOLATION}"
-            );
+            let what =
+                format!("interpolation {filter} is not supported: using {DEFAULT_INTERPOLATION}");
             warn(what, &["interpolation"]);
         }
         described.set("interpolation", known.unwrap_or(DEFAULT_INTERPOLATION));

@@ -346,7 +346,12 @@ impl Weights {
         store: &ParamStore,
     ) -> Result<Transfer, LoadError> {
         let entry = find(&spec.model)?;
-        Ok(transfer::load(model, entry, store, &self.checkpoint.tensors)?)
+        Ok(transfer::load(
+            model,
+            entry,
+            store,
+            &self.checkpoint.tensors,
+        )?)
     }
 
     /// Loads a network of `spec` that was built on `store`: every tensor must fit.
@@ -380,7 +385,9 @@ impl Weights {
     ) -> Result<(Transfer, Vec<Note>), LoadError> {
         let mut transfer = self.transfer(model, spec, store)?;
         let fresh = self.set_activation_apart(spec, &mut transfer)?;
-        let mut notes: Vec<Note> = Note::transferred(&self.origin, &transfer).into_iter().collect();
+        let mut notes: Vec<Note> = Note::transferred(&self.origin, &transfer)
+            .into_iter()
+            .collect();
         if fresh > 0 {
             notes.push(Note::fresh_activation(&self.origin, fresh, spec.activation));
         }

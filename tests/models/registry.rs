@@ -7,8 +7,8 @@ use candle_mish::activation::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::{ParamStore, summarize};
 use candle_mish_models::{
-    BuildContext, Entry, Mode, Model, ModelError, ModelSpec, Stem, Swap, create, create_with, entries,
-    find, list, reset_classifier,
+    BuildContext, Entry, Mode, Model, ModelError, ModelSpec, Stem, Swap, create, create_with,
+    entries, find, list, reset_classifier,
 };
 
 use crate::rule;
@@ -27,10 +27,7 @@ fn build(spec: &ModelSpec) -> Result<(ParamStore, Box<dyn Model>)> {
     build_with(spec, &BuildContext::default())
 }
 
-fn build_with(
-    spec: &ModelSpec,
-    context: &BuildContext,
-) -> Result<(ParamStore, Box<dyn Model>)> {
+fn build_with(spec: &ModelSpec, context: &BuildContext) -> Result<(ParamStore, Box<dyn Model>)> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
     let model =
         create_with(spec, context, store.var_builder()).map_err(candle_core::Error::wrap)?;
@@ -153,15 +150,9 @@ fn shapes_are_right_and_values_finite() -> Result<()> {
 }
 
 /// The names of the parameters whose gradient is zero for weights of this seed.
-fn without_gradient(
-    entry: &Entry,
-    spec: &ModelSpec,
-    x: &Tensor,
-    seed: u64,
-) -> Result<Vec<String>> {
+fn without_gradient(entry: &Entry, spec: &ModelSpec, x: &Tensor, seed: u64) -> Result<Vec<String>> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, seed);
-    let model =
-        create(spec, store.var_builder()).map_err(candle_core::Error::wrap)?;
+    let model = create(spec, store.var_builder()).map_err(candle_core::Error::wrap)?;
     wake_branches(&store)?;
     let labels = [3u32, 71, 0, 99].into_iter().cycle().take(x.dim(0)?);
     let labels = Tensor::from_iter(labels, &Device::Cpu)?;
@@ -487,7 +478,6 @@ fn residual_branches_start_at_zero_where_those_of_timm_do() -> Result<()> {
         ("resnet20", "", 0),
         ("mobilenetv2_100", "", 0),
     ] {
-        let entry = find(name).map_err(candle_core::Error::wrap)?;
         let (store, _) = build(&ModelSpec::new(name))?;
         let mut zero = Vec::new();
         for (key, var) in store.params() {
@@ -520,10 +510,7 @@ fn wrong_names_and_options_are_explained() {
         ..ModelSpec::new("resnet20")
     };
     let vb = ParamStore::new(DType::F32, &Device::Cpu, 0).var_builder();
-    assert!(matches!(
-        create(&bad, vb),
-        Err(ModelError::Option(_))
-    ));
+    assert!(matches!(create(&bad, vb), Err(ModelError::Option(_))));
 }
 
 #[test]

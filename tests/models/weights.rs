@@ -11,7 +11,6 @@ use candle_mish_models::weights::Weights;
 use candle_mish_models::{
     BuildContext, LoadError, Model, ModelArgs, ModelSpec, Stem, create, from_file, from_file_with,
 };
-use candle_nn::ModuleT;
 
 use crate::rule;
 
@@ -64,7 +63,13 @@ fn a_header_gives_back_what_was_written() {
     let mut old = metadata.clone();
     old.remove("in_chans");
     let read = ModelSpec::from_metadata(&old).expect("a header");
-    assert_eq!(read, ModelSpec { in_chans: 3, ..spec });
+    assert_eq!(
+        read,
+        ModelSpec {
+            in_chans: 3,
+            ..spec
+        }
+    );
     for key in ["model", "activation", "num_classes", "stem"] {
         let mut lacking = metadata.clone();
         lacking.remove(key);
@@ -89,9 +94,15 @@ fn arguments_override_and_complete_each_other() {
     };
     let both = given.or(&file);
     assert_eq!(both.model.as_deref(), Some("resnet32"));
-    assert_eq!((both.num_classes, both.stem), (Some(5), Some(Stem::ImageNet)));
+    assert_eq!(
+        (both.num_classes, both.stem),
+        (Some(5), Some(Stem::ImageNet))
+    );
     let spec = both.over(ModelSpec::new("resnet18"));
-    assert_eq!(spec.to_string(), "resnet32 with 5 classes, mish and the imagenet stem");
+    assert_eq!(
+        spec.to_string(),
+        "resnet32 with 5 classes, mish and the imagenet stem"
+    );
     // Keys of configurations that were written before, and timm's.
     let old: ModelArgs = serde_json::from_str(r#"{"drop": 0.1, "drop_path": 0.2}"#).expect("JSON");
     let new: ModelArgs =
@@ -162,7 +173,10 @@ fn a_folder_of_timm_is_rebuilt() -> Result<()> {
     let loaded = from_file(&path, &Device::Cpu).expect("a network");
     assert_eq!(loaded.spec, spec);
     assert_eq!(loaded.notes, []);
-    assert_eq!(loaded.classes.as_deref(), Some(&["ape", "bee", "cat"].map(String::from)[..]));
+    assert_eq!(
+        loaded.classes.as_deref(),
+        Some(&["ape", "bee", "cat"].map(String::from)[..])
+    );
     #[cfg(feature = "data")]
     {
         let preprocess = loaded.preprocess.expect("recorded");
@@ -216,7 +230,12 @@ fn assumptions_about_a_file_without_a_header_are_notes() -> Result<()> {
     };
     let loaded = from_file_with(&path, &given, &Device::Cpu).expect("a network");
     assert_eq!(loaded.spec.activation, Activation::Mish);
-    let assumed = |argument| loaded.notes.iter().any(|note| note.arguments.contains(&argument));
+    let assumed = |argument| {
+        loaded
+            .notes
+            .iter()
+            .any(|note| note.arguments.contains(&argument))
+    };
     assert!(!assumed("activation") && !assumed("stem"));
     Ok(())
 }
@@ -230,10 +249,15 @@ fn weights_that_do_not_fit_are_refused_with_the_reason() -> Result<()> {
     let mut tensors = store.tensors();
     tensors.retain(|(name, _)| name != "layer1.0.conv1.weight");
     checkpoint::write(&path, &tensors, &spec.to_metadata()).expect("written");
-    let error = from_file(&path, &Device::Cpu).err().expect("a missing tensor");
+    let error = from_file(&path, &Device::Cpu)
+        .err()
+        .expect("a missing tensor");
     assert!(matches!(error, LoadError::Mismatch { .. }));
     let message = error.to_string();
-    assert!(message.contains("missing: layer1.0.conv1.weight"), "{message}");
+    assert!(
+        message.contains("missing: layer1.0.conv1.weight"),
+        "{message}"
+    );
     assert!(!message.contains("--"), "{message}");
     // Other classes as well, unless the network is trained further.
     let other = ModelSpec {
@@ -244,7 +268,9 @@ fn weights_that_do_not_fit_are_refused_with_the_reason() -> Result<()> {
     let weights = Weights::read(&path).expect("weights");
     let (fresh, model) = network(&other);
     assert!(weights.load(&*model, &other, &fresh).is_err());
-    let (transfer, notes) = weights.initialise(&*model, &other, &fresh).expect("a start");
+    let (transfer, notes) = weights
+        .initialise(&*model, &other, &fresh)
+        .expect("a start");
     assert!(transfer.fresh_classifier && notes.len() == 1, "{notes:?}");
     Ok(())
 }
@@ -258,7 +284,9 @@ fn tags_that_no_network_has_are_refused() {
         ("resnet50", Tag::Named("a9_in1k".into())),
         ("resnet_50", Tag::Default),
     ] {
-        let error = create_pretrained(name, tag, &Device::Cpu).err().expect(name);
+        let error = create_pretrained(name, tag, &Device::Cpu)
+            .err()
+            .expect(name);
         assert!(matches!(error, LoadError::Model(_)), "{error}");
     }
 }
