@@ -6,11 +6,11 @@ use anyhow::bail;
 use candle_core::{D, DType, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint;
-use candle_mish::data::Picture;
+use candle_mish::data::Image;
 use candle_mish_models::{self as models, ModelSpec, Stem};
 use serde::Serialize;
 
-use crate::args::range::{MAX_CLASSES, count};
+use crate::args::range::{MAX_CLASSES, check_classes, count};
 use crate::args::{FormArgs, NETWORK, OUTPUT, PreprocessArgs};
 use crate::context::Context;
 use crate::failure::{Done, usage};
@@ -112,6 +112,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         Some(num_classes) => num_classes,
         None => weights.classifier_rows(&model, stem)?,
     };
+    check_classes(num_classes)?;
     let mut spec = ModelSpec {
         activation,
         num_classes,
@@ -137,7 +138,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
                         &args.preprocess,
                     )?),
                 };
-                let image = Picture::read(path)?;
+                let image = Image::read(path)?;
                 let image = match in_chans {
                     1 => image.into_grey(),
                     _ => image,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
-use candle_mish::hub::{self, HubError, ModelRepository, Patience};
+use candle_mish::hub::{self, HubError, ModelRepository, RetryPolicy};
 use serde_json::Value;
 
 use super::{LoadError, Loaded, Weights, description};
@@ -119,7 +119,7 @@ struct Download {
 impl Download {
     fn new(file: &HubFile, describe: bool, options: &mut FetchOptions) -> Result<Self, LoadError> {
         let open = |revision: Option<&str>| {
-            ModelRepository::new(file.owner_and_name(), revision, Patience::default())
+            ModelRepository::new(file.owner_and_name(), revision, RetryPolicy::default())
         };
         let repository = open(file.revision.as_deref())?;
         let (name, path) = match &file.file {
