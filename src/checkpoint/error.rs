@@ -61,6 +61,14 @@ pub enum CheckpointError {
         /// Candle's error.
         source: Box<candle_core::Error>,
     },
+    /// A value that cannot be copied into the network.
+    #[error("cannot load {}", path.display())]
+    Load {
+        /// The file.
+        path: PathBuf,
+        /// Candle's error.
+        source: Box<candle_core::Error>,
+    },
 }
 
 impl CheckpointError {

@@ -4,6 +4,7 @@
 mod atomic;
 mod error;
 mod pickle;
+mod store;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;

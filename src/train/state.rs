@@ -153,7 +153,7 @@ impl RunState {
                 buffers.insert(name.to_string(), tensor);
             }
         }
-        let report = store.load(&model)?;
+        let report = store.load_tensors(&model)?;
         if !report.is_exact() {
             return Err(foreign(report.to_string()));
         }

@@ -331,9 +331,9 @@ impl<'a> Trainer<'a> {
         let last = last.collect::<candle_core::Result<HashMap<_, _>>>()?;
         self.run
             .store
-            .load(&checkpoint::read(&self.run.folder.file(BEST))?.tensors)?;
+            .load_tensors(&checkpoint::read(&self.run.folder.file(BEST))?.tensors)?;
         let evaluation = self.evaluate(self.run.test);
-        self.run.store.load(&last)?;
+        self.run.store.load_tensors(&last)?;
         evaluation
     }
 }

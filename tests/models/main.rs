@@ -2,6 +2,7 @@
 
 mod composed;
 mod export;
+mod feature_maps;
 mod pretrained;
 mod published;
 mod reference;
@@ -11,3 +12,5 @@ mod rule;
 mod swap;
 mod training;
 mod transfer;
+#[cfg(feature = "checkpoint")]
+mod weights;
