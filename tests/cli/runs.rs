@@ -191,3 +191,42 @@ fn an_interrupted_run_exits_with_130_and_resumes_exactly() {
     // A finished run prints its result again.
     assert_eq!(json(resume(&[]))["final_top1"], expected["final_top1"]);
 }
+
+/// `fixtures/run-0.1.0`: version 0.1.0, before the checkpoint, hub and swap modules existed, stopped
+/// in the third of six epochs. On the machine of that run it ends with a loss of 4.630776.
+#[test]
+fn a_run_of_version_0_1_0_loads_and_resumes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    std::fs::create_dir(&run).expect("a folder");
+    let fixture = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/cli/fixtures/run-0.1.0"
+    );
+    for file in [
+        "config.toml",
+        "state.safetensors",
+        "best.safetensors",
+        "metrics.jsonl",
+    ] {
+        std::fs::copy(Path::new(fixture).join(file), run.join(file)).expect("copied");
+    }
+    let mut eval = mish(&["eval", "--weights"]);
+    eval.arg(run.join("best.safetensors"));
+    let evaluation = json(eval);
+    let number = |value: &Value, field: &str| value[field].as_f64().expect("a number");
+    assert!(
+        (number(&evaluation, "loss") - 4.724_5).abs() < 1e-3,
+        "{evaluation}"
+    );
+    assert_eq!(evaluation["activation"], "prelu");
+    let mut resume = mish(&["train", "--threads", "1", "--resume"]);
+    resume.arg(&run);
+    let summary = json(resume);
+    assert!(
+        (number(&summary, "final_loss") - 4.630_776).abs() < 1e-3,
+        "{summary}"
+    );
+    let metrics = String::from_utf8(read(&run, "metrics.jsonl")).expect("text");
+    assert_eq!(metrics.lines().count(), 6);
+}
