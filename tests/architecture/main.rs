@@ -1,9 +1,11 @@
-//! Rules that hold for the source as a whole: no import cycles, imports in one direction, no
-//! command-line flags in the libraries' texts.
+//! Rules for the repository as a whole: no import cycles, imports in one direction, no command-line
+//! flags in the libraries' texts, plain prose, and the licences and versions of dependencies.
 
+mod dependencies;
 mod graph;
 mod lexer;
 mod modules;
+mod prose;
 mod texts;
 
 use std::collections::BTreeMap;
@@ -140,21 +142,25 @@ fn texts_of_the_libraries_name_arguments_and_no_flags() {
 
 /// Every Rust file below `folder` with its text, in order.
 fn rust_files(folder: &Path) -> Vec<(PathBuf, String)> {
-    let mut files = Vec::new();
-    let mut waiting = vec![folder.to_path_buf()];
-    while let Some(folder) = waiting.pop() {
-        let entries = std::fs::read_dir(&folder).expect("a folder of the workspace");
-        for path in entries.map(|entry| entry.expect("an entry").path()) {
-            if path.is_dir() {
-                waiting.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).expect("a source file");
-                files.push((path, text));
-            }
+    files(folder, &["rs"])
+}
+
+/// Every file with one of these `extensions` at `place` or below it with its text, in order.
+fn files(place: &Path, extensions: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut waiting = vec![place.to_path_buf()];
+    while let Some(path) = waiting.pop() {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).expect("a folder of the workspace");
+            waiting.extend(entries.map(|entry| entry.expect("an entry").path()));
+        } else if extension.is_some_and(|extension| extensions.contains(&extension)) {
+            let text = std::fs::read_to_string(&path).expect("a text file");
+            found.push((path, text));
         }
     }
-    files.sort();
-    files
+    found.sort();
+    found
 }
 
 /// Files in memory, for the tests of the checks.
