@@ -6,7 +6,7 @@ use anyhow::bail;
 use candle_core::{D, DType, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint;
-use candle_mish::data::Picture;
+use candle_mish::data::Image;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
@@ -125,7 +125,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
                         &args.preprocess,
                     )?),
                 };
-                let picture = Picture::read(path)?;
+                let picture = Image::read(path)?;
                 let picture = match in_chans {
                     1 => picture.into_grey(),
                     _ => picture,

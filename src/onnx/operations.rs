@@ -6,8 +6,9 @@ use candle_core::{Result, bail};
 
 use super::activation::{activation, srelu};
 use super::builder::{Builder, float, int, ints, text};
+use super::names::{INPUT, OUTPUT};
+use super::pooling;
 use super::proto::GraphProto;
-use super::{INPUT, OUTPUT, pooling};
 use crate::ops::Conv2dParams;
 use crate::trace::{Graph, Node, Operation, Value};
 
