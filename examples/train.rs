@@ -45,22 +45,17 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let recipe = Recipe::default();
     let groups = ParameterGroup::split(store.params(), recipe.weight_decay);
     let mut optimizer = ElementwiseOptimizer::new(recipe.rule(), groups)?;
-    let schedule = recipe.schedule_over(40);
-    for i in 0..40 {
+    let schedule = recipe.schedule_over(20);
+    for i in 0..20 {
         let (images, labels) = batch(&device)?;
         let forward = || Ok((model.forward_t(&images, true)?, None));
         let taken = step(forward, &labels, &recipe, &mut optimizer, schedule.lr(i))?;
-        if i % 10 == 9 {
-            println!("step {}: loss {:.4}", i + 1, taken.loss);
-        }
+        println!("step {:2}: loss {:.4}", i + 1, taken.loss);
     }
     let (images, labels) = batch(&device)?;
     let correct = model.forward_t(&images, false)?.argmax(1)?.eq(&labels)?;
-    let correct = correct
-        .to_dtype(DType::F32)?
-        .sum_all()?
-        .to_scalar::<f32>()?;
+    let correct: u8 = correct.to_vec1::<u8>()?.iter().sum();
     println!("{correct} of 32 new images are classified correctly");
-    assert!(correct > 28.0);
+    assert!(correct > 28);
     Ok(store.save(std::env::temp_dir().join("stripes.safetensors"))?)
 }
