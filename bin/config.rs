@@ -1,4 +1,4 @@
-//! The resolved configuration of a run: `config.toml`.
+//! The complete configuration of a run: `config.toml`.
 
 use std::path::Path;
 
@@ -7,45 +7,27 @@ use candle_mish::activation::Activation;
 use candle_mish::data::DataOptions;
 use candle_mish::train::Recipe;
 use candle_mish::train::run_folder::CONFIG;
-use candle_mish_models::Stem;
+use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, ModelSpec, Stem};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
-use crate::network::{Architecture, COLOURS, Weights};
+use crate::network::Weights;
 
 /// Everything that determines a run's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The network's name.
-    pub model: String,
-    /// Its activation.
-    pub activation: Activation,
-    /// Its number of classes; that of the data set if none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub num_classes: Option<usize>,
-    /// For which images its first layers are made; decided by the size of the data set's if none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stem: Option<Stem>,
-    /// The channels of the images.
-    #[serde(default = "colours")]
-    pub in_chans: usize,
-    /// The activation of gates; the network's own if none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gate: Option<Activation>,
-    /// Dropout in front of the classifier.
-    #[serde(default)]
-    pub drop: f64,
-    /// Stochastic depth.
-    #[serde(default)]
-    pub drop_path: f64,
-    /// Where the weights come from that it begins with; random ones if none.
+    /// The network. The data set supplies the number of classes and the stem where they are open;
+    /// everything else has a value.
+    #[serde(flatten)]
+    pub network: ModelArgs,
+    /// The origin of the weights to start from. `None` starts from random weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<String>,
-    /// Mean of each channel, as those weights are used to; that of the data set if none.
+    /// Mean of each channel in the training of those weights. `None` takes the data set's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<[f32; 3]>,
-    /// Standard deviation of each channel, likewise.
+    /// Standard deviation of each channel, as `mean`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
     /// The hyperparameters.
@@ -56,61 +38,108 @@ pub struct Config {
     pub data: DataOptions,
 }
 
-fn colours() -> usize {
-    COLOURS
+/// The choices of a network that no flag and no file makes.
+fn defaults() -> ModelArgs {
+    ModelArgs {
+        in_chans: Some(COLOUR_CHANNELS),
+        drop_rate: Some(0.0),
+        drop_path_rate: Some(0.0),
+        ..ModelArgs::default()
+    }
 }
 
 impl Config {
     /// Reads the configuration of the run in `folder`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or holds an unknown key or value.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(CONFIG);
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        toml::from_str(&text)
-            .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))?;
+        for (key, missing) in [
+            ("model", config.network.model.is_none()),
+            ("activation", config.network.activation.is_none()),
+        ] {
+            if missing {
+                bail!("{}: missing field `{key}`", path.display());
+            }
+        }
+        Ok(Self {
+            network: config.network.or(&defaults()),
+            ..config
+        })
     }
 
-    /// Begins with trained weights: with their form and normalisation, and with their activation
-    /// unless another one is `given`.
-    pub fn begin_with(
+    /// The configuration of a new run of `network` with this recipe, on the default data set.
+    pub fn new(network: &ModelArgs, recipe: Recipe) -> Self {
+        Self {
+            network: network.or(&defaults()),
+            pretrained: None,
+            mean: None,
+            std: None,
+            recipe,
+            data: DataOptions::default(),
+        }
+    }
+
+    /// The network's name.
+    pub fn model(&self) -> &str {
+        self.network.model.as_deref().unwrap_or_default()
+    }
+
+    /// Starts from trained weights: takes their form and normalisation, and their activation unless
+    /// another one is `given`.
+    ///
+    /// # Errors
+    /// If the weights belong to another network, or their header holds an invalid value.
+    pub fn start_from(
         &mut self,
         weights: &Weights,
-        origin: &str,
         given: Option<&Activation>,
     ) -> anyhow::Result<()> {
-        // Refuses weights of another network.
-        self.model = weights.model(Some(&self.model))?;
-        self.activation = weights.activation(given)?;
-        self.stem = weights.stem()?;
-        self.in_chans = weights.in_chans()?.unwrap_or(self.in_chans);
-        self.gate = weights.gate()?;
+        let own = weights.args()?;
+        self.network = ModelArgs {
+            // Refuses weights of another network.
+            model: Some(weights.model(self.network.model.as_deref())?),
+            activation: Some(weights.activation(given)?),
+            num_classes: self.network.num_classes,
+            stem: own.stem,
+            in_chans: own.in_chans.or(self.network.in_chans),
+            gate: own.gate,
+            ..self.network.clone()
+        };
         if let Some((mean, std)) = weights.normalisation()? {
             (self.mean, self.std) = (Some(mean), Some(std));
         }
-        self.pretrained = Some(origin.to_string());
+        self.pretrained = Some(weights.origin.clone());
         Ok(())
     }
 
-    /// The network, with `num_classes` and `stem` where the configuration leaves them open.
-    pub fn architecture(&self, num_classes: usize, stem: Stem) -> Architecture {
-        Architecture {
-            model: self.model.clone(),
-            activation: self.activation,
-            num_classes: self.num_classes.unwrap_or(num_classes),
-            stem: self.stem.unwrap_or(stem),
-            in_chans: self.in_chans,
-            gate: self.gate,
-            drop: self.drop,
-            drop_path: self.drop_path,
-        }
+    /// The network. `num_classes` and `stem` fill what the configuration leaves open.
+    pub fn spec(&self, num_classes: usize, stem: Stem) -> ModelSpec {
+        let open = ModelSpec {
+            num_classes,
+            stem,
+            ..ModelSpec::new(self.model())
+        };
+        self.network.over(open)
     }
 
-    /// Its TOML.
+    /// The configuration as TOML.
+    ///
+    /// # Errors
+    /// If a value has no form in TOML.
     pub fn to_toml(&self) -> anyhow::Result<String> {
         Ok(toml::to_string(self)?)
     }
 
-    /// Refuses a difference to `saved`, the configuration that a run began with, in anything
-    /// that its result depends on. Where the files lie may have changed.
+    /// Refuses a difference from `saved`, the configuration that a run started with, except in the
+    /// paths of files: the result does not depend on them.
+    ///
+    /// # Errors
+    /// A usage error that names the first difference.
     pub fn check_same_run(&self, saved: &Self) -> anyhow::Result<()> {
         let same_place = |config: &Self| {
             let mut config = config.clone();
@@ -123,7 +152,7 @@ impl Config {
         match first_difference(&then, &now) {
             None => Ok(()),
             Some((name, then, now)) => Err(usage(format!(
-                "--resume: the run was started with {name} = {then} and cannot be continued with {now}"
+                "--resume: the run started with {name} = {then}, it cannot continue with {now}"
             ))),
         }
     }
@@ -153,7 +182,10 @@ fn first_difference(then: &toml::Table, now: &toml::Table) -> Option<(String, St
     None
 }
 
-/// The recipe in `own`, TOML that belongs to the network, with what a file says in its place.
+/// The recipe of a network, `own` in TOML, overridden with a recipe file.
+///
+/// # Errors
+/// If the file cannot be read or is not a valid recipe.
 pub fn read_recipe(own: &str, file: Option<&Path>) -> anyhow::Result<Recipe> {
     let mut table: toml::Table = toml::from_str(own)?;
     if let Some(path) = file {

@@ -1,0 +1,143 @@
+//! The configuration of a run, from flags, recipes and trained weights.
+
+use candle_mish::activation::Activation;
+use candle_mish::data::DatasetKind;
+use candle_mish::train::RunFolder;
+use candle_mish_models::{self as models, ModelArgs};
+
+use super::args::TrainArgs;
+use super::family::{Family, program};
+use crate::config::{Config, read_recipe};
+use crate::context::Context;
+use crate::failure::usage;
+use crate::network::Weights;
+use crate::{preprocessing, source};
+
+/// The configuration of a run, and the trained weights to start from, if any. The run to resume or
+/// else the recipe and the defaults supply what no flag gives.
+///
+/// # Errors
+/// If flags contradict each other or the run to resume, or a file cannot be read.
+pub(super) fn configure(
+    args: &TrainArgs,
+    family: Option<&Family>,
+    context: &Context,
+) -> anyhow::Result<(Config, Option<Weights>)> {
+    let saved = match &args.resume {
+        None => None,
+        Some(folder) => {
+            // Reports a missing file. The session locks the folder later.
+            drop(RunFolder::open(folder)?);
+            Some(Config::read(folder)?)
+        }
+    };
+    let mut config = match &saved {
+        Some(saved) => saved.clone(),
+        None => new_config(args, default_model(args, family)?)?,
+    };
+    if args.model.is_some() {
+        config.network.model.clone_from(&args.model);
+    }
+    let pretrained = match &args.pretrained {
+        Some(text) => Some(source::fetch(
+            Some(config.model()),
+            text,
+            args.data.offline,
+            context,
+        )?),
+        None => None,
+    };
+    if let Some(weights) = &pretrained {
+        config.start_from(weights, args.activation.as_ref())?;
+        // A classifier that trains alone starts from random weights, and a recipe file sets its own
+        // rate.
+        let freeze = args.recipe.freeze_backbone || config.recipe.freeze_backbone;
+        if !freeze && args.recipe.recipe.is_none() {
+            config.recipe = config.recipe.for_trained_weights();
+        }
+    }
+    config.network = args.network().or(&config.network);
+    if let Some(in_chans) = config.network.in_chans {
+        preprocessing::check_channels(in_chans)?;
+    }
+    args.recipe.apply(&mut config.recipe);
+    let started_with = config.data.dataset;
+    args.data.apply(&mut config.data);
+    configure_preprocessing(args, pretrained.as_ref(), &mut config)?;
+    if let Some(saved) = &saved {
+        // The run recorded which data set `auto` was.
+        if config.data.dataset == DatasetKind::Auto {
+            config.data.dataset = started_with;
+        }
+        config.check_same_run(saved)?;
+    }
+    config.recipe.validate().map_err(usage)?;
+    let alone = config.recipe.freeze_backbone || config.recipe.head_warmup_epochs > 0.0;
+    if alone && config.pretrained.is_none() {
+        return Err(usage(
+            "--freeze-backbone and --head-warmup-epochs need --pretrained: a classifier learns \
+             little from random features",
+        ));
+    }
+    let entry = models::find(config.model()).map_err(usage)?;
+    if let Some(family) = family.filter(|family| family.name != entry.family) {
+        let (model, own) = (config.model(), entry.family);
+        return Err(usage(format!(
+            "{} trains the {} family; {model} belongs to {own}: use {}",
+            family.program,
+            family.name,
+            program(own)
+        )));
+    }
+    Ok((config, pretrained))
+}
+
+/// Sets how image files become the network's input, and the stem for images of that size.
+fn configure_preprocessing(
+    args: &TrainArgs,
+    pretrained: Option<&Weights>,
+    config: &mut Config,
+) -> anyhow::Result<()> {
+    if !preprocessing::has_image_files(&config.data) {
+        if args.preprocess.mean.is_some() || args.preprocess.std.is_some() {
+            return Err(usage("--mean and --std need --dataset folder:PATH"));
+        }
+        return preprocessing::refuse(&args.preprocess);
+    }
+    let stem = match config.network.stem {
+        Some(stem) => stem,
+        None => preprocessing::default_stem(config.model(), args.preprocess.img_size)?,
+    };
+    config.network.stem = Some(stem);
+    // The preprocessing includes the normalisation.
+    (config.mean, config.std) = (None, None);
+    if let Some(preprocess) = &mut config.data.preprocess {
+        return args.preprocess.apply(preprocess);
+    }
+    let model = config.model();
+    let new = match pretrained {
+        Some(weights) => preprocessing::for_weights(weights, model, stem, None, &args.preprocess)?,
+        None => preprocessing::for_training(model, stem, &args.preprocess)?,
+    };
+    config.data.preprocess = Some(new);
+    Ok(())
+}
+
+/// The configuration of a new run of `model`, before any flag.
+fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
+    let own = models::find(&model).map_err(usage)?.recipe;
+    let recipe = read_recipe(own, args.recipe.recipe.as_deref())?;
+    let network = ModelArgs {
+        activation: Some(Activation::Mish {}),
+        ..ModelArgs::named(model)
+    };
+    Ok(Config::new(&network, recipe))
+}
+
+fn default_model(args: &TrainArgs, family: Option<&Family>) -> anyhow::Result<String> {
+    match (&args.model, family) {
+        (Some(model), _) => Ok(model.clone()),
+        (None, Some(family)) => Ok(family.default.to_string()),
+        (None, None) => Err(usage("name a network to train; `mish models` lists all")),
+    }
+}
