@@ -10,7 +10,7 @@ use candle_mish::data::Image;
 use candle_mish_models::{self as models, ModelSpec, Stem};
 use serde::Serialize;
 
-use crate::args::range::{MAX_CLASSES, count};
+use crate::args::range::{MAX_CLASSES, check_classes, count};
 use crate::args::{FormArgs, NETWORK, OUTPUT, PreprocessArgs};
 use crate::context::Context;
 use crate::failure::{Done, usage};
@@ -112,6 +112,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         Some(num_classes) => num_classes,
         None => weights.classifier_rows(&model, stem)?,
     };
+    check_classes(num_classes)?;
     let mut spec = ModelSpec {
         activation,
         num_classes,

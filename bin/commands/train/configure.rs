@@ -7,6 +7,7 @@ use candle_mish_models::{self as models, ModelArgs};
 
 use super::args::TrainArgs;
 use super::family::{Family, program};
+use crate::args::range::check_classes;
 use crate::config::{Config, read_recipe};
 use crate::context::Context;
 use crate::failure::usage;
@@ -60,6 +61,7 @@ pub(super) fn configure(
     if let Some(in_chans) = config.network.in_chans {
         preprocessing::check_channels(in_chans)?;
     }
+    config.network.num_classes.map_or(Ok(()), check_classes)?;
     args.recipe.apply(&mut config.recipe);
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
