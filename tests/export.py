@@ -11,7 +11,7 @@ then
 
     pip install torch==2.13.0 torchvision==0.28.0 timm==1.0.31 safetensors onnx onnxruntime numpy
     cargo build --release
-    python tests/export.py --mish target/release/mish --out docs/export.md
+    python tests/export.py --mish target/release/mish --out docs/verification/export.md
 """
 
 import argparse
@@ -156,7 +156,7 @@ def pictures(folder: pathlib.Path) -> pathlib.Path:
 
 
 def page(rows: list) -> str:
-    """docs/export.md below its marker."""
+    """docs/verification/export.md below its marker."""
     versions = {
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,

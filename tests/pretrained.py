@@ -15,7 +15,7 @@ CIFAR-100; and the table of weights (`mish models --json`) is compared with timm
 
     pip install torch==2.13.0 torchvision==0.28.0 timm==1.0.31 safetensors pillow
     cargo build --release --bin mish
-    python tests/pretrained.py --page docs/pretrained.md       # all, one after the other
+    python tests/pretrained.py --page docs/verification/pretrained.md       # all, one after the other
     python tests/pretrained.py resnet18 densenet121            # some
 """
 
@@ -318,7 +318,7 @@ def page(check, entries):
     )
     text = f"""# Logits of weights from the Hub
 
-<!-- Written by `python tests/pretrained.py --page docs/pretrained.md`. -->
+<!-- Written by `python tests/pretrained.py --page docs/verification/pretrained.md`. -->
 
 Random weights, made by the programme named, served in the Hub's layout on the loopback interface,
 downloaded and evaluated by `mish predict NAME … --pretrained`, on a picture made to look like a
