@@ -316,26 +316,26 @@ def page(check, entries):
         f"Python {platform.python_version()}, PyTorch {torch.__version__}, torchvision "
         f"{torchvision.__version__}, timm {timm.__version__}"
     )
-    text = f"""# Logits of weights from the Hub
+    text = f"""# Logits of pretrained weights compared with timm and torchvision
 
 <!-- Written by `python tests/pretrained.py --page docs/verification/pretrained.md`. -->
 
-Random weights, made by the programme named, served in the Hub's layout on the loopback interface,
-downloaded and evaluated by `mish predict NAME … --pretrained`, on a picture made to look like a
-photograph and prepared by timm's transform. The error is the largest difference of a logit over the
-largest logit; the script fails from {LIMIT:.0e} on. {versions}, on the CPU.
+Each network gets random weights from the library in the second column. A server on the loopback
+interface offers them in the Hub's layout, and `mish predict NAME … --pretrained` downloads and evaluates
+them on an image with the statistics of a photograph, prepared by timm's transform. The error is the
+largest difference of a logit, divided by the largest logit. The script fails if it is {LIMIT:.0e} or more.
+{versions}, on the CPU.
 
-Also compared: the {listed} rows of ImageNet weights in the table of `mish models` with timm's
-configurations; they agree, and timm has no others with a classifier.
+The script also compares the {listed} rows of ImageNet weights in the table of `mish models` with timm's
+configurations. They agree, and timm has no other weights with a classifier for these networks.
 
-## What has not been tried
+## Not tested
 
-The machines that this is built on do not reach the Hub itself: all of this, and the faults that
-`tests/data/download.rs` injects, is over the loopback interface. In particular **transfers by Xet have
-not been tested**. The Hub announces them with `X-Xet-Hash` for most of its large files, and hf-hub 1.0
-then takes them, without an option to download the file plainly, which would be the simpler and here the
-tested way. What arrives by Xet is checked by size and SHA-256 as any other file, and a transfer that
-stands still is given up after a minute.
+The development machines cannot reach the Hub. These checks, and the failures that `tests/data/download.rs`
+injects, use the loopback interface. In particular, **transfers by Xet have not been tested**. The Hub
+announces them with `X-Xet-Hash` for most large files, and hf-hub 1.0 then uses Xet and has no option for a
+plain download. A file received by Xet is checked by size and SHA-256 like any other, and a transfer that
+receives nothing for a minute is aborted.
 
 ## Logits
 
