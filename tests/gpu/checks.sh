@@ -19,7 +19,7 @@ root=$PWD
 work=$root/target/gpu-checks
 mkdir -p "$work"
 
-# The names of the activations in functions.h.
+# The names of the rows of functions.h.
 names() {
     sed -n 's/^ACTIVATION(\([a-z0-9_]*\),.*/\1/p' src/kernels/functions.h
 }
