@@ -4,8 +4,8 @@ Exports every network of the registry to safetensors and ONNX, in its form for 3
 --most multiply-adds, in its ImageNet form, with random weights, its own activation and Mish. Then
 
 - timm's network, or torchvision's if timm has none, loads the safetensors file with `strict=True`, and its
-  logits equal those of the ONNX file;
-- `onnx.checker` accepts the ONNX file, and onnxruntime's logits equal those of `mish predict --logits`, for
+  logits equal the ONNX file's;
+- `onnx.checker` accepts the ONNX file, and onnxruntime's logits equal `mish predict --logits`, for
   two batch sizes.
 
     pip install torch==2.13.0 torchvision==0.28.0 timm==1.0.31 safetensors onnx onnxruntime numpy

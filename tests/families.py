@@ -7,8 +7,8 @@ Each network trains with its own recipe (`mish train NAME --dry-run` shows it), 
 and one cycle of the schedule over the first images: as many as correspond to 6 trillion multiply-adds forward,
 at most 25,600. Batches are small, for many steps, and the learning rate scales with the batch size. The
 training loss is the mean over the steps; test loss and top-1 are measured on the first 1,000 test images after
-the last step. Guessing has a loss of ln(100) = 4.605 and a top-1 of 1 %. Peak memory is that of the training
-process. Images per second are those of `mish bench train` and `mish bench infer` with batches of 64. The script
+the last step. Guessing has a loss of ln(100) = 4.605 and a top-1 of 1 %. Peak memory is measured on the training
+process, images per second by `mish bench train` and `mish bench infer` with batches of 64. The script
 needs no packages. Its table goes into docs/verification/families.md.
 """
 

@@ -11,7 +11,7 @@
 #   ELEMENTS  elements of the measured tensors (default 2^28: 1 GiB in f32; several are allocated)
 #   BIN_DIR   a folder with prebuilt `mish` and the test executable `ops` or `ops-<hash>`, which
 #             `cargo test --no-run` names. Then the script needs neither Cargo nor the CUDA toolkit,
-#             only its libraries; those of PyTorch's wheels work
+#             only its libraries, for example from PyTorch's wheels
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 

@@ -1,6 +1,6 @@
 """Compares the logits of pretrained weights with timm, over a Hub on the loopback interface.
 
-For every network with an ImageNet form, the independent implementation (timm's; else torchvision's or that of
+For every network with an ImageNet form, the independent implementation (timm, else torchvision or
 tests/reference) gets random weights. A server offers them in the Hub's layout, as the file that timm pushes
 (`model.safetensors`), and
 
@@ -182,7 +182,7 @@ class Check:
         return torch.tensor(found["logits"])
 
     def case(self, name, what, model, files, pretrained, config, limit=LIMIT):
-        """Compares the model's logits with those of mish, which loads it from a repository with these files."""
+        """Compares the model's logits with mish's, which loads it from a repository with these files."""
         repository, content = files
         Hub.repositories = {repository: content}
         transform = timm.data.create_transform(**config)
