@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
-use candle_mish::train::checkpoint::write_atomically;
+use candle_mish::checkpoint::write_atomically;
 use serde::Serialize;
 
 /// Writes a text to stdout; a closed pipe is an error to return, not a panic.

@@ -1,7 +1,7 @@
 //! A backbone with a linear classifier: what most networks are.
 
 use candle_core::{Result, Tensor};
-use candle_mish::nn::{Dropout, Linear};
+use candle_mish::nn::{Dropout, Linear, LinearConfig, linear_with};
 use candle_nn::{Module, ModuleT, VarBuilder};
 
 use crate::Model;
@@ -83,7 +83,11 @@ impl<B: Backbone> Model for Classifier<B> {
     }
 
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
-        self.fc = Linear::new(self.num_features, num_classes, self.bias, vb.pp(self.path))?;
+        let config = LinearConfig {
+            bias: self.bias,
+            ..LinearConfig::default()
+        };
+        self.fc = linear_with(self.num_features, num_classes, config, vb.pp(self.path))?;
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::nn::{
-    Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath, Dropout, Linear, SqueezeExcite,
-    SqueezeExciteConfig, WeightInit, gain,
+    self, Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath, Dropout, Linear,
+    LinearConfig, SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
 };
 use candle_mish::ops::add;
 use candle_nn::{Module, ModuleT, VarBuilder};
@@ -96,15 +96,15 @@ impl<'a> Layers<'a> {
             WeightInit::Default => config.init(self.conv_init),
             _ => config,
         };
-        Conv2d::new(inputs, outputs, config, self.vb.clone())
+        nn::conv2d(inputs, outputs, config, self.vb.clone())
     }
 
     /// A batch norm here.
     pub fn norm(&self, channels: usize) -> Result<BatchNorm2d> {
         let vb = self.vb.clone();
         let norm = match self.zero_norms {
-            true => BatchNorm2d::zero(channels, vb)?,
-            false => BatchNorm2d::new(channels, vb)?,
+            true => nn::batch_norm2d_zero(channels, vb)?,
+            false => nn::batch_norm2d(channels, vb)?,
         };
         let norm = norm.with_eps(self.eps).with_momentum(self.momentum);
         if self.options.cumulative_statistics {
@@ -117,7 +117,7 @@ impl<'a> Layers<'a> {
     pub fn act(&self, channels: usize) -> Result<Act> {
         let new = |activation| {
             let generator = &self.options.generator;
-            Act::new(activation, channels, self.vb.clone(), generator)
+            nn::act(activation, channels, self.vb.clone(), generator)
         };
         match &self.options.swap {
             Some(swap) if swap.reaches(&self.vb.prefix()) => match &swap.blend {
@@ -137,7 +137,7 @@ impl<'a> Layers<'a> {
         outputs: usize,
         config: Conv2dConfig,
     ) -> Result<ConvNormAct> {
-        Ok(ConvNormAct::from_layers(
+        Ok(ConvNormAct::new(
             self.pp(conv).conv(inputs, outputs, config)?,
             self.pp(norm).norm(outputs)?,
             self.pp(act).act(outputs)?,
@@ -153,13 +153,8 @@ impl<'a> Layers<'a> {
         outputs: usize,
         config: Conv2dConfig,
     ) -> Result<ConvNormAct> {
-        let none = Act::new(
-            &Activation::Identity,
-            outputs,
-            self.vb.clone(),
-            &self.options.generator,
-        )?;
-        Ok(ConvNormAct::from_layers(
+        let none = Act::new(&Activation::Identity)?;
+        Ok(ConvNormAct::new(
             self.pp(conv).conv(inputs, outputs, config)?,
             self.pp(norm).norm(outputs)?,
             none,
@@ -213,7 +208,7 @@ impl<'a> Layers<'a> {
             ..config
         };
         let generator = &self.options.generator;
-        let layer = SqueezeExcite::new(channels, &config, self.vb.clone(), generator)?;
+        let layer = nn::squeeze_excite(channels, &config, self.vb.clone(), generator)?;
         let [_, act, _] = config.keys;
         let act = self.pp(act).act(config.hidden_channels(channels))?;
         Ok(layer.with_act(act))
@@ -221,13 +216,17 @@ impl<'a> Layers<'a> {
 
     /// A linear layer here.
     pub fn linear(&self, inputs: usize, outputs: usize) -> Result<Linear> {
-        Linear::new(inputs, outputs, true, self.vb.clone())
+        nn::linear(inputs, outputs, self.vb.clone())
     }
 
     /// The linear layer here that makes logits.
     pub fn classifier(&self, inputs: usize, bias: bool) -> Result<Linear> {
         let outputs = self.options.num_classes;
-        Linear::with_init(inputs, outputs, bias, self.head_init, self.vb.clone())
+        let config = LinearConfig {
+            bias,
+            init: self.head_init,
+        };
+        nn::linear_with(inputs, outputs, config, self.vb.clone())
     }
 
     /// Stochastic depth of residual block `block` out of `blocks`.

@@ -15,7 +15,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Module, Result, Tensor, bail};
-use candle_mish::nn::{Act, BatchNorm2d, Dropout, Linear};
+use candle_mish::nn::{Act, BatchNorm2d, Dropout, Linear, linear_no_bias};
 use candle_mish::ops::{flatten_from, global_avg_pool2d};
 use candle_nn::{ModuleT, VarBuilder};
 
@@ -116,7 +116,7 @@ fn mlp((depth, width): Grid, options: &Options, vb: VarBuilder) -> Result<Box<dy
         };
         let (vb, layers) = (vb.pp("layers").pp(i), layers.pp("layers").pp(i));
         Ok(Dense {
-            linear: Linear::new(inputs, width, false, vb.pp("linear"))?,
+            linear: linear_no_bias(inputs, width, vb.pp("linear"))?,
             norm: layers.pp("bn").norm(width)?,
             act: layers.pp("act").act(width)?,
         })

@@ -1,12 +1,12 @@
-//! Networks of the zoo as subjects of [`candle_mish::eval::swap::study`].
+//! Networks of the zoo as subjects of [`candle_mish::swap::study`].
 
 use std::collections::{HashMap, HashSet};
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_mish::activation::Activation;
-use candle_mish::eval::swap::{Forward, Replacement, Variant};
 use candle_mish::nn::{ParamStore, summarize};
 use candle_mish::rng::Generator;
+use candle_mish::swap::{Forward, Replacement, Variant};
 
 use crate::{Entry, Model, ModelError, Options, Swap, create, find, transfer};
 
@@ -18,8 +18,8 @@ use crate::{Entry, Model, ModelError, Options, Swap, create, find, transfer};
 /// use candle_core::Device;
 /// use candle_mish::Activation;
 /// use candle_mish::data::{Augmentation, DataOptions, DatasetKind, Loader, LoaderConfig, open};
-/// use candle_mish::eval::swap::{SwapData, SwapOptions, study};
-/// use candle_mish::train::checkpoint;
+/// use candle_mish::swap::{SwapData, SwapOptions, study};
+/// use candle_mish::checkpoint;
 /// use candle_mish_models::{Options, swap::Subject};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -126,7 +126,7 @@ pub fn load(
     }
     transfer.adapt_input(store, &mut tensors)?;
     let unfit = transfer.take_unfit_classifier(&shapes, &mut tensors);
-    transfer.report = store.load(&tensors)?;
+    transfer.report = store.load_tensors(&tensors)?;
     transfer.fresh_classifier = unfit;
     let LoadReport {
         missing,

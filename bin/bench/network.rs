@@ -2,11 +2,9 @@
 
 use candle_core::{Device, Tensor};
 use candle_mish::activation::Activation;
-use candle_mish::autograd;
-use candle_mish::ops::{CrossEntropy, Target, cross_entropy};
 use candle_mish::rng::Generator;
-use candle_mish::train::Recipe;
-use candle_mish::train::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
+use candle_mish::train::optimizer::{ElementwiseOptimizer, ParameterGroup};
+use candle_mish::train::{Recipe, step};
 use candle_mish_models::{self as models, Stem};
 use rand::Rng;
 use serde::Serialize;
@@ -99,15 +97,9 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
             let groups = ParameterGroup::split(network.store.params(), recipe.weight_decay);
             let mut optimizer = ElementwiseOptimizer::new(recipe.rule(), groups)?;
             measure(args, "train", context, &network, &mut || {
-                let (_, (), gradients) = autograd::value_and_grad(|| {
-                    let logits = network.model.forward_t(&images, true)?;
-                    let target = Target::Classes(&labels);
-                    let loss = cross_entropy(&logits, &target, &CrossEntropy::default())?;
-                    Ok((loss, ()))
-                })?;
-                let _entered =
-                    tracing::trace_span!("op", op = "optimizer", pass = "update").entered();
-                optimizer.step(&gradients, 0.01, None)?;
+                let forward = || Ok((network.model.forward_t(&images, true)?, None));
+                step(forward, &labels, &recipe, &mut optimizer, 0.01)
+                    .map_err(candle_core::Error::wrap)?;
                 Ok(())
             })?
         }

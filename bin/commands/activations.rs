@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device};
 use candle_mish::activation::Activation;
-use candle_mish::nn::{Act, ParamStore};
+use candle_mish::nn::{ParamStore, act};
 use candle_mish::ops::activation::{KernelVisitor, Pointwise};
 use candle_mish::rng::Generator;
 use comfy_table::{Table, presets};
@@ -39,7 +39,7 @@ impl KernelVisitor<f32> for HasKernel {
 
 fn row(activation: &Activation) -> anyhow::Result<Row> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
-    Act::new(activation, 1, store.var_builder(), &Generator::new(0))?;
+    act(activation, 1, store.var_builder(), &Generator::new(0))?;
     let parameters = activation.parameters().into_iter();
     Ok(Row {
         name: activation.name(),

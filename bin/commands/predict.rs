@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use candle_core::{D, DType, Tensor};
 use candle_mish::activation::Activation;
+use candle_mish::checkpoint;
 use candle_mish::data::Picture;
-use candle_mish::train::checkpoint;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 

@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor, bail};
 use serde::Serialize;
 
 use super::estimate::Estimate;
-use super::{cross_entropy, rank};
+use super::metrics::{cross_entropy, rank};
 
 /// Bins of the confidence in the calibration error (Guo et al., "On Calibration of Modern Neural
 /// Networks", 2017, section 2).

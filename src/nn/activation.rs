@@ -15,9 +15,13 @@ use crate::rng::Generator;
 
 /// An activation with what it learns or draws.
 ///
-/// PReLU learns a slope for each channel, or one for all; SReLU two thresholds and two slopes
-/// for each channel; RReLU draws a slope for each element in training and takes their mean in
-/// evaluation. Every other activation has no state.
+/// PReLU learns one slope for each channel, or one for all channels. SReLU learns two thresholds
+/// and two slopes for each channel. RReLU draws a slope for each element in training and uses the
+/// mean slope in evaluation. Every other activation is a fixed function. [`act()`] builds any of
+/// them from a [`VarBuilder`].
+///
+/// # Shapes
+/// - input and output: [N, C, …]; a fixed function takes any shape
 #[derive(Debug, Clone)]
 pub struct Act {
     activation: Activation,
@@ -26,8 +30,8 @@ pub struct Act {
     blend: Option<Box<(Act, Blend)>>,
 }
 
-/// How far blended activations have gone from the old one, 0, to the new one, 1. Clones share
-/// the value, so that whoever trains a network can move all its layers.
+/// The share of the new activation in a blend of two, from 0 (the old one only) to 1 (the new one
+/// only). Clones share the value, so that one handle moves all layers of a network.
 #[derive(Debug, Clone, Default)]
 pub struct Blend(Arc<AtomicU64>);
 
@@ -37,7 +41,7 @@ impl Blend {
         f64::from_bits(self.0.load(Ordering::Relaxed))
     }
 
-    /// Sets the share of the new activation, cut to [0, 1].
+    /// Sets the share of the new activation, clamped to [0, 1].
     pub fn set(&self, share: f64) {
         let share = share.clamp(0.0, 1.0);
         self.0.store(share.to_bits(), Ordering::Relaxed);
@@ -53,54 +57,83 @@ enum State {
 }
 
 impl Act {
-    /// The layer for tensors of `channels` channels, [N, C, …].
-    ///
-    /// A learnable activation has its parameters below the path of `vb`: PReLU's at `weight`, `[C]`
-    /// or `[1]` if shared, as in PyTorch, and SReLU's at `left_threshold`, `left_slope`,
-    /// `right_threshold` and `right_slope`, `[C]` each. RReLU draws from `generator`.
+    /// A layer for a fixed function.
     ///
     /// # Errors
-    /// If `vb` lacks the parameters or has them in another shape.
-    pub fn new(
-        activation: &Activation,
-        channels: usize,
-        vb: VarBuilder,
-        generator: &Generator,
-    ) -> Result<Self> {
-        let state = match *activation {
-            Activation::PRelu { init } => {
-                State::PRelu(vb.get_with_hints(channels, "weight", Init::Const(init))?)
-            }
-            Activation::PReluShared { init } => {
-                State::PRelu(vb.get_with_hints(1, "weight", Init::Const(init))?)
-            }
-            Activation::SRelu {
-                left_threshold,
-                left_slope,
-                right_threshold,
-                right_slope,
-            } => {
-                let get = |name, init| vb.get_with_hints(channels, name, Init::Const(init));
-                State::SRelu([
-                    get("left_threshold", left_threshold)?,
-                    get("left_slope", left_slope)?,
-                    get("right_threshold", right_threshold)?,
-                    get("right_slope", right_slope)?,
-                ])
-            }
-            Activation::RRelu { .. } => State::RRelu(generator.clone()),
-            _ => State::None,
-        };
-        Ok(Self {
-            activation: *activation,
-            state,
-            path: vb.prefix(),
-            blend: None,
-        })
+    /// If `activation` learns or draws something: use [`Act::prelu`], [`Act::srelu`],
+    /// [`Act::rrelu`] or [`act()`].
+    pub fn new(activation: &Activation) -> Result<Self> {
+        if activation.is_learnable() || matches!(activation, Activation::RRelu { .. }) {
+            candle_core::bail!(
+                "{} is not a fixed function: it needs its parameters or a generator",
+                activation.name()
+            );
+        }
+        Ok(Self::with_state(*activation, State::None))
     }
 
-    /// The layer on its way to another one: (1 - share) self(x) + share to(x) with the share that
-    /// `blend` has at the time.
+    /// PReLU with the slopes `weight`, `[C]`, or `[1]` for all channels.
+    ///
+    /// # Errors
+    /// If `weight` is not a vector.
+    pub fn prelu(weight: Tensor) -> Result<Self> {
+        // Only a builder uses the initial slope; 0.25 is PyTorch's.
+        let init = 0.25;
+        let activation = match weight.dims1()? {
+            1 => Activation::PReluShared { init },
+            _ => Activation::PRelu { init },
+        };
+        Ok(Self::with_state(activation, State::PRelu(weight)))
+    }
+
+    /// SReLU with `left_threshold`, `left_slope`, `right_threshold` and `right_slope`, `[C]` each.
+    ///
+    /// # Errors
+    /// If the parameters are not vectors of one length.
+    pub fn srelu(params: [Tensor; 4]) -> Result<Self> {
+        let channels = params[0].dims1()?;
+        for tensor in &params {
+            if tensor.dims() != [channels] {
+                candle_core::bail!(
+                    "srelu: a parameter has the shape {:?}, must be [{channels}] as the first",
+                    tensor.dims()
+                );
+            }
+        }
+        let activation = Activation::SRelu {
+            left_threshold: 0.0,
+            left_slope: 0.2,
+            right_threshold: 1.0,
+            right_slope: 1.0,
+        };
+        Ok(Self::with_state(activation, State::SRelu(params)))
+    }
+
+    /// RReLU with slopes between `lower` and `upper`, drawn from `generator`.
+    pub fn rrelu(lower: f64, upper: f64, generator: &Generator) -> Self {
+        let activation = Activation::RRelu { lower, upper };
+        Self::with_state(activation, State::RRelu(generator.clone()))
+    }
+
+    fn with_state(activation: Activation, state: State) -> Self {
+        Self {
+            activation,
+            state,
+            path: String::new(),
+            blend: None,
+        }
+    }
+
+    /// Sets the path that summaries and exported graphs show for this layer.
+    pub fn with_path(self, path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            ..self
+        }
+    }
+
+    /// A blend of this layer and `to`: (1 - share) self(x) + share to(x), with the share that
+    /// `blend` has at the time of the call.
     pub fn blended(self, to: Act, blend: Blend) -> Self {
         Self {
             blend: Some(Box::new((to, blend))),
@@ -108,12 +141,22 @@ impl Act {
         }
     }
 
-    /// The activation that the layer was made of.
+    /// The activation that the layer was made from.
     pub fn activation(&self) -> &Activation {
         &self.activation
     }
 
-    /// The activation if it is a fixed function of each element, which other ops can take in.
+    /// What the activation learns: PReLU's slopes, or SReLU's left threshold, left slope, right
+    /// threshold and right slope.
+    pub fn params(&self) -> Vec<&Tensor> {
+        match &self.state {
+            State::None | State::RRelu(_) => Vec::new(),
+            State::PRelu(slope) => vec![slope],
+            State::SRelu(rows) => rows.iter().collect(),
+        }
+    }
+
+    /// The activation if it is a fixed function of each element, which other ops can fuse.
     pub(crate) fn stateless(&self) -> Option<&Activation> {
         match &self.blend {
             None => matches!(self.state, State::None).then_some(&self.activation),
@@ -122,15 +165,10 @@ impl Act {
         }
     }
 
-    /// Lists the layer with what a network consists of.
+    /// Records an application of the layer with the output `y`.
     pub(crate) fn note(&self, y: &Tensor) {
-        let params: Vec<&Tensor> = match &self.state {
-            State::None | State::RRelu(_) => Vec::new(),
-            State::PRelu(slope) => vec![slope],
-            State::SRelu(rows) => rows.iter().collect(),
-        };
         if !matches!(self.activation, Activation::Identity) {
-            record(&self.path, self.activation.name(), y, &params, 0);
+            record(&self.path, self.activation.name(), y, &self.params(), 0);
         }
     }
 
@@ -145,6 +183,47 @@ impl Act {
             _ => activation(x, &self.activation),
         }
     }
+}
+
+/// An [`Act`] layer for `channels` channels.
+///
+/// A learnable activation takes its parameters from `vb`: PReLU `weight`, `[C]` or `[1]` if shared,
+/// as in PyTorch; SReLU `left_threshold`, `left_slope`, `right_threshold` and `right_slope`, `[C]`
+/// each. RReLU draws from `generator`.
+///
+/// # Errors
+/// If `vb` lacks a parameter or has it in another shape.
+pub fn act(
+    activation: &Activation,
+    channels: usize,
+    vb: VarBuilder,
+    generator: &Generator,
+) -> Result<Act> {
+    let state = match *activation {
+        Activation::PRelu { init } => {
+            State::PRelu(vb.get_with_hints(channels, "weight", Init::Const(init))?)
+        }
+        Activation::PReluShared { init } => {
+            State::PRelu(vb.get_with_hints(1, "weight", Init::Const(init))?)
+        }
+        Activation::SRelu {
+            left_threshold,
+            left_slope,
+            right_threshold,
+            right_slope,
+        } => {
+            let get = |name, init| vb.get_with_hints(channels, name, Init::Const(init));
+            State::SRelu([
+                get("left_threshold", left_threshold)?,
+                get("left_slope", left_slope)?,
+                get("right_threshold", right_threshold)?,
+                get("right_slope", right_slope)?,
+            ])
+        }
+        Activation::RRelu { .. } => State::RRelu(generator.clone()),
+        _ => State::None,
+    };
+    Ok(Act::with_state(*activation, state).with_path(vb.prefix()))
 }
 
 impl ModuleT for Act {
@@ -166,7 +245,7 @@ impl ModuleT for Act {
     }
 }
 
-/// Slopes drawn uniformly from [lower, upper], in the shape and type of `x`.
+/// Slopes drawn uniformly from [lower, upper], with the shape and dtype of `x`.
 fn random_slopes(x: &Tensor, generator: &Generator, lower: f64, upper: f64) -> Result<Tensor> {
     let mut random = generator.lock();
     let slopes: Vec<f32> = (0..x.elem_count())

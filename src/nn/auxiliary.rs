@@ -1,14 +1,17 @@
-//! What a network is trained on beside its logits.
+//! A second training loss.
 
 use candle_core::{Result, Tensor};
 
-/// A network with a loss of its own, such as that of a reconstruction of its input, which is
-/// added to that of its logits.
+/// A network that adds a loss of its own to the loss of its logits, such as the reconstruction of
+/// its input.
 pub trait AuxiliaryLoss {
-    /// The logits [N, K] of images [N, C, H, W] in training, as the network's `forward_t` gives
-    /// them, and its own loss, a scalar. `labels` `[N]` are the classes of the images.
+    /// The logits in training, as the network's `forward_t` gives them, and the network's own loss.
+    ///
+    /// # Shapes
+    /// - images: [N, C, H, W]; labels: `[N]`, the classes of the images
+    /// - logits: [N, K]; loss: a scalar
     ///
     /// # Errors
-    /// If the images or labels do not fit.
+    /// If the images or labels have other shapes.
     fn forward_with_loss(&self, images: &Tensor, labels: &Tensor) -> Result<(Tensor, Tensor)>;
 }

@@ -1,4 +1,4 @@
-//! Batch norm, alone or with the residual sum and the activation that follow it.
+//! Batch normalisation, alone or fused with the residual sum and the activation after it.
 
 use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
@@ -9,10 +9,14 @@ use crate::activation::Activation;
 use crate::ops::norm_act::{Statistics, batch_norm_act};
 use crate::ops::stack;
 
-/// Normalises each channel over the batch and the image (Ioffe, Szegedy, 2015), with PyTorch's
-/// keys, defaults and running statistics.
+/// Normalises each channel over the batch and the image (Ioffe, Szegedy, "Batch Normalization",
+/// 2015), with PyTorch's keys, defaults and running statistics.
+///
+/// In training the layer uses the statistics of the batch and updates its running statistics; in
+/// evaluation it uses the running statistics. [`batch_norm2d`] builds it from a [`VarBuilder`].
 ///
 /// # Shapes
+/// - weight, bias, running mean, running variance: `[C]`
 /// - input and output: [N, C, H, W] or [N, C]
 #[derive(Debug, Clone)]
 pub struct BatchNorm2d {
@@ -28,47 +32,49 @@ pub struct BatchNorm2d {
 }
 
 impl BatchNorm2d {
-    /// Takes `weight`, `bias`, `running_mean`, `running_var` `[C]` and `num_batches_tracked` from
-    /// `vb`; eps is 1e-5 and the momentum of the running statistics 0.1.
+    /// A layer with the given parameters and running statistics; eps is 1e-5, the momentum of the
+    /// running statistics 0.1.
     ///
     /// # Errors
-    /// If `vb` has tensors of other shapes.
-    pub fn new(channels: usize, vb: VarBuilder) -> Result<Self> {
-        Self::starting_at(1.0, channels, vb)
-    }
-
-    fn starting_at(weight: f64, channels: usize, vb: VarBuilder) -> Result<Self> {
-        let get = |name, value| vb.get_with_hints(channels, name, Init::Const(value));
-        let count = "num_batches_tracked";
-        let count = vb.get_with_hints_dtype((), count, Init::Const(0.0), DType::I64)?;
+    /// If the tensors are not vectors of one length.
+    pub fn new(
+        weight: Tensor,
+        bias: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+    ) -> Result<Self> {
+        let channels = weight.dims1()?;
+        for (name, tensor) in [
+            ("bias", &bias),
+            ("running_mean", &running_mean),
+            ("running_var", &running_var),
+        ] {
+            if tensor.dims() != [channels] {
+                candle_core::bail!(
+                    "batch_norm2d: {name} has the shape {:?}, must be [{channels}] as weight",
+                    tensor.dims()
+                );
+            }
+        }
+        let count = Tensor::zeros((), DType::I64, weight.device())?;
         Ok(Self {
-            weight: get("weight", weight)?,
-            bias: get("bias", 0.0)?,
-            running_mean: Var::from_tensor(&get("running_mean", 0.0)?)?,
-            running_var: Var::from_tensor(&get("running_var", 1.0)?)?,
+            weight,
+            bias,
+            running_mean: Var::from_tensor(&running_mean)?,
+            running_var: Var::from_tensor(&running_var)?,
             num_batches_tracked: Var::from_tensor(&count)?,
             eps: 1e-5,
             momentum: Some(0.1),
-            path: vb.prefix(),
+            path: String::new(),
         })
     }
 
-    /// As [`BatchNorm2d::new`], but `weight` starts at zero, and with it all that goes through: a
-    /// residual branch that ends so begins as its shortcut alone (Goyal et al., "Accurate, Large
-    /// Minibatch SGD", 2017, section 5.1).
-    ///
-    /// # Errors
-    /// As [`BatchNorm2d::new`].
-    pub fn zero(channels: usize, vb: VarBuilder) -> Result<Self> {
-        Self::starting_at(0.0, channels, vb)
-    }
-
-    /// With another number added to the variance.
+    /// Sets the number that is added to the variance.
     pub fn with_eps(self, eps: f64) -> Self {
         Self { eps, ..self }
     }
 
-    /// With another weight of the newest batch in the running statistics.
+    /// Sets the weight of the newest batch in the running statistics.
     pub fn with_momentum(self, momentum: f64) -> Self {
         Self {
             momentum: Some(momentum),
@@ -76,8 +82,8 @@ impl BatchNorm2d {
         }
     }
 
-    /// With running statistics that are the mean over all batches since `num_batches_tracked`
-    /// was zero, as PyTorch's with a momentum of None: for measuring them anew.
+    /// Makes the running statistics the mean over all batches since `num_batches_tracked` was 0,
+    /// as PyTorch does with a momentum of None. Use it to measure the statistics again.
     pub fn with_cumulative_statistics(self) -> Self {
         Self {
             momentum: None,
@@ -85,7 +91,43 @@ impl BatchNorm2d {
         }
     }
 
+    /// Sets the path that summaries and exported graphs show for this layer.
+    pub fn with_path(self, path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            ..self
+        }
+    }
+
+    /// The factor of each channel, `[C]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias of each channel, `[C]`.
+    pub fn bias(&self) -> &Tensor {
+        &self.bias
+    }
+
+    /// The running mean, `[C]`. Training updates it in place.
+    pub fn running_mean(&self) -> &Tensor {
+        self.running_mean.as_tensor()
+    }
+
+    /// The running variance (unbiased), `[C]`. Training updates it in place.
+    pub fn running_var(&self) -> &Tensor {
+        self.running_var.as_tensor()
+    }
+
+    /// The number that is added to the variance.
+    pub fn eps(&self) -> f64 {
+        self.eps
+    }
+
     /// act(norm(x) + residual), as one op where the activation has a fused kernel.
+    ///
+    /// # Shapes
+    /// - x and residual: [N, C, H, W] or [N, C]
     ///
     /// # Errors
     /// If the channels differ, or in training if a channel has one value only.
@@ -152,7 +194,43 @@ impl BatchNorm2d {
     }
 }
 
-/// Moves a running statistic towards that of the batch.
+/// A [`BatchNorm2d`] layer: takes `weight`, `bias`, `running_mean` and `running_var`, `[C]` each,
+/// and the scalar `num_batches_tracked` from `vb`. It starts as the identity on normalised values.
+///
+/// # Errors
+/// If a tensor in `vb` has another shape.
+pub fn batch_norm2d(channels: usize, vb: VarBuilder) -> Result<BatchNorm2d> {
+    starting_at(1.0, channels, vb)
+}
+
+/// As [`batch_norm2d`], but `weight` starts at zero. At the end of a residual branch it makes the
+/// block start as its shortcut alone (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section
+/// 5.1).
+///
+/// # Errors
+/// As [`batch_norm2d`].
+pub fn batch_norm2d_zero(channels: usize, vb: VarBuilder) -> Result<BatchNorm2d> {
+    starting_at(0.0, channels, vb)
+}
+
+fn starting_at(weight: f64, channels: usize, vb: VarBuilder) -> Result<BatchNorm2d> {
+    let get = |name, value| vb.get_with_hints(channels, name, Init::Const(value));
+    let count = "num_batches_tracked";
+    let count = vb.get_with_hints_dtype((), count, Init::Const(0.0), DType::I64)?;
+    let norm = BatchNorm2d::new(
+        get("weight", weight)?,
+        get("bias", 0.0)?,
+        get("running_mean", 0.0)?,
+        get("running_var", 1.0)?,
+    )?;
+    Ok(BatchNorm2d {
+        num_batches_tracked: Var::from_tensor(&count)?,
+        path: vb.prefix(),
+        ..norm
+    })
+}
+
+/// Moves a running statistic towards the statistic of the batch.
 fn track(running: &Var, old: &Tensor, batch: &Tensor, weight: f64) -> Result<()> {
     let batch = batch.to_dtype(running.dtype())?;
     running.set(&((old * (1.0 - weight))? + (batch * weight)?)?)

@@ -4,11 +4,12 @@ use candle_core::{Module, Result, Tensor};
 
 use crate::ops::channel_shuffle;
 
-/// The first channel of each group, then the second of each, and so on, so that the next
-/// grouped convolution sees channels of every group (Zhang et al., "ShuffleNet", 2017).
+/// Interleaves the channels of the groups: first the first channel of each group, then the second
+/// of each, and so on. The next grouped convolution then sees channels of every group (Zhang et
+/// al., "ShuffleNet", 2017).
 ///
 /// # Shapes
-/// - input and output: [N, C, …], C a multiple of the groups
+/// - input and output: [N, C, …], C a multiple of the number of groups
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChannelShuffle {
     groups: usize,
@@ -18,10 +19,10 @@ impl ChannelShuffle {
     /// A layer for channels in `groups` groups.
     ///
     /// # Errors
-    /// If there is no group.
+    /// If `groups` is 0.
     pub fn new(groups: usize) -> Result<Self> {
         if groups == 0 {
-            candle_core::bail!("channel_shuffle: no groups");
+            candle_core::bail!("channel_shuffle: groups must not be 0");
         }
         Ok(Self { groups })
     }

@@ -5,29 +5,30 @@ use candle_nn::VarBuilder;
 
 use super::WeightInit;
 use super::summary::record;
-use crate::ops::{Conv2dParams, conv2d};
+use crate::ops::{self, Conv2dParams};
 
-/// The options of a [`Conv2d`], with PyTorch's names and defaults. Pairs are (height, width).
+/// The options of a [`Conv2d`] layer, with PyTorch's names. Pairs are (height, width).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Conv2dConfig {
-    /// The kernel's size.
+    /// The size of the kernel.
     pub kernel_size: (usize, usize),
-    /// The step between two windows.
+    /// The distance between two windows.
     pub stride: (usize, usize),
-    /// Zeros on each side of the input.
+    /// The number of zeros on each side of the input.
     pub padding: (usize, usize),
     /// The distance between two taps of the kernel.
     pub dilation: (usize, usize),
-    /// Input and output channels are cut into this many independent groups.
+    /// The number of independent groups of channels.
     pub groups: usize,
-    /// Whether a value per output channel is added.
+    /// Whether the layer adds a bias.
     pub bias: bool,
-    /// The distribution of the initial weights.
+    /// The distribution of the initial weight.
     pub init: WeightInit,
 }
 
 impl Conv2dConfig {
-    /// A square kernel that keeps the size at stride 1 if it is odd.
+    /// A square kernel with stride 1 and padding `kernel_size / 2`, which keeps the image size if
+    /// `kernel_size` is odd. One group, no bias.
     pub fn same(kernel_size: usize) -> Self {
         Self {
             kernel_size: (kernel_size, kernel_size),
@@ -40,37 +41,38 @@ impl Conv2dConfig {
         }
     }
 
-    /// The same stride on both axes.
+    /// Sets the stride on both axes.
     pub fn stride(self, stride: usize) -> Self {
         let stride = (stride, stride);
         Self { stride, ..self }
     }
 
-    /// The same padding on both axes.
+    /// Sets the padding on both axes.
     pub fn padding(self, padding: usize) -> Self {
         let padding = (padding, padding);
         Self { padding, ..self }
     }
 
-    /// Independent groups of channels.
+    /// Sets the number of groups.
     pub fn groups(self, groups: usize) -> Self {
         Self { groups, ..self }
     }
 
-    /// With or without a bias.
+    /// Sets whether the layer adds a bias.
     pub fn bias(self, bias: bool) -> Self {
         Self { bias, ..self }
     }
 
-    /// Another distribution of the initial weights.
+    /// Sets the distribution of the initial weight.
     pub fn init(self, init: WeightInit) -> Self {
         Self { init, ..self }
     }
 }
 
-/// A convolution with its `weight` and perhaps its `bias`.
+/// A convolution layer. [`conv2d`] builds it from a [`VarBuilder`].
 ///
 /// # Shapes
+/// - weight: [C_out, C_in / groups, kernel height, kernel width]; bias: `[C_out]`
 /// - input: [N, C_in, H, W]
 /// - output: [N, C_out, H_out, W_out], H_out = (H + 2 padding - dilation (kernel - 1) - 1) /
 ///   stride + 1
@@ -83,66 +85,97 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// Takes `weight` [C_out, C_in / groups, kernel] and `bias` `[C_out]` from `vb`.
-    ///
-    /// # Errors
-    /// If the groups do not divide the channels, if a size that must be positive is zero, or if
-    /// `vb` has tensors of other shapes.
-    pub fn new(
-        in_channels: usize,
-        out_channels: usize,
-        config: Conv2dConfig,
-        vb: VarBuilder,
-    ) -> Result<Self> {
-        let Conv2dConfig {
-            kernel_size: (kh, kw),
-            groups,
-            ..
-        } = config;
-        if groups == 0
-            || !in_channels.is_multiple_of(groups)
-            || !out_channels.is_multiple_of(groups)
-        {
-            candle_core::bail!(
-                "conv2d {}: {groups} groups do not divide {in_channels} input and {out_channels} \
-                 output channels",
-                vb.prefix()
-            );
-        }
-        if in_channels == 0 || out_channels == 0 || kh == 0 || kw == 0 {
-            candle_core::bail!(
-                "conv2d {}: channels and kernel must not be empty",
-                vb.prefix()
-            );
-        }
-        let taps = kh * kw;
-        let fans = (in_channels / groups * taps, out_channels / groups * taps);
-        let (init, bias_init) = config.init.distributions(fans.0, fans.1);
-        let shape = (out_channels, in_channels / groups, kh, kw);
-        let weight = vb.get_with_hints(shape, "weight", init)?;
-        let bias = if config.bias {
-            Some(vb.get_with_hints(out_channels, "bias", bias_init)?)
-        } else {
-            None
-        };
-        let params = Conv2dParams {
-            stride: config.stride,
-            padding: config.padding,
-            dilation: config.dilation,
-            groups,
-        };
-        Ok(Self {
+    /// A layer with the given parameters.
+    pub fn new(weight: Tensor, bias: Option<Tensor>, params: Conv2dParams) -> Self {
+        Self {
             weight,
             bias,
             params,
-            path: vb.prefix(),
-        })
+            path: String::new(),
+        }
     }
+
+    /// Sets the path that summaries and exported graphs show for this layer.
+    pub fn with_path(self, path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            ..self
+        }
+    }
+
+    /// The weight, [C_out, C_in / groups, kernel height, kernel width].
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias, `[C_out]`.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
+    /// Stride, padding, dilation and groups.
+    pub fn params(&self) -> &Conv2dParams {
+        &self.params
+    }
+}
+
+/// A [`Conv2d`] layer: takes `weight` and, if `config` has one, `bias` from `vb`.
+///
+/// # Errors
+/// If `config.groups` does not divide the channels, if a channel or kernel size is zero, or if a
+/// tensor in `vb` has another shape.
+pub fn conv2d(
+    in_channels: usize,
+    out_channels: usize,
+    config: Conv2dConfig,
+    vb: VarBuilder,
+) -> Result<Conv2d> {
+    let Conv2dConfig {
+        kernel_size: (kh, kw),
+        groups,
+        ..
+    } = config;
+    if groups == 0 || !in_channels.is_multiple_of(groups) || !out_channels.is_multiple_of(groups) {
+        candle_core::bail!(
+            "conv2d {}: groups = {groups} does not divide {in_channels} input and {out_channels} \
+             output channels",
+            vb.prefix()
+        );
+    }
+    if in_channels == 0 || out_channels == 0 || kh == 0 || kw == 0 {
+        candle_core::bail!(
+            "conv2d {}: channels and kernel_size must not be 0",
+            vb.prefix()
+        );
+    }
+    let fans = (kh.checked_mul(kw)).and_then(|taps| {
+        let fan_in = (in_channels / groups).checked_mul(taps)?;
+        let fan_out = (out_channels / groups).checked_mul(taps)?;
+        Some((fan_in, fan_out))
+    });
+    let Some((fan_in, fan_out)) = fans else {
+        candle_core::bail!("conv2d {}: the kernel is too large", vb.prefix());
+    };
+    let (init, bias_init) = config.init.distributions(fan_in, fan_out);
+    let shape = (out_channels, in_channels / groups, kh, kw);
+    let weight = vb.get_with_hints(shape, "weight", init)?;
+    let bias = if config.bias {
+        Some(vb.get_with_hints(out_channels, "bias", bias_init)?)
+    } else {
+        None
+    };
+    let params = Conv2dParams {
+        stride: config.stride,
+        padding: config.padding,
+        dilation: config.dilation,
+        groups,
+    };
+    Ok(Conv2d::new(weight, bias, params).with_path(vb.prefix()))
 }
 
 impl Module for Conv2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = conv2d(x, &self.weight, self.bias.as_ref(), &self.params)?;
+        let y = ops::conv2d(x, &self.weight, self.bias.as_ref(), &self.params)?;
         let params: Vec<&Tensor> = std::iter::once(&self.weight).chain(&self.bias).collect();
         let taps: usize = self.weight.dims().iter().skip(1).product();
         record(&self.path, "Conv2d", &y, &params, y.elem_count() * taps);

@@ -3,15 +3,15 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
 
-use super::{Act, BatchNorm2d, Conv2d, Conv2dConfig};
+use super::{Act, BatchNorm2d, Conv2d, Conv2dConfig, act, batch_norm2d, conv2d};
 use crate::activation::Activation;
 use crate::rng::Generator;
 
-/// act(bn(conv(x))), with timm's keys: `conv.weight`, `bn.weight`, …, and `bn.act` for what the
-/// activation learns.
+/// act(bn(conv(x))). [`conv_norm_act`] builds it from a [`VarBuilder`].
 ///
 /// # Shapes
-/// - as [`Conv2d`]
+/// - input: [N, C_in, H, W]
+/// - output: [N, C_out, H_out, W_out], as [`Conv2d`] gives it
 #[derive(Debug, Clone)]
 pub struct ConvNormAct {
     conv: Conv2d,
@@ -20,40 +20,59 @@ pub struct ConvNormAct {
 }
 
 impl ConvNormAct {
-    /// A convolution of `config` with its norm and `activation`, which is
-    /// [`Activation::Identity`] where none follows.
-    ///
-    /// # Errors
-    /// As [`Conv2d::new`], [`BatchNorm2d::new`] and [`Act::new`].
-    pub fn new(
-        in_channels: usize,
-        out_channels: usize,
-        config: Conv2dConfig,
-        activation: &Activation,
-        vb: VarBuilder,
-        generator: &Generator,
-    ) -> Result<Self> {
-        let norm = vb.pp("bn");
-        Ok(Self {
-            conv: Conv2d::new(in_channels, out_channels, config, vb.pp("conv"))?,
-            act: Act::new(activation, out_channels, norm.pp("act"), generator)?,
-            norm: BatchNorm2d::new(out_channels, norm)?,
-        })
+    /// A block of three layers.
+    pub fn new(conv: Conv2d, norm: BatchNorm2d, act: Act) -> Self {
+        Self { conv, norm, act }
     }
 
-    /// The three layers of any paths, for networks whose keys are others.
-    pub fn from_layers(conv: Conv2d, norm: BatchNorm2d, act: Act) -> Self {
-        Self { conv, norm, act }
+    /// The convolution.
+    pub fn conv(&self) -> &Conv2d {
+        &self.conv
+    }
+
+    /// The batch norm.
+    pub fn norm(&self) -> &BatchNorm2d {
+        &self.norm
+    }
+
+    /// The activation.
+    pub fn act(&self) -> &Act {
+        &self.act
     }
 
     /// act(bn(conv(x)) + residual): the end of a residual block.
     ///
+    /// # Shapes
+    /// - residual: the shape of the output
+    ///
     /// # Errors
-    /// As the layers' own, and if the shape of `residual` is not that of the output.
+    /// If `x` or `residual` has another shape.
     pub fn forward_add(&self, x: &Tensor, residual: &Tensor, train: bool) -> Result<Tensor> {
         let y = self.conv.forward(x)?;
         self.norm.forward_act(&y, Some(residual), &self.act, train)
     }
+}
+
+/// A [`ConvNormAct`] block with timm's keys: takes `conv.weight`, the batch norm's tensors at `bn`,
+/// and what the activation learns at `bn.act` from `vb`. Pass [`Activation::Identity`] for a block
+/// without an activation.
+///
+/// # Errors
+/// As [`conv2d`], [`batch_norm2d`] and [`act()`].
+pub fn conv_norm_act(
+    in_channels: usize,
+    out_channels: usize,
+    config: Conv2dConfig,
+    activation: &Activation,
+    vb: VarBuilder,
+    generator: &Generator,
+) -> Result<ConvNormAct> {
+    let norm = vb.pp("bn");
+    Ok(ConvNormAct {
+        conv: conv2d(in_channels, out_channels, config, vb.pp("conv"))?,
+        act: act(activation, out_channels, norm.pp("act"), generator)?,
+        norm: batch_norm2d(out_channels, norm)?,
+    })
 }
 
 impl ModuleT for ConvNormAct {

@@ -7,9 +7,9 @@ use rand::Rng;
 use crate::ops::drop_path;
 use crate::rng::Generator;
 
-/// While training, sets the whole of a sample to zero with probability `p`, so that only the
-/// shortcut of its residual block is left; does nothing in evaluation (Huang et al., "Deep
-/// Networks with Stochastic Depth", 2016). As timm's layer of this name.
+/// Stochastic depth: in training, sets a whole sample to zero with probability `p`, so that only
+/// the shortcut of the residual block remains; the identity in evaluation (Huang et al., "Deep
+/// Networks with Stochastic Depth", 2016). Equal to timm's `DropPath`.
 ///
 /// # Shapes
 /// - input and output: [N, …]
@@ -21,13 +21,13 @@ pub struct DropPath {
 }
 
 impl DropPath {
-    /// A layer that draws from `generator` and divides what it keeps by 1 - `p`.
+    /// A layer that draws from `generator` and divides the samples that it keeps by 1 - `p`.
     ///
     /// # Errors
     /// If `p` is not in [0, 1].
     pub fn new(p: f64, generator: &Generator) -> Result<Self> {
         if !(0.0..=1.0).contains(&p) {
-            candle_core::bail!("drop_path: the probability is {p}, must be in [0, 1]");
+            candle_core::bail!("drop_path: p is {p}, must be in [0, 1]");
         }
         Ok(Self {
             p,
@@ -36,12 +36,13 @@ impl DropPath {
         })
     }
 
-    /// Whether the layer changes anything: while training, with a positive probability.
+    /// Whether the layer changes its input: in training, with a positive probability.
     pub fn is_active(&self, train: bool) -> bool {
         train && self.p > 0.0
     }
 
-    /// Whether what is kept is divided by 1 - p, which keeps the mean.
+    /// Sets whether the layer divides the samples that it keeps by 1 - `p`, which preserves the
+    /// mean. On by default.
     pub fn scale_by_keep(self, scale_by_keep: bool) -> Self {
         Self {
             scale_by_keep,

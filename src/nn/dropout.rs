@@ -7,8 +7,11 @@ use rand::Rng;
 use crate::ops::dropout;
 use crate::rng::Generator;
 
-/// While training, sets each value to zero with probability `p` and divides the others by
-/// 1 - p; does nothing in evaluation (Srivastava et al., "Dropout", 2014).
+/// In training, sets each value to zero with probability `p` and divides the others by 1 - `p`;
+/// the identity in evaluation (Srivastava et al., "Dropout", 2014).
+///
+/// # Shapes
+/// - input and output: any shape
 #[derive(Debug, Clone)]
 pub struct Dropout {
     p: f64,
@@ -22,7 +25,7 @@ impl Dropout {
     /// If `p` is not in [0, 1).
     pub fn new(p: f64, generator: &Generator) -> Result<Self> {
         if !(0.0..1.0).contains(&p) {
-            candle_core::bail!("dropout: the probability is {p}, must be in [0, 1)");
+            candle_core::bail!("dropout: p is {p}, must be in [0, 1)");
         }
         Ok(Self {
             p,

@@ -4,15 +4,16 @@ use candle_core::{Module, Result, Shape, Tensor};
 use candle_nn::{Init, VarBuilder};
 
 use super::summary::record;
-use crate::ops::{group_norm, layer_norm};
+use crate::ops;
 
-/// What is added to the variance, as in PyTorch.
+/// The number that is added to the variance, as in PyTorch.
 const EPS: f64 = 1e-5;
 
 /// Normalises each group of channels of each image (Wu, He, "Group Normalization", 2018), with a
-/// gain and a bias per channel.
+/// factor and a bias per channel. [`group_norm`] builds it from a [`VarBuilder`].
 ///
 /// # Shapes
+/// - weight and bias: `[C]`
 /// - input and output: [N, C, …]
 #[derive(Debug, Clone)]
 pub struct GroupNorm {
@@ -24,46 +25,94 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// Takes `weight` and `bias`, `[C]` each, from `vb`; eps is 1e-5.
+    /// A layer with the given parameters; eps is 1e-5.
     ///
     /// # Errors
-    /// If the groups do not divide the channels or `vb` has tensors of other shapes.
-    pub fn new(num_groups: usize, channels: usize, vb: VarBuilder) -> Result<Self> {
-        if num_groups == 0 || !channels.is_multiple_of(num_groups) {
+    /// If `num_groups` does not divide the channels, or `weight` and `bias` are not vectors of one
+    /// length.
+    pub fn new(num_groups: usize, weight: Tensor, bias: Tensor) -> Result<Self> {
+        let channels = weight.dims1()?;
+        if bias.dims() != [channels] {
             candle_core::bail!(
-                "group_norm {}: {num_groups} groups do not divide {channels} channels",
-                vb.prefix()
+                "group_norm: bias has the shape {:?}, must be [{channels}] as weight",
+                bias.dims()
             );
         }
+        check_groups(num_groups, channels, "")?;
         Ok(Self {
             num_groups,
-            weight: vb.get_with_hints(channels, "weight", Init::Const(1.0))?,
-            bias: vb.get_with_hints(channels, "bias", Init::Const(0.0))?,
+            weight,
+            bias,
             eps: EPS,
-            path: vb.prefix(),
+            path: String::new(),
         })
     }
 
-    /// With another number added to the variance.
+    /// Sets the number that is added to the variance.
     pub fn with_eps(self, eps: f64) -> Self {
         Self { eps, ..self }
     }
+
+    /// Sets the path that summaries and exported graphs show for this layer.
+    pub fn with_path(self, path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            ..self
+        }
+    }
+
+    /// The factor of each channel, `[C]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias of each channel, `[C]`.
+    pub fn bias(&self) -> &Tensor {
+        &self.bias
+    }
+
+    /// The number of groups.
+    pub fn num_groups(&self) -> usize {
+        self.num_groups
+    }
+}
+
+/// A [`GroupNorm`] layer: takes `weight` and `bias`, `[C]` each, from `vb`. It starts as the
+/// identity on normalised values.
+///
+/// # Errors
+/// If `num_groups` does not divide the channels, or a tensor in `vb` has another shape.
+pub fn group_norm(num_groups: usize, channels: usize, vb: VarBuilder) -> Result<GroupNorm> {
+    check_groups(num_groups, channels, &vb.prefix())?;
+    let weight = vb.get_with_hints(channels, "weight", Init::Const(1.0))?;
+    let bias = vb.get_with_hints(channels, "bias", Init::Const(0.0))?;
+    Ok(GroupNorm::new(num_groups, weight, bias)?.with_path(vb.prefix()))
+}
+
+fn check_groups(num_groups: usize, channels: usize, path: &str) -> Result<()> {
+    if num_groups == 0 || !channels.is_multiple_of(num_groups) {
+        candle_core::bail!(
+            "group_norm {path}: num_groups = {num_groups} does not divide {channels} channels"
+        );
+    }
+    Ok(())
 }
 
 impl Module for GroupNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
-        let y = group_norm(x, self.num_groups, weight, bias, self.eps)?;
+        let y = ops::group_norm(x, self.num_groups, weight, bias, self.eps)?;
         record(&self.path, "GroupNorm", &y, &[&self.weight, &self.bias], 0);
         Ok(y)
     }
 }
 
-/// Normalises over the last axes (Ba, Kiros, Hinton, "Layer Normalization", 2016), with a gain
-/// and a bias per position in them.
+/// Normalises over the last axes (Ba, Kiros, Hinton, "Layer Normalization", 2016), with a factor
+/// and a bias per position in them. [`layer_norm`] builds it from a [`VarBuilder`].
 ///
 /// # Shapes
-/// - input and output: [.., normalized shape]
+/// - weight and bias: the normalised shape
+/// - input and output: [.., normalised shape]
 #[derive(Debug, Clone)]
 pub struct LayerNorm {
     weight: Tensor,
@@ -73,30 +122,57 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// Takes `weight` and `bias`, both of the shape `normalized_shape`, from `vb`; eps is 1e-5.
-    ///
-    /// # Errors
-    /// If `vb` has tensors of other shapes.
-    pub fn new(normalized_shape: impl Into<Shape>, vb: VarBuilder) -> Result<Self> {
-        let shape = normalized_shape.into();
-        Ok(Self {
-            weight: vb.get_with_hints(shape.clone(), "weight", Init::Const(1.0))?,
-            bias: vb.get_with_hints(shape, "bias", Init::Const(0.0))?,
+    /// A layer with the given parameters; eps is 1e-5. `weight` has the shape over which the layer
+    /// normalises.
+    pub fn new(weight: Tensor, bias: Tensor) -> Self {
+        Self {
+            weight,
+            bias,
             eps: EPS,
-            path: vb.prefix(),
-        })
+            path: String::new(),
+        }
     }
 
-    /// With another number added to the variance.
+    /// Sets the number that is added to the variance.
     pub fn with_eps(self, eps: f64) -> Self {
         Self { eps, ..self }
     }
+
+    /// Sets the path that summaries and exported graphs show for this layer.
+    pub fn with_path(self, path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            ..self
+        }
+    }
+
+    /// The factor of each position, of the normalised shape.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias of each position, of the normalised shape.
+    pub fn bias(&self) -> &Tensor {
+        &self.bias
+    }
+}
+
+/// A [`LayerNorm`] layer: takes `weight` and `bias`, both of the shape `normalized_shape`, from
+/// `vb`. It starts as the identity on normalised values.
+///
+/// # Errors
+/// If a tensor in `vb` has another shape.
+pub fn layer_norm(normalized_shape: impl Into<Shape>, vb: VarBuilder) -> Result<LayerNorm> {
+    let shape = normalized_shape.into();
+    let weight = vb.get_with_hints(shape.clone(), "weight", Init::Const(1.0))?;
+    let bias = vb.get_with_hints(shape, "bias", Init::Const(0.0))?;
+    Ok(LayerNorm::new(weight, bias).with_path(vb.prefix()))
 }
 
 impl Module for LayerNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
-        let y = layer_norm(x, self.weight.dims(), weight, bias, self.eps)?;
+        let y = ops::layer_norm(x, self.weight.dims(), weight, bias, self.eps)?;
         record(&self.path, "LayerNorm", &y, &[&self.weight, &self.bias], 0);
         Ok(y)
     }

@@ -1,37 +1,36 @@
-//! How weights start.
+//! Initial weights.
 
 use candle_nn::Init;
 
 use crate::activation::Activation;
 
-/// How the weight of a convolution or a linear layer is drawn before training. A bias starts at
-/// zero, but as the weight under [`WeightInit::Default`].
+/// The distribution of the initial weight of a convolution or a linear layer. The bias starts at
+/// zero, except with [`WeightInit::Default`], which draws it like the weight.
 ///
-/// The fan-in is the number of inputs of one output; the fan-out the number of outputs of one
-/// input: kernel times output channels of its group, as timm counts it for depthwise convolutions.
+/// Fan-in is the number of inputs of one output. Fan-out is the number of outputs of one input:
+/// kernel size times output channels per group, as timm counts it for depthwise convolutions.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum WeightInit {
-    /// Uniform in ±1/sqrt(fan-in): what PyTorch's layers do when nothing else is said.
+    /// Uniform in ±1/sqrt(fan-in): the default of PyTorch's layers.
     #[default]
     Default,
     /// Normal with a standard deviation of gain / sqrt(fan-out), as torchvision and timm
-    /// initialise most convolutional networks (He et al., 2015, section 2.2). The gain is that of
-    /// the activation that follows.
+    /// initialise most convolutional networks (He et al., 2015, section 2.2).
     KaimingFanOut {
-        /// What keeps the variance through the activation: sqrt(2) for ReLU.
+        /// The gain of the activation that follows: sqrt(2) for ReLU, [`gain()`] for others.
         gain: f64,
     },
     /// Normal with a standard deviation of gain / sqrt(fan-in).
     KaimingFanIn {
-        /// As of [`WeightInit::KaimingFanOut`].
+        /// As for [`WeightInit::KaimingFanOut`].
         gain: f64,
     },
-    /// Normal with this standard deviation.
+    /// Normal with a given standard deviation.
     Normal {
         /// The standard deviation.
         std: f64,
     },
-    /// Uniform in ±1/sqrt(fan-out): the classifier of EfficientNet.
+    /// Uniform in ±1/sqrt(fan-out), as in the classifier of EfficientNet.
     UniformFanOut,
 }
 
@@ -57,14 +56,15 @@ impl WeightInit {
     }
 }
 
-/// 1 / sqrt(E[f(z)²]) for z standard normal: what weights are scaled by so that the output of
-/// the activation has mean square one (He et al., "Delving Deep into Rectifiers", 2015, section
-/// 2.2, for any f). sqrt(2) for ReLU; PyTorch tabulates a few rounded ones.
+/// The gain of an activation f: 1 / sqrt(E[f(z)²]) for z standard normal. Weights scaled by it
+/// give the activation's output a mean square of one (He et al., "Delving Deep into Rectifiers",
+/// 2015, section 2.2, generalised to any f). It is sqrt(2) for ReLU; PyTorch tabulates a few
+/// rounded values.
 ///
-/// One where the activation is zero almost everywhere or its values are not finite.
+/// It is 1 if the activation is zero almost everywhere or has values that are not finite.
 pub fn gain(activation: &Activation) -> f64 {
-    // Simpson's rule over ±12 standard deviations, beyond which the normal density is below
-    // 1e-31; the step is fine enough for kinks to cost less than 1e-6.
+    // Simpson's rule over ±12 standard deviations: beyond them the normal density is below 1e-31.
+    // With this step a kink adds an error below 1e-6.
     const STEPS: usize = 9600;
     const BOUND: f64 = 12.0;
     let h = 2.0 * BOUND / STEPS as f64;

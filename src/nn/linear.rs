@@ -5,13 +5,35 @@ use candle_nn::VarBuilder;
 
 use super::WeightInit;
 use super::summary::record;
-use crate::ops::linear;
+use crate::ops;
 
-/// y = x Wᵀ + b with `weight` [out, in] and `bias` `[out]`.
+/// The options of a [`Linear`] layer, with PyTorch's defaults.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LinearConfig {
+    /// Whether the layer adds a bias.
+    pub bias: bool,
+    /// The distribution of the initial weight and bias.
+    pub init: WeightInit,
+}
+
+impl Default for LinearConfig {
+    /// With a bias; both parameters start uniform in ±1/sqrt(inputs).
+    fn default() -> Self {
+        Self {
+            bias: true,
+            init: WeightInit::Default,
+        }
+    }
+}
+
+/// A fully connected layer: y = x Wᵀ + b.
+///
+/// [`linear`], [`linear_no_bias`] and [`linear_with`] build it from a [`VarBuilder`].
 ///
 /// # Shapes
-/// - input: [.., in]
-/// - output: [.., out]
+/// - weight: [outputs, inputs]; bias: `[outputs]`
+/// - input: [.., inputs]
+/// - output: [.., outputs]
 #[derive(Debug, Clone)]
 pub struct Linear {
     weight: Tensor,
@@ -20,44 +42,81 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Takes `weight` and, with `bias`, `bias` from `vb`; both start uniform in
-    /// ±1/sqrt(inputs), as in PyTorch.
-    ///
-    /// # Errors
-    /// If there is no input or `vb` has tensors of other shapes.
-    pub fn new(inputs: usize, outputs: usize, bias: bool, vb: VarBuilder) -> Result<Self> {
-        Self::with_init(inputs, outputs, bias, WeightInit::Default, vb)
+    /// A layer with the given parameters.
+    pub fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Self {
+            weight,
+            bias,
+            path: String::new(),
+        }
     }
 
-    /// As [`Linear::new`], but `weight` and `bias` start as `init` says.
-    ///
-    /// # Errors
-    /// As [`Linear::new`].
-    pub fn with_init(
-        inputs: usize,
-        outputs: usize,
-        bias: bool,
-        init: WeightInit,
-        vb: VarBuilder,
-    ) -> Result<Self> {
-        if inputs == 0 {
-            candle_core::bail!("linear {}: no inputs", vb.prefix());
+    /// Sets the path that summaries and exported graphs show for this layer.
+    pub fn with_path(self, path: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            ..self
         }
-        let (init, bias_init) = init.distributions(inputs, outputs);
-        let weight = vb.get_with_hints((outputs, inputs), "weight", init)?;
-        let bias = if bias {
-            Some(vb.get_with_hints(outputs, "bias", bias_init)?)
-        } else {
-            None
-        };
-        let path = vb.prefix();
-        Ok(Self { weight, bias, path })
     }
+
+    /// The weight, [outputs, inputs].
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias, `[outputs]`.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+}
+
+/// A [`Linear`] layer with PyTorch's defaults: takes `weight` and `bias` from `vb`.
+///
+/// # Errors
+/// If `inputs` is zero, or a tensor in `vb` has another shape.
+pub fn linear(inputs: usize, outputs: usize, vb: VarBuilder) -> Result<Linear> {
+    linear_with(inputs, outputs, LinearConfig::default(), vb)
+}
+
+/// A [`Linear`] layer without a bias: takes `weight` from `vb`.
+///
+/// # Errors
+/// If `inputs` is zero, or the tensor in `vb` has another shape.
+pub fn linear_no_bias(inputs: usize, outputs: usize, vb: VarBuilder) -> Result<Linear> {
+    let config = LinearConfig {
+        bias: false,
+        ..LinearConfig::default()
+    };
+    linear_with(inputs, outputs, config, vb)
+}
+
+/// A [`Linear`] layer with the options of `config`: takes `weight` and, if `config` has one,
+/// `bias` from `vb`.
+///
+/// # Errors
+/// If `inputs` is zero, or a tensor in `vb` has another shape.
+pub fn linear_with(
+    inputs: usize,
+    outputs: usize,
+    config: LinearConfig,
+    vb: VarBuilder,
+) -> Result<Linear> {
+    if inputs == 0 {
+        candle_core::bail!("linear {}: inputs must not be 0", vb.prefix());
+    }
+    let (init, bias_init) = config.init.distributions(inputs, outputs);
+    let weight = vb.get_with_hints((outputs, inputs), "weight", init)?;
+    let bias = if config.bias {
+        Some(vb.get_with_hints(outputs, "bias", bias_init)?)
+    } else {
+        None
+    };
+    Ok(Linear::new(weight, bias).with_path(vb.prefix()))
 }
 
 impl Module for Linear {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = linear(x, &self.weight, self.bias.as_ref())?;
+        let y = ops::linear(x, &self.weight, self.bias.as_ref())?;
         let params: Vec<&Tensor> = std::iter::once(&self.weight).chain(&self.bias).collect();
         let inputs = self.weight.dims().last().copied().unwrap_or(0);
         record(&self.path, "Linear", &y, &params, y.elem_count() * inputs);

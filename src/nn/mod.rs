@@ -1,4 +1,35 @@
-//! Layers on the ops, named and keyed as in PyTorch.
+//! Layers with PyTorch's names, keys and defaults, on the ops of [`crate::ops`].
+//!
+//! A layer is made in one of two ways, as in candle-nn:
+//!
+//! - from tensors: `Conv2d::new(weight, bias, params)`, `Linear::new(weight, bias)`, …;
+//! - from a [`VarBuilder`](candle_nn::VarBuilder): [`conv2d`], [`linear`], [`batch_norm2d`], …
+//!   take the sizes and read or create the parameters under PyTorch's keys.
+//!
+//! [`ParamStore`] provides a `VarBuilder` that creates initial weights from a seed. Layers are
+//! candle's [`Module`](candle_core::Module)s, or [`ModuleT`](candle_core::ModuleT)s if training and
+//! evaluation differ.
+//!
+//! ```
+//! use candle_core::{DType, Device, Module, ModuleT, Result, Tensor};
+//! use candle_mish::nn::{self, Conv2dConfig, ParamStore};
+//!
+//! # fn main() -> Result<()> {
+//! let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+//! let vb = store.var_builder();
+//! let conv = nn::conv2d(3, 16, Conv2dConfig::same(3), vb.pp("conv"))?;
+//! let norm = nn::batch_norm2d(16, vb.pp("bn"))?;
+//! let images = Tensor::zeros((2, 3, 32, 32), DType::F32, &Device::Cpu)?;
+//! let y = norm.forward_t(&conv.forward(&images)?, false)?;
+//! assert_eq!(y.dims(), [2, 16, 32, 32]);
+//! assert_eq!(conv.weight().dims(), [16, 3, 3, 3]);
+//!
+//! // The same layer from its tensors.
+//! let copy = nn::Conv2d::new(conv.weight().clone(), None, *conv.params());
+//! assert_eq!(copy.forward(&images)?.dims(), [2, 16, 32, 32]);
+//! # Ok(())
+//! # }
+//! ```
 
 mod activation;
 mod auxiliary;
@@ -16,18 +47,18 @@ mod pool;
 mod squeeze_excite;
 mod summary;
 
-pub use activation::{Act, Blend};
+pub use activation::{Act, Blend, act};
 pub use auxiliary::AuxiliaryLoss;
-pub use batch_norm::BatchNorm2d;
+pub use batch_norm::{BatchNorm2d, batch_norm2d, batch_norm2d_zero};
 pub use channel_shuffle::ChannelShuffle;
-pub use conv::{Conv2d, Conv2dConfig};
-pub use conv_norm_act::ConvNormAct;
+pub use conv::{Conv2d, Conv2dConfig, conv2d};
+pub use conv_norm_act::{ConvNormAct, conv_norm_act};
 pub use drop_path::DropPath;
 pub use dropout::Dropout;
-pub use group_norm::{GroupNorm, LayerNorm};
+pub use group_norm::{GroupNorm, LayerNorm, group_norm, layer_norm};
 pub use init::{WeightInit, gain};
-pub use linear::Linear;
+pub use linear::{Linear, LinearConfig, linear, linear_no_bias, linear_with};
 pub use params::{LoadReport, ParamStore};
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d};
-pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig};
+pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig, squeeze_excite};
 pub use summary::{LayerRecord, record, summarize};

@@ -1,4 +1,4 @@
-//! The parameters and buffers of a network, by their checkpoint keys.
+//! The parameters and buffers of a network under their checkpoint keys.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -12,25 +12,25 @@ use rand_distr::{Distribution, StandardNormal};
 
 use crate::rng::Generator;
 
-/// The names that PyTorch gives to the buffers of its normalisation layers: part of a
-/// checkpoint, never trained.
+/// PyTorch's names for the buffers of normalisation layers. A checkpoint holds them; training
+/// doesn't update them by gradients.
 const BUFFERS: [&str; 3] = ["running_mean", "running_var", "num_batches_tracked"];
 
-/// An ordered store of variables that fills itself while a network is built from its
-/// [`ParamStore::var_builder`].
+/// The variables of a network, in the order of their creation. Building a network from
+/// [`ParamStore::var_builder`] fills the store.
 ///
-/// Unlike Candle's `VarMap` it keeps the order of creation, draws every initial value from a
-/// seed (a tensor's values depend on the seed and its name, not on what was created before),
-/// and tells parameters from buffers. Clones share the same variables.
+/// Unlike Candle's `VarMap` it keeps the order of creation, draws every initial value from a seed,
+/// and separates parameters from buffers. The initial values of a tensor depend on the seed and
+/// the tensor's name only. Clones share the variables.
 #[derive(Clone)]
 pub struct ParamStore {
     entries: Arc<Mutex<Entries>>,
     dtype: DType,
     device: Device,
-    /// Seeds initial values; without one they are zero, except those that are constant.
+    /// The seed of the initial values. Without one, values that would be drawn are zero.
     seed: Option<u64>,
     frozen: bool,
-    /// The layer that is not frozen when the rest is.
+    /// The path of the layer that still learns in a frozen store.
     learning: Option<Arc<str>>,
 }
 
@@ -52,25 +52,25 @@ impl Entries {
     }
 }
 
-/// What [`ParamStore::load`] did with a checkpoint. Names are in the order of creation, those
-/// of the checkpoint sorted.
+/// The differences between a network and a checkpoint that was loaded into it. The network's names
+/// are in the order of creation, the checkpoint's are sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Tensors of the network that the checkpoint lacks.
     pub missing: Vec<String>,
-    /// Tensors of the checkpoint that the network has no place for.
+    /// Tensors of the checkpoint that the network lacks.
     pub unexpected: Vec<String>,
-    /// Name, shape in the network, shape in the checkpoint.
+    /// Tensors with another shape: name, shape in the network, shape in the checkpoint.
     pub mismatched: Vec<(String, Shape, Shape)>,
 }
 
 impl LoadReport {
-    /// Whether every tensor on both sides found its counterpart.
+    /// Whether names and shapes are equal on both sides.
     pub fn is_exact(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty()
     }
 
-    /// All that has no counterpart, a line each; [`Display`](std::fmt::Display) names the first few.
+    /// Every difference, one per line; [`Display`](std::fmt::Display) shows the first few only.
     pub fn lines(&self) -> Vec<String> {
         let wrong = self
             .mismatched
@@ -82,7 +82,7 @@ impl LoadReport {
         wrong.chain(missing).chain(unexpected).collect()
     }
 
-    /// Whether [`Display`](std::fmt::Display) leaves something out.
+    /// Whether [`Display`](std::fmt::Display) omits a difference.
     pub fn is_abridged(&self) -> bool {
         let counts = [
             self.missing.len(),
@@ -93,7 +93,7 @@ impl LoadReport {
     }
 }
 
-/// How many names of each kind a report's one line has.
+/// The number of names of each kind that a report's `Display` shows.
 const SHOWN: usize = 3;
 
 impl std::fmt::Display for LoadReport {
@@ -127,7 +127,8 @@ impl std::fmt::Display for LoadReport {
 }
 
 impl ParamStore {
-    /// An empty store; `dtype` is that of the floating-point tensors.
+    /// An empty store. Floating-point tensors have the type `dtype`; `seed` determines their
+    /// initial values.
     pub fn new(dtype: DType, device: &Device, seed: u64) -> Self {
         Self {
             entries: Arc::default(),
@@ -139,8 +140,8 @@ impl ParamStore {
         }
     }
 
-    /// An empty store whose variables begin as zeros where others draw them: for loading weights,
-    /// which then need not wait for random numbers.
+    /// An empty store that creates zeros in place of random values. Use it to load a checkpoint:
+    /// drawing the initial values of a large network takes time.
     pub fn zeros(dtype: DType, device: &Device) -> Self {
         Self {
             seed: None,
@@ -148,19 +149,19 @@ impl ParamStore {
         }
     }
 
-    /// Where the tensors are.
+    /// The device of the tensors.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// A builder whose paths are the checkpoint keys. Asking for a name twice gives the same
-    /// variable.
+    /// A builder whose paths are the checkpoint keys. It creates the tensors that the store lacks
+    /// and returns the same variable each time a name is requested.
     pub fn var_builder(&self) -> VarBuilder<'static> {
         VarBuilder::from_backend(Box::new(self.clone()), self.dtype, self.device.clone())
     }
 
-    /// The same values without a graph: a network built on it evaluates without recording
-    /// anything, and sees every later update of this store.
+    /// A view of this store for evaluation: a network built from it records no graph and sees
+    /// every later update of this store.
     pub fn frozen(&self) -> Self {
         Self {
             frozen: true,
@@ -168,8 +169,7 @@ impl ParamStore {
         }
     }
 
-    /// As [`ParamStore::frozen`], except for the layer at `path`: a network built on it learns
-    /// there only.
+    /// As [`ParamStore::frozen`], but the layer at `path` still learns.
     pub fn frozen_except(&self, path: &str) -> Self {
         Self {
             learning: Some(path.into()),
@@ -177,17 +177,18 @@ impl ParamStore {
         }
     }
 
-    /// Name and variable of everything that is trained, in the order of creation.
+    /// Name and variable of each trained parameter, in the order of creation.
     pub fn params(&self) -> Vec<(String, Var)> {
         self.select(|name| !is_buffer(name))
     }
 
-    /// Name and variable of the normalisation layers' running statistics.
+    /// Name and variable of each buffer (running statistics), in the order of creation.
     pub fn buffers(&self) -> Vec<(String, Var)> {
         self.select(is_buffer)
     }
 
-    /// Everything that a checkpoint holds, detached.
+    /// Name and detached value of each parameter and buffer, in the order of creation: what a
+    /// checkpoint holds.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         let entries = self.entries();
         let detached = |(name, var): &(String, Var)| (name.clone(), var.as_detached_tensor());
@@ -200,8 +201,8 @@ impl ParamStore {
         params.iter().map(|(_, var)| var.elem_count()).sum()
     }
 
-    /// Forgets the layer at `path`, so that the next one built there starts anew, perhaps in
-    /// another shape.
+    /// Removes the tensors at `path` and below it. The next layer built there gets new initial
+    /// values and may have another shape.
     pub fn remove(&self, path: &str) {
         let mut entries = self.entries();
         let kept: Vec<_> = entries.in_order.drain(..).collect();
@@ -211,12 +212,15 @@ impl ParamStore {
         }
     }
 
-    /// Copies the checkpoint's tensors into those of the same name and shape and reports the
-    /// rest, which stay as they are. Floating-point values are converted to the store's type.
+    /// Copies the tensors of `checkpoint` into the store's tensors of the same name and shape, and
+    /// reports the differences. Tensors without a counterpart keep their values. Values are
+    /// converted to the type of the store's tensor.
+    ///
+    /// With the feature `checkpoint`, `ParamStore::load` reads a file.
     ///
     /// # Errors
     /// If a value cannot be converted or copied to the device.
-    pub fn load(&self, checkpoint: &HashMap<String, Tensor>) -> Result<LoadReport> {
+    pub fn load_tensors(&self, checkpoint: &HashMap<String, Tensor>) -> Result<LoadReport> {
         let mut report = LoadReport::default();
         let entries = self.entries();
         for (name, var) in &entries.in_order {
@@ -228,8 +232,8 @@ impl ParamStore {
                     tensor.shape().clone(),
                 )),
                 Some(tensor) => {
-                    // A copy, because setting a variable to itself is an error in Candle.
-                    // Converted first: not every device has each type of a checkpoint.
+                    // Convert first: a device may lack the type of the checkpoint. Copy, because
+                    // Candle refuses to set a variable to itself.
                     let tensor = tensor.to_dtype(var.dtype())?.to_device(&self.device)?;
                     var.set(&tensor.force_contiguous()?)?;
                 }
@@ -248,13 +252,13 @@ impl ParamStore {
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        // It guards plain insertions, which a panic cannot leave half done.
+        // The lock guards single insertions, so a panic leaves the entries valid.
         self.entries.lock().unwrap_or_else(|p| p.into_inner())
     }
 
     fn hand_out(&self, name: &str, var: &Var) -> Tensor {
-        // A buffer stays a variable in a frozen store: its layer must be able to set it, and
-        // detaches it before computing with it.
+        // A buffer stays a variable in a frozen store: its layer sets it, and detaches it before
+        // computing with it.
         let learning = self.learning.as_deref();
         let learns = learning.is_some_and(|path| is_below(name, path));
         if self.frozen && !learns && !is_buffer(name) {
@@ -312,7 +316,7 @@ fn kaiming_std(shape: &Shape, fan: FanInOut, non_linearity: candle_nn::init::Non
     non_linearity.gain() / (fan.for_shape(shape) as f64).sqrt()
 }
 
-/// Whether the tensor `name` is the one at `path` or of the layer there.
+/// Whether `name` is `path` or below it.
 fn is_below(name: &str, path: &str) -> bool {
     name.strip_prefix(path)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -335,7 +339,7 @@ impl SimpleBackend for ParamStore {
         if let Some(var) = self.entries().get(name) {
             if var.shape() != &shape {
                 candle_core::bail!(
-                    "parameter {name} has the shape {:?}, asked for as {shape:?}",
+                    "parameter {name} has the shape {:?}, requested as {shape:?}",
                     var.shape()
                 );
             }

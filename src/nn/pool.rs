@@ -8,7 +8,7 @@ use crate::ops::{Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2
 ///
 /// # Shapes
 /// - input: [N, C, H, W]
-/// - output: [N, C, H_out, W_out], as [`Pool2dParams::output_size`] says
+/// - output: [N, C, H_out, W_out], as [`Pool2dParams::output_size`] gives them
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxPool2d {
     params: Pool2dParams,
@@ -27,12 +27,12 @@ impl Module for MaxPool2d {
     }
 }
 
-/// The mean of each window, in which padding counts unless
-/// [`count_include_pad`](Self::count_include_pad) says otherwise.
+/// The mean of each window. Padding counts as zeros unless
+/// [`count_include_pad(false)`](Self::count_include_pad) excludes it.
 ///
 /// # Shapes
 /// - input: [N, C, H, W]
-/// - output: [N, C, H_out, W_out], as [`Pool2dParams::output_size`] says
+/// - output: [N, C, H_out, W_out], as [`Pool2dParams::output_size`] gives them
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AvgPool2d {
     params: Pool2dParams,
@@ -48,7 +48,7 @@ impl AvgPool2d {
         }
     }
 
-    /// Whether a mean is over the padding too.
+    /// Sets whether a mean includes the padding. On by default, as in PyTorch.
     pub fn count_include_pad(self, count_include_pad: bool) -> Self {
         Self {
             count_include_pad,
@@ -63,18 +63,18 @@ impl Module for AvgPool2d {
     }
 }
 
-/// The means of windows that cover the input as evenly as possible, whatever its size.
+/// The means of windows that divide an input of any size as evenly as possible.
 ///
 /// # Shapes
 /// - input: [N, C, H, W]
-/// - output: [N, C, size.0, size.1]
+/// - output: [N, C, rows, columns]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdaptiveAvgPool2d {
     size: (usize, usize),
 }
 
 impl AdaptiveAvgPool2d {
-    /// A layer that gives `size` (rows, columns).
+    /// A layer with outputs of `size` (rows, columns).
     pub fn new(size: (usize, usize)) -> Self {
         Self { size }
     }
@@ -86,7 +86,7 @@ impl Module for AdaptiveAvgPool2d {
     }
 }
 
-/// The mean of each plane: what classifiers of any image size start from.
+/// The mean of each plane: the pooling before the classifier of a convolutional network.
 ///
 /// # Shapes
 /// - input: [N, C, H, W]

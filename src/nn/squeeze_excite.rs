@@ -3,32 +3,32 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
 
-use super::{Act, Conv2d, Conv2dConfig};
+use super::{Act, Conv2d, Conv2dConfig, act, conv2d};
 use crate::activation::Activation;
 use crate::ops::{adaptive_avg_pool2d, scale_channels};
 use crate::rng::Generator;
 
-/// The options of a [`SqueezeExcite`], with timm's names and defaults.
+/// The options of a [`SqueezeExcite`] layer, with timm's names and defaults.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SqueezeExciteConfig {
-    /// The hidden channels as a part of those of the input.
+    /// The ratio of hidden channels to input channels.
     pub rd_ratio: f64,
-    /// The hidden channels are rounded to a multiple of this.
+    /// The number of hidden channels is rounded to a multiple of this.
     pub rd_divisor: usize,
-    /// The hidden channels, in place of ratio and divisor.
+    /// The number of hidden channels; overrides ratio and divisor.
     pub rd_channels: Option<usize>,
     /// The activation of the hidden channels.
     pub activation: Activation,
-    /// What makes the factors of the result.
+    /// The activation that turns the result into factors.
     pub gate: Activation,
-    /// The paths of the first convolution, the activation and the second convolution, which
-    /// differ from one family of networks to the next.
+    /// The paths of the first convolution, the activation and the second convolution, which differ
+    /// between families of networks.
     pub keys: [&'static str; 3],
 }
 
 impl Default for SqueezeExciteConfig {
-    /// A sixteenth of the channels in steps of eight, ReLU, a sigmoid as the gate, and the keys
-    /// `fc1`, `act` and `fc2`.
+    /// A sixteenth of the channels in steps of eight, ReLU, a sigmoid gate, and the keys `fc1`,
+    /// `act` and `fc2`.
     fn default() -> Self {
         Self {
             rd_ratio: 1.0 / 16.0,
@@ -42,7 +42,7 @@ impl Default for SqueezeExciteConfig {
 }
 
 impl SqueezeExciteConfig {
-    /// The hidden channels for an input of `channels`: at least one divisor.
+    /// The number of hidden channels for `channels` input channels: at least one divisor.
     pub fn hidden_channels(&self, channels: usize) -> usize {
         if let Some(channels) = self.rd_channels {
             return channels;
@@ -53,10 +53,9 @@ impl SqueezeExciteConfig {
     }
 }
 
-/// x times gate(fc2(act(fc1(mean of each plane)))): a factor for each channel of each image
-/// (Hu et al., "Squeeze-and-Excitation Networks", 2018). `fc1` and `fc2` are 1x1 convolutions
-/// with a bias; what the activations learn is at `act` and `gate`. [`SqueezeExciteConfig::keys`]
-/// gives other paths.
+/// x times gate(fc2(act(fc1(mean of each plane)))): one factor for each channel of each image
+/// (Hu et al., "Squeeze-and-Excitation Networks", 2018). `fc1` and `fc2` are 1x1 convolutions.
+/// [`squeeze_excite`] builds it from a [`VarBuilder`].
 ///
 /// # Shapes
 /// - input and output: [N, C, H, W]
@@ -69,31 +68,53 @@ pub struct SqueezeExcite {
 }
 
 impl SqueezeExcite {
-    /// The layer for `channels` channels.
-    ///
-    /// # Errors
-    /// As [`Conv2d::new`] and [`Act::new`].
-    pub fn new(
-        channels: usize,
-        config: &SqueezeExciteConfig,
-        vb: VarBuilder,
-        generator: &Generator,
-    ) -> Result<Self> {
-        let hidden = config.hidden_channels(channels);
-        let conv = Conv2dConfig::same(1).bias(true);
-        let [fc1, act, fc2] = config.keys;
-        Ok(Self {
-            fc1: Conv2d::new(channels, hidden, conv, vb.pp(fc1))?,
-            act: Act::new(&config.activation, hidden, vb.pp(act), generator)?,
-            fc2: Conv2d::new(hidden, channels, conv, vb.pp(fc2))?,
-            gate: Act::new(&config.gate, channels, vb.pp("gate"), generator)?,
-        })
+    /// A layer of four layers: `fc1` from C to the hidden channels, `fc2` back to C.
+    pub fn new(fc1: Conv2d, act: Act, fc2: Conv2d, gate: Act) -> Self {
+        Self {
+            fc1,
+            act,
+            fc2,
+            gate,
+        }
     }
 
-    /// With another layer for the activation of the hidden channels.
+    /// Replaces the activation of the hidden channels.
     pub fn with_act(self, act: Act) -> Self {
         Self { act, ..self }
     }
+
+    /// The convolution to the hidden channels.
+    pub fn fc1(&self) -> &Conv2d {
+        &self.fc1
+    }
+
+    /// The convolution back to the input's channels.
+    pub fn fc2(&self) -> &Conv2d {
+        &self.fc2
+    }
+}
+
+/// A [`SqueezeExcite`] layer for `channels` channels: takes `weight` and `bias` of two convolutions
+/// at `fc1` and `fc2`, and what the activations learn at `act` and `gate`, from `vb`.
+/// [`SqueezeExciteConfig::keys`] sets other paths.
+///
+/// # Errors
+/// As [`conv2d`] and [`act()`].
+pub fn squeeze_excite(
+    channels: usize,
+    config: &SqueezeExciteConfig,
+    vb: VarBuilder,
+    generator: &Generator,
+) -> Result<SqueezeExcite> {
+    let hidden = config.hidden_channels(channels);
+    let conv = Conv2dConfig::same(1).bias(true);
+    let [fc1, activation, fc2] = config.keys;
+    Ok(SqueezeExcite {
+        fc1: conv2d(channels, hidden, conv, vb.pp(fc1))?,
+        act: act(&config.activation, hidden, vb.pp(activation), generator)?,
+        fc2: conv2d(hidden, channels, conv, vb.pp(fc2))?,
+        gate: act(&config.gate, channels, vb.pp("gate"), generator)?,
+    })
 }
 
 impl ModuleT for SqueezeExcite {

@@ -1,4 +1,4 @@
-//! What a network's layers are, recorded while it runs.
+//! A list of a network's layers, recorded while the network runs.
 
 use std::cell::RefCell;
 
@@ -9,16 +9,16 @@ use crate::trace::note_layer;
 /// One application of a layer that has parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerRecord {
-    /// Its path in the checkpoint.
+    /// The path of the layer in the checkpoint.
     pub path: String,
-    /// Its type, as PyTorch calls it.
+    /// The type of the layer, by PyTorch's name.
     pub kind: &'static str,
-    /// The dimensions of its output, batch first.
+    /// The dimensions of the output, batch first.
     pub output: Vec<usize>,
-    /// Its trained values.
+    /// The number of trained values.
     pub params: usize,
-    /// The multiply-adds that it took: those of convolutions and linear layers, without biases,
-    /// as torchvision counts them.
+    /// The number of multiply-adds for the whole batch. Convolutions and linear layers count,
+    /// without biases, as in torchvision.
     pub multiply_adds: u64,
 }
 
@@ -26,10 +26,10 @@ thread_local! {
     static RECORDS: RefCell<Option<Vec<LayerRecord>>> = const { RefCell::new(None) };
 }
 
-/// Runs `body` and returns the layers that it applied on this thread, in order.
+/// Runs `body` and returns its result with the layers that it applied on this thread, in order.
 ///
 /// # Errors
-/// Those of `body`.
+/// The errors of `body`.
 pub fn summarize<T>(body: impl FnOnce() -> Result<T>) -> Result<(T, Vec<LayerRecord>)> {
     let outer = RECORDS.replace(Some(Vec::new()));
     let result = body();
@@ -37,10 +37,9 @@ pub fn summarize<T>(body: impl FnOnce() -> Result<T>) -> Result<(T, Vec<LayerRec
     Ok((result?, records))
 }
 
-/// Notes an application of a layer if somebody records or traces.
+/// Records an application of a layer if this thread runs inside [`summarize`] or a trace.
 ///
-/// A layer that is not in [`crate::nn`] may call it as well; `multiply_adds` are those of the
-/// whole batch.
+/// Layers outside [`crate::nn`] may call it too. `multiply_adds` counts the whole batch.
 pub fn record(
     path: &str,
     kind: &'static str,

@@ -2,16 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::CheckpointError;
+use super::recipe::RecipeError;
+use crate::checkpoint::CheckpointError;
 
 /// Why a run ended, or did not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
-    /// The loss became infinite or NaN.
-    #[error(
-        "the loss became {loss} in epoch {epoch}, step {step} (learning rate {lr:.2e}): \
-         lower --lr, lengthen the warm-up or clip gradients with --clip-grad"
-    )]
+    /// The loss became infinite or NaN. A lower `lr`, a longer warm-up or `clip_grad` may help.
+    #[error("the loss became {loss} in epoch {epoch}, step {step} (learning rate {lr:.2e})")]
     NonFiniteLoss {
         /// The value.
         loss: f64,
@@ -22,6 +20,9 @@ pub enum TrainError {
         /// The rate of that step.
         lr: f64,
     },
+    /// A field of the recipe is out of its range.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     /// Not one full batch.
     #[error("the training set has {images} images, fewer than one batch of {batch_size}")]
     TooFewImages {
@@ -37,22 +38,18 @@ pub enum TrainError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// A file of the run folder.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot write {}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The run folder is locked by another process.
     #[error("run folder {} is in use by another process", .0.display())]
     FolderInUse(PathBuf),
     /// The run folder holds another run.
-    #[error(
-        "run folder {path} already holds a run; \
-         continue it with --resume {path} or choose another --output",
-        path = .0.display()
-    )]
+    #[error("run folder {} already holds a run", .0.display())]
     FolderTaken(PathBuf),
     /// There is no run in the folder.
     #[error("{} holds no run to resume: {missing} is missing", folder.display())]

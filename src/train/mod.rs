@@ -1,18 +1,16 @@
 //! Training: the recipe, the optimizer and its schedule, the loop, checkpoints, and what watches
 //! a run.
 
-pub mod checkpoint;
-mod curve;
 mod error;
 pub mod observer;
 pub mod optimizer;
 mod parts;
-mod pickle;
 mod recipe;
 mod record;
 pub mod run_folder;
 mod schedule;
 mod state;
+mod step;
 mod trainer;
 
 pub use error::TrainError;
@@ -22,4 +20,5 @@ pub use record::{EpochRecord, Record, Summary};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, Warmup};
 pub use state::RunState;
+pub use step::{Step, StepError, step};
 pub use trainer::{Outcome, Run, train};

@@ -3,8 +3,8 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::write_atomically;
 use super::error::TrainError;
+use crate::checkpoint::write_atomically;
 
 /// An existing folder, locked until this is dropped. The system releases the lock of a process
 /// that dies.

@@ -38,8 +38,23 @@ pub enum Schedule {
         /// The length of the run.
         total_steps: u64,
     },
-    /// The rate is multiplied by `gamma` at each milestone, after a linear warm-up.
-    /// Equidistant milestones make it PyTorch's `StepLR`, others its `MultiStepLR`.
+    /// PyTorch's `StepLR` after a linear warm-up: `gamma` multiplies the rate at equal intervals.
+    Step {
+        /// The rate before the first decay.
+        lr: f64,
+        /// The factor of each decay.
+        gamma: f64,
+        /// Epochs between two decays, positive.
+        epochs: f64,
+        /// Steps in an epoch.
+        steps_per_epoch: f64,
+        /// The number of decays in the run.
+        decays: u64,
+        /// The rise to `lr`.
+        warmup: Warmup,
+    },
+    /// PyTorch's `MultiStepLR` after a linear warm-up: `gamma` multiplies the rate at each
+    /// milestone.
     MultiStep {
         /// The rate before the first milestone.
         lr: f64,
@@ -103,6 +118,18 @@ impl Schedule {
                     anneal(*max_lr, last, (step - peak) / (end - peak).max(1e-12))
                 }
             }
+            Self::Step {
+                lr,
+                gamma,
+                epochs,
+                steps_per_epoch,
+                decays,
+                warmup,
+            } => warmup.rate(step, *lr).unwrap_or_else(|| {
+                let decay = |i: u64| (i as f64 * epochs * steps_per_epoch).round() as u64;
+                let passed = last_where(*decays, |i| decay(i) <= step);
+                lr * gamma.powf(passed as f64)
+            }),
             Self::MultiStep {
                 lr,
                 gamma,
@@ -114,6 +141,21 @@ impl Schedule {
             }),
         }
     }
+}
+
+/// The largest number in `1..=most` for which `holds` is true, or 0. `holds` is true up to a
+/// number and false above it.
+fn last_where(most: u64, holds: impl Fn(u64) -> bool) -> u64 {
+    let (mut low, mut high) = (0, most);
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        if holds(middle) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    low
 }
 
 /// Half a cosine from `from` at 0 to `to` at 1 and beyond.

@@ -7,11 +7,11 @@ use std::path::Path;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint;
 use super::error::TrainError;
 use super::optimizer::Optimizer;
 use super::recipe::one_line;
 use super::record::EpochRecord;
+use crate::checkpoint;
 use crate::eval::Totals;
 use crate::nn::ParamStore;
 use crate::rng::{Generator, GeneratorState};
@@ -110,6 +110,29 @@ impl RunState {
         Ok(checkpoint::write(path, &tensors, &metadata)?)
     }
 
+    /// Refuses a state that no run with this many steps in an epoch has: the schedule and the
+    /// order of the images depend on where it stands.
+    pub(super) fn check(&self, path: &Path, steps_per_epoch: usize) -> Result<(), TrainError> {
+        let Progress {
+            step, epoch, batch, ..
+        } = self.progress;
+        let steps = epoch.checked_mul(steps_per_epoch);
+        let steps = steps.and_then(|steps| steps.checked_add(batch));
+        let fits = batch <= steps_per_epoch
+            && steps.is_some_and(|steps| steps as u64 == step)
+            && self.progress.records.len() == epoch;
+        if fits {
+            return Ok(());
+        }
+        Err(TrainError::ForeignState {
+            path: path.to_path_buf(),
+            reason: format!(
+                "it is at step {step}, batch {batch} after {epoch} epochs, and an epoch has \
+                 {steps_per_epoch} steps"
+            ),
+        })
+    }
+
     /// Puts everything back in its place.
     pub(super) fn restore(
         self,
@@ -130,7 +153,7 @@ impl RunState {
                 buffers.insert(name.to_string(), tensor);
             }
         }
-        let report = store.load(&model)?;
+        let report = store.load_tensors(&model)?;
         if !report.is_exact() {
             return Err(foreign(report.to_string()));
         }

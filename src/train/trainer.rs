@@ -4,24 +4,23 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 use candle_nn::ModuleT;
 
-use super::checkpoint;
 use super::error::TrainError;
 use super::observer::{Observer, StepReport};
-use super::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
+use super::optimizer::{ElementwiseOptimizer, ParameterGroup};
 use super::parts::Parts;
 use super::recipe::Recipe;
 use super::record::{EpochRecord, Record};
 use super::run_folder::{BEST, LAST, RunFolder, STATE};
 use super::schedule::Schedule;
 use super::state::{Partial, Progress, RunState};
-use crate::autograd;
+use super::step::{Step, StepError, step};
+use crate::checkpoint;
 use crate::data::{Batch, Loader};
 use crate::eval::{self, Evaluation};
 use crate::nn::{AuxiliaryLoss, ParamStore};
-use crate::ops::add;
 use crate::rng::Generator;
 
 /// What is to be trained, on what, and how.
@@ -91,6 +90,7 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn new(run: &'a Run<'a>, resume: Option<RunState>) -> Result<Self, TrainError> {
         let recipe = run.recipe;
+        recipe.validate()?;
         let steps_per_epoch = run.train.batches_per_epoch();
         if steps_per_epoch == 0 {
             return Err(TrainError::TooFewImages {
@@ -111,6 +111,7 @@ impl<'a> Trainer<'a> {
             None => Progress::default(),
             Some(state) => {
                 let path = run.folder.file(STATE);
+                state.check(&path, steps_per_epoch)?;
                 state.restore(&path, run.store, &mut optimizer, run.generators)?
             }
         };
@@ -186,37 +187,30 @@ impl<'a> Trainer<'a> {
     }
 
     fn step(&mut self, batch: &Batch) -> Result<(f64, f64), TrainError> {
+        let Batch { images, labels, .. } = batch;
         let lr = self.schedule.lr(self.progress.step);
-        let (loss, logits, gradients) = autograd::value_and_grad(|| {
-            let Batch { images, labels, .. } = batch;
-            let (logits, own) = match (self.head_only(), self.run.auxiliary) {
-                (Some(head), _) => (head.forward_t(images, true)?, None),
-                (None, None) => (self.run.model.forward_t(images, true)?, None),
-                (None, Some(network)) => {
-                    let (logits, own) = network.forward_with_loss(images, labels)?;
-                    (logits, Some(own))
-                }
-            };
-            let loss = self.run.recipe.loss_of(&logits, labels)?;
-            let loss = own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?;
-            Ok((loss, logits.detach()))
-        })?;
-        // On the CPU: not every device has f64.
-        let loss = loss.to_device(&Device::Cpu)?;
-        let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        if !loss.is_finite() {
-            return Err(TrainError::NonFiniteLoss {
+        let (run, head) = (self.run, self.head_only());
+        let forward = || match (head, run.auxiliary) {
+            (Some(head), _) => Ok((head.forward_t(images, true)?, None)),
+            (None, None) => Ok((run.model.forward_t(images, true)?, None)),
+            (None, Some(network)) => {
+                let (logits, own) = network.forward_with_loss(images, labels)?;
+                Ok((logits, Some(own)))
+            }
+        };
+        let result = step(forward, labels, run.recipe, &mut self.optimizer, lr);
+        let Step { loss, logits } = result.map_err(|error| match error {
+            StepError::NonFiniteLoss(loss) => TrainError::NonFiniteLoss {
                 loss,
                 epoch: self.progress.epoch + 1,
                 step: self.progress.step + 1,
                 lr,
-            });
-        }
-        self.optimizer
-            .step(&gradients, lr, self.run.recipe.clip())?;
+            },
+            StepError::Candle(error) => TrainError::Candle(error),
+        })?;
         let partial = &mut self.progress.partial;
-        partial.totals.add(&logits, &batch.labels)?;
-        partial.loss += loss * batch.labels.elem_count() as f64;
+        partial.totals.add(&logits, labels)?;
+        partial.loss += loss * labels.elem_count() as f64;
         self.progress.step += 1;
         self.progress.batch += 1;
         Ok((loss, lr))
@@ -337,9 +331,9 @@ impl<'a> Trainer<'a> {
         let last = last.collect::<candle_core::Result<HashMap<_, _>>>()?;
         self.run
             .store
-            .load(&checkpoint::read(&self.run.folder.file(BEST))?.tensors)?;
+            .load_tensors(&checkpoint::read(&self.run.folder.file(BEST))?.tensors)?;
         let evaluation = self.evaluate(self.run.test);
-        self.run.store.load(&last)?;
+        self.run.store.load_tensors(&last)?;
         evaluation
     }
 }

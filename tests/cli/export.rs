@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use candle_mish::checkpoint;
 use candle_mish::onnx::proto::ModelProto;
-use candle_mish::train::checkpoint;
 
 use crate::{failure, json, mish, train};
 

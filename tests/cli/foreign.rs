@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use candle_core::Tensor;
+use candle_mish::checkpoint;
 use candle_mish::nn::ParamStore;
-use candle_mish::train::checkpoint;
 use candle_mish_models::{Model, Options};
 
 use crate::pretrained::{OWN, assert_logits, file, images_of, network, online, own, tensors};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use candle_core::{DType, Device, Tensor};
+use candle_mish::checkpoint;
 use candle_mish::nn::ParamStore;
-use candle_mish::train::checkpoint;
 use candle_mish_models::{self as models, Model, Options, Stem};
 
 use crate::server::{COMMIT, Fault, Hub};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::eval::evaluate;
-use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, Linear, ParamStore};
+use candle_mish::nn::{self, Act, BatchNorm2d, Conv2d, Conv2dConfig, Linear, ParamStore};
 use candle_mish::ops::{Conv2dParams, conv2d, global_avg_pool2d};
 use candle_mish::rng::Generator;
 use candle_nn::{Module, ModuleT};
@@ -107,10 +107,10 @@ fn evaluation_needs_the_memory_of_one_batch() -> Result<()> {
         let vb = store.var_builder();
         let generator = Generator::new(0);
         Ok(Network {
-            conv: Conv2d::new(3, 16, Conv2dConfig::same(3), vb.pp("conv"))?,
-            bn: BatchNorm2d::new(16, vb.pp("bn"))?,
-            act: Act::new(&candle_mish::Activation::Mish, 16, vb.pp("act"), &generator)?,
-            fc: Linear::new(16, 10, true, vb.pp("fc"))?,
+            conv: nn::conv2d(3, 16, Conv2dConfig::same(3), vb.pp("conv"))?,
+            bn: nn::batch_norm2d(16, vb.pp("bn"))?,
+            act: nn::act(&candle_mish::Activation::Mish, 16, vb.pp("act"), &generator)?,
+            fc: nn::linear(16, 10, vb.pp("fc"))?,
         })
     };
     build(&store)?;

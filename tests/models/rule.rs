@@ -82,7 +82,7 @@ pub fn fill(store: &ParamStore, gain: f64) -> Result<()> {
         };
         checkpoint.insert(name, value);
     }
-    let report = store.load(&checkpoint)?;
+    let report = store.load_tensors(&checkpoint)?;
     assert!(report.is_exact(), "{report}");
     Ok(())
 }

@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::data::{Augmentation, DataOptions, DatasetKind, Loader, LoaderConfig, open};
-use candle_mish::eval::swap::{
-    FineTune, Replacement, Stage, SwapData, SwapOptions, SwapReport, study,
-};
 use candle_mish::nn::{Blend, ParamStore};
+use candle_mish::swap::{FineTune, Replacement, Stage, SwapData, SwapOptions, SwapReport, study};
 use candle_mish::train::Recipe;
 use candle_mish_models::swap::Subject;
 use candle_mish_models::{Options, create};
@@ -87,7 +85,7 @@ fn find<'a>(
     report: &'a SwapReport,
     activation: &str,
     stage: Stage,
-) -> Vec<&'a candle_mish::eval::swap::Row> {
+) -> Vec<&'a candle_mish::swap::Row> {
     let rows = report.rows.iter();
     rows.filter(|row| row.activation == activation && row.stage == stage)
         .collect()
@@ -207,7 +205,7 @@ fn what_an_activation_has_learnt_goes_with_it() -> Result<()> {
             blend: None,
         }))
     };
-    let slopes = |variant: candle_mish::eval::swap::Variant| {
+    let slopes = |variant: candle_mish::swap::Variant| {
         let params = variant.store.params().into_iter();
         let slopes = params.filter(|(name, _)| name.ends_with("act1.weight"));
         slopes.map(|(_, var)| var.elem_count()).collect::<Vec<_>>()

@@ -2,7 +2,7 @@
 //! vector kernels against the table, and the layer with its parameters.
 
 use candle_core::{DType, Device, ModuleT, Result, Tensor, Var};
-use candle_mish::nn::{Act, ParamStore};
+use candle_mish::nn::{Act, ParamStore, act};
 use candle_mish::ops::activation::{activation, leaky_relu_with, prelu, srelu};
 use candle_mish::rng::Generator;
 use candle_mish::{Activation, ParseActivationError, autograd};
@@ -366,7 +366,7 @@ fn parameters_of_another_shape_are_refused() {
 fn layer(text: &str, store: &ParamStore) -> Act {
     let function: Activation = text.parse().unwrap();
     let generator = Generator::new(7);
-    Act::new(&function, 4, store.var_builder().pp("act"), &generator).unwrap()
+    act(&function, 4, store.var_builder().pp("act"), &generator).unwrap()
 }
 
 fn layers_start_as_their_function_and_learn_what_can_be_learned() -> Result<()> {

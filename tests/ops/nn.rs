@@ -1,4 +1,4 @@
-//! The layers: PyTorch's values and keys, initial weights, and what training draws.
+//! The layers: PyTorch's values and keys, initial weights, and random layers in training.
 
 use std::collections::HashMap;
 use std::f64::consts::PI;
@@ -8,8 +8,10 @@ use candle_mish::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::{
     Act, AdaptiveAvgPool2d, AvgPool2d, BatchNorm2d, Blend, ChannelShuffle, Conv2d, Conv2dConfig,
-    ConvNormAct, DropPath, Dropout, GlobalAvgPool, GroupNorm, LayerNorm, Linear, MaxPool2d,
-    ParamStore, SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
+    ConvNormAct, DropPath, Dropout, GlobalAvgPool, GroupNorm, LayerNorm, Linear, LinearConfig,
+    MaxPool2d, ParamStore, SqueezeExcite, SqueezeExciteConfig, WeightInit, act, batch_norm2d,
+    batch_norm2d_zero, conv_norm_act, conv2d, gain, group_norm, layer_norm, linear, linear_no_bias,
+    linear_with, squeeze_excite, summarize,
 };
 use candle_mish::ops::{Pool2dParams, channel_shuffle, drop_path, dropout};
 use candle_mish::rng::Generator;
@@ -19,7 +21,7 @@ use serde::Deserialize;
 use crate::support::{assert_close, check_gradients, device, strided, uniform, values};
 
 test_devices! {
-    keys_and_values_are_those_of_pytorch,
+    keys_and_values_equal_pytorch,
     conv_norm_act_trains_its_parts_and_joins_a_residual,
     squeeze_excite_trains_and_rounds_its_channels,
     norms_start_as_the_identity_on_normalised_values_and_train,
@@ -27,9 +29,11 @@ test_devices! {
     drop_path_drops_whole_samples,
     channels_are_shuffled_between_groups,
     gains_keep_the_mean_square,
-    convolutions_start_as_asked_and_check_their_sizes,
+    convolutions_start_as_configured_and_check_their_sizes,
     blended_activations_go_from_the_old_one_to_the_new_one,
     cumulative_statistics_are_the_mean_over_all_batches,
+    layers_from_tensors_equal_those_of_a_builder,
+    layers_from_tensors_check_their_shapes,
 }
 
 const HALVES: [DType; 2] = [DType::F16, DType::BF16];
@@ -75,7 +79,7 @@ struct Case {
     state: HashMap<String, Stored>,
 }
 
-fn keys_and_values_are_those_of_pytorch() -> Result<()> {
+fn keys_and_values_equal_pytorch() -> Result<()> {
     let cases: Vec<Case> = serde_json::from_str(include_str!("../reference/layers.json")).unwrap();
     assert_eq!(cases.len(), 11);
     let generator = &Generator::new(0);
@@ -90,20 +94,20 @@ fn keys_and_values_are_those_of_pytorch() -> Result<()> {
                 gate,
                 ..Default::default()
             };
-            SqueezeExcite::new(16, &config, vb.clone(), generator)
+            squeeze_excite(16, &config, vb.clone(), generator)
         };
         let layer: Box<dyn ModuleT> = match case.name.as_str() {
             "conv_norm_act" => {
                 let config = Conv2dConfig::same(3).stride(2).groups(2);
                 let vb = vb.clone();
                 let mish = &Activation::Mish;
-                Box::new(ConvNormAct::new(4, 6, config, mish, vb, generator)?)
+                Box::new(conv_norm_act(4, 6, config, mish, vb, generator)?)
             }
             "squeeze_excite" => Box::new(excite(Activation::Relu, Activation::Sigmoid)?),
             "squeeze_excite_mish" => Box::new(excite(Activation::Mish, Activation::HardSigmoid)?),
             "channel_shuffle" => Box::new(ChannelShuffle::new(3)?),
-            "group_norm" => Box::new(GroupNorm::new(2, 4, vb.clone())?),
-            "layer_norm" => Box::new(LayerNorm::new(5, vb.clone())?),
+            "group_norm" => Box::new(group_norm(2, 4, vb.clone())?),
+            "layer_norm" => Box::new(layer_norm(5, vb.clone())?),
             "max_pool" => Box::new(MaxPool2d::new(params)),
             "avg_pool" => Box::new(AvgPool2d::new(params)),
             "avg_pool_inside" => Box::new(AvgPool2d::new(params).count_include_pad(false)),
@@ -112,7 +116,7 @@ fn keys_and_values_are_those_of_pytorch() -> Result<()> {
             name => panic!("no layer {name}"),
         };
         let state = case.state.iter().map(|(k, v)| (k.clone(), v.tensor()));
-        let report = store.load(&state.collect())?;
+        let report = store.load_tensors(&state.collect())?;
         assert!(report.is_exact(), "{}: {report}", case.name);
         let y = layer.forward_t(&case.x.tensor(), false)?;
         assert_close(&y, &case.y.tensor(), 1e-12);
@@ -125,7 +129,7 @@ fn conv_norm_act_trains_its_parts_and_joins_a_residual() -> Result<()> {
     let config = Conv2dConfig::same(3);
     let prelu = "prelu".parse().unwrap();
     let vb = store.var_builder();
-    let layer = ConvNormAct::new(3, 4, config, &prelu, vb, &Generator::new(0))?;
+    let layer = conv_norm_act(3, 4, config, &prelu, vb, &Generator::new(0))?;
     let mut keys = names(&store);
     keys.sort();
     assert_eq!(
@@ -153,9 +157,9 @@ fn conv_norm_act_trains_its_parts_and_joins_a_residual() -> Result<()> {
     // Another store with the same seed draws the same convolution.
     let plain = self::store();
     let (vb, relu) = (plain.var_builder(), Activation::Relu);
-    let joined = ConvNormAct::new(3, 4, config, &relu, vb.clone(), &Generator::new(0))?;
+    let joined = conv_norm_act(3, 4, config, &relu, vb.clone(), &Generator::new(0))?;
     let none = Activation::Identity;
-    let linear = ConvNormAct::new(3, 4, config, &none, vb, &Generator::new(0))?;
+    let linear = conv_norm_act(3, 4, config, &none, vb, &Generator::new(0))?;
     let expected = (linear.forward_t(&x, false)? + &residual)?.relu()?;
     let y = joined.forward_add(&x, &residual, false)?;
     assert_close(&y, &expected, 1e-12);
@@ -189,7 +193,7 @@ fn squeeze_excite_trains_and_rounds_its_channels() -> Result<()> {
     assert_eq!(given.hidden_channels(72), 5);
 
     let store = store();
-    let layer = SqueezeExcite::new(12, &quarter, store.var_builder(), &Generator::new(0))?;
+    let layer = squeeze_excite(12, &quarter, store.var_builder(), &Generator::new(0))?;
     let keys = [
         "fc1.weight",
         "fc1.bias",
@@ -206,8 +210,8 @@ fn squeeze_excite_trains_and_rounds_its_channels() -> Result<()> {
 fn norms_start_as_the_identity_on_normalised_values_and_train() -> Result<()> {
     let store = store();
     let vb = store.var_builder();
-    let group = GroupNorm::new(2, 4, vb.pp("group"))?;
-    let layer = LayerNorm::new((4, 3, 3), vb.pp("layer"))?;
+    let group = group_norm(2, 4, vb.pp("group"))?;
+    let layer = layer_norm((4, 3, 3), vb.pp("layer"))?;
     let keys = ["group.weight", "group.bias", "layer.weight", "layer.bias"];
     assert_eq!(names(&store), keys);
     let x = uniform(1, (2, 4, 3, 3));
@@ -225,8 +229,8 @@ fn norms_start_as_the_identity_on_normalised_values_and_train() -> Result<()> {
     let small = group.clone().with_eps(1e4).forward(&x)?;
     assert!(values(&small).iter().all(|v| v.abs() < 0.05));
     check_reached(&store, || layer.forward(&(group.forward(&x)? * &x)?))?;
-    assert!(GroupNorm::new(3, 4, vb.pp("other")).is_err());
-    assert!(GroupNorm::new(0, 4, vb.pp("other")).is_err());
+    assert!(group_norm(3, 4, vb.pp("other")).is_err());
+    assert!(group_norm(0, 4, vb.pp("other")).is_err());
     Ok(())
 }
 
@@ -242,7 +246,7 @@ fn dropout_keeps_the_mean_and_repeats_its_mask() -> Result<()> {
         assert_ne!(y, values(&other.forward_t(&ones, true)?));
         let kept = 1.0 / (1.0 - p);
         assert!(y.iter().all(|v| *v == 0.0 || *v == kept));
-        // Five standard deviations of the mean of N such values.
+        // Five standard deviations of the mean of N values.
         let bound = 5.0 * (p / (1.0 - p) / N as f64).sqrt();
         let mean = y.iter().sum::<f64>() / N as f64;
         assert!((mean - 1.0).abs() < bound, "{p}: {mean}");
@@ -297,7 +301,7 @@ fn drop_path_drops_whole_samples() -> Result<()> {
             values(&drop_path(&x.to_dtype(DType::F64)?, 0.5, true, 2)?)
         );
     }
-    // What is dropped is gone, whatever it was.
+    // A dropped value is zero, even if it was infinite.
     let infinite = (&x * f64::INFINITY)?;
     assert_eq!(values(&drop_path(&infinite, 1.0, true, 2)?), vec![0.0; 36]);
     let empty = uniform(1, (0, 2, 3));
@@ -344,9 +348,9 @@ fn gains_keep_the_mean_square() {
         (Activation::Relu, 0.5),
         (Activation::LeakyRelu { slope: 0.1 }, (1.0 + 0.01) / 2.0),
         (Activation::LeakyRelu { slope: 1.0 }, 1.0),
-        // Partial integration over [-1, 1], and one beyond it.
+        // Integration by parts over [-1, 1]; the square is one outside.
         ("hardtanh".parse().unwrap(), 1.0 - 2.0 * density_at_one),
-        // E[z^2 Phi(z)^2], twice by Stein's lemma.
+        // E[z^2 Phi(z)^2], by Stein's lemma applied twice.
         (Activation::Gelu, 1.0 / 3.0 + 1.0 / (2.0 * PI * 3f64.sqrt())),
     ];
     for (activation, mean_square) in known {
@@ -360,11 +364,11 @@ fn gains_keep_the_mean_square() {
     assert!((gain(&Activation::Relu) - 2f64.sqrt()).abs() < 1e-6);
 }
 
-fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
+fn convolutions_start_as_configured_and_check_their_sizes() -> Result<()> {
     let store = store();
     let vb = store.var_builder();
     let std = |name: &str, config: Conv2dConfig| -> Result<f64> {
-        Conv2d::new(64, 128, config, vb.pp(name))?;
+        conv2d(64, 128, config, vb.pp(name))?;
         let weight = store.tensors().into_iter();
         let mut weight = weight.filter(|(key, _)| key == &format!("{name}.weight"));
         let weight = values(&weight.next().unwrap().1);
@@ -377,7 +381,7 @@ fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
             std(&format!("{gain}"), init)?,
             gain / (128.0 * 9.0f64).sqrt(),
         );
-        // Of 73,728 values the deviation is known to 0.3 %.
+        // The standard deviation of 73,728 values has an error of 0.3 %.
         assert!(
             (found / expected - 1.0).abs() < 0.01,
             "{found}, not {expected}"
@@ -407,15 +411,19 @@ fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
         let bias = values(&vb.get(128, &format!("{name}.bias"))?);
         assert!(bias.iter().all(|b| *b == 0.0), "{name}: {bias:?}");
     }
-    Linear::with_init(3, 4, true, WeightInit::Normal { std: 1.0 }, vb.pp("linear"))?;
+    let normal = LinearConfig {
+        bias: true,
+        init: WeightInit::Normal { std: 1.0 },
+    };
+    linear_with(3, 4, normal, vb.pp("linear"))?;
     assert_eq!(values(&vb.get(4, "linear.bias")?), [0.0; 4]);
-    let norm = BatchNorm2d::zero(3, vb.pp("zero"))?;
+    let norm = batch_norm2d_zero(3, vb.pp("zero"))?;
     assert_eq!(
         values(&norm.forward_t(&uniform(2, (2, 3, 4, 4)), true)?),
         [0.0; 96]
     );
-    // The key: fan-in and bias.
-    let biased = Conv2d::new(4, 6, config.bias(true).groups(2), vb.pp("biased"))?;
+    // By default the bias starts like the weight.
+    let biased = conv2d(4, 6, config.bias(true).groups(2), vb.pp("biased"))?;
     assert_eq!(
         biased.forward(&uniform(1, (1, 4, 5, 5)))?.dims(),
         [1, 6, 5, 5]
@@ -428,7 +436,7 @@ fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
     );
 
     for groups in [0, 3, 4] {
-        let error = Conv2d::new(4, 6, config.groups(groups), vb.pp("wrong"));
+        let error = conv2d(4, 6, config.groups(groups), vb.pp("wrong"));
         let error = error.expect_err("groups that do not divide").to_string();
         assert!(
             error.contains("wrong") && error.contains(&groups.to_string()),
@@ -437,7 +445,7 @@ fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
     }
     for (inputs, outputs, kernel) in [(0, 6, 3), (4, 0, 3), (4, 6, 0)] {
         let config = Conv2dConfig::same(kernel);
-        assert!(Conv2d::new(inputs, outputs, config, vb.pp("wrong")).is_err());
+        assert!(conv2d(inputs, outputs, config, vb.pp("wrong")).is_err());
     }
     assert!(names(&store).iter().all(|name| !name.starts_with("wrong")));
     Ok(())
@@ -446,7 +454,7 @@ fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
 fn blended_activations_go_from_the_old_one_to_the_new_one() -> Result<()> {
     let store = store();
     let generator = Generator::new(0);
-    let act = |name| Act::new(name, 3, store.var_builder().pp("act"), &generator);
+    let act = |name| act(name, 3, store.var_builder().pp("act"), &generator);
     let blend = Blend::default();
     let blended = act(&Activation::Relu)?.blended(act(&Activation::Mish)?, blend.clone());
     let x = Var::randn(0f64, 2.0, (2, 3, 4, 5), &device())?;
@@ -467,8 +475,8 @@ fn blended_activations_go_from_the_old_one_to_the_new_one() -> Result<()> {
         );
         let gradient = gradients.get(&x).expect("a gradient");
         assert!(gradient.sqr()?.sum_all()?.to_scalar::<f64>()? > 0.0);
-        // A norm must not take in the old activation alone.
-        let norm = BatchNorm2d::new(3, store.var_builder().pp("bn"))?;
+        // A norm must not fuse the old activation alone.
+        let norm = batch_norm2d(3, store.var_builder().pp("bn"))?;
         let y = norm.forward_act(&x, None, &blended, false)?;
         let want = blended.forward_t(&norm.forward_t(&x, false)?, false)?;
         let difference = (y - want)?.abs()?.max_all()?.to_scalar::<f64>()?;
@@ -479,7 +487,7 @@ fn blended_activations_go_from_the_old_one_to_the_new_one() -> Result<()> {
 
 fn cumulative_statistics_are_the_mean_over_all_batches() -> Result<()> {
     let store = store();
-    let norm = BatchNorm2d::new(2, store.var_builder())?.with_cumulative_statistics();
+    let norm = batch_norm2d(2, store.var_builder())?.with_cumulative_statistics();
     let mut means = [0f64; 2];
     for batch in 0..5 {
         let x = Tensor::randn(f64::from(batch), 2.0, (3, 2, 4, 4), &device())?;
@@ -496,5 +504,121 @@ fn cumulative_statistics_are_the_mean_over_all_batches() -> Result<()> {
         assert!((got - want).abs() < 1e-12, "{got} is not {want}");
     }
     assert_eq!(buffers["num_batches_tracked"].to_scalar::<i64>()?, 5);
+    Ok(())
+}
+
+fn layers_from_tensors_equal_those_of_a_builder() -> Result<()> {
+    let store = store();
+    let vb = store.var_builder();
+    let generator = &Generator::new(0);
+    let x = uniform(1, (2, 4, 5, 5));
+    let rows = uniform(2, (3, 4));
+    let check = |built: &dyn ModuleT, copy: &dyn ModuleT, x: &Tensor| -> Result<()> {
+        for train in [false, true] {
+            let (expected, y) = (built.forward_t(x, train)?, copy.forward_t(x, train)?);
+            assert_eq!(values(&expected), values(&y));
+        }
+        Ok(())
+    };
+
+    let built = linear(4, 3, vb.pp("linear"))?;
+    let copy = Linear::new(built.weight().clone(), built.bias().cloned());
+    assert!(built.bias().is_some());
+    check(&built, &copy, &rows)?;
+    let built = linear_no_bias(4, 3, vb.pp("no_bias"))?;
+    let copy = Linear::new(built.weight().clone(), None);
+    assert!(built.bias().is_none());
+    check(&built, &copy, &rows)?;
+
+    let config = Conv2dConfig::same(3).stride(2).groups(2).bias(true);
+    let built = conv2d(4, 6, config, vb.pp("conv"))?;
+    let (weight, bias) = (built.weight().clone(), built.bias().cloned());
+    check(&built, &Conv2d::new(weight, bias, *built.params()), &x)?;
+
+    let built = batch_norm2d(4, vb.pp("bn"))?;
+    let statistics = [built.running_mean(), built.running_var()].map(Tensor::copy);
+    let [mean, variance] = statistics;
+    let (weight, bias) = (built.weight().clone(), built.bias().clone());
+    let copy = BatchNorm2d::new(weight, bias, mean?, variance?)?;
+    check(&built, &copy, &x)?;
+    // Both have seen one batch and updated their own statistics.
+    assert_eq!(values(built.running_mean()), values(copy.running_mean()));
+    assert_eq!(values(built.running_var()), values(copy.running_var()));
+    assert_eq!(built.eps(), copy.eps());
+
+    let built = group_norm(2, 4, vb.pp("group"))?;
+    let (weight, bias) = (built.weight().clone(), built.bias().clone());
+    check(
+        &built,
+        &GroupNorm::new(built.num_groups(), weight, bias)?,
+        &x,
+    )?;
+    let built = layer_norm((5, 5), vb.pp("layer"))?;
+    check(
+        &built,
+        &LayerNorm::new(built.weight().clone(), built.bias().clone()),
+        &x,
+    )?;
+
+    for (name, count) in [("mish", 0), ("prelu", 1), ("prelu_shared", 1), ("srelu", 4)] {
+        let built = act(&name.parse().unwrap(), 4, vb.pp(name), generator)?;
+        let params: Vec<Tensor> = built.params().into_iter().cloned().collect();
+        assert_eq!(params.len(), count, "{name}");
+        let copy = match <[Tensor; 4]>::try_from(params.clone()) {
+            Ok(params) => Act::srelu(params)?,
+            Err(_) => match params.first() {
+                Some(slope) => Act::prelu(slope.clone())?,
+                None => Act::new(built.activation())?,
+            },
+        };
+        check(&built, &copy, &x)?;
+    }
+    let drawn = Act::rrelu(0.1, 0.3, &Generator::new(3)).forward_t(&x, true)?;
+    let rrelu = Activation::RRelu {
+        lower: 0.1,
+        upper: 0.3,
+    };
+    let expected = act(&rrelu, 4, vb.clone(), &Generator::new(3))?.forward_t(&x, true)?;
+    assert_eq!(values(&drawn), values(&expected));
+
+    let config = SqueezeExciteConfig::default();
+    let built = squeeze_excite(4, &config, vb.pp("se"), generator)?;
+    let (relu, gate) = (Act::new(&config.activation)?, Act::new(&config.gate)?);
+    let copy = SqueezeExcite::new(built.fc1().clone(), relu, built.fc2().clone(), gate);
+    check(&built, &copy, &x)?;
+    let mish = &Activation::Mish;
+    let built = conv_norm_act(4, 3, Conv2dConfig::same(3), mish, vb.pp("block"), generator)?;
+    let act = Act::new(built.act().activation())?;
+    let copy = ConvNormAct::new(built.conv().clone(), built.norm().clone(), act);
+    assert_eq!(
+        values(&built.forward_t(&x, false)?),
+        values(&copy.forward_t(&x, false)?)
+    );
+
+    // A path names the layer in a summary.
+    let layer = Linear::new(copy.norm().weight().reshape((1, 3))?, None).with_path("head");
+    let (_, records) = summarize(|| layer.forward(&uniform(3, (2, 3))))?;
+    assert_eq!((records[0].path.as_str(), records[0].params), ("head", 3));
+    Ok(())
+}
+
+fn layers_from_tensors_check_their_shapes() -> Result<()> {
+    let of = |len: usize| Tensor::ones(len, DType::F64, &device());
+    let error = BatchNorm2d::new(of(3)?, of(3)?, of(2)?, of(3)?).expect_err("another length");
+    assert!(error.to_string().contains("running_mean"), "{error}");
+    let matrix = of(4)?.reshape((2, 2))?;
+    assert!(BatchNorm2d::new(matrix.clone(), of(2)?, of(2)?, of(2)?).is_err());
+    assert!(GroupNorm::new(2, of(4)?, of(3)?).is_err());
+    assert!(GroupNorm::new(3, of(4)?, of(4)?).is_err());
+    assert!(GroupNorm::new(0, of(4)?, of(4)?).is_err());
+    assert!(Act::prelu(matrix).is_err());
+    assert!(Act::srelu([of(2)?, of(2)?, of(3)?, of(2)?]).is_err());
+    for name in ["prelu", "prelu_shared", "srelu", "rrelu"] {
+        let error = Act::new(&name.parse().unwrap()).expect_err("has parameters or draws");
+        assert!(
+            error.to_string().contains("not a fixed function"),
+            "{error}"
+        );
+    }
     Ok(())
 }

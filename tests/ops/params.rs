@@ -32,7 +32,7 @@ fn a_value_depends_on_the_seed_and_the_name_only() -> Result<()> {
 }
 
 #[test]
-fn initial_values_have_the_asked_for_distribution() -> Result<()> {
+fn initial_values_have_the_requested_distribution() -> Result<()> {
     let store = store(3);
     let vb = store.var_builder();
     let moments = |t: &Tensor| -> Result<(f32, f32)> {
@@ -63,7 +63,7 @@ fn initial_values_have_the_asked_for_distribution() -> Result<()> {
 }
 
 #[test]
-fn buffers_are_kept_apart_and_order_is_that_of_creation() -> Result<()> {
+fn parameters_and_buffers_are_listed_in_the_order_of_creation() -> Result<()> {
     let store = store(0);
     let vb = store.var_builder().pp("bn");
     for name in ["weight", "running_mean", "bias", "running_var"] {
@@ -101,7 +101,7 @@ fn a_frozen_view_shares_the_values_and_tracks_nothing() -> Result<()> {
 }
 
 #[test]
-fn loading_reports_what_does_not_fit() -> Result<()> {
+fn loading_reports_differences() -> Result<()> {
     let store = store(0);
     let vb = store.var_builder();
     for (name, len) in [("kept", 2), ("missing", 1), ("reshaped", 3)] {
@@ -113,7 +113,7 @@ fn loading_reports_what_does_not_fit() -> Result<()> {
         ("reshaped".to_string(), Tensor::new(&[1f32], device)?),
         ("unexpected".to_string(), Tensor::new(&[1f32], device)?),
     ]);
-    let report = store.load(&checkpoint)?;
+    let report = store.load_tensors(&checkpoint)?;
     assert!(!report.is_exact());
     assert_eq!(report.missing, ["missing"]);
     assert_eq!(report.unexpected, ["unexpected"]);
@@ -125,7 +125,7 @@ fn loading_reports_what_does_not_fit() -> Result<()> {
     assert_eq!(vb.get(2, "kept")?.to_vec1::<f32>()?, [1.0, 2.0]);
 
     let own = store.tensors().into_iter().collect::<HashMap<_, _>>();
-    assert!(store.load(&own)?.is_exact());
+    assert!(store.load_tensors(&own)?.is_exact());
     Ok(())
 }
 
@@ -136,5 +136,36 @@ fn one_name_has_one_shape() -> Result<()> {
     vb.get_with_hints(3, "weight", NORMAL)?;
     let error = vb.get(4, "weight").expect_err("another shape");
     assert!(error.to_string().contains("weight"), "{error}");
+    Ok(())
+}
+
+#[cfg(feature = "checkpoint")]
+#[test]
+fn a_store_is_saved_and_loaded() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    use candle_mish::nn::batch_norm2d;
+    use candle_nn::ModuleT;
+
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("network.safetensors");
+    let saved = store(4);
+    let vb = saved.var_builder();
+    vb.get_with_hints((2, 3), "fc.weight", NORMAL)?;
+    let norm = batch_norm2d(3, vb.pp("bn"))?;
+    norm.forward_t(&Tensor::randn(0f32, 1.0, (2, 3, 4, 4), &Device::Cpu)?, true)?;
+    saved.save(&path)?;
+
+    let loaded = store(5);
+    let vb = loaded.var_builder();
+    vb.get_with_hints((2, 3), "fc.weight", NORMAL)?;
+    batch_norm2d(3, vb.pp("bn"))?;
+    assert!(loaded.load(&path)?.is_exact());
+    for ((name, saved), (_, loaded)) in saved.tensors().iter().zip(loaded.tensors()) {
+        let bits = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>();
+        assert_eq!(bits(saved)?, bits(&loaded)?, "{name}");
+    }
+
+    let missing = folder.path().join("missing.safetensors");
+    let error = loaded.load(&missing).expect_err("no such file");
+    assert!(error.to_string().contains("missing.safetensors"), "{error}");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_mish::train::checkpoint;
+use candle_mish::checkpoint;
 
 fn tensors() -> Result<Vec<(String, Tensor)>> {
     let weight = Tensor::new(&[[1f32, -2.5], [f32::MIN_POSITIVE, 4.0]], &Device::Cpu)?;

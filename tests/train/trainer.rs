@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_mish::checkpoint;
 use candle_mish::data::{
     self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig,
 };
@@ -15,7 +16,7 @@ use candle_mish::train::observer::{Curve, Metrics, Observer, StepReport};
 use candle_mish::train::run_folder::{BEST, CURVE, LAST, METRICS};
 use candle_mish::train::{
     EpochRecord, LossKind, OptimizerKind, Outcome, Parts, Recipe, Run, RunFolder, RunState,
-    ScheduleKind, TrainError, checkpoint, train,
+    ScheduleKind, TrainError, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use rand::Rng;

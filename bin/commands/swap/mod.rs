@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
+use candle_mish::checkpoint::{check_writable, write_atomically};
 use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
-use candle_mish::eval::swap::{FineTune, Replacement, SwapData, SwapOptions, study};
+use candle_mish::swap::{FineTune, Replacement, SwapData, SwapOptions, study};
 use candle_mish::train::Recipe;
-use candle_mish::train::checkpoint::{check_writable, write_atomically};
 use candle_mish_models::swap::Subject;
 use candle_mish_models::{Options, Stem};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_mish::data::Dataset;
-use candle_mish::eval::swap::SwapOptions;
+use candle_mish::swap::SwapOptions;
 use candle_mish::train::Recipe;
 
 use crate::Context;

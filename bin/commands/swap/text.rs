@@ -1,7 +1,7 @@
 //! The report for a terminal.
 
-use candle_mish::eval::swap::{LayerRow, Recovery, Robustness, Row, SwapReport};
 use candle_mish::eval::{Change, Estimate};
+use candle_mish::swap::{LayerRow, Recovery, Robustness, Row, SwapReport};
 
 use crate::table::{align_right, table};
 

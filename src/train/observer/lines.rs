@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Observer, StepReport, describe};
+use super::base::{Observer, StepReport, describe};
 use crate::train::error::TrainError;
 use crate::train::record::EpochRecord;
 

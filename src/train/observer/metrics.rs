@@ -4,8 +4,8 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::Observer;
-use crate::train::checkpoint::write_atomically;
+use super::base::Observer;
+use crate::checkpoint::write_atomically;
 use crate::train::error::TrainError;
 use crate::train::record::EpochRecord;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::{Observer, StepReport, describe};
+use super::base::{Observer, StepReport, describe};
 use crate::train::error::TrainError;
 use crate::train::record::EpochRecord;
 

@@ -1,66 +1,14 @@
 //! Access to the elements of the tensors that an update writes in place, split over threads.
 
 use std::cell::RefCell;
-use std::ops::{Add, Div, Mul, Sub};
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
 
 use super::rules::Update;
+use super::scalar::Scalar;
 
 /// Fewer elements than this are not worth a second thread.
 const ELEMENTS_PER_TASK: usize = 64 * 1024;
-
-/// What the rules compute in.
-pub(super) trait Scalar:
-    Copy
-    + Send
-    + Sync
-    + Add<Output = Self>
-    + Sub<Output = Self>
-    + Mul<Output = Self>
-    + Div<Output = Self>
-{
-    fn of(value: f64) -> Self;
-    fn sqrt(self) -> Self;
-    /// Bounds to `[-limit, limit]`; NaN stays.
-    fn clamp(self, limit: Self) -> Self;
-    fn slice(storage: &CpuStorage) -> Option<&[Self]>;
-    fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
-}
-
-macro_rules! scalar {
-    ($type:ident, $variant:ident) => {
-        impl Scalar for $type {
-            #[inline(always)]
-            fn of(value: f64) -> Self {
-                value as $type
-            }
-            #[inline(always)]
-            fn sqrt(self) -> Self {
-                $type::sqrt(self)
-            }
-            #[inline(always)]
-            fn clamp(self, limit: Self) -> Self {
-                $type::clamp(self, -limit, limit)
-            }
-            fn slice(storage: &CpuStorage) -> Option<&[Self]> {
-                match storage {
-                    CpuStorage::$variant(values) => Some(values),
-                    _ => None,
-                }
-            }
-            fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]> {
-                match storage {
-                    CpuStorage::$variant(values) => Some(values),
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-scalar!(f32, F32);
-scalar!(f64, F64);
 
 /// Applies `update` to one parameter and its buffers.
 pub(super) fn apply(

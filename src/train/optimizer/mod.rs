@@ -5,6 +5,7 @@ mod clip;
 mod composed;
 mod elements;
 mod rules;
+mod scalar;
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 //! The update rules, element by element, in PyTorch's order of operations.
 
-use super::elements::Scalar;
+use super::scalar::Scalar;
 
 /// An update rule with its constants.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::distinct;
-use crate::eval::swap::report::{LayerRow, Recovery, Row, Stage};
+use super::text::distinct;
+use crate::swap::report::{LayerRow, Recovery, Row, Stage};
 
 /// Colours that stay apart for most eyes (Okabe and Ito, "Color Universal Design", 2008).
 const COLOURS: [&str; 7] = [

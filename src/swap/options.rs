@@ -1,60 +1,12 @@
-//! What another activation does to trained weights.
-//!
-//! [`study`] puts activations into a network that was trained with another one and measures it:
-//! as it is, with batch-norm statistics measured anew, after some training, layer by layer, and
-//! on disturbed images.
+//! What a study measures, and on what.
 
-mod fine_tune;
-mod page;
-mod parts;
-mod report;
-mod robustness;
-mod study;
+use candle_core::{Error, Result, bail};
 
-pub use fine_tune::FineTune;
-pub use report::{
-    Disturbance, Failure, LayerRow, Recovery, RecoveryPoint, Robustness, Row, Stage, SwapReport,
-};
-pub use study::study;
-
-use candle_core::{Result, Tensor};
-use candle_nn::ModuleT;
-
+use super::fine_tune::FineTune;
+use super::variant::Replacement;
 use crate::activation::Activation;
 use crate::data::Loader;
-use crate::nn::{Blend, ParamStore};
-
-/// Logits in training of images [N, C, H, W] and labels `[N]`, with the loss that the network adds
-/// to that of its logits, if it has one.
-pub type Forward = dyn Fn(&Tensor, &Tensor) -> Result<(Tensor, Option<Tensor>)>;
-
-/// The network under study with a certain activation, holding the trained weights.
-pub struct Variant {
-    /// Weights and buffers, of this variant alone.
-    pub store: ParamStore,
-    /// Of the network built on `store`.
-    pub forward: Box<Forward>,
-    /// Built on [`ParamStore::frozen`] of `store`.
-    pub frozen: Box<dyn ModuleT>,
-    /// As `frozen`, with norms that average the statistics of all batches
-    /// ([`BatchNorm2d::with_cumulative_statistics`](crate::nn::BatchNorm2d::with_cumulative_statistics))
-    /// and nothing random.
-    pub calibrating: Box<dyn ModuleT>,
-}
-
-/// Which activation goes where.
-#[derive(Debug, Clone)]
-pub struct Replacement {
-    /// The new activation.
-    pub to: Activation,
-    /// Patterns of the paths of the layers that take it; all if there are none.
-    pub layers: Vec<String>,
-    /// Goes over gradually if there is one.
-    pub blend: Option<Blend>,
-}
-
-/// Builds the network with its own activation, or with a replacement.
-pub type Builder<'a> = dyn Fn(Option<&Replacement>) -> Result<Variant> + 'a;
+use crate::nn::Blend;
 
 /// What to find out.
 #[derive(Debug, Clone)]
@@ -102,6 +54,33 @@ impl SwapOptions {
             robustness_images: 0,
             seed: 0,
             setting: Vec::new(),
+        }
+    }
+}
+
+impl SwapOptions {
+    /// Refuses values that no study can work with.
+    ///
+    /// # Errors
+    /// A strength outside [0, 1] or not a number, or a recipe that is out of range.
+    pub(super) fn check(&self) -> Result<()> {
+        for (name, strengths) in [("noise", &self.noise), ("fgsm", &self.fgsm)] {
+            if let Some(strength) = strengths.iter().find(|s| !(0.0..=1.0).contains(*s)) {
+                bail!("{name} is {strength:?}, must be between 0 and 1");
+            }
+        }
+        match &self.fine_tune {
+            Some(fine_tune) => fine_tune.recipe.validate().map_err(Error::wrap),
+            None => Ok(()),
+        }
+    }
+
+    /// `to` in the place of the network's own activation, in the layers of the study.
+    pub(super) fn replacement(&self, to: &Activation, blend: Option<Blend>) -> Replacement {
+        Replacement {
+            to: *to,
+            layers: self.layers.clone(),
+            blend,
         }
     }
 }

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{Result, Tensor, bail};
 use candle_nn::ModuleT;
 
+use super::logits::{Logits, batches, go_on};
+use super::options::{SwapData, SwapOptions};
 use super::parts::parts;
 use super::report::{
     Disturbance, Failure, LayerRow, Recovery, RecoveryPoint, Robustness, Row, Stage, SwapReport,
 };
 use super::robustness::{Disturber, loss_gradient};
-use super::{Builder, Replacement, SwapData, SwapOptions, Variant};
+use super::variant::{Builder, Replacement, Variant};
 use crate::activation::Activation;
-use crate::data::{Batch, Loader};
 use crate::eval::{Change, Comparison, Evaluation, evaluate};
 use crate::nn::{Blend, summarize};
 use crate::pattern;
@@ -38,6 +39,7 @@ pub fn study(
     progress: &mut dyn FnMut(&str),
     stop: &AtomicBool,
 ) -> Result<SwapReport> {
+    options.check()?;
     let blend = options.fine_tune.as_ref().is_some_and(|tune| tune.blend);
     for to in &options.to {
         build(Some(&options.replacement(to, None)))?;
@@ -73,16 +75,6 @@ pub fn study(
     }
 }
 
-impl SwapOptions {
-    fn replacement(&self, to: &Activation, blend: Option<Blend>) -> Replacement {
-        Replacement {
-            to: *to,
-            layers: self.layers.clone(),
-            blend,
-        }
-    }
-}
-
 struct Study<'a> {
     build: &'a Builder<'a>,
     options: &'a SwapOptions,
@@ -95,7 +87,16 @@ struct Study<'a> {
     report: &'a mut SwapReport,
 }
 
-/// What the network's own activation says where the others are held against it.
+/// The part that an activation plays in a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// The network's own activation, which the others are compared with.
+    Control,
+    /// An activation that replaces it.
+    Candidate,
+}
+
+/// What the network's own activation says where the others are compared with it.
 #[derive(Default)]
 struct Controls {
     stages: HashMap<Stage, Tensor>,
@@ -105,9 +106,9 @@ struct Controls {
 
 impl Study<'_> {
     fn run(&mut self, original: &Variant) -> Result<()> {
-        self.activation(&self.options.from, true)?;
+        self.activation(&self.options.from, Role::Control)?;
         for to in &self.options.to {
-            let result = self.activation(to, false);
+            let result = self.activation(to, Role::Candidate);
             self.keep(to, result)?;
         }
         if self.options.layer_images > 0 {
@@ -130,27 +131,22 @@ impl Study<'_> {
     }
 
     /// Everything about one activation in all chosen layers.
-    fn activation(&mut self, to: &Activation, own: bool) -> Result<()> {
+    fn activation(&mut self, to: &Activation, role: Role) -> Result<()> {
         let replacement = |blend| self.options.replacement(to, blend);
-        let variant = match own {
-            true => (self.build)(None)?,
-            false => (self.build)(Some(&replacement(None)))?,
+        let (variant, stage) = match role {
+            Role::Control => ((self.build)(None)?, Stage::Original),
+            Role::Candidate => ((self.build)(Some(&replacement(None)))?, Stage::ZeroShot),
         };
-        let stage = if own {
-            Stage::Original
-        } else {
-            Stage::ZeroShot
-        };
-        let mut evaluation = self.measure(to, stage, own, &*variant.frozen)?;
+        let mut evaluation = self.measure(to, stage, role, &*variant.frozen)?;
         let has_statistics = !variant.store.buffers().is_empty();
         if self.options.recalibration_batches > 0 && has_statistics {
             (self.progress)(&format!("{to}: recalibration"));
             self.recalibrate(&variant)?;
-            evaluation = self.measure(to, Stage::Recalibrated, own, &*variant.frozen)?;
+            evaluation = self.measure(to, Stage::Recalibrated, role, &*variant.frozen)?;
         }
         let mut last = variant;
         if let Some(fine_tune) = &self.options.fine_tune {
-            let blend = (fine_tune.blend && !own).then(Blend::default);
+            let blend = (fine_tune.blend && role == Role::Candidate).then(Blend::default);
             if let Some(blend) = &blend {
                 last = (self.build)(Some(&replacement(Some(blend.clone()))))?;
                 // It still has the old activation.
@@ -174,7 +170,7 @@ impl Study<'_> {
             };
             let end = RecoveryPoint {
                 step: steps,
-                evaluation: self.measure(to, Stage::FineTuned, own, &*last.frozen)?,
+                evaluation: self.measure(to, Stage::FineTuned, role, &*last.frozen)?,
             };
             self.report.recovery.push(Recovery {
                 activation: to.to_string(),
@@ -183,7 +179,7 @@ impl Study<'_> {
         }
         if self.options.robustness_images > 0 {
             (self.progress)(&format!("{to}: disturbed images"));
-            self.disturb(to, own, &*last.frozen)?;
+            self.disturb(to, role, &*last.frozen)?;
         }
         Ok(())
     }
@@ -193,7 +189,7 @@ impl Study<'_> {
         &mut self,
         to: &Activation,
         stage: Stage,
-        own: bool,
+        role: Role,
         frozen: &dyn ModuleT,
     ) -> Result<Evaluation> {
         (self.progress)(&format!("{to}: {stage}"));
@@ -211,10 +207,12 @@ impl Study<'_> {
             other => other,
         };
         let beside_control = match self.controls.stages.get(&beside) {
-            Some(control) if !own => Some(Change::new(control, &logits, labels)?),
+            Some(control) if role == Role::Candidate => {
+                Some(Change::new(control, &logits, labels)?)
+            }
             _ => None,
         };
-        if own {
+        if role == Role::Control {
             self.controls.stages.insert(stage, logits);
         }
         self.report.rows.push(Row {
@@ -251,7 +249,7 @@ impl Study<'_> {
     }
 
     /// The images as they are, with each noise and with each attack.
-    fn disturb(&mut self, to: &Activation, own: bool, frozen: &dyn ModuleT) -> Result<()> {
+    fn disturb(&mut self, to: &Activation, role: Role, frozen: &dyn ModuleT) -> Result<()> {
         let (options, stop) = (self.options, self.stop);
         let test = self
             .data
@@ -291,9 +289,9 @@ impl Study<'_> {
         }
         for (index, ((disturbance, strength), rows)) in cases.into_iter().zip(logits).enumerate() {
             let logits = Tensor::cat(&rows, 0)?;
-            let control = match own {
-                true => &logits,
-                false => &self.controls.disturbed[index],
+            let control = match role {
+                Role::Control => &logits,
+                Role::Candidate => &self.controls.disturbed[index],
             };
             let comparison = Comparison::new(control, &logits, &labels)?;
             self.report.robustness.push(Robustness {
@@ -303,9 +301,9 @@ impl Study<'_> {
                 images: comparison.images,
                 top1: comparison.top1,
                 loss: comparison.loss,
-                beside_control: (!own).then_some(comparison.change),
+                beside_control: (role == Role::Candidate).then_some(comparison.change),
             });
-            if own {
+            if role == Role::Control {
                 self.controls.disturbed.push(logits);
             }
         }
@@ -362,49 +360,4 @@ impl Study<'_> {
             .map(|record| record.path)
             .collect())
     }
-}
-
-/// A network's answers to all images.
-struct Logits {
-    /// [N, classes]
-    logits: Tensor,
-    labels: Vec<u32>,
-}
-
-impl Logits {
-    fn of(frozen: &dyn ModuleT, loader: &Loader, stop: &AtomicBool) -> Result<Self> {
-        let (mut rows, mut labels) = (Vec::new(), Vec::new());
-        for batch in batches(loader, stop) {
-            let (x, y) = batch?;
-            rows.push(frozen.forward_t(&x, false)?.detach());
-            labels.extend(y.to_vec1::<u32>()?);
-        }
-        if rows.is_empty() {
-            bail!("there are no test images");
-        }
-        Ok(Self {
-            logits: Tensor::cat(&rows, 0)?,
-            labels,
-        })
-    }
-}
-
-/// An error once the study is to stop.
-fn go_on(stop: &AtomicBool) -> Result<()> {
-    if stop.load(Ordering::Relaxed) {
-        bail!("stopped");
-    }
-    Ok(())
-}
-
-/// Images and labels of a set, until the study is to stop.
-fn batches<'a>(
-    loader: &Loader,
-    stop: &'a AtomicBool,
-) -> impl Iterator<Item = Result<(Tensor, Tensor)>> + 'a {
-    loader.epoch(0, 0).map(move |batch| {
-        go_on(stop)?;
-        let Batch { images, labels, .. } = batch?;
-        Ok((images, labels))
-    })
 }

@@ -251,8 +251,11 @@ impl Rebuild {
         if self.shape.len() != self.stride.len() {
             return Err("the tensor has not a stride for each dimension".to_owned());
         }
-        let elements = self.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
-        let elements = elements.ok_or_else(outside)?;
+        // An empty tensor can have other dimensions whose product overflows.
+        let mut sizes = self.shape.iter().map(|size| (*size).max(1));
+        let addressable = sizes.try_fold(1usize, |n, size| n.checked_mul(size));
+        addressable.ok_or_else(outside)?;
+        let elements: usize = self.shape.iter().product();
         let last = self
             .shape
             .iter()

@@ -1,15 +1,14 @@
 //! Training a network that has got another activation.
 
-use candle_core::{DType, Device, Result};
+use candle_core::{Error, Result};
 
-use super::{Variant, report::RecoveryPoint};
-use crate::autograd::value_and_grad;
+use super::report::RecoveryPoint;
+use super::variant::Variant;
 use crate::data::Loader;
 use crate::eval::Evaluation;
 use crate::nn::Blend;
-use crate::ops::add;
-use crate::train::Recipe;
-use crate::train::optimizer::{ElementwiseOptimizer, Optimizer, ParameterGroup};
+use crate::train::optimizer::{ElementwiseOptimizer, ParameterGroup};
+use crate::train::{self, Recipe, StepError};
 
 /// A budget of training after the swap.
 ///
@@ -45,7 +44,10 @@ impl FineTune {
         if loader.batches_per_epoch() == 0 {
             candle_core::bail!("fine-tuning: there are fewer training images than a batch");
         }
-        let interval = self.steps.div_ceil(self.evaluations + 1).max(1);
+        let interval = self
+            .steps
+            .div_ceil(self.evaluations.saturating_add(1))
+            .max(1);
         let mut curve = Vec::new();
         let mut step: usize = 0;
         for epoch in 0.. {
@@ -62,23 +64,28 @@ impl FineTune {
                     blend.set((step + 1) as f64 / (self.steps as f64 / 2.0));
                 }
                 let batch = batch?;
-                let (loss, (), gradients) = value_and_grad(|| {
-                    let (logits, own) = (variant.forward)(&batch.images, &batch.labels)?;
-                    let loss = self.recipe.loss_of(&logits, &batch.labels)?;
-                    Ok((own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?, ()))
-                })?;
-                let loss = loss.to_device(&Device::Cpu)?;
-                let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-                if !loss.is_finite() {
-                    candle_core::bail!(
-                        "fine-tuning: the loss is {loss} at step {}; try a smaller rate",
-                        step + 1
-                    );
-                }
-                optimizer.step(&gradients, schedule.lr(step as u64), self.recipe.clip())?;
+                train::step(
+                    || (variant.forward)(&batch.images, &batch.labels),
+                    &batch.labels,
+                    &self.recipe,
+                    &mut optimizer,
+                    schedule.lr(step as u64),
+                )
+                .map_err(|error| failed(step, error))?;
                 step += 1;
             }
         }
         Ok(curve)
+    }
+}
+
+/// The error of the step after `steps` steps.
+fn failed(steps: usize, error: StepError) -> Error {
+    match error {
+        StepError::Candle(error) => *error,
+        error => Error::Msg(format!(
+            "fine-tuning: {error} at step {}; a lower lr may help",
+            steps + 1
+        )),
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::page;
 use crate::eval::{Change, Comparison, Estimate, Evaluation};
 
 /// The findings of [`study`](super::study).
@@ -37,13 +36,6 @@ pub struct Failure {
     pub activation: String,
     /// Why.
     pub error: String,
-}
-
-impl SwapReport {
-    /// A web page with tables and plots, in one file that loads nothing.
-    pub fn page(&self) -> String {
-        page::render(self)
-    }
 }
 
 /// What has been done to the weights.

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::{distinct, points, signed};
-use crate::eval::swap::report::{Disturbance, LayerRow, Recovery, Robustness, Row};
+use super::text::{distinct, points, signed};
 use crate::eval::{Change, Estimate};
+use crate::swap::report::{Disturbance, LayerRow, Recovery, Robustness, Row};
 
 /// A row for each activation and stage.
 pub(super) fn comparison(rows: &[Row], from: &str) -> Markup {

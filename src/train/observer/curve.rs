@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::checkpoint::write_atomically;
-use super::error::TrainError;
-use super::observer::Observer;
-use super::record::EpochRecord;
+use super::base::Observer;
+use crate::checkpoint::write_atomically;
+use crate::train::error::TrainError;
+use crate::train::record::EpochRecord;
 
 const SIZE: (u32, u32) = (960, 400);
 const INK: RGBColor = RGBColor(31, 35, 40);

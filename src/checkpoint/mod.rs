@@ -1,69 +1,23 @@
 //! Checkpoints: safetensors files with PyTorch's keys and metadata that says what they hold.
 //! PyTorch's own files are read as well.
 
+mod atomic;
+mod error;
+mod pickle;
+mod store;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 
 use candle_core::safetensors::Load;
 use candle_core::{Device, Tensor};
 use safetensors::tensor::TensorInfo;
 use safetensors::{SafeTensors, View};
 
-use super::pickle;
-
-/// Why a checkpoint could not be written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// The system reports it.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// Not safetensors, cut off, or with a header that does not describe the file.
-    #[error("{} is not a valid safetensors file: {reason}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// PyTorch's format, damaged or with something else than weights.
-    #[error("{} cannot be read as weights of PyTorch: {reason}", path.display())]
-    Pickle {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A format of PyTorch's that only Python reads.
-    #[error(
-        "{} is {what}, which is not read here: in Python, load it with torch.load(path, \
-         weights_only=True) and store its tensors with safetensors.torch.save_file, or save it again \
-         with torch.save of PyTorch 1.6 or newer",
-        path.display()
-    )]
-    Legacy {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
-    /// A tensor that Candle cannot hold.
-    #[error("{}: tensor '{tensor}': {source}", path.display())]
-    Tensor {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        tensor: String,
-        /// What Candle says.
-        source: Box<candle_core::Error>,
-    },
-}
+pub use atomic::{check_writable, write_atomically};
+pub use error::CheckpointError;
 
 /// The content of a checkpoint.
 #[derive(Debug, Clone, Default)]
@@ -86,10 +40,6 @@ pub fn write(
     tensors: &[(String, Tensor)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), CheckpointError> {
-    let io = |source| CheckpointError::Io {
-        path: path.to_path_buf(),
-        source,
-    };
     // Wide types first, so that every tensor is aligned for readers that map the file.
     let mut tensors: Vec<&(String, Tensor)> = tensors.iter().collect();
     tensors.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype().size_in_bytes()));
@@ -117,7 +67,10 @@ pub fn write(
         }
         Ok(())
     })
-    .map_err(io)
+    .map_err(|source| CheckpointError::Write {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// Reads all of a checkpoint onto the CPU: a safetensors file, or one that PyTorch 1.6 or newer
@@ -143,13 +96,16 @@ pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         });
     }
     let bytes = read_file(path)?;
-    let invalid = |reason: String| CheckpointError::Invalid {
-        path: path.to_path_buf(),
-        reason,
-    };
+    let invalid = CheckpointError::invalid(path);
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| invalid(e.to_string()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| invalid(e.to_string()))?;
     let load = |(name, view): (String, safetensors::tensor::TensorView<'_>)| {
+        if !is_addressable(view.shape()) {
+            return Err(invalid(format!(
+                "tensor '{name}' claims {:?} elements",
+                view.shape()
+            )));
+        }
         let tensor = view.load(&Device::Cpu);
         let tensor = tensor.map_err(|source| CheckpointError::Tensor {
             path: path.to_path_buf(),
@@ -171,6 +127,14 @@ pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
             .into_iter()
             .collect(),
     })
+}
+
+/// Whether strides over a shape stay in the range of a size. The product of the dimensions alone
+/// may be 0 where the strides overflow.
+fn is_addressable(shape: &[usize]) -> bool {
+    let mut sizes = shape.iter().map(|size| (*size).max(1));
+    let elements = sizes.try_fold(1usize, |product, size| product.checked_mul(size));
+    elements.is_some_and(|elements| elements <= isize::MAX as usize / size_of::<f64>())
 }
 
 /// Whether the first bytes of a file are these.
@@ -201,84 +165,32 @@ fn legacy(path: &Path) -> Result<Option<&'static str>, CheckpointError> {
 
 /// The first bytes of a file, `length` of them if it has so many.
 fn start(path: &Path, length: usize) -> Result<Vec<u8>, CheckpointError> {
-    let io = |source| CheckpointError::Io {
-        path: path.to_path_buf(),
-        source,
-    };
+    let io = CheckpointError::read(path);
     let mut start = Vec::with_capacity(length);
-    let file = File::open(path).map_err(io)?;
+    let file = File::open(path).map_err(&io)?;
     let mut file = file.take(length as u64);
-    file.read_to_end(&mut start).map_err(io)?;
+    file.read_to_end(&mut start).map_err(&io)?;
     Ok(start)
 }
 
 /// Reads the file, but not gigabytes of something whose first bytes show that it is no
 /// safetensors file.
 fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
-    let io = |source| CheckpointError::Io {
-        path: path.to_path_buf(),
-        source,
-    };
-    let invalid = |reason: String| CheckpointError::Invalid {
-        path: path.to_path_buf(),
-        reason,
-    };
-    let mut file = File::open(path).map_err(io)?;
-    let length = file.metadata().map_err(io)?.len();
+    let io = CheckpointError::read(path);
+    let invalid = CheckpointError::invalid(path);
+    let mut file = File::open(path).map_err(&io)?;
+    let length = file.metadata().map_err(&io)?.len();
     let mut prefix = [0; 8];
     if length < 8 {
         return Err(invalid(format!("it has {length} bytes")));
     }
-    file.read_exact(&mut prefix).map_err(io)?;
+    file.read_exact(&mut prefix).map_err(&io)?;
     let header = u64::from_le_bytes(prefix);
     if header > length - 8 {
         let reason = format!("its header claims {header} bytes, the file has {length}");
         return Err(invalid(reason));
     }
     let mut bytes = prefix.to_vec();
-    file.read_to_end(&mut bytes).map_err(io)?;
+    file.read_to_end(&mut bytes).map_err(&io)?;
     Ok(bytes)
-}
-
-/// Finds out whether [`write_atomically`] could write `path`: better before long work than after it.
-///
-/// # Errors
-/// If `path` is a folder, or its folder is not there or not writable.
-pub fn check_writable(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() {
-        return Err(std::io::ErrorKind::IsADirectory.into());
-    }
-    tempfile::tempfile_in(folder_of(path)).map(drop)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// Lets `fill` write a temporary file beside `path` and renames it to `path`, so that nobody ever
-/// sees a part of it.
-///
-/// # Errors
-/// Those of `fill`, and when the folder is not writable.
-pub fn write_atomically(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
-) -> std::io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The rights of any new file, less the umask; temporary files are private otherwise.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.prefix(".write-").tempfile_in(folder_of(path))?;
-    let mut writer = BufWriter::new(file);
-    fill(&mut writer)?;
-    let file = writer.into_inner().map_err(|e| e.into_error())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
 }

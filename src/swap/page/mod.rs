@@ -2,11 +2,12 @@
 
 mod charts;
 mod tables;
+mod text;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::report::{Row, SwapReport};
-use crate::eval::Estimate;
+use text::points;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; }
@@ -27,8 +28,14 @@ dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; }
 dt { opacity: .75; } dd { margin: 0; overflow-wrap: anywhere; }
 ";
 
-/// The page.
-pub(super) fn render(report: &SwapReport) -> String {
+impl SwapReport {
+    /// A web page with tables and plots, in one file that loads nothing.
+    pub fn page(&self) -> String {
+        render(self)
+    }
+}
+
+fn render(report: &SwapReport) -> String {
     let title = format!("{}: {} swapped", report.model, report.from);
     let page = html! {
         (DOCTYPE)
@@ -144,28 +151,4 @@ fn last_stages(rows: &[Row]) -> Vec<&Row> {
     };
     let indices = (0..rows.len()).filter(is_last);
     indices.map(|i| &rows[i]).collect()
-}
-
-/// A change of a share in points, with its interval.
-fn points(change: &Estimate) -> String {
-    let Estimate { value, low, high } = change;
-    format!("{} [{}, {}]", signed(*value), signed(*low), signed(*high))
-}
-
-/// A change of a share, in points.
-fn signed(share: f64) -> String {
-    // What rounds to nothing has no sign.
-    let rounded = (100.0 * share * 100.0).round() / 100.0 + 0.0;
-    format!("{rounded:+.2}")
-}
-
-/// Each name once, in the order of their appearance.
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut found: Vec<&str> = Vec::new();
-    for name in names {
-        if !found.contains(&name) {
-            found.push(name);
-        }
-    }
-    found
 }

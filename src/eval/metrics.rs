@@ -1,0 +1,143 @@
+//! Accuracy and loss over labelled images.
+
+use candle_core::{DType, Result, Tensor, bail};
+use candle_nn::ModuleT;
+use serde::{Deserialize, Serialize};
+
+/// What a network achieves on a set of images.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Images seen.
+    pub images: usize,
+    /// The share of images whose class has the highest logit, in [0, 1].
+    pub top1: f64,
+    /// The share of images whose class is among the five highest logits, in [0, 1].
+    pub top5: f64,
+    /// The mean cross-entropy, without label smoothing.
+    pub loss: f64,
+}
+
+/// Evaluates `model` over batches of images `[B, C, H, W]` and labels `[B]`.
+///
+/// A model built on detached weights (such as those of
+/// [`ParamStore::frozen`](crate::nn::ParamStore::frozen)) records no graph, and memory stays at
+/// what one batch needs.
+///
+/// # Errors
+/// What the model or the batches report; a label that the model has no class for.
+pub fn evaluate(
+    model: &dyn ModuleT,
+    batches: impl IntoIterator<Item = Result<(Tensor, Tensor)>>,
+) -> Result<Evaluation> {
+    let mut total = Totals::default();
+    for batch in batches {
+        let (images, labels) = batch?;
+        let logits = model.forward_t(&images, false)?;
+        total.add(&logits, &labels)?;
+    }
+    Ok(total.mean())
+}
+
+/// Sums over the images seen so far, from which the means follow.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Totals {
+    images: usize,
+    top1: usize,
+    top5: usize,
+    loss: f64,
+}
+
+impl Totals {
+    /// Adds a batch: logits `[B, classes]`, labels `[B]`.
+    ///
+    /// # Errors
+    /// Other shapes, or a label that is not below the number of classes.
+    pub fn add(&mut self, logits: &Tensor, labels: &Tensor) -> Result<()> {
+        let logits = logits.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
+        let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;
+        if logits.len() != labels.len() {
+            bail!("{} rows of logits, {} labels", logits.len(), labels.len())
+        }
+        for (row, label) in logits.iter().zip(labels) {
+            let Some(rank) = rank(row, label as usize) else {
+                bail!("label {label}, but the model has {} classes", row.len())
+            };
+            self.images += 1;
+            self.top1 += usize::from(rank < 1);
+            self.top5 += usize::from(rank < 5);
+            self.loss += cross_entropy(row, label as usize);
+        }
+        Ok(())
+    }
+
+    /// Images seen.
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
+    /// The means; all zero without images.
+    pub fn mean(&self) -> Evaluation {
+        let images = self.images.max(1) as f64;
+        Evaluation {
+            images: self.images,
+            top1: self.top1 as f64 / images,
+            top5: self.top5 as f64 / images,
+            loss: self.loss / images,
+        }
+    }
+}
+
+/// How many classes come before `label`; of equal logits the first comes first, and NaN puts the
+/// label last.
+pub(super) fn rank(logits: &[f32], label: usize) -> Option<usize> {
+    let target = *logits.get(label)?;
+    let before =
+        |(class, logit): (usize, &f32)| !(*logit < target || (*logit == target && class >= label));
+    Some(logits.iter().enumerate().filter(|l| before(*l)).count())
+}
+
+/// The negative log-likelihood of `label`, in f64.
+pub(super) fn cross_entropy(logits: &[f32], label: usize) -> f64 {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
+    let sum: f64 = logits.iter().map(|l| (*l as f64 - highest).exp()).sum();
+    highest + sum.ln() - logits[label] as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn ranks_ties_and_nan() {
+        assert_eq!(rank(&[1.0, 3.0, 2.0], 1), Some(0));
+        assert_eq!(rank(&[1.0, 3.0, 2.0], 0), Some(2));
+        assert_eq!(rank(&[2.0, 2.0, 2.0], 2), Some(2));
+        assert_eq!(rank(&[f32::NAN, 0.0], 0), Some(2));
+        assert_eq!(rank(&[f32::NAN, 0.0], 1), Some(1));
+        assert_eq!(rank(&[0.0], 1), None);
+    }
+
+    #[test]
+    fn averages_over_uneven_batches() -> Result<()> {
+        let mut totals = Totals::default();
+        let logits = Tensor::new(
+            &[[0f32, 1., 2., 3., 4., 5.], [5., 4., 3., 2., 1., 0.]],
+            &Device::Cpu,
+        )?;
+        totals.add(&logits, &Tensor::new(&[0u32, 1], &Device::Cpu)?)?;
+        let extreme = Tensor::new(&[[1e4f32, -1e4, 0., 0., 0., 0.]], &Device::Cpu)?;
+        totals.add(&extreme, &Tensor::new(&[0u32], &Device::Cpu)?)?;
+        let mean = totals.mean();
+        assert_eq!(
+            (mean.images, mean.top1, mean.top5),
+            (3, 1.0 / 3.0, 2.0 / 3.0)
+        );
+        // log(sum(exp(0..=5))) = 5.456193316018123; the third image costs nothing.
+        let expected = (5.456_193_316_018_123 + 1.456_193_316_018_123) / 3.0;
+        assert!((mean.loss - expected).abs() < 1e-12);
+        let outside = Tensor::new(&[6u32, 0], &Device::Cpu)?;
+        assert!(totals.add(&logits, &outside).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! What a recipe's fields describe: the update rule, the schedule, the loss, the augmentation.
+
+use candle_core::Tensor;
+
+use super::fields::Recipe;
+use super::kinds::{ClipMode, LossKind, OptimizerKind, ScheduleKind};
+use crate::data::{Augmentation, ResizedCrop};
+use crate::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
+use crate::train::optimizer::{Clip, Rule};
+use crate::train::schedule::{Schedule, Warmup};
+
+impl Recipe {
+    /// Whether parts of the network are treated differently.
+    pub fn tells_parts_apart(&self) -> bool {
+        self.layer_decay.is_some() || self.freeze_backbone || self.head_warmup_epochs > 0.0
+    }
+
+    /// The rule of the optimizer.
+    pub fn rule(&self) -> Rule {
+        let betas = self.opt_betas.into();
+        let eps = self.opt_eps;
+        let momentum = self.momentum;
+        match self.opt {
+            OptimizerKind::Sgd => Rule::Sgd {
+                momentum,
+                nesterov: true,
+            },
+            OptimizerKind::Momentum => Rule::Sgd {
+                momentum,
+                nesterov: false,
+            },
+            OptimizerKind::Adam => Rule::Adam { betas, eps },
+            OptimizerKind::AdamW => Rule::AdamW { betas, eps },
+            OptimizerKind::RmsProp => Rule::RmsProp {
+                alpha: self.opt_alpha,
+                momentum,
+                eps,
+                centered: false,
+            },
+        }
+    }
+
+    /// The schedule of a run with this many steps in an epoch.
+    pub fn schedule(&self, steps_per_epoch: usize) -> Schedule {
+        self.schedule_over(self.epochs.saturating_mul(steps_per_epoch) as u64)
+    }
+
+    /// The schedule of a run of `total_steps`; what is counted in epochs takes the same share of it
+    /// as of [`epochs`](Self::epochs).
+    pub fn schedule_over(&self, total_steps: u64) -> Schedule {
+        let epoch = total_steps as f64 / self.epochs as f64;
+        let steps = |epochs: f64| (epochs * epoch).round() as u64;
+        let warmup = Warmup {
+            lr: self.warmup_lr,
+            steps: steps(self.warmup_epochs),
+        };
+        match self.sched {
+            ScheduleKind::OneCycle => Schedule::OneCycle {
+                max_lr: self.lr,
+                pct_start: self.pct_start,
+                div_factor: self.div_factor,
+                final_div_factor: self.final_div_factor,
+                total_steps,
+            },
+            ScheduleKind::Cosine => Schedule::Cosine {
+                lr: self.lr,
+                min_lr: self.min_lr,
+                warmup,
+                total_steps,
+            },
+            ScheduleKind::Step => Schedule::Step {
+                lr: self.lr,
+                gamma: self.decay_rate,
+                epochs: self.decay_epochs,
+                steps_per_epoch: epoch,
+                decays: (self.epochs as f64 / self.decay_epochs).floor() as u64,
+                warmup,
+            },
+            ScheduleKind::MultiStep => Schedule::MultiStep {
+                lr: self.lr,
+                gamma: self.decay_rate,
+                milestones: self.decay_milestones.iter().map(|e| steps(*e)).collect(),
+                warmup,
+            },
+            ScheduleKind::Constant => Schedule::Constant {
+                lr: self.lr,
+                warmup,
+            },
+        }
+    }
+
+    /// The loss of logits [N, K] for the classes `labels` `[N]`, a scalar.
+    ///
+    /// # Errors
+    /// Where they do not fit.
+    pub fn loss_of(&self, logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
+        match self.loss {
+            LossKind::CrossEntropy => {
+                let options = CrossEntropy {
+                    label_smoothing: self.smoothing,
+                    ..CrossEntropy::default()
+                };
+                cross_entropy(logits, &Target::Classes(labels), &options)
+            }
+            LossKind::Margin => margin_loss(logits, labels, &Margin::default()),
+        }
+    }
+
+    /// The changes to training images.
+    pub fn augmentation(&self) -> Augmentation {
+        Augmentation {
+            crop_padding: self.crop_padding,
+            pad_mode: self.crop_pad_mode,
+            hflip: self.hflip,
+            resized_crop: Some(self.resized_crop()),
+        }
+    }
+
+    pub(super) fn resized_crop(&self) -> ResizedCrop {
+        ResizedCrop {
+            scale: self.scale,
+            ratio: self.ratio,
+        }
+    }
+
+    /// How gradients are clipped.
+    pub fn clip(&self) -> Option<Clip> {
+        self.clip_grad.map(|bound| match self.clip_mode {
+            ClipMode::Norm => Clip::Norm(bound),
+            ClipMode::Value => Clip::Value(bound),
+        })
+    }
+}

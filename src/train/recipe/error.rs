@@ -1,0 +1,60 @@
+//! What can be wrong with a recipe.
+
+/// A recipe that cannot be read, or that no run can follow. The message names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// Not TOML, an unknown field, or a value of another type.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value out of its range.
+    #[error("{field} is {value}, must be {expected}")]
+    OutOfRange {
+        /// The field of the recipe.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// The range.
+        expected: &'static str,
+    },
+    /// A pair of values for random crops that do not fit together.
+    #[error("{0}")]
+    Crop(&'static str),
+    /// A name that no option has.
+    #[error("unknown {what} '{name}'; {}", advice(.suggestion, .known))]
+    UnknownName {
+        /// What it should name, such as `optimizer`.
+        what: &'static str,
+        /// The name given.
+        name: String,
+        /// The nearest known name, if one is near.
+        suggestion: Option<&'static str>,
+        /// All known names.
+        known: &'static [&'static str],
+    },
+}
+
+impl RecipeError {
+    pub(super) fn unknown(what: &'static str, name: &str, known: &'static [&'static str]) -> Self {
+        let distance = |candidate: &&&str| strsim::osa_distance(candidate, name);
+        let nearest = known.iter().min_by_key(distance);
+        Self::UnknownName {
+            what,
+            name: name.to_owned(),
+            suggestion: nearest.filter(|best| distance(best) <= 2).copied(),
+            known,
+        }
+    }
+}
+
+fn advice(suggestion: &Option<&'static str>, known: &[&str]) -> String {
+    match suggestion {
+        Some(name) => format!("did you mean '{name}'?"),
+        None => format!("one of {}", known.join(", ")),
+    }
+}
+
+/// The message of a TOML error in one line, without the excerpt of the text.
+pub(in crate::train) fn one_line(error: &toml::de::Error) -> String {
+    error.message().replace('\n', " ")
+}

@@ -1,0 +1,12 @@
+//! A recipe: every hyperparameter of a run, under timm's names where timm has one.
+
+mod build;
+mod error;
+mod fields;
+mod kinds;
+mod ranges;
+
+pub use error::RecipeError;
+pub(super) use error::one_line;
+pub use fields::Recipe;
+pub use kinds::{ClipMode, LossKind, OptimizerKind, ScheduleKind};

@@ -1,0 +1,190 @@
+//! The range of each field, checked before anything is computed or allocated from it.
+
+use std::fmt::Debug;
+
+use super::error::{RecipeError, one_line};
+use super::fields::Recipe;
+use super::kinds::ScheduleKind;
+
+/// Epochs and, as a set has fewer than 2^32 images, steps stay exact in an f64.
+const MAX_EPOCHS: usize = 1_000_000;
+/// More images than any memory holds the activations of.
+const MAX_BATCH_SIZE: usize = 1 << 20;
+/// The largest image size that [`Preprocess`](crate::data::Preprocess) takes.
+const MAX_PADDING: usize = 1 << 14;
+/// A schedule looks at each milestone in every step.
+const MAX_MILESTONES: usize = 10_000;
+/// Parameters are f32: larger numbers would be infinite there.
+const MAX_NUMBER: f64 = f32::MAX as f64;
+
+impl Recipe {
+    /// Reads and checks a recipe in TOML. Fields that it leaves out have their defaults.
+    ///
+    /// # Errors
+    /// A syntax error, an unknown field, or a value out of range.
+    pub fn from_toml(text: &str) -> Result<Self, RecipeError> {
+        let recipe: Self = toml::from_str(text).map_err(|e| RecipeError::Syntax(one_line(&e)))?;
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// Checks that every field is in its range.
+    ///
+    /// # Errors
+    /// Names the first field that is not, and its range.
+    pub fn validate(&self) -> Result<(), RecipeError> {
+        whole("epochs", self.epochs, 1, MAX_EPOCHS, "at most 1000000")?;
+        let seed = self.seed;
+        let fits = seed <= i64::MAX as u64;
+        check(
+            fits,
+            "seed",
+            &seed,
+            "at most 2^63 - 1, as TOML holds no more",
+        )?;
+        whole(
+            "batch_size",
+            self.batch_size,
+            1,
+            MAX_BATCH_SIZE,
+            "at most 1048576",
+        )?;
+        positive("lr", self.lr)?;
+        share("momentum", self.momentum)?;
+        not_negative("weight_decay", self.weight_decay)?;
+        share("opt_betas", self.opt_betas[0])?;
+        share("opt_betas", self.opt_betas[1])?;
+        not_negative("opt_eps", self.opt_eps)?;
+        share("opt_alpha", self.opt_alpha)?;
+        self.validate_schedule()?;
+        share("smoothing", self.smoothing)?;
+        self.clip_grad
+            .map_or(Ok(()), |clip| positive("clip_grad", clip))?;
+        whole(
+            "crop_padding",
+            self.crop_padding,
+            0,
+            MAX_PADDING,
+            "at most 16384",
+        )?;
+        probability("hflip", self.hflip)?;
+        if let Some(problem) = self.resized_crop().problem() {
+            return Err(RecipeError::Crop(problem));
+        }
+        self.validate_fine_tuning()
+    }
+
+    fn validate_schedule(&self) -> Result<(), RecipeError> {
+        not_negative("warmup_epochs", self.warmup_epochs)?;
+        not_negative("warmup_lr", self.warmup_lr)?;
+        not_negative("min_lr", self.min_lr)?;
+        probability("pct_start", self.pct_start)?;
+        factor("div_factor", self.div_factor)?;
+        factor("final_div_factor", self.final_div_factor)?;
+        positive("decay_epochs", self.decay_epochs)?;
+        let epochs = self.decay_epochs;
+        let fits = (1e-6..=1e9).contains(&epochs);
+        check(fits, "decay_epochs", &epochs, "between 1e-6 and 1e9")?;
+        let milestones = &self.decay_milestones;
+        let fits = milestones.len() <= MAX_MILESTONES;
+        check(
+            fits,
+            "decay_milestones",
+            &milestones.len(),
+            "at most 10000 epochs",
+        )?;
+        for milestone in milestones {
+            not_negative("decay_milestones", *milestone)?;
+        }
+        for pair in milestones.windows(2) {
+            check(pair[0] <= pair[1], "decay_milestones", &pair, "ascending")?;
+        }
+        factor("decay_rate", self.decay_rate)?;
+        // One-cycle has no warm-up.
+        let fits = matches!(self.sched, ScheduleKind::OneCycle)
+            || self.warmup_epochs <= self.epochs as f64;
+        check(fits, "warmup_epochs", &self.warmup_epochs, AT_MOST_EPOCHS)
+    }
+
+    fn validate_fine_tuning(&self) -> Result<(), RecipeError> {
+        if let Some(decay) = self.layer_decay {
+            let ok = decay > 0.0 && decay <= 1.0;
+            check(ok, "layer_decay", &decay, "positive and at most 1")?;
+        }
+        let warmup = self.head_warmup_epochs;
+        not_negative("head_warmup_epochs", warmup)?;
+        let fits = warmup <= self.epochs as f64;
+        check(fits, "head_warmup_epochs", &warmup, AT_MOST_EPOCHS)?;
+        let fits = !self.freeze_backbone || warmup == 0.0;
+        let expected = "0 with freeze_backbone, which trains only the head throughout";
+        check(fits, "head_warmup_epochs", &warmup, expected)
+    }
+}
+
+const AT_MOST_EPOCHS: &str = "at most the number of epochs";
+
+fn check(
+    ok: bool,
+    field: &'static str,
+    value: &dyn Debug,
+    expected: &'static str,
+) -> Result<(), RecipeError> {
+    match ok {
+        true => Ok(()),
+        false => Err(RecipeError::OutOfRange {
+            field,
+            value: format!("{value:?}"),
+            expected,
+        }),
+    }
+}
+
+fn whole(
+    field: &'static str,
+    value: usize,
+    least: usize,
+    most: usize,
+    at_most: &'static str,
+) -> Result<(), RecipeError> {
+    check(value >= least, field, &value, "1 or more")?;
+    check(value <= most, field, &value, at_most)
+}
+
+fn positive(field: &'static str, value: f64) -> Result<(), RecipeError> {
+    let ok = value.is_finite() && value > 0.0;
+    check(ok, field, &value, "a positive number")?;
+    check(value <= MAX_NUMBER, field, &value, TOO_LARGE)
+}
+
+fn not_negative(field: &'static str, value: f64) -> Result<(), RecipeError> {
+    let ok = value.is_finite() && value >= 0.0;
+    check(ok, field, &value, "0 or a positive number")?;
+    check(value <= MAX_NUMBER, field, &value, TOO_LARGE)
+}
+
+const TOO_LARGE: &str = "at most 3.4e38, the largest f32";
+
+fn share(field: &'static str, value: f64) -> Result<(), RecipeError> {
+    let ok = (0.0..1.0).contains(&value);
+    check(ok, field, &value, "at least 0 and less than 1")
+}
+
+fn probability(field: &'static str, value: f64) -> Result<(), RecipeError> {
+    check(
+        (0.0..=1.0).contains(&value),
+        field,
+        &value,
+        "between 0 and 1",
+    )
+}
+
+/// Multiplies or divides a learning rate, which stays finite.
+fn factor(field: &'static str, value: f64) -> Result<(), RecipeError> {
+    positive(field, value)?;
+    check(
+        (1e-12..=1e12).contains(&value),
+        field,
+        &value,
+        "between 1e-12 and 1e12",
+    )
+}
