@@ -1,4 +1,4 @@
-//! The resolved configuration of a run: `config.toml`.
+//! The complete configuration of a run: `config.toml`.
 
 use std::path::Path;
 
@@ -21,31 +21,31 @@ pub struct Config {
     pub model: String,
     /// Its activation.
     pub activation: Activation,
-    /// Its number of classes; that of the data set if none.
+    /// The number of classes. `None` takes the data set's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_classes: Option<usize>,
-    /// For which images its first layers are made; decided by the size of the data set's if none.
+    /// The first layers. `None` chooses them by the size of the images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stem: Option<Stem>,
     /// The channels of the images.
     #[serde(default = "colours")]
     pub in_chans: usize,
-    /// The activation of gates; the network's own if none.
+    /// The activation of gates. `None` takes the network's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<Activation>,
-    /// Dropout in front of the classifier.
+    /// Dropout before the classifier.
     #[serde(default)]
     pub drop: f64,
     /// Stochastic depth.
     #[serde(default)]
     pub drop_path: f64,
-    /// Where the weights come from that it begins with; random ones if none.
+    /// The origin of the weights to start from. `None` starts from random weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<String>,
-    /// Mean of each channel, as those weights are used to; that of the data set if none.
+    /// Mean of each channel in the training of those weights. `None` takes the data set's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<[f32; 3]>,
-    /// Standard deviation of each channel, likewise.
+    /// Standard deviation of each channel, as `mean`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
     /// The hyperparameters.
@@ -62,6 +62,9 @@ fn colours() -> usize {
 
 impl Config {
     /// Reads the configuration of the run in `folder`.
+    ///
+    /// # Errors
+    /// If the file cannot be read or holds an unknown key or value.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(CONFIG);
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
@@ -69,8 +72,11 @@ impl Config {
             .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))
     }
 
-    /// Begins with trained weights: with their form and normalisation, and with their activation
-    /// unless another one is `given`.
+    /// Starts from trained weights: takes their form and normalisation, and their activation unless
+    /// another one is `given`.
+    ///
+    /// # Errors
+    /// If the weights belong to another network, or their header holds an invalid value.
     pub fn begin_with(
         &mut self,
         weights: &Weights,
@@ -90,7 +96,7 @@ impl Config {
         Ok(())
     }
 
-    /// The network, with `num_classes` and `stem` where the configuration leaves them open.
+    /// The network. `num_classes` and `stem` fill what the configuration leaves open.
     pub fn architecture(&self, num_classes: usize, stem: Stem) -> Architecture {
         Architecture {
             model: self.model.clone(),
@@ -104,13 +110,19 @@ impl Config {
         }
     }
 
-    /// Its TOML.
+    /// The configuration as TOML.
+    ///
+    /// # Errors
+    /// If a value has no form in TOML.
     pub fn to_toml(&self) -> anyhow::Result<String> {
         Ok(toml::to_string(self)?)
     }
 
-    /// Refuses a difference to `saved`, the configuration that a run began with, in anything
-    /// that its result depends on. Where the files lie may have changed.
+    /// Refuses a difference from `saved`, the configuration that a run started with, except in the
+    /// paths of files: the result does not depend on them.
+    ///
+    /// # Errors
+    /// A usage error that names the first difference.
     pub fn check_same_run(&self, saved: &Self) -> anyhow::Result<()> {
         let same_place = |config: &Self| {
             let mut config = config.clone();
@@ -123,7 +135,7 @@ impl Config {
         match first_difference(&then, &now) {
             None => Ok(()),
             Some((name, then, now)) => Err(usage(format!(
-                "--resume: the run was started with {name} = {then} and cannot be continued with {now}"
+                "--resume: the run started with {name} = {then}, it cannot continue with {now}"
             ))),
         }
     }
@@ -153,7 +165,10 @@ fn first_difference(then: &toml::Table, now: &toml::Table) -> Option<(String, St
     None
 }
 
-/// The recipe in `own`, TOML that belongs to the network, with what a file says in its place.
+/// The recipe of a network, `own` in TOML, overridden with a recipe file.
+///
+/// # Errors
+/// If the file cannot be read or is not a valid recipe.
 pub fn read_recipe(own: &str, file: Option<&Path>) -> anyhow::Result<Recipe> {
     let mut table: toml::Table = toml::from_str(own)?;
     if let Some(path) = file {

@@ -1,4 +1,4 @@
-//! `--device`: where tensors are, and are computed with.
+//! `--device`: the device that computes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ use candle_mish::device;
 
 use crate::failure::{one_line, usage};
 
-/// What `--device` asks for.
+/// The value of `--device`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// The first GPU that the program can use, else the CPU.
@@ -64,7 +64,7 @@ impl DeviceChoice {
                  `--features {feature}`"
             ))
         };
-        let failed = || format!("--device {self} does not open");
+        let failed = || format!("cannot open --device {self}");
         match self {
             Self::Cpu => Ok(Device::Cpu),
             Self::Auto if cuda_is_available() => Ok(fallback(device::cuda(0))),
@@ -78,16 +78,16 @@ impl DeviceChoice {
     }
 }
 
-/// The CPU, if there is no GPU.
+/// A GPU if it opened, else the CPU, with a warning.
 fn fallback(device: candle_core::Result<Device>) -> Device {
     device.unwrap_or_else(|error| {
         let error = one_line(&error.to_string());
-        tracing::warn!("no GPU opens, so the CPU computes: {error}");
+        tracing::warn!("cannot open a GPU, using the CPU: {error}");
         Device::Cpu
     })
 }
 
-/// What `--device` calls a device.
+/// A device's name as `--device` takes it.
 pub fn name(device: &Device) -> String {
     match device.location() {
         DeviceLocation::Cpu => DeviceChoice::Cpu.to_string(),
@@ -99,21 +99,21 @@ pub fn name(device: &Device) -> String {
 static CHOICE: OnceLock<DeviceChoice> = OnceLock::new();
 static DEVICE: OnceLock<Device> = OnceLock::new();
 
-/// Sets what [`current`] opens, once for the process.
+/// Sets the device that [`current`] opens, once per process.
 pub fn choose(choice: DeviceChoice) {
     CHOICE.get_or_init(|| choice);
 }
 
-/// Computes on the CPU whatever was chosen, for what only it can do.
+/// Makes [`current`] the CPU, for work that only the CPU can do.
 pub fn stay_on_cpu() {
     DEVICE.get_or_init(|| Device::Cpu);
 }
 
-/// The device that the process computes on, opened when it is first asked for: a command that
-/// computes nothing does not wait for a GPU.
+/// The device of this process. It is opened on first use, so that a command that computes nothing
+/// does not wait for a GPU.
 ///
 /// # Errors
-/// If the chosen device is not there, or the program was built without support for it.
+/// If the chosen device does not exist, or the program was built without support for it.
 pub fn current() -> Result<&'static Device> {
     if let Some(device) = DEVICE.get() {
         return Ok(device);

@@ -1,21 +1,26 @@
-//! How a command ends: the exit code and the one line on stderr.
+//! How a command ends: its exit code, and one line on stderr if it failed.
 
+use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-/// What to do after a command that did not fail.
+use candle_mish::data::DataError;
+use candle_mish::hub::HubError;
+use candle_mish::train::TrainError;
+
+/// How a command ended if it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
-    /// Everything asked for was done.
+    /// It did everything.
     Complete,
-    /// Ctrl-C; what there was is saved.
+    /// Ctrl-C stopped it, after it saved its state.
     Interrupted,
 }
 
-/// The exit code of an interrupted command: 128 + SIGINT, as shells have it.
+/// The exit code of an interrupted command: 128 + SIGINT, as in shells.
 pub const INTERRUPTED: u8 = 130;
 
-/// A command line that cannot be carried out, whatever the files and the machine.
+/// The command line is wrong, whatever the files and the machine are.
 #[derive(Debug)]
 pub struct Usage(pub String);
 
@@ -25,9 +30,9 @@ impl fmt::Display for Usage {
     }
 }
 
-impl std::error::Error for Usage {}
+impl Error for Usage {}
 
-/// A [`Usage`] error as `anyhow` carries it.
+/// A [`Usage`] error.
 pub fn usage(message: impl fmt::Display) -> anyhow::Error {
     Usage(message.to_string()).into()
 }
@@ -39,7 +44,7 @@ pub fn exit_code(result: anyhow::Result<Done>) -> ExitCode {
         Ok(Done::Interrupted) => return ExitCode::from(INTERRUPTED),
         Err(error) => error,
     };
-    // A reader that has seen enough (`mish models | head`) is no failure.
+    // `mish models | head` closes the pipe early. That is not a failure.
     let closed = error
         .downcast_ref::<std::io::Error>()
         .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
@@ -47,11 +52,99 @@ pub fn exit_code(result: anyhow::Result<Done>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     tracing::debug!("{error:?}");
-    eprintln!("error: {}", one_line(&format!("{error:#}")));
+    eprintln!("error: {}", message(&error));
     ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
 }
 
-/// The message of an error of clap's in one line, without the usage that follows it.
+/// An error with its causes in one line, joined by ": ". A cause that the line already contains is
+/// left out.
+fn message(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        if let Some(text) = for_command_line(cause) {
+            append(&mut line, &text);
+            break;
+        }
+        append(&mut line, &one_line(&cause.to_string()));
+    }
+    line
+}
+
+/// Appends a cause to a line, without what the line already says.
+fn append(line: &mut String, cause: &str) {
+    if line.contains(cause) {
+        return;
+    }
+    // The cause may begin with the end of the line: "cannot read x" and "x: no such file".
+    let overlap = cause
+        .char_indices()
+        .map(|(end, _)| &cause[..end])
+        .filter(|start| line.ends_with(start))
+        .last()
+        .unwrap_or_default();
+    // Shorter overlaps are chance.
+    if overlap.len() >= 4 || overlap.len() == line.len() {
+        line.push_str(&cause[overlap.len()..]);
+    } else {
+        line.push_str(": ");
+        line.push_str(cause);
+    }
+}
+
+/// The text of a library error whose remedy is a flag. The library knows no flags.
+fn for_command_line(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(TrainError::NonFiniteLoss {
+        loss,
+        epoch,
+        step,
+        lr,
+        ..
+    }) = error.downcast_ref()
+    {
+        return Some(format!(
+            "the loss became {loss} in epoch {epoch}, step {step} (learning rate {lr:.2e}): lower \
+             --lr, raise --warmup-epochs or clip gradients with --clip-grad"
+        ));
+    }
+    if let Some(TrainError::FolderTaken(path)) = error.downcast_ref() {
+        return Some(format!(
+            "{} already holds a run: continue it with --resume, or choose another folder with \
+             --output",
+            path.display()
+        ));
+    }
+    if let Some(DataError::Unavailable {
+        dataset, reason, ..
+    }) = error.downcast_ref()
+    {
+        let reason = reachable(reason).unwrap_or(UNREACHABLE);
+        return Some(format!(
+            "{dataset} is not available: {reason}; name a folder with --data-dir, or use \
+             --dataset synthetic"
+        ));
+    }
+    if let Some(error) = error.downcast_ref::<HubError>() {
+        return match reachable(&error.to_string()) {
+            Some(_) => None,
+            None => Some(format!(
+                "{UNREACHABLE}: check the network connection, or use files that are already in \
+                 the cache with HF_HUB_OFFLINE=1"
+            )),
+        };
+    }
+    None
+}
+
+const UNREACHABLE: &str = "cannot reach the Hugging Face Hub";
+
+/// The reason for a failed request, or nothing if there was no connection to the Hub: the client
+/// then reports its URL and every layer of the network.
+fn reachable(reason: &str) -> Option<&str> {
+    let lost = ["error sending request", "dns error"];
+    (!lost.iter().any(|part| reason.contains(part))).then_some(reason)
+}
+
+/// The message of a clap error in one line, without the usage text after it.
 pub fn clap_message(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let parts = text
@@ -62,10 +155,65 @@ pub fn clap_message(error: &clap::Error) -> String {
     one_line(&parts.collect::<Vec<_>>().join("; "))
 }
 
-/// A message in one line, without the backtrace that Candle adds below it where one is wanted.
+/// A message in one line. Candle appends a backtrace if RUST_BACKTRACE is set, which is cut off.
 pub fn one_line(message: &str) -> String {
     let lines = message.lines().map(str::trim);
     let lines = lines.take_while(|line| !line.starts_with("0: "));
     let lines = lines.filter(|line| !line.is_empty());
     lines.take(3).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use anyhow::Context;
+    use candle_mish::data::DataError;
+    use candle_mish::train::TrainError;
+
+    use super::message;
+
+    #[test]
+    fn causes_are_joined_once() {
+        let cause = || std::io::Error::other("Is a directory (os error 21)");
+        let error = DataError::Io {
+            path: PathBuf::from("images"),
+            source: cause(),
+        };
+        assert_eq!(
+            message(&error.into()),
+            "cannot read images: Is a directory (os error 21)"
+        );
+        let nested = Err::<(), _>(anyhow::anyhow!("a.toml: no such key"))
+            .context("a.toml")
+            .context("--recipe a.toml");
+        assert_eq!(
+            message(&nested.expect_err("an error")),
+            "--recipe a.toml: no such key"
+        );
+        let chain = anyhow::Error::from(cause()).context("cannot open weights");
+        assert_eq!(
+            message(&chain),
+            "cannot open weights: Is a directory (os error 21)"
+        );
+    }
+
+    #[test]
+    fn remedies_are_flags() {
+        let diverged = TrainError::NonFiniteLoss {
+            loss: f64::NAN,
+            epoch: 2,
+            step: 30,
+            lr: 0.5,
+        };
+        assert_eq!(
+            message(&diverged.into()),
+            "the loss became NaN in epoch 2, step 30 (learning rate 5.00e-1): lower --lr, raise \
+             --warmup-epochs or clip gradients with --clip-grad"
+        );
+        let taken = anyhow::Error::from(TrainError::FolderTaken(PathBuf::from("runs/1")));
+        let message = message(&taken);
+        assert_eq!(message.matches("runs/1").count(), 1, "{message}");
+        assert!(message.contains("--resume") && message.contains("--output"));
+    }
 }

@@ -7,11 +7,11 @@ use anyhow::Context;
 
 use crate::failure::INTERRUPTED;
 
-/// What becomes true with the first Ctrl-C (or SIGTERM): the command then ends as soon as it has
-/// saved what there is. A second one ends the process at once.
+/// A flag that the first Ctrl-C (or SIGTERM) sets. The command then saves its state and ends. A
+/// second Ctrl-C ends the process at once.
 ///
 /// # Errors
-/// If signals cannot be caught, or are caught already.
+/// If the process cannot handle signals, or does already.
 pub fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let seen = stop.clone();
@@ -20,6 +20,6 @@ pub fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
             std::process::exit(i32::from(INTERRUPTED));
         }
     })
-    .context("Ctrl-C")?;
+    .context("cannot handle Ctrl-C")?;
     Ok(stop)
 }

@@ -1,17 +1,18 @@
-//! The commands behind the binaries: `mish` with all of them, and one `train-<family>` for each
-//! family of networks.
+//! The command line of candle-mish: `mish` with all commands, and one `train-<family>` program for
+//! each family of networks.
 
 mod args;
 mod bench;
 mod commands;
 mod config;
+mod context;
 mod device;
 mod failure;
 mod interrupt;
 mod logging;
 mod network;
 mod output;
-mod pictures;
+mod preprocessing;
 mod source;
 mod table;
 
@@ -21,48 +22,45 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use indicatif::MultiProgress;
 
 use args::GlobalArgs;
-use commands::{activations, completions, eval, export, models, predict, swap, train};
+use commands::train::{self, Family};
+use commands::{activations, completions, eval, export, models, predict, swap};
+use context::Context;
 use failure::{Done, usage};
 
-/// What commands share beside their own flags.
-pub(crate) struct Context {
-    /// Answers are printed as JSON.
-    pub json: bool,
-    /// The threads computed with.
-    pub threads: usize,
-    /// The bars that log lines have to go around.
-    pub bars: MultiProgress,
-}
+/// Feature maps are large and short-lived. mimalloc keeps freed memory for the next one. The
+/// system's allocator returns it, and the next use pays for page faults.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Train, evaluate and compare image classifiers with any activation, Mish first.
 #[derive(Debug, Parser)]
 #[command(name = "mish", version, propagate_version = true, max_term_width = 100)]
 struct Mish {
-    #[command(flatten)]
-    global: GlobalArgs,
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    global: GlobalArgs,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Train a network
     Train(Box<train::TrainArgs>),
-    /// Measure the accuracy of trained weights
+    /// Measure the accuracy of a trained network
     Eval(eval::EvalArgs),
-    /// Write trained weights for timm and torchvision, or as ONNX
-    Export(export::ExportArgs),
-    /// Put other activations into trained weights and measure what they do
+    /// Classify images
+    Predict(predict::PredictArgs),
+    /// Replace the activation of a trained network and measure the effect
     Swap(Box<swap::SwapArgs>),
-    /// List the networks
+    /// Write weights for timm and torchvision, or as ONNX
+    Export(export::ExportArgs),
+    /// List the networks, or the layers of one network
     Models(models::ModelsArgs),
     /// List the activations
     Activations,
-    /// Name the class of an image
-    Predict(predict::PredictArgs),
     /// Measure speed
     Bench(commands::bench::BenchArgs),
-    /// Print a shell's completion script
+    /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
 
@@ -71,9 +69,9 @@ enum Command {
 #[command(version, max_term_width = 100)]
 struct TrainFamily {
     #[command(flatten)]
-    global: GlobalArgs,
-    #[command(flatten)]
     train: train::TrainArgs,
+    #[command(flatten)]
+    global: GlobalArgs,
 }
 
 /// Runs `mish` with the arguments of this process.
@@ -84,31 +82,29 @@ pub fn mish() -> ExitCode {
         |mish, context| match mish.command {
             Command::Train(args) => train::run(&args, None, context),
             Command::Eval(args) => eval::run(&args, context),
-            Command::Export(args) => export::run(&args, context),
+            Command::Predict(args) => predict::run(&args, context),
             Command::Swap(args) => swap::run(&args, context),
+            Command::Export(args) => export::run(&args, context),
             Command::Models(args) => models::run(&args, context),
             Command::Activations => activations::run(context),
-            Command::Predict(args) => predict::run(&args, context),
             Command::Bench(args) => commands::bench::run(&args, context),
             Command::Completions(args) => completions::run(&args, Mish::command()),
         },
     )
 }
 
-/// Runs the binary `name`, which trains networks of one family, with the arguments of this
-/// process; `default` is trained if no network is named.
-pub fn train_family(name: &'static str, family: &'static str, default: &'static str) -> ExitCode {
-    let command = TrainFamily::command().name(name).about(format!(
-        "Train a network of the {family} family [default: {default}]"
+/// Runs `program`, such as `train-wide-resnet`, with the arguments of this process. It trains
+/// networks of the family in its name, and `default` if the user names none.
+pub fn train_family(program: &'static str, default: &'static str) -> ExitCode {
+    let family = Family::of_program(program, default);
+    let command = TrainFamily::command().name(program).about(format!(
+        "Train a network of the {} family [default: {default}]",
+        family.name
     ));
-    let scope = train::Family {
-        name: family,
-        default,
-    };
     run::<TrainFamily>(
         command,
         |args| (args.global.clone(), args),
-        |args, context| train::run(&args.train, Some(scope), context),
+        |args, context| train::run(&args.train, Some(&family), context),
     )
 }
 
@@ -123,7 +119,8 @@ fn run<P: FromArgMatches>(
         .and_then(|matches| P::from_arg_matches(&matches));
     let parsed = match parsed {
         Ok(parsed) => parsed,
-        // Help and version are errors to clap; they go to stdout. A closed pipe is no failure.
+        // clap reports help and version as errors, and prints them to stdout. A closed pipe is
+        // not a failure.
         Err(error) if !error.use_stderr() => {
             let _ = error.print();
             return ExitCode::SUCCESS;

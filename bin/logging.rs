@@ -1,4 +1,4 @@
-//! Where `tracing` events go: stderr, around the progress bars, and a log file.
+//! Destinations of `tracing` events: stderr, above the progress bars, and a log file.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,11 +10,14 @@ use indicatif::MultiProgress;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::prelude::*;
 
-/// Events of this target are the run's lines, which stderr shows by other means.
+/// Target of the lines of a training run, which are printed to stderr in another way.
 pub const RUN: &str = "run";
 
-/// Sets up logging. `verbose` 0 shows warnings on stderr, 1 information, 2 details, 3
-/// everything; `RUST_LOG` has the last word. The log file gets information at least.
+/// Sets up logging. `verbose` 0 shows warnings on stderr, 1 information, 2 details, 3 everything.
+/// `RUST_LOG` overrides it. The log file gets at least information.
+///
+/// # Errors
+/// If the log file cannot be opened or `RUST_LOG` is not valid.
 pub fn init(verbose: u8, file: Option<&Path>, bars: &MultiProgress) -> anyhow::Result<()> {
     let level = |verbose: u8| match verbose {
         0 => LevelFilter::WARN,
@@ -28,13 +31,13 @@ pub fn init(verbose: u8, file: Option<&Path>, bars: &MultiProgress) -> anyhow::R
     };
     let bars = bars.clone();
     let stderr = tracing_subscriber::fmt::layer()
-        .with_writer(move || AroundBars(bars.clone()))
+        .with_writer(move || AboveBars(bars.clone()))
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .with_target(verbose > 1)
         .without_time()
         .with_filter(filter(level(verbose))?.and(filter_fn(move |event| {
             let target = event.target();
-            // What the Hub's client logs of a failure, our own message says in a line.
+            // Our error message covers what the Hub's client logs about a failure.
             target != RUN && (verbose > 0 || !target.starts_with("hf_hub"))
         })));
     let file = match file {
@@ -53,13 +56,13 @@ pub fn init(verbose: u8, file: Option<&Path>, bars: &MultiProgress) -> anyhow::R
         .with(stderr)
         .with(file)
         .try_init()
-        .context("logging")
+        .context("cannot set up logging")
 }
 
-/// Stderr, with the progress bars out of the way for the time of a line.
-struct AroundBars(MultiProgress);
+/// Stderr. Progress bars are hidden while a line is written.
+struct AboveBars(MultiProgress);
 
-impl Write for AroundBars {
+impl Write for AboveBars {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.suspend(|| io::stderr().write(bytes))
     }

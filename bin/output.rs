@@ -1,4 +1,4 @@
-//! Writing answers to stdout.
+//! Writing results.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,7 +7,10 @@ use anyhow::Context;
 use candle_mish::checkpoint::write_atomically;
 use serde::Serialize;
 
-/// Writes a text to stdout; a closed pipe is an error to return, not a panic.
+/// Writes text to stdout.
+///
+/// # Errors
+/// If stdout is closed, where `println!` would panic.
 pub fn text(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -17,7 +20,10 @@ pub fn text(text: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// Writes a value as indented JSON to a file, all of it or nothing.
+/// Writes a value as indented JSON to a file, atomically.
+///
+/// # Errors
+/// If the file cannot be written.
 pub fn json_file(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(value)? + "\n";
     write_atomically(path, |file| file.write_all(text.as_bytes()))
@@ -25,6 +31,9 @@ pub fn json_file(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// Writes a value to stdout as indented JSON.
+///
+/// # Errors
+/// If stdout is closed.
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     text(&serde_json::to_string_pretty(value)?)
 }

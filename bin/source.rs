@@ -13,7 +13,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::Context;
+use crate::context::Context;
 use crate::failure::usage;
 use crate::network::Weights;
 

@@ -1,8 +1,8 @@
-//! Tables on the terminal and the numbers in them.
+//! Tables as text.
 
 use comfy_table::{CellAlignment, Table, presets};
 
-/// A table without lines.
+/// A table with a header and without borders.
 pub fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
@@ -10,7 +10,7 @@ pub fn table(header: &[&str]) -> Table {
     table
 }
 
-/// Aligns these columns, counted from 0, at their right.
+/// Aligns these columns, counted from 0, to the right.
 pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
     for column in columns {
         if let Some(column) = table.column_mut(column) {
@@ -19,7 +19,7 @@ pub fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) 
     }
 }
 
-/// 278324 as 278,324.
+/// Formats 278324 as 278,324.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

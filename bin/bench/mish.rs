@@ -1,4 +1,4 @@
-//! `mish bench mish`: our Mish, Candle's composition, ReLU, SiLU and copies, in one run.
+//! `mish bench mish`: our Mish, Candle's Mish, ReLU and SiLU, and copies, in one run.
 
 use std::hint::black_box;
 
@@ -12,17 +12,18 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::timing::{Call, Timing, alternate};
-use crate::args::positive;
+use crate::args::range::{MAX_ROUNDS, count};
+use crate::context::Context;
 use crate::device;
 use crate::failure::{Done, usage};
-use crate::{Context, output};
+use crate::output;
 
-/// The largest tensor that is measured, 4 GiB: there are several of its size at a time.
+/// Limit of the tensor's elements, 4 GiB in f32. The benchmark holds several such tensors.
 const MAX_ELEMENTS: usize = 1 << 30;
-/// Calls that a GPU is given before the host waits for it: waiting costs as much as a small kernel.
+/// Calls per synchronisation of a GPU, which costs as much as a small kernel.
 const GPU_CALLS: usize = 10;
 
-/// What `mish bench mish` is asked for.
+/// Flags of `mish bench mish`.
 #[derive(Debug, Clone, Args)]
 pub struct MishBenchArgs {
     /// Shape of the tensor
@@ -33,15 +34,15 @@ pub struct MishBenchArgs {
         default_value = "128,64,32,32"
     )]
     shape: Vec<usize>,
-    /// Rounds, each of which measures every case once, on a GPU ten calls of it; the median counts
-    #[arg(long, value_name = "N", default_value_t = 9, value_parser = positive)]
+    /// Rounds to time. Each runs every case once, or ten times on a GPU. The result is the median
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = count(1..=MAX_ROUNDS))]
     rounds: usize,
-    /// The type of the elements: f32, f64, f16 or bf16
+    /// Element type: f32, f64, f16 or bf16
     #[arg(long, value_name = "TYPE", default_value = "f32", value_parser = float)]
     dtype: DType,
 }
 
-/// Parses an element type that Mish is defined for.
+/// Parses a floating-point element type.
 fn float(text: &str) -> Result<DType, String> {
     match text.parse() {
         Ok(dtype @ (DType::F32 | DType::F64 | DType::F16 | DType::BF16)) => Ok(dtype),
@@ -49,40 +50,43 @@ fn float(text: &str) -> Result<DType, String> {
     }
 }
 
-/// One case's time.
+/// The time of one case.
 #[derive(Debug, Clone, Serialize)]
 struct Measurement {
     name: &'static str,
     #[serde(flatten)]
     timing: Timing,
-    /// Bytes that have to be read and written at least, by the median time.
+    /// Bytes to read and write, divided by the median time.
     gb_per_second: f64,
 }
 
-/// The measurements with what they were made on.
+/// All measurements and their settings.
 #[derive(Debug, Clone, Serialize)]
 struct Report {
-    /// Of the tensor.
+    /// The tensor's shape.
     shape: Vec<usize>,
     dtype: &'static str,
     device: String,
     threads: usize,
     rounds: usize,
-    /// Calls in a row of which a round takes the mean.
+    /// Calls in a row. A round takes their mean.
     calls: usize,
     /// All cases, in the order of the table.
     measurements: Vec<Measurement>,
-    /// candle-nn's time by ours, forward.
+    /// candle-nn's time divided by ours, forward.
     forward_speedup: f64,
-    /// candle-nn's time by ours, forward and backward.
+    /// candle-nn's time divided by ours, forward and backward.
     forward_backward_speedup: f64,
-    /// The bytes that Mish moves in a second, forward, by those of a copy into warm memory.
+    /// Mish's bytes per second, forward, divided by a copy's into warm memory.
     share_of_copy_speed: f64,
-    /// The same of its backward pass alone.
+    /// The same for the backward pass alone.
     backward_share_of_copy_speed: f64,
 }
 
-/// Measures and prints.
+/// Times Mish and its peers and prints the result.
+///
+/// # Errors
+/// If the shape is empty or too large, or an op fails.
 pub fn run(args: &MishBenchArgs, context: &Context) -> Result<Done> {
     let report = measure(args, device::current()?)?;
     if context.json {
@@ -99,9 +103,7 @@ fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
     let count = match count.filter(|&n| n <= MAX_ELEMENTS) {
         None => return Err(usage(format!("--shape {shape:?} is too large"))),
         Some(0) => {
-            return Err(usage(format!(
-                "--shape {shape:?} has no elements to measure on"
-            )));
+            return Err(usage(format!("--shape {shape:?} has no elements")));
         }
         Some(count) => count,
     };
@@ -112,16 +114,16 @@ fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
     let x = Tensor::from_slice(&values, shape, &Device::Cpu)?;
     let x = x.to_dtype(args.dtype)?.to_device(device)?;
     let variable = Var::from_tensor(&x)?;
-    // So far to the right Mish is the identity: repeated in place, it stays where it is.
+    // At 25 Mish is the identity, so that repeated calls in place do not change the values.
     let in_place = Tensor::full(25f32, shape, &Device::Cpu)?;
     let in_place = in_place.to_dtype(args.dtype)?.to_device(device)?;
     let bytes = args.dtype.size_in_bytes() * count;
     let chunk = count.div_ceil(rayon::current_num_threads());
 
-    // What a case is called and the bytes that it moves, and the case.
+    // Each case has a name, the bytes that it moves, and a call.
     let mut names = vec![("mish, in place", 2 * bytes)];
     let mut calls: Vec<Call> = vec![Box::new(|| mish_inplace(&in_place))];
-    // Candle's copy on the CPU has one thread.
+    // Candle's copy uses one thread on the CPU.
     if device.is_cpu() {
         names.push((COPY, 2 * DType::F32.size_in_bytes() * count));
         calls.push(Box::new(|| {
@@ -135,7 +137,7 @@ fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
         names.push((COPY, 2 * bytes));
         calls.push(Box::new(move || target.set(x)));
     }
-    // x, the gradient of y and that of x.
+    // x, dy and dx.
     names.push((BACKWARD, 3 * bytes));
     calls.push(Box::new(|| {
         black_box(activation_gradient(&x, &in_place, &Activation::Mish)?);
@@ -151,14 +153,14 @@ fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
     }
     for (name, function) in FORWARD_BACKWARD {
         let variable = variable.as_tensor();
-        // x and y, then x, the gradient of y and that of x.
+        // Forward: x and y. Backward: x, dy and dx.
         names.push((name, 5 * bytes));
         calls.push(Box::new(move || {
             black_box(function(variable)?.backward()?);
             Ok(())
         }));
     }
-    // On the tape: no sums of gradients with zeros.
+    // Our tape does not add gradients to zeros.
     names.push((TAPE, 6 * bytes));
     calls.push(Box::new(|| {
         black_box(value_and_grad(|| Ok((mish(variable.as_tensor())?, ())))?);
@@ -207,17 +209,17 @@ const COPY: &str = "copy, warm memory";
 const BACKWARD: &str = "mish, backward";
 const TAPE: &str = "mish, forward + backward on the tape";
 
-/// Ours first, then what it replaces.
+/// Our Mish, then its peers.
 const FORWARD: [(&str, Function); 5] = [
     ("mish, forward", mish),
     ("candle-nn mish, forward", candle_nn::ops::mish),
     ("candle relu, forward", Tensor::relu),
     ("candle silu, forward", Tensor::silu),
-    // Its plain copy shares the memory on Metal.
+    // `copy` shares the memory on Metal.
     ("candle copy, forward", Tensor::force_contiguous),
 ];
 
-/// Ours first, then what it replaces, through Candle's graph.
+/// The same with Candle's backward pass.
 const FORWARD_BACKWARD: [(&str, Function); 4] = [
     ("mish, forward + backward", mish),
     ("candle-nn mish, forward + backward", candle_nn::ops::mish),
@@ -248,8 +250,8 @@ fn text(report: &Report) -> String {
         ));
     }
     lines.push(format!(
-        "{:.1} times candle-nn's speed forward, {:.1} times forward and backward; \
-         {:.0} % of a copy's speed in warm memory, {:.0} % backward",
+        "Mish runs at {:.1} times candle-nn's speed forward and {:.1} times forward + backward, \
+         and at {:.0} % of the speed of a copy in warm memory forward and {:.0} % backward",
         report.forward_speedup,
         report.forward_backward_speedup,
         100.0 * report.share_of_copy_speed,

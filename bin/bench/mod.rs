@@ -1,4 +1,4 @@
-//! `mish bench`: what the crate's parts cost on this machine, beside what they replace.
+//! The benchmarks of `mish bench`: our ops and networks on this machine, and the ops they replace.
 
 pub mod mish;
 pub mod network;

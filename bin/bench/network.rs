@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use super::profile::{self, Share};
 use super::timing::{Timing, alternate};
-use crate::args::positive;
+use crate::args::range::{MAX_BATCH, MAX_ROUNDS, check_batch_of, count};
+use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network};
-use crate::{Context, output};
+use crate::output;
 
-/// Steps that are not counted: the first ones fetch memory from the system.
+/// Steps that do not count: the first ones allocate memory.
 const WARM_UP: usize = 2;
 
 /// Flags of `mish bench train` and `mish bench infer`.
@@ -25,29 +26,30 @@ pub struct NetworkBenchArgs {
     /// The network
     #[arg(default_value = "resnet20")]
     model: String,
-    /// The activation
+    /// Activation
     #[arg(long, value_name = "NAME", default_value = "mish")]
     activation: Activation,
-    /// The form of the network: cifar, for 32x32 images, or imagenet, for its own size
+    /// Form of the network: cifar for 32x32 images, imagenet for the network's own size
     #[arg(long, value_name = "NAME", default_value_t = Stem::Cifar)]
     stem: Stem,
     /// Images per step
-    #[arg(long, short, value_name = "N", default_value_t = 128, value_parser = positive)]
+    #[arg(long, short, value_name = "N", default_value_t = 128,
+          value_parser = count(1..=MAX_BATCH))]
     batch_size: usize,
-    /// Steps to time; the median counts
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = positive)]
+    /// Steps to time. The result is the median
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = count(1..=MAX_ROUNDS))]
     steps: usize,
-    /// Show the share of time of every op, forward and backward, in as many further steps
+    /// Run as many steps again and show each op's share of the time
     #[arg(long)]
     profile: bool,
 }
 
-/// What is timed.
+/// What to time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Forward, backward and the optimizer's update.
     Train,
-    /// Forward with the running statistics, without a graph.
+    /// Forward with running statistics, without gradients.
     Infer,
 }
 
@@ -63,10 +65,10 @@ struct Answer {
     #[serde(flatten)]
     timing: Timing,
     images_per_second: f64,
-    /// Billions of operations per second, two for each multiply-add of a convolution or a
-    /// linear layer.
+    /// Billions of operations per second. A multiply-add of a convolution or linear layer counts as
+    /// two.
     gflops: f64,
-    /// The most memory that the process has held so far, where the system tells.
+    /// Peak resident memory of the process, if the system reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_rss_bytes: Option<u64>,
     /// The largest share first, with `--profile`.
@@ -74,7 +76,10 @@ struct Answer {
     profile: Option<Vec<Share>>,
 }
 
-/// Measures and prints.
+/// Times a network and prints the result.
+///
+/// # Errors
+/// If a flag is wrong or a step fails.
 pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Result<Done> {
     let entry = models::find(&args.model).map_err(usage)?;
     let (channels, height, width) = entry.form(args.stem).map_err(usage)?.input;
@@ -84,6 +89,7 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
     };
     let model = args.model.clone();
     let architecture = Architecture::evaluated(model, args.activation, classes, args.stem);
+    check_batch_of(args.batch_size, [channels, height, width])?;
     let network = Network::new(&architecture, 0)?;
     let shape = (args.batch_size, channels, height, width);
     let (images, labels) = batch(shape, classes as u32, network.store.device())?;
@@ -112,7 +118,7 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
     Ok(Done::Complete)
 }
 
-/// Times the steps, then counts their operations in one more, or in as many again for a profile.
+/// Times the steps, then counts operations in one more step, or in as many again for a profile.
 fn measure(
     args: &NetworkBenchArgs,
     verb: &str,
@@ -159,7 +165,7 @@ fn text(answer: &Answer) -> String {
         ),
     ];
     if let Some(bytes) = answer.peak_rss_bytes {
-        lines.push(format!("{} MiB of memory at most", bytes >> 20));
+        lines.push(format!("{} MiB peak memory", bytes >> 20));
     }
     if let Some(shares) = &answer.profile {
         lines.extend([String::new(), profile::table(shares)]);
@@ -167,7 +173,7 @@ fn text(answer: &Answer) -> String {
     lines.join("\n")
 }
 
-/// Images of noise with random labels.
+/// Random images and labels.
 fn batch(
     shape: (usize, usize, usize, usize),
     classes: u32,
@@ -184,7 +190,7 @@ fn batch(
     ))
 }
 
-/// The peak of the resident memory, which Linux tells in `/proc`.
+/// Peak resident memory in bytes, from Linux's `/proc`.
 fn peak_rss() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

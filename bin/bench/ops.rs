@@ -1,4 +1,4 @@
-//! `mish bench ops`: the ops of a convolutional network beside Candle's own.
+//! `mish bench ops`: the ops of a convolutional network, compared with Candle's.
 
 use std::hint::black_box;
 
@@ -15,20 +15,21 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::timing::{Call, Timing, alternate};
-use crate::args::positive;
+use crate::args::range::{MAX_ROUNDS, count};
+use crate::context::Context;
 use crate::failure::{Done, usage};
-use crate::{Context, output};
+use crate::output;
 
 /// Flags of `mish bench ops`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct OpsBenchArgs {
-    /// Only cases whose name contains this, as conv or mish_fwdbwd
+    /// Run only cases whose name contains this, such as conv or mish_fwdbwd
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Rounds, in each of which ours and Candle's have a turn; the median counts
-    #[arg(long, value_name = "N", default_value_t = 9, value_parser = positive)]
+    /// Rounds to time. Each runs our op and Candle's once. The result is the median
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = count(1..=MAX_ROUNDS))]
     rounds: usize,
-    /// Do not time Candle's own ops
+    /// Do not time Candle's ops
     #[arg(long)]
     ours_only: bool,
 }
@@ -36,24 +37,24 @@ pub struct OpsBenchArgs {
 /// A differentiable computation, ours or Candle's.
 type Function = Box<dyn Fn(&[&Tensor]) -> Result<Tensor>>;
 
-/// What a case costs at least, by which its speed is told.
+/// The least work of a case, for its speed.
 #[derive(Clone, Copy)]
 enum Work {
-    /// Operations of the forward pass; a gradient of x and one of the weight take as many each.
+    /// Operations of the forward pass. The gradients of x and of the weight take as many each.
     Operations(f64),
-    /// Bytes read and written by the forward pass, and by both.
+    /// Bytes read and written by the forward pass, and by both passes.
     Bytes(f64, f64),
 }
 
-/// An op on tensors of a size.
+/// An op on tensors of a fixed size.
 struct Case {
     name: String,
-    /// The shapes of the tensors that are differentiated for.
+    /// The shapes of the tensors that get gradients.
     shapes: Vec<Vec<usize>>,
     work: Work,
     ours: Function,
     candle: Function,
-    /// Candle's backward is within reason.
+    /// Whether Candle's backward pass takes less than seconds.
     candle_backward: bool,
 }
 
@@ -74,7 +75,10 @@ struct Row {
     threads: usize,
 }
 
-/// Measures and prints.
+/// Times the ops and prints the result.
+///
+/// # Errors
+/// If no case matches the filter or an op fails.
 pub fn run(args: &OpsBenchArgs, context: &Context) -> anyhow::Result<Done> {
     let filter = args.filter.as_deref().unwrap_or_default();
     let mut rows = Vec::new();
@@ -87,7 +91,7 @@ pub fn run(args: &OpsBenchArgs, context: &Context) -> anyhow::Result<Done> {
         }
     }
     if rows.is_empty() {
-        return Err(usage(format!("--filter {filter}: no case has this name")));
+        return Err(usage(format!("--filter {filter}: no case matches")));
     }
     if context.json {
         output::json(&rows)?;
@@ -197,7 +201,7 @@ fn convolutions() -> Vec<Case> {
                 work: Work::Operations(2.0 * products as f64),
                 ours: Box::new(move |t| conv2d(t[0], t[1], None, &params)),
                 candle: Box::new(move |t| t[0].conv2d(t[1], padding, stride, 1, groups)),
-                // Seconds per call in Candle, which cuts the tensors apart for every group.
+                // Candle splits the tensors by group, which takes seconds per call.
                 candle_backward: groups == 1,
             }
         },
@@ -205,8 +209,9 @@ fn convolutions() -> Vec<Case> {
     .into()
 }
 
-/// The shape that the memory-bound ops are measured on, and its bytes.
+/// The shape for memory-bound ops.
 const SHAPE: [usize; 4] = [128, 64, 32, 32];
+/// Its bytes.
 const BYTES: f64 = 4.0 * (128 * 64 * 32 * 32) as f64;
 
 fn norms() -> Result<Vec<Case>> {
@@ -220,7 +225,7 @@ fn norms() -> Result<Vec<Case>> {
         Ok(Case {
             name: format!("bn_{activation}_train"),
             shapes: vec![SHAPE.to_vec()],
-            // x and y, then x, the gradient of y and that of x.
+            // Forward: x and y. Backward: x, dy and dx.
             work: Work::Bytes(2.0 * BYTES, 5.0 * BYTES),
             ours: Box::new(move |t| {
                 let batch = Statistics::Batch;
@@ -247,7 +252,7 @@ fn pools() -> Vec<Case> {
         candle_backward: true,
     };
     vec![
-        // Backward reads x to find the maxima again.
+        // The backward pass reads x to find the maxima.
         case(
             "max_pool_2x2",
             Box::new(move |t| max_pool2d(t[0], &params)),
@@ -283,7 +288,7 @@ fn loss() -> Result<Case> {
     Ok(Case {
         name: format!("cross_entropy_{rows}x{classes}"),
         shapes: vec![vec![rows, classes]],
-        // The logits, then the logits and their gradient.
+        // Forward: the logits. Backward: the logits and their gradient.
         work: Work::Bytes(bytes, 3.0 * bytes),
         ours: Box::new(move |t| {
             cross_entropy(t[0], &Target::Classes(&labels), &CrossEntropy::default())
@@ -304,7 +309,7 @@ fn table(rows: &[Row]) -> String {
         "GFLOP/s",
         "GB/s",
         "Candle ms",
-        "times",
+        "speedup",
     ]);
     let number = |value: Option<f64>, digits: usize| {
         value.map_or(String::new(), |value| format!("{value:.digits$}"))

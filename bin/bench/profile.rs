@@ -1,4 +1,4 @@
-//! Where the time goes: a `tracing` layer over the spans of `candle_mish::autograd`.
+//! Time per op: a `tracing` layer over the spans of `candle_mish::autograd`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,30 +11,30 @@ use tracing::span::{Attributes, Id, Record};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// The spans' name.
+/// The name of the spans.
 const SPAN: &str = "op";
 
-/// What ran between spans.
+/// The name of time outside of spans.
 const OTHER: &str = "(other)";
 
 /// One op's share in one pass.
 #[derive(Debug, Clone, Serialize)]
 pub struct Share {
-    /// The op, or "(other)" for all that is none.
+    /// The op, or "(other)" for time outside of ops.
     pub op: String,
-    /// forward, backward or update; empty for what is not in an op.
+    /// forward, backward or update. Empty outside of ops.
     pub pass: String,
-    /// Its part of the whole time, from 0 to 1.
+    /// Share of the total time, from 0 to 1.
     pub share: f64,
-    /// Its time in one step.
+    /// Milliseconds per step.
     pub ms: f64,
-    /// Its applications in one step.
+    /// Calls per step.
     pub calls: f64,
-    /// Billions of operations per second, two for a multiply-add; 0 where none were counted.
+    /// Billions of operations per second. A multiply-add counts as two. 0 if the op reports none.
     pub gflops: f64,
 }
 
-/// What was seen in some steps.
+/// The time and the work of some steps.
 #[derive(Debug, Clone)]
 pub struct Profile {
     /// Sorted by share, the largest first.
@@ -76,7 +76,7 @@ impl Visit for Op {
     fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
-/// The time of entering an op that is not inside of another one.
+/// The time at which an outermost op began.
 struct Entered(Instant);
 
 #[derive(Clone, Default)]
@@ -114,7 +114,7 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Sums {
             return;
         };
         let mut extensions = span.extensions_mut();
-        // An op applied by another one's pass counts as part of that.
+        // An op within another op counts as part of the outer one.
         if let Some(Entered(start)) = extensions.remove()
             && let Some(op) = extensions.get_mut::<Op>()
         {
@@ -127,10 +127,10 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Sums {
     }
 }
 
-/// Runs `steps` calls of `step`, at least one, and tells where their time went.
+/// Calls `step` `steps` times, at least once, and measures the time per op.
 ///
 /// # Errors
-/// What a step reports.
+/// The first error of a step.
 pub fn profile(
     steps: usize,
     step: &mut dyn FnMut() -> candle_core::Result<()>,
@@ -223,7 +223,7 @@ mod tests {
         };
         let profile = profile(3, &mut step).expect("profiled");
         let products = (2 * 4 * 3 * 3 * 27) as f64;
-        // The image's gradient is not asked for, so backward is as much as forward.
+        // The image gets no gradient, so that both passes take as much work.
         assert_eq!(profile.multiply_adds, 2.0 * products);
         for pass in ["forward", "backward"] {
             let mut found = profile.shares.iter().filter(|share| share.pass == pass);

@@ -1,14 +1,14 @@
-//! Timing of cases that take turns, so that what disturbs the machine disturbs all of them alike.
+//! Timing of interleaved cases, so that other load on the machine affects all of them alike.
 
 use std::time::Instant;
 
 use candle_core::Device;
 use serde::Serialize;
 
-/// How long one call takes.
+/// The time of one call.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Timing {
-    /// The middle one of the calls, or the mean of the two in the middle.
+    /// The median.
     pub median_ms: f64,
     /// The shortest call.
     pub min_ms: f64,
@@ -17,7 +17,7 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// The statistics of at least one call's milliseconds.
+    /// The statistics of the milliseconds of some calls, or `None` without calls.
     pub fn of(mut milliseconds: Vec<f64>) -> Option<Self> {
         milliseconds.sort_by(f64::total_cmp);
         let upper = milliseconds.len() / 2;
@@ -29,21 +29,20 @@ impl Timing {
         })
     }
 
-    /// `amount` per call as billions per second, by the median.
+    /// Billions per second, given the `amount` per call and the median time.
     pub fn giga_per_second(&self, amount: f64) -> f64 {
         1e-6 * amount / self.median_ms
     }
 }
 
-/// One call that is timed.
+/// A call to time.
 pub type Call<'a> = Box<dyn FnMut() -> candle_core::Result<()> + 'a>;
 
-/// Times `rounds` rounds on `device`, at least one, in each of which every call has its turn of
-/// `repeats` calls in a row; the first `warm_up` rounds fetch memory from the system and do not
-/// count.
+/// Times `rounds` rounds on `device`, at least one. A round runs each case `repeats` times in a row.
+/// `warm_up` rounds come first and do not count: they allocate memory.
 ///
 /// # Errors
-/// What a call reports.
+/// The first error of a call.
 pub fn alternate(
     device: &Device,
     calls: &mut [Call],
@@ -58,7 +57,7 @@ pub fn alternate(
             for _ in 0..repeats {
                 call()?;
             }
-            // A GPU works on after the calls have returned.
+            // Calls on a GPU return before it is done.
             device.synchronize()?;
             if round >= warm_up {
                 milliseconds.push(1e3 * start.elapsed().as_secs_f64() / repeats as f64);

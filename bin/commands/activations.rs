@@ -8,17 +8,18 @@ use candle_mish::rng::Generator;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+use crate::context::Context;
 use crate::failure::Done;
-use crate::{Context, output};
+use crate::output;
 
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
     parameters: Vec<Parameter>,
     aliases: &'static [&'static str],
-    /// The parameters are initial values, and training changes them.
+    /// Whether training changes the parameters.
     learned: bool,
-    /// It runs in vectors and as part of the normalisation before it.
+    /// Whether it has a vector kernel and fuses with the normalisation before it.
     fused: bool,
 }
 
@@ -28,7 +29,7 @@ struct Parameter {
     default: f64,
 }
 
-/// Asks only whether there is a kernel.
+/// Finds out whether an activation has a kernel.
 struct HasKernel;
 
 impl KernelVisitor<f32> for HasKernel {
@@ -52,7 +53,10 @@ fn row(activation: &Activation) -> anyhow::Result<Row> {
     })
 }
 
-/// Lists.
+/// Prints the activations.
+///
+/// # Errors
+/// If stdout is closed.
 pub fn run(context: &Context) -> anyhow::Result<Done> {
     let rows: Vec<Row> = Activation::all()
         .map(|activation| row(&activation))
@@ -63,7 +67,7 @@ pub fn run(context: &Context) -> anyhow::Result<Done> {
     }
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(["activation", "parameters", "fused", "also called"]);
+    table.set_header(["activation", "parameters", "fused", "aliases"]);
     for row in &rows {
         let parameters: Vec<String> = row.parameters.iter().map(Parameter::text).collect();
         let learned = if row.learned { " (learned)" } else { "" };
@@ -76,14 +80,14 @@ pub fn run(context: &Context) -> anyhow::Result<Done> {
     }
     output::text(&table.trim_fmt())?;
     output::text(
-        "\nGive parameters in this order after a colon: --activation leaky_relu:0.1\n\
-         Fused ones have a vector kernel and run inside of the normalisation before them.",
+        "\nParameters follow a colon, in this order: --activation leaky_relu:0.1\n\
+         A fused activation has a vector kernel and runs within the normalisation before it.",
     )?;
     Ok(Done::Complete)
 }
 
 impl Parameter {
-    /// `slope = 0.01`, with at most four digits after the point.
+    /// `slope = 0.01`, with at most four decimals.
     fn text(&self) -> String {
         let rounded = (self.default * 1e4).round() / 1e4;
         format!("{} = {rounded}", self.name)

@@ -2,13 +2,13 @@
 
 use clap::Subcommand;
 
-use crate::Context;
 use crate::bench::mish::{self, MishBenchArgs};
 use crate::bench::network::{self, Mode, NetworkBenchArgs};
 use crate::bench::ops::{self, OpsBenchArgs};
+use crate::context::Context;
 use crate::failure::Done;
 
-/// What `mish bench` measures.
+/// Flags of `mish bench`.
 #[derive(Debug, clap::Args)]
 pub struct BenchArgs {
     #[command(subcommand)]
@@ -17,17 +17,20 @@ pub struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Mish beside what it replaces and a copy
+    /// Mish, compared with Candle's Mish, ReLU, SiLU and a copy
     Mish(MishBenchArgs),
-    /// Convolution, normalisation, pools, Mish and the loss, beside Candle's own, on the CPU
+    /// Ops of a convolutional network, compared with Candle's, on the CPU
     Ops(OpsBenchArgs),
-    /// A network's training step
+    /// Training steps of a network
     Train(NetworkBenchArgs),
-    /// A network's inference
+    /// Inference of a network
     Infer(NetworkBenchArgs),
 }
 
-/// Measures.
+/// Runs a benchmark.
+///
+/// # Errors
+/// If a flag is wrong or an op fails.
 pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<Done> {
     match &args.what {
         What::Mish(args) => mish::run(args, context),

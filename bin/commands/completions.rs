@@ -8,11 +8,14 @@ use crate::output;
 /// Flags of `mish completions`.
 #[derive(Debug, clap::Args)]
 pub struct CompletionsArgs {
-    /// The shell
+    /// The shell to complete in
     shell: Shell,
 }
 
 /// Prints the script.
+///
+/// # Errors
+/// If stdout is closed.
 pub fn run(args: &CompletionsArgs, mut command: clap::Command) -> anyhow::Result<Done> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "mish", &mut script);

@@ -1,4 +1,4 @@
-//! `mish eval`: measures trained weights.
+//! `mish eval`: measures the accuracy of a trained network.
 
 use std::path::Path;
 
@@ -11,38 +11,48 @@ use candle_mish::train::run_folder::CONFIG;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::{DataArgs, FormArgs, PreprocessArgs, positive};
+use crate::args::range::{MAX_BATCH, MAX_CLASSES, check_batch, count};
+use crate::args::{DataArgs, FormArgs, NETWORK, PreprocessArgs};
 use crate::config::{Config, read_recipe};
+use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights, stem_for};
 use crate::source::WeightsArgs;
-use crate::{Context, output, pictures};
+use crate::{output, preprocessing};
 
 /// Flags of `mish eval`.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct EvalArgs {
-    /// The network [default: the one that the weights name]
+    /// The network [default: from the weights]
     model: Option<String>,
-    /// If they lie in a run folder, the images are those of the run
-    #[command(flatten)]
+    // The data set and the batch size default to those of the run that the weights belong to.
+    #[command(flatten, next_help_heading = "Weights")]
     weights: WeightsArgs,
-    /// The activation [default: the one that the weights name]
-    #[arg(long, value_name = "NAME")]
+    /// Activation [default: from the weights]
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
     activation: Option<Activation>,
-    /// Classes of the network [default: what the weights say, or those of the data set]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    /// Number of classes [default: from the weights, or from the data set]
+    #[arg(long, value_name = "N", help_heading = NETWORK, value_parser = count(1..=MAX_CLASSES))]
     num_classes: Option<usize>,
-    /// The first layers, cifar or imagenet [default: what the weights say, or cifar for images of
-    /// up to 64 pixels]
-    #[arg(long, value_name = "NAME")]
+    /// First layers: cifar or imagenet [default: from the weights, or cifar for images of up to 64
+    /// pixels]
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
     stem: Option<Stem>,
     #[command(flatten)]
     form: FormArgs,
-    /// The images: test, validation or train
-    #[arg(long, value_name = "NAME", default_value = "test")]
+    /// Images to evaluate: test, validation or train
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "test",
+        help_heading = "Data"
+    )]
     split: Split,
-    /// Images per batch [default: that of the run, so that its figures repeat to the last bit]
-    #[arg(long, short, value_name = "N", value_parser = positive)]
+    /// Images per batch [default: as in the run of the weights, which repeats its figures to the
+    /// last bit]
+    #[arg(long, short, value_name = "N", help_heading = "Data",
+          value_parser = count(1..=MAX_BATCH))]
     batch_size: Option<usize>,
     #[command(flatten)]
     data: DataArgs,
@@ -71,7 +81,10 @@ struct Answer<'a> {
     images_per_second: f64,
 }
 
-/// Evaluates.
+/// Evaluates a network and prints the result.
+///
+/// # Errors
+/// If flags, weights or data are wrong.
 pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let (name, offline) = (args.model.as_deref(), args.data.offline);
     let weights = args.weights.read(name, offline, context)?;
@@ -82,9 +95,9 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         recipe,
         ..
     } = Origin::of(&weights, &model, &args.data)?;
-    pictures::resolve(&mut options, &weights, &model, args.stem, &args.preprocess)?;
+    preprocessing::resolve(&mut options, &weights, &model, args.stem, &args.preprocess)?;
     let dataset = data::open(&options)?;
-    pictures::compare_classes(&dataset, &weights)?;
+    preprocessing::compare_classes(&dataset, &weights)?;
     let classes = dataset.classes.len();
     let num_classes = args
         .num_classes
@@ -92,7 +105,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         .unwrap_or(classes);
     if num_classes < classes {
         bail!(
-            "{} is of {num_classes} classes, {} has {classes}",
+            "{} has {num_classes} classes, {} has {classes}",
             weights.path.display(),
             dataset.name
         );
@@ -101,11 +114,14 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let stem = stem.unwrap_or_else(|| stem_for(dataset.test.height()));
     let mut architecture = Architecture::evaluated(model.clone(), activation, num_classes, stem);
     args.form.apply(&mut architecture, &weights)?;
-    let dataset = pictures::with_channels(dataset, architecture.in_chans)?;
+    let dataset = preprocessing::with_channels(dataset, architecture.in_chans)?;
+    let images = images(&dataset, args.split)?.clone();
+    let batch_size = args.batch_size.unwrap_or(recipe.batch_size);
+    check_batch(batch_size.min(images.len()), &images)?;
     let network = Network::load(&architecture, &weights)?;
-    let (mean, std) = pictures::normalisation(&dataset, &weights, &args.preprocess)?;
+    let (mean, std) = preprocessing::normalisation(&dataset, &weights, &args.preprocess)?;
     let config = LoaderConfig {
-        batch_size: args.batch_size.unwrap_or(recipe.batch_size),
+        batch_size,
         shuffle: false,
         drop_last: false,
         augmentation: Augmentation::none(),
@@ -113,7 +129,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         std,
         seed: 0,
     };
-    let loader = Loader::new(images(&dataset, args.split)?.clone(), config);
+    let loader = Loader::new(images, config);
     let loader = loader.on(network.store.device());
     let batches = loader.epoch(0, 0);
     let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
@@ -146,19 +162,23 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     Ok(Done::Complete)
 }
 
-/// Where weights come from: the run that they lie in, or else the data set that they name.
+/// The run that weights belong to, or else the data set that they name.
 pub(super) struct Origin {
-    /// The images, with the flags given.
+    /// The data set, overridden with the flags given.
     pub data: DataOptions,
     /// The hyperparameters of the run, or else the network's own.
     pub recipe: Recipe,
-    /// Dropout in front of the classifier while it was trained.
+    /// Dropout before the classifier during training.
     pub drop: f64,
-    /// Stochastic depth while it was trained.
+    /// Stochastic depth during training.
     pub drop_path: f64,
 }
 
 impl Origin {
+    /// Reads the configuration beside the weights if there is one.
+    ///
+    /// # Errors
+    /// If the configuration cannot be read, or there is no network `model`.
     pub fn of(weights: &Weights, model: &str, flags: &DataArgs) -> anyhow::Result<Self> {
         let folder = match weights.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -185,7 +205,7 @@ impl Origin {
                 drop_path: 0.0,
             }
         };
-        // Another data set than the run's lies elsewhere.
+        // The run's folder and revision belong to the run's data set.
         let own = origin.data.dataset;
         if flags
             .dataset
@@ -203,11 +223,13 @@ impl Origin {
 fn images(dataset: &Dataset, split: Split) -> anyhow::Result<&ImageSet> {
     match split {
         Split::Test => Ok(&dataset.test),
-        Split::Train if dataset.train.is_empty() => Err(usage("--split train: there are none")),
+        Split::Train if dataset.train.is_empty() => {
+            Err(usage("--split train: the data set has no training images"))
+        }
         Split::Train => Ok(&dataset.train),
         Split::Validation => dataset
             .validation
             .as_ref()
-            .ok_or_else(|| usage("--split validation: there are none; give --val-split")),
+            .ok_or_else(|| usage("--split validation needs --val-split")),
     }
 }

@@ -1,4 +1,4 @@
-//! `mish export`: writes trained weights for other programs.
+//! `mish export`: writes weights for other programs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,44 +13,50 @@ use candle_mish::trace::trace;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::{FormArgs, positive};
+use crate::args::range::{MAX_CLASSES, count};
+use crate::args::{FormArgs, NETWORK, OUTPUT};
+use crate::context::Context;
 use crate::device;
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights};
 use crate::source::WeightsArgs;
-use crate::{Context, output, pictures};
+use crate::{output, preprocessing};
 
-/// Images in the batch that is traced: more than one, so that mixing them would be seen.
+/// Images in the traced batch: two, so that the trace fails if a network mixes images.
 const TRACED: usize = 2;
+/// Limit of `--img-size`: the network runs once at this size.
+const MAX_TRACED_SIZE: usize = 4096;
 
 /// Flags of `mish export`.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct ExportArgs {
-    /// The network [default: the one that the weights name]
+    /// The network [default: from the weights]
     model: Option<String>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Weights")]
     weights: WeightsArgs,
-    /// The file to write
-    #[arg(long, short, value_name = "FILE")]
-    out: PathBuf,
-    /// safetensors, with the keys of timm or torchvision, or onnx [default: what the name of the
-    /// file ends in]
-    #[arg(long, value_name = "NAME")]
-    format: Option<Format>,
-    /// The activation [default: the one that the weights name]
-    #[arg(long, value_name = "NAME")]
+    /// Activation [default: from the weights]
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
     activation: Option<Activation>,
-    /// The first layers, cifar or imagenet [default: what the weights say, or imagenet where the
-    /// network has such a form]
-    #[arg(long, value_name = "NAME")]
+    /// First layers: cifar or imagenet [default: from the weights, or imagenet if the network has
+    /// that form]
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
     stem: Option<Stem>,
     #[command(flatten)]
     form: FormArgs,
-    /// Classes of the network [default: what the weights say]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    /// Number of classes [default: from the weights]
+    #[arg(long, value_name = "N", help_heading = NETWORK, value_parser = count(1..=MAX_CLASSES))]
     num_classes: Option<usize>,
-    /// onnx: height and width of the images [default: what the weights say, or the network's own]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    /// File to write
+    #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
+    out: PathBuf,
+    /// safetensors (with the keys of timm or torchvision) or onnx [default: from the extension of
+    /// --out]
+    #[arg(long, value_name = "NAME", help_heading = OUTPUT)]
+    format: Option<Format>,
+    /// onnx: height and width of the images [default: from the weights, or the network's own]
+    #[arg(long, value_name = "PIXELS", help_heading = OUTPUT,
+          value_parser = count(1..=MAX_TRACED_SIZE))]
     img_size: Option<usize>,
 }
 
@@ -70,7 +76,7 @@ struct Answer<'a> {
     stem: Stem,
     num_classes: usize,
     params: usize,
-    /// Of an ONNX file.
+    /// The graph of an ONNX file.
     #[serde(skip_serializing_if = "Option::is_none")]
     graph: Option<Graph>,
 }
@@ -79,21 +85,24 @@ struct Answer<'a> {
 struct Graph {
     opset: i64,
     nodes: usize,
-    /// Without the batch axis, which is open.
+    /// Without the batch axis, which is dynamic.
     input: Vec<usize>,
 }
 
-/// Exports.
+/// Exports a network and prints what it wrote.
+///
+/// # Errors
+/// If flags or weights are wrong, an op has no ONNX form, or the file cannot be written.
 pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     let format = format(args)?;
-    // A trace names our own ops, which other devices compose.
+    // A trace needs our own ops. Other devices compose them from Candle's.
     device::stay_on_cpu();
     let weights = args.weights.read(args.model.as_deref(), false, context)?;
     let model = weights.model(args.model.as_deref())?;
     let activation = weights.activation(args.activation.as_ref())?;
     let stem = match args.stem.or(weights.stem()?) {
         Some(stem) => stem,
-        None => pictures::default_stem(&model, args.img_size.or(weights.image_size()?))?,
+        None => preprocessing::default_stem(&model, args.img_size.or(weights.image_size()?))?,
     };
     let num_classes = match args.num_classes.or(weights.num_classes()?) {
         Some(num_classes) => num_classes,
@@ -130,7 +139,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     Ok(Done::Complete)
 }
 
-/// The format asked for.
+/// The format from the flags.
 fn format(args: &ExportArgs) -> anyhow::Result<Format> {
     let extension = args
         .out
@@ -141,13 +150,13 @@ fn format(args: &ExportArgs) -> anyhow::Result<Format> {
         (None, Some("safetensors")) => Ok(Format::Safetensors),
         (None, Some("onnx")) => Ok(Format::Onnx),
         (None, _) => Err(usage(format!(
-            "--out {}: name it .safetensors or .onnx, or give --format",
+            "--out {}: the extension must be .safetensors or .onnx, or give --format",
             args.out.display()
         ))),
     }
 }
 
-/// What the weights say about themselves, and what was said about them here.
+/// The header of the weights, updated with the network that is exported.
 fn metadata(architecture: &Architecture, weights: &Weights) -> BTreeMap<String, String> {
     let mut metadata = weights.checkpoint.metadata.clone();
     let known = [
@@ -184,7 +193,7 @@ fn write_onnx(
     let forward = |images: &Tensor| network.frozen.forward_t(images, false);
     let graph = trace(&images, network.store.tensors(), forward)
         .with_context(|| format!("{architecture} cannot be exported"))?;
-    // The header of a checkpoint has no use in this format, what a picture has to become has.
+    // "format" belongs to checkpoints. Readers of the ONNX file need the preprocessing.
     metadata.remove("format");
     metadata.insert("image_size".to_string(), size.to_string());
     if let Some(preprocess) = weights.preprocess(model, *stem)? {
@@ -206,7 +215,7 @@ fn write_onnx(
     let bytes = proto.to_bytes();
     if i32::try_from(bytes.len()).is_err() {
         bail!(
-            "{architecture} takes {} bytes: an ONNX file holds less than 2 GiB",
+            "{architecture} takes {} bytes; an ONNX file must be smaller than 2 GiB",
             bytes.len()
         );
     }

@@ -1,19 +1,23 @@
 //! The layers of one network.
 
 use candle_core::{DType, Tensor};
+use candle_mish::activation::Activation;
 use candle_mish::nn::{LayerRecord, summarize};
 use candle_mish_models::{Entry, Stem};
 use serde::Serialize;
 
-use super::{ModelsArgs, Weights};
+use super::rows::Weights;
 use crate::failure::usage;
 use crate::network::{Architecture, Network};
 use crate::table::{align_right, table, thousands};
 
-/// The largest image that goes through the layers, which takes gigabytes in some networks.
-const LARGEST_IMAGE: usize = 1024;
-/// The most classes: more than twice as many as those of ImageNet-21k.
-const MOST_CLASSES: usize = 50_000;
+/// The form of the network whose layers to show. `None` takes the form's own value.
+pub(super) struct Form {
+    pub stem: Stem,
+    pub activation: Activation,
+    pub num_classes: Option<usize>,
+    pub img_size: Option<usize>,
+}
 
 /// A network with its layers.
 #[derive(Serialize)]
@@ -35,7 +39,7 @@ pub(super) struct Layers {
 struct Layer {
     path: String,
     kind: &'static str,
-    /// Without the batch.
+    /// The shape without the batch axis.
     output: Vec<usize>,
     params: usize,
     multiply_adds: u64,
@@ -53,30 +57,19 @@ impl From<LayerRecord> for Layer {
     }
 }
 
-/// Runs an empty image through the network and notes its layers.
-pub(super) fn layers(entry: &Entry, args: &ModelsArgs) -> anyhow::Result<Layers> {
-    let (channels, height, width) = entry.form(args.stem).map_err(usage)?.input;
-    let (height, width) = match args.img_size {
-        Some(size) if size > LARGEST_IMAGE => {
-            let message = format!("--img-size is {size}, must be at most {LARGEST_IMAGE}");
-            return Err(usage(message));
-        }
-        Some(size) => (size, size),
-        None => (height, width),
-    };
-    let num_classes = args.num_classes.unwrap_or(match args.stem {
+/// Runs an image of zeros through the network and records its layers.
+pub(super) fn layers(entry: &Entry, form: &Form) -> anyhow::Result<Layers> {
+    let (channels, height, width) = entry.form(form.stem).map_err(usage)?.input;
+    let (height, width) = form.img_size.map_or((height, width), |size| (size, size));
+    let num_classes = form.num_classes.unwrap_or(match form.stem {
         Stem::Cifar => 100,
         Stem::ImageNet => 1000,
     });
-    if num_classes > MOST_CLASSES {
-        let message = format!("--num-classes is {num_classes}, must be at most {MOST_CLASSES}");
-        return Err(usage(message));
-    }
     let architecture = Architecture::evaluated(
         entry.name.to_string(),
-        args.activation,
+        form.activation,
         num_classes,
-        args.stem,
+        form.stem,
     );
     let network = Network::new(&architecture, 0)?;
     let image = Tensor::zeros(
@@ -89,8 +82,8 @@ pub(super) fn layers(entry: &Entry, args: &ModelsArgs) -> anyhow::Result<Layers>
         name: entry.name,
         family: entry.family,
         paper: entry.paper,
-        stem: args.stem,
-        activation: args.activation.to_string(),
+        stem: form.stem,
+        activation: form.activation.to_string(),
         num_classes,
         input: [channels, height, width],
         params: network.store.num_params(),
@@ -100,7 +93,7 @@ pub(super) fn layers(entry: &Entry, args: &ModelsArgs) -> anyhow::Result<Layers>
     })
 }
 
-/// The layers for reading.
+/// The layers as a table.
 pub(super) fn layer_table(network: &Layers) -> String {
     let mut table = table(&["layer", "type", "output", "parameters", "multiply-adds"]);
     for layer in &network.layers {
@@ -124,12 +117,12 @@ pub(super) fn layer_table(network: &Layers) -> String {
         String::new()
     } else {
         format!(
-            "\n\nweights (--pretrained TAG)\n\n{}",
+            "\n\nWeights (--pretrained TAG)\n\n{}",
             weights_table(&network.pretrained)
         )
     };
     format!(
-        "{} ({}) with {}, {} classes, for an image of {}\n\n{}{weights}",
+        "{} ({}) with {}, {} classes, {} image\n\n{}{weights}",
         network.name,
         network.paper,
         network.activation,
@@ -164,7 +157,7 @@ fn weights_table(weights: &[Weights]) -> String {
     table.trim_fmt()
 }
 
-/// [16, 32, 32] as 16x32x32.
+/// Formats [16, 32, 32] as 16x32x32.
 fn shape(dims: &[usize]) -> String {
     let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
     dims.join("x")

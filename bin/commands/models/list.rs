@@ -1,9 +1,9 @@
-//! The networks as a table.
+//! The list of networks as a table.
 
-use super::{Row, short_tags, size_cells};
+use super::rows::{Row, short_tags, size_cells};
 use crate::table::{align_right, table};
 
-/// All rows for reading.
+/// The rows as a table.
 pub(super) fn list(rows: &[Row]) -> String {
     let mut table = table(&[
         "model",

@@ -1,26 +1,28 @@
-//! The networks as the page docs/models.md.
+//! The list of networks as the page docs/models.md.
 
-use super::{Row, short_tags, size_cells};
+use super::rows::{Row, short_tags, size_cells};
+use crate::commands::train::program;
 
 /// The page docs/models.md.
 pub(super) fn markdown(rows: &[Row]) -> String {
     let mut page = String::from(
-        "# The networks\n\n\
+        "# Networks\n\n\
          <!-- Written by `mish models --markdown`; a test compares. -->\n\n\
-         Parameters and multiply-adds (of convolutions and linear layers, for one image) with an\n\
-         activation that has no parameters of its own. The CIFAR form has 100 classes and takes\n\
-         32x32 images, the ImageNet form has 1000 classes and the size given. `mish models NAME`\n\
-         shows the layers of one, `--stem imagenet` those of its ImageNet form. The weights are those\n\
-         that `--pretrained` takes from the Hugging Face Hub, the default first; their table is below.\n",
+         Parameters and multiply-adds (of convolutions and linear layers, for one image), with an\n\
+         activation without parameters. The CIFAR form has 100 classes and takes 32x32 images. The\n\
+         ImageNet form has 1000 classes and takes images of the size given. `mish models NAME` shows\n\
+         the layers of the CIFAR form, `mish models NAME --stem imagenet` the layers of the ImageNet\n\
+         form. The column \"weights\" has the tags for `--pretrained`, the default first.\n",
     );
     let mut family = "";
     for row in rows {
         if row.family != family {
             family = row.family;
             page += &format!(
-                "\n## {family}\n\n`train-{family}`\n\n\
+                "\n## {family}\n\n`{}`\n\n\
                  | model | CIFAR-100: parameters | multiply-adds | ImageNet: parameters | multiply-adds | input | weights | paper |\n\
-                 | --- | ---: | ---: | ---: | ---: | --- | --- | --- |\n"
+                 | --- | ---: | ---: | ---: | ---: | --- | --- | --- |\n",
+                program(family)
             );
         }
         let [params, multiply_adds, _] = size_cells(Some(&row.cifar));
@@ -41,12 +43,12 @@ pub(super) fn markdown(rows: &[Row]) -> String {
     page
 }
 
-/// The page's table of weights.
+/// The table of weights.
 fn weights_page(rows: &[Row]) -> String {
     let mut page = String::from(
         "\n## Weights on the Hugging Face Hub\n\n\
-         With `--pretrained TAG`. The size of the images, the share that is kept of a scaled picture\n\
-         and the filter are those that the weights were made for.\n\n\
+         `--pretrained TAG` downloads them. `mish` preprocesses images as in the training of the\n\
+         weights: it resizes with the filter, keeps the center crop and normalises with mean and std.\n\n\
          | model | tag | repository | activation | classes | images | crop | filter | mean | std | licence |\n\
          | --- | --- | --- | --- | ---: | --- | ---: | --- | --- | --- | --- |\n",
     );
@@ -74,7 +76,7 @@ fn weights_page(rows: &[Row]) -> String {
     page
 }
 
-/// A link for an arXiv number; any other text as it is.
+/// A link for an arXiv number, or the text as it is.
 fn paper_link(paper: &str) -> String {
     match paper.strip_prefix("arXiv:") {
         Some(number) => format!("[{paper}](https://arxiv.org/abs/{number})"),

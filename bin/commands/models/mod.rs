@@ -3,130 +3,65 @@
 mod layers;
 mod list;
 mod markdown;
+mod rows;
 
 use candle_mish::activation::Activation;
-use candle_mish_models::pretrained::Pretrained;
-use candle_mish_models::{self as models, Entry, Form, Stem};
-use serde::Serialize;
+use candle_mish_models::{self as models, Stem};
 
-use crate::args::positive;
+use crate::args::range::{MAX_CLASSES, count};
+use crate::context::Context;
 use crate::failure::{Done, usage};
-use crate::table::thousands;
-use crate::{Context, output};
-use layers::{layer_table, layers};
+use crate::output;
+use layers::{Form, layer_table, layers};
 use list::list;
 use markdown::markdown;
+use rows::Row;
+
+/// Limit of `--img-size`: an image of this size goes through the network, which takes gigabytes in
+/// some.
+const MAX_IMAGE: usize = 1024;
+/// Heading of the flags that apply to the layers of one network.
+const LAYERS: &str = "Layers of one network";
 
 /// Flags of `mish models`.
 #[derive(Debug, clap::Args)]
 pub struct ModelsArgs {
-    /// The network whose layers to show; or only networks whose name or family contains this, or
-    /// is this where it has wildcards: * for any text and ? for one character
+    /// A network, to show its layers. Or a part of a name or family, or a pattern with * (any text)
+    /// and ? (any character), to list the networks that match
     pattern: Option<String>,
-    /// The form whose layers to show: cifar or imagenet
-    #[arg(long, value_name = "NAME", default_value_t = Stem::Cifar)]
+    /// Form of the network: cifar or imagenet
+    #[arg(long, value_name = "NAME", default_value_t = Stem::Cifar, help_heading = LAYERS)]
     stem: Stem,
-    /// The activation of the network whose layers to show
-    #[arg(long, value_name = "NAME", default_value = "mish")]
+    /// Activation
+    #[arg(long, value_name = "NAME", default_value = "mish", help_heading = LAYERS)]
     activation: Activation,
-    /// Classes of the network whose layers to show [default: 100, or 1000 with --stem imagenet]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    /// Number of classes [default: 100, or 1000 with --stem imagenet]
+    #[arg(long, value_name = "N", help_heading = LAYERS, value_parser = count(1..=MAX_CLASSES))]
     num_classes: Option<usize>,
-    /// Height and width of the image that goes through the layers [default: the form's own]
-    #[arg(long, value_name = "PIXELS", value_parser = positive)]
+    /// Height and width of the image [default: the network's own]
+    #[arg(long, value_name = "PIXELS", help_heading = LAYERS,
+          value_parser = count(1..=MAX_IMAGE))]
     img_size: Option<usize>,
     /// Print the list as the page docs/models.md
     #[arg(long, conflicts_with = "pattern")]
     markdown: bool,
 }
 
-/// A network in the list.
-#[derive(Serialize)]
-struct Row {
-    name: &'static str,
-    family: &'static str,
-    paper: &'static str,
-    /// For CIFAR-100.
-    cifar: Size,
-    /// For ImageNet, if it has such a form.
-    imagenet: Option<Size>,
-    /// Weights on the Hugging Face Hub, the default first.
-    pretrained: Vec<Weights>,
-}
-
-/// Weights that `--pretrained` takes by their tag.
-#[derive(Serialize)]
-struct Weights {
-    tag: &'static str,
-    repo: &'static str,
-    file: &'static str,
-    stem: Stem,
-    activation: String,
-    num_classes: usize,
-    input_size: usize,
-    crop_pct: f64,
-    interpolation: &'static str,
-    mean: [f32; 3],
-    std: [f32; 3],
-    license: &'static str,
-}
-
-impl From<&Pretrained> for Weights {
-    fn from(row: &Pretrained) -> Self {
-        Self {
-            tag: row.tag,
-            repo: row.repo,
-            file: row.file,
-            stem: row.stem,
-            activation: row.activation.to_string(),
-            num_classes: row.num_classes,
-            input_size: row.input_size,
-            crop_pct: row.crop_pct,
-            interpolation: row.interpolation,
-            mean: row.mean,
-            std: row.std,
-            license: row.license,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Size {
-    params: usize,
-    multiply_adds: u64,
-    input: [usize; 3],
-}
-
-impl From<&Form> for Size {
-    fn from(form: &Form) -> Self {
-        let (channels, height, width) = form.input;
-        Self {
-            params: form.params,
-            multiply_adds: form.multiply_adds,
-            input: [channels, height, width],
-        }
-    }
-}
-
-impl From<&Entry> for Row {
-    fn from(entry: &Entry) -> Self {
-        Self {
-            name: entry.name,
-            family: entry.family,
-            paper: entry.paper,
-            cifar: (&entry.cifar).into(),
-            imagenet: entry.imagenet.as_ref().map(Size::from),
-            pretrained: entry.pretrained().map(Weights::from).collect(),
-        }
-    }
-}
-
-/// Lists.
+/// Prints the networks, or the layers of one.
+///
+/// # Errors
+/// If no network matches, or a flag does not suit the network.
 pub fn run(args: &ModelsArgs, context: &Context) -> anyhow::Result<Done> {
     let pattern = args.pattern.as_deref().unwrap_or_default().to_lowercase();
     let found = models::find(&pattern);
     if let Ok(entry) = found {
-        let layers = layers(entry, args)?;
+        let form = Form {
+            stem: args.stem,
+            activation: args.activation,
+            num_classes: args.num_classes,
+            img_size: args.img_size,
+        };
+        let layers = layers(entry, &form)?;
         if context.json {
             output::json(&layers)?;
         } else {
@@ -136,8 +71,8 @@ pub fn run(args: &ModelsArgs, context: &Context) -> anyhow::Result<Done> {
     }
     let rows: Vec<Row> = models::list(&pattern).into_iter().map(Row::from).collect();
     if rows.is_empty() {
-        // Says which name is similar.
-        return Err(found.map_or_else(usage, |_| usage("no network")));
+        // The error suggests a similar name.
+        return Err(found.map_or_else(usage, |_| usage("no network matches")));
     }
     if context.json {
         output::json(&rows)?;
@@ -147,28 +82,4 @@ pub fn run(args: &ModelsArgs, context: &Context) -> anyhow::Result<Done> {
         output::text(&list(&rows))?;
     }
     Ok(Done::Complete)
-}
-
-/// The default weights' tag and how many others there are.
-fn short_tags(weights: &[Weights]) -> String {
-    match weights {
-        [] => String::new(),
-        [only] => only.tag.to_string(),
-        [first, others @ ..] => format!("{} and {} more", first.tag, others.len()),
-    }
-}
-
-/// Parameters, millions of multiply-adds and the input's size.
-fn size_cells(size: Option<&Size>) -> [String; 3] {
-    match size {
-        None => Default::default(),
-        Some(size) => [
-            thousands(size.params as u64),
-            format!(
-                "{} M",
-                thousands((size.multiply_adds + 500_000) / 1_000_000)
-            ),
-            format!("{0}x{0}", size.input[1]),
-        ],
-    }
 }

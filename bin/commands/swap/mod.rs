@@ -1,4 +1,4 @@
-//! `mish swap`: puts other activations into trained weights and measures what they do.
+//! `mish swap`: replaces the activation of a trained network and measures the effect.
 
 mod setting;
 mod text;
@@ -15,84 +15,96 @@ use candle_mish_models::swap::Subject;
 use candle_mish_models::{Options, Stem};
 
 use super::eval::Origin;
-use crate::args::{DataArgs, PreprocessArgs, positive};
+use crate::args::range::{
+    MAX_BATCH, MAX_EPOCHS, MAX_IMAGES, MAX_RATE, MAX_STEPS, check_batch, count, number, positive,
+    seed,
+};
+use crate::args::{DataArgs, NETWORK, OUTPUT, PreprocessArgs};
+use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::{COLOURS, Weights, check_name, stem_for};
 use crate::source::WeightsArgs;
-use crate::{Context, device, output, pictures};
+use crate::{device, output, preprocessing};
 
 /// Evaluations between the first and the last step of fine-tuning.
 const EVALUATIONS: usize = 4;
 
+/// Headings of the flags.
+const REPLACEMENT: &str = "Replacement";
+const FINE_TUNING: &str = "Fine-tuning";
+const MEASUREMENTS: &str = "Measurements";
+
 /// Flags of `mish swap`.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct SwapArgs {
-    /// The network [default: the one that the weights name]
+    /// The network [default: from the weights]
     model: Option<String>,
-    /// If they lie in a run folder, images and recipe are those of the run
-    #[command(flatten)]
+    // The data set and the recipe default to those of the run that the weights belong to.
+    #[command(flatten, next_help_heading = "Weights")]
     weights: WeightsArgs,
-    /// The activations to put in, separated by commas
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
-    to: Vec<Activation>,
-    /// The activation of the weights [default: the one that they name]
-    #[arg(long, value_name = "NAME")]
+    /// Activation of the weights [default: from the weights]
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
     activation: Option<Activation>,
-    /// The first layers, cifar or imagenet [default: what the weights say, or by the images' size]
-    #[arg(long, value_name = "NAME")]
+    /// First layers: cifar or imagenet [default: from the weights, or cifar for images of up to 64
+    /// pixels]
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
     stem: Option<Stem>,
-    /// Swap only the activation layers at these paths, where * stands for any text; `mish models
-    /// NAME` shows the paths [default: all]
-    #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
+    /// New activations, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true,
+          help_heading = REPLACEMENT)]
+    to: Vec<Activation>,
+    /// Replace only the activation layers at these paths, separated by commas. * matches any text.
+    /// `mish models NAME` shows the paths [default: all]
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',', help_heading = REPLACEMENT)]
     layers: Vec<String>,
-    /// Images per batch [default: that of the run]
-    #[arg(long, short, value_name = "N", value_parser = positive)]
-    batch_size: Option<usize>,
-    /// Seeds the order and augmentation of the training images, the draw of images and the noise
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// Training batches, augmented as in training, over which batch-norm statistics are measured
-    /// anew; 0 for leaving it out
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    /// Augmented training batches for new batch-norm statistics, or 0 to keep the old ones
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = REPLACEMENT,
+          value_parser = count(0..=MAX_STEPS))]
     recalibrate: usize,
-    /// Train with each activation for so many passes over the training images
-    #[arg(long, value_name = "N", conflicts_with = "fine_tune_steps")]
+    /// Epochs to train each activation
+    #[arg(long, value_name = "N", help_heading = FINE_TUNING, conflicts_with = "fine_tune_steps",
+          value_parser = number::<f64>(positive(MAX_EPOCHS)))]
     fine_tune_epochs: Option<f64>,
-    /// Train with each activation for so many steps
-    #[arg(long, value_name = "N", value_parser = positive)]
+    /// Steps to train each activation
+    #[arg(long, value_name = "N", help_heading = FINE_TUNING, value_parser = count(1..=MAX_STEPS))]
     fine_tune_steps: Option<usize>,
-    /// The (highest) learning rate of fine-tuning [default: a fifteenth of the run's]
-    #[arg(long, value_name = "RATE")]
+    /// Peak learning rate [default: the run's, divided by 15]
+    #[arg(long, value_name = "RATE", help_heading = FINE_TUNING,
+          value_parser = number::<f64>(positive(MAX_RATE)))]
     lr: Option<f64>,
-    /// Go from the old activation to the new one over the first half of fine-tuning, beginning
-    /// with the weights as they are, without recalibration
-    #[arg(long)]
+    /// Blend from the old activation to the new one over the first half of fine-tuning. It starts
+    /// from the original weights, without recalibration
+    #[arg(long, help_heading = FINE_TUNING)]
     blend: bool,
-    /// Also swap one stage and one layer at a time, measured on so many images
-    #[arg(long, value_name = "IMAGES", num_args = 0..=1, default_missing_value = "2000")]
+    /// Images per batch [default: as in the run of the weights]
+    #[arg(long, short, value_name = "N", help_heading = FINE_TUNING,
+          value_parser = count(1..=MAX_BATCH))]
+    batch_size: Option<usize>,
+    /// Seed of the order and augmentation of training images, of the sampled images and of the
+    /// noise
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = FINE_TUNING,
+          value_parser = seed)]
+    seed: u64,
+    /// Also replace one stage and one layer at a time, measured on this many images
+    #[arg(long, value_name = "IMAGES", num_args = 0..=1, default_missing_value = "2000",
+          help_heading = MEASUREMENTS, value_parser = count(0..=MAX_IMAGES))]
     per_layer: Option<usize>,
-    /// Also measure on so many disturbed images
-    #[arg(long, value_name = "IMAGES", num_args = 0..=1, default_missing_value = "2000")]
+    /// Also measure on this many perturbed images
+    #[arg(long, value_name = "IMAGES", num_args = 0..=1, default_missing_value = "2000",
+          help_heading = MEASUREMENTS, value_parser = count(0..=MAX_IMAGES))]
     robustness: Option<usize>,
-    /// Standard deviations of the noise, in parts of a pixel's range [default: 0.02,0.05,0.1]
-    #[arg(
-        long,
-        value_name = "STRENGTHS",
-        value_delimiter = ',',
-        requires = "robustness"
-    )]
+    /// Standard deviations of the noise, as shares of a pixel's range [default: 0.02,0.05,0.1]
+    #[arg(long, value_name = "STRENGTHS", value_delimiter = ',', requires = "robustness",
+          help_heading = MEASUREMENTS, value_parser = number::<f64>(0.0..=1.0))]
     noise: Option<Vec<f64>>,
-    /// Steps of FGSM, in parts of a pixel's range [default: 0.5, 1 and 2 of 255]
-    #[arg(
-        long,
-        value_name = "STRENGTHS",
-        value_delimiter = ',',
-        requires = "robustness"
-    )]
+    /// Step sizes of FGSM, as shares of a pixel's range [default: 0.5, 1 and 2 divided by 255]
+    #[arg(long, value_name = "STRENGTHS", value_delimiter = ',', requires = "robustness",
+          help_heading = MEASUREMENTS, value_parser = number::<f64>(0.0..=1.0))]
     fgsm: Option<Vec<f64>>,
-    /// Write the report as a web page
-    #[arg(long, value_name = "FILE")]
+    /// Also write the report as a web page
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     html: Option<PathBuf>,
     #[command(flatten)]
     data: DataArgs,
@@ -115,7 +127,10 @@ impl SwapArgs {
     }
 }
 
-/// Studies.
+/// Measures each activation and prints a report.
+///
+/// # Errors
+/// If flags, weights or data are wrong, or a measurement fails.
 pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     check(args)?;
     let (name, offline) = (args.model.as_deref(), args.data.offline);
@@ -125,7 +140,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     let from = activation(args, &weights)?;
     let to = replacements(args, &from)?;
     let mut origin = Origin::of(&weights, &model, &args.data)?;
-    pictures::resolve(
+    preprocessing::resolve(
         &mut origin.data,
         &weights,
         &model,
@@ -133,15 +148,21 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         &args.preprocess,
     )?;
     let dataset = data::open(&origin.data)?;
-    pictures::compare_classes(&dataset, &weights)?;
+    preprocessing::compare_classes(&dataset, &weights)?;
     let options = options(args, &weights, from, &origin, &dataset)?;
-    let dataset = pictures::with_channels(dataset, options.in_channels)?;
+    let dataset = preprocessing::with_channels(dataset, options.in_channels)?;
+    check_batch(
+        args.batch_size
+            .unwrap_or(origin.recipe.batch_size)
+            .min(dataset.test.len()),
+        &dataset.test,
+    )?;
     let device = device::current()?;
     let tensors = weights.checkpoint.tensors.clone();
     let subject = Subject::new(&model, options, tensors, args.seed, device).map_err(usage)?;
     check_layers(args, &model, &from, &subject, &weights)?;
     let recipe = recipe(args, origin.recipe)?;
-    let normalisation = pictures::normalisation(&dataset, &weights, &args.preprocess)?;
+    let normalisation = preprocessing::normalisation(&dataset, &weights, &args.preprocess)?;
     let loader = |images: &ImageSet, train: bool| {
         let config = LoaderConfig {
             batch_size: recipe.batch_size,
@@ -189,7 +210,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         &mut |what| eprintln!("{what}"),
         &stop,
     )?;
-    // The page first: a reader of the table that goes away must not cost it.
+    // The page comes first, because stdout may be a closed pipe.
     if let Some(path) = &args.html {
         let page = report.page();
         write_atomically(path, |file| file.write_all(page.as_bytes()))
@@ -205,30 +226,12 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     }
     match report.failures.as_slice() {
         [] => Ok(Done::Complete),
-        [failure, ..] => bail!(
-            "{} was not completed: {}",
-            failure.activation,
-            failure.error
-        ),
+        [failure, ..] => bail!("{} is not complete: {}", failure.activation, failure.error),
     }
 }
 
-/// Refuses values that no study can have, before anything is read.
+/// Refuses combinations of flags, before anything is read.
 fn check(args: &SwapArgs) -> anyhow::Result<()> {
-    let strength =
-        |flag: &str, values: &[f64]| match values.iter().find(|v| !(0.0..=1.0).contains(*v)) {
-            Some(value) => Err(usage(format!("{flag} {value}: must be between 0 and 1"))),
-            None => Ok(()),
-        };
-    strength("--noise", &args.noise())?;
-    strength("--fgsm", &args.fgsm())?;
-    if let Some(epochs) = args.fine_tune_epochs
-        && !(epochs > 0.0 && epochs < 1e6)
-    {
-        return Err(usage(format!(
-            "--fine-tune-epochs {epochs}: must be positive"
-        )));
-    }
     if !args.fine_tunes() {
         let needs = |flag| {
             Err(usage(format!(
@@ -243,25 +246,26 @@ fn check(args: &SwapArgs) -> anyhow::Result<()> {
         }
     }
     match &args.html {
-        // Better now than after hours of work.
+        // Before hours of work, not after.
         Some(path) => check_writable(path).with_context(|| format!("--html {}", path.display())),
         None => Ok(()),
     }
 }
 
-/// The activation that the weights were trained with: to guess it would make every figure wrong.
+/// The activation that the weights were trained with. A wrong assumption would make every figure
+/// wrong.
 fn activation(args: &SwapArgs, weights: &Weights) -> anyhow::Result<Activation> {
     if args.activation.is_none() && weights.own_activation()?.is_none() {
         return Err(usage(format!(
-            "{} does not say which activation it was trained with: name it with --activation",
+            "{} does not record its activation: name it with --activation",
             weights.path.display()
         )));
     }
     weights.activation(args.activation.as_ref())
 }
 
-/// The activations of `--to`, each once and without the one that is there: as the control it is
-/// measured in any case.
+/// The activations of `--to` without duplicates and without the network's own, which is the control
+/// and always measured.
 fn replacements(args: &SwapArgs, from: &Activation) -> anyhow::Result<Vec<Activation>> {
     let mut to: Vec<Activation> = Vec::new();
     for activation in args.to.iter().filter(|activation| *activation != from) {
@@ -271,16 +275,16 @@ fn replacements(args: &SwapArgs, from: &Activation) -> anyhow::Result<Vec<Activa
     }
     if to.is_empty() {
         return Err(usage(format!(
-            "--to: {from} is the activation of the weights"
+            "--to {from}: the network already has this activation"
         )));
     }
     if args.to.contains(from) {
-        tracing::warn!("--to {from}: the weights' own, which is measured in any case");
+        tracing::warn!("--to {from}: the network's own activation is always measured");
     }
     Ok(to)
 }
 
-/// The network as it was trained.
+/// The options of the network during training.
 fn options(
     args: &SwapArgs,
     weights: &Weights,
@@ -292,7 +296,7 @@ fn options(
     let num_classes = weights.num_classes()?.unwrap_or(classes);
     if num_classes < classes {
         bail!(
-            "{} is of {num_classes} classes, {} has {classes}",
+            "{} has {num_classes} classes, {} has {classes}",
             weights.path.display(),
             dataset.name
         );
@@ -323,22 +327,22 @@ fn check_layers(
         if !found.with_context(|| weights.path.display().to_string())? {
             let own = own.name();
             return Err(usage(format!(
-                "--layers {pattern}: {model} has no {own} there; `mish models {model}` shows its \
-                 layers"
+                "--layers {pattern}: no {own} layer has this path; `mish models {model}` shows all \
+                 paths"
             )));
         }
     }
     Ok(())
 }
 
-/// The recipe of the run with what fine-tuning has otherwise.
+/// The recipe for fine-tuning: the run's, overridden with the flags.
 fn recipe(args: &SwapArgs, of_run: Recipe) -> anyhow::Result<Recipe> {
-    let gentle = of_run.for_trained_weights();
+    let fine_tuning = of_run.for_trained_weights();
     let recipe = Recipe {
-        lr: args.lr.unwrap_or(gentle.lr),
-        batch_size: args.batch_size.unwrap_or(gentle.batch_size),
+        lr: args.lr.unwrap_or(fine_tuning.lr),
+        batch_size: args.batch_size.unwrap_or(fine_tuning.batch_size),
         seed: args.seed,
-        ..gentle
+        ..fine_tuning
     };
     recipe.validate().map_err(usage)?;
     Ok(recipe)
@@ -355,9 +359,7 @@ fn fine_tune(
         (None, None) => return Ok(None),
     };
     if steps == 0 {
-        return Err(usage(
-            "--fine-tune-epochs: that is less than a batch of the training images",
-        ));
+        return Err(usage("--fine-tune-epochs: fewer images than a batch"));
     }
     Ok(Some(FineTune {
         steps,
@@ -367,10 +369,10 @@ fn fine_tune(
     }))
 }
 
-/// Batches for recalibration: none where there are no training images to take them from.
+/// Batches for recalibration, or 0 if there are too few training images.
 fn recalibration(args: &SwapArgs, train: &Loader) -> usize {
     if args.recalibrate > 0 && train.batches_per_epoch() == 0 {
-        tracing::warn!("no recalibration: there are fewer training images than a batch");
+        tracing::warn!("no recalibration: the training set is smaller than a batch");
         return 0;
     }
     args.recalibrate

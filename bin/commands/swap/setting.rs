@@ -1,4 +1,4 @@
-//! What a report says about its making.
+//! The settings that a report lists.
 
 use std::path::Path;
 
@@ -6,9 +6,9 @@ use candle_mish::data::Dataset;
 use candle_mish::swap::SwapOptions;
 use candle_mish::train::Recipe;
 
-use crate::Context;
+use crate::context::Context;
 
-/// Everything that the figures depend on, by name.
+/// Everything that the figures depend on, as names and values.
 pub fn setting(
     options: &SwapOptions,
     weights: &Path,
@@ -59,7 +59,7 @@ pub fn setting(
     setting.into_iter().map(owned).collect()
 }
 
-/// The command line, as a shell takes it.
+/// The command line, quoted for a shell.
 fn command() -> String {
     let quoted = |argument: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=@+".contains(c);

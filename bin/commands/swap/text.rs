@@ -1,11 +1,11 @@
-//! The report for a terminal.
+//! The report as text.
 
 use candle_mish::eval::{Change, Estimate};
 use candle_mish::swap::{LayerRow, Recovery, Robustness, Row, SwapReport};
 
 use crate::table::{align_right, table};
 
-/// The report in tables.
+/// The report as tables.
 pub fn text(report: &SwapReport) -> String {
     let mut sections = vec![heading(report), comparisons(&report.rows)];
     if !report.recovery.is_empty() {
@@ -19,12 +19,12 @@ pub fn text(report: &SwapReport) -> String {
     }
     for failure in &report.failures {
         sections.push(format!(
-            "{} was not completed: {}",
+            "{} is not complete: {}",
             failure.activation, failure.error
         ));
     }
     if report.interrupted {
-        sections.push("The study was stopped before it was complete.".to_string());
+        sections.push("The study was stopped early.".to_string());
     }
     sections.join("\n\n")
 }
@@ -67,9 +67,9 @@ fn comparisons(rows: &[Row]) -> String {
         ]);
     }
     align_right(&mut table, 2..11);
-    let note = "95 % intervals over the images; changes in points of top-1, paired. The control \
-                is the network's own activation at the same stage. --json and --html have the \
-                intervals of the rest.";
+    let note = "Intervals: 95 %, over the images. Changes: points of top-1, paired. The control is \
+                the network's own activation at the same stage. --json and --html include all \
+                intervals.";
     format!("{}\n{note}", table.trim_fmt())
 }
 
@@ -104,7 +104,7 @@ fn layers(rows: &[LayerRow]) -> String {
     }
     align_right(&mut table, 2..5);
     let images = rows.first().map_or(0, |row| row.comparison.images);
-    let title = format!("One part at a time, zero-shot, on {images} images drawn at random:");
+    let title = format!("One stage or layer at a time, zero-shot, on {images} random images:");
     format!("{title}\n{}", table.trim_fmt())
 }
 
@@ -129,9 +129,8 @@ fn robustness(rows: &[Robustness]) -> String {
     }
     align_right(&mut table, 2..6);
     let images = rows.first().map_or(0, |row| row.images);
-    let title = format!(
-        "{images} images drawn at random and disturbed, after the last stage of each activation:"
-    );
+    let title =
+        format!("{images} random images, perturbed, after the last stage of each activation:");
     format!("{title}\n{}", table.trim_fmt())
 }
 
@@ -146,7 +145,7 @@ fn with_interval(e: &Estimate, scale: f64, digits: usize) -> String {
     format!("{value:.digits$} [{low:.digits$}, {high:.digits$}]")
 }
 
-/// A change of top-1 in points, nothing where there is none.
+/// A change of top-1 in points, or an empty cell.
 fn change(change: Option<&Change>) -> String {
     change.map_or_else(String::new, |change| {
         let Estimate { value, low, high } = change.top1;

@@ -1,4 +1,6 @@
-//! How a command brings pictures of any size to a network's, and which normalisation it takes.
+//! How image files become a network's input, and which normalisation images get.
+
+use std::fmt::Display;
 
 use candle_mish::data::{DataOptions, Dataset, DatasetKind, Preprocess};
 use candle_mish_models::{self as models, Stem};
@@ -7,23 +9,29 @@ use crate::args::PreprocessArgs;
 use crate::failure::usage;
 use crate::network::{COLOURS, Weights, stem_for};
 
-/// Whether the images of `options` are pictures of any size.
-pub fn are_pictures(options: &DataOptions) -> bool {
+/// Whether the data set consists of image files, which have any size.
+pub fn has_image_files(options: &DataOptions) -> bool {
     options.dataset == DatasetKind::Folder
 }
 
-/// Refuses channels that pictures do not have.
+/// Refuses numbers of channels that images of data sets and files do not have.
+///
+/// # Errors
+/// A usage error.
 pub fn check_channels(in_chans: usize) -> anyhow::Result<()> {
     match in_chans {
         1 | COLOURS => Ok(()),
         _ => Err(usage(format!(
-            "{in_chans} image channels: pictures have {COLOURS}, or 1 in grey (--in-chans); `mish \
+            "--in-chans {in_chans}: images have {COLOURS} channels, or 1 in grayscale; `mish \
              predict` takes other images from a safetensors file"
         ))),
     }
 }
 
-/// The images as a network of so many channels takes them.
+/// Converts the images to `in_chans` channels.
+///
+/// # Errors
+/// As [`check_channels`].
 pub fn with_channels(dataset: Dataset, in_chans: usize) -> anyhow::Result<Dataset> {
     check_channels(in_chans)?;
     Ok(match in_chans {
@@ -32,7 +40,10 @@ pub fn with_channels(dataset: Dataset, in_chans: usize) -> anyhow::Result<Datase
     })
 }
 
-/// The stem of a network for pictures where only its name and perhaps the images' size are known.
+/// The stem for image files, from the network's name and, if known, the image size.
+///
+/// # Errors
+/// If there is no such network.
 pub fn default_stem(model: &str, size: Option<usize>) -> anyhow::Result<Stem> {
     let entry = models::find(model).map_err(usage)?;
     Ok(match size {
@@ -42,7 +53,11 @@ pub fn default_stem(model: &str, size: Option<usize>) -> anyhow::Result<Stem> {
     })
 }
 
-/// How pictures are prepared for a new network.
+/// The preprocessing for a new network: the flags, or else timm's defaults at the network's own
+/// size.
+///
+/// # Errors
+/// If there is no such network, or a flag does not suit it.
 pub fn for_training(model: &str, stem: Stem, flags: &PreprocessArgs) -> anyhow::Result<Preprocess> {
     let entry = models::find(model).map_err(usage)?;
     let mut preprocess = Preprocess {
@@ -53,8 +68,11 @@ pub fn for_training(model: &str, stem: Stem, flags: &PreprocessArgs) -> anyhow::
     Ok(preprocess)
 }
 
-/// How pictures are prepared for trained weights: as the flags say, or else `own`, that of the run
-/// that they are of, or else the weights.
+/// The preprocessing for trained weights: the flags, or else `own`, which the run of the weights
+/// used, or else what the weights record. Warns if it assumes anything.
+///
+/// # Errors
+/// If the weights do not record enough, or a flag is wrong.
 pub fn for_weights(
     weights: &Weights,
     model: &str,
@@ -77,8 +95,8 @@ pub fn for_weights(
         None => {
             let path = weights.path.display();
             return Err(usage(format!(
-                "{path} does not say its image size and normalisation, as weights of `mish train` \
-                 do: give --img-size, --mean and --std"
+                "{path} does not record its image size and normalisation: give --img-size, --mean \
+                 and --std"
             )));
         }
     };
@@ -92,17 +110,20 @@ pub fn for_weights(
             std,
         } = &preprocess;
         tracing::warn!(
-            "{} does not say how its pictures are prepared: taken for {input_size} pixels, crop \
-             {crop_pct}, {interpolation}, mean {mean:?}, std {std:?}; --img-size, --crop-pct, \
-             --interpolation, --mean and --std say otherwise",
+            "{} does not record its preprocessing: assuming {input_size} pixels, crop {crop_pct}, \
+             {interpolation}, mean {mean:?}, std {std:?}; change it with --img-size, --crop-pct, \
+             --interpolation, --mean and --std",
             weights.path.display()
         );
     }
     Ok(preprocess)
 }
 
-/// Puts the preprocessing of trained weights into `options` where they name pictures, and refuses
-/// its flags where they do not.
+/// Sets the preprocessing of trained weights in `options` if the data set consists of image files,
+/// and refuses its flags otherwise.
+///
+/// # Errors
+/// As [`for_weights`] and [`refuse`].
 pub fn resolve(
     options: &mut DataOptions,
     weights: &Weights,
@@ -110,7 +131,7 @@ pub fn resolve(
     stem: Option<Stem>,
     flags: &PreprocessArgs,
 ) -> anyhow::Result<()> {
-    if !are_pictures(options) {
+    if !has_image_files(options) {
         return refuse(flags);
     }
     let stem = match stem.or(weights.stem()?) {
@@ -122,7 +143,10 @@ pub fn resolve(
     Ok(())
 }
 
-/// Refuses flags that images of one size have no use for.
+/// Refuses flags that have no effect on images of a fixed size.
+///
+/// # Errors
+/// A usage error that names the flag.
 pub fn refuse(flags: &PreprocessArgs) -> anyhow::Result<()> {
     let given = [
         ("--img-size", flags.img_size.is_some()),
@@ -131,14 +155,16 @@ pub fn refuse(flags: &PreprocessArgs) -> anyhow::Result<()> {
     ];
     match given.iter().find(|(_, given)| *given) {
         Some((flag, _)) => Err(usage(format!(
-            "{flag} is for --dataset folder:PATH; the images of other data sets have one size"
+            "{flag} needs --dataset folder:PATH; other data sets have images of a fixed size"
         ))),
         None => Ok(()),
     }
 }
 
-/// The mean and standard deviation that the images of `dataset` are normalised with for trained
-/// weights.
+/// The mean and standard deviation that normalise the images of `dataset` for trained weights.
+///
+/// # Errors
+/// If the header of the weights holds invalid values.
 pub fn normalisation(
     dataset: &Dataset,
     weights: &Weights,
@@ -150,7 +176,7 @@ pub fn normalisation(
             Some(own) => own,
             None => {
                 if flags.mean.is_none() || flags.std.is_none() {
-                    suppose_normalisation(&weights.path.display(), dataset);
+                    warn_of_normalisation(&weights.path.display(), dataset);
                 }
                 (dataset.mean, dataset.std)
             }
@@ -170,18 +196,22 @@ pub fn normalisation(
     Ok((preprocess.mean, preprocess.std))
 }
 
-/// Warns that weights which do not say their normalisation are taken to have the data's.
-pub fn suppose_normalisation(origin: &dyn std::fmt::Display, dataset: &Dataset) {
+/// Warns that weights do not record their normalisation, and that the data set's is used.
+pub fn warn_of_normalisation(origin: &dyn Display, dataset: &Dataset) {
     let Dataset {
         name, mean, std, ..
     } = dataset;
     tracing::warn!(
-        "{origin} does not say its normalisation: taken for that of {name}, mean {mean:?}, std \
-         {std:?} (--mean and --std of `mish eval`)"
+        "{origin} does not record its normalisation: assuming mean {mean:?} and std {std:?} of \
+         {name}; `mish eval` takes others with --mean and --std"
     );
 }
 
-/// Warns where the classes of a folder cannot be those of the network, which only their order says.
+/// Warns if the class folders of a data set differ from the network's classes: only their order
+/// then relates one to the other.
+///
+/// # Errors
+/// If the header of the weights holds invalid values.
 pub fn compare_classes(dataset: &Dataset, weights: &Weights) -> anyhow::Result<()> {
     if dataset.test.preprocess().is_none() {
         return Ok(());
@@ -192,12 +222,15 @@ pub fn compare_classes(dataset: &Dataset, weights: &Weights) -> anyhow::Result<(
         (Some(own), _) if own == dataset.classes => {}
         (Some(own), _) if own.len() == dataset.classes.len() => {
             let pairs = own.iter().zip(&dataset.classes);
-            for (own, other) in pairs.filter(|(own, other)| own != other).take(1) {
-                tracing::warn!("the folder {other} is taken for the network's class {own}");
+            for (own, folder) in pairs.filter(|(own, folder)| own != folder).take(1) {
+                tracing::warn!(
+                    "class names differ: folder '{folder}' counts as the network's class '{own}'"
+                );
             }
         }
         (_, Some(count)) if count != dataset.classes.len() => tracing::warn!(
-            "the network has {count} classes: the {} folders are taken for the first of them",
+            "the network has {count} classes, the data set {}: the folders count as the first of \
+             them, in order",
             dataset.classes.len()
         ),
         _ => {}

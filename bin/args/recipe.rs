@@ -1,0 +1,197 @@
+//! Flags for the hyperparameters.
+
+use std::path::PathBuf;
+
+use candle_mish::data::PadMode;
+use candle_mish::train::{ClipMode, LossKind, OptimizerKind, Recipe, ScheduleKind};
+use clap::Args;
+use serde::Deserialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+
+use super::range::{MAX_BATCH, MAX_EPOCHS, MAX_RATE, MAX_SIZE, count, number, positive, seed};
+use super::set::{replace, set};
+
+const OPTIMIZER: &str = "Optimizer";
+const SCHEDULE: &str = "Learning rate schedule";
+const LOSS: &str = "Loss";
+const AUGMENTATION: &str = "Augmentation";
+const FINE_TUNING: &str = "Fine-tuning";
+
+/// Flags for the hyperparameters. `--recipe` or the network's recipe supplies the others.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Training")]
+pub struct RecipeArgs {
+    /// TOML file with hyperparameters. Keys are the names of the flags, with underscores
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Passes over the training images [default: 10]
+    #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]
+    pub epochs: Option<usize>,
+    /// Images per step [default: 128]
+    #[arg(long, short, value_name = "N", value_parser = count(1..=MAX_BATCH))]
+    pub batch_size: Option<usize>,
+    /// Seed of initial weights, order, augmentation and dropout [default: 0]
+    #[arg(long, value_name = "N", value_parser = seed)]
+    pub seed: Option<u64>,
+
+    /// sgd (Nesterov), momentum, adam, adamw or rmsprop [default: sgd]
+    #[arg(long, value_name = "NAME", help_heading = OPTIMIZER)]
+    pub opt: Option<OptimizerKind>,
+    /// Peak learning rate [default: 0.3. With --pretrained it is divided by 15, except with
+    /// --freeze-backbone. Some networks have their own default]
+    #[arg(long, value_name = "RATE", help_heading = OPTIMIZER,
+          value_parser = number::<f64>(positive(MAX_RATE)))]
+    pub lr: Option<f64>,
+    /// Momentum of sgd, momentum and rmsprop [default: 0.9]
+    #[arg(long, value_name = "M", help_heading = OPTIMIZER, value_parser = number::<f64>(0.0..1.0))]
+    pub momentum: Option<f64>,
+    /// Weight decay, except on norms and biases [default: 0.0005]
+    #[arg(long, value_name = "W", help_heading = OPTIMIZER,
+          value_parser = number::<f64>(0.0..=MAX_RATE))]
+    pub weight_decay: Option<f64>,
+    /// Decay rates of adam's running means [default: 0.9 0.999]
+    #[arg(long, value_names = ["BETA1", "BETA2"], num_args = 2, help_heading = OPTIMIZER,
+          value_parser = number::<f64>(0.0..1.0))]
+    pub opt_betas: Option<Vec<f64>>,
+    /// Term added to the denominator in adam and rmsprop [default: 1e-8]
+    #[arg(long, value_name = "EPS", help_heading = OPTIMIZER,
+          value_parser = number::<f64>(0.0..=MAX_RATE))]
+    pub opt_eps: Option<f64>,
+    /// Decay rate of rmsprop's running mean of squares [default: 0.99]
+    #[arg(long, value_name = "ALPHA", help_heading = OPTIMIZER,
+          value_parser = number::<f64>(0.0..1.0))]
+    pub opt_alpha: Option<f64>,
+    /// Limit for gradients [default: no clipping]
+    #[arg(long, value_name = "LIMIT", help_heading = OPTIMIZER,
+          value_parser = number::<f64>(positive(MAX_RATE)))]
+    pub clip_grad: Option<f64>,
+    /// What --clip-grad limits: norm or value [default: norm]
+    #[arg(long, value_name = "MODE", help_heading = OPTIMIZER)]
+    pub clip_mode: Option<ClipMode>,
+
+    /// onecycle, cosine, step, multistep or constant [default: onecycle]
+    #[arg(long, value_name = "NAME", help_heading = SCHEDULE)]
+    pub sched: Option<ScheduleKind>,
+    /// Epochs of linear warm-up. onecycle ignores it [default: 0]
+    #[arg(long, value_name = "N", help_heading = SCHEDULE,
+          value_parser = number::<f64>(0.0..=MAX_EPOCHS))]
+    pub warmup_epochs: Option<f64>,
+    /// First rate of the warm-up [default: 1e-5]
+    #[arg(long, value_name = "RATE", help_heading = SCHEDULE,
+          value_parser = number::<f64>(0.0..=MAX_RATE))]
+    pub warmup_lr: Option<f64>,
+    /// cosine: last rate [default: 0]
+    #[arg(long, value_name = "RATE", help_heading = SCHEDULE,
+          value_parser = number::<f64>(0.0..=MAX_RATE))]
+    pub min_lr: Option<f64>,
+    /// onecycle: share of steps with a rising rate [default: 0.25]
+    #[arg(long, value_name = "SHARE", help_heading = SCHEDULE,
+          value_parser = number::<f64>(0.0..=1.0))]
+    pub pct_start: Option<f64>,
+    /// onecycle: --lr divided by the first rate [default: 25]
+    #[arg(long, value_name = "F", help_heading = SCHEDULE,
+          value_parser = number::<f64>(positive(MAX_RATE)))]
+    pub div_factor: Option<f64>,
+    /// onecycle: first rate divided by the last rate [default: 10000]
+    #[arg(long, value_name = "F", help_heading = SCHEDULE,
+          value_parser = number::<f64>(positive(MAX_RATE)))]
+    pub final_div_factor: Option<f64>,
+    /// step: epochs between decays [default: 30]
+    #[arg(long, value_name = "N", help_heading = SCHEDULE,
+          value_parser = number::<f64>(MIN_DECAY_EPOCHS..=MAX_EPOCHS))]
+    pub decay_epochs: Option<f64>,
+    /// multistep: epochs after which the rate decays, separated by commas
+    #[arg(long, value_name = "N,N,..", value_delimiter = ',', help_heading = SCHEDULE,
+          value_parser = number::<f64>(0.0..=MAX_EPOCHS))]
+    pub decay_milestones: Option<Vec<f64>>,
+    /// step and multistep: factor of a decay [default: 0.1]
+    #[arg(long, value_name = "F", help_heading = SCHEDULE,
+          value_parser = number::<f64>(positive(MAX_RATE)))]
+    pub decay_rate: Option<f64>,
+
+    /// cross_entropy or margin [default: cross_entropy, or margin for capsnet]
+    #[arg(long, value_name = "NAME", help_heading = LOSS)]
+    pub loss: Option<LossKind>,
+    /// Label smoothing of cross_entropy [default: 0]
+    #[arg(long, value_name = "SHARE", help_heading = LOSS, value_parser = number::<f64>(0.0..1.0))]
+    pub smoothing: Option<f64>,
+
+    /// Pixels of padding for random crops, or 0 for no crops [default: 4]
+    #[arg(long, value_name = "PIXELS", help_heading = AUGMENTATION,
+          value_parser = count(0..=MAX_SIZE))]
+    pub crop_padding: Option<usize>,
+    /// Content of the padding: reflect, zero or edge [default: reflect]
+    #[arg(long, value_name = "MODE", help_heading = AUGMENTATION, value_parser = pad_mode)]
+    pub crop_pad_mode: Option<PadMode>,
+    /// Probability of a horizontal flip [default: 0.5]
+    #[arg(long, value_name = "P", help_heading = AUGMENTATION,
+          value_parser = number::<f64>(0.0..=1.0))]
+    pub hflip: Option<f64>,
+    /// folder: range of the area of random crops, as a share of the image [default: 0.08 1]
+    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2, help_heading = AUGMENTATION,
+          value_parser = number::<f64>(positive(1.0)))]
+    pub scale: Option<Vec<f64>>,
+    /// folder: range of the aspect ratio (width / height) of random crops [default: 0.75 1.333]
+    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2, help_heading = AUGMENTATION,
+          value_parser = number::<f64>(positive(MAX_RATE)))]
+    pub ratio: Option<Vec<f64>>,
+
+    /// Factor of the learning rate from one layer to the layer below [default: 1]
+    #[arg(long, value_name = "F", help_heading = FINE_TUNING,
+          value_parser = number::<f64>(positive(1.0)))]
+    pub layer_decay: Option<f64>,
+    /// Train only the classifier
+    #[arg(long, help_heading = FINE_TUNING)]
+    pub freeze_backbone: bool,
+    /// First epochs, in which only the classifier trains [default: 0]
+    #[arg(long, value_name = "N", help_heading = FINE_TUNING,
+          value_parser = number::<f64>(0.0..=MAX_EPOCHS))]
+    pub head_warmup_epochs: Option<f64>,
+}
+
+/// Shorter decays are shorter than a step on most data sets.
+const MIN_DECAY_EPOCHS: f64 = 1e-3;
+
+impl RecipeArgs {
+    /// Overrides `recipe` with the flags given.
+    pub fn apply(&self, recipe: &mut Recipe) {
+        set(&mut recipe.epochs, self.epochs);
+        set(&mut recipe.batch_size, self.batch_size);
+        set(&mut recipe.seed, self.seed);
+        set(&mut recipe.opt, self.opt);
+        set(&mut recipe.lr, self.lr);
+        set(&mut recipe.momentum, self.momentum);
+        set(&mut recipe.weight_decay, self.weight_decay);
+        let pair = |values: &Option<Vec<f64>>| values.as_deref()?.try_into().ok();
+        set(&mut recipe.opt_betas, pair(&self.opt_betas));
+        set(&mut recipe.opt_eps, self.opt_eps);
+        set(&mut recipe.opt_alpha, self.opt_alpha);
+        replace(&mut recipe.clip_grad, &self.clip_grad);
+        set(&mut recipe.clip_mode, self.clip_mode);
+        set(&mut recipe.sched, self.sched);
+        set(&mut recipe.warmup_epochs, self.warmup_epochs);
+        set(&mut recipe.warmup_lr, self.warmup_lr);
+        set(&mut recipe.min_lr, self.min_lr);
+        set(&mut recipe.pct_start, self.pct_start);
+        set(&mut recipe.div_factor, self.div_factor);
+        set(&mut recipe.final_div_factor, self.final_div_factor);
+        set(&mut recipe.decay_epochs, self.decay_epochs);
+        set(&mut recipe.decay_milestones, self.decay_milestones.clone());
+        set(&mut recipe.decay_rate, self.decay_rate);
+        set(&mut recipe.loss, self.loss);
+        set(&mut recipe.smoothing, self.smoothing);
+        set(&mut recipe.crop_padding, self.crop_padding);
+        set(&mut recipe.crop_pad_mode, self.crop_pad_mode);
+        set(&mut recipe.hflip, self.hflip);
+        set(&mut recipe.scale, pair(&self.scale));
+        set(&mut recipe.ratio, pair(&self.ratio));
+        replace(&mut recipe.layer_decay, &self.layer_decay);
+        recipe.freeze_backbone |= self.freeze_backbone;
+        set(&mut recipe.head_warmup_epochs, self.head_warmup_epochs);
+    }
+}
+
+fn pad_mode(text: &str) -> Result<PadMode, String> {
+    let text: StrDeserializer<'_, ValueError> = StrDeserializer::new(text);
+    PadMode::deserialize(text).map_err(|e| e.to_string())
+}

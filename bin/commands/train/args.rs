@@ -1,0 +1,58 @@
+//! The flags of `mish train` and of `train-<family>`.
+
+use std::path::PathBuf;
+
+use candle_mish::activation::Activation;
+use candle_mish_models::Stem;
+
+use crate::args::range::{MAX_CLASSES, count, number};
+use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs};
+
+/// Flags of `mish train` and of `train-<family>`.
+#[derive(Debug, clap::Args)]
+// Scripts append flags, so the last value of a repeated flag counts.
+#[command(args_override_self = true, allow_negative_numbers = true)]
+pub struct TrainArgs {
+    /// The network. `mish models` lists all
+    pub(super) model: Option<String>,
+    /// mish, relu, silu, gelu, leaky_relu:0.1, … `mish activations` lists all [default: mish]
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
+    pub(super) activation: Option<Activation>,
+    /// Number of classes [default: from the data set]
+    #[arg(long, value_name = "N", help_heading = NETWORK, value_parser = count(1..=MAX_CLASSES))]
+    pub(super) num_classes: Option<usize>,
+    /// First layers: cifar keeps the resolution, imagenet divides it by 4 [default: cifar for
+    /// images of up to 64 pixels, else imagenet]
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
+    pub(super) stem: Option<Stem>,
+    #[command(flatten)]
+    pub(super) form: FormArgs,
+    /// Dropout before the classifier [default: 0]
+    #[arg(long, value_name = "P", help_heading = NETWORK, value_parser = number::<f64>(0.0..1.0))]
+    pub(super) drop: Option<f64>,
+    /// Stochastic depth: probability of skipping the last residual block [default: 0]
+    #[arg(long, value_name = "P", help_heading = NETWORK, value_parser = number::<f64>(0.0..1.0))]
+    pub(super) drop_path: Option<f64>,
+    /// Start from trained weights: without a value the network's default weights on the Hugging
+    /// Face Hub, or a tag (`mish models NAME` lists them), hf://owner/name[@revision][/file], or a
+    /// file
+    #[arg(long, value_name = "TAG", help_heading = NETWORK, num_args = 0..=1,
+          default_missing_value = "", conflicts_with = "resume")]
+    pub(super) pretrained: Option<String>,
+    /// Run folder [default: runs/<model>-<activation>-<number>]
+    #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
+    pub(super) output: Option<PathBuf>,
+    /// Continue the run in this folder exactly where it stopped
+    #[arg(long, value_name = "DIR", help_heading = OUTPUT,
+          conflicts_with_all = ["output", "recipe"])]
+    pub(super) resume: Option<PathBuf>,
+    /// Print the complete configuration and do not train
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) data: DataArgs,
+    #[command(flatten)]
+    pub(super) preprocess: PreprocessArgs,
+    #[command(flatten)]
+    pub(super) recipe: RecipeArgs,
+}

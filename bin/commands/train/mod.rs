@@ -1,0 +1,46 @@
+//! `mish train`: trains a network and leaves a run folder.
+
+mod args;
+mod configure;
+mod family;
+mod session;
+
+use candle_mish::data;
+use candle_mish_models::Stem;
+
+pub use args::TrainArgs;
+pub use family::{Family, program};
+
+use crate::context::Context;
+use crate::failure::Done;
+use crate::network::Network;
+use crate::output;
+use configure::configure;
+use session::Session;
+
+/// Trains a network, of `family` if the program is limited to one.
+///
+/// # Errors
+/// If flags, files or data are wrong, or training fails.
+pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyhow::Result<Done> {
+    let (config, pretrained) = configure(args, family, context)?;
+    if args.dry_run {
+        // An error here means that the network cannot be built.
+        Network::new(&config.architecture(1, Stem::Cifar), config.recipe.seed)?;
+        if context.json {
+            output::json(&config)?;
+        } else {
+            output::text(&config.to_toml()?)?;
+        }
+        return Ok(Done::Complete);
+    }
+    let dataset = data::open(&config.data)?;
+    let session = Session::new(args, config, pretrained.as_ref(), dataset, context)?;
+    match session.run()? {
+        None => Ok(Done::Interrupted),
+        Some(summary) => {
+            session.report(&summary)?;
+            Ok(Done::Complete)
+        }
+    }
+}

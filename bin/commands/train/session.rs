@@ -1,0 +1,329 @@
+//! A training run: its network, its data and its folder.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::bail;
+use candle_mish::data::{Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
+use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, STATE, SUMMARY};
+use candle_mish::train::{Outcome, Parts, Record, Run, RunFolder, RunState, Summary, train};
+use candle_mish_models::tuning::{HeadOnly, layers};
+
+use super::args::TrainArgs;
+use crate::args::range::check_batch;
+use crate::config::Config;
+use crate::context::Context;
+use crate::failure::usage;
+use crate::interrupt::stop_on_signal;
+use crate::network::{self, Architecture, Network, stem_for};
+use crate::source::Fetched;
+use crate::table::thousands;
+use crate::{device, logging, output, preprocessing};
+
+/// Shortest time between two lines within an epoch, if stderr is not a terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A run that is ready to start.
+pub(super) struct Session<'a> {
+    config: Config,
+    dataset: Dataset,
+    network: Network,
+    /// The network with only its classifier trainable, and the layer of each parameter, if the
+    /// recipe needs them.
+    parts: Option<(HeadOnly, HashMap<String, usize>)>,
+    architecture: Architecture,
+    folder: RunFolder,
+    resume: bool,
+    context: &'a Context,
+}
+
+impl<'a> Session<'a> {
+    /// Builds the network, loads trained weights into it, and makes or opens the run folder.
+    ///
+    /// # Errors
+    /// If the data set or the weights do not fit the network, or the folder cannot be used.
+    pub(super) fn new(
+        args: &TrainArgs,
+        mut config: Config,
+        pretrained: Option<&Fetched>,
+        mut dataset: Dataset,
+        context: &'a Context,
+    ) -> anyhow::Result<Self> {
+        let classes = dataset.classes.len();
+        if dataset.train.is_empty() {
+            bail!(
+                "{} has no training images: expected train/CLASS/*.jpg and val/CLASS/*.jpg",
+                dataset.source.location
+            );
+        }
+        let architecture = config.architecture(classes, stem_for(dataset.train.height()));
+        if architecture.num_classes < classes {
+            return Err(usage(format!(
+                "--num-classes {}: {} has {classes} classes",
+                architecture.num_classes, dataset.name
+            )));
+        }
+        config.stem = Some(architecture.stem);
+        config.data.dataset = dataset.name.parse()?;
+        if let Some(Fetched { origin, .. }) = pretrained
+            && config.mean.is_none()
+            && dataset.train.preprocess().is_none()
+        {
+            preprocessing::warn_of_normalisation(origin, &dataset);
+        }
+        dataset.mean = config.mean.unwrap_or(dataset.mean);
+        dataset.std = config.std.unwrap_or(dataset.std);
+        let dataset = preprocessing::with_channels(dataset, architecture.in_chans)?;
+        check_batch(config.recipe.batch_size, &dataset.train)?;
+        let network = Network::new(&architecture, config.recipe.seed)?;
+        if let Some(pretrained) = pretrained {
+            network.begin_with(&architecture, pretrained)?;
+        }
+        let parts = if config.recipe.tells_parts_apart() {
+            let layers = layers(&*network.model, &network.store);
+            Some((network.head_only(&architecture)?, layers))
+        } else {
+            None
+        };
+        let folder = match &args.resume {
+            Some(folder) => RunFolder::open(folder)?,
+            None => {
+                let folder = match &args.output {
+                    Some(folder) => RunFolder::create(folder)?,
+                    None => new_folder(&config)?,
+                };
+                folder.write_text(CONFIG, &config.to_toml()?)?;
+                folder
+            }
+        };
+        Ok(Self {
+            config,
+            dataset,
+            network,
+            parts,
+            architecture,
+            folder,
+            resume: args.resume.is_some(),
+            context,
+        })
+    }
+
+    /// Trains to the end, or returns `None` if it was interrupted.
+    ///
+    /// # Errors
+    /// If a step fails or a file cannot be written.
+    pub(super) fn run(&self) -> anyhow::Result<Option<Summary>> {
+        let stop = stop_on_signal()?;
+        let mut metadata = network::describe(&self.architecture, &self.dataset)?;
+        if let Some(origin) = &self.config.pretrained {
+            metadata.insert("pretrained".to_string(), origin.clone());
+        }
+        let train_loader = self.loader(&self.dataset.train, true);
+        let test_loader = self.loader(&self.dataset.test, false);
+        let validation = self.dataset.validation.as_ref();
+        let validation = validation.map(|images| self.loader(images, false));
+        self.announce(&train_loader)?;
+        let state = if self.resume {
+            Some(RunState::read(&self.folder.file(STATE))?)
+        } else {
+            None
+        };
+        let run = Run {
+            model: &*self.network.model,
+            auxiliary: self.network.model.auxiliary(),
+            frozen: &*self.network.frozen,
+            parts: self.parts.as_ref().map(|(head_only, layers)| Parts {
+                head_only,
+                head: self.network.model.classifier(),
+                layers,
+            }),
+            store: &self.network.store,
+            train: &train_loader,
+            validation: validation.as_ref(),
+            test: &test_loader,
+            recipe: &self.config.recipe,
+            folder: &self.folder,
+            metadata: &metadata,
+            generators: &self.network.generators,
+            stop: &stop,
+        };
+        match train(&run, state, &mut self.observers())? {
+            Outcome::Finished(record) => {
+                let summary = self.summary(&record, train_loader.images_per_epoch())?;
+                let text = serde_json::to_string_pretty(&summary)? + "\n";
+                self.folder.write_text(SUMMARY, &text)?;
+                Ok(Some(summary))
+            }
+            Outcome::Interrupted { step } => {
+                let folder = self.folder.path().display();
+                eprintln!("stopped after step {step}; continue with --resume {folder}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Prints what the run trains, on what, and where its files go.
+    fn announce(&self, train: &Loader) -> anyhow::Result<()> {
+        let Config {
+            model,
+            activation,
+            recipe,
+            ..
+        } = &self.config;
+        let count = |images: usize| thousands(images as u64);
+        let dataset = &self.dataset;
+        let images = match &dataset.validation {
+            Some(validation) => format!(
+                "{} training, {} validation and {} test images",
+                count(dataset.train.len()),
+                count(validation.len()),
+                count(dataset.test.len())
+            ),
+            None => format!(
+                "{} training and {} test images",
+                count(dataset.train.len()),
+                count(dataset.test.len())
+            ),
+        };
+        let lines = [
+            format!(
+                "network   {model} with {activation}, {} parameters",
+                count(self.network.store.num_params())
+            ),
+            format!(
+                "data      {}: {images}, {} classes",
+                dataset.name,
+                dataset.classes.len()
+            ),
+            format!(
+                "training  {} epochs of {} steps, {} images per step",
+                recipe.epochs,
+                train.batches_per_epoch(),
+                recipe.batch_size
+            ),
+            format!(
+                "device    {}, {} threads",
+                device::name(device::current()?),
+                self.context.threads
+            ),
+            format!("output    {}", self.folder.path().display()),
+        ];
+        for line in lines {
+            eprintln!("{line}");
+            tracing::info!(target: logging::RUN, "{line}");
+        }
+        Ok(())
+    }
+
+    fn loader(&self, images: &ImageSet, train: bool) -> Loader {
+        let recipe = &self.config.recipe;
+        let config = LoaderConfig {
+            batch_size: recipe.batch_size,
+            shuffle: train,
+            drop_last: train,
+            augmentation: if train {
+                recipe.augmentation()
+            } else {
+                Augmentation::none()
+            },
+            mean: self.dataset.mean,
+            std: self.dataset.std,
+            seed: recipe.seed,
+        };
+        Loader::new(images.clone(), config).on(self.network.store.device())
+    }
+
+    fn observers(&self) -> Vec<Box<dyn Observer>> {
+        let Config {
+            model, activation, ..
+        } = &self.config;
+        let title = format!("{model} with {activation} on {}", self.dataset.name);
+        let screen: Box<dyn Observer> = if std::io::stderr().is_terminal() {
+            Box::new(Progress::new(self.context.bars.clone()))
+        } else {
+            Box::new(Lines::new(LINE_INTERVAL, |line| eprintln!("{line}")))
+        };
+        vec![
+            Box::new(Metrics::new(&self.folder.file(METRICS))),
+            Box::new(Curve::new(&self.folder.file(CURVE), &title)),
+            screen,
+            Box::new(Lines::new(LINE_INTERVAL, |line| {
+                tracing::info!(target: logging::RUN, "{line}");
+            })),
+        ]
+    }
+
+    fn summary(&self, record: &Record, train_images: usize) -> anyhow::Result<Summary> {
+        Ok(Summary {
+            model: self.config.model.clone(),
+            activation: self.config.activation.to_string(),
+            dataset: self.dataset.name.clone(),
+            source: serde_json::to_value(&self.dataset.source)?,
+            seed: self.config.recipe.seed,
+            epochs: self.config.recipe.epochs,
+            params: self.network.store.num_params(),
+            train_images,
+            test_images: record.last.images,
+            best_epoch: record.best_epoch,
+            best_top1: record.best.top1,
+            final_top1: record.last.top1,
+            final_top5: record.last.top5,
+            final_loss: record.last.loss,
+            train_images_per_second: record.images_per_second,
+            seconds: record.seconds,
+            threads: self.context.threads,
+            version: env!("CARGO_PKG_VERSION").to_string(),
+        })
+    }
+
+    /// Prints the result of a run.
+    ///
+    /// # Errors
+    /// If stdout is closed.
+    pub(super) fn report(&self, summary: &Summary) -> anyhow::Result<()> {
+        if self.context.json {
+            return output::json(summary);
+        }
+        output::text(&format!(
+            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}), top-5 {:.2} %, loss {:.4}; \
+             {:.0} img/s, {:.0} s; {}",
+            summary.model,
+            summary.activation,
+            summary.dataset,
+            100.0 * summary.final_top1,
+            100.0 * summary.best_top1,
+            summary.best_epoch,
+            100.0 * summary.final_top5,
+            summary.final_loss,
+            summary.train_images_per_second,
+            summary.seconds,
+            self.folder.path().display(),
+        ))
+    }
+}
+
+/// The first of `runs/<model>-<activation>-1`, `-2`, … that does not exist.
+fn new_folder(config: &Config) -> anyhow::Result<RunFolder> {
+    let activation = config.activation.to_string();
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '_' || c == '.' {
+            c
+        } else {
+            '-'
+        }
+    };
+    let name: String = format!("{}-{activation}", config.model)
+        .chars()
+        .map(plain)
+        .collect();
+    for number in 1.. {
+        let path = Path::new("runs").join(format!("{name}-{number}"));
+        if !path.exists() {
+            return Ok(RunFolder::create(&path)?);
+        }
+    }
+    bail!("runs/{name}-1, -2, … all exist; choose another folder with --output")
+}
