@@ -16,10 +16,11 @@ pub mod ops;
 mod parallel;
 pub mod pattern;
 pub mod rng;
-pub mod simd;
-pub mod trace;
+mod simd;
+pub mod suggest;
 #[cfg(feature = "train")]
 pub mod train;
 
 pub use activation::{Activation, ParseActivationError};
-pub use ops::mish::{Mish, mish, mish_inplace};
+pub use autograd::trace;
+pub use ops::activation::{Mish, mish, mish_inplace};

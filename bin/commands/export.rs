@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::data::Preprocess;
 use candle_mish::onnx;
-use candle_mish::trace::trace;
+use candle_mish::autograd::trace::trace;
 use candle_mish::train::checkpoint::{self, write_atomically};
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;

@@ -10,6 +10,7 @@ use super::optimizer::{Clip, Rule};
 use super::schedule::{Schedule, Warmup};
 use crate::data::{Augmentation, PadMode, ResizedCrop};
 use crate::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
+use crate::suggest::suggest;
 
 /// A recipe that cannot be read or cannot work; the message names the field.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -67,12 +68,9 @@ macro_rules! named {
 
 /// "unknown optimizer 'sdg'; did you mean 'sgd'?"
 fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    let distance = |candidate: &&&str| strsim::osa_distance(candidate, name);
-    match known.iter().min_by_key(distance) {
-        Some(best) if distance(&best) <= 2 => {
-            format!("unknown {what} '{name}'; did you mean '{best}'?")
-        }
-        _ => format!("unknown {what} '{name}'; one of {}", known.join(", ")),
+    match suggest(name, known.iter().copied()) {
+        Some(best) => format!("unknown {what} '{name}'; did you mean '{best}'?"),
+        None => format!("unknown {what} '{name}'; one of {}", known.join(", ")),
     }
 }
 

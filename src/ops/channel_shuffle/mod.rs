@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use crate::ops::composed::{apply1, run1};
 use crate::ops::storage::{Float, build, with_float};
-use crate::trace::{Operation, noted};
+use crate::autograd::trace::{Operation, noted};
 
 const OP: &str = "channel_shuffle";
 

@@ -10,7 +10,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDTyp
 
 use crate::ops::composed::apply2;
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
-use crate::trace::{Operation, noted};
+use crate::autograd::trace::{Operation, noted};
 
 pub use concat::{cat, stack};
 pub use scale::{scale, scale_channels};
