@@ -10,9 +10,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct};
-use candle_mish::ops::{
-    AvgDivisor, Pool2dParams, avg_pool2d, cat, global_avg_pool2d, max_pool2d,
-};
+use candle_mish::ops::{AvgDivisor, Pool2dParams, avg_pool2d, cat, global_avg_pool2d, max_pool2d};
 use candle_nn::{ModuleT, VarBuilder};
 
 use crate::classifier::{Backbone, Classifier};

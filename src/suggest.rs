@@ -11,7 +11,14 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         let similarity = strsim::jaro_winkler(&name, candidate);
         // Jaro-Winkler sees no similarity between short names with two letters exchanged.
         let one_edit = strsim::osa_distance(&name, candidate) == 1;
-        (if one_edit { similarity.max(SIMILAR) } else { similarity }, candidate)
+        (
+            if one_edit {
+                similarity.max(SIMILAR)
+            } else {
+                similarity
+            },
+            candidate,
+        )
     };
     candidates
         .into_iter()

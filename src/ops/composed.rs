@@ -83,10 +83,16 @@ pub(crate) fn apply2<C: Composed2>(op: C, a: &Tensor, b: &Tensor) -> Result<Tens
         return autograd::apply2_counted(op, a, b, products);
     }
     let y = value2(&op, a, b)?;
-    deliver_counted(CustomOp2::name(&op), products, &[a, b], y, move |a, y, grad| {
-        let (ga, gb) = op.bwd(a[0], a[1], y, grad)?;
-        Ok(vec![ga, gb])
-    })
+    deliver_counted(
+        CustomOp2::name(&op),
+        products,
+        &[a, b],
+        y,
+        move |a, y, grad| {
+            let (ga, gb) = op.bwd(a[0], a[1], y, grad)?;
+            Ok(vec![ga, gb])
+        },
+    )
 }
 
 /// [`autograd::apply3`] of an op that is composed where it has no kernel.
@@ -96,10 +102,16 @@ pub(crate) fn apply3<C: Composed3>(op: C, a: &Tensor, b: &Tensor, c: &Tensor) ->
         return autograd::apply3_counted(op, a, b, c, products);
     }
     let y = value3(&op, a, b, c)?;
-    deliver_counted(CustomOp3::name(&op), products, &[a, b, c], y, move |a, y, grad| {
-        let (ga, gb, gc) = op.bwd(a[0], a[1], a[2], y, grad)?;
-        Ok(vec![ga, gb, gc])
-    })
+    deliver_counted(
+        CustomOp3::name(&op),
+        products,
+        &[a, b, c],
+        y,
+        move |a, y, grad| {
+            let (ga, gb, gc) = op.bwd(a[0], a[1], a[2], y, grad)?;
+            Ok(vec![ga, gb, gc])
+        },
+    )
 }
 
 /// The value of an op without a graph.

@@ -29,4 +29,6 @@ pub use loss::{
 pub use norm_act::{
     BatchStatistics, Statistics, batch_norm_act, fold_batch_norm, group_norm, layer_norm,
 };
-pub use pool2d::{AvgDivisor, Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d};
+pub use pool2d::{
+    AvgDivisor, Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d,
+};

@@ -8,8 +8,8 @@
 //!
 //! ```ignore
 //! #[inline(always)]
-//! fn logistic<S: Simd, F: Real>(x: Lanes<S, F>) -> Lanes<S, F> {
-//!     x.constant(1.0) / ((-x).exp() + 1.0)
+//! fn softsign<S: Simd, F: Real>(x: Lanes<S, F>) -> Lanes<S, F> {
+//!     x / (x.abs() + 1.0)
 //! }
 //! ```
 //!

@@ -8,10 +8,10 @@ use candle_mish::ops::activation::{activation, leaky_relu_with, prelu, srelu};
 use candle_mish::ops::capsule::{dynamic_routing, length, squash};
 use candle_mish::ops::{
     AvgDivisor, Conv2dParams, CrossEntropy, DropPathScale, Margin, Pool2dParams, Statistics,
-    Target as Labels,
-    adaptive_avg_pool2d, add_scaled, avg_pool2d, batch_norm_act, cat, channel_shuffle, conv2d,
-    cross_entropy, drop_path, dropout, global_avg_pool2d, group_norm, layer_norm, linear,
-    margin_loss, max_pool2d, narrow, permute, reshape, scale_channels, squared_error, stack,
+    Target as Labels, adaptive_avg_pool2d, add_scaled, avg_pool2d, batch_norm_act, cat,
+    channel_shuffle, conv2d, cross_entropy, drop_path, dropout, global_avg_pool2d, group_norm,
+    layer_norm, linear, margin_loss, max_pool2d, narrow, permute, reshape, scale_channels,
+    squared_error, stack,
 };
 
 use crate::support::{assert_values, device, has_products, uniform, values};
@@ -115,7 +115,9 @@ fn cases() -> Vec<Case> {
             squared_error(&x[0], &Tensor::ones_like(&x[0])?, 0.5)
         }),
         case("dropout", &[image], |x| dropout(&x[0], 0.3, 7)),
-        case("drop_path", &[image], |x| drop_path(&x[0], 0.5, DropPathScale::KeepMean, 3)),
+        case("drop_path", &[image], |x| {
+            drop_path(&x[0], 0.5, DropPathScale::KeepMean, 3)
+        }),
         case("channel_shuffle", &[image], |x| channel_shuffle(&x[0], 3)),
         case("add_scaled", &[image, image], |x| {
             add_scaled(&x[0], &x[1], 0.5)

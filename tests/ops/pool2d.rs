@@ -23,6 +23,7 @@ test_all_devices_with_products! {
     every_type_and_the_empty_batch,
     many_planes_are_those_of_one_at_a_time,
     impossible_windows_are_refused,
+    sizes_do_not_wrap,
 }
 
 /// The divisor that PyTorch's `count_include_pad` chooses.
@@ -139,9 +140,9 @@ proptest! {
             let x = uniform(seed, (n, c, rows.3, columns.3));
             assert_close(&max_pool2d(&x, &params).unwrap(), &max_oracle(&x, &params), 0.0);
             let mean = avg_pool2d(&x, &params, divisor(include)).unwrap();
-            assert_close(&mean, &avg_oracle(&x, &params, divisor(include)), 1e-14);
+            assert_close(&mean, &avg_oracle(&x, &params, include), 1e-14);
             let mean = avg_pool2d(&strided(&x), &params, divisor(include)).unwrap();
-            assert_close(&mean, &avg_oracle(&x, &params, divisor(include)), 1e-14);
+            assert_close(&mean, &avg_oracle(&x, &params, include), 1e-14);
             prop_assert_eq!(params.output_size((rows.3, columns.3)).unwrap(), {
                 let dims = mean.dims();
                 (dims[2], dims[3])
@@ -295,7 +296,10 @@ fn a_kernel_that_does_not_divide_the_input_misplaces_gradients_in_candle_and_not
     let quarters: Vec<f64> = (0..25)
         .map(|i| if i % 5 < 4 && i < 20 { 0.25 } else { 0.0 })
         .collect();
-    assert_eq!(gradient(&|x| avg_pool2d(x, &params, AvgDivisor::Window)), quarters);
+    assert_eq!(
+        gradient(&|x| avg_pool2d(x, &params, AvgDivisor::Window)),
+        quarters
+    );
     assert_ne!(gradient(&|x| x.avg_pool2d(2)), quarters);
 }
 
@@ -388,4 +392,51 @@ fn impossible_windows_are_refused() {
     let none = Tensor::zeros((1, 1, 0, 4), DType::F32, &device()).unwrap();
     assert!(global_avg_pool2d(&none).is_err());
     assert!(max_pool2d(&x.flatten_all().unwrap(), &params).is_err());
+}
+
+fn sizes_do_not_wrap() {
+    const HUGE: usize = usize::MAX;
+    let x = uniform(1, (1, 1, 4, 4));
+    let plain = Pool2dParams::new((2, 2));
+    let refused = [
+        Pool2dParams::new((HUGE, 2)).with_stride((1, 1)),
+        Pool2dParams::new((2, HUGE))
+            .with_stride((1, 1))
+            .with_padding((0, HUGE / 2)),
+        Pool2dParams::new((HUGE / 2, 2))
+            .with_stride((1, 1))
+            .with_ceil_mode(true),
+        plain.with_dilation((HUGE, 1)),
+        plain.with_dilation((HUGE - 1, 1)).with_ceil_mode(true),
+        Pool2dParams::new((3, 3)).with_dilation((1, HUGE / 2 + 1)),
+        plain.with_stride((HUGE, HUGE)).with_ceil_mode(true),
+    ];
+    for params in refused {
+        assert!(params.output_size((4, 4)).is_err(), "{params:?}");
+        assert!(max_pool2d(&x, &params).is_err(), "{params:?}");
+        assert!(
+            avg_pool2d(&x, &params, AvgDivisor::Window).is_err(),
+            "{params:?}"
+        );
+    }
+    // Large, but with a result.
+    let strided = plain.with_stride((1 << 40, 1 << 40));
+    let first = x.narrow(2, 0, 2).unwrap().narrow(3, 0, 2).unwrap();
+    let expected = max_pool2d(&first, &plain).unwrap();
+    for ceil_mode in [false, true] {
+        let params = strided.with_ceil_mode(ceil_mode);
+        assert_close(&max_pool2d(&x, &params).unwrap(), &expected, 0.0);
+    }
+    assert!(adaptive_avg_pool2d(&x, (HUGE, 1)).is_err());
+}
+
+#[test]
+fn padding_wider_than_the_image_takes_no_memory() {
+    let x = uniform(1, (1, 1, 1, 4));
+    let whole = Pool2dParams::new((1, 1 << 40))
+        .with_stride((1, 1 << 39))
+        .with_padding((0, 1 << 39));
+    let largest = values(&x).into_iter().fold(f64::NEG_INFINITY, f64::max);
+    let y = max_pool2d(&x, &whole).unwrap();
+    assert_eq!(values(&y), [largest]);
 }

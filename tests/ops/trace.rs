@@ -2,10 +2,10 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::Activation;
+use candle_mish::autograd::trace::{Graph, Operation, Value, trace};
 use candle_mish::ops;
 use candle_mish::ops::activation::{activation, activation_inplace};
 use candle_mish::ops::{Conv2dParams, Pool2dParams, Statistics};
-use candle_mish::autograd::trace::{Graph, Operation, Value, trace};
 
 fn image() -> Tensor {
     Tensor::ones((2, 4, 6, 6), DType::F32, &Device::Cpu).unwrap()

@@ -7,9 +7,9 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::concat::cat;
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::apply1;
 use crate::ops::storage::{Float, elements, with_float};
-use crate::autograd::trace::{Operation, noted};
 
 /// The `len` places from `start` on along axis `dim`, such as half of the channels.
 ///

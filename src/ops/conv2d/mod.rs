@@ -28,8 +28,8 @@ use candle_core::{
 use geometry::Geometry;
 use storage::{Pass, run};
 
-use crate::ops::composed::{apply2, apply3, run1, run2};
 use crate::autograd::trace::{Operation, noted};
+use crate::ops::composed::{apply2, apply3, run1, run2};
 
 /// How the kernel moves over the input; pairs are (vertical, horizontal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use gemm::Parallelism;
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply2, apply3, run2};
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, fill, same_dtype, with_float, written};
-use crate::autograd::trace::{Operation, noted};
 
 const OP: &str = "linear";
 

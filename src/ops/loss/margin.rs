@@ -73,7 +73,9 @@ impl MarginLoss {
             lower,
             others,
         } = self.options;
-        let rows = lengths.chunks_exact(self.classes.max(1)).zip(self.labels.iter());
+        let rows = lengths
+            .chunks_exact(self.classes.max(1))
+            .zip(self.labels.iter());
         rows.flat_map(move |(row, label)| {
             row.iter().enumerate().map(move |(class, length)| {
                 let length = length.to_f64();

@@ -36,11 +36,11 @@ pub enum AvgDivisor {
 /// row-major order receives the gradient, as in PyTorch.
 ///
 /// # Errors
-/// Where `x` has neither three nor four axes or no rows or columns, the kernel does not fit in
-/// the padded input, kernel, stride or dilation is 0, or the padding is more than half of the
-/// kernel.
+/// Where `x` has neither three nor four axes, or no channels, rows or columns; where the kernel does
+/// not fit in the padded input, kernel, stride or dilation is 0, or the padding is more than half of
+/// the kernel.
 pub fn max_pool2d(x: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
-    plane_size("max_pool2d", x)?;
+    channels("max_pool2d", x)?;
     let y = apply1(MaxPool2d { params: *params }, x)?;
     let Pool2dParams {
         kernel,
@@ -67,7 +67,7 @@ pub fn max_pool2d(x: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
 /// As [`max_pool2d`], and where the dilation is not (1, 1).
 pub fn avg_pool2d(x: &Tensor, params: &Pool2dParams, divisor: AvgDivisor) -> Result<Tensor> {
     const OP: &str = "avg_pool2d";
-    let (height, width) = plane_size(OP, x)?;
+    let (height, width) = channels(OP, x)?;
     if params.dilation != (1, 1) {
         bail!(
             "{OP}: the dilation must be (1, 1), not {:?}",
@@ -140,4 +140,13 @@ fn plane_size(op: &str, x: &Tensor) -> Result<(usize, usize)> {
         [_, height, width] | [_, _, height, width] => Ok((height, width)),
         _ => bail!("{op} takes [N, C, H, W] or [C, H, W], not {:?}", x.dims()),
     }
+}
+
+/// [`plane_size`] of an `x` that has channels: as PyTorch, only the batch may be empty.
+fn channels(op: &str, x: &Tensor) -> Result<(usize, usize)> {
+    let size = plane_size(op, x)?;
+    if x.dims()[x.rank() - 3] == 0 {
+        bail!("{op}: the input {:?} has no channels", x.dims());
+    }
+    Ok(size)
 }

@@ -10,8 +10,8 @@ use candle_core::{DType, Layout, Result, WithDType, bail};
 use half::{bf16, f16};
 
 use super::launch::{self, Planes, Strided, THREADS};
-use crate::ops::activation::function::Function;
 use crate::activation::Activation;
+use crate::ops::activation::function::Function;
 
 // `ACTIVATIONS`, PTX by the name of the activation, and `PARAMETRIC`.
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));

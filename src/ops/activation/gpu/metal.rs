@@ -11,8 +11,8 @@ use candle_metal_kernels::{BufferOffset, Output, set_params};
 use objc2_metal::{MTLCompileOptions, MTLSize};
 
 use super::launch::{self, Planes, Strided, THREADS};
-use crate::ops::activation::function::Function;
 use crate::activation::Activation;
+use crate::ops::activation::function::Function;
 
 const PRELUDE: &str = include_str!("kernels/prelude.metal");
 const FUNCTIONS: &str = include_str!("kernels/functions.h");
