@@ -18,7 +18,7 @@ use std::sync::Mutex;
 const BASE: &str = "75";
 /// Where the toolkit is installed by default.
 const DEFAULT_NVCC: &str = "/usr/local/cuda/bin/nvcc";
-const KERNELS: &str = "src/kernels";
+const KERNELS: &str = "src/ops/activation/gpu/kernels";
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");

@@ -1,6 +1,6 @@
 //! Networks as ONNX files.
 //!
-//! [`model`] turns the graph that [`trace`](crate::trace::trace) records into a file's message:
+//! [`model`] turns the graph that [`trace`](crate::autograd::trace::trace) records into a file's message:
 //! operator set 18, which has Mish as an operator of its own; activations without an operator are
 //! compositions. The batch axis is open, all others have the sizes that were traced. Constants keep
 //! their names, so that the file shows a checkpoint's keys.
@@ -13,7 +13,7 @@ pub mod proto;
 
 use candle_core::{Result, bail};
 
-use crate::trace::{Graph, Value};
+use crate::autograd::trace::{Graph, Value};
 use builder::Builder;
 use operations::Exporter;
 use proto::{

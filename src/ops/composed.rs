@@ -45,12 +45,22 @@ pub(crate) trait Composed1: CustomOp1 + Send + Sync + 'static {
 
 /// A binary op with a composition; see [`Composed1`].
 pub(crate) trait Composed2: CustomOp2 + Send + Sync + 'static {
+    /// The multiply-adds for each value of the result, for profiles.
+    fn multiply_adds(&self, _a: &Tensor, _b: &Tensor) -> usize {
+        0
+    }
+
     /// What `cpu_fwd` computes.
     fn composed(&self, a: &Tensor, b: &Tensor) -> Result<Tensor>;
 }
 
 /// A ternary op with a composition; see [`Composed1`].
 pub(crate) trait Composed3: CustomOp3 + Send + Sync + 'static {
+    /// The multiply-adds for each value of the result, for profiles.
+    fn multiply_adds(&self, _a: &Tensor, _b: &Tensor) -> usize {
+        0
+    }
+
     /// What `cpu_fwd` computes.
     fn composed(&self, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor>;
 }
@@ -68,26 +78,40 @@ pub(crate) fn apply1<C: Composed1>(op: C, x: &Tensor) -> Result<Tensor> {
 
 /// [`autograd::apply2`] of an op that is composed where it has no kernel.
 pub(crate) fn apply2<C: Composed2>(op: C, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let products = op.multiply_adds(a, b);
     if !composes(a) {
-        return autograd::apply2(op, a, b);
+        return autograd::apply2_counted(op, a, b, products);
     }
     let y = value2(&op, a, b)?;
-    deliver(CustomOp2::name(&op), &[a, b], y, move |a, y, grad| {
-        let (ga, gb) = op.bwd(a[0], a[1], y, grad)?;
-        Ok(vec![ga, gb])
-    })
+    deliver_counted(
+        CustomOp2::name(&op),
+        products,
+        &[a, b],
+        y,
+        move |a, y, grad| {
+            let (ga, gb) = op.bwd(a[0], a[1], y, grad)?;
+            Ok(vec![ga, gb])
+        },
+    )
 }
 
 /// [`autograd::apply3`] of an op that is composed where it has no kernel.
 pub(crate) fn apply3<C: Composed3>(op: C, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor> {
+    let products = op.multiply_adds(a, b);
     if !composes(a) {
-        return autograd::apply3(op, a, b, c);
+        return autograd::apply3_counted(op, a, b, c, products);
     }
     let y = value3(&op, a, b, c)?;
-    deliver(CustomOp3::name(&op), &[a, b, c], y, move |a, y, grad| {
-        let (ga, gb, gc) = op.bwd(a[0], a[1], a[2], y, grad)?;
-        Ok(vec![ga, gb, gc])
-    })
+    deliver_counted(
+        CustomOp3::name(&op),
+        products,
+        &[a, b, c],
+        y,
+        move |a, y, grad| {
+            let (ga, gb, gc) = op.bwd(a[0], a[1], a[2], y, grad)?;
+            Ok(vec![ga, gb, gc])
+        },
+    )
 }
 
 /// The value of an op without a graph.
@@ -176,6 +200,20 @@ pub(crate) fn deliver(
     + Sync
     + 'static,
 ) -> Result<Tensor> {
+    deliver_counted(name, 0, inputs, y, backward)
+}
+
+/// [`deliver`] for an op that takes `products` multiply-adds for each value of `y`.
+fn deliver_counted(
+    name: &'static str,
+    products: usize,
+    inputs: &[&Tensor],
+    y: Tensor,
+    backward: impl Fn(&[&Tensor], &Tensor, &Tensor) -> Result<Vec<Option<Tensor>>>
+    + Send
+    + Sync
+    + 'static,
+) -> Result<Tensor> {
     if !inputs.iter().any(|input| input.track_op()) {
         return if y.is_contiguous() {
             Ok(y)
@@ -197,8 +235,8 @@ pub(crate) fn deliver(
     };
     match *inputs {
         [a] => autograd::apply1(delivered, a),
-        [a, b] => autograd::apply2(delivered, a, b),
-        [a, b, c] => autograd::apply3(delivered, a, b, c),
+        [a, b] => autograd::apply2_counted(delivered, a, b, products),
+        [a, b, c] => autograd::apply3_counted(delivered, a, b, c, products),
         _ => bail!("{name}: ops have one to three inputs, not {}", inputs.len()),
     }
 }

@@ -42,22 +42,6 @@ impl<S: Simd, F: Real> Lanes<S, F> {
         (t.mul_add(scale, scale), rest.exponent_from_shifted())
     }
 
-    /// e^self within about one unit in the last place, over the whole range: infinite where it
-    /// overflows, with gradual underflow, not a number where `self` is not.
-    #[inline(always)]
-    pub fn exp(self) -> Self {
-        // Two factors' logarithms: neither leaves the normal numbers where the result does not.
-        let bounded = self
-            .at_least(1.25 * std::f64::consts::LN_2 * F::MIN_EXPONENT)
-            .at_most(F::EXP_OVERFLOW * 1.001);
-        let (shifted, t) = bounded.exp_parts();
-        let shifter = self.constant(F::SHIFTER);
-        let half = (shifted - shifter) * 0.5 + shifter;
-        let rest = (shifted - half) + shifter;
-        let first = half.exponent_from_shifted();
-        t.mul_add(first, first) * rest.exponent_from_shifted()
-    }
-
     /// e^self - 1 for elements that are not positive, within a few units in the last place; not a
     /// number where `self` is not.
     #[inline(always)]

@@ -114,12 +114,6 @@ impl<S: Simd, F: Real> Lanes<S, F> {
         Self::new(self.simd, F::abs(self.simd, self.vector))
     }
 
-    /// The square root.
-    #[inline(always)]
-    pub fn sqrt(self) -> Self {
-        Self::new(self.simd, F::sqrt(self.simd, self.vector))
-    }
-
     /// The absolute value with the sign of `sign`.
     #[inline(always)]
     pub fn copysign(self, sign: Self) -> Self {
@@ -140,12 +134,6 @@ impl<S: Simd, F: Real> Lanes<S, F> {
     #[inline(always)]
     pub fn reduce_sum(self) -> F {
         F::reduce_sum(self.simd, self.vector)
-    }
-
-    /// The largest of all elements.
-    #[inline(always)]
-    pub fn reduce_max(self) -> F {
-        F::reduce_max(self.simd, self.vector)
     }
 
     /// 2^k of elements that hold k + [`Real::SHIFTER`].

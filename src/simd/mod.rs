@@ -6,12 +6,10 @@
 //! type from the names and [`Lanes`] carries the instruction set along with the vector, so that
 //! a kernel is written once, as arithmetic, for both element types and every instruction set:
 //!
-//! ```
-//! use candle_mish::simd::{Lanes, Real, Simd};
-//!
+//! ```ignore
 //! #[inline(always)]
-//! fn logistic<S: Simd, F: Real>(x: Lanes<S, F>) -> Lanes<S, F> {
-//!     x.constant(1.0) / ((-x).exp() + 1.0)
+//! fn softsign<S: Simd, F: Real>(x: Lanes<S, F>) -> Lanes<S, F> {
+//!     x / (x.abs() + 1.0)
 //! }
 //! ```
 //!
@@ -22,7 +20,7 @@ mod elementary;
 mod lanes;
 mod real;
 
-pub use lanes::{Lanes, Mask};
+pub use lanes::Lanes;
 pub use pulp::{Simd, WithSimd};
 pub use real::Real;
 

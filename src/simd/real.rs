@@ -74,8 +74,6 @@ pub trait Real:
     fn abs<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// -a
     fn neg<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
-    /// The square root.
-    fn sqrt<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// |a| with the sign of b.
     fn copysign<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a < b; false where one is not a number.
@@ -89,8 +87,6 @@ pub trait Real:
     ) -> Self::Vector<S>;
     /// The sum of all elements.
     fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
-    /// The largest of all elements.
-    fn reduce_max<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// 2^k of an element that holds k + [`Real::SHIFTER`]: moves the lowest bits of its
     /// significand, which hold k + bias, into the place of the exponent. k must be that of a
     /// normal number.
@@ -103,8 +99,6 @@ pub trait Real:
     const LN_2: (f64, f64);
     /// The smallest exponent of a normal number.
     const MIN_EXPONENT: f64;
-    /// Above this the exponential overflows.
-    const EXP_OVERFLOW: f64;
     /// So far to the left that x e^x is nothing even as a subnormal number, and still within
     /// the range of [`Lanes::exp_scaled`](super::Lanes::exp_scaled).
     const TAIL: f64;
@@ -129,8 +123,8 @@ macro_rules! impl_real {
         $lanes:ident, $as_simd:ident, $as_mut_simd:ident, $as_uninit_mut_simd:ident,
         $partial_load:ident, $partial_store:ident, $splat:ident,
         $add:ident, $sub:ident, $mul:ident, $div:ident, $mul_add:ident, $min:ident, $max:ident,
-        $abs:ident, $neg:ident, $sqrt:ident, $and:ident, $or:ident, $less_than:ident,
-        $select:ident, $reduce_sum:ident, $reduce_max:ident, $to_bits:ident, $from_bits:ident,
+        $abs:ident, $neg:ident, $and:ident, $or:ident, $less_than:ident,
+        $select:ident, $reduce_sum:ident, $to_bits:ident, $from_bits:ident,
         shift: |$simd:ident, $a:ident| $shift:expr,
         $($constants:tt)*
     ) => {
@@ -265,11 +259,6 @@ macro_rules! impl_real {
             }
 
             #[inline(always)]
-            fn sqrt<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S> {
-                simd.$sqrt(a)
-            }
-
-            #[inline(always)]
             fn copysign<S: Simd>(
                 simd: S,
                 a: Self::Vector<S>,
@@ -303,11 +292,6 @@ macro_rules! impl_real {
             }
 
             #[inline(always)]
-            fn reduce_max<S: Simd>(simd: S, a: Self::Vector<S>) -> Self {
-                simd.$reduce_max(a)
-            }
-
-            #[inline(always)]
             fn exponent_from_shifted<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S> {
                 let $simd = simd;
                 let $a = simd.$to_bits(a);
@@ -324,13 +308,12 @@ impl_real! {
     F32_LANES, as_simd_f32s, as_mut_simd_f32s, as_uninit_mut_simd_f32s,
     partial_load_f32s, partial_store_f32s, splat_f32s,
     add_f32s, sub_f32s, mul_f32s, div_f32s, mul_add_e_f32s, min_f32s, max_f32s,
-    abs_f32s, neg_f32s, sqrt_f32s, and_f32s, or_f32s, less_than_f32s,
-    select_f32s, reduce_sum_f32s, reduce_max_f32s, transmute_u32s_f32s, transmute_f32s_u32s,
+    abs_f32s, neg_f32s, and_f32s, or_f32s, less_than_f32s,
+    select_f32s, reduce_sum_f32s, transmute_u32s_f32s, transmute_f32s_u32s,
     shift: |simd, a| simd.wrapping_dyn_shl_u32s(a, simd.splat_u32s(23)),
     const SHIFTER: f64 = 12_582_912.0 + 127.0;
     const LN_2: (f64, f64) = (0.693_359_375, -2.121_944_400_546_905_8e-4);
     const MIN_EXPONENT: f64 = -126.0;
-    const EXP_OVERFLOW: f64 = 88.722_839;
     const TAIL: f64 = -150.0;
     const EXP: &'static [f64] = &[
         0.001_381_446_731_8,
@@ -368,13 +351,12 @@ impl_real! {
     F64_LANES, as_simd_f64s, as_mut_simd_f64s, as_uninit_mut_simd_f64s,
     partial_load_f64s, partial_store_f64s, splat_f64s,
     add_f64s, sub_f64s, mul_f64s, div_f64s, mul_add_e_f64s, min_f64s, max_f64s,
-    abs_f64s, neg_f64s, sqrt_f64s, and_f64s, or_f64s, less_than_f64s,
-    select_f64s, reduce_sum_f64s, reduce_max_f64s, transmute_u64s_f64s, transmute_f64s_u64s,
+    abs_f64s, neg_f64s, and_f64s, or_f64s, less_than_f64s,
+    select_f64s, reduce_sum_f64s, transmute_u64s_f64s, transmute_f64s_u64s,
     shift: |simd, a| simd.mul_u64s(a, simd.splat_u64s(1 << 52)),
     const SHIFTER: f64 = 6_755_399_441_055_744.0 + 1023.0;
     const LN_2: (f64, f64) = (0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10);
     const MIN_EXPONENT: f64 = -1022.0;
-    const EXP_OVERFLOW: f64 = 709.782_712_893_384;
     const TAIL: f64 = -1200.0;
     const EXP: &'static [f64] = &[
         2.499_996_475_101_925e-8,

@@ -7,7 +7,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use half::{bf16, f16};
 
-const KERNELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels");
+const KERNELS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/src/ops/activation/gpu/kernels"
+);
 const SHIM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gpu/shim");
 
 /// Whose kernels.

@@ -7,10 +7,11 @@ use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::activation::{activation, leaky_relu_with, prelu, srelu};
 use candle_mish::ops::capsule::{dynamic_routing, length, squash};
 use candle_mish::ops::{
-    Conv2dParams, CrossEntropy, Margin, Pool2dParams, Statistics, Target as Labels,
-    adaptive_avg_pool2d, add_scaled, avg_pool2d, batch_norm_act, cat, channel_shuffle, conv2d,
-    cross_entropy, drop_path, dropout, global_avg_pool2d, group_norm, layer_norm, linear,
-    margin_loss, max_pool2d, narrow, permute, reshape, scale_channels, squared_error, stack,
+    AvgDivisor, Conv2dParams, CrossEntropy, DropPathScale, Margin, Pool2dParams, Statistics,
+    Target as Labels, adaptive_avg_pool2d, add_scaled, avg_pool2d, batch_norm_act, cat,
+    channel_shuffle, conv2d, cross_entropy, drop_path, dropout, global_avg_pool2d, group_norm,
+    layer_norm, linear, margin_loss, max_pool2d, narrow, permute, reshape, scale_channels,
+    squared_error, stack,
 };
 
 use crate::support::{assert_values, device, has_products, uniform, values};
@@ -80,7 +81,7 @@ fn cases() -> Vec<Case> {
         convolution("conv2d, depthwise", (2, 2), (1, 1), (1, 1), 6),
         case("max_pool2d", &[image], move |x| max_pool2d(&x[0], &pool)),
         case("avg_pool2d", &[image], move |x| {
-            avg_pool2d(&x[0], &pool, false)
+            avg_pool2d(&x[0], &pool, AvgDivisor::Values)
         }),
         case("adaptive_avg_pool2d", &[image], |x| {
             adaptive_avg_pool2d(&x[0], (3, 2))
@@ -114,7 +115,9 @@ fn cases() -> Vec<Case> {
             squared_error(&x[0], &Tensor::ones_like(&x[0])?, 0.5)
         }),
         case("dropout", &[image], |x| dropout(&x[0], 0.3, 7)),
-        case("drop_path", &[image], |x| drop_path(&x[0], 0.5, true, 3)),
+        case("drop_path", &[image], |x| {
+            drop_path(&x[0], 0.5, DropPathScale::KeepMean, 3)
+        }),
         case("channel_shuffle", &[image], |x| channel_shuffle(&x[0], 3)),
         case("add_scaled", &[image, image], |x| {
             add_scaled(&x[0], &x[1], 0.5)

@@ -9,9 +9,9 @@ mod vectors;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, apply2, run2};
 use crate::ops::storage::{Float, same_dtype, with_float};
-use crate::trace::{Operation, noted};
 use routing::Routing;
 
 /// The vectors along the last axis with their directions kept and their lengths n made

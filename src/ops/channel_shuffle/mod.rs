@@ -5,9 +5,9 @@ mod composed;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, run1};
 use crate::ops::storage::{Float, build, with_float};
-use crate::trace::{Operation, noted};
 
 const OP: &str = "channel_shuffle";
 

@@ -5,9 +5,9 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
 };
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, apply2, apply3, run1};
 use crate::ops::storage::{Float, build, same_dtype, with_float};
-use crate::trace::{Operation, noted};
 
 /// `tensors` one behind the other along axis `dim`: `[N, C1, H, W]`, `[N, C2, H, W]`, … to
 /// `[N, C1 + C2 + …, H, W]` with `dim` 1.

@@ -8,9 +8,9 @@ mod view;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::apply2;
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
-use crate::trace::{Operation, noted};
 
 pub use concat::{cat, stack};
 pub use scale::{scale, scale_channels};

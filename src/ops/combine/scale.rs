@@ -7,9 +7,9 @@ use candle_core::{
 };
 use rayon::prelude::*;
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, apply2, run1, run2};
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
-use crate::trace::{Operation, noted};
 
 const OP: &str = "scale_channels";
 

@@ -7,9 +7,9 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::concat::cat;
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::apply1;
-use crate::ops::storage::{Float, with_float};
-use crate::trace::{Operation, noted};
+use crate::ops::storage::{Float, elements, with_float};
 
 /// The `len` places from `start` on along axis `dim`, such as half of the channels.
 ///
@@ -49,7 +49,7 @@ pub fn flatten_from(x: &Tensor, dim: usize) -> Result<Tensor> {
         bail!("flatten_from: {:?} has no axis {dim}", x.dims());
     };
     let mut dims = outer.to_vec();
-    dims.push(inner.iter().product());
+    dims.push(elements("flatten_from", inner)?);
     reshape(x, dims)
 }
 

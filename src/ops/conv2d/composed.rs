@@ -15,12 +15,20 @@ use crate::ops::composed::{Composed1, Composed2, Composed3, every, place, spread
 const OP: &str = "conv2d";
 
 impl Composed2 for Convolution {
+    fn multiply_adds(&self, _x: &Tensor, weight: &Tensor) -> usize {
+        weight.dims().iter().skip(1).product()
+    }
+
     fn composed(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
         forward(&self.0, x, weight, None)
     }
 }
 
 impl Composed3 for Convolution {
+    fn multiply_adds(&self, _x: &Tensor, weight: &Tensor) -> usize {
+        weight.dims().iter().skip(1).product()
+    }
+
     fn composed(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         forward(&self.0, x, weight, Some(bias))
     }

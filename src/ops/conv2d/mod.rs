@@ -28,8 +28,8 @@ use candle_core::{
 use geometry::Geometry;
 use storage::{Pass, run};
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply2, apply3, run1, run2};
-use crate::trace::{Operation, noted};
 
 /// How the kernel moves over the input; pairs are (vertical, horizontal).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,19 @@ pub fn conv2d(
         Some(bias) => apply3(op, x, weight, bias),
     }?;
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
-    noted(y, || Operation::Conv2d(*params), &inputs)
+    let Conv2dParams {
+        stride,
+        padding,
+        dilation,
+        groups,
+    } = *params;
+    let operation = || Operation::Conv2d {
+        stride,
+        padding,
+        dilation,
+        groups,
+    };
+    noted(y, operation, &inputs)
 }
 
 struct Convolution(Geometry);

@@ -2,18 +2,21 @@
 
 mod composed;
 
+use std::mem::MaybeUninit;
+
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use gemm::Parallelism;
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply2, apply3, run2};
-use crate::ops::storage::{Float, fill, same_dtype, with_float};
-use crate::trace::{Operation, noted};
+use crate::ops::storage::{Float, PARALLEL_THRESHOLD, fill, same_dtype, with_float, written};
 
 const OP: &str = "linear";
 
-/// Multiplications below which one thread does the work.
-const PARALLEL_PRODUCTS: usize = 1 << 18;
+/// Multiplications below which one thread does the work: a value of a product costs about as much
+/// as 16 of a copy.
+const PARALLEL_PRODUCTS: usize = 16 * PARALLEL_THRESHOLD;
 
 /// `x weight^T + bias`: `[.., I]`, `[O, I]` and `[O]` to `[.., O]`.
 ///
@@ -78,34 +81,41 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// `a b`, added to the row `start` in each row where there is one; row by row.
-fn product<T: Float>(a: Matrix<T>, b: Matrix<T>, start: Option<&[T]>) -> Vec<T> {
+/// `a b`, plus the row `start` in each row if there is one; row by row.
+fn product<T: Float>(a: Matrix<T>, b: Matrix<T>, start: Option<&[T]>) -> Result<Vec<T>> {
     assert_eq!(a.columns, b.rows);
     let (m, n, k) = (a.rows, b.columns, a.columns);
-    let mut y = Vec::with_capacity(m * n);
-    if let Some(start) = start {
-        assert_eq!(start.len(), n);
-        for _ in 0..m {
-            y.extend_from_slice(start);
+    let Some(len) = m.checked_mul(n) else {
+        bail!("{OP}: a product of {m} x {n} values is too large");
+    };
+    let products = len.saturating_mul(k);
+    let parallelism = if products < PARALLEL_PRODUCTS {
+        Parallelism::None
+    } else {
+        Parallelism::Rayon(0)
+    };
+    let write = |y: &mut [MaybeUninit<T>]| {
+        if let Some(start) = start {
+            assert_eq!(start.len(), n);
+            for row in y.chunks_exact_mut(n.max(1)) {
+                for (y, start) in row.iter_mut().zip(start) {
+                    y.write(*start);
+                }
+            }
+        } else if k == 0 {
+            fill(y, T::zero());
         }
-    } else if k == 0 {
-        fill(&mut y.spare_capacity_mut()[..m * n], T::zero());
-    }
-    if m * n * k > 0 {
-        let parallelism = if m * n * k < PARALLEL_PRODUCTS {
-            Parallelism::None
-        } else {
-            Parallelism::Rayon(0)
-        };
+        if products == 0 {
+            return;
+        }
         // SAFETY: the strides of `a` and `b` stay within their values, as their constructors
-        // leave them; `y` has room for `m * n` values, which are read only where `start` has
-        // initialised them.
+        // leave them; `y` has `m * n` values, which are read only if `start` has initialised them.
         unsafe {
             gemm::gemm(
                 m,
                 n,
                 k,
-                y.as_mut_ptr(),
+                y.as_mut_ptr().cast::<T>(),
                 1,
                 n as isize,
                 start.is_some(),
@@ -123,10 +133,9 @@ fn product<T: Float>(a: Matrix<T>, b: Matrix<T>, start: Option<&[T]>) -> Vec<T> 
                 parallelism,
             );
         }
-    }
-    // SAFETY: `start`, the zeros or the product have initialised all of them.
-    unsafe { y.set_len(m * n) };
-    y
+    };
+    // SAFETY: `start`, the zeros or the product initialise every value.
+    Ok(unsafe { written(len, write) })
 }
 
 fn forward(
@@ -148,7 +157,7 @@ fn forward(
         let (x, weight) = (T::read(x, x_layout)?, T::read(weight, weight_layout)?);
         let bias = bias.map(|(bias, layout)| T::read(bias, layout)).transpose()?;
         let weight = Matrix::new(&weight, outputs, inputs).transposed();
-        let y = product(Matrix::new(&x, rows, inputs), weight, bias.as_deref());
+        let y = product(Matrix::new(&x, rows, inputs), weight, bias.as_deref())?;
         T::into_storage(y, dtype)?
     });
     Ok((y, dims.into()))
@@ -267,7 +276,7 @@ impl CustomOp2 for InputGrad {
         let dx = with_float!(dtype, OP, T => {
             let (grad, weight) = (T::read(grad, grad_layout)?, T::read(weight, weight_layout)?);
             let weight = Matrix::new(&weight, outputs, inputs);
-            T::into_storage(product(Matrix::new(&grad, rows, outputs), weight, None), dtype)?
+            T::into_storage(product(Matrix::new(&grad, rows, outputs), weight, None)?, dtype)?
         });
         Ok((dx, dims.into()))
     }
@@ -299,7 +308,7 @@ impl CustomOp2 for WeightGrad {
         let dw = with_float!(dtype, OP, T => {
             let (grad, x) = (T::read(grad, grad_layout)?, T::read(x, x_layout)?);
             let grad = Matrix::new(&grad, rows, outputs).transposed();
-            T::into_storage(product(grad, Matrix::new(&x, rows, inputs), None), dtype)?
+            T::into_storage(product(grad, Matrix::new(&x, rows, inputs), None)?, dtype)?
         });
         Ok((dw, (outputs, inputs).into()))
     }

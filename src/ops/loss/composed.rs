@@ -2,9 +2,9 @@
 
 use candle_core::{Result, Tensor, bail};
 
+use super::cross_entropy::{FusedCrossEntropy, FusedCrossEntropyGrad, OP};
 use super::margin::{MarginLoss, MarginLossGrad};
 use super::squared_error::{SquaredError, SquaredErrorGrad};
-use super::{FusedCrossEntropy, FusedCrossEntropyGrad, OP};
 use crate::ops::composed::{Composed1, Composed2, Composed3, constants, wide};
 use crate::ops::storage::same_dtype;
 

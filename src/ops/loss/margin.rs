@@ -5,7 +5,7 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
-use super::read_labels;
+use super::labels::read_labels;
 use crate::ops::composed::{apply1, run2};
 use crate::ops::storage::{Float, same_dtype, with_float};
 
@@ -73,7 +73,9 @@ impl MarginLoss {
             lower,
             others,
         } = self.options;
-        let rows = lengths.chunks_exact(self.classes).zip(self.labels.iter());
+        let rows = lengths
+            .chunks_exact(self.classes.max(1))
+            .zip(self.labels.iter());
         rows.flat_map(move |(row, label)| {
             row.iter().enumerate().map(move |(class, length)| {
                 let length = length.to_f64();

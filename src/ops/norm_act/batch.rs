@@ -8,9 +8,10 @@ use candle_core::{
     CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
-use super::OP;
 use super::channels::{Backward, Dims, Forward, Gradients, Moment, Parameters};
-use crate::Activation;
+use super::statistics::OP;
+use crate::activation::Activation;
+use crate::ops::activation::dispatch::visit_kernel;
 use crate::ops::storage::{Float, build, on_cpu, same_dtype, with_float};
 use crate::simd::Real;
 
@@ -143,7 +144,7 @@ impl BatchNormAct {
                 given: self.moments.get().map(|moments| moments.as_slice()),
                 eps: self.eps,
             };
-            let Some((y, moments)) = self.activation.visit_kernel::<T, _>(forward) else {
+            let Some((y, moments)) = visit_kernel::<T, _>(&self.activation, forward) else {
                 bail!("{OP} has no kernel for {:?}", self.activation);
             };
             (T::into_storage(arrangement.unpack(y), dtype)?, moments)
@@ -191,7 +192,7 @@ impl BatchNormAct {
                 own: self.own,
                 eps: self.eps,
             };
-            let Some(gradients) = self.activation.visit_kernel::<T, _>(backward) else {
+            let Some(gradients) = visit_kernel::<T, _>(&self.activation, backward) else {
                 bail!("{OP} has no kernel for {:?}", self.activation);
             };
             Ok(gradients)

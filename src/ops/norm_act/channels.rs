@@ -7,7 +7,8 @@
 use std::ops::Range;
 
 use super::kernels::{Affine, Apply, Center, Centering, Moments, Output, Pull};
-use crate::ops::activation::{KernelVisitor, Pointwise};
+use crate::ops::activation::dispatch::KernelVisitor;
+use crate::ops::activation::simd::Pointwise;
 use crate::ops::storage::PARALLEL_THRESHOLD;
 use crate::parallel;
 use crate::simd::{Real, dispatch};

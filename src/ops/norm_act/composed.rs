@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::{BatchStatistics, OP, Statistics};
-use crate::Activation;
+use super::statistics::{BatchStatistics, OP, Statistics};
+use crate::activation::Activation;
 use crate::ops::activation::{activation as activate, activation_gradient};
 use crate::ops::composed::{deliver, wide};
 use crate::ops::storage::same_dtype;

@@ -11,7 +11,9 @@ use super::channels::{Dims, Moment, channel_moments};
 use super::composed;
 use crate::autograd::apply3;
 use crate::ops::composed::composes;
-use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, on_cpu, same_dtype, with_float};
+use crate::ops::storage::{
+    Float, PARALLEL_THRESHOLD, build, elements, on_cpu, same_dtype, with_float,
+};
 use crate::parallel;
 use crate::simd::Real;
 
@@ -41,7 +43,7 @@ pub fn group_norm(
     let groups = Groups {
         groups: num_groups,
         channels: channels / num_groups,
-        plane: rest.iter().product(),
+        plane: elements(OP, rest)?,
     };
     apply(OP, groups, x, &[channels], weight, bias, eps)
 }
@@ -70,7 +72,7 @@ pub fn layer_norm(
     }
     let groups = Groups {
         groups: 1,
-        channels: normalized_shape.iter().product(),
+        channels: elements(OP, normalized_shape)?,
         plane: 1,
     };
     apply(OP, groups, x, normalized_shape, weight, bias, eps)

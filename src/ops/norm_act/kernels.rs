@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use crate::ops::activation::Pointwise;
+use crate::ops::activation::simd::Pointwise;
 use crate::ops::storage::{fill, initialised};
 use crate::simd::{Lanes, Real, Simd, WithSimd};
 

@@ -10,47 +10,25 @@ mod composed;
 mod fold;
 mod group;
 mod kernels;
+mod statistics;
 
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{Result, Tensor, bail};
 
+use crate::activation::Activation;
+use crate::autograd::trace::{Operation, note};
 use crate::autograd::{apply2, apply3};
-use crate::ops::activation::{KernelVisitor, Pointwise};
+use crate::ops::activation::{activation as activate, has_kernel};
 use crate::ops::composed::composes;
-use crate::ops::storage::on_cpu;
-use crate::trace::{Operation, note};
-use crate::{Activation, ops};
+use crate::ops::storage::{elements, on_cpu};
 use batch::{BatchNormAct, read_f64};
 use channels::Moment;
+use statistics::OP;
 
 pub use fold::fold_batch_norm;
 pub use group::{group_norm, layer_norm};
-
-const OP: &str = "batch_norm_act";
-
-/// What batch normalisation normalises with.
-#[derive(Debug, Clone, Copy)]
-pub enum Statistics<'a> {
-    /// The batch's own mean and variance, as in training.
-    Batch,
-    /// These constants, `[C]` each, as in evaluation; no gradient flows to them.
-    Running {
-        /// The mean of each channel.
-        mean: &'a Tensor,
-        /// The variance of each channel.
-        variance: &'a Tensor,
-    },
-}
-
-/// What a batch says about each channel: what running statistics are updated with.
-#[derive(Debug, Clone)]
-pub struct BatchStatistics {
-    /// The mean, `[C]`.
-    pub mean: Tensor,
-    /// The unbiased estimate of the variance (divided by the number of values less one), `[C]`.
-    pub variance: Tensor,
-}
+pub use statistics::{BatchStatistics, Statistics};
 
 /// `act(norm(x) * gamma + beta + residual)`: `[N, C, ..]` to the same shape, and the batch's
 /// statistics where these were used.
@@ -62,8 +40,8 @@ pub struct BatchStatistics {
 /// With [`Statistics::Running`] the op is differentiable as well: a frozen normalisation.
 ///
 /// # Errors
-/// Where shapes or types do not fit, and for [`Statistics::Batch`] with a single value (or
-/// none) per channel, whose variance is undefined.
+/// Where shapes or types do not fit, and for [`Statistics::Batch`] with a single value per channel,
+/// whose variance is undefined. An empty batch gives an empty result and no statistics.
 pub fn batch_norm_act(
     x: &Tensor,
     gamma_beta: &Tensor,
@@ -90,10 +68,10 @@ pub fn batch_norm_act(
             x.dims()
         );
     }
-    let count = images * rest.iter().product::<usize>();
+    let count = elements(OP, &[&[images], rest].concat())?;
     match statistics {
         Statistics::Running { mean, variance } => check_running(mean, variance, channels)?,
-        Statistics::Batch if count < 2 => bail!(
+        Statistics::Batch if count == 1 => bail!(
             "{OP}: the statistics of a batch need more than one value per channel, \
              {:?} has {count}: use a larger batch, or running statistics",
             x.dims()
@@ -105,6 +83,14 @@ pub fn batch_norm_act(
     }
     let given = match statistics {
         Statistics::Running { mean, variance } => Some(running(mean, variance)?),
+        // Nothing is normalised, and the batch has no statistics.
+        Statistics::Batch if count == 0 => Some(vec![
+            Moment {
+                mean: 0.0,
+                variance: 1.0,
+            };
+            channels
+        ]),
         Statistics::Batch => None,
     };
     let own = given.is_none();
@@ -113,9 +99,10 @@ pub fn batch_norm_act(
         used.get_or_init(|| given);
     }
     // An activation without a kernel for vectors is applied to the result.
-    let fused = match activation.visit_kernel::<f32, _>(HasKernel) {
-        Some(()) => *activation,
-        None => Activation::Identity,
+    let fused = if has_kernel(activation) {
+        *activation
+    } else {
+        Activation::Identity
     };
     let op = BatchNormAct {
         activation: fused,
@@ -136,7 +123,7 @@ pub fn batch_norm_act(
     let y = if fused == *activation {
         y
     } else {
-        ops::activation::activation(&y, activation)?
+        activate(&y, activation)?
     };
     if !own {
         return Ok((y, None));
@@ -171,13 +158,4 @@ fn running(mean: &Tensor, variance: &Tensor) -> Result<Vec<Moment>> {
     Ok(pairs
         .map(|(mean, variance)| Moment { mean, variance })
         .collect())
-}
-
-/// Finds out whether an activation can be fused.
-struct HasKernel;
-
-impl KernelVisitor<f32> for HasKernel {
-    type Output = ();
-
-    fn visit<K: Pointwise<f32>>(self, _kernel: K) {}
 }

@@ -15,13 +15,21 @@ pub(super) struct Span {
     pub divisor: usize,
 }
 
+/// The shape of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// `[.., rows, columns]`.
+    Planes,
+    /// `[..]`, for one row and one column.
+    Flat,
+}
+
 /// Means over all pairs of a span of rows and a span of columns.
 #[derive(Debug, Clone)]
 pub(super) struct AveragePool2d {
     pub rows: Vec<Span>,
     pub columns: Vec<Span>,
-    /// Whether the result loses its last two axes, which are then of size one.
-    pub flat: bool,
+    pub output: Output,
 }
 
 /// The gradient of [`AveragePool2d`] given that of its result: the input's values play no part.
@@ -31,22 +39,27 @@ pub(super) struct AveragePool2dGrad {
 }
 
 impl AveragePool2d {
-    pub(super) fn adaptive(from: (usize, usize), to: (usize, usize), flat: bool) -> Self {
-        let spans = |len, outputs| {
-            let windows = adaptive(len, outputs).into_iter();
-            windows
+    pub(super) fn adaptive(
+        op: &str,
+        from: (usize, usize),
+        to: (usize, usize),
+        output: Output,
+    ) -> Result<Self> {
+        let spans = |len, outputs| -> Result<Vec<Span>> {
+            let windows = adaptive(op, len, outputs)?.into_iter();
+            Ok(windows
                 .map(|window| Span {
                     start: window.start,
                     count: window.count,
                     divisor: window.count,
                 })
-                .collect()
+                .collect())
         };
-        Self {
-            rows: spans(from.0, to.0),
-            columns: spans(from.1, to.1),
-            flat,
-        }
+        Ok(Self {
+            rows: spans(from.0, to.0)?,
+            columns: spans(from.1, to.1)?,
+            output,
+        })
     }
 
     fn outputs(&self) -> usize {
@@ -70,7 +83,7 @@ impl AveragePool2d {
                             let parts = parts.map(|r| &r[column.start..][..column.count]);
                             parts.flatten().fold(T::zero(), |sum, value| sum + *value)
                         };
-                        y.write(sum / T::from_f64((row.divisor * column.divisor) as f64));
+                        y.write(sum / T::from_f64(row.divisor as f64 * column.divisor as f64));
                     }
                 }
             })
@@ -86,14 +99,14 @@ impl AveragePool2d {
             build(planes * height * width, height * width, |index, chunk| {
                 let grad = &grad[index * self.outputs()..][..self.outputs()];
                 if global {
-                    let divisor = self.rows[0].divisor * self.columns[0].divisor;
-                    fill(chunk, grad[0] / T::from_f64(divisor as f64));
+                    let divisor = self.rows[0].divisor as f64 * self.columns[0].divisor as f64;
+                    fill(chunk, grad[0] / T::from_f64(divisor));
                     return;
                 }
                 let dx = fill(chunk, T::zero());
                 for (line, row) in grad.chunks_exact(self.columns.len()).zip(&self.rows) {
                     for (g, column) in line.iter().zip(&self.columns) {
-                        let share = *g / T::from_f64((row.divisor * column.divisor) as f64);
+                        let share = *g / T::from_f64(row.divisor as f64 * column.divisor as f64);
                         for i in row.start..row.start + row.count {
                             for dx in &mut dx[i * width + column.start..][..column.count] {
                                 *dx += share;
@@ -141,7 +154,7 @@ impl CustomOp1 for AveragePool2d {
         let rank = dims.len();
         let (height, width) = (dims[rank - 2], dims[rank - 1]);
         dims.truncate(rank - 2);
-        if !self.flat {
+        if self.output == Output::Planes {
             dims.extend([self.rows.len(), self.columns.len()]);
         }
         let dtype = x.dtype();

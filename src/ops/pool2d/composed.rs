@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::average::{AveragePool2d, AveragePool2dGrad, Span};
+use super::average::{AveragePool2d, AveragePool2dGrad, Output, Span};
 use super::max::{MaxPool2d, MaxPool2dGrad};
 use super::window::Axis;
 use crate::ops::composed::{Composed1, Composed2, constants, every, place, spread, wide};
@@ -181,7 +181,7 @@ impl Composed1 for AveragePool2d {
     fn composed(&self, x: &Tensor) -> Result<Tensor> {
         let mut dims = x.dims().to_vec();
         let (width, height) = (dims.pop().unwrap_or(1), dims.pop().unwrap_or(1));
-        if !self.flat {
+        if self.output == Output::Planes {
             dims.extend([self.rows.len(), self.columns.len()]);
         }
         let wide = wide("avg_pool2d", x)?.contiguous()?;

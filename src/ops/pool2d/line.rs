@@ -40,8 +40,11 @@ impl<T: Float> WithSimd for Lines<'_, T> {
             ..
         } = columns;
         let outputs = y.len() / rows.len();
-        // What lies outside is smaller than anything; the last step may reach beyond a window.
-        let reach = outputs * stride + dilation * (kernel - 1);
+        // Taps beyond the values see padding only.
+        let taps = kernel.min((padding + width).div_ceil(dilation));
+        // Padding is smaller than anything. A step of 2 reads pairs, the last of which may reach
+        // over the end of a window.
+        let reach = (outputs - 1) * stride + dilation * (taps - 1) + stride.min(2);
         let nothing = T::from_f64(f64::NEG_INFINITY);
         let mut line = vec![nothing; reach.max(padding + width)];
         for (row, y) in rows.iter().zip(y.chunks_exact_mut(outputs)) {
@@ -58,7 +61,7 @@ impl<T: Float> WithSimd for Lines<'_, T> {
                 }
             }
             let y = fill(y, nothing);
-            for k in 0..kernel {
+            for k in 0..taps {
                 let from = &line[k * dilation..];
                 match stride {
                     1 => accumulate(y, from.iter()),

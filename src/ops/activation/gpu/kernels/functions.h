@@ -1,7 +1,7 @@
 // The activation functions and their derivatives, one row for each, in CUDA C++ and in Metal.
 //
-// The formulas are those of src/ops/activation: kernels.rs where a function has a vector kernel,
-// functions.rs elsewhere. `M` is what is computed in: its type `T` and its elementary functions
+// The formulas are those of src/ops/activation/simd.rs where a function has a vector kernel and of
+// src/activation/functions.rs elsewhere. `M` is what is computed in: its type `T` and its elementary functions
 // (prelude.cuh, prelude.metal). A prelude comes first and defines `FN`, what stands before a
 // function that runs on the device, and Metal's address spaces `GLOBAL` and `CONSTANT`.
 

@@ -3,7 +3,7 @@
 
 use candle_core::{Module, Result, Tensor};
 
-use super::activation::{activation, activation_inplace};
+use super::pointwise::{activation, activation_inplace};
 use crate::activation::Activation;
 
 /// Applies Mish to every element.

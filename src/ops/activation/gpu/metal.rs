@@ -1,4 +1,4 @@
-//! Activations on Metal: the kernels of `src/kernels/*.metal`, compiled when first used.
+//! Activations on Metal: the kernels of `kernels/*.metal`, compiled when first used.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,15 +11,15 @@ use candle_metal_kernels::{BufferOffset, Output, set_params};
 use objc2_metal::{MTLCompileOptions, MTLSize};
 
 use super::launch::{self, Planes, Strided, THREADS};
-use super::parametric::Function;
 use crate::activation::Activation;
+use crate::ops::activation::function::Function;
 
-const PRELUDE: &str = include_str!("../../kernels/prelude.metal");
-const FUNCTIONS: &str = include_str!("../../kernels/functions.h");
-const ELEMENTWISE: &str = include_str!("../../kernels/elementwise.h");
-const ACTIVATION: &str = include_str!("../../kernels/activation.metal");
-const PARAMETRIC_LOOPS: &str = include_str!("../../kernels/parametric.h");
-const PARAMETRIC: &str = include_str!("../../kernels/parametric.metal");
+const PRELUDE: &str = include_str!("kernels/prelude.metal");
+const FUNCTIONS: &str = include_str!("kernels/functions.h");
+const ELEMENTWISE: &str = include_str!("kernels/elementwise.h");
+const ACTIVATION: &str = include_str!("kernels/activation.metal");
+const PARAMETRIC_LOOPS: &str = include_str!("kernels/parametric.h");
+const PARAMETRIC: &str = include_str!("kernels/parametric.metal");
 
 /// What has been compiled, by the device it is for and its name.
 #[derive(Default)]
@@ -149,7 +149,7 @@ fn launch(
     Ok(())
 }
 
-pub(super) fn forward(
+pub(in crate::ops::activation) fn forward(
     activation: &Activation,
     x: &MetalStorage,
     layout: &Layout,
@@ -161,7 +161,7 @@ pub(super) fn forward(
     Ok(MetalStorage::new(y, device.clone(), n, x.dtype()))
 }
 
-pub(super) fn in_place(
+pub(in crate::ops::activation) fn in_place(
     activation: &Activation,
     x: &mut MetalStorage,
     layout: &Layout,
@@ -213,7 +213,7 @@ fn apply(
     }
 }
 
-pub(super) fn backward(
+pub(in crate::ops::activation) fn backward(
     activation: &Activation,
     x: &MetalStorage,
     x_layout: &Layout,
@@ -279,7 +279,7 @@ impl<'a> Dense<'a> {
 }
 
 /// f(x) with parameters that are a tensor, or grad f'(x) where there is a gradient.
-pub(super) fn parametric_map(
+pub(in crate::ops::activation) fn parametric_map(
     function: Function,
     planes: Planes,
     x: (&MetalStorage, &Layout),
@@ -322,7 +322,7 @@ pub(super) fn parametric_map(
 }
 
 /// The gradients of the parameters.
-pub(super) fn parameter_gradient(
+pub(in crate::ops::activation) fn parameter_gradient(
     function: Function,
     planes: Planes,
     x: (&MetalStorage, &Layout),
@@ -342,7 +342,7 @@ pub(super) fn parameter_gradient(
     let (x, p, grad) = (Dense::new(x)?, Dense::new(p)?, Dense::new(grad)?);
     let (x, p, grad) = (x.source(), p.source(), grad.source());
     let y = Output::new(&buffer);
-    if function.one_for_each(planes, n) {
+    if function.one_for_each(planes.channels, n) {
         let pipeline = parametric(device, function, "each", dtype)?;
         launch(device, &pipeline, launch::blocks(n, 1), |encoder| {
             set_params!(encoder, (count, &x, &p, &grad, y));

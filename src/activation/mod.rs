@@ -4,17 +4,15 @@
 //! the defaults: `mish`, `leaky_relu:0.1`, `hardtanh:-2,2`. That is how it is written on a
 //! command line, in a configuration and in a checkpoint's description.
 
+pub(crate) mod functions;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ops::activation::functions as f;
-use crate::ops::activation::{
-    Elu, Gelu, GeluTanh, HardMish, HardSigmoid, HardSwish, Hardtanh, Identity, KernelVisitor,
-    LeakyRelu, Mish, Relu, Relu6, Sigmoid, Silu, Softplus, Tanh,
-};
-use crate::simd::Real;
+use crate::suggest::suggest;
+use functions as f;
 
 /// An activation that could not be read.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -334,56 +332,6 @@ impl Activation {
         )
     }
 
-    /// Runs generic code compiled for this activation's vector kernel; `None` for those without
-    /// one, which run as an op of their own.
-    pub fn visit_kernel<F: Real, V: KernelVisitor<F>>(&self, visitor: V) -> Option<V::Output> {
-        Some(match *self {
-            Self::Identity => visitor.visit(Identity),
-            Self::Relu => visitor.visit(Relu),
-            Self::Relu6 => visitor.visit(Relu6),
-            Self::LeakyRelu { slope } => visitor.visit(LeakyRelu { slope }),
-            Self::Mish => visitor.visit(Mish),
-            Self::Silu => visitor.visit(Silu),
-            Self::HardSwish => visitor.visit(HardSwish),
-            Self::HardMish => visitor.visit(HardMish),
-            Self::HardSigmoid => visitor.visit(HardSigmoid),
-            Self::Hardtanh { min, max } => visitor.visit(Hardtanh { min, max }),
-            Self::Sigmoid => visitor.visit(Sigmoid),
-            Self::Gelu => visitor.visit(Gelu),
-            Self::GeluTanh => visitor.visit(GeluTanh),
-            Self::Elu { alpha } => visitor.visit(Elu {
-                scale: 1.0,
-                alpha,
-                rate: 1.0,
-            }),
-            Self::Celu { alpha } if alpha > 0.0 => visitor.visit(Elu {
-                scale: 1.0,
-                alpha,
-                rate: alpha.recip(),
-            }),
-            Self::Selu => visitor.visit(Elu {
-                scale: f::SELU_SCALE,
-                alpha: f::SELU_ALPHA,
-                rate: 1.0,
-            }),
-            Self::Softplus { beta } => visitor.visit(Softplus { beta }),
-            Self::LogSigmoid => visitor.visit(Softplus { beta: -1.0 }),
-            Self::Tanh => visitor.visit(Tanh {
-                factor: 1.0,
-                rate: 1.0,
-            }),
-            Self::WeightedTanh { weight } => visitor.visit(Tanh {
-                factor: 1.0,
-                rate: weight,
-            }),
-            Self::LecunTanh => visitor.visit(Tanh {
-                factor: 1.7159,
-                rate: 2.0 / 3.0,
-            }),
-            _ => return None,
-        })
-    }
-
     /// What the parameters have to fulfil, if they do not.
     fn violation(&self) -> Option<&'static str> {
         match *self {
@@ -441,7 +389,7 @@ impl FromStr for Activation {
             .find(matches)
             .ok_or_else(|| ParseActivationError::Unknown {
                 name: name.to_string(),
-                suggestion: nearest(&wanted),
+                suggestion: suggest(&wanted, names()).map(str::to_string),
             })?;
         let Some(parameters) = parameters else {
             return Ok(default);
@@ -471,15 +419,40 @@ impl FromStr for Activation {
     }
 }
 
-/// The name or alias most like `wanted`, if it is like it at all.
-fn nearest(wanted: &str) -> Option<String> {
-    let names = Activation::all()
-        .flat_map(|a| std::iter::once(a.name()).chain(a.aliases().iter().copied()));
-    names
-        .map(|name| (strsim::jaro_winkler(wanted, name), name))
-        .filter(|(similarity, _)| *similarity >= 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name.to_string())
+/// All names and aliases.
+fn names() -> impl Iterator<Item = &'static str> {
+    Activation::all().flat_map(|a| std::iter::once(a.name()).chain(a.aliases().iter().copied()))
+}
+
+impl TryFrom<candle_nn::Activation> for Activation {
+    type Error = ParseActivationError;
+
+    /// The same function as `candle_nn`'s.
+    ///
+    /// # Errors
+    /// [`ParseActivationError::Unknown`] for `Relu2` and `Swiglu`: the table has neither.
+    fn try_from(activation: candle_nn::Activation) -> Result<Self, Self::Error> {
+        use candle_nn::Activation as Candle;
+        Ok(match activation {
+            Candle::Gelu => Self::Gelu,
+            Candle::NewGelu | Candle::GeluPytorchTanh => Self::GeluTanh,
+            Candle::Relu => Self::Relu,
+            Candle::Relu6 => Self::Relu6,
+            Candle::Silu | Candle::Swish => Self::Silu,
+            Candle::Sigmoid => Self::Sigmoid,
+            Candle::HardSigmoid => Self::HardSigmoid,
+            Candle::Mish => Self::Mish,
+            Candle::HardSwish => Self::HardSwish,
+            Candle::Elu(alpha) => Self::Elu { alpha },
+            Candle::LeakyRelu(slope) => Self::LeakyRelu { slope },
+            Candle::Relu2 | Candle::Swiglu => {
+                return Err(ParseActivationError::Unknown {
+                    name: format!("{activation:?}"),
+                    suggestion: None,
+                });
+            }
+        })
+    }
 }
 
 impl Serialize for Activation {

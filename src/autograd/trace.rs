@@ -1,6 +1,6 @@
 //! A network's forward pass as a graph of operations, recorded while it runs.
 //!
-//! [`trace`] runs a network once. Every function of [`crate::ops`] that a network is evaluated with
+//! [`trace`] runs a network once. Every function of `ops` that a network is evaluated with
 //! notes what it did; tensors are recognised by where their values lie, so that the networks
 //! themselves need to know nothing of it. A tensor that no noted operation has made (of Candle's
 //! own operations, for example) is an error where it is used, and never becomes a constant.
@@ -10,50 +10,59 @@ use std::collections::HashMap;
 
 use candle_core::{Result, Storage, Tensor, bail};
 
-use crate::Activation;
-use crate::ops::{Conv2dParams, Pool2dParams};
+use crate::activation::Activation;
 
-/// What a node does. Its inputs are in the order of the arguments of the function in
-/// [`crate::ops`] that it stands for.
+/// What a node does. Its inputs are in the order of the arguments of the function in `ops` that
+/// it records; pairs are (rows, columns).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Operation {
-    /// Of x, weight, and perhaps bias.
-    Conv2d(Conv2dParams),
-    /// Of x, weight, and perhaps bias.
+    /// A convolution of x with a weight and, as a third input, a bias.
+    Conv2d {
+        /// Step of the kernel.
+        stride: (usize, usize),
+        /// Zeros on both sides of the input.
+        padding: (usize, usize),
+        /// Step between two taps of the kernel.
+        dilation: (usize, usize),
+        /// Groups of channels, each with its own convolution.
+        groups: usize,
+    },
+    /// A fully connected layer: x, weight and, as a third input, a bias.
     Linear,
-    /// Of x, gain and bias `[2, C]`, mean, variance, and perhaps a residual: normalised with these
-    /// statistics, the residual added, the activation applied.
+    /// Batch normalisation with running statistics: x, gain and bias `[2, C]`, mean, variance and,
+    /// as a fifth input, a residual. The residual is added to the normalised values, then the
+    /// activation is applied.
     BatchNormAct {
         /// Added to the variance.
         eps: f64,
         /// Applied last.
         activation: Activation,
     },
-    /// Of x.
+    /// An activation of x.
     Activation(Activation),
-    /// Of x and slopes, `[C]` or `[1]`.
+    /// PReLU: x and slopes `[C]` or `[1]`.
     PRelu,
-    /// Of x and the parameters, `[4, C]` or `[4, 1]`.
+    /// SReLU: x and parameters `[4, C]` or `[4, 1]`.
     SRelu,
-    /// Of a and b: a + scale b.
+    /// a + scale b.
     AddScaled {
         /// The factor of b.
         scale: f64,
     },
-    /// Of x: a multiple.
+    /// factor x.
     Scale {
         /// The factor.
         factor: f64,
     },
-    /// Of any number of tensors.
+    /// All inputs, concatenated.
     Cat {
         /// The axis.
         dim: usize,
     },
-    /// Of any number of tensors, along a new first axis.
+    /// All inputs, along a new first axis.
     Stack,
-    /// Of x: `len` places from `start` on along `dim`.
+    /// `len` places of x from `start` on along `dim`.
     Narrow {
         /// The axis.
         dim: usize,
@@ -62,41 +71,58 @@ pub enum Operation {
         /// The number of places.
         len: usize,
     },
-    /// Of x, to the shape of the node's output.
+    /// x in the shape of the node's output.
     Reshape,
-    /// Of x.
+    /// x with its axes in another order.
     Permute {
         /// The old axis of each new one.
         axes: Vec<usize>,
     },
-    /// Of x and a factor for each channel of each image.
+    /// x times a factor for each channel of each image.
     ScaleChannels,
-    /// Of x.
+    /// A channel shuffle of x.
     ChannelShuffle {
         /// The groups.
         groups: usize,
     },
-    /// Of x.
-    MaxPool2d(Pool2dParams),
-    /// Of x.
+    /// The maximum of each window of x.
+    MaxPool2d {
+        /// Size of a window.
+        kernel: (usize, usize),
+        /// Step from one window to the next.
+        stride: (usize, usize),
+        /// Padding on both sides of the input.
+        padding: (usize, usize),
+        /// Step between two places of a window.
+        dilation: (usize, usize),
+        /// Whether a last window that reaches over the end counts.
+        ceil_mode: bool,
+    },
+    /// The mean of each window of x.
     AvgPool2d {
-        /// The windows.
-        params: Pool2dParams,
+        /// Size of a window.
+        kernel: (usize, usize),
+        /// Step from one window to the next.
+        stride: (usize, usize),
+        /// Zeros on both sides of the input.
+        padding: (usize, usize),
+        /// Whether a last window that reaches over the end counts.
+        ceil_mode: bool,
         /// Whether the divisor counts padding.
         count_include_pad: bool,
     },
-    /// Of x.
+    /// The means of windows of x that divide it evenly.
     AdaptiveAvgPool2d {
         /// Rows and columns of the result.
         size: (usize, usize),
     },
-    /// Of x, to `[N, C]`.
+    /// The mean of each plane of x, `[N, C]`.
     GlobalAvgPool2d,
-    /// Of x.
+    /// The squashed vectors of x.
     Squash,
-    /// Of x.
+    /// The lengths of the vectors of x.
     Length,
-    /// Of capsules and the weight.
+    /// Routing by agreement of capsules with a weight.
     DynamicRouting {
         /// Rounds of agreement.
         iterations: usize,
@@ -204,7 +230,7 @@ impl Drop for Scope {
 ///
 /// # Errors
 /// What `forward` reports, and if it uses or returns a tensor that does not come from the input and
-/// the constants through operations of [`crate::ops`] that are part of [`Operation`].
+/// the constants through operations of `ops` that are part of [`Operation`].
 pub fn trace(
     input: &Tensor,
     constants: Vec<(String, Tensor)>,

@@ -1,6 +1,6 @@
 // Activations whose parameters are tensors, in CUDA C++ and in Metal: rows of one value for each
 // channel, which runs of `inner` elements take in turn. The formulas are those of
-// src/ops/activation/parametric.rs.
+// src/ops/activation/function.rs.
 
 #ifndef CANDLE_MISH_PARAMETRIC_H
 #define CANDLE_MISH_PARAMETRIC_H

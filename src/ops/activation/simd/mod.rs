@@ -1,14 +1,16 @@
 //! Activation functions and their derivatives on one vector: what fused ops are generic over.
 
+#[cfg(test)]
+mod tests;
+
 use crate::activation::Activation;
 use crate::simd::{Lanes, Real, Simd};
 
 /// A function of one element and its derivative, on vectors of `F`.
 ///
-/// An op that fuses an activation is generic over this and is instantiated for the kernel of an
-/// [`Activation`](crate::Activation) through
-/// [`visit_kernel`](crate::Activation::visit_kernel).
-pub trait Pointwise<F: Real>: Copy + Send + Sync {
+/// An op that fuses an activation is generic over this trait;
+/// [`visit_kernel`](super::dispatch::visit_kernel) instantiates it for an [`Activation`].
+pub(crate) trait Pointwise<F: Real>: Copy + Send + Sync {
     /// f(x) of each element.
     fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F>;
 
@@ -16,18 +18,9 @@ pub trait Pointwise<F: Real>: Copy + Send + Sync {
     fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F>;
 }
 
-/// Generic code that is to be run with the kernel of an activation known only at run time.
-pub trait KernelVisitor<F: Real> {
-    /// What the code returns.
-    type Output;
-
-    /// Runs the code, compiled for `kernel`.
-    fn visit<K: Pointwise<F>>(self, kernel: K) -> Self::Output;
-}
-
 /// f(x) = x.
 #[derive(Debug, Clone, Copy)]
-pub struct Identity;
+pub(crate) struct Identity;
 
 impl<F: Real> Pointwise<F> for Identity {
     #[inline(always)]
@@ -43,7 +36,7 @@ impl<F: Real> Pointwise<F> for Identity {
 
 /// f(x) = max(x, 0); f'(0) = 0.
 #[derive(Debug, Clone, Copy)]
-pub struct Relu;
+pub(crate) struct Relu;
 
 impl<F: Real> Pointwise<F> for Relu {
     #[inline(always)]
@@ -60,7 +53,7 @@ impl<F: Real> Pointwise<F> for Relu {
 
 /// f(x) = min(max(x, 0), 6); f'(0) = f'(6) = 0.
 #[derive(Debug, Clone, Copy)]
-pub struct Relu6;
+pub(crate) struct Relu6;
 
 impl<F: Real> Pointwise<F> for Relu6 {
     #[inline(always)]
@@ -78,7 +71,7 @@ impl<F: Real> Pointwise<F> for Relu6 {
 
 /// f(x) = x where x > 0, slope x elsewhere.
 #[derive(Debug, Clone, Copy)]
-pub struct LeakyRelu {
+pub(crate) struct LeakyRelu {
     /// The slope on the negative side.
     pub slope: f64,
 }
@@ -98,7 +91,7 @@ impl<F: Real> Pointwise<F> for LeakyRelu {
 
 /// f(x) = x min(max(x + 3, 0), 6) / 6 (Howard et al., "Searching for MobileNetV3", 2019).
 #[derive(Debug, Clone, Copy)]
-pub struct HardSwish;
+pub(crate) struct HardSwish;
 
 impl<F: Real> Pointwise<F> for HardSwish {
     #[inline(always)]
@@ -121,7 +114,7 @@ impl<F: Real> Pointwise<F> for HardSwish {
 /// With e = e^x and n = e (e + 2), tanh(ln(1 + e)) is n / (n + 2): one exponential, no
 /// cancellation. From x = 20 that is 1 in either precision, so e can be kept from overflowing.
 #[derive(Debug, Clone, Copy)]
-pub struct Mish;
+pub(crate) struct Mish;
 
 impl<F: Real> Pointwise<F> for Mish {
     #[inline(always)]
@@ -150,7 +143,7 @@ impl<F: Real> Pointwise<F> for Mish {
 
 /// f(x) = x / (1 + e^-x), also known as Swish (Elfwing et al., 2017; Ramachandran et al., 2017).
 #[derive(Debug, Clone, Copy)]
-pub struct Silu;
+pub(crate) struct Silu;
 
 impl<F: Real> Pointwise<F> for Silu {
     #[inline(always)]
@@ -173,7 +166,7 @@ impl<F: Real> Pointwise<F> for Silu {
 
 /// f(x) = x min(max(x + 2, 0), 2) / 2.
 #[derive(Debug, Clone, Copy)]
-pub struct HardMish;
+pub(crate) struct HardMish;
 
 impl<F: Real> Pointwise<F> for HardMish {
     #[inline(always)]
@@ -192,7 +185,7 @@ impl<F: Real> Pointwise<F> for HardMish {
 
 /// f(x) = min(max(x, min), max); the derivative is 0 at the bounds.
 #[derive(Debug, Clone, Copy)]
-pub struct Hardtanh {
+pub(crate) struct Hardtanh {
     /// The lower bound.
     pub min: f64,
     /// The upper bound.
@@ -215,7 +208,7 @@ impl<F: Real> Pointwise<F> for Hardtanh {
 
 /// f(x) = min(max(x + 3, 0), 6) / 6.
 #[derive(Debug, Clone, Copy)]
-pub struct HardSigmoid;
+pub(crate) struct HardSigmoid;
 
 impl<F: Real> Pointwise<F> for HardSigmoid {
     #[inline(always)]
@@ -235,7 +228,7 @@ impl<F: Real> Pointwise<F> for HardSigmoid {
 
 /// f(x) = 1 / (1 + e^-x).
 #[derive(Debug, Clone, Copy)]
-pub struct Sigmoid;
+pub(crate) struct Sigmoid;
 
 impl<F: Real> Pointwise<F> for Sigmoid {
     #[inline(always)]
@@ -255,7 +248,7 @@ impl<F: Real> Pointwise<F> for Sigmoid {
 
 /// f(x) = x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3).
 #[derive(Debug, Clone, Copy)]
-pub struct GeluTanh;
+pub(crate) struct GeluTanh;
 
 impl GeluTanh {
     const LINEAR: f64 = 1.595_769_121_605_730_8;
@@ -296,7 +289,7 @@ impl<F: Real> Pointwise<F> for GeluTanh {
 ///
 /// Phi(-|x|) is e^(-x^2 / 2) erfcx(|x| / sqrt 2) / 2, whose factors keep their bits in the tail.
 #[derive(Debug, Clone, Copy)]
-pub struct Gelu;
+pub(crate) struct Gelu;
 
 impl Gelu {
     const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
@@ -336,7 +329,7 @@ impl<F: Real> Pointwise<F> for Gelu {
 /// f(x) = scale x where x > 0, scale alpha (e^(rate x) - 1) elsewhere: ELU (Clevert et al., 2016),
 /// CELU (Barron, 2017) and SELU (Klambauer et al., 2017).
 #[derive(Debug, Clone, Copy)]
-pub struct Elu {
+pub(crate) struct Elu {
     /// The factor of both sides.
     pub scale: f64,
     /// The factor of the left side.
@@ -365,7 +358,7 @@ impl<F: Real> Pointwise<F> for Elu {
 
 /// f(x) = factor tanh(rate x).
 #[derive(Debug, Clone, Copy)]
-pub struct Tanh {
+pub(crate) struct Tanh {
     /// The limit on the right.
     pub factor: f64,
     /// The factor of x.
@@ -392,7 +385,7 @@ impl<F: Real> Pointwise<F> for Tanh {
 
 /// f(x) = ln(1 + e^(beta x)) / beta; with beta = -1 it is ln(sigmoid(x)).
 #[derive(Debug, Clone, Copy)]
-pub struct Softplus {
+pub(crate) struct Softplus {
     /// How sharp the bend is; a negative one turns the function by half a turn.
     pub beta: f64,
 }

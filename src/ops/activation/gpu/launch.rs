@@ -67,9 +67,9 @@ impl Strided {
 #[cfg(any(feature = "cuda", feature = "metal"))]
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub(super) struct Planes {
-    pub(super) channels: u64,
-    pub(super) inner: u64,
+pub(in crate::ops::activation) struct Planes {
+    pub(in crate::ops::activation) channels: u64,
+    pub(in crate::ops::activation) inner: u64,
 }
 
 /// The blocks that a kernel over `n` elements, `lanes` at a time, is launched with.

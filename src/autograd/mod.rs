@@ -18,6 +18,9 @@
 //! with the fields `op`, `pass` (`forward` or `backward`) and `multiply_adds`: what a profiler
 //! needs. Without a subscriber for them a span costs the reading of an atomic.
 
+mod sum;
+pub mod trace;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,8 +29,8 @@ use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, TensorId};
 use tracing::Span;
 use tracing::field::Empty;
 
-use crate::ops::add;
-use crate::trace::note_op;
+use sum::sum;
+use trace::note_op;
 
 /// One application of an op: what its `bwd` needs.
 enum Application {
@@ -43,6 +46,8 @@ enum Application {
 
 struct Record {
     application: Application,
+    /// Multiply-adds for each value of the result.
+    products: usize,
     result: Tensor,
 }
 
@@ -51,11 +56,12 @@ thread_local! {
     static TAPE: RefCell<Option<Vec<Record>>> = const { RefCell::new(None) };
 }
 
-fn record(application: Application, result: &Tensor) {
+fn record(application: Application, products: usize, result: &Tensor) {
     TAPE.with_borrow_mut(|tape| {
         if let Some(records) = tape {
             records.push(Record {
                 application,
+                products,
                 result: result.clone(),
             });
         }
@@ -67,18 +73,15 @@ fn span(name: &'static str, pass: &'static str) -> Span {
     tracing::trace_span!("op", op = name, pass, multiply_adds = Empty)
 }
 
-/// Notes the multiply-adds of an op that sums over its second argument, as a convolution and a
-/// linear layer do; each of the two gradients takes as many again.
-fn count_products(span: &Span, name: &str, weight: &Tensor, result: &Tensor, passes: usize) {
-    if span.is_disabled() || !matches!(name, "conv2d" | "conv2d with bias" | "linear") {
-        return;
+/// Records `passes` times the multiply-adds of a result, `per_value` for each of its values.
+fn count(span: &Span, per_value: usize, result: &Tensor, passes: usize) {
+    if per_value > 0 && !span.is_disabled() {
+        let products = result.elem_count() * per_value * passes;
+        span.record("multiply_adds", products as u64);
     }
-    let outputs = weight.dims().first().copied().unwrap_or(1).max(1);
-    let products = result.elem_count() * (weight.elem_count() / outputs) * passes;
-    span.record("multiply_adds", products as u64);
 }
 
-/// How many of the tensors are differentiated for.
+/// How many of the tensors receive a gradient.
 fn tracked(tensors: &[&Tensor]) -> usize {
     tensors.iter().filter(|tensor| tensor.track_op()).count()
 }
@@ -94,7 +97,7 @@ pub fn apply1<C: CustomOp1 + Send + Sync + 'static>(op: C, x: &Tensor) -> Result
     let op: Arc<Box<dyn CustomOp1 + Send + Sync>> = Arc::new(Box::new(op));
     let result = x.apply_op1_arc(op.clone())?;
     note_op(op.name(), &result);
-    record(Application::One(op, x.clone()), &result);
+    record(Application::One(op, x.clone()), 0, &result);
     Ok(result)
 }
 
@@ -104,18 +107,30 @@ pub fn apply2<C: CustomOp2 + Send + Sync + 'static>(
     a: &Tensor,
     b: &Tensor,
 ) -> Result<Tensor> {
+    apply2_counted(op, a, b, 0)
+}
+
+/// [`apply2`] of an op that takes `products` multiply-adds for each value of its result, and as
+/// many in all for the gradient of `a` and for that of `b`.
+pub(crate) fn apply2_counted<C: CustomOp2 + Send + Sync + 'static>(
+    op: C,
+    a: &Tensor,
+    b: &Tensor,
+    products: usize,
+) -> Result<Tensor> {
     let span = span(op.name(), "forward").entered();
     if !a.track_op() && !b.track_op() {
         let result = a.apply_op2_no_bwd(b, &op)?;
-        count_products(&span, op.name(), b, &result, 1);
+        count(&span, products, &result, 1);
         note_op(op.name(), &result);
         return Ok(result);
     }
     let op: Arc<Box<dyn CustomOp2 + Send + Sync>> = Arc::new(Box::new(op));
     let result = a.apply_op2_arc(b, op.clone())?;
-    count_products(&span, op.name(), b, &result, 1);
+    count(&span, products, &result, 1);
     note_op(op.name(), &result);
-    record(Application::Two(op, a.clone(), b.clone()), &result);
+    let application = Application::Two(op, a.clone(), b.clone());
+    record(application, products, &result);
     Ok(result)
 }
 
@@ -126,19 +141,31 @@ pub fn apply3<C: CustomOp3 + Send + Sync + 'static>(
     b: &Tensor,
     c: &Tensor,
 ) -> Result<Tensor> {
+    apply3_counted(op, a, b, c, 0)
+}
+
+/// [`apply3`] of an op whose multiply-adds are counted as by [`apply2_counted`]; the gradient of
+/// `c` takes none.
+pub(crate) fn apply3_counted<C: CustomOp3 + Send + Sync + 'static>(
+    op: C,
+    a: &Tensor,
+    b: &Tensor,
+    c: &Tensor,
+    products: usize,
+) -> Result<Tensor> {
     let span = span(op.name(), "forward").entered();
     if !a.track_op() && !b.track_op() && !c.track_op() {
         let result = a.apply_op3_no_bwd(b, c, &op)?;
-        count_products(&span, op.name(), b, &result, 1);
+        count(&span, products, &result, 1);
         note_op(op.name(), &result);
         return Ok(result);
     }
     let op: Arc<Box<dyn CustomOp3 + Send + Sync>> = Arc::new(Box::new(op));
     let result = a.apply_op3_arc(b, c, op.clone())?;
-    count_products(&span, op.name(), b, &result, 1);
+    count(&span, products, &result, 1);
     note_op(op.name(), &result);
     let application = Application::Three(op, a.clone(), b.clone(), c.clone());
-    record(application, &result);
+    record(application, products, &result);
     Ok(result)
 }
 
@@ -163,14 +190,14 @@ impl Gradients {
     }
 
     fn accumulate(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
-        let sum = match self.0.remove(&id) {
+        let total = match self.0.remove(&id) {
             None => gradient,
-            Some(sum) => {
+            Some(other) => {
                 let _entered = span("gradient sum", "backward").entered();
-                add(&sum, &gradient)?
+                sum(&other, &gradient)?
             }
         };
-        self.0.insert(id, sum);
+        self.0.insert(id, total);
         Ok(())
     }
 }
@@ -233,6 +260,7 @@ fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {
     let mut foreign: Vec<(Tensor, Tensor)> = Vec::new();
     while let Some(Record {
         application,
+        products,
         result,
     }) = records.pop()
     {
@@ -264,7 +292,7 @@ fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {
             Application::Two(op, a, b) => {
                 let span = span(op.name(), "backward").entered();
                 let (ga, gb) = op.bwd(&a, &b, &result, &gradient)?;
-                count_products(&span, op.name(), &b, &result, tracked(&[&a, &b]));
+                count(&span, products, &result, tracked(&[&a, &b]));
                 span.exit();
                 drop((result, gradient));
                 pass_on(a, ga)?;
@@ -273,7 +301,7 @@ fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {
             Application::Three(op, a, b, c) => {
                 let span = span(op.name(), "backward").entered();
                 let (ga, gb, gc) = op.bwd(&a, &b, &c, &result, &gradient)?;
-                count_products(&span, op.name(), &b, &result, tracked(&[&a, &b]));
+                count(&span, products, &result, tracked(&[&a, &b]));
                 span.exit();
                 drop((result, gradient));
                 pass_on(a, ga)?;

@@ -1,4 +1,4 @@
-//! Activations on CUDA: the kernels of `src/kernels/*.cu`, which `build.rs` has compiled to PTX.
+//! Activations on CUDA: the kernels of `kernels/*.cu`, which `build.rs` has compiled to PTX.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
@@ -10,8 +10,8 @@ use candle_core::{DType, Layout, Result, WithDType, bail};
 use half::{bf16, f16};
 
 use super::launch::{self, Planes, Strided, THREADS};
-use super::parametric::Function;
 use crate::activation::Activation;
+use crate::ops::activation::function::Function;
 
 // `ACTIVATIONS`, PTX by the name of the activation, and `PARAMETRIC`.
 include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
@@ -129,7 +129,7 @@ fn elements<'a, E: Element>(x: &'a CudaStorage, layout: &Layout) -> Result<CudaV
     Ok(x.as_cuda_slice::<E>()?.slice(layout.start_offset()..))
 }
 
-pub(super) fn forward(
+pub(in crate::ops::activation) fn forward(
     activation: &Activation,
     x: &CudaStorage,
     layout: &Layout,
@@ -194,7 +194,7 @@ where
     Ok(())
 }
 
-pub(super) fn in_place(
+pub(in crate::ops::activation) fn in_place(
     activation: &Activation,
     x: &mut CudaStorage,
     layout: &Layout,
@@ -218,7 +218,7 @@ where
     apply::<E>(activation, &device, layout, (address, address), true)
 }
 
-pub(super) fn backward(
+pub(in crate::ops::activation) fn backward(
     activation: &Activation,
     x: &CudaStorage,
     x_layout: &Layout,
@@ -275,7 +275,7 @@ where
 }
 
 /// f(x) with parameters that are a tensor, or grad f'(x) where there is a gradient.
-pub(super) fn parametric_map(
+pub(in crate::ops::activation) fn parametric_map(
     function: Function,
     planes: Planes,
     x: (&CudaStorage, &Layout),
@@ -323,7 +323,7 @@ fn typed_map<E: Element>(
 }
 
 /// The gradients of the parameters.
-pub(super) fn parameter_gradient(
+pub(in crate::ops::activation) fn parameter_gradient(
     function: Function,
     planes: Planes,
     x: (&CudaStorage, &Layout),
@@ -359,7 +359,7 @@ fn typed_gradient<E: Element>(
         p.elements::<E>()?,
         grad.elements::<E>()?,
     );
-    if function.one_for_each(planes, n) {
+    if function.one_for_each(planes.channels, n) {
         let kernel = parametric(device, function, "each", E::DTYPE)?;
         let mut launch = stream.launch_builder(&kernel);
         launch.arg(&count).arg(&x).arg(&p).arg(&grad).arg(&y);
