@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
 use candle_mish::data::Interpolation;
-use candle_mish::hub::{self, HubError, ModelRepository, Patience};
+use candle_mish::hub::{self, HubError, ModelRepository, RetryPolicy};
 use candle_mish_models::pretrained::{HubFile, Location, Named, Pretrained, named};
 use candle_mish_models::{self as models, ModelError};
 use clap::Args;
@@ -223,7 +223,7 @@ fn download(
     context: &Context,
 ) -> anyhow::Result<(PathBuf, String, Option<Value>)> {
     let open = |revision: Option<&str>| {
-        ModelRepository::new(file.owner_and_name(), revision, Patience::default())
+        ModelRepository::new(file.owner_and_name(), revision, RetryPolicy::default())
     };
     let repository = open(file.revision.as_deref())?;
     let get = |repository: &ModelRepository, name: &str| {

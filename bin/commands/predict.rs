@@ -1,4 +1,4 @@
-//! `mish predict`: classifies images, or writes their logits.
+//! `mish predict`: names the class of an image, or writes a network's logits.
 
 use std::path::{Path, PathBuf};
 
@@ -6,63 +6,59 @@ use anyhow::bail;
 use candle_core::{D, DType, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint;
-use candle_mish::data::Picture;
+use candle_mish::data::Image;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::range::{MAX_CLASSES, count};
-use crate::args::{FormArgs, NETWORK, OUTPUT, PreprocessArgs};
-use crate::context::Context;
+use crate::args::{FormArgs, PreprocessArgs, positive};
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights, stem_for};
 use crate::source::WeightsArgs;
-use crate::{output, preprocessing};
+use crate::{Context, output, pictures};
 
-/// The name of the tensor with images in a safetensors file.
+/// The tensor of an input file.
 const INPUT: &str = "input";
 
 /// Flags of `mish predict`.
 #[derive(Debug, clap::Args)]
-#[command(allow_negative_numbers = true)]
 pub struct PredictArgs {
-    /// The network, unless the weights name it, and image files: PNG, JPEG, WebP, TIFF, BMP, PNM,
-    /// or safetensors with a normalised tensor `input` [N, C, H, W]
+    /// The network, unless the weights name it, and the images: PNG, JPEG, WebP, TIFF,
+    /// BMP, PNM, or a safetensors file with a tensor `input` [N, C, H, W] that is already normalised
     #[arg(required = true, value_name = "[NAME] IMAGE")]
     inputs: Vec<PathBuf>,
-    #[command(flatten, next_help_heading = "Weights")]
+    #[command(flatten)]
     weights: WeightsArgs,
-    /// Activation [default: from the weights]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
+    /// The activation [default: the one that the weights name]
+    #[arg(long, value_name = "NAME")]
     activation: Option<Activation>,
-    /// First layers: cifar or imagenet [default: from the weights, or cifar for images of up to 64
-    /// pixels]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
+    /// The first layers, cifar or imagenet [default: what the weights say, or cifar for images of
+    /// up to 64 pixels]
+    #[arg(long, value_name = "NAME")]
     stem: Option<Stem>,
     #[command(flatten)]
     form: FormArgs,
-    /// Number of classes [default: from the weights]
-    #[arg(long, value_name = "N", help_heading = NETWORK, value_parser = count(1..=MAX_CLASSES))]
-    num_classes: Option<usize>,
-    /// Number of classes to print for each image
-    #[arg(long, value_name = "N", default_value_t = 5, help_heading = OUTPUT,
-          value_parser = count(1..=MAX_CLASSES))]
+    /// Classes to name for each image
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = positive)]
     top: usize,
-    /// Write the logits of all images to this JSON file and print no classes
-    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    /// Classes of the network [default: what the weights say]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    num_classes: Option<usize>,
+    /// Write the logits of all images to this JSON file instead of naming classes
+    #[arg(long, value_name = "FILE")]
     logits: Option<PathBuf>,
     #[command(flatten)]
     preprocess: PreprocessArgs,
 }
 
-/// The content of a file.
+/// What a file holds.
 enum File<'a> {
-    /// Preprocessed images.
+    /// Images that are ready for the network.
     Ready(Vec<Input>),
-    /// An image file. Its preprocessing depends on the network.
-    Image(&'a Path),
+    /// A picture that has to be brought to the network's size, which is not known yet.
+    Picture(&'a Path),
 }
 
-/// A preprocessed image.
+/// An image ready for the network.
 struct Input {
     name: String,
     /// [1, C, H, W]
@@ -93,10 +89,7 @@ struct Logits<'a> {
     logits: Vec<Vec<f32>>,
 }
 
-/// Classifies images and prints the result.
-///
-/// # Errors
-/// If flags, weights or images are wrong.
+/// Predicts.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     let (name, files) = split(&args.inputs)?;
     let weights = args.weights.read(name, false, context)?;
@@ -120,11 +113,11 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     for file in files {
         match file {
             File::Ready(images) => inputs.extend(images),
-            File::Image(path) => {
-                preprocessing::check_channels(in_chans)?;
+            File::Picture(path) => {
+                pictures::check_channels(in_chans)?;
                 let preprocess = match preprocess {
                     Some(preprocess) => preprocess,
-                    None => *preprocess.insert(preprocessing::for_weights(
+                    None => *preprocess.insert(pictures::for_weights(
                         &weights,
                         &architecture.model,
                         stem,
@@ -132,26 +125,26 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
                         &args.preprocess,
                     )?),
                 };
-                let image = Picture::read(path)?;
-                let image = match in_chans {
-                    1 => image.into_grey(),
-                    _ => image,
+                let picture = Image::read(path)?;
+                let picture = match in_chans {
+                    1 => picture.into_grey(),
+                    _ => picture,
                 };
                 inputs.push(Input {
                     name: path.display().to_string(),
-                    pixels: preprocess.tensor(&image)?,
+                    pixels: preprocess.tensor(&picture)?,
                 });
             }
         }
     }
     if inputs.is_empty() {
-        bail!("the input holds no images");
+        bail!("there are no images");
     }
     for Input { name, pixels } in &inputs {
         let channels = pixels.dim(1)?;
         if channels != in_chans {
             return Err(usage(format!(
-                "{name} has {channels} channels, the network takes {in_chans} (--in-chans)"
+                "{name} has {channels} channels, the network takes {in_chans}; see --in-chans"
             )));
         }
     }
@@ -165,7 +158,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         if !row.abs()?.sum_all()?.to_scalar::<f32>()?.is_finite() {
             bail!(
                 "the logits of {} are not finite: the weights or the image hold NaN or infinity, or \
-                 --activation or --stem differs from training",
+                 another activation or stem was trained",
                 input.name
             );
         }
@@ -183,20 +176,20 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
             };
             output::json_file(path, &answer)?;
         }
-        None => print_classes(args.top, &inputs, &logits, &weights, context)?,
+        None => name_classes(args.top, &inputs, &logits, &weights, context)?,
     }
     Ok(Done::Complete)
 }
 
-/// The network's name, if the first argument is one, and the paths.
+/// The network's name, if the first argument is one, and the files.
 fn split(inputs: &[PathBuf]) -> anyhow::Result<(Option<&str>, &[PathBuf])> {
     let Some((first, rest)) = inputs.split_first() else {
-        return Err(usage("give image files"));
+        return Err(usage("name the images"));
     };
     match first.to_str() {
         Some(name) if !first.exists() && (models::find(name).is_ok() || !rest.is_empty()) => {
             if rest.is_empty() {
-                return Err(usage(format!("give image files after {name}")));
+                return Err(usage(format!("name images for {name} to look at")));
             }
             if first.extension().is_some() {
                 return Ok((None, inputs));
@@ -207,7 +200,7 @@ fn split(inputs: &[PathBuf]) -> anyhow::Result<(Option<&str>, &[PathBuf])> {
     }
 }
 
-/// The stem for the size of the first image.
+/// The stem that suits the first images.
 fn guess_stem(
     model: &str,
     files: &[File],
@@ -218,7 +211,7 @@ fn guess_stem(
         Some(File::Ready(images)) if !images.is_empty() => Ok(stem_for(images[0].pixels.dim(2)?)),
         _ => {
             let size = args.preprocess.img_size.or(weights.image_size()?);
-            preprocessing::default_stem(model, size)
+            pictures::default_stem(model, size)
         }
     }
 }
@@ -227,7 +220,7 @@ fn guess_stem(
 fn read(path: &Path) -> anyhow::Result<File<'_>> {
     let name = path.display();
     if path.extension().is_none_or(|e| e != "safetensors") {
-        return Ok(File::Image(path));
+        return Ok(File::Picture(path));
     }
     let file = checkpoint::read(path)?;
     let Some(images) = file.tensors.get(INPUT) else {
@@ -235,7 +228,7 @@ fn read(path: &Path) -> anyhow::Result<File<'_>> {
     };
     let Ok((count, ..)) = images.dims4() else {
         bail!(
-            "{name}: tensor '{INPUT}' has shape {:?}, must be [N, C, H, W]",
+            "{name}: '{INPUT}' is {:?}, must be [N, C, H, W]",
             images.dims()
         );
     };
@@ -250,8 +243,8 @@ fn read(path: &Path) -> anyhow::Result<File<'_>> {
     Ok(File::Ready(images))
 }
 
-/// Prints the most probable classes of each image.
-fn print_classes(
+/// Prints the likeliest classes of each image.
+fn name_classes(
     top: usize,
     inputs: &[Input],
     logits: &[Tensor],

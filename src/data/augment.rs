@@ -71,7 +71,10 @@ impl Placement {
     /// Draws the crop's place, then the mirroring: three draws for any settings, so that one
     /// setting does not shift the draws of another.
     pub(crate) fn draw(augmentation: &Augmentation, draw: &mut Draw) -> Self {
-        let places = 2 * augmentation.crop_padding + 1;
+        let places = augmentation
+            .crop_padding
+            .saturating_mul(2)
+            .saturating_add(1);
         Self {
             top: draw.below(places),
             left: draw.below(places),
@@ -139,7 +142,7 @@ impl Normaliser {
         }
         let sources = |start: usize, size: usize| -> Vec<Option<usize>> {
             (0..size)
-                .map(|i| source(i + start, padding, size, mode))
+                .map(|i| source(start.saturating_add(i), padding, size, mode))
                 .collect()
         };
         let rows = sources(placement.top, height);
@@ -176,7 +179,7 @@ fn source(at: usize, padding: usize, size: usize, mode: PadMode) -> Option<usize
         PadMode::Reflect => {
             // Mirrors repeat with this period, however wide the padding.
             let period = (2 * (size - 1)).max(1);
-            let at = (at + period * padding - padding) % period;
+            let at = (at % period + period - padding % period) % period;
             Some(at.min(period - at).min(size - 1))
         }
     }

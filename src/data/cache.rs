@@ -12,7 +12,8 @@ use std::time::UNIX_EPOCH;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, ImageSet};
+use super::error::DataError;
+use super::images::ImageSet;
 
 const MAGIC: &[u8; 8] = b"mishdata";
 const VERSION: u32 = 1;
@@ -187,7 +188,9 @@ fn write(
         .collect();
     let mut pixels = Vec::with_capacity(images.len() * 3 * images.height() * images.width());
     for i in 0..images.len() {
-        pixels.extend_from_slice(&images.image(i).map_err(std::io::Error::other)?);
+        let image = images.image(i);
+        let image = image.map_err(|error| std::io::Error::other(error.with_causes()))?;
+        pixels.extend_from_slice(&image);
     }
     let header = Header {
         version: VERSION,

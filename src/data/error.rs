@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::hub::HubError;
+
 /// An error in finding or reading a data set: one line that says what is wrong, where, and what
 /// would be right.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
     /// The operating system refused to read a file or folder.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -37,15 +39,15 @@ pub enum DataError {
         /// The layouts that are understood.
         expected: String,
     },
-    /// A data set was asked for by name and found nowhere.
-    #[error("{dataset} is not available: {reason}; give its folder with {hint}")]
+    /// A data set has no folder, and the Hub did not provide it.
+    #[error("{dataset} is not available; set {setting} to its folder")]
     Unavailable {
         /// The data set.
         dataset: &'static str,
-        /// Where it was looked for and what happened there.
-        reason: String,
-        /// The options that would supply it.
-        hint: &'static str,
+        /// The options that name its folder.
+        setting: &'static str,
+        /// Why the Hub did not provide it.
+        source: HubError,
     },
     /// A data set's name is not known.
     #[error("unknown data set '{name}'{}; expected auto, cifar100, cifar10, synthetic or folder:PATH", did_you_mean(.suggestion))]
@@ -68,6 +70,17 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// The message with the messages of its causes, for errors and records that hold text only.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),

@@ -3,26 +3,26 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::hub::{DatasetRepository, HubError, Patience};
+use crate::hub::{DatasetRepository, HubError, RetryPolicy};
 
-/// The repository of a data set; `silence` bounds the wait for its listing. Few attempts: a
-/// machine without a network should learn it soon.
+/// The repository of a data set; `timeout` is for its listing. One retry only, because without a
+/// network another source may have the data.
 pub(super) fn repository(
     repo: (&str, &str),
     revision: Option<&str>,
-    silence: Duration,
+    timeout: Duration,
 ) -> Result<DatasetRepository, HubError> {
-    let patience = Patience {
-        silence,
+    let retry = RetryPolicy {
+        timeout,
         retries: 1,
     };
-    DatasetRepository::new(repo, revision, patience)
+    DatasetRepository::new(repo, revision, retry)
 }
 
-/// Downloads the parquet files that the cache lacks and gives their folder in it.
+/// Downloads the parquet files that the cache lacks and returns their folder in the cache.
 pub(super) fn download(repository: &DatasetRepository) -> Result<PathBuf, HubError> {
     let mut files = repository.files()?;
-    let repository = &repository.with_patience(Patience::default());
+    let repository = &repository.with_retry(RetryPolicy::default());
     files.retain(|name| name.ends_with(".parquet"));
     let missing = |problem: &str| HubError::Other {
         repo: repository.id(),

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{DataError, DataOptions, Dataset, DatasetKind, ImageSet, Origin, Source};
+use super::dataset::{Dataset, Origin, Source};
+use super::error::DataError;
+use super::images::ImageSet;
+use super::options::{DataOptions, DatasetKind};
 
 /// The files that are images: those that torchvision takes for such.
 const EXTENSIONS: [&str; 9] = [

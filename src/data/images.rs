@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::picture::luma;
-use super::{DataError, Picture, Preprocess};
+use super::error::DataError;
+use super::image::{Image, luma};
+use super::preprocess::Preprocess;
 
 /// Images of one size with their labels: RGB bytes, planar, `[N, 3, height, width]` in C order; or
 /// [`grey`](Self::grey) ones.
@@ -45,16 +46,18 @@ impl ImageSet {
         coarse_labels: Option<Vec<u32>>,
     ) -> Result<Self, DataError> {
         let images = labels.len();
-        let bytes = images * 3 * height * width;
+        let bytes = [3, height, width]
+            .iter()
+            .try_fold(images, |product, size| product.checked_mul(*size));
         let coarse = coarse_labels.as_ref().map_or(images, Vec::len);
-        if pixels.len() != bytes || coarse != images || u32::try_from(images).is_err() {
+        if bytes != Some(pixels.len()) || coarse != images || u32::try_from(images).is_err() {
             return Err(DataError::invalid(
                 Path::new("image set"),
                 format!(
                     "{} bytes of pixels, {images} labels, {coarse} coarse labels",
                     pixels.len()
                 ),
-                format!("{bytes} bytes (3 x {height} x {width} for each label)"),
+                format!("3 x {height} x {width} bytes for each label"),
             ));
         }
         Ok(Self::from_parts(
@@ -155,7 +158,7 @@ impl ImageSet {
             }
             Source::Files(files, preprocess) => {
                 let picture = self.read(&files[at])?;
-                Ok(Cow::Owned(preprocess.pixels(&picture)))
+                Ok(Cow::Owned(preprocess.pixels(&picture)?))
             }
         }
     }
@@ -164,7 +167,7 @@ impl ImageSet {
     ///
     /// # Errors
     /// As [`image`](Self::image).
-    pub(super) fn picture(&self, i: usize) -> Result<Option<(Picture, &Preprocess)>, DataError> {
+    pub(super) fn picture(&self, i: usize) -> Result<Option<(Image, &Preprocess)>, DataError> {
         match &self.source {
             Source::Memory(_) => Ok(None),
             Source::Files(files, preprocess) => {
@@ -186,8 +189,8 @@ impl ImageSet {
         self.index.as_ref().map_or(i, |index| index[i] as usize)
     }
 
-    fn read(&self, path: &Path) -> Result<Picture, DataError> {
-        let picture = Picture::read(path)?;
+    fn read(&self, path: &Path) -> Result<Image, DataError> {
+        let picture = Image::read(path)?;
         Ok(match self.grey {
             true => picture.into_grey(),
             false => picture,

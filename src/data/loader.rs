@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::DataError;
 use super::augment::{Augmentation, Normaliser, Placement};
+use super::error::DataError;
 use super::images::ImageSet;
 use super::random::Draw;
 use crate::rng::Generator;
 
 /// Batches that wait for the consumer: enough to bridge a slow one, little memory.
 const QUEUE: usize = 2;
+/// The most values of a batch: 8 GiB.
+const LARGEST_BATCH: usize = 1 << 31;
 
 /// How a [`Loader`] makes batches.
 #[derive(Debug, Clone)]
@@ -34,6 +36,30 @@ pub struct LoaderConfig {
     pub std: [f32; 3],
     /// Determines order and augmentation.
     pub seed: u64,
+}
+
+impl LoaderConfig {
+    /// Batches for evaluation: every image in the order of the set, without augmentation.
+    pub fn in_order(batch_size: usize, mean: [f32; 3], std: [f32; 3]) -> Self {
+        Self {
+            batch_size,
+            shuffle: false,
+            drop_last: false,
+            augmentation: Augmentation::none(),
+            mean,
+            std,
+            seed: 0,
+        }
+    }
+
+    /// A new random order in every epoch, and full batches only.
+    pub fn shuffled(self) -> Self {
+        Self {
+            shuffle: true,
+            drop_last: true,
+            ..self
+        }
+    }
 }
 
 /// Some images with their labels, ready for a network.
@@ -196,11 +222,19 @@ impl Shared {
     fn batch(&self, order: &[usize], epoch: u64, index: usize) -> Result<Batch> {
         let size = self.batch_size();
         let first = index * size;
-        let chosen = &order[first..order.len().min(first + size)];
+        let chosen = &order[first..order.len().min(first.saturating_add(size))];
         let (height, width) = (self.images.height(), self.images.width());
         let channels = self.images.channels();
         let pixels = channels * height * width;
-        let mut values = vec![0.0; chosen.len() * pixels];
+        let count = chosen.len().checked_mul(pixels);
+        let Some(count) = count.filter(|count| *count <= LARGEST_BATCH) else {
+            bail!(
+                "batch_size is {}, too large for images of {channels} x {height} x {width}: a batch \
+                 may take 8 GiB",
+                chosen.len()
+            );
+        };
+        let mut values = vec![0.0; count];
         let make = |(place, (&image, out)): (usize, (&usize, &mut [f32]))| {
             self.image(image, epoch, first + place, out)
         };
@@ -213,7 +247,7 @@ impl Shared {
             let pairs = chosen.iter().zip(values.chunks_exact_mut(size));
             pairs.enumerate().try_for_each(make)
         }
-        .map_err(candle_core::Error::wrap)?;
+        .map_err(|error: DataError| candle_core::Error::msg(error.with_causes()))?;
         let labels: Vec<u32> = chosen.iter().map(|&i| self.images.labels()[i]).collect();
         let count = chosen.len();
         Ok(Batch {

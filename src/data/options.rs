@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, Preprocess};
+use super::error::DataError;
+use super::preprocess::Preprocess;
 use crate::suggest::suggest;
 
 /// The data sets to choose from.

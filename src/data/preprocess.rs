@@ -1,13 +1,14 @@
 //! What is done to a picture before a network sees it: timm's transform for evaluation.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::{Device, Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::augment::Normaliser;
-use super::picture::Picture;
+use super::error::DataError;
+use super::image::Image;
 use super::random::Draw;
 use super::resample::{Interpolation, resize};
-use super::{DataError, ResizedCrop};
+use super::resized_crop::ResizedCrop;
 
 /// The channel means of ImageNet's images, RGB, of pixels in [0, 1].
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -18,7 +19,7 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// scaled to `input_size / crop_pct`, the middle cropped, and the channels normalised.
 ///
 /// From the decoded picture on the pixels are those of timm's evaluation transform with Pillow, to
-/// the last bit. Decoding is [`Picture::read`]'s matter.
+/// the last bit. Decoding is [`Image::read`]'s matter.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preprocess {
@@ -84,7 +85,11 @@ impl Preprocess {
 
     /// The pixels that the network sees, before they are normalised:
     /// `[channels, input_size, input_size]`.
-    pub fn pixels(&self, picture: &Picture) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// If a value is out of its range; see [`check`](Self::check).
+    pub fn pixels(&self, picture: &Image) -> std::result::Result<Vec<u8>, DataError> {
+        self.check()?;
         let size = self.input_size;
         let side = (size as f64 / self.crop_pct).floor() as usize;
         let (height, width) = (picture.height(), picture.width());
@@ -104,18 +109,17 @@ impl Preprocess {
         let part = (seen(top, scaled.0), seen(left, scaled.1));
         let picture = resize(picture, scaled, part, self.interpolation);
         // What the scaled picture lacks is black.
-        picture
-            .crop(top.min(0), left.min(0), size, size)
-            .into_pixels()
+        let picture = picture.crop(top.min(0), left.min(0), size, size);
+        Ok(picture.into_pixels())
     }
 
     /// The picture as the network takes it: `[1, channels, input_size, input_size]`, f32. A grey one
     /// is normalised with the averages of `mean` and of `std`.
     ///
     /// # Errors
-    /// If the tensor cannot be made.
-    pub fn tensor(&self, picture: &Picture) -> Result<Tensor> {
-        let pixels = self.pixels(picture);
+    /// If a value is out of its range, see [`check`](Self::check), or the tensor cannot be made.
+    pub fn tensor(&self, picture: &Image) -> Result<Tensor> {
+        let pixels = self.pixels(picture).map_err(Error::wrap)?;
         let mut values = vec![0.0; pixels.len()];
         let channels = picture.channels();
         Normaliser::new(self.mean, self.std, channels).plain(&pixels, &mut values);
@@ -127,7 +131,7 @@ impl Preprocess {
     /// `RandomResizedCrop` chooses it: `[channels, input_size, input_size]`.
     pub(super) fn random_pixels(
         &self,
-        picture: &Picture,
+        picture: &Image,
         crop: &ResizedCrop,
         draw: &mut Draw,
     ) -> Vec<u8> {

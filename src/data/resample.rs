@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::picture::Picture;
+use super::image::Image;
 
 /// Bits behind the point of a weight: what 32 leave besides a byte and a sign with room for
 /// overshooting.
@@ -125,11 +125,11 @@ fn to_byte(sum: i32) -> u8 {
 /// The part in `rows` and `columns` of `picture` scaled to `height` x `width` pixels. Nothing is
 /// computed of the rest, which for a very long picture would fill the memory.
 pub(super) fn resize(
-    picture: &Picture,
+    picture: &Image,
     (height, width): (usize, usize),
     (rows, columns): (Range<usize>, Range<usize>),
     interpolation: Interpolation,
-) -> Picture {
+) -> Image {
     let size = (rows.len(), columns.len());
     let taps_along = |inputs, outputs, wanted| taps(inputs, outputs, wanted, interpolation);
     let along_rows = taps_along(picture.width(), width, columns);
@@ -156,5 +156,5 @@ pub(super) fn resize(
             pixels.extend(sums.iter().map(|sum| to_byte(*sum)));
         }
     }
-    Picture::from_parts(pixels, size.0, size.1)
+    Image::from_parts(pixels, size.0, size.1)
 }

@@ -1,7 +1,9 @@
 //! Taking part of a data set: limits and the validation split.
 
+use super::dataset::Dataset;
+use super::error::DataError;
+use super::options::DataOptions;
 use super::random::Draw;
-use super::{DataError, DataOptions, Dataset};
 
 /// Applies the limits, then holds back the validation images.
 pub(super) fn apply(mut dataset: Dataset, options: &DataOptions) -> Result<Dataset, DataError> {

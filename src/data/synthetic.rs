@@ -11,8 +11,10 @@
 
 use rayon::prelude::*;
 
+use super::dataset::{Dataset, Origin, Source};
+use super::images::ImageSet;
+use super::options::{DataOptions, DatasetKind};
 use super::random::Draw;
-use super::{DataOptions, Dataset, DatasetKind, ImageSet, Origin, Source};
 
 /// Training images, unless limited.
 pub const TRAIN_IMAGES: usize = 10_000;

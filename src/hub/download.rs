@@ -1,8 +1,8 @@
-//! Downloads of single files that are checked before the cache has them.
+//! Downloads of single files, verified before they enter the cache.
 //!
 //! The Hub's client writes whatever it receives under the final name, even the text of an error.
-//! So it downloads into a cache of its own, in a temporary folder on the same disk, and what
-//! arrived there is moved to its place once its size and hash are those that the Hub announced.
+//! So it downloads into a staging cache, a temporary folder on the same disk. A file moves from
+//! there to its place once its size and hash are those that the Hub announced.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,28 +16,28 @@ use hf_hub::{HFClient, HFClientSync, HFError};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use super::{HubError, Kind, Message, Patience, Repository, is_commit, offline};
+use super::error::HubError;
+use super::kind::Kind;
+use super::repository::{Message, Repository, commit, is_commit, offline};
 
-/// The wait before the second attempt; it doubles with each further one.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-/// How long the Hub may take to say whether what the cache has is still its own.
-const BRIEF: Duration = Duration::from_secs(10);
+/// How long to wait for the Hub's listing if the cache has the file.
+const REVALIDATION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the names of folders begin with into which files are downloaded.
+/// The start of the names of staging folders.
 const STAGING: &str = ".download-";
-/// The file in such a folder that is locked as long as the download goes on.
+/// The file in a staging folder that is locked during the download.
 const LOCK: &str = ".lock";
-/// Younger ones may be about to be locked.
+/// A younger staging folder may not have its lock yet.
 const YOUNG: Duration = Duration::from_secs(60);
 
-impl<T: Kind> Repository<T> {
-    /// The path of `file` in the cache, downloaded if it is not there or if the branch has gone on
-    /// since. Where the Hub cannot be asked, the cache's has to do. `progress` hears of bytes
-    /// received and expected (0 if that is unknown).
+impl<K: Kind> Repository<K> {
+    /// The path of `file` in the cache, after a download if the cache lacks it or has an older
+    /// commit of the branch. If the Hub does not answer, the cached file is used. `progress` gets
+    /// the bytes received and expected (0 if unknown).
     ///
     /// # Errors
-    /// If the Hub does not have it or cannot be asked, if what comes is damaged, or if the cache
-    /// cannot be written. The cache then has no trace of the file.
+    /// If the Hub does not have the file or does not answer, the download is damaged, or the cache
+    /// is not writable. The cache then has no trace of the file.
     pub fn file(
         &self,
         file: &str,
@@ -53,18 +53,18 @@ impl<T: Kind> Repository<T> {
             let what = format!("{file} of {}", self.location());
             return Err(HubError::Offline { what });
         }
-        let (commit, has) = match (self.ask(cached.is_some()), cached.clone()) {
+        let (commit, has) = match (self.revalidate(cached.is_some()), cached.clone()) {
             (Ok(listing), _) => listing,
-            // What there was is there no more.
+            // The branch or tag has been deleted.
             (Err(error @ HubError::NoRevision { .. }), _) | (Err(error), None) => {
                 return Err(error);
             }
             (Err(error), Some(path)) => {
-                tracing::info!("taking {file} from the cache: {error}");
+                tracing::info!("using the cached {file}: {error}");
                 return Ok(path);
             }
         };
-        // Says precisely what does not exist, which a request for the file does not.
+        // Names what is missing, which the answer to a request for the file does not.
         if !has.iter().any(|name| name == file) {
             return Err(HubError::NoFile {
                 location: self.location(),
@@ -73,22 +73,19 @@ impl<T: Kind> Repository<T> {
             });
         }
         match cached {
-            Some(path) if super::commit(&path, file) == commit => Ok(path),
+            Some(path) if self::commit(&path, file) == commit => Ok(path),
             _ => self.download(file, progress),
         }
     }
 
-    /// The Hub's listing; where the cache could do instead of it, with little patience.
-    fn ask(&self, briefly: bool) -> Result<(Option<String>, Vec<String>), HubError> {
-        if !briefly {
-            return self.listing(self.patience);
+    /// The Hub's listing, with a short timeout if the cached file can replace the answer.
+    fn revalidate(&self, cached: bool) -> Result<(Option<String>, Vec<String>), HubError> {
+        if !cached {
+            return self.listing(self.retry);
         }
-        let patience = Patience {
-            silence: self.patience.silence.min(BRIEF),
-            retries: self.patience.retries.min(1),
-        };
+        let retry = self.retry.at_most(REVALIDATION_TIMEOUT);
         let place = (self.owner.as_str(), self.name.as_str());
-        Self::new(place, Some(&self.revision), patience)?.listing(patience)
+        Self::new(place, Some(&self.revision), retry)?.listing(retry)
     }
 
     /// Downloads a file that the Hub lists.
@@ -97,51 +94,49 @@ impl<T: Kind> Repository<T> {
         file: &str,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<PathBuf, HubError> {
-        let mut wait = FIRST_WAIT;
-        for _ in 0..self.patience.retries {
+        for wait in self.retry.waits() {
             match self.attempt(file, progress) {
-                Err(Attempt::Passing(error)) => {
+                Err(Failure::Temporary(error)) => {
                     tracing::info!("{error}; trying again");
                     std::thread::sleep(wait);
-                    wait *= 2;
                 }
-                Err(Attempt::Final(error)) => return Err(error),
+                Err(Failure::Final(error)) => return Err(error),
                 Ok(path) => return Ok(path),
             }
         }
         self.attempt(file, progress)
-            .map_err(|(Attempt::Passing(error) | Attempt::Final(error))| error)
+            .map_err(|(Failure::Temporary(error) | Failure::Final(error))| error)
     }
 
-    fn attempt(&self, file: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<PathBuf, Attempt> {
+    fn attempt(&self, file: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<PathBuf, Failure> {
         let cache = self.client.cache_dir();
         let io = |error: std::io::Error| {
             let problem = format!("{}: {error}", cache.display());
-            Attempt::Final(self.problem(problem))
+            Failure::Final(self.problem(problem))
         };
         std::fs::create_dir_all(cache).map_err(io)?;
         sweep(cache);
         let mut staging = tempfile::Builder::new();
         let staging = staging.prefix(STAGING).tempdir_in(cache).map_err(io)?;
-        // Given back when the process ends, however that happens. Where locks are not supported
-        // nothing is swept either.
+        // The system releases the lock when the process ends, whatever ends it. A file system
+        // without locks keeps abandoned folders.
         let lock = File::create(staging.path().join(LOCK)).map_err(io)?;
         let _ = lock.try_lock();
         self.lend(file, cache, staging.path());
         let client = HFClient::builder()
-            .retry_max_attempts(self.patience.retries)
+            .retry_max_attempts(self.retry.retries)
             .cache_dir(staging.path())
             .build()
             .and_then(HFClientSync::from_inner)
-            .map_err(|error| Attempt::Final(self.failure(&error)))?;
-        let api = T::api(&client, &self.owner, &self.name);
+            .map_err(|error| Failure::Final(self.failure(&error)))?;
+        let api = K::repository(&client, &self.owner, &self.name);
         let (name, revision) = (file.to_owned(), self.revision.clone());
         let mut announced = 0;
         let mut note = |received, expected| {
             announced = expected;
             progress(received, expected);
         };
-        let result = self.watch(self.patience.silence, &mut note, move |sender| {
+        let result = self.watch(self.retry.timeout, &mut note, move |sender| {
             api.download_file()
                 .filename(name)
                 .revision(revision)
@@ -150,23 +145,23 @@ impl<T: Kind> Repository<T> {
         });
         let staged =
             result
-                .map_err(Attempt::Final)?
+                .map_err(Failure::Final)?
                 .map_err(|error| match self.failure(&error) {
-                    // The listing came without.
-                    HubError::Unauthorized { .. } => Attempt::Final(self.gated()),
-                    told => Attempt::of(&error, told),
+                    // The listing needed no token.
+                    HubError::Unauthorized { .. } => Failure::Final(self.gated()),
+                    meaning => Failure::new(&error, meaning),
                 })?;
-        if let Err(attempt) = self.verify(file, &staged, announced) {
+        if let Err(failure) = self.verify(file, &staged, announced) {
             return Err(match self.refusal(file) {
-                Some(refused) => Attempt::Final(refused),
-                None => attempt,
+                Some(refused) => Failure::Final(refused),
+                None => failure,
             });
         }
         self.publish(&staged, staging.path(), cache).map_err(io)
     }
 
-    /// Puts the content that the cache has of an older commit where the client finds it, which
-    /// then downloads it only if it has changed.
+    /// Links the content of an older commit into the staging cache. The client then downloads the
+    /// file only if it has changed.
     fn lend(&self, file: &str, cache: &Path, staging: &Path) {
         let lent = || -> std::io::Result<()> {
             let Some(cached) = self.cached_file(file) else {
@@ -181,19 +176,19 @@ impl<T: Kind> Repository<T> {
             std::fs::hard_link(&blob, place)
         };
         if let Err(error) = lent() {
-            tracing::debug!("{file} is downloaded anew: {error}");
+            tracing::debug!("downloading all of {file}: {error}");
         }
     }
 
-    /// What the Hub or its storage says if it refuses the file: the client stores the text of
-    /// such an answer as if it were the file.
+    /// The Hub's error if it refuses the file: the client stores the text of such an answer as if
+    /// it were the file.
     fn refusal(&self, file: &str) -> Option<HubError> {
         let (api, name, revision) = (self.api.clone(), file.to_owned(), self.revision.clone());
         let probe = move |_| {
             let request = api.download_file_to_bytes().filename(name);
             request.revision(revision).range(0..1).send().map(|_| ())
         };
-        let answer = self.watch(self.patience.silence, &mut |_, _| {}, probe);
+        let answer = self.watch(self.retry.timeout, &mut |_, _| {}, probe);
         let error = answer.ok()?.err()?;
         Some(HubError::Refused {
             location: self.location(),
@@ -202,20 +197,20 @@ impl<T: Kind> Repository<T> {
         })
     }
 
-    /// Compares a file with the size that was announced, if one was, and with its hash, which is
-    /// its name among the blobs: SHA-256, or for small files what git names their content by.
-    fn verify(&self, file: &str, staged: &Path, announced: u64) -> Result<(), Attempt> {
+    /// Compares a file with the announced size, if there is one, and with its hash, which is its
+    /// name among the blobs: SHA-256, or git's SHA-1 for small files.
+    fn verify(&self, file: &str, staged: &Path, announced: u64) -> Result<(), Failure> {
         let damaged = |problem: String| HubError::Damaged {
             location: self.location(),
             file: file.to_owned(),
             problem,
         };
-        let io = |error: std::io::Error| Attempt::Final(self.problem(error.to_string()));
+        let io = |error: std::io::Error| Failure::Final(self.problem(error.to_string()));
         let blob = std::fs::canonicalize(staged).map_err(io)?;
         let size = blob.metadata().map_err(io)?.len();
         if announced > 0 && size != announced {
-            let problem = format!("{size} bytes came of {announced}");
-            return Err(Attempt::Passing(damaged(problem)));
+            let problem = format!("{size} of {announced} bytes arrived");
+            return Err(Failure::Temporary(damaged(problem)));
         }
         let etag = blob.file_name().and_then(|name| name.to_str());
         let is_hash = |etag: &&str| etag.bytes().all(|b| b.is_ascii_hexdigit());
@@ -234,18 +229,18 @@ impl<T: Kind> Repository<T> {
         let found = found.map_err(io)?;
         if !found.eq_ignore_ascii_case(expected) {
             let problem = format!("its {name} is {found}, not {expected}");
-            return Err(Attempt::Final(damaged(problem)));
+            return Err(Failure::Final(damaged(problem)));
         }
         Ok(())
     }
 
-    /// Moves what is below `staging` to the same place below `cache`: first the content, then
-    /// what points to it.
+    /// Moves the files below `staging` to the same place below `cache`: first the content, then
+    /// the links to it.
     fn publish(&self, staged: &Path, staging: &Path, cache: &Path) -> std::io::Result<PathBuf> {
         let place = |path: &Path| match path.strip_prefix(staging) {
             Ok(rest) => Ok(cache.join(rest)),
             Err(_) => Err(std::io::Error::other(
-                "the download is not where it should be",
+                "the download is outside its staging folder",
             )),
         };
         let replace = |from: &Path, to: &Path| {
@@ -268,7 +263,7 @@ impl<T: Kind> Repository<T> {
             let reference = Path::new(repository.as_os_str())
                 .join("refs")
                 .join(&self.revision);
-            // A commit has none.
+            // A commit has no reference.
             if staging.join(&reference).is_file() {
                 replace(&staging.join(&reference), &cache.join(&reference))?;
             }
@@ -277,7 +272,7 @@ impl<T: Kind> Repository<T> {
     }
 }
 
-/// Removes what processes that were killed have left in the cache.
+/// Removes staging folders that killed processes have left in the cache.
 fn sweep(cache: &Path) {
     let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
     let staging = |name: &std::ffi::OsStr| name.to_str().is_some_and(|n| n.starts_with(STAGING));
@@ -290,7 +285,7 @@ fn sweep(cache: &Path) {
         }
         let abandoned = match File::open(path.join(LOCK)) {
             Ok(lock) => lock.try_lock().is_ok(),
-            // Killed before it had one, or left by a version without.
+            // Killed before it locked the folder, or left by a version without locks.
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         };
         if abandoned {
@@ -302,7 +297,7 @@ fn sweep(cache: &Path) {
     }
 }
 
-/// The status of an answer that is an error.
+/// The HTTP status of an error.
 fn status(error: &HFError) -> Option<String> {
     let context = match error {
         HFError::Http { context }
@@ -319,25 +314,25 @@ fn status(error: &HFError) -> Option<String> {
 }
 
 /// Why an attempt failed.
-enum Attempt {
-    /// The next one may succeed.
-    Passing(HubError),
-    /// It would fail as well.
+enum Failure {
+    /// The next attempt may succeed.
+    Temporary(HubError),
+    /// The next attempt would fail as well.
     Final(HubError),
 }
 
-impl Attempt {
-    /// The client repeats requests by itself that were refused or answered with a server's
-    /// error; not those whose answer broke off.
-    fn of(error: &HFError, told: HubError) -> Self {
+impl Failure {
+    /// The client itself repeats requests that are refused or get a server error, but not those
+    /// whose answer breaks off.
+    fn new(error: &HFError, meaning: HubError) -> Self {
         match error {
-            HFError::Request { source, .. } if !source.is_connect() => Self::Passing(told),
-            _ => Self::Final(told),
+            HFError::Request { source, .. } if !source.is_connect() => Self::Temporary(meaning),
+            _ => Self::Final(meaning),
         }
     }
 }
 
-/// Passes the client's progress on.
+/// Forwards the client's progress.
 struct Listener<R> {
     sender: Sender<Message<R>>,
     expected: Mutex<u64>,
@@ -374,7 +369,7 @@ impl<R: Send> ProgressHandler for Listener<R> {
     }
 }
 
-/// In hexadecimal, what `hash` makes of a file behind what it has seen already.
+/// The hash, in hexadecimal, of what `hash` has already seen followed by a file.
 fn digest(mut hash: impl Digest, path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 20];

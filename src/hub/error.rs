@@ -1,8 +1,8 @@
-//! Why the Hub did not yield a file: one line that says what would help.
+//! Why the Hub did not provide a file, and what would help.
 
 use hf_hub::HFError;
 
-/// An error in getting something from the Hugging Face Hub.
+/// Why a request to the Hugging Face Hub failed, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubError {
@@ -19,7 +19,7 @@ pub enum HubError {
     NoRevision {
         /// `owner/name`.
         repo: String,
-        /// What was asked for.
+        /// The revision.
         revision: String,
     },
     /// The revision has no such file.
@@ -27,25 +27,25 @@ pub enum HubError {
     NoFile {
         /// `owner/name@revision`.
         location: String,
-        /// The file asked for.
+        /// The missing file.
         file: String,
-        /// What it has instead.
+        /// The files that the revision has.
         has: Vec<String>,
     },
-    /// 401: no token, or one that is not valid. The Hub also answers so for repositories that do
+    /// 401: no token, or an invalid one. The Hub gives the same answer for a repository that does
     /// not exist.
     #[error(
-        "the Hub lets nobody see {repo} without a valid token, if it exists: check the name, or \
-         put your token into HF_TOKEN"
+        "the Hub shows {repo} only with a valid token, if it exists: check the name, or set \
+         HF_TOKEN to your token"
     )]
     Unauthorized {
         /// `owner/name`.
         repo: String,
     },
-    /// 401 for the files only: everybody may see the repository, but has to ask for what is in it.
+    /// 401 for the files only: the listing is public, but the owner grants access to the files.
     #[error(
-        "the files of {repo} are for those whom its owner lets in: ask for access at \
-         {endpoint}/{repo}, then put your token into HF_TOKEN"
+        "the owner of {repo} grants access to its files: ask for access at {endpoint}/{repo}, then \
+         set HF_TOKEN to your token"
     )]
     Gated {
         /// `owner/name`.
@@ -53,7 +53,7 @@ pub enum HubError {
         /// The Hub's address.
         endpoint: String,
     },
-    /// 403: a valid token that may not read the repository.
+    /// 403: the token is valid but may not read the repository.
     #[error("your token may not read {repo}: ask for access at {endpoint}/{repo}")]
     Forbidden {
         /// `owner/name`.
@@ -61,8 +61,8 @@ pub enum HubError {
         /// The Hub's address.
         endpoint: String,
     },
-    /// The Hub lists the file, but an error came in its place.
-    #[error("{file} of {location} cannot be had now: the server answers {status}; try again later")]
+    /// The Hub lists the file but answered the request for it with an error.
+    #[error("cannot download {file} of {location}: the server answers {status}; try again later")]
     Refused {
         /// `owner/name@revision`.
         location: String,
@@ -71,7 +71,7 @@ pub enum HubError {
         /// Such as `503 Service Unavailable`.
         status: String,
     },
-    /// What came is not what the Hub announced.
+    /// The content does not have the size or hash that the Hub announced.
     #[error("the download of {file} from {location} is damaged: {problem}; try again")]
     Damaged {
         /// `owner/name@revision`.
@@ -81,13 +81,21 @@ pub enum HubError {
         /// How it differs.
         problem: String,
     },
-    /// It is not in the cache, and there shall be no network.
+    /// It is not in the cache, and the network is off.
     #[error("{what} is not in the Hub's cache, and the network is off")]
     Offline {
         /// The file with its location.
         what: String,
     },
-    /// Anything else, such as no connection.
+    /// No connection, or no answer.
+    #[error("cannot reach the Hugging Face Hub at {endpoint}: {reason}")]
+    Unreachable {
+        /// The Hub's address.
+        endpoint: String,
+        /// The innermost cause, in a few words.
+        reason: String,
+    },
+    /// Any other failure.
     #[error("cannot get {repo} from the Hugging Face Hub: {problem}")]
     Other {
         /// `owner/name`.
@@ -97,7 +105,7 @@ pub enum HubError {
     },
 }
 
-/// The files to choose from, but not hundreds of them.
+/// The first few files of a revision.
 fn listed(files: &[String]) -> String {
     const SHOWN: usize = 8;
     match files {
@@ -139,25 +147,39 @@ impl HubError {
                 file: path.clone(),
                 has: Vec::new(),
             },
+            HFError::Request { source, .. } if source.is_connect() => Self::Unreachable {
+                endpoint,
+                reason: innermost(error),
+            },
             _ => Self::other(&repo, error),
         }
     }
 
-    /// One line with the innermost cause: the outer ones only say that a request failed.
+    /// One line with the innermost cause. The outer causes of a request say only that it failed,
+    /// and repeat its address.
     pub(super) fn other(repo: &str, error: &HFError) -> Self {
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        let (outer, inner) = (error.to_string(), cause.to_string());
-        let problem = if outer.contains(&inner) {
-            outer
-        } else {
-            format!("{outer}: {inner}")
+        let (outer, inner) = (one_line(error), innermost(error));
+        let problem = match error {
+            HFError::Request { .. } => inner,
+            _ if outer.contains(&inner) => outer,
+            _ => format!("{outer}: {inner}"),
         };
         Self::Other {
             repo: repo.to_owned(),
-            problem: problem.split_whitespace().collect::<Vec<_>>().join(" "),
+            problem,
         }
     }
+}
+
+fn innermost(error: &HFError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    one_line(cause)
+}
+
+fn one_line(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -124,6 +124,20 @@ fn the_library_knows_no_architecture() {
 }
 
 #[test]
+fn programs_have_kebab_case_names() {
+    let path = workspace().join("bin").join("Cargo.toml");
+    let manifest = std::fs::read_to_string(path).expect("the manifest of the programs");
+    let manifest: toml::Table = toml::from_str(&manifest).expect("TOML");
+    let programs = manifest["bin"].as_array().expect("a list of programs");
+    assert!(programs.len() > 10, "{}", programs.len());
+    for program in programs {
+        let name = program["name"].as_str().expect("a name");
+        let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(name.chars().all(kebab), "{name}");
+    }
+}
+
+#[test]
 fn texts_of_the_libraries_name_arguments_and_no_flags() {
     let mut found = Vec::new();
     for folder in ["src", "models"] {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use candle_mish::hub::{ModelRepository, Patience};
+use candle_mish::hub::{ModelRepository, RetryPolicy};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -41,7 +41,7 @@ struct Wanted {
     revision: Option<String>,
     file: String,
     /// Milliseconds.
-    silence: u64,
+    timeout: u64,
     retries: usize,
 }
 
@@ -52,7 +52,7 @@ impl Wanted {
             name: "resnet18.a1_in1k".to_owned(),
             revision: None,
             file: FILE.to_owned(),
-            silence: 20_000,
+            timeout: 20_000,
             retries: 2,
         }
     }
@@ -67,14 +67,14 @@ type Outcome = Result<(PathBuf, u64), String>;
 fn child() {
     let wanted = std::env::var(WANTED).expect("the wish of the calling test");
     let wanted: Wanted = serde_json::from_str(&wanted).unwrap();
-    let patience = Patience {
-        silence: Duration::from_millis(wanted.silence),
+    let retry = RetryPolicy {
+        timeout: Duration::from_millis(wanted.timeout),
         retries: wanted.retries,
     };
     let place = (wanted.owner.as_str(), wanted.name.as_str());
     let mut most = 0;
     let outcome =
-        ModelRepository::new(place, wanted.revision.as_deref(), patience).and_then(|repository| {
+        ModelRepository::new(place, wanted.revision.as_deref(), retry).and_then(|repository| {
             repository.file(&wanted.file, &mut |bytes, _| most = most.max(bytes))
         });
     let outcome: Outcome = match outcome {
@@ -217,7 +217,7 @@ fn what_passes_is_survived() {
         let home = TempDir::new().unwrap();
         let hub = Hub::failing(vec![repository()], fault);
         let wanted = Wanted {
-            silence: if fault == SLOW { 1_500 } else { 20_000 },
+            timeout: if fault == SLOW { 1_500 } else { 20_000 },
             ..Wanted::weights()
         };
         let outcome = get_from(&hub, home.path(), &wanted);
@@ -239,7 +239,7 @@ fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
         (
             Fault::File(FILE, "401 Unauthorized"),
             &[
-                "the files of timm/resnet18.a1_in1k are for those whom its owner lets in",
+                "the owner of timm/resnet18.a1_in1k grants access to its files",
                 "ask for access at http",
                 "HF_TOKEN",
             ],
@@ -269,7 +269,7 @@ fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
         (
             Fault::Storage("403 Forbidden", usize::MAX),
             &[
-                "model.safetensors of timm/resnet18.a1_in1k@main cannot be had now",
+                "cannot download model.safetensors of timm/resnet18.a1_in1k@main",
                 "the server answers 403 Forbidden",
             ],
         ),
@@ -277,7 +277,7 @@ fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
             Fault::Storage("503 Service Unavailable", usize::MAX),
             &["the server answers 503 Service Unavailable"],
         ),
-        (Fault::Short, &[damaged, "1500000 bytes came of 3000000"]),
+        (Fault::Short, &[damaged, "1500000 of 3000000 bytes arrived"]),
         (Fault::Changed, &[damaged, "its SHA-256 is "]),
         (
             Fault::Truncated(usize::MAX),
@@ -293,7 +293,7 @@ fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
         let home = TempDir::new().unwrap();
         let hub = Hub::failing(vec![repository()], fault);
         let wanted = Wanted {
-            silence: if fault == Fault::Silent {
+            timeout: if fault == Fault::Silent {
                 1_500
             } else {
                 20_000

@@ -231,7 +231,7 @@ fn without_data_auto_falls_back_soon_and_cifar100_fails_clearly() {
             panic!("cifar100 must not fall back");
         };
         assert!(message.contains("CIFAR-100 is not available"), "{message}");
-        assert!(message.contains("--data-dir or CIFAR100_DIR"), "{message}");
+        assert!(message.contains("data_dir or CIFAR100_DIR"), "{message}");
         assert!(!message.contains('\n'), "{message}");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_mish::data::{
-    Augmentation, Batch, DataOptions, Dataset, DatasetKind, Loader, LoaderConfig, Picture,
+    Augmentation, Batch, DataOptions, Dataset, DatasetKind, Image, Loader, LoaderConfig,
     Preprocess, open,
 };
 
@@ -71,7 +71,7 @@ fn classes_and_files_are_in_the_order_of_torchvision() {
     assert!(data.name.parse::<DatasetKind>().unwrap() == DatasetKind::Folder);
     let file = root.path().join("val/class9/1.png");
     let preprocess = data.test.preprocess().unwrap();
-    let want = preprocess.pixels(&Picture::read(&file).unwrap());
+    let want = preprocess.pixels(&Image::read(&file).unwrap()).unwrap();
     assert_eq!(data.test.image(4).unwrap(), want);
     // A file in a folder of a class comes behind those of the class itself; other files do not count.
     write(&root.path().join("val/Zebra/a/0.PNG"), &png(7, 9, 9));
@@ -82,8 +82,11 @@ fn classes_and_files_are_in_the_order_of_torchvision() {
     let data = open(&options(root.path())).unwrap();
     assert_eq!(data.test.labels(), [0, 0, 0, 1, 1, 2, 2, 2]);
     assert!(data.source.notes.is_empty());
-    let nested = Picture::read(&root.path().join("val/Zebra/a/0.PNG")).unwrap();
-    assert_eq!(data.test.image(2).unwrap(), preprocess.pixels(&nested));
+    let nested = Image::read(&root.path().join("val/Zebra/a/0.PNG")).unwrap();
+    assert_eq!(
+        data.test.image(2).unwrap(),
+        preprocess.pixels(&nested).unwrap()
+    );
     let taken = data.test.select(&[3, 2]).take(1);
     assert_eq!((taken.len(), taken.labels()), (1, &[1][..]));
 }
@@ -110,8 +113,8 @@ fn grey_pictures_have_one_channel() {
     let root = tempfile::tempdir().unwrap();
     let data = tree(root.path()).grey();
     let preprocess = *data.test.preprocess().unwrap();
-    let picture = Picture::read(&root.path().join("val/class9/1.png")).unwrap();
-    let want = preprocess.pixels(&picture.into_grey());
+    let picture = Image::read(&root.path().join("val/class9/1.png")).unwrap();
+    let want = preprocess.pixels(&picture.into_grey()).unwrap();
     assert_eq!(want.len(), 12 * 12);
     assert_eq!(data.test.image(4).unwrap(), want);
     for (augmentation, set) in [

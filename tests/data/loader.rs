@@ -249,8 +249,8 @@ proptest! {
     fn any_configuration_yields_every_image_once(
         count in 0usize..40,
         (height, width) in (1usize..6, 1usize..6),
-        batch_size in 1usize..9,
-        crop_padding in 0usize..9,
+        batch_size in prop_oneof![1usize..9, any::<usize>()],
+        crop_padding in prop_oneof![0usize..9, any::<usize>()],
         mode in 0usize..3,
         seed: u64,
     ) {

@@ -6,8 +6,8 @@ mod fixture;
 mod folder;
 mod hub;
 mod image_folder;
+mod images;
 mod loader;
-mod pictures;
 mod preprocess;
 mod real;
 #[path = "../support/hub.rs"]

@@ -1,6 +1,6 @@
 //! Preprocessing against pixels of timm and Pillow (tests/reference/preprocess.py).
 
-use candle_mish::data::{DataError, Interpolation, Picture, Preprocess};
+use candle_mish::data::{DataError, Image, Interpolation, Preprocess};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -22,7 +22,7 @@ struct Case {
 }
 
 /// The picture that the script makes: slopes, edges and noise.
-fn picture(height: usize, width: usize) -> Picture {
+fn picture(height: usize, width: usize) -> Image {
     let mut pixels = Vec::with_capacity(3 * height * width);
     for c in 0..3 {
         for y in 0..height {
@@ -35,7 +35,7 @@ fn picture(height: usize, width: usize) -> Picture {
             }
         }
     }
-    Picture::new(pixels, height, width).unwrap()
+    Image::new(pixels, height, width).unwrap()
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn pixels_are_those_of_timm() {
         };
         preprocess.check().unwrap();
         let picture = picture(case.height, case.width);
-        let pixels = preprocess.pixels(&picture);
+        let pixels = preprocess.pixels(&picture).unwrap();
         let what = format!("{}x{} to {preprocess:?}", case.height, case.width);
         let shown: Vec<u8> = case.places.iter().map(|i| pixels[*i]).collect();
         assert_eq!(shown, case.pixels, "{what}");
@@ -76,7 +76,7 @@ fn a_very_long_picture_takes_no_more_memory_than_what_is_seen_of_it() {
         input_size: 224,
         ..Preprocess::default()
     };
-    assert_eq!(preprocess.pixels(&picture).len(), 3 * 224 * 224);
+    assert_eq!(preprocess.pixels(&picture).unwrap().len(), 3 * 224 * 224);
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn values_that_make_no_picture_are_refused() {
             "{error}"
         );
     }
-    assert!(Picture::new(Vec::new(), 0, 0).is_err());
-    assert!(Picture::new(vec![0; 11], 2, 2).is_err());
+    assert!(Image::new(Vec::new(), 0, 0).is_err());
+    assert!(Image::new(vec![0; 11], 2, 2).is_err());
     let error = "cubic".parse::<Interpolation>().unwrap_err();
     assert!(error.contains("expected bilinear or bicubic"), "{error}");
 }

@@ -93,6 +93,9 @@ fn damaged_files_are_refused() -> std::result::Result<(), Box<dyn std::error::Er
         r#"{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,15]}}"#,
         r#"{"w":{"dtype":"F32","shape":[1000000000000],"data_offsets":[0,16]}}"#,
         r#"{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,16]}}"#,
+        // No elements, but strides that overflow.
+        r#"{"w":{"dtype":"F32","shape":[0,4294967296,4294967296],"data_offsets":[0,0]}}"#,
+        r#"{"w":{"dtype":"F32","shape":[4294967296,4294967296,0],"data_offsets":[0,0]}}"#,
         r#"{"w":{"dtype":"F32","shape":[4],"data_offsets":[16,0]}}"#,
         r#"{"w":{"dtype":"F99","shape":[4],"data_offsets":[0,16]}}"#,
         r#"[1, 2, 3]"#,

@@ -1,5 +1,6 @@
 //! Training: optimizers, schedules, recipes, checkpoints, and the loop with its resume.
 
+mod any_recipe;
 mod checkpoint;
 mod optimizer;
 mod pytorch_file;

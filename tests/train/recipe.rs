@@ -71,6 +71,30 @@ fn a_wrong_recipe_is_told_what_is_wrong() {
     let both = "freeze_backbone = true\nhead_warmup_epochs = 1.0";
     assert!(message(both).contains("freeze_backbone"));
     assert!(message("learning_rate = 0.1").contains("learning_rate"));
+    for huge in [
+        "epochs = 1000001",
+        "batch_size = 9223372036854775807",
+        "crop_padding = 9223372036854775807",
+        "lr = 1e300",
+        "decay_epochs = 1e-300",
+        "decay_epochs = 1e-9",
+        "div_factor = 1e-300",
+        "final_div_factor = 1e300",
+        "decay_rate = 1e300",
+        "opt_eps = inf",
+        "weight_decay = 1e300",
+        "warmup_epochs = inf",
+        "scale = [nan, 1.0]",
+        "ratio = [0.0, inf]",
+    ] {
+        let field = huge.split(' ').next().expect("a field");
+        let message = message(huge);
+        assert!(
+            message.starts_with(field) && message.contains("must be"),
+            "{message}"
+        );
+        assert!(message.len() < 120, "{message}");
+    }
     for broken in [
         "lr = 'fast'",
         "lr =",

@@ -1,6 +1,7 @@
 //! Schedules against PyTorch's.
 
 use candle_mish::train::{Recipe, Schedule, ScheduleKind, Warmup};
+use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::optimizer::REFERENCE;
@@ -102,5 +103,64 @@ fn no_schedule_fails_on_a_short_run() {
                 assert!((0.0..=recipe.lr).contains(&lr), "{schedule:?} {step}: {lr}");
             }
         }
+    }
+}
+
+/// A list of all milestones, as PyTorch's `MultiStepLR` takes it.
+fn listed(recipe: &Recipe, total_steps: u64) -> Schedule {
+    let epoch = total_steps as f64 / recipe.epochs as f64;
+    let steps = |epochs: f64| (epochs * epoch).round() as u64;
+    let decays = (recipe.epochs as f64 / recipe.decay_epochs).floor() as u64;
+    Schedule::MultiStep {
+        lr: recipe.lr,
+        gamma: recipe.decay_rate,
+        milestones: (1..=decays)
+            .map(|i| steps(i as f64 * recipe.decay_epochs))
+            .collect(),
+        warmup: Warmup {
+            lr: recipe.warmup_lr,
+            steps: steps(recipe.warmup_epochs),
+        },
+    }
+}
+
+proptest! {
+    #[test]
+    fn computed_decays_have_the_bits_of_listed_milestones(
+        epochs in 1usize..300,
+        decay_epochs in prop_oneof![0.01f64..2.0, 1.0f64..400.0, (1u32..60).prop_map(f64::from)],
+        total_steps in 1u64..3000,
+        decay_rate in 0.05f64..1.5,
+        warmup in 0f64..1.0,
+    ) {
+        let recipe = Recipe {
+            epochs,
+            sched: ScheduleKind::Step,
+            decay_epochs,
+            decay_rate,
+            warmup_epochs: warmup * epochs as f64,
+            ..Recipe::default()
+        };
+        let (computed, listed) = (recipe.schedule_over(total_steps), listed(&recipe, total_steps));
+        for step in (0..total_steps + 2).step_by(1 + total_steps as usize / 200) {
+            prop_assert_eq!(computed.lr(step).to_bits(), listed.lr(step).to_bits(), "{}", step);
+        }
+    }
+}
+
+#[test]
+fn a_tiny_interval_of_decays_needs_no_list() {
+    let recipe = |decay_epochs| Recipe {
+        sched: ScheduleKind::Step,
+        decay_epochs,
+        ..Recipe::default()
+    };
+    let schedule = recipe(1e-6).schedule(100);
+    assert_eq!(schedule.lr(0), 0.3 * 0.1f64.powf(5_000.0));
+    assert_eq!(schedule.lr(500), 0.0);
+    for refused in [1e-300, 1e-9, 1e300] {
+        assert!(recipe(refused).validate().is_err(), "{refused}");
+        // Even unchecked it neither panics nor takes memory.
+        assert!(recipe(refused).schedule(100).lr(999) <= 0.3);
     }
 }

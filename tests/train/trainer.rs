@@ -386,6 +386,40 @@ fn a_foreign_state_is_refused() {
     assert!(matches!(error, TrainError::ForeignState { .. }), "{error}");
 }
 
+#[test]
+fn a_state_that_no_run_reaches_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut session = Session::new(folder.path());
+    session.stop_after = Some(8);
+    session.run().expect("a run");
+    let state = folder.path().join("state.safetensors");
+    let saved = checkpoint::read(&state).expect("a state");
+    let tensors: Vec<_> = saved.tensors.into_iter().collect();
+    for (from, to) in [
+        ("step = 8", "step = 9"),
+        ("step = 8", "step = 9223372036854775807"),
+        ("epoch = 1", "epoch = 2"),
+        ("epoch = 1", "epoch = 9223372036854775807"),
+        ("batch = 2", "batch = 3"),
+        ("batch = 2", "batch = 9223372036854775807"),
+    ] {
+        let mut metadata = saved.metadata.clone();
+        let progress = metadata.get_mut("progress").expect("the progress");
+        assert!(progress.contains(from), "{progress}");
+        *progress = progress.replacen(from, to, 1);
+        checkpoint::write(&state, &tensors, &metadata).expect("written");
+        let mut session = Session::new(folder.path());
+        session.resume = true;
+        let error = session.run().err().expect("a foreign state");
+        assert!(matches!(error, TrainError::ForeignState { .. }), "{error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+    }
+    checkpoint::write(&state, &tensors, &saved.metadata).expect("written");
+    let mut session = Session::new(folder.path());
+    session.resume = true;
+    session.run().expect("the run goes on");
+}
+
 /// Values of a tensor of a run's store.
 fn values(store: &ParamStore, name: &str) -> Vec<f32> {
     let found = store.tensors().into_iter().find(|(n, _)| n == name);

@@ -6,8 +6,9 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::{PIXELS, SIZE, Spec, check_label};
-use crate::data::{DataError, ImageSet};
+use super::spec::{PIXELS, SIZE, Spec, check_label};
+use crate::data::error::DataError;
+use crate::data::images::ImageSet;
 
 /// No file of the binary version is nearly as large: more is not read into memory.
 const LARGEST: u64 = 1 << 30;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Spec;
-use crate::data::DataError;
+use super::spec::Spec;
+use crate::data::error::DataError;
 
 /// The files of a data set.
 #[derive(Debug)]

@@ -13,8 +13,9 @@ use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
 use rayon::prelude::*;
 
-use super::{PIXELS, SIZE, Spec, check_label};
-use crate::data::{DataError, ImageSet};
+use super::spec::{PIXELS, SIZE, Spec, check_label};
+use crate::data::error::DataError;
+use crate::data::images::ImageSet;
 
 /// The names that the image's column has had on the Hub.
 const IMAGE_COLUMNS: [&str; 2] = ["img.bytes", "image.bytes"];

@@ -4,23 +4,24 @@ use std::path::Path;
 
 use image::DynamicImage;
 
-use super::DataError;
+use super::error::DataError;
 
 /// An image as bytes, planar, in C order: RGB `[3, height, width]`, or grey `[1, height, width]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct Image {
     height: usize,
     width: usize,
     pixels: Vec<u8>,
 }
 
-impl Picture {
+impl Image {
     /// A picture of `pixels`, `[3, height, width]` bytes.
     ///
     /// # Errors
     /// If the picture is empty or the lengths do not agree.
     pub fn new(pixels: Vec<u8>, height: usize, width: usize) -> Result<Self, DataError> {
-        if pixels.is_empty() || pixels.len() != 3 * height * width {
+        let bytes = height.checked_mul(width).and_then(|n| n.checked_mul(3));
+        if pixels.is_empty() || bytes != Some(pixels.len()) {
             return Err(DataError::invalid(
                 Path::new("picture"),
                 format!("{} bytes", pixels.len()),
@@ -48,7 +49,7 @@ impl Picture {
     /// files of the other formats with 8 bits. JPEG leaves to the decoder how it rounds and how it
     /// enlarges the colours' planes: the bytes are within 2 of Pillow's where the colours have all
     /// their pixels; where they have half or a quarter, they differ by half a level on average and
-    /// by up to 24 at hard edges (`tests/data/pictures.rs` has the measurement).
+    /// by up to 24 at hard edges (`tests/data/images.rs` has the measurement).
     ///
     /// # Errors
     /// If the file cannot be read, or is not an image of these formats or damaged; the error names

@@ -1,6 +1,6 @@
 //! Decoding against Pillow's (tests/reference/pictures.py).
 
-use candle_mish::data::Picture;
+use candle_mish::data::Image;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -24,7 +24,7 @@ fn bytes(hex: &str) -> Vec<u8> {
     pairs.map(byte).collect()
 }
 
-fn cases() -> Vec<(Case, Picture)> {
+fn cases() -> Vec<(Case, Image)> {
     let reference = include_str!("../reference/pictures.json");
     let reference: Reference = serde_json::from_str(reference).unwrap();
     assert_eq!(reference.cases.len(), 28);
@@ -32,7 +32,7 @@ fn cases() -> Vec<(Case, Picture)> {
     let read = |case: Case| {
         let path = folder.path().join(&case.name);
         std::fs::write(&path, bytes(&case.file)).unwrap();
-        let picture = Picture::read(&path).unwrap();
+        let picture = Image::read(&path).unwrap();
         assert_eq!(
             (picture.height(), picture.width()),
             (case.height, case.width),

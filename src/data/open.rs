@@ -1,0 +1,143 @@
+//! Finding the data set that the options name.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::cache::Cache;
+use super::cifar::{self, Spec};
+use super::dataset::{Dataset, Origin, Source};
+use super::error::DataError;
+use super::options::{DataOptions, DatasetKind};
+use super::{hub, image_folder, split, synthetic};
+use crate::hub::HubError;
+
+/// The environment variable that names CIFAR-100's folder.
+pub const CIFAR100_DIR: &str = "CIFAR100_DIR";
+
+/// How long to wait for the Hub if the synthetic set can take the place of the data.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long to wait for the Hub otherwise.
+const LONG_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Opens the data set that `options` ask for.
+///
+/// `auto` takes CIFAR-100 from `data_dir` or else `CIFAR100_DIR`, then from the Hub's cache, then
+/// from the Hub, and falls back to the synthetic set with a warning and a note in
+/// [`Source::fallback`]. A folder that is named is never passed over: if it is bad, that is an
+/// error.
+///
+/// # Errors
+/// If the data set is not there or is not what it should be, or an option does not suit it.
+pub fn open(options: &DataOptions) -> Result<Dataset, DataError> {
+    options.check()?;
+    let dataset = match options.dataset {
+        DatasetKind::Synthetic => synthetic::dataset(options),
+        DatasetKind::Folder => image_folder::open(options)?,
+        DatasetKind::Cifar100 => open_cifar(options, &cifar::CIFAR100, LONG_TIMEOUT)?,
+        DatasetKind::Cifar10 => open_cifar(options, &cifar::CIFAR10, LONG_TIMEOUT)?,
+        DatasetKind::Auto => match open_cifar(options, &cifar::CIFAR100, SHORT_TIMEOUT) {
+            Err(DataError::Unavailable {
+                setting, source, ..
+            }) => {
+                tracing::warn!(
+                    "CIFAR-100 is not available ({source}): using the SYNTHETIC data set instead, \
+                     whose accuracy is not comparable; set {setting} to the folder of CIFAR-100"
+                );
+                let mut dataset = synthetic::dataset(options);
+                dataset.source.fallback = Some(source.to_string());
+                dataset
+            }
+            other => other?,
+        },
+    };
+    for note in &dataset.source.notes {
+        tracing::warn!("{note}");
+    }
+    split::apply(dataset, options)
+}
+
+fn open_cifar(
+    options: &DataOptions,
+    spec: &'static Spec,
+    timeout: Duration,
+) -> Result<Dataset, DataError> {
+    let cache = Cache::new(options.cache_dir.as_deref());
+    if let Some(folder) = named_folder(options, spec) {
+        let location = folder.display().to_string();
+        return from_folder(options, spec, &folder, Origin::Folder, location, &cache);
+    }
+    let unavailable = |source: HubError| DataError::Unavailable {
+        dataset: spec.title,
+        setting: if spec.name == cifar::CIFAR100.name {
+            "data_dir or CIFAR100_DIR"
+        } else {
+            "data_dir"
+        },
+        source,
+    };
+    let repository =
+        hub::repository(spec.repo, options.revision.as_deref(), timeout).map_err(unavailable)?;
+    let read = |folder: &Path| {
+        from_folder(
+            options,
+            spec,
+            folder,
+            Origin::Hub,
+            repository.location(),
+            &cache,
+        )
+    };
+    if let Some(folder) = repository.cached() {
+        match read(&folder) {
+            // Some files of the repository only, or none that are needed.
+            Err(DataError::Missing { .. }) => {}
+            other => return other,
+        }
+    }
+    if options.offline || crate::hub::offline() {
+        let what = repository.location();
+        return Err(unavailable(HubError::Offline { what }));
+    }
+    let folder = hub::download(&repository).map_err(unavailable)?;
+    read(&folder)
+}
+
+/// The folder that the options or the environment name.
+fn named_folder(options: &DataOptions, spec: &Spec) -> Option<PathBuf> {
+    options.data_dir.clone().or_else(|| {
+        std::env::var_os(CIFAR100_DIR)
+            .filter(|value| spec.name == cifar::CIFAR100.name && !value.is_empty())
+            .map(PathBuf::from)
+    })
+}
+
+fn from_folder(
+    options: &DataOptions,
+    spec: &Spec,
+    folder: &Path,
+    origin: Origin,
+    location: String,
+    cache: &Cache,
+) -> Result<Dataset, DataError> {
+    let loaded = cifar::load(folder, spec, cache)?;
+    let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    Ok(Dataset {
+        name: spec.name.to_owned(),
+        train: loaded.train,
+        validation: None,
+        test: loaded.test,
+        classes: owned(spec.classes),
+        coarse_classes: owned(spec.coarse_classes),
+        mean: spec.mean,
+        std: spec.std,
+        source: Source {
+            requested: options.dataset,
+            origin,
+            location,
+            files: loaded.files,
+            from_cache: loaded.from_cache,
+            fallback: None,
+            notes: loaded.notes,
+        },
+    })
+}

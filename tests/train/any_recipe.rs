@@ -1,0 +1,298 @@
+//! Any recipe is refused in one line, or trains a step.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_mish::data::{
+    self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode,
+    Preprocess,
+};
+use candle_mish::nn::ParamStore;
+use candle_mish::train::observer::{Observer, StepReport};
+use candle_mish::train::{
+    ClipMode, LossKind, OptimizerKind, Outcome, Parts, Recipe, Run, RunFolder, ScheduleKind,
+    TrainError, train,
+};
+use candle_nn::{Init, ModuleT, VarBuilder};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+
+/// Images of the training set: batches above this are refused by the trainer.
+const IMAGES: usize = 8;
+
+/// Channel means through two linear layers.
+struct Tiny {
+    stem: Tensor,
+    head: Tensor,
+}
+
+impl Tiny {
+    fn new(vb: &VarBuilder) -> Result<Self> {
+        let init = Init::Randn {
+            mean: 0.0,
+            stdev: 0.5,
+        };
+        Ok(Self {
+            stem: vb.get_with_hints((3, 4), "stem.weight", init)?,
+            head: vb.get_with_hints((4, 100), "fc.weight", init)?,
+        })
+    }
+}
+
+impl ModuleT for Tiny {
+    fn forward_t(&self, images: &Tensor, _train: bool) -> Result<Tensor> {
+        let means = images.mean(3)?.mean(2)?;
+        means.matmul(&self.stem)?.matmul(&self.head)
+    }
+}
+
+/// Ends the run after its first step.
+struct StopAfterOne(Arc<AtomicBool>);
+
+impl Observer for StopAfterOne {
+    fn step(&mut self, _report: &StepReport) -> std::result::Result<(), TrainError> {
+        self.0.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Numbers that a careless or hostile hand may write.
+fn number() -> impl Strategy<Value = f64> {
+    let odd = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        1e-300,
+        1e-9,
+        1e9,
+        1e38,
+        1e300,
+        f64::MIN_POSITIVE,
+        f64::MAX,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+    ];
+    prop_oneof![
+        proptest::sample::select(odd.to_vec()),
+        proptest::num::f64::ANY,
+        0.0..2.0,
+        1.0..1e6,
+    ]
+}
+
+fn count() -> impl Strategy<Value = usize> {
+    let odd = [0, 1, 2, 1 << 14, 1 << 20, 1 << 31, 1 << 62, usize::MAX];
+    prop_oneof![
+        proptest::sample::select(odd.to_vec()),
+        any::<usize>(),
+        0usize..9
+    ]
+}
+
+/// The number of fields that [`set`] knows.
+const FIELDS: usize = 27;
+
+/// Puts a value into a field.
+fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
+    match field {
+        0 => recipe.epochs = n,
+        1 => recipe.batch_size = n,
+        2 => recipe.seed = n as u64,
+        3 => recipe.lr = x,
+        4 => recipe.momentum = x,
+        5 => recipe.weight_decay = x,
+        6 => recipe.opt_betas = [x, y],
+        7 => recipe.opt_eps = x,
+        8 => recipe.opt_alpha = x,
+        9 => recipe.warmup_epochs = x,
+        10 => recipe.warmup_lr = x,
+        11 => recipe.min_lr = x,
+        12 => recipe.pct_start = x,
+        13 => recipe.div_factor = x,
+        14 => recipe.final_div_factor = x,
+        15 => recipe.decay_epochs = x,
+        16 => recipe.decay_milestones = vec![x, y],
+        17 => recipe.decay_rate = x,
+        18 => recipe.smoothing = x,
+        19 => recipe.clip_grad = Some(x),
+        20 => recipe.crop_padding = n,
+        21 => recipe.hflip = x,
+        22 => recipe.scale = [x, y],
+        23 => recipe.ratio = [x, y],
+        24 => recipe.layer_decay = Some(x),
+        25 => recipe.freeze_backbone = true,
+        _ => recipe.head_warmup_epochs = x,
+    }
+}
+
+fn kind<T: std::str::FromStr>(names: &[&str], choice: usize) -> T {
+    let parsed = names[choice % names.len()].parse();
+    parsed.ok().expect("a listed name")
+}
+
+/// A recipe that works, with up to three fields changed.
+fn recipes() -> impl Strategy<Value = Recipe> {
+    let changes = prop::collection::vec((0..FIELDS, number(), number(), count()), 0..4);
+    (any::<[u8; 5]>(), 1usize..4, 1usize..=IMAGES, changes).prop_map(
+        |(choices, epochs, batch_size, changes)| {
+            let [opt, sched, loss, clip, pad] = choices.map(usize::from);
+            let mut recipe = Recipe {
+                epochs,
+                batch_size,
+                opt: kind(OptimizerKind::NAMES, opt),
+                sched: kind(ScheduleKind::NAMES, sched),
+                loss: kind(LossKind::NAMES, loss),
+                clip_mode: kind(ClipMode::NAMES, clip),
+                crop_pad_mode: [PadMode::Reflect, PadMode::Zero, PadMode::Edge][pad % 3],
+                ..Recipe::default()
+            };
+            for (field, x, y, n) in changes {
+                set(&mut recipe, field, x, y, n);
+            }
+            recipe
+        },
+    )
+}
+
+fn open(options: DataOptions) -> Dataset {
+    data::open(&options).expect("a data set")
+}
+
+fn synthetic() -> Dataset {
+    open(DataOptions {
+        dataset: DatasetKind::Synthetic,
+        limit_train: Some(IMAGES),
+        limit_test: Some(4),
+        ..DataOptions::default()
+    })
+}
+
+/// Image files of several sizes, which take random resized crops.
+fn files(folder: &Path) -> Dataset {
+    let class = folder.join("class");
+    std::fs::create_dir(&class).expect("a folder");
+    for size in 1..5 {
+        let image = image::RgbImage::from_pixel(3 * size, 5, image::Rgb([200, 100, 50]));
+        let saved = image.save(class.join(format!("{size}.png")));
+        saved.expect("an image");
+    }
+    open(DataOptions {
+        dataset: DatasetKind::Folder,
+        data_dir: Some(folder.to_path_buf()),
+        preprocess: Some(Preprocess {
+            input_size: 8,
+            ..Preprocess::default()
+        }),
+        ..DataOptions::default()
+    })
+}
+
+fn loader(images: &ImageSet, recipe: &Recipe, train: bool) -> Loader {
+    let config = LoaderConfig {
+        batch_size: recipe.batch_size,
+        shuffle: train,
+        drop_last: train,
+        augmentation: if train {
+            recipe.augmentation()
+        } else {
+            Augmentation::none()
+        },
+        mean: [0.5; 3],
+        std: [0.25; 3],
+        seed: recipe.seed,
+    };
+    Loader::new(images.clone(), config)
+}
+
+fn train_one_step(
+    recipe: &Recipe,
+    data: &Dataset,
+    folder: &Path,
+) -> std::result::Result<Outcome, TrainError> {
+    let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+    let model = Tiny::new(&store.var_builder())?;
+    let frozen = Tiny::new(&store.frozen().var_builder())?;
+    let head_only = Tiny::new(&store.frozen_except("fc").var_builder())?;
+    let layers = ["stem.weight", "fc.weight"].map(str::to_string);
+    let layers: HashMap<String, usize> = layers.into_iter().zip(0..).collect();
+    let folder = RunFolder::create(folder)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let run = Run {
+        model: &model,
+        auxiliary: None,
+        frozen: &frozen,
+        parts: Some(Parts {
+            head_only: &head_only,
+            head: "fc",
+            layers: &layers,
+        }),
+        store: &store,
+        train: &loader(&data.train, recipe, true),
+        validation: None,
+        test: &loader(&data.test, recipe, false),
+        recipe,
+        folder: &folder,
+        metadata: &BTreeMap::new(),
+        generators: &[],
+        stop: &stop,
+    };
+    train(&run, None, &mut [Box::new(StopAfterOne(stop.clone()))])
+}
+
+#[test]
+fn any_recipe_is_refused_in_one_line_or_trains_a_step() {
+    let images = tempfile::tempdir().expect("a folder");
+    let (data, files) = (synthetic(), files(images.path()));
+    let (trained, refused) = (Cell::new(0), Cell::new(0));
+    let check = |recipe: Recipe| {
+        let run = tempfile::tempdir().expect("a folder");
+        let valid = recipe.validate();
+        // What a file says is judged in the same way.
+        if let Ok(text) = toml::to_string(&recipe) {
+            let read = Recipe::from_toml(&text).map(drop);
+            prop_assert_eq!(&read, &valid);
+        }
+        match train_one_step(&recipe, &data, run.path()) {
+            Ok(Outcome::Interrupted { step: 1 } | Outcome::Finished(_)) => {
+                prop_assert!(valid.is_ok());
+                trained.set(trained.get() + 1);
+            }
+            Ok(outcome) => return Err(TestCaseError::fail(format!("{outcome:?}"))),
+            Err(error) => {
+                let expected = matches!(
+                    error,
+                    TrainError::Recipe(_)
+                        | TrainError::NonFiniteLoss { .. }
+                        | TrainError::TooFewImages { .. }
+                );
+                let text = error.to_string();
+                prop_assert!(expected && text.len() < 200, "{}", text);
+                prop_assert!(!text.contains('\n') && !text.contains("--"), "{}", text);
+                refused.set(refused.get() + 1);
+            }
+        }
+        if valid.is_ok() {
+            let batch = loader(&files.test, &recipe, true).epoch(0, 0).next();
+            let batch = batch.transpose().expect("a batch");
+            let whole = recipe.batch_size <= 4;
+            prop_assert_eq!(batch.is_some(), whole);
+        }
+        Ok(())
+    };
+    let config = Config {
+        cases: 256,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let result = TestRunner::new(config).run(&recipes(), check);
+    result.unwrap_or_else(|error| panic!("{error}"));
+    let (trained, refused) = (trained.get(), refused.get());
+    assert!(trained > 30 && refused > 30, "{trained} {refused}");
+}
