@@ -67,7 +67,8 @@ impl Config {
     /// If the file cannot be read or holds an unknown key or value.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(CONFIG);
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text)
             .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))
     }
@@ -173,7 +174,7 @@ pub fn read_recipe(own: &str, file: Option<&Path>) -> anyhow::Result<Recipe> {
     let mut table: toml::Table = toml::from_str(own)?;
     if let Some(path) = file {
         let text = std::fs::read_to_string(path);
-        let text = text.with_context(|| format!("--recipe {}", path.display()))?;
+        let text = text.with_context(|| format!("cannot read --recipe {}", path.display()))?;
         if let Err(error) = Recipe::from_toml(&text) {
             bail!("--recipe {}: {error}", path.display());
         }

@@ -44,7 +44,8 @@ pub fn init(verbose: u8, file: Option<&Path>, bars: &MultiProgress) -> anyhow::R
         None => None,
         Some(path) => {
             let file = File::options().create(true).append(true).open(path);
-            let file = file.with_context(|| format!("--log-file {}", path.display()))?;
+            let file =
+                file.with_context(|| format!("cannot open --log-file {}", path.display()))?;
             let layer = tracing_subscriber::fmt::layer()
                 .with_writer(Mutex::new(file))
                 .with_ansi(false)

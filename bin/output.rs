@@ -27,7 +27,7 @@ pub fn text(text: &str) -> anyhow::Result<()> {
 pub fn json_file(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(value)? + "\n";
     write_atomically(path, |file| file.write_all(text.as_bytes()))
-        .with_context(|| path.display().to_string())
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes a value to stdout as indented JSON.

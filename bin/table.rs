@@ -32,9 +32,21 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
+/// "1 step", "1,563 steps".
+pub fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", thousands(number as u64))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::thousands;
+    use super::{counted, thousands};
+
+    #[test]
+    fn nouns_agree_with_their_number() {
+        let counts = [0, 1, 1563].map(|number| counted(number, "step"));
+        assert_eq!(counts, ["0 steps", "1 step", "1,563 steps"]);
+    }
 
     #[test]
     fn groups_digits() {

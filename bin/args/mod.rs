@@ -15,7 +15,7 @@ pub use recipe::RecipeArgs;
 
 use crate::device::DeviceChoice;
 use crate::network::{Architecture, Weights};
-use range::{MAX_CHANNELS, MAX_THREADS, count};
+use range::{MAX_CHANNELS, MAX_THREADS, check_in_chans, count};
 
 /// Heading of flags that choose the network.
 pub const NETWORK: &str = "Network";
@@ -65,6 +65,7 @@ impl FormArgs {
     /// If the header of the weights holds an invalid value.
     pub fn apply(&self, architecture: &mut Architecture, weights: &Weights) -> anyhow::Result<()> {
         if let Some(in_chans) = self.in_chans.or(weights.in_chans()?) {
+            check_in_chans(in_chans)?;
             architecture.in_chans = in_chans;
         }
         architecture.gate = self.gate.or(weights.gate()?);

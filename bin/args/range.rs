@@ -4,6 +4,7 @@
 use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::str::FromStr;
 
+use anyhow::bail;
 use candle_mish::data::ImageSet;
 
 use crate::failure::usage;
@@ -13,13 +14,13 @@ pub const MAX_THREADS: usize = 1024;
 /// Limit of counts of images, such as `--limit-train`.
 pub const MAX_IMAGES: usize = 1_000_000_000;
 /// Limit of `--batch-size`.
-pub const MAX_BATCH: usize = 1_000_000;
+pub const MAX_BATCH: usize = 65_536;
 /// Limit of `--num-classes`, several times the 21,843 classes of ImageNet-21k.
 pub const MAX_CLASSES: usize = 100_000;
 /// Limit of `--in-chans`.
 pub const MAX_CHANNELS: usize = 1024;
-/// Limit of `--img-size` in pixels where images are resized to it.
-pub const MAX_SIZE: usize = 1 << 14;
+/// Limit of `--img-size` and `--crop-padding` in pixels.
+pub const MAX_SIZE: usize = 4096;
 /// Limit of counts of epochs.
 pub const MAX_EPOCHS: f64 = 1e6;
 /// Limit of counts of steps.
@@ -71,6 +72,28 @@ pub fn number<T: FromStr + Copy + Into<f64>>(
 /// The range of numbers above 0, up to `high`.
 pub fn positive(high: f64) -> (Bound<f64>, Bound<f64>) {
     (Bound::Excluded(0.0), Bound::Included(high))
+}
+
+/// Refuses numbers of classes that a file or header gives and no flag takes.
+///
+/// # Errors
+/// If it is 0 or above [`MAX_CLASSES`].
+pub fn check_classes(num_classes: usize) -> anyhow::Result<()> {
+    if !(1..=MAX_CLASSES).contains(&num_classes) {
+        bail!("num_classes is {num_classes}, must be from 1 to {MAX_CLASSES}");
+    }
+    Ok(())
+}
+
+/// Refuses numbers of channels that a header gives and no flag takes.
+///
+/// # Errors
+/// If it is 0 or above [`MAX_CHANNELS`].
+pub fn check_in_chans(in_chans: usize) -> anyhow::Result<()> {
+    if !(1..=MAX_CHANNELS).contains(&in_chans) {
+        bail!("in_chans is {in_chans}, must be from 1 to {MAX_CHANNELS}");
+    }
+    Ok(())
 }
 
 /// Refuses a batch of `images` that takes more than [`MAX_BATCH_BYTES`].

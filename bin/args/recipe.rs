@@ -37,8 +37,8 @@ pub struct RecipeArgs {
     /// sgd (Nesterov), momentum, adam, adamw or rmsprop [default: sgd]
     #[arg(long, value_name = "NAME", help_heading = OPTIMIZER)]
     pub opt: Option<OptimizerKind>,
-    /// Peak learning rate [default: 0.3. With --pretrained it is divided by 15, except with
-    /// --freeze-backbone. Some networks have their own default]
+    /// Peak learning rate [default: 0.3, or the network's own. --pretrained without
+    /// --freeze-backbone divides it by 15]
     #[arg(long, value_name = "RATE", help_heading = OPTIMIZER,
           value_parser = number::<f64>(positive(MAX_RATE)))]
     pub lr: Option<f64>,
@@ -136,14 +136,14 @@ pub struct RecipeArgs {
           value_parser = number::<f64>(positive(MAX_RATE)))]
     pub ratio: Option<Vec<f64>>,
 
-    /// Factor of the learning rate from one layer to the layer below [default: 1]
+    /// Ratio of a layer's learning rate to the next layer's, toward the classifier [default: 1]
     #[arg(long, value_name = "F", help_heading = FINE_TUNING,
           value_parser = number::<f64>(positive(1.0)))]
     pub layer_decay: Option<f64>,
     /// Train only the classifier
     #[arg(long, help_heading = FINE_TUNING)]
     pub freeze_backbone: bool,
-    /// First epochs, in which only the classifier trains [default: 0]
+    /// Epochs at the start that train only the classifier [default: 0]
     #[arg(long, value_name = "N", help_heading = FINE_TUNING,
           value_parser = number::<f64>(0.0..=MAX_EPOCHS))]
     pub head_warmup_epochs: Option<f64>,

@@ -11,7 +11,7 @@ use candle_mish::train::run_folder::CONFIG;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::range::{MAX_BATCH, MAX_CLASSES, check_batch, count};
+use crate::args::range::{MAX_BATCH, MAX_CLASSES, check_batch, check_classes, count};
 use crate::args::{DataArgs, FormArgs, NETWORK, PreprocessArgs};
 use crate::config::{Config, read_recipe};
 use crate::context::Context;
@@ -103,6 +103,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         .num_classes
         .or(weights.num_classes()?)
         .unwrap_or(classes);
+    check_classes(num_classes)?;
     if num_classes < classes {
         bail!(
             "{} has {num_classes} classes, {} has {classes}",

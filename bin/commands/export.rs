@@ -13,7 +13,7 @@ use candle_mish::onnx;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::range::{MAX_CLASSES, count};
+use crate::args::range::{MAX_CLASSES, MAX_SIZE, check_classes, count};
 use crate::args::{FormArgs, NETWORK, OUTPUT};
 use crate::context::Context;
 use crate::device;
@@ -24,8 +24,6 @@ use crate::{output, preprocessing};
 
 /// Images in the traced batch: two, so that the trace fails if a network mixes images.
 const TRACED: usize = 2;
-/// Limit of `--img-size`: the network runs once at this size.
-const MAX_TRACED_SIZE: usize = 4096;
 
 /// Flags of `mish export`.
 #[derive(Debug, clap::Args)]
@@ -56,7 +54,7 @@ pub struct ExportArgs {
     format: Option<Format>,
     /// onnx: height and width of the images [default: from the weights, or the network's own]
     #[arg(long, value_name = "PIXELS", help_heading = OUTPUT,
-          value_parser = count(1..=MAX_TRACED_SIZE))]
+          value_parser = count(1..=MAX_SIZE))]
     img_size: Option<usize>,
 }
 
@@ -108,6 +106,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
         Some(num_classes) => num_classes,
         None => weights.classifier_rows(&model, stem)?,
     };
+    check_classes(num_classes)?;
     let mut architecture = Architecture::evaluated(model, activation, num_classes, stem);
     args.form.apply(&mut architecture, &weights)?;
     let network = Network::load(&architecture, &weights)?;
@@ -220,7 +219,7 @@ fn write_onnx(
         );
     }
     write_atomically(&args.out, |file| file.write_all(&bytes))
-        .with_context(|| args.out.display().to_string())?;
+        .with_context(|| format!("cannot write {}", args.out.display()))?;
     Ok(Graph {
         opset: onnx::OPSET,
         nodes: proto.graph.map_or(0, |graph| graph.node.len()),

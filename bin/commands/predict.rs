@@ -1,64 +1,68 @@
-//! `mish predict`: names the class of an image, or writes a network's logits.
+//! `mish predict`: classifies images, or writes their logits.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use candle_core::{D, DType, Tensor};
 use candle_mish::activation::Activation;
-use candle_mish::checkpoint;
 use candle_mish::data::Image;
+use candle_mish::train::checkpoint;
 use candle_mish_models::{self as models, Stem};
 use serde::Serialize;
 
-use crate::args::{FormArgs, PreprocessArgs, positive};
+use crate::args::range::{MAX_CLASSES, check_classes, count};
+use crate::args::{FormArgs, NETWORK, OUTPUT, PreprocessArgs};
+use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::network::{Architecture, Network, Weights, stem_for};
 use crate::source::WeightsArgs;
-use crate::{Context, output, pictures};
+use crate::{output, preprocessing};
 
-/// The tensor of an input file.
+/// The name of the tensor with images in a safetensors file.
 const INPUT: &str = "input";
 
 /// Flags of `mish predict`.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct PredictArgs {
-    /// The network, unless the weights name it, and the images: PNG, JPEG, WebP, TIFF,
-    /// BMP, PNM, or a safetensors file with a tensor `input` [N, C, H, W] that is already normalised
+    /// The network, unless the weights name it, and image files: PNG, JPEG, WebP, TIFF, BMP, PNM,
+    /// or safetensors with a normalised tensor `input` [N, C, H, W]
     #[arg(required = true, value_name = "[NAME] IMAGE")]
     inputs: Vec<PathBuf>,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Weights")]
     weights: WeightsArgs,
-    /// The activation [default: the one that the weights name]
-    #[arg(long, value_name = "NAME")]
+    /// Activation [default: from the weights]
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
     activation: Option<Activation>,
-    /// The first layers, cifar or imagenet [default: what the weights say, or cifar for images of
-    /// up to 64 pixels]
-    #[arg(long, value_name = "NAME")]
+    /// First layers: cifar or imagenet [default: from the weights, or cifar for images of up to 64
+    /// pixels]
+    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
     stem: Option<Stem>,
     #[command(flatten)]
     form: FormArgs,
-    /// Classes to name for each image
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = positive)]
-    top: usize,
-    /// Classes of the network [default: what the weights say]
-    #[arg(long, value_name = "N", value_parser = positive)]
+    /// Number of classes [default: from the weights]
+    #[arg(long, value_name = "N", help_heading = NETWORK, value_parser = count(1..=MAX_CLASSES))]
     num_classes: Option<usize>,
-    /// Write the logits of all images to this JSON file instead of naming classes
-    #[arg(long, value_name = "FILE")]
+    /// Number of classes to print for each image
+    #[arg(long, value_name = "N", default_value_t = 5, help_heading = OUTPUT,
+          value_parser = count(1..=MAX_CLASSES))]
+    top: usize,
+    /// Write the logits of all images to this JSON file and print no classes
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     logits: Option<PathBuf>,
     #[command(flatten)]
     preprocess: PreprocessArgs,
 }
 
-/// What a file holds.
+/// The content of a file.
 enum File<'a> {
-    /// Images that are ready for the network.
+    /// Preprocessed images.
     Ready(Vec<Input>),
-    /// A picture that has to be brought to the network's size, which is not known yet.
-    Picture(&'a Path),
+    /// An image file. Its preprocessing depends on the network.
+    Image(&'a Path),
 }
 
-/// An image ready for the network.
+/// A preprocessed image.
 struct Input {
     name: String,
     /// [1, C, H, W]
@@ -89,7 +93,10 @@ struct Logits<'a> {
     logits: Vec<Vec<f32>>,
 }
 
-/// Predicts.
+/// Classifies images and prints the result.
+///
+/// # Errors
+/// If flags, weights or images are wrong.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     let (name, files) = split(&args.inputs)?;
     let weights = args.weights.read(name, false, context)?;
@@ -105,6 +112,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         Some(num_classes) => num_classes,
         None => weights.classifier_rows(&model, stem)?,
     };
+    check_classes(num_classes)?;
     let mut architecture = Architecture::evaluated(model, activation, num_classes, stem);
     args.form.apply(&mut architecture, &weights)?;
     let in_chans = architecture.in_chans;
@@ -113,11 +121,11 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     for file in files {
         match file {
             File::Ready(images) => inputs.extend(images),
-            File::Picture(path) => {
-                pictures::check_channels(in_chans)?;
+            File::Image(path) => {
+                preprocessing::check_channels(in_chans)?;
                 let preprocess = match preprocess {
                     Some(preprocess) => preprocess,
-                    None => *preprocess.insert(pictures::for_weights(
+                    None => *preprocess.insert(preprocessing::for_weights(
                         &weights,
                         &architecture.model,
                         stem,
@@ -125,26 +133,26 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
                         &args.preprocess,
                     )?),
                 };
-                let picture = Image::read(path)?;
-                let picture = match in_chans {
-                    1 => picture.into_grey(),
-                    _ => picture,
+                let image = Image::read(path)?;
+                let image = match in_chans {
+                    1 => image.into_grey(),
+                    _ => image,
                 };
                 inputs.push(Input {
                     name: path.display().to_string(),
-                    pixels: preprocess.tensor(&picture)?,
+                    pixels: preprocess.tensor(&image)?,
                 });
             }
         }
     }
     if inputs.is_empty() {
-        bail!("there are no images");
+        bail!("the input holds no images");
     }
     for Input { name, pixels } in &inputs {
         let channels = pixels.dim(1)?;
         if channels != in_chans {
             return Err(usage(format!(
-                "{name} has {channels} channels, the network takes {in_chans}; see --in-chans"
+                "{name} has {channels} channels, the network takes {in_chans} (--in-chans)"
             )));
         }
     }
@@ -158,7 +166,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         if !row.abs()?.sum_all()?.to_scalar::<f32>()?.is_finite() {
             bail!(
                 "the logits of {} are not finite: the weights or the image hold NaN or infinity, or \
-                 another activation or stem was trained",
+                 --activation or --stem differs from training",
                 input.name
             );
         }
@@ -176,20 +184,20 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
             };
             output::json_file(path, &answer)?;
         }
-        None => name_classes(args.top, &inputs, &logits, &weights, context)?,
+        None => print_classes(args.top, &inputs, &logits, &weights, context)?,
     }
     Ok(Done::Complete)
 }
 
-/// The network's name, if the first argument is one, and the files.
+/// The network's name, if the first argument is one, and the paths.
 fn split(inputs: &[PathBuf]) -> anyhow::Result<(Option<&str>, &[PathBuf])> {
     let Some((first, rest)) = inputs.split_first() else {
-        return Err(usage("name the images"));
+        return Err(usage("give image files"));
     };
     match first.to_str() {
         Some(name) if !first.exists() && (models::find(name).is_ok() || !rest.is_empty()) => {
             if rest.is_empty() {
-                return Err(usage(format!("name images for {name} to look at")));
+                return Err(usage(format!("give image files after {name}")));
             }
             if first.extension().is_some() {
                 return Ok((None, inputs));
@@ -200,7 +208,7 @@ fn split(inputs: &[PathBuf]) -> anyhow::Result<(Option<&str>, &[PathBuf])> {
     }
 }
 
-/// The stem that suits the first images.
+/// The stem for the size of the first image.
 fn guess_stem(
     model: &str,
     files: &[File],
@@ -211,7 +219,7 @@ fn guess_stem(
         Some(File::Ready(images)) if !images.is_empty() => Ok(stem_for(images[0].pixels.dim(2)?)),
         _ => {
             let size = args.preprocess.img_size.or(weights.image_size()?);
-            pictures::default_stem(model, size)
+            preprocessing::default_stem(model, size)
         }
     }
 }
@@ -220,7 +228,7 @@ fn guess_stem(
 fn read(path: &Path) -> anyhow::Result<File<'_>> {
     let name = path.display();
     if path.extension().is_none_or(|e| e != "safetensors") {
-        return Ok(File::Picture(path));
+        return Ok(File::Image(path));
     }
     let file = checkpoint::read(path)?;
     let Some(images) = file.tensors.get(INPUT) else {
@@ -228,7 +236,7 @@ fn read(path: &Path) -> anyhow::Result<File<'_>> {
     };
     let Ok((count, ..)) = images.dims4() else {
         bail!(
-            "{name}: '{INPUT}' is {:?}, must be [N, C, H, W]",
+            "{name}: tensor '{INPUT}' has shape {:?}, must be [N, C, H, W]",
             images.dims()
         );
     };
@@ -243,8 +251,8 @@ fn read(path: &Path) -> anyhow::Result<File<'_>> {
     Ok(File::Ready(images))
 }
 
-/// Prints the likeliest classes of each image.
-fn name_classes(
+/// Prints the most probable classes of each image.
+fn print_classes(
     top: usize,
     inputs: &[Input],
     logits: &[Tensor],

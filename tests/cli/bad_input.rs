@@ -1,11 +1,12 @@
-//! Everything that can be wrong is told in one line, with a code and without a trace on disk.
+//! Bad input gives one line on stderr and an exit code, and leaves nothing on disk.
 
 use std::path::Path;
 
 use candle_mish::train::RunFolder;
 
-use crate::{SMALL, failure, mish, program, train};
+use crate::{SMALL, assert_is_message, failure, mish, program, stderr_of, train};
 
+/// Runs a command that must fail with `code` and a message that contains `parts`.
 fn said(command: assert_cmd::Command, code: i32, parts: &[&str]) {
     let message = failure(command, code);
     for part in parts {
@@ -23,12 +24,19 @@ fn wrong_names_and_values_are_usage_errors() {
         (&["--opt", "sdg"], &["sdg", "did you mean", "sgd"]),
         (&["--sched", "cosin"], &["cosin", "cosine"]),
         (&["--lr", "fast"], &["fast", "--lr"]),
-        (&["--lr", "-1"], &["lr"]),
-        (&["--lr", "nan"], &["lr is NaN"]),
-        (&["--epochs", "0"], &["epochs is 0"]),
-        (&["--batch-size", "0"], &["batch_size is 0"]),
+        (&["--lr", "-1"], &["--lr", "'-1'", "greater than 0"]),
+        (&["--lr", "nan"], &["--lr", "'nan'"]),
+        (&["--epochs", "0"], &["--epochs", "'0'", "from 1"]),
+        (&["--batch-size", "0"], &["--batch-size", "'0'", "from 1"]),
         (&["--threads", "0"], &["--threads"]),
-        (&["--smoothing", "2"], &["smoothing is 2"]),
+        (
+            &["--smoothing", "2"],
+            &["--smoothing", "'2'", "less than 1"],
+        ),
+        (
+            &["--warmup-epochs", "3", "--sched", "step"],
+            &["warmup_epochs is 3"],
+        ),
         (&["--limit-train", "0"], &["--limit-train"]),
         (&["--num-classes", "99"], &["--num-classes 99", "100"]),
         (&["--crop-pad-mode", "wrap"], &["wrap", "reflect"]),
@@ -36,7 +44,7 @@ fn wrong_names_and_values_are_usage_errors() {
         (&["--epoch", "3"], &["--epoch", "--epochs"]),
     ];
     for (flags, parts) in wrong {
-        // The last of a repeated flag would not do: they are given once.
+        // Each flag is given once, because clap checks every value of a repeated flag.
         let mut command = mish(&["train", "resnet20", "--output"]);
         command.arg(&run);
         let small: Vec<&[&str]> = SMALL.chunks(2).filter(|pair| pair[0] != flags[0]).collect();
@@ -52,7 +60,9 @@ fn wrong_names_and_values_are_usage_errors() {
     said(mish(&["train"]), 2, &["mish models"]);
     said(mish(&["trian"]), 2, &["trian", "train"]);
     said(program("train-resnet", &["rexnet20"]), 2, &["rexnet20"]);
-    // The message comes from within the network's forward pass.
+    let other = program("train-resnet", &["wrn10_2", "--dry-run"]);
+    said(other, 2, &["wrn10_2", "use train-wide-resnet"]);
+    // The message comes from the network's forward pass.
     let small = ["models", "vgg11", "--stem", "imagenet", "--img-size", "3"];
     said(mish(&small), 1, &["max_pool2d", "the input's 1"]);
     said(mish(&["predict", "--weights", "none"]), 2, &["IMAGE"]);
@@ -101,7 +111,7 @@ fn bad_data_is_refused() {
     for content in [
         &b""[..],
         b"PAR1",
-        b"this is no parquet file, whatever its name says",
+        b"not a parquet file, in spite of its name",
     ] {
         for file in files {
             std::fs::write(data.join(file), content).expect("written");
@@ -118,7 +128,7 @@ fn bad_data_is_refused() {
         }
         said(on_data(&data, &run), 1, &[".bin"]);
     }
-    assert!(!run.exists(), "no folder for a run that never began");
+    assert!(!run.exists(), "no folder for a run that did not start");
 }
 
 #[test]
@@ -172,7 +182,7 @@ fn bad_checkpoints_are_refused() {
     let mut other = mish(&["eval", "resnet32", "--weights"]);
     other.arg(&own).args(["--dataset", "synthetic"]);
     said(other, 1, &["holds resnet20, not resnet32"]);
-    // Without the header's word, the tensors tell.
+    // Without a header, the shapes of the tensors decide.
     let bare = candle_core::safetensors::load(&own, &candle_core::Device::Cpu).expect("weights");
     candle_core::safetensors::save(&bare, &copy).expect("saved");
     said(eval(&copy, &[]), 2, &["MODEL"]);
@@ -183,11 +193,10 @@ fn bad_checkpoints_are_refused() {
     let mut same = mish(&["eval", "resnet20", "--weights"]);
     same.arg(&copy)
         .args(["--dataset", "synthetic", "--limit-test", "8"]);
-    let assert = same.assert().success();
-    let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let stderr = stderr_of(same);
     assert!(stderr.contains("does not say its activation"), "{stderr}");
 
-    // A run whose state is damaged.
+    // A run with a damaged state.
     std::fs::write(run.join("state.safetensors"), &bytes[..200]).expect("written");
     let mut resume = mish(&["train", "--resume"]);
     resume.arg(&run);
@@ -196,7 +205,7 @@ fn bad_checkpoints_are_refused() {
     resume.arg(folder.path().join("nowhere"));
     said(resume, 1, &["no run to resume"]);
 
-    // Images that are none.
+    // Files that are not images.
     let image = folder.path().join("image.png");
     for content in [&b""[..], b"\x89PNG\r\n\x1a\n cut off"] {
         std::fs::write(&image, content).expect("written");
@@ -235,7 +244,11 @@ fn a_diverging_run_says_so() {
     let output = command.output().expect("started");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("the loss became"), "{stderr}");
+    let message = stderr.lines().last().expect("a message");
+    assert_is_message(message);
+    for part in ["the loss became", "--lr", "--clip-grad"] {
+        assert!(message.contains(part), "no '{part}' in: {message}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `mish bench` and `mish activations`: what they print, not how fast anything is.
+//! `mish bench` and `mish activations`: the form of their output. Speed is not tested.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ fn number(value: &Value, field: &str) -> f64 {
     number.unwrap_or_else(|| panic!("{field} in {value}"))
 }
 
-/// A network's bench, small.
+/// A small benchmark of a network.
 fn network(what: &str, flags: &[&str]) -> Value {
     let mut command = mish(&["bench", what, "resnet20", "--batch-size", "4"]);
     command.args(["--steps", "2", "--threads", "2"]).args(flags);
@@ -46,8 +46,9 @@ fn networks_are_measured_and_profiled() {
 
 #[test]
 fn operations_are_counted_by_hand() {
-    // Of ResNet-20 on one image: the stem, three stages of six convolutions of which the first
-    // in the second and third have half the input channels beside a 1x1 shortcut, the classifier.
+    // ResNet-20 on one image: the stem, three stages of six convolutions, and the classifier. In the
+    // second and third stage, the first convolution has half the input channels, and there is a 1x1
+    // shortcut.
     let step = network("infer", &[]);
     let plane = |channels: u64, size: u64| channels * size * size;
     let mut products = plane(16, 32) * 27 + 6 * plane(16, 32) * 16 * 9;
@@ -62,7 +63,7 @@ fn operations_are_counted_by_hand() {
 }
 
 #[test]
-fn ops_are_measured_beside_candles() {
+fn ops_are_compared_with_candles() {
     let filter = |text: &str, flags: &[&str]| {
         let mut command = mish(&["bench", "ops", "--rounds", "1", "--filter", text]);
         command.args(flags);
@@ -83,7 +84,7 @@ fn ops_are_measured_beside_candles() {
 }
 
 #[test]
-fn mish_is_measured_beside_its_peers() {
+fn mish_is_compared_with_its_peers() {
     let flags = ["bench", "mish", "--shape", "8,1000", "--rounds", "1"];
     let mut command = mish(&flags);
     command.args(["--threads", "1"]);

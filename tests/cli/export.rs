@@ -1,4 +1,4 @@
-//! Exported files: safetensors that come back, and ONNX.
+//! Exported files: safetensors that load again, and ONNX.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ fn weights(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn weights_come_back_from_safetensors() {
+fn exported_weights_load_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let weights = weights(folder.path());
-    // The keys alone, as another program may have written them.
+    // Tensors without a header, as other programs write them.
     let own = checkpoint::read(&weights).expect("weights");
     let bare = folder.path().join("bare.safetensors");
     let tensors: Vec<_> = own.tensors.clone().into_iter().collect();
@@ -102,7 +102,7 @@ fn an_onnx_file_holds_the_network() {
     let values = constant.raw_data.chunks_exact(4);
     let values = values.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     assert_eq!(values.collect::<Vec<_>>(), weight);
-    // A batch of any size, of images of one.
+    // The batch size is dynamic, the image size is fixed.
     let larger = json(export(&weights, &out, &["--img-size", "48"]));
     assert_eq!(larger["graph"]["input"], serde_json::json!([3, 48, 48]));
     let relu = json(export(&weights, &out, &["--activation", "relu"]));

@@ -1,4 +1,4 @@
-//! Every family trains from its binary, by the recipe of its networks.
+//! Every family trains from its own program, with the recipe of its networks.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{mish, program};
 
-/// Networks that are quick to train, and the quickest of each family.
+/// Networks that train fast, and the fastest of each family.
 fn trained() -> impl Iterator<Item = &'static Entry> {
     let cost = |entry: &&Entry| entry.cifar.multiply_adds;
     let families: BTreeSet<&str> = entries().map(|entry| entry.family).collect();
@@ -23,7 +23,7 @@ fn trained() -> impl Iterator<Item = &'static Entry> {
 /// The images of a batch.
 const BATCH: usize = 8;
 
-/// The rate of the network's recipe, which for SGD is in proportion to the batch (Goyal et al.,
+/// The learning rate of the network's recipe. For SGD it scales with the batch (Goyal et al.,
 /// "Accurate, Large Minibatch SGD", 2017).
 fn rate(entry: &Entry) -> f64 {
     let output = mish(&["train", entry.name, "--dry-run", "--json"]).output();
@@ -36,11 +36,11 @@ fn rate(entry: &Entry) -> f64 {
     }
 }
 
-/// The last epoch of a training on a few images of as many classes.
+/// The last epoch of a training on a few images, each of another class.
 fn last_epoch(entry: &Entry) -> Value {
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
-    // Few images for networks that take long for each.
+    // Slow networks get fewer images.
     let slow = entry.cifar.multiply_adds > 500_000_000;
     let (images, epochs) = if slow { ("8", "8") } else { ("16", "16") };
     let mut command = mish(&["train", entry.name, "--dataset", "synthetic", "--output"]);
@@ -60,8 +60,8 @@ fn last_epoch(entry: &Entry) -> Value {
     serde_json::from_str(last).expect("JSON")
 }
 
-/// By the recipe that its network has, the loss comes well below the ln(100) = 4.6 of guessing;
-/// that of capsules is another, so their accuracy on the training images counts.
+/// With the network's own recipe the loss falls well below ln(100) = 4.6, the loss of guessing.
+/// Capsules have another loss, so that their accuracy on the training images counts.
 #[test]
 fn every_family_learns_the_synthetic_set() {
     for entry in trained() {
@@ -80,7 +80,7 @@ fn every_family_learns_the_synthetic_set() {
 fn every_family_has_a_program() {
     let families: BTreeSet<&str> = entries().map(|entry| entry.family).collect();
     for family in families {
-        let name = format!("train-{family}");
+        let name = format!("train-{}", family.replace('_', "-"));
         let mut command = program(&name, &["--dataset", "synthetic", "--dry-run", "--json"]);
         let output = command.output().expect("started");
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -89,5 +89,35 @@ fn every_family_has_a_program() {
         let model = config["model"].as_str().expect("a name");
         let entry = entries().find(|entry| entry.name == model);
         assert_eq!(entry.map(|entry| entry.family), Some(family), "{name}");
+    }
+}
+
+#[test]
+fn programs_are_named_in_kebab_case_and_help_names_the_program() {
+    let name = "train-wide-resnet";
+    let help = program(name, &["--help"]).output().expect("started");
+    let help = String::from_utf8(help.stdout).expect("text");
+    for part in [
+        "Usage: train-wide-resnet",
+        "wide_resnet family",
+        "wrn10_2",
+        "--lr <RATE>",
+    ] {
+        assert!(help.contains(part), "no '{part}' in: {help}");
+    }
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let manifest = std::fs::read_to_string(manifest).expect("the manifest");
+    let manifest: toml::Table = manifest.parse().expect("TOML");
+    let programs = manifest["bin"].as_array().expect("programs");
+    let families: BTreeSet<&str> = entries().map(|entry| entry.family).collect();
+    assert_eq!(
+        programs.len(),
+        families.len() + 1,
+        "one per family, and mish"
+    );
+    for program in programs {
+        let name = program["name"].as_str().expect("a name");
+        let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(name.chars().all(kebab), "{name}");
     }
 }

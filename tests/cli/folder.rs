@@ -1,4 +1,4 @@
-//! Trees of image files, from training to the class of a picture.
+//! Folders of image files, from training to the class of an image.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use assert_cmd::Command;
 
 use crate::{failure, json, mish};
 
-/// Pictures of several sizes whose class is their brighter half.
+/// Images of several sizes. Their class is the brighter half.
 fn tree(root: &Path) {
     for (split, count) in [("train", 12), ("val", 5)] {
         for (class, name) in ["left", "right"].iter().enumerate() {
@@ -14,15 +14,15 @@ fn tree(root: &Path) {
             std::fs::create_dir_all(&folder).expect("a folder");
             for i in 0..count {
                 let (width, height) = (40 + 3 * i, 36 + 2 * (i % 4));
-                let picture = image::RgbImage::from_fn(width, height, |x, y| {
+                let pixels = image::RgbImage::from_fn(width, height, |x, y| {
                     let bright = (2 * x >= width) == (class == 1);
                     let noise = ((x * 7 + y * 13 + i * 29) % 40) as u8;
                     image::Rgb([if bright { 200 + noise } else { noise }; 3])
                 });
                 let extension = if i % 2 == 0 { "png" } else { "jpg" };
-                picture
+                pixels
                     .save(folder.join(format!("{i}.{extension}")))
-                    .expect("a picture");
+                    .expect("an image");
             }
         }
     }
@@ -39,7 +39,7 @@ fn eval(weights: &Path, flags: &[&str]) -> Command {
 }
 
 #[test]
-fn a_folder_of_pictures_is_trained_on_and_measured() {
+fn a_folder_of_images_is_trained_on_and_measured() {
     let folder = tempfile::tempdir().expect("a folder");
     let (root, run) = (folder.path().join("tree"), folder.path().join("run"));
     tree(&root);
@@ -59,7 +59,7 @@ fn a_folder_of_pictures_is_trained_on_and_measured() {
         Some(32)
     );
 
-    // In the run folder everything is known; elsewhere the weights say how pictures are prepared.
+    // The run folder records everything. Elsewhere the weights record the preprocessing.
     let weights = run.join("last.safetensors");
     let again = json(eval(&weights, &[]));
     assert_eq!(again["top1"], trained["final_top1"]);
@@ -87,23 +87,23 @@ fn a_folder_of_pictures_is_trained_on_and_measured() {
     let error = failure(eval(&moved, &[]), 1);
     assert!(error.contains("folder:PATH"), "{error}");
 
-    let picture = root.join("val/left/0.png");
+    let image = root.join("val/left/0.png");
     let mut predict = mish(&["predict", "--weights"]);
-    predict.arg(&moved).arg(&picture);
+    predict.arg(&moved).arg(&image);
     let answer = json(predict);
     let classes = answer[0]["classes"].as_array().expect("a list");
     assert_eq!(classes.len(), 2);
     assert!(classes.iter().any(|class| class["class"] == "left"));
 
     let damaged = root.join("val/right/3.jpg");
-    std::fs::write(&damaged, b"no picture").expect("written");
+    std::fs::write(&damaged, b"not an image").expect("written");
     let error = failure(eval(&weights, &[]), 1);
     assert!(error.contains("val/right/3.jpg"), "{error}");
     assert!(error.contains("PNG, JPEG"), "{error}");
 }
 
 #[test]
-fn what_a_folder_cannot_be_used_for_is_said() {
+fn flags_that_do_not_suit_a_folder_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("tree");
     tree(&root);
@@ -118,10 +118,13 @@ fn what_a_folder_cannot_be_used_for_is_said() {
     let error = failure(train(&["--dataset", "folder:"]), 1);
     assert!(error.contains("folder:PATH"), "{error}");
     let error = failure(train(&["--dataset", "synthetic", "--img-size", "64"]), 2);
-    assert!(error.contains("--img-size is for"), "{error}");
+    assert!(
+        error.contains("--img-size needs --dataset folder"),
+        "{error}"
+    );
     let data = dataset(&root);
     let error = failure(train(&["--dataset", &data, "--crop-pct", "2"]), 2);
-    assert!(error.contains("crop_pct"), "{error}");
+    assert!(error.contains("--crop-pct"), "{error}");
     let error = failure(train(&["--dataset", &data, "--scale", "0.9", "0.1"]), 2);
     assert!(error.contains("scale"), "{error}");
     let error = failure(train(&["--dataset", &data, "--img-size", "224"]), 2);

@@ -1,9 +1,8 @@
-//! Weights that do not say everything, or not what the network is: what is told, and what is kept.
+//! Weights with an incomplete header or for another network: the warnings, and what is kept.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use assert_cmd::Command;
 use candle_core::Tensor;
 use candle_mish::checkpoint;
 use candle_mish::nn::ParamStore;
@@ -11,15 +10,7 @@ use candle_mish_models::{Model, Options};
 
 use crate::pretrained::{OWN, assert_logits, file, images_of, network, online, own, tensors};
 use crate::server::{COMMIT, Fault, Hub};
-use crate::{SMALL, failure, json, mish};
-
-/// What a command that succeeds says on stderr.
-fn told(mut command: Command) -> String {
-    let output = command.output().expect("started");
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{stderr}");
-    stderr
-}
+use crate::{SMALL, failure, json, mish, stderr_of};
 
 fn options(activation: &str) -> Options {
     Options {
@@ -28,7 +19,7 @@ fn options(activation: &str) -> Options {
     }
 }
 
-/// A file without a header with those tensors of a network whose name `keep` takes.
+/// A file without a header, with the tensors of a network whose name `keep` accepts.
 fn bare(path: &Path, store: &ParamStore, keep: impl Fn(&str) -> bool) -> PathBuf {
     let tensors = store.tensors().into_iter();
     let kept: HashMap<String, Tensor> = tensors.filter(|(name, _)| keep(name)).collect();
@@ -48,14 +39,14 @@ fn only_what_an_activation_learns_may_be_missing() {
         command.arg(folder.path().join(run));
         command
     };
-    let stderr = told(tune(&whole, "prelu", "learnt"));
+    let stderr = stderr_of(tune(&whole, "prelu", "learnt"));
     assert!(
         stderr.contains("19 tensors that prelu learns start anew"),
         "{stderr}"
     );
-    // A checkpoint that knows its activation, for another one that learns, and for none.
+    // The header records prelu. relu has no parameters to load.
     let learnt = folder.path().join("learnt/last.safetensors");
-    told(tune(&learnt, "relu", "back"));
+    stderr_of(tune(&learnt, "relu", "back"));
     let lacking = bare(&folder.path().join("lacking.safetensors"), &store, |name| {
         name != "layer2.1.conv1.weight"
     });
@@ -75,7 +66,7 @@ fn only_what_an_activation_learns_may_be_missing() {
 }
 
 #[test]
-fn all_that_does_not_fit_is_listed_for_those_who_ask() {
+fn verbose_lists_everything_that_does_not_fit() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, _) = network("resnet20", &options("mish"));
     let weights = bare(&folder.path().join("w.safetensors"), &store, |name| {
@@ -104,20 +95,20 @@ fn all_that_does_not_fit_is_listed_for_those_who_ask() {
             .filter(|line| line.contains("missing: layer1.1."));
         assert!(lines.count() >= 10, "{listed}");
     }
-    // What was understood is told without being asked for.
+    // A warning reports keys that were renamed.
     let wrapped: HashMap<String, Tensor> = store
         .tensors()
         .into_iter()
         .map(|(name, tensor)| (format!("module.{name}"), tensor))
         .collect();
     candle_core::safetensors::save(&wrapped, &weights).expect("saved");
-    let stderr = told(predict(&[]));
+    let stderr = stderr_of(predict(&[]));
     assert!(stderr.contains("took 'module.' off"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
 #[test]
-fn a_file_without_a_header_is_not_taken_for_something_silently() {
+fn assumptions_about_a_file_without_a_header_are_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let (store, model) = network("resnet20", &options("relu"));
     let weights = bare(&folder.path().join("w.safetensors"), &store, |_| true);
@@ -130,7 +121,7 @@ fn a_file_without_a_header_is_not_taken_for_something_silently() {
             let mut command = mish(&["predict", "resnet20"]);
             command.arg(&input).arg(flag).arg(&weights).args(flags);
             command.arg("--logits").arg(&logits);
-            told(command)
+            stderr_of(command)
         };
         let stderr = predict(&[]);
         assert!(stderr.contains("taken for relu; --activation"), "{stderr}");
@@ -138,7 +129,7 @@ fn a_file_without_a_header_is_not_taken_for_something_silently() {
         std::fs::remove_file(&logits).expect("written");
         assert_eq!(predict(&["--activation", "relu"]), "");
     }
-    // A network with weights in the table is like these, in what pictures become as well.
+    // For a network with weights in the table, the preprocessing of these is assumed as well.
     let (store, _) = network(
         "mobilenetv2_100",
         &Options {
@@ -147,15 +138,15 @@ fn a_file_without_a_header_is_not_taken_for_something_silently() {
         },
     );
     let weights = bare(&weights, &store, |_| true);
-    let picture = folder.path().join("picture.png");
-    image::RgbImage::new(40, 30).save(&picture).expect("saved");
+    let image = folder.path().join("image.png");
+    image::RgbImage::new(40, 30).save(&image).expect("saved");
     for flag in ["--weights", "--pretrained"] {
         let mut command = mish(&["predict", "mobilenetv2_100"]);
-        command.arg(&picture).arg(flag).arg(&weights);
-        let stderr = told(command);
+        command.arg(&image).arg(flag).arg(&weights);
+        let stderr = stderr_of(command);
         for part in [
             "does not say its activation: taken for relu6; --activation",
-            "does not say how its pictures are prepared: taken for 224 pixels, crop 0.875, bicubic",
+            "does not record its preprocessing: assuming 224 pixels, crop 0.875, bicubic",
             "--crop-pct",
         ] {
             assert!(stderr.contains(part), "{flag}: {stderr}");
@@ -172,7 +163,7 @@ fn images_of_one_channel_are_trained_on_from_weights_of_three() {
     let mut train = online(&hub, home, &["train", "resnet20", "--in-chans", "1"]);
     train.args(SMALL).arg("--output").arg(home.join("run"));
     train.args(["--pretrained", "hf://some-one/resnet20-cifar"]);
-    let stderr = told(train);
+    let stderr = stderr_of(train);
     assert!(
         stderr.contains("adapted conv1.weight from 3 to 1 channels"),
         "{stderr}"
@@ -192,12 +183,11 @@ fn images_of_one_channel_are_trained_on_from_weights_of_three() {
         command
     };
     assert_eq!(json(with("eval", &[]))["loss"], summary["final_loss"]);
-    // A picture in colour is seen in grey.
+    // A color image is converted to grayscale.
     let (colour, grey) = (home.join("colour.png"), home.join("grey.png"));
-    let picture =
-        image::RgbImage::from_fn(40, 36, |x, y| image::Rgb([5 * x as u8, 6 * y as u8, 9]));
-    picture.save(&colour).expect("saved");
-    image::DynamicImage::from(picture)
+    let pixels = image::RgbImage::from_fn(40, 36, |x, y| image::Rgb([5 * x as u8, 6 * y as u8, 9]));
+    pixels.save(&colour).expect("saved");
+    image::DynamicImage::from(pixels)
         .to_luma8()
         .save(&grey)
         .expect("saved");
@@ -221,14 +211,14 @@ fn images_of_one_channel_are_trained_on_from_weights_of_three() {
 }
 
 #[test]
-fn pictures_have_three_channels_or_one_and_tensors_any() {
+fn images_have_three_channels_or_one_and_tensors_any() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path();
     let mut train = mish(&["train", "resnet20", "--in-chans", "4", "--dry-run"]);
     train.args(SMALL);
     let error = failure(train, 2);
     assert!(
-        error.contains("4 image channels: pictures have 3, or 1 in grey"),
+        error.contains("--in-chans 4: images have 3 channels, or 1 in grayscale"),
         "{error}"
     );
     let four = Options {
@@ -248,9 +238,9 @@ fn pictures_have_three_channels_or_one_and_tensors_any() {
     };
     predict(&input).arg("--logits").arg(&out).assert().success();
     assert_logits(&out, &model.forward_t(&images, false).expect("logits"));
-    let picture = home.join("picture.png");
-    image::RgbImage::new(32, 32).save(&picture).expect("saved");
-    let error = failure(predict(&picture), 2);
+    let image = home.join("image.png");
+    image::RgbImage::new(32, 32).save(&image).expect("saved");
+    let error = failure(predict(&image), 2);
     assert!(error.contains("from a safetensors file"), "{error}");
 }
 
@@ -286,14 +276,14 @@ fn gates_are_chosen_and_kept() {
         .arg(&out)
         .arg("--weights")
         .arg(&kept);
-    assert_eq!(told(predict), "");
+    assert_eq!(stderr_of(predict), "");
     assert_logits(&out, &model.forward_t(&images, false).expect("logits"));
     let mut dry = mish(&["train", "seresnet18", "--gate", "hard_sigmoid", "--dry-run"]);
     dry.args(SMALL);
     assert_eq!(json(dry)["gate"], "hard_sigmoid");
 }
 
-/// A repository as timm's `push_to_hf_hub` writes it for a network with other arguments.
+/// A repository as timm's `push_to_hf_hub` writes it, for a network with other arguments.
 fn described(description: &str, model: &Options) -> (HashMap<String, Vec<u8>>, Box<dyn Model>) {
     let (store, model) = network("resnet20", model);
     let files = HashMap::from([
@@ -304,7 +294,7 @@ fn described(description: &str, model: &Options) -> (HashMap<String, Vec<u8>>, B
 }
 
 #[test]
-fn what_timm_was_told_goes_before_what_it_published() {
+fn arguments_in_a_description_override_the_published_network() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path();
     let description = serde_json::json!({
@@ -337,7 +327,7 @@ fn what_timm_was_told_goes_before_what_it_published() {
         .arg(&input)
         .args(["--pretrained", address, "--logits"])
         .arg(&out);
-    let stderr = told(predict);
+    let stderr = stderr_of(predict);
     for part in [
         "images of 32 x 48 are taken as squares of 32; see --img-size",
         "crop_mode \"squash\" is not known here",
@@ -347,17 +337,17 @@ fn what_timm_was_told_goes_before_what_it_published() {
         assert!(stderr.contains(part), "{stderr}");
     }
     assert_logits(&out, &model.forward_t(&images, false).expect("logits"));
-    // The description is that of the same commit as the weights.
+    // The description comes from the same commit as the weights.
     let requests = hub.take_requests();
     let pinned = format!("/some-one/resnet20-cifar/resolve/{COMMIT}/config.json");
     assert!(
         requests.iter().any(|line| line.ends_with(&pinned)),
         "{requests:?}"
     );
-    let picture = home.join("picture.png");
-    image::RgbImage::new(40, 36).save(&picture).expect("saved");
+    let image = home.join("image.png");
+    image::RgbImage::new(40, 36).save(&image).expect("saved");
     let mut predict = online(&hub, home, &["predict"]);
-    predict.arg(&picture).args(["--pretrained", address]);
+    predict.arg(&image).args(["--pretrained", address]);
     let answer = json(predict);
     let classes = answer[0]["classes"].as_array().expect("a list").iter();
     let mut names: Vec<&str> = classes
@@ -365,7 +355,7 @@ fn what_timm_was_told_goes_before_what_it_published() {
         .collect();
     names.sort_unstable();
     assert_eq!(names, ["ape", "bee", "cat"]);
-    // An activation that is not known here is asked for.
+    // The warning about an unknown activation names the flag.
     let odd = description
         .to_string()
         .replace("\"mish\"", "\"quick_gelu2\"");
@@ -373,7 +363,7 @@ fn what_timm_was_told_goes_before_what_it_published() {
     let hub = Hub::start(vec![(OWN, files)]);
     let mut predict = online(&hub, &home.join("odd"), &["predict"]);
     predict.arg(&input).args(["--pretrained", address]);
-    let stderr = told(predict);
+    let stderr = stderr_of(predict);
     assert!(
         stderr.contains("act_layer \"quick_gelu2\" is not known here"),
         "{stderr}"
@@ -381,7 +371,7 @@ fn what_timm_was_told_goes_before_what_it_published() {
 }
 
 #[test]
-fn a_description_that_cannot_be_had_is_no_missing_one() {
+fn a_failed_download_of_the_description_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path();
     let input = home.join("input.safetensors");
@@ -406,9 +396,9 @@ fn a_description_that_cannot_be_had_is_no_missing_one() {
         let error = failure(predict(&hub, &format!("damaged-{}", text.len())), 1);
         assert!(error.contains("config.json is damaged"), "{error}");
     }
-    // Where there is none, the activation is asked for.
+    // Without a description, the activation is assumed.
     files.remove("config.json");
     let hub = Hub::start(vec![(OWN, files)]);
-    let stderr = told(predict(&hub, "none"));
+    let stderr = stderr_of(predict(&hub, "none"));
     assert!(stderr.contains("does not say its activation"), "{stderr}");
 }

@@ -1,4 +1,4 @@
-//! The programs from end to end, on the synthetic set and without a network.
+//! The programs from end to end, on the synthetic data set and without a network.
 
 mod bad_input;
 mod bench;
@@ -9,6 +9,7 @@ mod families;
 mod folder;
 mod foreign;
 mod pretrained;
+mod ranges;
 mod runs;
 #[allow(
     dead_code,
@@ -23,7 +24,7 @@ use std::path::Path;
 use assert_cmd::Command;
 use serde_json::Value;
 
-/// `mish` with arguments, without the surroundings of whoever runs the tests.
+/// `mish` with arguments, independent of the environment of the tests.
 fn mish(args: &[&str]) -> Command {
     program("mish", args)
 }
@@ -34,7 +35,7 @@ fn program(name: &str, args: &[&str]) -> Command {
         .env_remove("CIFAR100_DIR")
         .env_remove("RUST_LOG")
         .env("HF_HUB_OFFLINE", "1")
-        // Candle then adds one to its messages, which is not for the user.
+        // Candle then appends a backtrace to its messages. The user must not see it.
         .env("RUST_BACKTRACE", "1")
         .args(args);
     command
@@ -62,15 +63,32 @@ const SMALL: &[&str] = &[
     "2",
 ];
 
-/// Runs a command that must succeed and parses what it prints as JSON.
-fn json(mut command: Command) -> Value {
-    let output = command.arg("--json").output().expect("started");
-    let stderr = String::from_utf8_lossy(&output.stderr);
+/// Runs a command that must succeed and returns its stdout and stderr. Warnings must not repeat
+/// themselves.
+fn success(mut command: Command) -> (String, String) {
+    let output = command.output().expect("started");
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
     assert!(output.status.success(), "{stderr}");
-    serde_json::from_slice(&output.stdout).expect("JSON on stdout")
+    for warning in stderr.lines().filter(|line| line.contains("WARN")) {
+        assert_says_once(warning);
+    }
+    (stdout, stderr)
 }
 
-/// Runs a command that must fail with `code` and one line on stderr, and returns that line.
+/// Runs a command that must succeed and returns its stderr.
+fn stderr_of(command: Command) -> String {
+    success(command).1
+}
+
+/// Runs a command that must succeed and parses what it prints as JSON.
+fn json(mut command: Command) -> Value {
+    command.arg("--json");
+    serde_json::from_str(&success(command).0).expect("JSON on stdout")
+}
+
+/// Runs a command that must fail with `code` and one line on stderr, and returns that line. The
+/// line must not repeat itself.
 fn failure(mut command: Command, code: i32) -> String {
     let output = command.output().expect("started");
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -78,8 +96,82 @@ fn failure(mut command: Command, code: i32) -> String {
     assert!(output.stdout.is_empty(), "something on stdout: {stderr}");
     let lines: Vec<&str> = stderr.lines().collect();
     assert_eq!(lines.len(), 1, "{stderr}");
-    assert!(lines[0].starts_with("error: "), "{stderr}");
-    assert!(!lines[0].contains("panicked"), "{stderr}");
-    assert!(!lines[0].contains("; 0: "), "a backtrace: {stderr}");
+    assert_is_message(lines[0]);
     lines[0].to_string()
+}
+
+/// Checks the form of an error message.
+fn assert_is_message(line: &str) {
+    assert!(line.starts_with("error: "), "{line}");
+    assert!(!line.contains("panicked"), "{line}");
+    assert!(!line.contains("; 0: "), "a backtrace: {line}");
+    assert_says_once(line);
+}
+
+/// Checks that a message does not repeat a phrase.
+fn assert_says_once(line: &str) {
+    if let Some(phrase) = repeated(line) {
+        panic!("'{phrase}' comes twice in: {line}");
+    }
+}
+
+/// A phrase of three words or of 20 characters that comes twice in a line.
+fn repeated(line: &str) -> Option<String> {
+    let words: Vec<&str> = line
+        .split_whitespace()
+        .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
+        .collect();
+    for start in 0..words.len() {
+        let Some(phrase) = words.get(start..start + WORDS) else {
+            break;
+        };
+        // Three numbers are an array, not a phrase.
+        let is_phrase = phrase.iter().all(|word| word.contains(char::is_alphabetic));
+        let rest = &words[start + WORDS..];
+        if is_phrase && rest.windows(WORDS).any(|other| other == phrase) {
+            return Some(phrase.join(" "));
+        }
+    }
+    let characters: Vec<char> = line.chars().collect();
+    for start in 0..characters.len() {
+        let Some(phrase) = characters.get(start..start + CHARACTERS) else {
+            break;
+        };
+        let rest = &characters[start + CHARACTERS..];
+        if rest.windows(CHARACTERS).any(|other| other == phrase) {
+            return Some(phrase.iter().collect());
+        }
+    }
+    None
+}
+
+const WORDS: usize = 3;
+const CHARACTERS: usize = 20;
+
+#[test]
+fn repetitions_are_found() {
+    for (line, phrase) in [
+        (
+            "cannot read x: Is a directory (os error 21): Is a directory (os error 21)",
+            "Is a directory",
+        ),
+        (
+            "GET https://huggingface.co/timm failed: https://huggingface.co/timm",
+            "https://huggingface.",
+        ),
+        (
+            "'abcdefghijklmnopqrst' is not 'abcdefghijklmnopqrst'",
+            "'abcdefghijklmnopqrs",
+        ),
+    ] {
+        assert_eq!(repeated(line).as_deref(), Some(phrase), "{line}");
+    }
+    for line in [
+        "the run started with lr = 0.3, it cannot continue with 0.01",
+        "mean [0.5, 0.5, 0.5], std [0.5, 0.5, 0.5]",
+        "missing: layer1.3.conv1.weight, layer1.3.bn1.weight, layer1.3.bn1.bias and 57 more",
+        "",
+    ] {
+        assert_eq!(repeated(line), None, "{line}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Weights from the Hub, end to end: over a Hub on the loopback interface.
+//! Weights from the Hub, end to end, with a Hub on the loopback interface.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use candle_mish::nn::ParamStore;
 use candle_mish_models::{self as models, Model, Options, Stem};
 
 use crate::server::{COMMIT, Fault, Hub};
-use crate::{SMALL, failure, json, mish};
+use crate::{SMALL, failure, json, mish, stderr_of};
 
 const MOBILENET: &str = "models/timm/mobilenetv2_100.ra_in1k";
 pub(crate) const OWN: &str = "models/some-one/resnet20-cifar";
@@ -21,7 +21,7 @@ pub(crate) fn network(name: &str, options: &Options) -> (ParamStore, Box<dyn Mod
     (store, model)
 }
 
-/// A network of a row of the table, with random weights: its file and the network.
+/// A network from the table of weights, with random weights: its file and the network.
 fn mobilenet() -> (Vec<u8>, Box<dyn Model>) {
     let options = Options {
         activation: "relu6".parse().expect("an activation"),
@@ -31,7 +31,7 @@ fn mobilenet() -> (Vec<u8>, Box<dyn Model>) {
     (file(&store), model)
 }
 
-/// Someone's ResNet-20 with ReLU for seven classes: its file and description.
+/// A user's ResNet-20 with ReLU and seven classes: its file and description.
 pub(crate) fn own() -> (HashMap<String, Vec<u8>>, ParamStore) {
     let options = Options {
         activation: "relu".parse().expect("an activation"),
@@ -60,7 +60,7 @@ pub(crate) fn own() -> (HashMap<String, Vec<u8>>, ParamStore) {
     (files, store)
 }
 
-/// The weights without a header of ours, as other programmes write them.
+/// The weights without our header, as other programs write them.
 pub(crate) fn file(store: &ParamStore) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("weights.safetensors");
@@ -69,7 +69,7 @@ pub(crate) fn file(store: &ParamStore) -> Vec<u8> {
     std::fs::read(path).expect("read")
 }
 
-/// `mish` with the Hub in reach and a cache in `home`.
+/// `mish` with a Hub and with a cache in `home`.
 pub(crate) fn online(hub: &Hub, home: &Path, args: &[&str]) -> Command {
     let mut command = mish(args);
     command
@@ -84,7 +84,7 @@ fn images(path: &Path, size: usize) -> Tensor {
     images_of(path, 3, size)
 }
 
-/// Two images of so many channels, also in a file for `mish predict`.
+/// Two images, also in a file for `mish predict`.
 pub(crate) fn images_of(path: &Path, channels: usize, size: usize) -> Tensor {
     let count = 2 * channels * size * size;
     let images = Tensor::arange(0f32, count as f32, &Device::Cpu)
@@ -159,7 +159,7 @@ fn default_weights_are_downloaded_and_evaluated() {
         assert_logits(Path::new(out), &want);
         std::fs::remove_file(out).expect("removed");
     }
-    // All four needed one download, and without the Hub the cache has to do.
+    // The four commands share one download. Without the Hub the cache supplies the file.
     let requests = hub.take_requests();
     let downloads = requests
         .iter()
@@ -174,7 +174,7 @@ fn default_weights_are_downloaded_and_evaluated() {
 }
 
 #[test]
-fn a_foreign_repository_says_what_it_holds() {
+fn a_user_repository_describes_its_network() {
     let folder = tempfile::tempdir().expect("a folder");
     let (files, store) = own();
     let hub = Hub::start(vec![(OWN, files)]);
@@ -199,7 +199,7 @@ fn a_foreign_repository_says_what_it_holds() {
 }
 
 #[test]
-fn what_is_wrong_with_weights_is_said_in_a_line() {
+fn bad_weights_give_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let input = folder.path().join("input.safetensors");
     images(&input, 32);
@@ -256,6 +256,18 @@ fn what_is_wrong_with_weights_is_said_in_a_line() {
     offline.env("HF_HOME", folder.path().join("nothing"));
     let error = failure(offline, 1);
     assert!(error.contains("the network is off"), "{error}");
+    // No server listens at this address.
+    let mut unreachable = mish(&["predict", input, "--pretrained", address]);
+    unreachable
+        .env_remove("HF_HUB_OFFLINE")
+        .env("HF_HOME", folder.path().join("unreachable"))
+        .env("HF_ENDPOINT", "http://127.0.0.1:9");
+    let error = failure(unreachable, 1);
+    assert!(
+        error.contains("cannot reach the Hugging Face Hub") && error.contains("HF_HUB_OFFLINE"),
+        "{error}"
+    );
+    assert!(error.len() < 200, "{error}");
     let refusing = Hub::failing(
         vec![(OWN, files)],
         Fault::Site("401 Unauthorized", "RepoNotFound"),
@@ -284,7 +296,7 @@ fn equal(a: &Tensor, b: &Tensor) -> bool {
     values(a).expect("values") == values(b).expect("values")
 }
 
-/// A short training from someone's weights, with more flags.
+/// A short training from a user's weights, with more flags.
 fn tune(hub: &Hub, home: &Path, run: &str, flags: &[&str]) -> Command {
     let mut command = online(hub, home, &["train", "resnet20"]);
     command.arg("--output").arg(home.join(run)).args(SMALL);
@@ -299,22 +311,18 @@ fn tune(hub: &Hub, home: &Path, run: &str, flags: &[&str]) -> Command {
 }
 
 #[test]
-fn training_begins_with_trained_weights_and_says_what_is_new() {
+fn training_starts_from_trained_weights_and_reports_new_layers() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path();
     let (files, store) = own();
     let hub = Hub::start(vec![(OWN, files)]);
-    let output = tune(&hub, home, "frozen", &["--freeze-backbone"])
-        .output()
-        .expect("started");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
+    let stderr = stderr_of(tune(&hub, home, "frozen", &["--freeze-backbone"]));
     assert!(
-        told.contains("fresh classifier fc: the weights' is of 7 classes"),
-        "{told}"
+        stderr.contains("fresh classifier fc: the weights' is of 7 classes"),
+        "{stderr}"
     );
     let trained = tensors(&home.join("frozen/last.safetensors"));
-    // Neither weights nor running statistics of the backbone have moved.
+    // Weights and running statistics of the backbone are unchanged.
     for (name, tensor) in store.tensors() {
         if !name.starts_with("fc.") {
             assert!(equal(&trained[&name], &tensor), "{name}");
@@ -358,14 +366,14 @@ fn fine_tuning_in_layers_is_resumed_to_the_same_weights() {
             (&whole[name] - &before[name]).and_then(|d| d.abs()?.mean_all()?.to_scalar::<f32>());
         by.expect("a distance")
     };
-    // AdamW moves by about the learning rate, which halves from layer to layer.
+    // A step of AdamW is about the learning rate, which halves from layer to layer.
     let (first, last) = (
         moved("layer1.0.conv1.weight"),
         moved("layer3.2.conv2.weight"),
     );
     assert!(first > 0.0 && last > 50.0 * first, "{first} {last}");
     assert!(moved("bn1.running_mean") > 0.0);
-    // After the first epoch only the classifier has learnt.
+    // The first epoch trains only the classifier.
     let mut warm = tune(&hub, home, "warm", &flags);
     warm.args(["--epochs", "1"]).assert().success();
     for (name, tensor) in store.tensors() {
@@ -375,7 +383,7 @@ fn fine_tuning_in_layers_is_resumed_to_the_same_weights() {
         );
         assert!(same || name.starts_with("fc."), "{name}");
     }
-    // The run's state names no weights to download: without the Hub it goes on.
+    // Resuming downloads no weights, so that it needs no Hub.
     std::fs::remove_dir_all(home.join("hf")).expect("removed");
     let mut again = mish(&["train", "--resume"]);
     again.arg(home.join("whole"));

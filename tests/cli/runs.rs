@@ -97,7 +97,7 @@ fn without_output_runs_are_numbered() {
     }
 }
 
-/// Sends the signal of Ctrl-C.
+/// Sends SIGINT, the signal of Ctrl-C.
 #[cfg(unix)]
 fn interrupt(process: u32) {
     let kill = Command::new("kill")
@@ -124,11 +124,22 @@ fn an_interrupted_run_exits_with_130_and_resumes_exactly() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("started");
-    let mut lines = BufReader::new(process.stderr.take().expect("stderr")).lines();
-    let first = lines.next().expect("a line").expect("text");
-    assert!(first.contains("epoch 1/6"), "{first}");
+    let lines = BufReader::new(process.stderr.take().expect("stderr")).lines();
+    let mut lines = lines.map(|line| line.expect("text"));
+    let start: Vec<String> = lines
+        .by_ref()
+        .take_while(|line| !line.contains("epoch 1/6"))
+        .collect();
+    // The settings of the run come first.
+    for part in ["resnet20 with mish", "96 training", "6 epochs", "2 threads"] {
+        assert!(start.iter().any(|line| line.contains(part)), "{start:?}");
+    }
+    assert!(
+        start.last().is_some_and(|line| line.contains("stopped")),
+        "{start:?}"
+    );
     interrupt(process.id());
-    let rest: Vec<String> = lines.map(|line| line.expect("text")).collect();
+    let rest: Vec<String> = lines.collect();
     assert_eq!(process.wait().expect("ended").code(), Some(130), "{rest:?}");
     assert!(
         rest.last().is_some_and(|line| line.contains("--resume")),
@@ -136,7 +147,7 @@ fn an_interrupted_run_exits_with_130_and_resumes_exactly() {
     );
     assert!(!stopped.join("summary.json").exists());
 
-    // What contradicts the run is refused, what repeats it is not.
+    // A flag that contradicts the run is refused, one that repeats it is not.
     let resume = |flags: &[&str]| {
         let mut command = mish(&["train", "--resume"]);
         command.arg(&stopped).args(flags);
@@ -177,6 +188,6 @@ fn an_interrupted_run_exits_with_130_and_resumes_exactly() {
     ] {
         assert_eq!(summary[field], expected[field], "{field}");
     }
-    // A finished run says its outcome again.
+    // A finished run prints its result again.
     assert_eq!(json(resume(&[]))["final_top1"], expected["final_top1"]);
 }

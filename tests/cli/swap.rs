@@ -1,4 +1,4 @@
-//! Other activations in trained weights.
+//! Swapping the activation of trained weights.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{failure, json, mish, train};
 
-/// Weights of a short training, in a run folder.
+/// Weights of a short training, in its run folder.
 fn weights(folder: &Path) -> std::path::PathBuf {
     let run = folder.join("run");
     train(&run, &["--epochs", "1"]).assert().success();
@@ -60,7 +60,7 @@ fn a_swap_is_measured_in_every_way() {
     let original = row(&report, "mish", "original");
     assert_eq!(original["images"], 40);
     assert_eq!(original["agreement"]["value"], 1.0);
-    // The own activation is the control and relu was named twice: three activations.
+    // Three activations: mish, the control, is always measured, and relu counts once.
     assert_eq!(report["rows"].as_array().map(Vec::len), Some(9));
 
     let number = |value: &Value| value.as_f64().expect("a number");
@@ -82,7 +82,7 @@ fn a_swap_is_measured_in_every_way() {
             "{key}"
         );
     }
-    // One training epoch of three batches leaves the statistics far from those of the weights.
+    // After one epoch of three batches the running statistics do not match the weights.
     let (before, after) = (
         row(&report, "mish", "original"),
         row(&report, "mish", "recalibrated"),
@@ -99,24 +99,24 @@ fn a_swap_is_measured_in_every_way() {
         );
     }
 
-    // 19 layers and three stages for each activation.
+    // 19 layers and three stages, with each activation.
     let layers = report["layers"].as_array().expect("layers");
     assert_eq!(layers.len(), 2 * 22);
     let changed = |layer: &&Value| number(&layer["comparison"]["logit_error"]["value"]) > 0.0;
     let relu = layers.iter().filter(|layer| layer["activation"] == "relu");
     assert_eq!(relu.filter(changed).count(), 22);
 
-    let disturbed: Vec<&Value> = report["robustness"]
+    let perturbed: Vec<&Value> = report["robustness"]
         .as_array()
-        .expect("disturbed images")
+        .expect("perturbed images")
         .iter()
         .filter(|row| row["activation"] == "relu")
         .collect();
-    let loss = |i: usize| number(&disturbed[i]["loss"]["value"]);
-    assert_eq!(disturbed.len(), 4, "clean, noise and two attacks");
+    let loss = |i: usize| number(&perturbed[i]["loss"]["value"]);
+    assert_eq!(perturbed.len(), 4, "clean, noise and two attacks");
     assert!(
         (loss(2) - loss(0)).abs() < 1e-5,
-        "an attack of no strength changes nothing"
+        "an attack of strength 0 changes nothing"
     );
     assert!(loss(3) > loss(0), "an attack raises the loss");
 
@@ -133,7 +133,10 @@ fn a_swap_is_measured_in_every_way() {
     ] {
         assert!(page.contains(part), "{part}");
     }
-    assert!(!page.contains("http"), "a page in one file loads nothing");
+    assert!(
+        !page.contains("http"),
+        "the page loads nothing from the web"
+    );
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn a_part_of_a_network_is_swapped_gradually() {
     let report = json(swap(&weights, &flags));
     assert!(!report["rows"].to_string().contains("recalibrated"));
     let curve = &report["recovery"][1]["curve"];
-    // It begins with the old activation.
+    // The blend starts with the old activation.
     let (start, original) = (
         &curve[0]["evaluation"]["loss"],
         row(&report, "mish", "original"),
@@ -176,19 +179,22 @@ fn a_part_of_a_network_is_swapped_gradually() {
     said(&["--to", "rellu"], "did you mean 'relu'");
     said(
         &["--to", "relu", "--layers", "layer9*"],
-        "--layers layer9*: resnet20 has no mish there",
+        "--layers layer9*: no mish layer has this path",
     );
     said(
         &["--to", "relu", "--robustness", "--noise", "2"],
-        "--noise 2: must be between 0 and 1",
+        "'--noise <STRENGTHS>': must be a number from 0 to 1",
     );
     said(&["--to", "relu", "--noise", "0.1"], "--robustness");
     said(&["--to", "relu", "--blend"], "--blend needs");
     said(&["--to", "relu", "--lr", "0.1"], "--lr needs");
-    said(&["--to", "mish"], "mish is the activation of the weights");
+    said(
+        &["--to", "mish"],
+        "--to mish: the network already has this activation",
+    );
     said(
         &["--to", "relu", "--fine-tune-epochs", "0"],
-        "--fine-tune-epochs 0: must be positive",
+        "'--fine-tune-epochs <N>': must be a number greater than 0",
     );
     let error = failure(
         swap(&weights, &["--to", "relu", "--html", "no/such/page.html"]),

@@ -16,8 +16,8 @@ use candle_mish_models::{Options, Stem};
 
 use super::eval::Origin;
 use crate::args::range::{
-    MAX_BATCH, MAX_EPOCHS, MAX_IMAGES, MAX_RATE, MAX_STEPS, check_batch, count, number, positive,
-    seed,
+    MAX_BATCH, MAX_EPOCHS, MAX_IMAGES, MAX_RATE, MAX_STEPS, check_batch, check_classes, count,
+    number, positive, seed,
 };
 use crate::args::{DataArgs, NETWORK, OUTPUT, PreprocessArgs};
 use crate::context::Context;
@@ -214,7 +214,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     if let Some(path) = &args.html {
         let page = report.page();
         write_atomically(path, |file| file.write_all(page.as_bytes()))
-            .with_context(|| path.display().to_string())?;
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     if context.json {
         output::json(&report)?;
@@ -247,7 +247,9 @@ fn check(args: &SwapArgs) -> anyhow::Result<()> {
     }
     match &args.html {
         // Before hours of work, not after.
-        Some(path) => check_writable(path).with_context(|| format!("--html {}", path.display())),
+        Some(path) => {
+            check_writable(path).with_context(|| format!("cannot write --html {}", path.display()))
+        }
         None => Ok(()),
     }
 }
@@ -294,6 +296,7 @@ fn options(
 ) -> anyhow::Result<Options> {
     let classes = dataset.classes.len();
     let num_classes = weights.num_classes()?.unwrap_or(classes);
+    check_classes(num_classes)?;
     if num_classes < classes {
         bail!(
             "{} has {num_classes} classes, {} has {classes}",

@@ -7,6 +7,7 @@ use candle_mish_models as models;
 
 use super::args::TrainArgs;
 use super::family::{Family, program};
+use crate::args::range::check_classes;
 use crate::config::{Config, read_recipe};
 use crate::context::Context;
 use crate::failure::usage;
@@ -65,6 +66,7 @@ pub(super) fn configure(
     config.in_chans = args.form.in_chans.unwrap_or(config.in_chans);
     config.gate = args.form.gate.or(config.gate);
     preprocessing::check_channels(config.in_chans)?;
+    config.num_classes.map_or(Ok(()), check_classes)?;
     config.drop = args.drop.unwrap_or(config.drop);
     config.drop_path = args.drop_path.unwrap_or(config.drop_path);
     args.recipe.apply(&mut config.recipe);

@@ -20,7 +20,7 @@ use crate::failure::usage;
 use crate::interrupt::stop_on_signal;
 use crate::network::{self, Architecture, Network, stem_for};
 use crate::source::Fetched;
-use crate::table::thousands;
+use crate::table::{counted, thousands};
 use crate::{device, logging, output, preprocessing};
 
 /// Shortest time between two lines within an epoch, if stderr is not a terminal.
@@ -125,7 +125,10 @@ impl<'a> Session<'a> {
         let test_loader = self.loader(&self.dataset.test, false);
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
-        self.announce(&train_loader)?;
+        // Without a full batch the training fails at once.
+        if train_loader.batches_per_epoch() > 0 {
+            self.announce(&train_loader)?;
+        }
         let state = if self.resume {
             Some(RunState::read(&self.folder.file(STATE))?)
         } else {
@@ -199,15 +202,15 @@ impl<'a> Session<'a> {
                 dataset.classes.len()
             ),
             format!(
-                "training  {} epochs of {} steps, {} images per step",
-                recipe.epochs,
-                train.batches_per_epoch(),
-                recipe.batch_size
+                "training  {} of {}, {} per step",
+                counted(recipe.epochs, "epoch"),
+                counted(train.batches_per_epoch(), "step"),
+                counted(recipe.batch_size, "image")
             ),
             format!(
-                "device    {}, {} threads",
+                "device    {}, {}",
                 device::name(device::current()?),
-                self.context.threads
+                counted(self.context.threads, "thread")
             ),
             format!("output    {}", self.folder.path().display()),
         ];
