@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# The checks of the CUDA and Metal code that need no GPU but take long; what is light runs with
+# Long checks of the CUDA and Metal code that need no GPU. The short ones run with
 # `cargo test --test gpu`.
 #
 #   tests/gpu/checks.sh [cuda] [metal] [kernels] [registers]
 #
 # cuda       types and lints of the features cuda, cudnn and nccl, with a stand-in for nvcc
-# metal      types and lints of the feature metal, tests included, off Apple's platforms, in patched
-#            copies of two crates of bindings that refuse to compile there; nothing is linked. Run
+# metal      types and lints of the feature metal and its tests, on other platforms than Apple's, with
+#            patched copies of two crates of bindings that do not compile there; links nothing. Run
 #            `cargo fetch` first
 # kernels    the kernels as C++ under AddressSanitizer and UndefinedBehaviorSanitizer, and those for
 #            Metal with real address spaces (needs clang++)
 # registers  registers and spills of every CUDA kernel (needs nvcc and ptxas)
 #
-# Without names it does all that the machine has the tools for. What it builds lies under
+# Without names it runs all checks for which the machine has the tools. Build results go to
 # target/gpu-checks.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
