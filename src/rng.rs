@@ -1,7 +1,7 @@
-//! The random numbers of a run: one seeded generator, handed to whoever draws.
+//! The random numbers of a run, from one seeded generator.
 //!
-//! Candle's CPU device cannot be seeded, so initialisation, shuffling, augmentation, dropout and
-//! the synthetic set draw from here.
+//! Candle's CPU device cannot be seeded. Initialisation, shuffling, augmentation, dropout and the
+//! synthetic data set therefore draw from this generator.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -81,16 +81,19 @@ impl RngCore for GeneratorState {
         result
     }
 
+    /// As `rand_core`: the last four bytes or fewer come from 32 bits.
     fn fill_bytes(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            let drawn = self.next_u64().to_le_bytes();
-            chunk.copy_from_slice(&drawn[..chunk.len()]);
+            match chunk.len() {
+                len @ 1..=4 => chunk.copy_from_slice(&self.next_u32().to_le_bytes()[..len]),
+                len => chunk.copy_from_slice(&self.next_u64().to_le_bytes()[..len]),
+            }
         }
     }
 }
 
-/// The 64-bit FNV-1a hash (Fowler, Noll, Vo): stable over Rust versions and platforms, unlike
-/// the standard library's hashers.
+/// The 64-bit FNV-1a hash (Fowler, Noll, Vo). Unlike the standard library's hashers it is the same on
+/// all Rust versions and platforms.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -110,7 +113,7 @@ mod tests {
                 Generator::new(seed),
                 Xoshiro256PlusPlus::seed_from_u64(seed),
             );
-            for len in [0, 3, 8, 13] {
+            for len in [0, 3, 4, 5, 8, 11, 13] {
                 assert_eq!(generator.lock().next_u64(), oracle.next_u64());
                 assert_eq!(generator.lock().next_u32(), oracle.next_u32());
                 let (mut drawn, mut expected) = ([0; 13], [0; 13]);

@@ -1,22 +1,22 @@
-//! The activation functions and their derivatives in double precision, as formulas that keep
-//! their accuracy and have the right limits on all of the real line.
+//! The activation functions and their derivatives in double precision. The formulas are accurate
+//! on the whole real line and have the right limits.
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
-/// The factor of SELU that keeps variances at 1 (Klambauer et al., 2017).
+/// The factor of SELU, which keeps variances at 1 (Klambauer et al., 2017).
 pub const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
-/// The alpha of SELU that keeps means at 0 (Klambauer et al., 2017).
+/// The alpha of SELU, which keeps means at 0 (Klambauer et al., 2017).
 pub const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
 const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 const GELU_TANH_CUBIC: f64 = 0.044_715;
 
-/// `value`, but not a number where x is not.
+/// `value`, or NaN if x is NaN.
 pub fn constant(x: f64, value: f64) -> f64 {
     if x.is_nan() { x } else { value }
 }
 
-/// a b where 0 times an infinity is 0: the limit of a product whose one factor falls
+/// a b, where 0 times an infinity is 0: the limit of a product with one factor that falls
 /// exponentially.
 fn vanishing(a: f64, b: f64) -> f64 {
     if a == 0.0 || b == 0.0 {
@@ -283,8 +283,8 @@ pub fn isru_derivative(x: f64, alpha: f64) -> f64 {
 }
 
 pub fn soft_clipping(x: f64, alpha: f64) -> f64 {
-    // Both terms grow with x: right of the bends it is their difference to the asymptotes
-    // that counts.
+    // Both terms grow with x. To the right of the bends only their differences from the
+    // asymptotes matter.
     let (left, right) = (alpha * x, alpha * (x - 1.0));
     if x > 1.0 {
         1.0 + ((-left).exp().ln_1p() - (-right).exp().ln_1p()) / alpha

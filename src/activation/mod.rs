@@ -1,8 +1,8 @@
 //! The activation functions: one table of names, parameters, functions and derivatives.
 //!
-//! An [`Activation`] reads and prints as its name with its parameters, where they differ from
-//! the defaults: `mish`, `leaky_relu:0.1`, `hardtanh:-2,2`. That is how it is written on a
-//! command line, in a configuration and in a checkpoint's description.
+//! An [`Activation`] prints as its name, followed by its parameters if they differ from the
+//! defaults: `mish`, `leaky_relu:0.1`, `hardtanh:-2,2`. [`FromStr`] reads the same form. Command
+//! lines, configurations and checkpoints use it.
 
 pub(crate) mod functions;
 
@@ -14,15 +14,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::suggest::suggest;
 use functions as f;
 
-/// An activation that could not be read.
+/// Why a text is not an activation.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ParseActivationError {
     /// No activation has this name.
     #[error("unknown activation '{name}'{}", hint(.suggestion.as_deref()))]
     Unknown {
-        /// What was asked for.
+        /// The unknown name.
         name: String,
-        /// The nearest name there is, where one is near.
+        /// The most similar name, if one is similar.
         suggestion: Option<String>,
     },
     /// A parameter is not a finite number.
@@ -30,25 +30,25 @@ pub enum ParseActivationError {
     NotANumber {
         /// The activation.
         name: &'static str,
-        /// What stood in the parameter's place.
+        /// The text of the parameter.
         text: String,
     },
-    /// More parameters than the activation has.
+    /// The activation has fewer parameters.
     #[error("activation '{name}' takes {}, not {given}", count(*.taken))]
     TooManyParameters {
         /// The activation.
         name: &'static str,
-        /// How many it has.
+        /// The number of its parameters.
         taken: usize,
-        /// How many were given.
+        /// The number of parameters in the text.
         given: usize,
     },
-    /// A value that the function is not defined for.
+    /// The function is not defined for a parameter.
     #[error("activation '{name}': {requirement}")]
     OutOfRange {
         /// The activation.
         name: &'static str,
-        /// What its parameters have to fulfil.
+        /// The condition that the parameters do not meet.
         requirement: &'static str,
     },
 }
@@ -65,7 +65,7 @@ fn count(parameters: usize) -> String {
     }
 }
 
-/// Writes the enum and everything that has to keep step with it from one table. A row is
+/// Writes the enum and its methods from one table. A row is
 /// `Variant { parameter = default } "name" "alias"…, value, derivative`; the functions take x
 /// and the parameters in order.
 macro_rules! activations {
@@ -97,7 +97,7 @@ macro_rules! activations {
                 }
             }
 
-            /// Further names that are read as this activation.
+            /// Other names that are parsed as this activation.
             pub fn aliases(&self) -> &'static [&'static str] {
                 match self {
                     $(Self::$variant { .. } => &[$($alias),*],)*
@@ -113,7 +113,7 @@ macro_rules! activations {
                 }
             }
 
-            /// The same function with other values for its first parameters.
+            /// The activation with these values for its first parameters.
             fn with_parameters(self, values: &[f64]) -> Self {
                 let mut values = values.iter().copied();
                 match self {
@@ -125,7 +125,7 @@ macro_rules! activations {
 
             /// f(x) in double precision.
             ///
-            /// Learnable parameters have their initial value and random slopes their mean.
+            /// Learnable parameters have their initial value, random slopes their mean.
             #[inline]
             pub fn value(&self, x: f64) -> f64 {
                 match *self {
@@ -133,7 +133,7 @@ macro_rules! activations {
                 }
             }
 
-            /// f'(x) in double precision; where f has a kink, the value that PyTorch gives.
+            /// f'(x) in double precision; at a kink of f, PyTorch's value.
             #[inline]
             pub fn derivative(&self, x: f64) -> f64 {
                 match *self {
@@ -169,8 +169,8 @@ activations! {
         /// The slope on the negative side.
         slope = 0.01
     } "leaky_relu" "lrelu", f::leaky_relu, f::leaky_relu_derivative;
-    /// Leaky ReLU whose slope is drawn for each element in training, and is the mean of the
-    /// bounds in evaluation (Xu et al., 2015).
+    /// Leaky ReLU whose slope is random for each element in training and the mean of the bounds
+    /// in evaluation (Xu et al., 2015).
     RRelu {
         /// The smallest slope.
         lower = 1.0 / 8.0,
@@ -192,11 +192,11 @@ activations! {
     /// Three straight lines whose thresholds and slopes are learned for each channel (Jin et
     /// al., 2016).
     SRelu {
-        /// The initial threshold below which the left line is.
+        /// The initial threshold at which the left line ends.
         left_threshold = 0.0,
         /// The initial slope of the left line.
         left_slope = 0.2,
-        /// The initial threshold above which the right line is.
+        /// The initial threshold at which the right line starts.
         right_threshold = 1.0,
         /// The initial slope of the right line.
         right_slope = 1.0
@@ -212,7 +212,7 @@ activations! {
         alpha = 1.0
     } "celu", |x, a: f64| f::elu(x, 1.0, a, a.recip()),
         |x, a: f64| f::elu_derivative(x, 1.0, a, a.recip());
-    /// ELU scaled so that means 0 and variances 1 are kept (Klambauer et al., 2017).
+    /// ELU, scaled so that it keeps a mean of 0 and a variance of 1 (Klambauer et al., 2017).
     Selu "selu", |x| f::elu(x, f::SELU_SCALE, f::SELU_ALPHA, 1.0),
         |x| f::elu_derivative(x, f::SELU_SCALE, f::SELU_ALPHA, 1.0);
     /// ln(1 + e^(beta x)) / beta (Dugas et al., 2001).
@@ -271,7 +271,7 @@ activations! {
     Sqnl "sqnl", f::sqnl, f::sqnl_derivative;
     /// x sigmoid(x) where positive, (e^x - 1) sigmoid(x) elsewhere (Basirat and Roth, 2018).
     Elish "elish", f::elish, f::elish_derivative;
-    /// ELiSH with min(max((x + 1) / 2, 0), 1) in the place of the sigmoid.
+    /// ELiSH with min(max((x + 1) / 2, 0), 1) in place of the sigmoid.
     HardElish "hard_elish" "hardelish", f::hard_elish, f::hard_elish_derivative;
     /// x / sqrt(1 + alpha x^2) (Carlile et al., 2017).
     Isru {
@@ -324,7 +324,7 @@ activations! {
 }
 
 impl Activation {
-    /// Whether a layer of it learns values of its own.
+    /// Whether a layer with this activation has learnable parameters.
     pub fn is_learnable(&self) -> bool {
         matches!(
             self,
@@ -332,7 +332,7 @@ impl Activation {
         )
     }
 
-    /// What the parameters have to fulfil, if they do not.
+    /// The condition that the parameters do not meet, if there is one.
     fn violation(&self) -> Option<&'static str> {
         match *self {
             Self::Celu { alpha: 0.0 } => Some("alpha must not be 0"),

@@ -1,22 +1,23 @@
 //! Reverse-mode differentiation over a tape of custom ops.
 //!
-//! Candle's own [`Tensor::backward`] allocates a tensor of zeros for every node and adds each
-//! incoming gradient to it, and it keeps every activation alive until the loss is dropped. On a
-//! convolutional network that is about four extra passes over each activation. The tape here
-//! moves a gradient to its place when it is the only one and frees what a step has used.
+//! Candle's [`Tensor::backward`] allocates a tensor of zeros for every node and adds each incoming
+//! gradient to it. It also keeps every activation alive until the loss is dropped. For a
+//! convolutional network that is about four extra passes over each activation. The tape moves a
+//! gradient if it is the only one, and frees each activation after its use.
 //!
-//! Every op of this crate is applied through [`apply1`], [`apply2`] or [`apply3`]. They build
-//! Candle's graph as usual, so `loss.backward()` works on any mixture of ops; inside
-//! [`value_and_grad`] they are recorded on a tape as well. Both ways call the same
-//! `bwd` of the same op, and both give the same gradients.
+//! [`apply1`], [`apply2`] and [`apply3`] apply every op of this crate. They build Candle's graph as
+//! usual, so `loss.backward()` works on any mixture of ops. Inside [`value_and_grad`] they also
+//! record the op on a tape. Both ways call the same `bwd` of the same op and give the same gradients.
 //!
-//! Candle ops may stand between recorded ones: the gradient is handed to Candle's backward
-//! where a recorded op's input was made by an op that is not on the tape. That is correct, but
-//! as slow as Candle's backward for everything in front of that place.
+//! Candle's ops may occur between recorded ones. If such an op made the input of a recorded op, the
+//! tape passes the gradient to Candle's backward. That is correct, but everything before that op is
+//! then as slow as Candle's backward.
 //!
-//! Every application and every `bwd` of the tape runs in a `tracing` span `op` of level TRACE
-//! with the fields `op`, `pass` (`forward` or `backward`) and `multiply_adds`: what a profiler
-//! needs. Without a subscriber for them a span costs the reading of an atomic.
+//! Every application and every `bwd` of the tape runs in a `tracing` span `op` of level TRACE with
+//! the fields `op`, `pass` (`forward` or `backward`) and `multiply_adds`, for profilers. Without a
+//! subscriber a span costs one atomic read.
+//!
+//! This module knows no op: an op that multiplies matrices passes its multiply-adds along.
 
 mod sum;
 pub mod trace;
@@ -32,7 +33,7 @@ use tracing::field::Empty;
 use sum::sum;
 use trace::note_op;
 
-/// One application of an op: what its `bwd` needs.
+/// One application of an op, with the arguments of its `bwd`.
 enum Application {
     One(Arc<Box<dyn CustomOp1 + Send + Sync>>, Tensor),
     Two(Arc<Box<dyn CustomOp2 + Send + Sync>>, Tensor, Tensor),
@@ -110,8 +111,8 @@ pub fn apply2<C: CustomOp2 + Send + Sync + 'static>(
     apply2_counted(op, a, b, 0)
 }
 
-/// [`apply2`] of an op that takes `products` multiply-adds for each value of its result, and as
-/// many in all for the gradient of `a` and for that of `b`.
+/// [`apply2`] of an op that takes `products` multiply-adds for each value of its result. The gradient
+/// of `a` and the gradient of `b` take as many in total as the result.
 pub(crate) fn apply2_counted<C: CustomOp2 + Send + Sync + 'static>(
     op: C,
     a: &Tensor,
@@ -169,7 +170,7 @@ pub(crate) fn apply3_counted<C: CustomOp3 + Send + Sync + 'static>(
     Ok(result)
 }
 
-/// Gradients by the tensor they belong to.
+/// Gradients by tensor.
 #[derive(Debug, Default)]
 pub struct Gradients(HashMap<TensorId, Tensor>);
 
@@ -179,12 +180,12 @@ impl Gradients {
         self.0.get(&tensor.id())
     }
 
-    /// Takes the gradient of `tensor` out.
+    /// Removes and returns the gradient of `tensor`.
     pub fn remove(&mut self, tensor: &Tensor) -> Option<Tensor> {
         self.0.remove(&tensor.id())
     }
 
-    /// Puts `gradient` in the place of what `tensor` had.
+    /// Sets the gradient of `tensor`.
     pub fn insert(&mut self, tensor: &Tensor, gradient: Tensor) {
         self.0.insert(tensor.id(), gradient);
     }
@@ -209,7 +210,7 @@ impl From<candle_core::backprop::GradStore> for Gradients {
     }
 }
 
-/// Restores the tape that was there before, also when the closure fails or panics.
+/// Restores the outer tape, also if the closure fails or panics.
 struct Scope {
     outer: Option<Vec<Record>>,
 }
@@ -227,13 +228,13 @@ impl Drop for Scope {
     }
 }
 
-/// Runs `forward` and returns the loss, detached, with the gradients of every variable that it
-/// depends on. `forward` may return further values beside the loss.
+/// Runs `forward` and returns the loss, detached, with the gradients of all variables that it
+/// depends on. `forward` may return more values than the loss.
 ///
-/// The loss must be a scalar or is summed over its elements, as with [`Tensor::backward`].
+/// A loss that is not a scalar is summed over its elements, as by [`Tensor::backward`].
 ///
 /// # Errors
-/// What `forward` or the backward pass of an op reports.
+/// Those of `forward` and of the backward pass of each op.
 pub fn value_and_grad<T>(
     forward: impl FnOnce() -> Result<(Tensor, T)>,
 ) -> Result<(Tensor, T, Gradients)> {
@@ -241,7 +242,7 @@ pub fn value_and_grad<T>(
     let (loss, extra) = forward()?;
     let records = TAPE.replace(None).unwrap_or_default();
     let value = loss.detach();
-    // From here on only the records keep activations alive, and each is dropped when done with.
+    // From here on only the records keep activations alive. Each record is dropped after its use.
     let gradients = backward(loss, records)?;
     drop(scope);
     Ok((value, extra, gradients))
@@ -250,7 +251,7 @@ pub fn value_and_grad<T>(
 fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {
     let recorded: HashSet<TensorId> = records.iter().map(|r| r.result.id()).collect();
     if !recorded.contains(&loss.id()) {
-        // The last op is Candle's, so all of the graph is seen from there.
+        // The last op is Candle's, so its backward sees the whole graph.
         drop(records);
         return Ok(loss.backward()?.into());
     }
@@ -310,8 +311,8 @@ fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {
             }
         }
     }
-    // The gradient of sum(t * g) with g constant is g pulled back from t: one backward of
-    // Candle's over the sum of these continues from all places where its ops begin.
+    // The gradient of sum(t * g) with a constant g is g pulled back from t. So one backward of Candle
+    // over the sum of these terms continues from all tensors that its ops made.
     let seed = foreign
         .into_iter()
         .map(|(tensor, gradient)| (tensor * gradient)?.sum_all())

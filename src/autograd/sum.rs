@@ -5,12 +5,12 @@ use half::{bf16, f16};
 
 use crate::parallel::{PARALLEL_THRESHOLD, build};
 
-/// `a + b`, without a graph. On the CPU all threads take part, which Candle's addition leaves out;
-/// both round once.
+/// `a + b`, without a graph. On the CPU it uses all threads, unlike Candle's addition. Both round
+/// once.
 pub(super) fn sum(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dims() != b.dims() || a.dtype() != b.dtype() {
         bail!(
-            "two gradients of one tensor are {:?} of {:?} and {:?} of {:?}",
+            "the gradients of one tensor differ: {:?} of {:?}, and {:?} of {:?}",
             a.dims(),
             a.dtype(),
             b.dims(),

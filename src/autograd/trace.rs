@@ -1,9 +1,9 @@
-//! A network's forward pass as a graph of operations, recorded while it runs.
+//! Records the forward pass of a network as a graph of operations.
 //!
-//! [`trace`] runs a network once. Every function of `ops` that a network is evaluated with
-//! notes what it did; tensors are recognised by where their values lie, so that the networks
-//! themselves need to know nothing of it. A tensor that no noted operation has made (of Candle's
-//! own operations, for example) is an error where it is used, and never becomes a constant.
+//! [`trace`] runs a network once. Every function of `ops` that occurs in evaluation notes its
+//! operation. The trace recognises tensors by the address of their values, so networks need no code
+//! for it. A tensor that no noted operation made, such as the result of a Candle operation, is an
+//! error where it is used. It never becomes a constant.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -140,17 +140,16 @@ pub enum Value {
     Node(usize),
 }
 
-/// One operation.
+/// An operation with its inputs.
 #[derive(Debug, Clone)]
 pub struct Node {
-    /// What it does.
+    /// The operation.
     pub operation: Operation,
-    /// What it does it with.
+    /// The inputs, in the order of the operation's arguments.
     pub inputs: Vec<Value>,
-    /// The dimensions of its output, batch first where it depends on the input.
+    /// The dimensions of the output, batch first if it depends on the network's input.
     pub shape: Vec<usize>,
-    /// The paths of the layers that it belongs to: that of a batch norm and of the activation in
-    /// it, for example.
+    /// The paths of the layers that it computes, for example of a batch norm and its activation.
     pub paths: Vec<String>,
 }
 
@@ -159,11 +158,11 @@ pub struct Node {
 pub struct Graph {
     /// The dimensions of the input.
     pub input: Vec<usize>,
-    /// The named tensors that it may use.
+    /// The named tensors that the network may use.
     pub constants: Vec<(String, Tensor)>,
     /// The operations.
     pub nodes: Vec<Node>,
-    /// What the network returned.
+    /// The value that the network returned.
     pub output: Value,
 }
 
@@ -178,8 +177,8 @@ impl Graph {
     }
 }
 
-/// Where a tensor's values lie. While all tensors of a trace are kept alive, no two of them that
-/// differ have the same.
+/// The address and layout of a tensor's values. They identify a tensor as long as all tensors of the
+/// trace are alive.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Place {
     storage: usize,
@@ -204,11 +203,11 @@ impl Place {
 struct Tracer {
     known: HashMap<Place, Value>,
     nodes: Vec<Node>,
-    /// The names of ops whose results no node stands for.
+    /// The names of ops whose results no node represents.
     unnoted: HashMap<Place, &'static str>,
-    /// Everything in `known` and `unnoted`, so that no storage is used again.
+    /// All tensors in `known` and `unnoted`, so that no address is reused.
     alive: Vec<Tensor>,
-    /// The layer that was noted last.
+    /// The last noted layer.
     last: Option<String>,
 }
 
@@ -216,7 +215,7 @@ thread_local! {
     static TRACER: RefCell<Option<Tracer>> = const { RefCell::new(None) };
 }
 
-/// Puts back what was there before, also when the body fails or panics.
+/// Restores the outer tracer, also if the body fails or panics.
 struct Scope(Option<Tracer>);
 
 impl Drop for Scope {
@@ -225,12 +224,12 @@ impl Drop for Scope {
     }
 }
 
-/// Runs `forward` on `input` and returns the graph of what it did on this thread. `constants` are
+/// Runs `forward` on `input` and returns the graph of its operations on this thread. `constants` are
 /// the named tensors that it may use: parameters and running statistics.
 ///
 /// # Errors
-/// What `forward` reports, and if it uses or returns a tensor that does not come from the input and
-/// the constants through operations of `ops` that are part of [`Operation`].
+/// Those of `forward`. Also if it uses or returns a tensor that does not come from the input and the
+/// constants through an [`Operation`].
 pub fn trace(
     input: &Tensor,
     constants: Vec<(String, Tensor)>,
@@ -255,7 +254,7 @@ pub fn trace(
 
 impl Tracer {
     fn know(&mut self, tensor: &Tensor, value: Value) {
-        // Of tensors that share their values the first one stands for all.
+        // If several tensors share their values, the first represents all.
         self.known.entry(Place::of(tensor)).or_insert(value);
         self.alive.push(tensor.clone());
     }
@@ -272,14 +271,14 @@ impl Tracer {
         match self.unnoted.get(&place) {
             Some(op) => bail!("cannot trace {what}{after}: it comes from the operation '{op}'"),
             None => bail!(
-                "cannot trace {what}{after}: it comes from an operation that is not one of this \
-                 crate's, or from a tensor that is no parameter"
+                "cannot trace {what}{after}: it comes from an operation outside of this crate, or from a \
+                 tensor that is not a parameter"
             ),
         }
     }
 }
 
-/// Notes that `operation` made `output` of `inputs`, if this thread traces.
+/// Notes that `operation` made `output` from `inputs`, if this thread traces.
 pub(crate) fn note(
     operation: impl FnOnce() -> Operation,
     inputs: &[&Tensor],
@@ -319,7 +318,7 @@ pub(crate) fn note_layer(path: &str, output: &Tensor) {
     });
 }
 
-/// Keeps the name of an op that made `output`, for the message if nobody notes what it did.
+/// Keeps the name of the op that made `output`, for the error if nothing notes its operation.
 pub(crate) fn note_op(name: &'static str, output: &Tensor) {
     TRACER.with_borrow_mut(|tracer| {
         if let Some(tracer) = tracer {
@@ -329,7 +328,7 @@ pub(crate) fn note_op(name: &'static str, output: &Tensor) {
     });
 }
 
-/// An error if this thread traces: for what changes a tensor in its place.
+/// An error if this thread traces. In-place operations call it.
 pub(crate) fn refuse(what: &str) -> Result<()> {
     if TRACER.with_borrow(Option::is_some) {
         bail!("cannot trace {what}");
@@ -337,7 +336,7 @@ pub(crate) fn refuse(what: &str) -> Result<()> {
     Ok(())
 }
 
-/// `output` with a note of how it was made: [`note`] for the end of a function.
+/// Notes `operation` and returns `output`.
 pub(crate) fn noted(
     output: Tensor,
     operation: impl FnOnce() -> Operation,

@@ -3,6 +3,7 @@
 //! size from which threads pay.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
@@ -25,7 +26,7 @@ pub(crate) trait Float: WithDType {
 impl Float for f32 {
     fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [Self]>> {
         match storage {
-            CpuStorage::F32(data) => Ok(rows(data, layout)),
+            CpuStorage::F32(data) => Ok(contiguous(data, layout)),
             CpuStorage::F16(data) => Ok(converted(data, layout, f16::to_f32)),
             CpuStorage::BF16(data) => Ok(converted(data, layout, bf16::to_f32)),
             _ => bail!("expected f32, f16 or bf16 values"),
@@ -49,7 +50,7 @@ impl Float for f32 {
 impl Float for f64 {
     fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [Self]>> {
         match storage {
-            CpuStorage::F64(data) => Ok(rows(data, layout)),
+            CpuStorage::F64(data) => Ok(contiguous(data, layout)),
             _ => bail!("expected f64 values"),
         }
     }
@@ -66,7 +67,7 @@ impl Float for f64 {
     }
 }
 
-/// Runs `$body` with `$T` as the type that kernels compute in for tensors of `$dtype`.
+/// Runs `$body` with `$T` as the compute type of tensors of `$dtype`.
 macro_rules! with_float {
     ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
         match $dtype {
@@ -85,7 +86,7 @@ macro_rules! with_float {
 pub(crate) use with_float;
 
 /// The values that `layout` selects from `data`, in row-major order.
-pub(crate) fn rows<'a, T: Copy>(data: &'a [T], layout: &Layout) -> Cow<'a, [T]> {
+pub(crate) fn contiguous<'a, T: Copy>(data: &'a [T], layout: &Layout) -> Cow<'a, [T]> {
     match layout.contiguous_offsets() {
         // The start of an empty view may be after the end of the storage.
         Some((start, end)) if start == end => Cow::Borrowed(&[]),
@@ -164,16 +165,64 @@ pub(crate) unsafe fn initialised<T>(values: &mut [MaybeUninit<T>]) -> &mut [T] {
     unsafe { &mut *(std::ptr::from_mut(values) as *mut [T]) }
 }
 
+/// The memory of a new tensor, of which several threads write different runs.
+pub(crate) struct Output<'a, F> {
+    values: *mut F,
+    len: usize,
+    buffer: PhantomData<&'a mut [MaybeUninit<F>]>,
+}
+
+impl<F> Clone for Output<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F> Copy for Output<'_, F> {}
+
+// SAFETY: only `run` gives access to the memory, and its callers use each run in one place at a
+// time.
+unsafe impl<F: Send> Send for Output<'_, F> {}
+// SAFETY: as above.
+unsafe impl<F: Send> Sync for Output<'_, F> {}
+
+impl<'a, F> Output<'a, F> {
+    /// The first `len` unused places of `values`.
+    ///
+    /// # Safety
+    /// No two kernels that run at the same time may use the same run of copies of this.
+    pub(crate) unsafe fn new(values: &'a mut Vec<F>, len: usize) -> Self {
+        let spare = &mut values.spare_capacity_mut()[..len];
+        Self {
+            values: spare.as_mut_ptr().cast(),
+            len,
+            buffer: PhantomData,
+        }
+    }
+
+    /// The values `start..start + len`.
+    ///
+    /// # Safety
+    /// No two slices in use at the same time may overlap.
+    #[inline(always)]
+    pub(crate) unsafe fn run(self, start: usize, len: usize) -> &'a mut [MaybeUninit<F>] {
+        assert!(start + len <= self.len);
+        // SAFETY: within the buffer, which is borrowed for 'a; the caller keeps slices apart.
+        unsafe { std::slice::from_raw_parts_mut(self.values.add(start).cast(), len) }
+    }
+}
+
 /// The number of values of a shape, or of some of its axes.
 ///
 /// # Errors
-/// If it is beyond what a slice can have.
+/// If the number exceeds the largest size of a slice.
 pub(crate) fn elements(op: &str, dims: &[usize]) -> Result<usize> {
     if dims.contains(&0) {
         return Ok(0);
     }
     let product = dims.iter().try_fold(1usize, |n, dim| n.checked_mul(*dim));
-    match product.filter(|n| *n <= isize::MAX as usize) {
+    // In bytes of f64, the widest type.
+    match product.filter(|n| *n <= isize::MAX as usize / 8) {
         Some(product) => Ok(product),
         None => bail!("{op}: a tensor with axes {dims:?} is too large"),
     }

@@ -7,7 +7,7 @@ use pulp::Simd;
 
 /// An element type that has vectors: `f32` or `f64`.
 ///
-/// The functions are what [`Lanes`](super::Lanes) is made of; kernels use that.
+/// Kernels use these functions through [`Lanes`](super::Lanes).
 pub trait Real:
     Copy
     + Send
@@ -22,7 +22,7 @@ pub trait Real:
     + Neg<Output = Self>
     + 'static
 {
-    /// A register full of elements.
+    /// A register of elements.
     type Vector<S: Simd>: Copy + Send + Sync + 'static;
     /// A truth value for each element of a register.
     type Mask<S: Simd>: Copy;
@@ -33,11 +33,11 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// Elements in a register.
     fn lanes<S: Simd>() -> usize;
-    /// The whole registers of a slice, and the elements that are left.
+    /// The whole registers of a slice, and the remaining elements.
     fn split<S: Simd>(slice: &[Self]) -> (&[Self::Vector<S>], &[Self]);
-    /// The whole registers of a slice, and the elements that are left.
+    /// The whole registers of a slice, and the remaining elements.
     fn split_mut<S: Simd>(slice: &mut [Self]) -> (&mut [Self::Vector<S>], &mut [Self]);
-    /// The whole registers of a slice that is to be written, and the elements that are left.
+    /// The whole registers of an uninitialised slice, and the remaining elements.
     #[allow(clippy::type_complexity)]
     fn split_uninit<S: Simd>(
         slice: &mut [MaybeUninit<Self>],
@@ -45,9 +45,9 @@ pub trait Real:
         &mut [MaybeUninit<Self::Vector<S>>],
         &mut [MaybeUninit<Self>],
     );
-    /// Loads a slice shorter than a register; zeros in the other elements.
+    /// Loads a slice that is shorter than a register, followed by zeros.
     fn partial_load<S: Simd>(simd: S, slice: &[Self]) -> Self::Vector<S>;
-    /// Stores as many elements as the slice, shorter than a register, has.
+    /// Stores the first elements into a slice that is shorter than a register.
     fn partial_store<S: Simd>(simd: S, slice: &mut [Self], v: Self::Vector<S>);
     /// `value` in every element.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
@@ -59,16 +59,16 @@ pub trait Real:
     fn mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a / b
     fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// a b + c, rounded once where the instruction set can and twice elsewhere.
+    /// a b + c, rounded once if the instruction set has fused operations, else twice.
     fn mul_add<S: Simd>(
         simd: S,
         a: Self::Vector<S>,
         b: Self::Vector<S>,
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
-    /// The smaller one; either of them where one is not a number.
+    /// The smaller element; either of them if one is NaN.
     fn min<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// The larger one; either of them where one is not a number.
+    /// The larger element; either of them if one is NaN.
     fn max<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// |a|
     fn abs<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
@@ -76,9 +76,9 @@ pub trait Real:
     fn neg<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// |a| with the sign of b.
     fn copysign<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// a < b; false where one is not a number.
+    /// a < b; false if one is NaN.
     fn less_than<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
-    /// a where the mask is true, b elsewhere.
+    /// a for elements where the mask is true, b for the others.
     fn select<S: Simd>(
         simd: S,
         mask: Self::Mask<S>,
@@ -88,19 +88,18 @@ pub trait Real:
     /// The sum of all elements.
     fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// 2^k of an element that holds k + [`Real::SHIFTER`]: moves the lowest bits of its
-    /// significand, which hold k + bias, into the place of the exponent. k must be that of a
-    /// normal number.
+    /// significand, which hold k + bias, to the exponent. k must be the exponent of a normal
+    /// number.
     fn exponent_from_shifted<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
 
-    /// 1.5 times the power of two above which there are only integers, plus the exponent's
-    /// bias: adding it rounds to an integer, and leaves that plus the bias in the lowest bits.
+    /// 1.5 times the power of two above which all numbers are integers, plus the exponent's bias.
+    /// Adding it rounds to an integer and leaves the integer plus the bias in the lowest bits.
     const SHIFTER: f64;
-    /// ln 2 in two parts: the first so short that a product with an exponent is exact.
+    /// ln 2 in two parts. The first is so short that its product with an exponent is exact.
     const LN_2: (f64, f64);
     /// The smallest exponent of a normal number.
     const MIN_EXPONENT: f64;
-    /// So far to the left that x e^x is nothing even as a subnormal number, and still within
-    /// the range of [`Lanes::exp_scaled`](super::Lanes::exp_scaled).
+    /// Below this x e^x is 0, even as a subnormal number; it is within the range of [`Lanes::exp_scaled`](super::Lanes::exp_scaled).
     const TAIL: f64;
     /// The coefficients of (e^r - 1 - r) / r^2 for |r| <= ln(2)/2, highest power first: a
     /// minimax polynomial (Remez exchange) with a relative error of e^r of 2^-28 for `f32` and
@@ -109,7 +108,7 @@ pub trait Real:
     /// The coefficients of artanh(s) / s in s^2 for |s| <= 1/3, highest power first: interpolated
     /// at Chebyshev's nodes with a relative error of 2^-33 for `f32` and 2^-64 for `f64`.
     const ARTANH: &'static [f64];
-    /// Where e^(-z^2) has vanished, even as a subnormal number.
+    /// Above this e^(-z^2) is 0, even as a subnormal number.
     const ERFCX_END: f64;
     /// The coefficients of (1 + 2 z) e^(z^2) erfc(z) in (z - 3) / (z + 3) for z from 0 to
     /// [`Real::ERFCX_END`], highest power first: interpolated at Chebyshev's nodes with a relative

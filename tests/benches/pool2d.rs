@@ -1,4 +1,4 @@
-//! Pools, forward and backward, against Candle's own.
+//! Pools, forward and backward, against Candle's pools.
 
 use std::hint::black_box;
 use std::time::Duration;

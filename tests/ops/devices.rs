@@ -1,5 +1,5 @@
-//! Every op on a device beside the same op on the CPU, in f32: values and gradients. Not every
-//! device has the f64 that the ops' own tests need.
+//! Every op on each device against the same op on the CPU, in f32: values and gradients. The tests of
+//! the ops need f64, which not every device has.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::Activation;
@@ -23,7 +23,7 @@ test_all_devices! {
 
 type Op = Box<dyn Fn(&[Tensor]) -> Result<Tensor>>;
 
-/// What an op is called, the shapes of its inputs, and the op.
+/// The name of an op, the shapes of its inputs, and the op.
 type Case = (&'static str, Vec<Vec<usize>>, Op);
 
 fn case(
@@ -35,7 +35,7 @@ fn case(
     (name, shapes, Box::new(op))
 }
 
-/// Whether a case multiplies matrices on a device without our kernels.
+/// Whether the composition of a case multiplies matrices.
 fn multiplies(name: &str) -> bool {
     let products = [
         "conv2d",
@@ -204,7 +204,7 @@ fn every_activation_is_that_of_the_cpu() -> Result<()> {
             (DType::BF16, 1.6e-2),
         ] {
             let x = Tensor::new(points.as_slice(), &Device::Cpu)?.to_dtype(dtype)?;
-            // Whole, from an odd place on, and strided.
+            // Whole, from an odd offset on, and strided.
             let views: [fn(&Tensor) -> Result<Tensor>; 3] = [
                 |x| Ok(x.clone()),
                 |x| x.narrow(0, 3, 1001),

@@ -56,7 +56,7 @@ fn subnormal_results_fade_out() {
 
 fn halves_are_rounded_from_single_precision() -> Result<()> {
     let device = device();
-    // A GPU's halves have an exponential of their own, which may choose the neighbour.
+    // The halves on a GPU use another exponential, which may round to the neighbour.
     let near = |y: u16, expected: u16| y.abs_diff(expected) <= u16::from(!device.is_cpu());
     for bits in (0..=u16::MAX).collect::<Vec<_>>().chunks(4099) {
         let x: Vec<f16> = bits.iter().map(|b| f16::from_bits(*b)).collect();

@@ -35,7 +35,7 @@ fn divisor(count_include_pad: bool) -> AvgDivisor {
     }
 }
 
-/// PyTorch's number of outputs, by trying where windows may start.
+/// PyTorch's number of outputs: tries all starts of windows.
 fn outputs(len: usize, k: usize, s: usize, p: usize, d: usize, ceil: bool) -> usize {
     let (len, k, s, p, d) = (len as i64, k as i64, s as i64, p as i64, d as i64);
     let fits = |start: i64| start + d * (k - 1) < len + p;
@@ -45,7 +45,7 @@ fn outputs(len: usize, k: usize, s: usize, p: usize, d: usize, ceil: bool) -> us
         .count()
 }
 
-/// The values and their number within the padding that each window of a plane sees.
+/// The values of each window of a plane, and the number of its places within the padding.
 fn windows(x: &Tensor, p: &Pool2dParams) -> (Vec<usize>, Vec<(Vec<f64>, usize)>) {
     let (n, c, h, w) = x.dims4().unwrap();
     let data: Vec<f64> = values(x);
@@ -106,7 +106,7 @@ fn avg_oracle(x: &Tensor, params: &Pool2dParams, include: bool) -> Tensor {
     tensor(dims, seen.into_iter().map(mean).collect())
 }
 
-/// Values in a random order that lie so far apart that no difference changes which is the largest.
+/// Values in random order, so far apart that a finite difference does not change the largest.
 fn spaced(seed: u64, shape: (usize, usize, usize, usize)) -> Tensor {
     let random = values(&uniform(seed, shape));
     let mut order: Vec<usize> = (0..random.len()).collect();
@@ -419,7 +419,7 @@ fn sizes_do_not_wrap() {
             "{params:?}"
         );
     }
-    // Large, but with a result.
+    // Large, but valid.
     let strided = plain.with_stride((1 << 40, 1 << 40));
     let first = x.narrow(2, 0, 2).unwrap().narrow(3, 0, 2).unwrap();
     let expected = max_pool2d(&first, &plain).unwrap();

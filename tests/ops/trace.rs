@@ -41,7 +41,7 @@ fn a_pass_is_recorded_with_its_constants() {
         ..Conv2dParams::default()
     };
     let graph = trace(&image(), constants.to_vec(), |x| {
-        // A tensor is recognised by its values, whichever handle leads to them.
+        // The trace recognises a tensor by its values, through any handle.
         let y = ops::conv2d(x, &weight.detach(), None, &params)?;
         let gain_bias = ops::stack(&[&gain, &bias])?;
         let statistics = Statistics::Running {
@@ -53,7 +53,7 @@ fn a_pass_is_recorded_with_its_constants() {
         let parts: Vec<Tensor> = (0..4)
             .map(|i| ops::narrow(&y, 1, i, 1))
             .collect::<Result<_>>()?;
-        // Four parts are a tree of nodes on the tape and one operation here.
+        // Four parts are a tree of nodes on the tape, but one operation here.
         ops::global_avg_pool2d(&ops::cat(&parts.iter().collect::<Vec<_>>(), 1)?)
     })
     .unwrap();
@@ -95,17 +95,17 @@ fn a_pass_is_recorded_with_its_constants() {
 #[test]
 fn what_comes_from_elsewhere_is_an_error_and_no_constant() {
     let pool = Pool2dParams::new((2, 2));
-    // Candle's operation, in the middle, at the end, and on a parameter.
+    // A Candle operation in the middle, at the end, and on a parameter.
     let message = refusal(|x| ops::max_pool2d(&(x * 2.0)?, &pool));
     assert!(message.contains("input 1 of MaxPool2d"), "{message}");
     let message = refusal(|x| ops::max_pool2d(x, &pool)?.relu());
     assert!(message.contains("the network's result"), "{message}");
     let message = refusal(|x| ops::add(x, &image()));
     assert!(message.contains("input 2 of AddScaled"), "{message}");
-    // A view of a known tensor is not that tensor.
+    // A view of a known tensor is another tensor.
     let message = refusal(|x| ops::max_pool2d(&x.narrow(2, 0, 4)?, &pool));
     assert!(message.contains("input 1 of MaxPool2d"), "{message}");
-    // An op of ours that says nothing of itself is named.
+    // The error names an op of this crate that notes no operation.
     let message = refusal(|x| ops::max_pool2d(&ops::dropout(x, 0.5, 1)?, &pool));
     assert!(message.contains("operation 'dropout'"), "{message}");
     let batch = Statistics::Batch;
@@ -127,10 +127,10 @@ fn what_comes_from_elsewhere_is_an_error_and_no_constant() {
 fn tracing_ends_with_its_body() {
     let pool = Pool2dParams::new((2, 2));
     refusal(|_| candle_core::bail!("stop"));
-    // Nothing records any more, so what would be refused is not.
+    // No trace records any more, so nothing is refused.
     ops::max_pool2d(&(image() * 2.0).unwrap(), &pool).unwrap();
     activation_inplace(&image(), &Activation::Relu).unwrap();
-    // A trace within a trace is one of its own.
+    // A trace inside of a trace is separate.
     let graph = traced(|x| {
         let y = ops::max_pool2d(x, &pool)?;
         let inner = traced(|x| activation(x, &Activation::Mish))?;

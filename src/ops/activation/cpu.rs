@@ -1,4 +1,4 @@
-//! Activations on the CPU: vectors inside, threads outside.
+//! Activations on the CPU: threads over chunks, vectors within each chunk.
 
 use std::mem::MaybeUninit;
 
@@ -9,13 +9,13 @@ use half::{bf16, f16};
 use super::dispatch::{KernelVisitor, visit_kernel};
 use super::simd::{Pointwise, Table};
 use crate::activation::Activation;
-use crate::ops::storage::{PARALLEL_THRESHOLD, for_each_line, initialised, rows, written};
+use crate::ops::storage::{PARALLEL_THRESHOLD, contiguous, for_each_line, initialised, written};
 use crate::parallel::for_each_chunk;
 use crate::simd::{self, Lanes, Real, Simd, WithSimd};
 
 /// Elements that one thread takes at a time.
 const CHUNK: usize = PARALLEL_THRESHOLD;
-/// Elements of a half type that are widened at a time, on the stack.
+/// Elements of a half type that are converted at a time, on the stack.
 const BLOCK: usize = 512;
 
 pub(super) fn forward(
@@ -24,10 +24,10 @@ pub(super) fn forward(
     layout: &Layout,
 ) -> Result<CpuStorage> {
     Ok(match x {
-        CpuStorage::F32(x) => CpuStorage::F32(map(activation, &rows(x, layout))),
-        CpuStorage::F64(x) => CpuStorage::F64(map(activation, &rows(x, layout))),
-        CpuStorage::F16(x) => CpuStorage::F16(map(activation, &rows(x, layout))),
-        CpuStorage::BF16(x) => CpuStorage::BF16(map(activation, &rows(x, layout))),
+        CpuStorage::F32(x) => CpuStorage::F32(map(activation, &contiguous(x, layout))),
+        CpuStorage::F64(x) => CpuStorage::F64(map(activation, &contiguous(x, layout))),
+        CpuStorage::F16(x) => CpuStorage::F16(map(activation, &contiguous(x, layout))),
+        CpuStorage::BF16(x) => CpuStorage::BF16(map(activation, &contiguous(x, layout))),
         _ => bail!("{activation} is not defined for {:?}", dtype(x)),
     })
 }
@@ -41,7 +41,7 @@ pub(super) fn backward(
 ) -> Result<CpuStorage> {
     if x_layout.shape() != grad_layout.shape() {
         bail!(
-            "a gradient of shape {:?} for an activation of shape {:?}",
+            "a gradient of shape {:?} does not fit an activation of shape {:?}",
             grad_layout.shape(),
             x_layout.shape()
         )
@@ -50,8 +50,8 @@ pub(super) fn backward(
         ($variant:ident, $x:expr, $grad:expr) => {
             CpuStorage::$variant(zip(
                 activation,
-                &rows($x, x_layout),
-                &rows($grad, grad_layout),
+                &contiguous($x, x_layout),
+                &contiguous($grad, grad_layout),
             ))
         };
     }
@@ -85,7 +85,7 @@ fn dtype(storage: &CpuStorage) -> candle_core::DType {
 
 /// How a slice of a tensor goes through a kernel: directly, or through f32 for the halves.
 trait ThroughKernel: Copy + Default + Send + Sync + 'static {
-    /// What is computed in.
+    /// The type of the computation.
     type Compute: Real;
 
     fn map<K: Pointwise<Self::Compute>>(kernel: K, x: &[Self], y: &mut [MaybeUninit<Self>]);
@@ -215,7 +215,7 @@ fn update<T: ThroughKernel>(activation: &Activation, x: &mut [T], layout: &Layou
             },
         ),
         None => {
-            let y = map(activation, &rows(x, layout));
+            let y = map(activation, &contiguous(x, layout));
             let mut y = y.into_iter();
             for_each_line(layout, |start, len, step| {
                 for (i, y) in (0..len).zip(&mut y) {

@@ -11,7 +11,7 @@ pub(super) enum Function {
 
 #[cfg(any(feature = "cuda", feature = "metal"))]
 impl Function {
-    /// The name in the names of the kernels.
+    /// The name of the function in the names of its kernels.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::PRelu => "prelu",

@@ -8,8 +8,8 @@ use crate::activation::Activation;
 
 /// Applies Mish to every element.
 ///
-/// The value is within 4 units in the last place wherever it is a normal number, and has the
-/// right limits: -0 at negative infinity, infinity at infinity.
+/// The error of a normal result is at most 4 units in the last place. The limits are right: -0 at
+/// negative infinity, infinity at infinity.
 ///
 /// # Shapes
 /// Any shape and layout; the result has the shape of `x` and is contiguous.
@@ -20,11 +20,11 @@ pub fn mish(x: &Tensor) -> Result<Tensor> {
     activation(x, &Activation::Mish)
 }
 
-/// Replaces every element of `x` by its Mish, for inference: nothing is recorded for a backward
-/// pass, and everything that shares the storage of `x` changes with it.
+/// Replaces every element of `x` by its Mish, for inference. It records nothing for a backward pass.
+/// Tensors that share the storage of `x` change too.
 ///
 /// # Errors
-/// As [`mish`], and if `x` is part of a graph whose backward pass needs it.
+/// As [`mish`]; also if a backward pass needs `x`, and while a trace records.
 pub fn mish_inplace(x: &Tensor) -> Result<()> {
     activation_inplace(x, &Activation::Mish)
 }

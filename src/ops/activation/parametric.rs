@@ -14,17 +14,17 @@ use super::gpu::launch;
 use super::gpu::metal;
 use crate::autograd;
 use crate::autograd::trace::{Operation, noted};
-use crate::ops::storage::{Float, PARALLEL_THRESHOLD, same_dtype, with_float};
+use crate::ops::storage::{Float, PARALLEL_THRESHOLD, elements, same_dtype, with_float};
 use crate::simd::Real;
 
-/// x where positive, slope x elsewhere, with a slope that is learned (He et al., "Delving Deep
-/// into Rectifiers", 2015).
+/// x where positive, slope x elsewhere, with a learned slope (He et al., "Delving Deep into
+/// Rectifiers", 2015).
 ///
 /// # Shapes
-/// x: [N, C, …] or any with a single slope; slope: `[C]` or `[1]`, of the type of x.
+/// x: `[N, C, ..]`, or any shape with a single slope; slope: `[C]` or `[1]`, of the type of x.
 ///
 /// # Errors
-/// If the shapes do not match, the element type is no float.
+/// If the shapes or types do not match, or the element type is not `f32`, `f64`, `f16` or `bf16`.
 pub fn prelu(x: &Tensor, slope: &Tensor) -> Result<Tensor> {
     let op = Forward {
         function: Function::PRelu,
@@ -34,17 +34,21 @@ pub fn prelu(x: &Tensor, slope: &Tensor) -> Result<Tensor> {
     noted(y, || Operation::PRelu, &[x, slope])
 }
 
-/// x where positive, slope x elsewhere, with a slope for each element, as the randomised ReLU
-/// draws them. The slopes receive a gradient as well if they are variables.
+/// x where positive, slope x elsewhere, with a slope for each element, as randomised leaky ReLU
+/// draws them. The slopes receive a gradient if they are variables.
 ///
 /// # Shapes
-/// x and slopes: the same, any.
+/// x and slopes: any shape, the same for both.
 ///
 /// # Errors
 /// As [`prelu`].
 pub fn leaky_relu_with(x: &Tensor, slopes: &Tensor) -> Result<Tensor> {
     if x.shape() != slopes.shape() {
-        bail!("slopes of shape {:?} for {:?}", slopes.shape(), x.shape())
+        bail!(
+            "slopes of shape {:?} do not fit {:?}",
+            slopes.shape(),
+            x.shape()
+        )
     }
     let op = Forward {
         function: Function::PRelu,
@@ -57,12 +61,11 @@ pub fn leaky_relu_with(x: &Tensor, slopes: &Tensor) -> Result<Tensor> {
 }
 
 /// Three straight lines (Jin et al., "Deep Learning with S-shaped Rectified Linear Activation
-/// Units", 2016): x between the two thresholds, and from each of them outwards a line of
-/// another slope.
+/// Units", 2016): x between the two thresholds, and outside of each a line with its own slope.
 ///
 /// # Shapes
-/// x: [N, C, …]; parameters: [4, C] or [4, 1], of the type of x, in the rows left threshold,
-/// left slope, right threshold, right slope.
+/// x: `[N, C, ..]`; parameters: `[4, C]` or `[4, 1]`, of the type of x. Their rows are left
+/// threshold, left slope, right threshold, right slope.
 ///
 /// # Errors
 /// As [`prelu`].
@@ -82,7 +85,7 @@ pub fn srelu(x: &Tensor, parameters: &Tensor) -> Result<Tensor> {
 /// A contiguous tensor as runs of elements that share their parameters.
 #[derive(Debug, Clone, Copy)]
 struct Planes {
-    /// Sets of parameters; the runs take them in turn.
+    /// Sets of parameters, which the runs use in turn.
     channels: usize,
     /// Elements in a run.
     inner: usize,
@@ -91,20 +94,20 @@ struct Planes {
 impl Planes {
     fn of_channels(x: &Tensor, parameters: &[usize]) -> Result<Self> {
         let channels = x.dims().get(1).copied().unwrap_or(1);
-        let inner = x.dims().iter().skip(2).product();
+        let inner = elements("activation", x.dims().get(2..).unwrap_or_default())?;
         match *parameters {
             [given] if given == channels || given == 1 => Ok(Self {
                 channels: given,
                 inner,
             }),
             _ => bail!(
-                "activation parameters of shape {parameters:?} for {channels} channels of {:?}",
+                "activation parameters of shape {parameters:?} do not fit the {channels} channels of {:?}",
                 x.shape()
             ),
         }
     }
 
-    /// The parameters of run number `plane` from rows of one value for each channel.
+    /// The parameters of run `plane`, from rows with one value for each channel.
     #[inline(always)]
     fn parameters<F: Real>(self, rows: &[F], count: usize, plane: usize) -> [F; 4] {
         let channel = plane % self.channels;
@@ -234,8 +237,8 @@ impl Forward {
         y
     }
 
-    /// The sums over each channel of the gradient times each parameter's derivative, in rows of
-    /// one value for each channel. The order of summation does not depend on the threads.
+    /// The sums over each channel of the gradient times each parameter's derivative, in rows
+    /// with one value for each channel. The order of summation does not depend on the threads.
     fn sum<F: Real>(&self, x: &[F], grad: &[F], p: &[F]) -> Vec<F> {
         let count = self.function.parameters();
         let (inner, channels) = (self.planes.inner.max(1), self.planes.channels);

@@ -38,28 +38,33 @@ pub fn activation(x: &Tensor, activation: &Activation) -> Result<Tensor> {
     noted(y, || Operation::Activation(*activation), &[x])
 }
 
-/// Replaces every element of `x` by its activation, for inference: nothing is recorded for a
-/// backward pass, and everything that shares the storage of `x` changes with it.
+/// Replaces every element of `x` by its activation, for inference. It records nothing for a backward
+/// pass. Tensors that share the storage of `x` change too.
 ///
 /// # Errors
-/// As [`activation`], and if `x` is part of a graph whose backward pass needs it, or the network is
-/// traced.
+/// As [`activation`]; also if a backward pass needs `x`, and while a trace records.
 pub fn activation_inplace(x: &Tensor, activation: &Activation) -> Result<()> {
     refuse("an activation in place")?;
     if x.track_op() {
-        candle_core::bail!("an activation in place would change what the backward pass needs");
+        candle_core::bail!(
+            "an activation in place would overwrite a tensor that the backward pass needs"
+        );
+    }
+    if x.elem_count() == 0 && x.dtype().is_float() {
+        // Candle would refuse the strides of some empty tensors.
+        return Ok(());
     }
     x.inplace_op1(&InPlace(*activation))
 }
 
-/// The gradient of `x` for the gradient `grad` of f(x): what the backward pass of [`activation`]
-/// applies. It is no part of a graph.
+/// The gradient of `x`, given the gradient `grad` of f(x): the backward pass of [`activation`]. The
+/// result is not part of a graph.
 ///
 /// # Shapes
-/// x and grad: the same, any, in any layout; the result is contiguous.
+/// x and grad: any shape, the same for both, in any layout; the result is contiguous.
 ///
 /// # Errors
-/// As [`activation`], and if `grad` is of another shape or element type than `x`.
+/// As [`activation`]; also if `grad` differs from `x` in shape or element type.
 pub fn activation_gradient(x: &Tensor, grad: &Tensor, activation: &Activation) -> Result<Tensor> {
     if matches!(activation, Activation::Identity) {
         return Ok(grad.clone());

@@ -1,4 +1,4 @@
-//! Stochastic depth: whole samples are dropped.
+//! Stochastic depth: drops whole samples.
 
 mod composed;
 
@@ -25,8 +25,8 @@ pub enum DropPathScale {
 }
 
 /// Sets each sample `x[n]` to zero with probability `p` (Huang et al., "Deep Networks with
-/// Stochastic Depth", 2016): `[N, ..]` to the same shape. `scale` says what becomes of the other
-/// samples. The same `seed` drops the same samples.
+/// Stochastic Depth", 2016): `[N, ..]` to the same shape. `scale` says how the other samples change.
+/// The same `seed` drops the same samples.
 ///
 /// # Errors
 /// If `p` is not in [0, 1], or if `x` has no axis or is not floating-point.
@@ -49,7 +49,7 @@ pub fn drop_path(x: &Tensor, p: f64, scale: DropPathScale, seed: u64) -> Result<
     apply1(DropPath { factors }, x)
 }
 
-/// Multiplies each sample by a number of its own.
+/// Multiplies each sample by its factor.
 struct DropPath {
     factors: Arc<[f64]>,
 }
@@ -67,7 +67,7 @@ impl CustomOp1 for DropPath {
             let scale = |index: usize, y: &mut [std::mem::MaybeUninit<T>]| {
                 let factor = T::from_f64(self.factors[index]);
                 for (y, x) in y.iter_mut().zip(&x[index * len..]) {
-                    // Not a product where dropped: infinity times zero is not zero.
+                    // No product for a dropped sample: infinity times zero is NaN.
                     y.write(if self.factors[index] == 0.0 { factor } else { *x * factor });
                 }
             };

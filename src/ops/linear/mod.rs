@@ -10,7 +10,9 @@ use gemm::Parallelism;
 
 use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply2, apply3, run2};
-use crate::ops::storage::{Float, PARALLEL_THRESHOLD, fill, same_dtype, with_float, written};
+use crate::ops::storage::{
+    Float, PARALLEL_THRESHOLD, elements, fill, same_dtype, with_float, written,
+};
 
 const OP: &str = "linear";
 
@@ -18,10 +20,16 @@ const OP: &str = "linear";
 /// as 16 of a copy.
 const PARALLEL_PRODUCTS: usize = 16 * PARALLEL_THRESHOLD;
 
-/// `x weight^T + bias`: `[.., I]`, `[O, I]` and `[O]` to `[.., O]`.
+/// `x weight^T + bias`.
+///
+/// # Shapes
+/// - `x`: `[.., I]`
+/// - `weight`: `[O, I]`
+/// - `bias`: `[O]`
+/// - result: `[.., O]`
 ///
 /// # Errors
-/// Where shapes or types do not fit.
+/// If shapes or types do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let &[outputs, inputs] = weight.dims() else {
         bail!("{OP} takes a weight [O, I], not {:?}", weight.dims());
@@ -50,7 +58,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 
 struct Linear;
 
-/// A matrix by its values, its size and its strides.
+/// A matrix: values, size and strides.
 #[derive(Clone, Copy)]
 struct Matrix<'a, T> {
     values: &'a [T],
@@ -85,9 +93,7 @@ impl<'a, T> Matrix<'a, T> {
 fn product<T: Float>(a: Matrix<T>, b: Matrix<T>, start: Option<&[T]>) -> Result<Vec<T>> {
     assert_eq!(a.columns, b.rows);
     let (m, n, k) = (a.rows, b.columns, a.columns);
-    let Some(len) = m.checked_mul(n) else {
-        bail!("{OP}: a product of {m} x {n} values is too large");
-    };
+    let len = elements(OP, &[m, n])?;
     let products = len.saturating_mul(k);
     let parallelism = if products < PARALLEL_PRODUCTS {
         Parallelism::None
@@ -151,7 +157,7 @@ fn forward(
     }
     let mut dims = x_layout.dims().to_vec();
     dims.pop();
-    let rows = dims.iter().product();
+    let rows = elements(OP, &dims)?;
     dims.push(outputs);
     let y = with_float!(dtype, OP, T => {
         let (x, weight) = (T::read(x, x_layout)?, T::read(weight, weight_layout)?);
@@ -163,7 +169,7 @@ fn forward(
     Ok((y, dims.into()))
 }
 
-/// The gradients of `x` and `weight`, each only where it is tracked.
+/// The gradients of `x` and `weight`, each only if it is tracked.
 fn backward(
     x: &Tensor,
     weight: &Tensor,
@@ -238,7 +244,7 @@ impl CustomOp3 for Linear {
         let db = if bias.track_op() {
             let outputs = bias.dim(0)?;
             let rows = grad.elem_count() / outputs.max(1);
-            // Summed in f32 or wider: a half would lose the small addends.
+            // The sum is in f32 or wider: a half loses small addends.
             let wide = match grad.dtype() {
                 DType::F64 => DType::F64,
                 _ => DType::F32,
@@ -270,7 +276,7 @@ impl CustomOp2 for InputGrad {
         let (outputs, inputs) = weight_layout.shape().dims2()?;
         let mut dims = grad_layout.dims().to_vec();
         dims.pop();
-        let rows = dims.iter().product();
+        let rows = elements(OP, &dims)?;
         dims.push(inputs);
         let dtype = grad.dtype();
         let dx = with_float!(dtype, OP, T => {
@@ -301,9 +307,7 @@ impl CustomOp2 for WeightGrad {
         else {
             bail!("{}: no gradient of a scalar", self.name());
         };
-        let rows = x_layout.dims()[..x_layout.dims().len() - 1]
-            .iter()
-            .product();
+        let rows = elements(OP, &x_layout.dims()[..x_layout.dims().len() - 1])?;
         let dtype = grad.dtype();
         let dw = with_float!(dtype, OP, T => {
             let (grad, x) = (T::read(grad, grad_layout)?, T::read(x, x_layout)?);

@@ -12,20 +12,20 @@ use crate::ops::storage::{Float, same_dtype, with_float};
 
 pub(super) const OP: &str = "cross_entropy";
 
-/// What the logits are compared with.
+/// The target of [`cross_entropy`].
 #[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {
     /// The class of each row: `[N]` of u8, u32 or i64.
     Classes(&'a Tensor),
-    /// The probability of each class in each row: `[N, K]` of any float type, as label mixing
-    /// makes them. They are constants: no gradient flows to them.
+    /// The probability of each class in each row, as from mixup: `[N, K]` of any float type. They
+    /// receive no gradient.
     Probabilities(&'a Tensor),
 }
 
-/// How the losses of the rows become one number.
+/// The reduction of the losses of all rows to one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reduction {
-    /// Their mean; with integer labels and class weights the mean weighted by these.
+    /// Their mean; with integer labels and class weights, the weighted mean.
     #[default]
     Mean,
     /// Their sum.
@@ -35,22 +35,25 @@ pub enum Reduction {
 /// The options of [`cross_entropy`].
 #[derive(Debug, Clone, Default)]
 pub struct CrossEntropy {
-    /// The share of each label that is spread evenly over all classes, from 0 to 1.
+    /// The share of each label that is distributed evenly over all classes, from 0 to 1.
     pub label_smoothing: f64,
     /// The weight of each class, `[K]`.
     pub class_weights: Option<Tensor>,
-    /// How the losses of the rows become one number.
+    /// The reduction of the losses of all rows to one number.
     pub reduction: Reduction,
 }
 
-/// The cross-entropy of softmax(`logits`) and `target`, a scalar: `[N, K]` to `[]`.
+/// The cross-entropy of softmax(`logits`) and `target`.
 ///
-/// Smoothing, weights and the mean are those of `torch.nn.functional.cross_entropy`. It is
-/// correct at logits of any finite size. The mean over no rows is NaN.
+/// Smoothing, weights and mean are as in `torch.nn.functional.cross_entropy`. Logits may have any
+/// finite size. The mean over no rows is NaN.
+///
+/// # Shapes
+/// - `logits`: `[N, K]`
+/// - result: `[]`
 ///
 /// # Errors
-/// Where a label is not below K, shapes do not fit, types are not those named, or the smoothing
-/// is not from 0 to 1.
+/// If a label is not below K, shapes or types do not fit, or the smoothing is not from 0 to 1.
 pub fn cross_entropy(logits: &Tensor, target: &Target, options: &CrossEntropy) -> Result<Tensor> {
     let &[rows, classes] = logits.dims() else {
         bail!("{OP} takes logits [N, K], not {:?}", logits.dims());
@@ -108,13 +111,13 @@ fn to_f64(x: &Tensor) -> Result<Vec<f64>> {
     x.to_dtype(DType::F64)?.to_vec1()
 }
 
-/// The loss of the logits; the labels, which no gradient flows to, are part of the op.
+/// The loss of the logits. The labels receive no gradient and are part of the op.
 pub(super) struct FusedCrossEntropy {
     pub coefficients: std::sync::Arc<Coefficients>,
     pub divisor: f64,
 }
 
-/// The gradient of [`FusedCrossEntropy`] of the logits, given that of the loss.
+/// The gradient of [`FusedCrossEntropy`] with respect to the logits, given the gradient of the loss.
 pub(super) struct FusedCrossEntropyGrad {
     pub coefficients: std::sync::Arc<Coefficients>,
     pub divisor: f64,

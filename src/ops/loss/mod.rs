@@ -1,4 +1,4 @@
-//! Losses of logits with labels, each as one node of the graph.
+//! Losses, each as one node of the graph.
 
 mod composed;
 mod cpu;

@@ -1,8 +1,9 @@
-//! Normalisation with what follows it: `act(bn(x) + residual)` as one node of the graph.
+//! Normalisation with the residual and activation after it: `act(bn(x) + residual)` as one node of
+//! the graph.
 //!
-//! Batch normalisation is that of Ioffe and Szegedy (2015) with PyTorch's conventions. The
-//! graph keeps the inputs and two numbers per channel; the normalised values and what goes into
-//! the activation are computed again in the backward pass, which is cheaper than to store them.
+//! Batch normalisation follows Ioffe and Szegedy (2015) with PyTorch's conventions. The graph keeps
+//! the inputs and two numbers per channel. The backward pass recomputes the normalised values and the
+//! argument of the activation, which is cheaper than storing them.
 
 mod batch;
 mod channels;
@@ -30,18 +31,20 @@ pub use fold::fold_batch_norm;
 pub use group::{group_norm, layer_norm};
 pub use statistics::{BatchStatistics, Statistics};
 
-/// `act(norm(x) * gamma + beta + residual)`: `[N, C, ..]` to the same shape, and the batch's
-/// statistics where these were used.
+/// `act(norm(x) * gamma + beta + residual)`, and the batch's statistics for [`Statistics::Batch`].
 ///
-/// `gamma_beta` is `[2, C]`: gain and bias of each channel ([`stack`](crate::ops::stack) makes
-/// it of the two). `residual` has the shape of `x`. `eps` is added to the variance. The
-/// statistics are of the type of `gamma_beta`, which may be wider than that of `x`.
+/// `gamma_beta` holds gain and bias of each channel; [`stack`](crate::ops::stack) makes it from the
+/// two. `eps` is added to the variance. `gamma_beta` may have a wider type than `x`; the statistics
+/// have its type. The op is differentiable with [`Statistics::Running`] too. An empty batch gives an
+/// empty result and no statistics.
 ///
-/// With [`Statistics::Running`] the op is differentiable as well: a frozen normalisation.
+/// # Shapes
+/// - `x`, `residual` and the result: `[N, C, ..]`
+/// - `gamma_beta`: `[2, C]`
 ///
 /// # Errors
-/// Where shapes or types do not fit, and for [`Statistics::Batch`] with a single value per channel,
-/// whose variance is undefined. An empty batch gives an empty result and no statistics.
+/// If shapes or types do not fit, or if [`Statistics::Batch`] meets a single value per channel, whose
+/// variance is undefined.
 pub fn batch_norm_act(
     x: &Tensor,
     gamma_beta: &Tensor,
@@ -83,7 +86,7 @@ pub fn batch_norm_act(
     }
     let given = match statistics {
         Statistics::Running { mean, variance } => Some(running(mean, variance)?),
-        // Nothing is normalised, and the batch has no statistics.
+        // No value to normalise, so any statistics will do.
         Statistics::Batch if count == 0 => Some(vec![
             Moment {
                 mean: 0.0,
@@ -98,7 +101,7 @@ pub fn batch_norm_act(
     if let Some(given) = given {
         used.get_or_init(|| given);
     }
-    // An activation without a kernel for vectors is applied to the result.
+    // An activation without a vector kernel is applied to the result.
     let fused = if has_kernel(activation) {
         *activation
     } else {

@@ -1,15 +1,15 @@
-//! What batch normalisation normalises with, and what it reports.
+//! The statistics of batch normalisation.
 
 use candle_core::Tensor;
 
 pub(super) const OP: &str = "batch_norm_act";
 
-/// What batch normalisation normalises with.
+/// The mean and variance that batch normalisation uses.
 #[derive(Debug, Clone, Copy)]
 pub enum Statistics<'a> {
-    /// The batch's own mean and variance, as in training.
+    /// The mean and variance of the batch, as in training.
     Batch,
-    /// These constants, `[C]` each, as in evaluation; no gradient flows to them.
+    /// These constants, `[C]` each, as in evaluation. They receive no gradient.
     Running {
         /// The mean of each channel.
         mean: &'a Tensor,
@@ -18,11 +18,11 @@ pub enum Statistics<'a> {
     },
 }
 
-/// What a batch says about each channel: what running statistics are updated with.
+/// The statistics of a batch for each channel, for the update of running statistics.
 #[derive(Debug, Clone)]
 pub struct BatchStatistics {
     /// The mean, `[C]`.
     pub mean: Tensor,
-    /// The unbiased estimate of the variance (divided by the number of values less one), `[C]`.
+    /// The unbiased variance (divided by the number of values minus one), `[C]`.
     pub variance: Tensor,
 }

@@ -7,7 +7,7 @@ use super::window::adaptive;
 use crate::ops::composed::run1;
 use crate::ops::storage::{Float, build, fill, with_float};
 
-/// The positions of one axis that an output is the mean of, and what their sum is divided by.
+/// The positions of one axis that go into a mean, and the divisor of their sum.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     pub start: usize,
@@ -32,7 +32,8 @@ pub(super) struct AveragePool2d {
     pub output: Output,
 }
 
-/// The gradient of [`AveragePool2d`] given that of its result: the input's values play no part.
+/// The gradient of [`AveragePool2d`], given the gradient of its result. It does not depend on the
+/// input's values.
 pub(super) struct AveragePool2dGrad {
     pub pool: AveragePool2d,
     pub shape: Shape,
@@ -119,7 +120,7 @@ impl AveragePool2d {
     }
 }
 
-/// The sum of `values`, kept in lanes so that it vectorises and rounds little.
+/// The sum of `values`, in lanes: it vectorises and rounds little.
 fn sum<T: Float>(values: &[T]) -> T {
     const LANES: usize = 16;
     let mut lanes = [T::zero(); LANES];

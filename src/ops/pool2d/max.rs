@@ -1,4 +1,4 @@
-//! The maximum of each window, and where its gradient goes.
+//! The maximum of each window, and its gradient.
 
 use std::mem::MaybeUninit;
 
@@ -18,8 +18,8 @@ pub(super) struct MaxPool2d {
     pub params: Pool2dParams,
 }
 
-/// The gradient of [`MaxPool2d`] of the first argument, given that of its result. The maxima
-/// are found again: that reads the input once and saves the memory of their positions.
+/// The gradient of [`MaxPool2d`] with respect to the first argument, given the gradient of its result.
+/// It searches the maxima a second time, which reads the input once and saves memory for positions.
 pub(super) struct MaxPool2dGrad {
     pub params: Pool2dParams,
 }
@@ -53,8 +53,8 @@ impl Geometry {
         self.rows.len() * self.columns.len()
     }
 
-    /// The first maximum of a window and where it lies in `plane`, or the last NaN; nothing for
-    /// a window that sees padding only.
+    /// The first maximum of a window, or its last NaN, with the position in `plane`; `None` for a
+    /// window of padding only.
     #[inline(always)]
     fn maximum<T: Float>(&self, plane: &[T], row: Window, column: Window) -> Option<(T, usize)> {
         if row.count == 0 || column.count == 0 {

@@ -1,7 +1,7 @@
 //! Max and average pooling over the last two axes, with PyTorch's shapes and gradients.
 //!
-//! Candle's own pools take no padding and no `ceil_mode`, and their backward passes are wrong or
-//! missing where the kernel is not the stride or does not divide the input.
+//! Candle's pools have neither padding nor `ceil_mode`. Their backward passes are wrong or missing if
+//! the kernel is not the stride or does not divide the input.
 
 mod average;
 mod composed;
@@ -14,6 +14,7 @@ use candle_core::{Result, Tensor, bail};
 
 use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::apply1;
+use crate::ops::storage::elements;
 use average::{AveragePool2d, Output};
 use max::MaxPool2d;
 use window::Axis;
@@ -32,13 +33,13 @@ pub enum AvgDivisor {
 
 /// The maximum of each window: `[N, C, H, W]` to `[N, C, H', W']`, or without `N`.
 ///
-/// A NaN in a window makes its output NaN. Where several values are the maximum, the first in
-/// row-major order receives the gradient, as in PyTorch.
+/// A NaN in a window makes its output NaN. If several values are the maximum, the first in row-major
+/// order receives the gradient, as in PyTorch.
 ///
 /// # Errors
-/// Where `x` has neither three nor four axes, or no channels, rows or columns; where the kernel does
-/// not fit in the padded input, kernel, stride or dilation is 0, or the padding is more than half of
-/// the kernel.
+/// If `x` has neither three nor four axes, or no channels, rows or columns. If kernel, stride or
+/// dilation is 0, the kernel does not fit in the padded input, or the padding is more than half of the
+/// kernel.
 pub fn max_pool2d(x: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
     channels("max_pool2d", x)?;
     let y = apply1(MaxPool2d { params: *params }, x)?;
@@ -64,7 +65,7 @@ pub fn max_pool2d(x: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
 /// `divisor` says what each sum is divided by.
 ///
 /// # Errors
-/// As [`max_pool2d`], and where the dilation is not (1, 1).
+/// As [`max_pool2d`]; also if the dilation is not (1, 1).
 pub fn avg_pool2d(x: &Tensor, params: &Pool2dParams, divisor: AvgDivisor) -> Result<Tensor> {
     const OP: &str = "avg_pool2d";
     let (height, width) = channels(OP, x)?;
@@ -107,13 +108,15 @@ pub fn avg_pool2d(x: &Tensor, params: &Pool2dParams, divisor: AvgDivisor) -> Res
 /// `[N, C, H, W]` to `[N, C, size.0, size.1]`, or without `N`.
 ///
 /// # Errors
-/// Where `x` has neither three nor four axes or no rows or columns, or `size` has a 0.
+/// If `x` has neither three nor four axes, or no rows or columns, or `size` contains 0.
 pub fn adaptive_avg_pool2d(x: &Tensor, size: (usize, usize)) -> Result<Tensor> {
     const OP: &str = "adaptive_avg_pool2d";
     let (height, width) = plane_size(OP, x)?;
     if height == 0 || width == 0 || size.0 == 0 || size.1 == 0 {
-        bail!("{OP}: no windows of {height}x{width} values to {size:?} outputs");
+        bail!("{OP}: {height}x{width} values have no windows for {size:?} outputs");
     }
+    let planes = &x.dims()[..x.rank() - 2];
+    elements(OP, &[planes, &[size.0, size.1]].concat())?;
     let op = AveragePool2d::adaptive(OP, (height, width), size, Output::Planes)?;
     let y = apply1(op, x)?;
     noted(y, || Operation::AdaptiveAvgPool2d { size }, &[x])
@@ -122,7 +125,7 @@ pub fn adaptive_avg_pool2d(x: &Tensor, size: (usize, usize)) -> Result<Tensor> {
 /// The mean of each plane: `[N, C, H, W]` to `[N, C]`, or without `N`.
 ///
 /// # Errors
-/// Where `x` has neither three nor four axes or no rows or columns.
+/// If `x` has neither three nor four axes, or no rows or columns.
 pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
     const OP: &str = "global_avg_pool2d";
     let (height, width) = plane_size(OP, x)?;

@@ -1,4 +1,4 @@
-//! What a pool with a fixed kernel is called with.
+//! The parameters of pools with a fixed kernel.
 
 use candle_core::Result;
 
@@ -11,17 +11,17 @@ pub struct Pool2dParams {
     pub kernel: (usize, usize),
     /// Step from one window to the next.
     pub stride: (usize, usize),
-    /// Rows and columns put around the input on both sides: minus infinity for the maximum,
-    /// zero for the average. At most half of the kernel.
+    /// Rows and columns added on both sides of the input: minus infinity for the maximum, zero for
+    /// the average. At most half of the kernel.
     pub padding: (usize, usize),
     /// Step from one position of a window to the next; averages take (1, 1) only.
     pub dilation: (usize, usize),
-    /// Whether a last window that hangs over the end counts.
+    /// Whether a last window that reaches over the end counts.
     pub ceil_mode: bool,
 }
 
 impl Pool2dParams {
-    /// Windows of `kernel` side by side: the stride is the kernel, no padding.
+    /// Adjacent windows of size `kernel`, without padding: the stride is the kernel.
     pub fn new(kernel: (usize, usize)) -> Self {
         Self {
             kernel,
@@ -47,12 +47,12 @@ impl Pool2dParams {
         Self { dilation, ..self }
     }
 
-    /// With or without a last window that hangs over the end.
+    /// With or without a last window that reaches over the end.
     pub fn with_ceil_mode(self, ceil_mode: bool) -> Self {
         Self { ceil_mode, ..self }
     }
 
-    /// The rows and columns that come of an input of `size` (rows, columns).
+    /// The output size (rows, columns) for an input of `size` (rows, columns).
     ///
     /// # Errors
     /// As [`max_pool2d`].

@@ -1,4 +1,4 @@
-//! Which input positions each output of a pool sees, along one axis.
+//! The input positions of each output of a pool, along one axis.
 
 use candle_core::{Result, bail};
 
@@ -12,18 +12,18 @@ pub(super) struct Axis {
     pub ceil_mode: bool,
 }
 
-/// The input positions `start`, `start + step`, … (`count` of them) that one output sees.
+/// The `count` input positions `start`, `start + step`, … of one output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     pub start: usize,
     pub count: usize,
-    /// Positions of the window before it was cut to the input, for the mean's divisor.
+    /// Positions of the window in the padded input, for the divisor of a mean.
     pub padded: usize,
 }
 
 impl Axis {
-    /// The number of outputs for `len` inputs, by PyTorch's rule: with `ceil_mode` a last
-    /// window may hang over the end, but must start inside the input or its left padding.
+    /// The number of outputs for `len` inputs, by PyTorch's rule: with `ceil_mode` a last window
+    /// may reach over the end, but must start inside the input or its left padding.
     pub(super) fn outputs(&self, op: &str, len: usize) -> Result<usize> {
         let Self {
             kernel,
@@ -65,8 +65,8 @@ impl Axis {
     }
 
     /// The places that a window spans, the inputs with padding on both sides, and these with the
-    /// places that `ceil_mode` lets a last window reach over the end. `None` if one of the sizes is
-    /// beyond what a slice can have.
+    /// places that `ceil_mode` lets a last window reach over the end. `None` if one of the sizes
+    /// exceeds the largest size of a slice.
     fn sizes(&self, len: usize) -> Option<(usize, usize, usize)> {
         let extent = self.dilation.checked_mul(self.kernel - 1)?.checked_add(1)?;
         let padded = self.padding.checked_mul(2)?.checked_add(len)?;
@@ -94,8 +94,8 @@ impl Axis {
     }
 }
 
-/// The windows that divide `len` inputs among `outputs` as evenly as possible, by PyTorch's
-/// rule: they may overlap by one.
+/// The windows that divide `len` inputs into `outputs` parts as evenly as possible, by PyTorch's rule:
+/// they may overlap by one.
 pub(super) fn adaptive(op: &str, len: usize, outputs: usize) -> Result<Vec<Window>> {
     if outputs.checked_mul(len).is_none() {
         bail!("{op}: {outputs} outputs are too many");

@@ -1,4 +1,4 @@
-//! Activations on CUDA: the kernels of `kernels/*.cu`, which `build.rs` has compiled to PTX.
+//! Activations on CUDA: the kernels of `kernels/*.cu`, which `build.rs` compiles to PTX.
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
@@ -20,7 +20,7 @@ include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 #[repr(C)]
 struct Parameters<T>([T; 4]);
 
-// SAFETY: these are plain numbers in the order and the size that the kernels declare.
+// SAFETY: plain numbers, in the order and of the sizes that the kernels declare.
 unsafe impl DeviceRepr for Parameters<f32> {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Parameters<f64> {}
@@ -29,7 +29,7 @@ unsafe impl DeviceRepr for Strided {}
 // SAFETY: as above.
 unsafe impl DeviceRepr for Planes {}
 
-/// An element type and what the kernels compute in for it.
+/// An element type, with the type that its kernels compute in.
 trait Element: CudaDType + DeviceRepr + WithDType {
     type Compute: DeviceRepr;
 
@@ -52,7 +52,7 @@ macro_rules! impl_element {
 
 impl_element!(f32 as f32, f64 as f64, f16 as f32, bf16 as f32);
 
-/// Calls `$body` with the element type of `$storage`, which `$function` is applied to.
+/// Calls `$body` with the element type of `$storage`; `$function` is named in the error.
 macro_rules! for_element {
     ($function:expr, $storage:expr, $element:ident => $body:expr) => {
         match $storage.dtype() {
@@ -77,7 +77,7 @@ macro_rules! for_element {
     };
 }
 
-/// Elements that a thread takes at once.
+/// Elements that a thread takes at a time.
 fn lanes<E>() -> usize {
     16 / size_of::<E>()
 }
@@ -118,18 +118,18 @@ fn parametric(
     Ok(CudaFunction::clone(&function))
 }
 
-/// Memory for `n` elements; some where there are none, which CUDA does not allocate.
+/// Memory for `n` elements, and for one where `n` is 0: CUDA does not allocate nothing.
 fn allocate<T: DeviceRepr>(device: &CudaDevice, n: usize) -> Result<CudaSlice<T>> {
-    // SAFETY: every caller's kernel writes all `n` elements, and no one reads further.
+    // SAFETY: the kernel of each caller writes all `n` elements, and nothing reads further.
     unsafe { device.alloc(n.max(1)) }
 }
 
-/// The part of a storage that a layout reaches into, from its first element on.
+/// The storage from the first element of a layout on.
 fn elements<'a, E: Element>(x: &'a CudaStorage, layout: &Layout) -> Result<CudaView<'a, E>> {
     Ok(x.as_cuda_slice::<E>()?.slice(layout.start_offset()..))
 }
 
-pub(in crate::ops::activation) fn forward(
+pub(crate) fn forward(
     activation: &Activation,
     x: &CudaStorage,
     layout: &Layout,
@@ -154,7 +154,7 @@ where
     Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
 }
 
-/// Launches y = f(x) from one address to another; y lies as x does where `in_place`.
+/// Launches y = f(x) from one address to another; with `in_place`, y has the layout of x.
 fn apply<E: Element>(
     activation: &Activation,
     device: &CudaDevice,
@@ -177,8 +177,8 @@ where
             .arg(&source)
             .arg(&target)
             .arg(&parameters);
-        // SAFETY: the arguments are those of `map`, which stays within `n` elements of either
-        // address; both tensors have as many from there on.
+        // SAFETY: the arguments match `map`, which stays within `n` elements of both
+        // addresses; both tensors have that many.
         unsafe { launch.launch(config(launch::blocks(n, lanes::<E>()))) }.w()?;
     } else {
         let strided = Strided::new(layout, layout)?;
@@ -187,14 +187,14 @@ where
         let mut launch = stream.launch_builder(&kernel);
         launch.arg(&count).arg(&in_place).arg(&strided);
         launch.arg(&source).arg(&target).arg(&parameters);
-        // SAFETY: the arguments are those of `map_strided`, which reads, and in place writes,
-        // where the layout says, and otherwise writes `n` elements.
+        // SAFETY: the arguments match `map_strided`, which reads by
+        // the layout and writes by the layout if in place, or else `n` elements.
         unsafe { launch.launch(config(launch::blocks(n, 1))) }.w()?;
     }
     Ok(())
 }
 
-pub(in crate::ops::activation) fn in_place(
+pub(crate) fn in_place(
     activation: &Activation,
     x: &mut CudaStorage,
     layout: &Layout,
@@ -218,7 +218,7 @@ where
     apply::<E>(activation, &device, layout, (address, address), true)
 }
 
-pub(in crate::ops::activation) fn backward(
+pub(crate) fn backward(
     activation: &Activation,
     x: &CudaStorage,
     x_layout: &Layout,
@@ -257,8 +257,8 @@ where
                 .arg(&grad)
                 .arg(&y)
                 .arg(&parameters);
-            // SAFETY: the arguments are those of `zip`, which stays within `n` elements of each
-            // tensor; all have as many.
+            // SAFETY: the arguments match `zip`, which stays within `n` elements of each
+            // tensor; all have that many.
             unsafe { launch.launch(config(launch::blocks(n, lanes::<E>()))) }.w()?;
         } else {
             let strided = Strided::new(x_layout, grad_layout)?;
@@ -266,16 +266,16 @@ where
             let mut launch = stream.launch_builder(&kernel);
             launch.arg(&count).arg(&strided);
             launch.arg(&x).arg(&grad).arg(&y).arg(&parameters);
-            // SAFETY: the arguments are those of `zip_strided`, which reads where the layouts
-            // say and writes `n` elements.
+            // SAFETY: the arguments match `zip_strided`, which reads by the layouts and
+            // writes `n` elements.
             unsafe { launch.launch(config(launch::blocks(n, 1))) }.w()?;
         }
     }
     Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
 }
 
-/// f(x) with parameters that are a tensor, or grad f'(x) where there is a gradient.
-pub(in crate::ops::activation) fn parametric_map(
+/// f(x) with a tensor of parameters, or grad f'(x) if there is a gradient.
+pub(crate) fn parametric_map(
     function: Function,
     planes: Planes,
     x: (&CudaStorage, &Layout),
@@ -315,15 +315,15 @@ fn typed_map<E: Element>(
             launch.arg(grad);
         }
         launch.arg(&y);
-        // SAFETY: the arguments are those of the kernel; all tensors but the parameters have `n`
-        // elements, and these have a value of each row for each channel.
+        // SAFETY: the arguments match the kernel. The parameters have a value of each row for
+        // each channel, the other tensors `n` elements.
         unsafe { launch.launch(config(launch::blocks(n, lanes::<E>()))) }.w()?;
     }
     Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
 }
 
 /// The gradients of the parameters.
-pub(in crate::ops::activation) fn parameter_gradient(
+pub(crate) fn parameter_gradient(
     function: Function,
     planes: Planes,
     x: (&CudaStorage, &Layout),
@@ -363,7 +363,7 @@ fn typed_gradient<E: Element>(
         let kernel = parametric(device, function, "each", E::DTYPE)?;
         let mut launch = stream.launch_builder(&kernel);
         launch.arg(&count).arg(&x).arg(&p).arg(&grad).arg(&y);
-        // SAFETY: the arguments are those of `each`; all tensors have `n` elements.
+        // SAFETY: the arguments match `each`; all tensors have `n` elements.
         unsafe { launch.launch(config(launch::blocks(n, 1))) }.w()?;
     } else {
         let channels = planes.channels as usize;
@@ -374,20 +374,19 @@ fn typed_gradient<E: Element>(
         let mut launch = stream.launch_builder(&kernel);
         launch.arg(&count).arg(&planes).arg(&parts_argument);
         launch.arg(&x).arg(&p).arg(&grad).arg(&partial);
-        // SAFETY: the arguments are those of `partial`; each of its blocks writes one part of
-        // each row for one channel, which `partial` has room for.
+        // SAFETY: the arguments match `partial`. Each block writes one part of each row for one
+        // channel, for which `partial` has room.
         unsafe { launch.launch(config(channels * parts)) }.w()?;
         let kernel = parametric(device, function, "total", E::DTYPE)?;
         let mut launch = stream.launch_builder(&kernel);
         launch.arg(&parts_argument).arg(&partial).arg(&y);
-        // SAFETY: the arguments are those of `total`; each of its blocks sums the parts of one
-        // parameter.
+        // SAFETY: the arguments match `total`. Each block sums the parts of one parameter.
         unsafe { launch.launch(config(total)) }.w()?;
     }
     Ok(CudaStorage::wrap_cuda_slice(y, device.clone()))
 }
 
-/// A tensor whose elements lie one behind the other.
+/// A contiguous tensor: the given one, or a copy.
 enum Dense<'a> {
     Borrowed(&'a CudaStorage, usize),
     Owned(CudaStorage),

@@ -1,22 +1,22 @@
-//! What the kernels on CUDA and Metal are launched with, apart from the tensors.
+//! The arguments and sizes that CUDA and Metal kernels are launched with.
 
 use candle_core::backend::{BackendDevice, BackendStorage};
 use candle_core::{DType, Layout, Result, bail};
 
 use crate::activation::Activation;
 
-/// Threads of a block; of a power of two, for blocks that sum.
+/// Threads of a block: a power of two, for blocks that sum.
 pub(super) const THREADS: usize = 256;
-/// More blocks than this give the threads more elements instead.
+/// The most blocks of a launch; beyond it, threads take more elements.
 const MAX_BLOCKS: usize = 1 << 20;
-/// Elements that a block sums, before there are so many blocks that it takes more.
+/// Elements that a block sums, up to [`MAX_PARTS`] blocks.
 const SUMMED: usize = 8192;
-/// The most blocks that share one sum.
+/// The most blocks that share a sum.
 const MAX_PARTS: usize = 1024;
-/// Axes that the kernels can walk along.
+/// Axes that the kernels can iterate over.
 const AXES: usize = 8;
 
-/// Where the elements of two tensors of one shape lie, as `Strided` in elementwise.h.
+/// The strides of two tensors of one shape, as `Strided` in elementwise.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub(super) struct Strided {
@@ -26,8 +26,7 @@ pub(super) struct Strided {
 }
 
 impl Strided {
-    /// Axes of one and axes that continue each other in both tensors are put together, so that
-    /// few remain.
+    /// Drops axes of size 1 and merges axes that are contiguous with each other in both tensors.
     pub(super) fn new(a: &Layout, b: &Layout) -> Result<Self> {
         let mut axes: Vec<(usize, usize, usize)> = Vec::new();
         let strides = a.stride().iter().zip(b.stride());
@@ -42,7 +41,7 @@ impl Strided {
         }
         if axes.len() > AXES {
             bail!(
-                "activations on a GPU walk along {AXES} axes at most, {:?} with strides {:?} has \
+                "activations on a GPU take at most {AXES} axes, {:?} with strides {:?} has \
                  {}: make it contiguous first",
                 a.dims(),
                 a.stride(),
@@ -67,17 +66,17 @@ impl Strided {
 #[cfg(any(feature = "cuda", feature = "metal"))]
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-pub(in crate::ops::activation) struct Planes {
-    pub(in crate::ops::activation) channels: u64,
-    pub(in crate::ops::activation) inner: u64,
+pub(crate) struct Planes {
+    pub(crate) channels: u64,
+    pub(crate) inner: u64,
 }
 
-/// The blocks that a kernel over `n` elements, `lanes` at a time, is launched with.
+/// The number of blocks for `n` elements, `lanes` at a time.
 pub(super) fn blocks(n: usize, lanes: usize) -> usize {
     n.div_ceil(lanes * THREADS).clamp(1, MAX_BLOCKS)
 }
 
-/// The parts that a sum of `count` elements is divided into.
+/// The number of parts of a sum of `count` elements.
 pub(super) fn parts(count: usize) -> usize {
     count.div_ceil(SUMMED).clamp(1, MAX_PARTS)
 }
@@ -91,7 +90,7 @@ pub(super) fn parameters(activation: &Activation) -> [f64; 4] {
     values
 }
 
-/// The name of an element type in the names of the kernels of `function`.
+/// The name of an element type in the names of kernels.
 pub(super) fn type_name(function: &str, dtype: DType) -> Result<&'static str> {
     Ok(match dtype {
         DType::F32 => "f32",
@@ -102,7 +101,7 @@ pub(super) fn type_name(function: &str, dtype: DType) -> Result<&'static str> {
     })
 }
 
-/// Fails unless a gradient has the shape and the type of what it belongs to.
+/// Fails unless a gradient has the shape and the type of its tensor.
 pub(super) fn check_gradient<B: BackendStorage>(
     x: &B,
     x_layout: &Layout,
@@ -111,7 +110,7 @@ pub(super) fn check_gradient<B: BackendStorage>(
 ) -> Result<()> {
     if x_layout.shape() != grad_layout.shape() || x.dtype() != grad.dtype() {
         bail!(
-            "a gradient {:?} of {:?} for an activation {:?} of {:?}",
+            "a gradient {:?} of {:?} does not fit an activation {:?} of {:?}",
             grad_layout.shape(),
             grad.dtype(),
             x_layout.shape(),
@@ -121,7 +120,7 @@ pub(super) fn check_gradient<B: BackendStorage>(
     Ok(())
 }
 
-/// Fails unless the parameters of an activation have the type of what it is applied to.
+/// Fails unless the parameters of an activation have the type of its argument.
 #[cfg(any(feature = "metal", test))]
 pub(super) fn check_parameters<B: BackendStorage>(function: &str, x: &B, p: &B) -> Result<()> {
     if x.dtype() != p.dtype() {
@@ -134,7 +133,7 @@ pub(super) fn check_parameters<B: BackendStorage>(function: &str, x: &B, p: &B) 
     Ok(())
 }
 
-/// The elements of a tensor one behind the other, where they do not lie so already.
+/// A contiguous copy of a tensor, or `None` if it is contiguous already.
 pub(super) fn dense<B>(storage: &B, layout: &Layout) -> Result<Option<B>>
 where
     B: BackendStorage<Device: BackendDevice<Storage = B>>,
@@ -157,7 +156,7 @@ mod tests {
     use super::*;
     use candle_core::{CpuStorage, Device, Tensor};
 
-    /// The places that the kernels compute.
+    /// The offsets that the kernels compute.
     fn places(strided: &Strided, n: usize, which: usize) -> Vec<usize> {
         let place = |mut i: u64| {
             let mut place = 0;
@@ -198,7 +197,7 @@ mod tests {
             assert_eq!(places(&strided, n, 0), expected);
             assert_eq!(places(&strided, n, 1), (0..n).collect::<Vec<_>>());
         }
-        // All of a contiguous tensor is one axis.
+        // A contiguous tensor is one axis.
         assert_eq!(Strided::new(x.layout(), x.layout())?.rank, 1);
         Ok(())
     }
@@ -255,7 +254,7 @@ mod tests {
         let error = type_name("mish", DType::U8)
             .expect_err("no kernel")
             .to_string();
-        // Candle adds a backtrace where one is wanted.
+        // Candle adds a backtrace if RUST_BACKTRACE asks for it.
         assert_eq!(error.lines().next(), Some("mish is not defined for U8"));
         Ok(())
     }

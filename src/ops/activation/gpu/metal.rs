@@ -21,10 +21,10 @@ const ACTIVATION: &str = include_str!("kernels/activation.metal");
 const PARAMETRIC_LOOPS: &str = include_str!("kernels/parametric.h");
 const PARAMETRIC: &str = include_str!("kernels/parametric.metal");
 
-/// What has been compiled, by the device it is for and its name.
+/// The compiled kernels, by device and name.
 #[derive(Default)]
 struct Compiled {
-    /// All kernels of one activation; compiling the source is what takes long.
+    /// All kernels of one activation: compilation of the source takes long.
     libraries: HashMap<(u64, String), Library>,
     pipelines: HashMap<(u64, String), ComputePipeline>,
 }
@@ -49,8 +49,8 @@ fn pipeline(
         Entry::Occupied(library) => library.into_mut(),
         Entry::Vacant(place) => {
             let options = MTLCompileOptions::new();
-            // The tails need exact arithmetic. Newer systems have a finer setting as well, which
-            // this one sets in full.
+            // The tails need exact arithmetic. Newer systems have a finer setting, which this one
+            // includes.
             #[allow(deprecated)]
             options.setFastMathEnabled(false);
             let library = metal.new_library_with_source(&source(), Some(&options));
@@ -98,12 +98,12 @@ fn type_name(function: &str, dtype: DType) -> Result<&'static str> {
     launch::type_name(function, dtype)
 }
 
-/// Elements that a thread takes at once.
+/// Elements that a thread takes at a time.
 fn lanes(dtype: DType) -> usize {
     16 / dtype.size_in_bytes()
 }
 
-/// A tensor from its first element on.
+/// The buffer from the first element of a tensor on.
 fn source<'a>(x: &'a MetalStorage, layout: &Layout) -> BufferOffset<'a> {
     BufferOffset {
         buffer: x.buffer(),
@@ -111,13 +111,13 @@ fn source<'a>(x: &'a MetalStorage, layout: &Layout) -> BufferOffset<'a> {
     }
 }
 
-/// Whether all begin at a multiple of 16 bytes; buffers do.
+/// Whether all tensors begin at a multiple of 16 bytes. Buffers do.
 fn aligned(tensors: &[&BufferOffset]) -> u32 {
     let aligned = |tensor: &&BufferOffset| tensor.offset_in_bytes.is_multiple_of(16);
     u32::from(tensors.iter().all(aligned))
 }
 
-/// Memory for `n` elements; some where there are none, which Metal does not allocate.
+/// Memory for `n` elements, and for one where `n` is 0: Metal does not allocate nothing.
 fn allocate(device: &MetalDevice, n: usize, dtype: DType) -> Result<Arc<Buffer>> {
     let builder = device.new_buffer_builder();
     builder
@@ -126,7 +126,7 @@ fn allocate(device: &MetalDevice, n: usize, dtype: DType) -> Result<Arc<Buffer>>
         .build()
 }
 
-/// Encodes `blocks` blocks of a kernel whose arguments `arguments` sets.
+/// Encodes `blocks` blocks of a kernel; `arguments` sets its arguments.
 fn launch(
     device: &MetalDevice,
     pipeline: &ComputePipeline,
@@ -142,14 +142,14 @@ fn launch(
         height: 1,
         depth: 1,
     };
-    // A power of two, as blocks that sum need it.
+    // A power of two, for blocks that sum.
     let most = pipeline.max_total_threads_per_threadgroup().max(1);
     let threads = THREADS.min(1 << most.ilog2());
     encoder.dispatch_thread_groups(size(blocks), size(threads));
     Ok(())
 }
 
-pub(in crate::ops::activation) fn forward(
+pub(crate) fn forward(
     activation: &Activation,
     x: &MetalStorage,
     layout: &Layout,
@@ -161,7 +161,7 @@ pub(in crate::ops::activation) fn forward(
     Ok(MetalStorage::new(y, device.clone(), n, x.dtype()))
 }
 
-pub(in crate::ops::activation) fn in_place(
+pub(crate) fn in_place(
     activation: &Activation,
     x: &mut MetalStorage,
     layout: &Layout,
@@ -170,7 +170,7 @@ pub(in crate::ops::activation) fn in_place(
     apply(activation, x, layout, x.buffer(), offset, true)
 }
 
-/// y = f(x); y lies as x does where `in_place`.
+/// y = f(x); with `in_place`, y has the layout of x.
 fn apply(
     activation: &Activation,
     x: &MetalStorage,
@@ -213,7 +213,7 @@ fn apply(
     }
 }
 
-pub(in crate::ops::activation) fn backward(
+pub(crate) fn backward(
     activation: &Activation,
     x: &MetalStorage,
     x_layout: &Layout,
@@ -254,7 +254,7 @@ pub(in crate::ops::activation) fn backward(
     Ok(MetalStorage::new(buffer, device.clone(), n, dtype))
 }
 
-/// A tensor whose elements lie one behind the other.
+/// A contiguous tensor: the given one, or a copy.
 struct Dense<'a> {
     copy: Option<MetalStorage>,
     storage: &'a MetalStorage,
@@ -278,8 +278,8 @@ impl<'a> Dense<'a> {
     }
 }
 
-/// f(x) with parameters that are a tensor, or grad f'(x) where there is a gradient.
-pub(in crate::ops::activation) fn parametric_map(
+/// f(x) with a tensor of parameters, or grad f'(x) if there is a gradient.
+pub(crate) fn parametric_map(
     function: Function,
     planes: Planes,
     x: (&MetalStorage, &Layout),
@@ -322,7 +322,7 @@ pub(in crate::ops::activation) fn parametric_map(
 }
 
 /// The gradients of the parameters.
-pub(in crate::ops::activation) fn parameter_gradient(
+pub(crate) fn parameter_gradient(
     function: Function,
     planes: Planes,
     x: (&MetalStorage, &Layout),

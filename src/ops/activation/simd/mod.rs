@@ -1,4 +1,4 @@
-//! Activation functions and their derivatives on one vector: what fused ops are generic over.
+//! Activation functions and their derivatives on one vector. Fused ops are generic over them.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,7 @@ pub(crate) trait Pointwise<F: Real>: Copy + Send + Sync {
     /// f(x) of each element.
     fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F>;
 
-    /// f'(x) of each element; where f has a kink, the value that PyTorch gives.
+    /// f'(x) of each element; at a kink of f, PyTorch's value.
     fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F>;
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct HardSwish;
 impl<F: Real> Pointwise<F> for HardSwish {
     #[inline(always)]
     fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
-        // From -3 down the other factor is 0, and 0 times an infinity would be no number.
+        // Below -3 the other factor is 0, and 0 times infinity is NaN.
         let bounded = x.at_least(-3.0);
         bounded * (bounded + 3.0).at_most(6.0) / 6.0
     }
@@ -112,7 +112,8 @@ impl<F: Real> Pointwise<F> for HardSwish {
 /// f(x) = x tanh(ln(1 + e^x)) (Misra, "Mish", 2019).
 ///
 /// With e = e^x and n = e (e + 2), tanh(ln(1 + e)) is n / (n + 2): one exponential, no
-/// cancellation. From x = 20 that is 1 in either precision, so e can be kept from overflowing.
+/// cancellation. From x = 20 the quotient is 1 in both precisions, so x is bounded before the
+/// exponential and e does not overflow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mish;
 
@@ -120,7 +121,7 @@ impl<F: Real> Pointwise<F> for Mish {
     #[inline(always)]
     fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
         let x = x.at_least(F::TAIL);
-        // Where e alone would be subnormal, y = x e need not be: e comes in two factors there.
+        // y = x e may be normal where e is subnormal: there, e comes as two factors.
         let (e, scale) = x.min(x.constant(20.0)).exp_scaled();
         let n = e.mul_add(e, e + e);
         (x * scale) * (n / (n + 2.0))
@@ -149,7 +150,7 @@ impl<F: Real> Pointwise<F> for Silu {
     #[inline(always)]
     fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
         let x = x.at_least(F::TAIL);
-        // From x = 40 the quotient is 1 in either precision.
+        // From x = 40 the quotient is 1 in both precisions.
         let (e, scale) = x.min(x.constant(40.0)).exp_scaled();
         (x * scale) * (e / (e + 1.0))
     }
@@ -239,7 +240,7 @@ impl<F: Real> Pointwise<F> for Sigmoid {
 
     #[inline(always)]
     fn derivative<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
-        // Symmetric, and on the left both factors keep their bits.
+        // By symmetry; on the left both factors keep their accuracy.
         let (e, scale) = (-x.abs()).at_least(F::TAIL).exp_scaled();
         let d = e + 1.0;
         (e / d) * scale / d
@@ -253,9 +254,9 @@ pub(crate) struct GeluTanh;
 impl GeluTanh {
     const LINEAR: f64 = 1.595_769_121_605_730_8;
     const CUBIC: f64 = Self::LINEAR * 0.044_715;
-    /// Where the function has vanished on the left, in either precision.
+    /// To the left of it the function is 0, in both precisions.
     const LEFT: f64 = -25.0;
-    /// Where it has become the identity on the right.
+    /// To the right of it the function is the identity.
     const RIGHT: f64 = 8.0;
 }
 
@@ -287,19 +288,19 @@ impl<F: Real> Pointwise<F> for GeluTanh {
 
 /// f(x) = x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel, 2016).
 ///
-/// Phi(-|x|) is e^(-x^2 / 2) erfcx(|x| / sqrt 2) / 2, whose factors keep their bits in the tail.
+/// Phi(-|x|) is e^(-x^2 / 2) erfcx(|x| / sqrt 2) / 2, whose factors keep their accuracy in the tail.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gelu;
 
 impl Gelu {
     const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
 
-    /// |x|, bounded to where the exponential has vanished, and the exponential as in
+    /// |x|, bounded at a point where the exponential is 0, and the exponential as in
     /// [`Lanes::exp_scaled`].
     #[inline(always)]
     fn gauss<S: Simd, F: Real>(x: Lanes<S, F>) -> (Lanes<S, F>, Lanes<S, F>, Lanes<S, F>) {
         let a = x.abs().at_most(std::f64::consts::SQRT_2 * F::ERFCX_END);
-        // The square's rounding error would be an error of the exponent.
+        // A rounding error of the square would be an error of the exponent.
         let square = a * a;
         let rest = a.mul_add(a, -square);
         let (e, scale) = (square * -0.5).exp_scaled();
@@ -386,7 +387,7 @@ impl<F: Real> Pointwise<F> for Tanh {
 /// f(x) = ln(1 + e^(beta x)) / beta; with beta = -1 it is ln(sigmoid(x)).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Softplus {
-    /// How sharp the bend is; a negative one turns the function by half a turn.
+    /// How sharp the bend is; a negative value rotates the graph by 180 degrees.
     pub beta: f64,
 }
 
@@ -404,7 +405,7 @@ impl<F: Real> Pointwise<F> for Softplus {
     }
 }
 
-/// Any activation, one element after the other, in double precision.
+/// Any activation, element by element, in double precision.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table(pub(crate) Activation);
 

@@ -1,5 +1,5 @@
-// The kernels of one activation: nvcc is called with -DFUNCTION=<name> for each row of
-// functions.h. They are named <name>_<what>_<type>.
+// The kernels of one activation. build.rs calls nvcc with -DFUNCTION=<name> for each row of
+// functions.h. A kernel is called <name>_<what>_<type>.
 
 #include "prelude.cuh"
 #include "functions.h"

@@ -1,5 +1,5 @@
-// The kernels of one activation: FUNCTION is its name in functions.h, defined in front of this
-// source. They are named <name>_<what>_<type>.
+// The kernels of one activation. FUNCTION is its name in functions.h and is defined before this
+// source. A kernel is called <name>_<what>_<type>.
 
 #define JOIN_(a, b, c) a##_##b##_##c
 #define JOIN(a, b, c) JOIN_(a, b, c)

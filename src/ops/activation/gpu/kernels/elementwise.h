@@ -1,14 +1,14 @@
 // The loops of element-wise kernels, in CUDA C++ and in Metal: `F` is a row of functions.h, `M`
-// what is computed in, `E` what tensors hold. `GLOBAL` and `CONSTANT` are Metal's address spaces.
+// the arithmetic, `E` the element type of the tensors. `GLOBAL` and `CONSTANT` are Metal's address spaces.
 //
 // Every thread starts at its own number and advances by the number of all threads, so any grid
-// covers any number of elements; counts and places are of 64 bits.
+// covers any number of elements; counts and offsets have 64 bits.
 
 #ifndef CANDLE_MISH_ELEMENTWISE_H
 #define CANDLE_MISH_ELEMENTWISE_H
 
-// Where the elements of one or two tensors of one shape lie, the last axis last. It is laid out
-// as `Strided` in src/ops/activation/launch.rs; strides and starts are in elements.
+// The strides, in elements, of one or two tensors of one shape. The layout is that of `Strided` in
+// src/ops/activation/gpu/launch.rs.
 struct Strided {
     uint64 rank;
     uint64 dims[8];
@@ -19,8 +19,8 @@ struct Places {
     uint64 of[2];
 };
 
-// The places of element number `i` in row-major order. Where all numbers of elements fit in 32
-// bits, `I` of 32 bits saves the long divisions.
+// The offsets of element `i` in row-major order. If all element numbers fit in 32 bits, a 32-bit `I`
+// avoids long divisions.
 template <class I> FN Places places(I i, CONSTANT const Strided &strided) {
     Places places;
     places.of[0] = places.of[1] = 0;
@@ -39,8 +39,8 @@ FN Places places_of(uint64 i, uint64 n, CONSTANT const Strided &strided) {
     return n <= 0xffffffff ? places<uint32>((uint32)i, strided) : places<uint64>(i, strided);
 }
 
-// y = f(x) of `n` elements that lie one behind the other. `aligned`: both begin at a multiple of
-// 16 bytes, so that 16 bytes are read and written at once. y may be x.
+// y = f(x) of `n` contiguous elements. `aligned`: both tensors begin at a multiple of 16 bytes, so
+// that the kernel reads and writes 16 bytes at a time. y may be x.
 template <class F, class M, class E>
 FN void map(uint64 n, bool aligned, GLOBAL const E *x, GLOBAL E *y,
             Parameters<typename M::T> parameters, uint64 thread_number, uint64 threads) {
@@ -60,7 +60,7 @@ FN void map(uint64 n, bool aligned, GLOBAL const E *x, GLOBAL E *y,
         y[i] = narrow<E>(F::value(widen<M>(x[i]), parameters));
 }
 
-// y = f(x) of a strided x; y lies in row-major order or, with `in_place`, as x does.
+// y = f(x) of a strided x; y is contiguous or, with `in_place`, has the strides of x.
 template <class F, class M, class E>
 FN void map_strided(uint64 n, bool in_place, CONSTANT const Strided &strided, GLOBAL const E *x,
                     GLOBAL E *y, Parameters<typename M::T> parameters, uint64 thread_number,
@@ -71,7 +71,7 @@ FN void map_strided(uint64 n, bool in_place, CONSTANT const Strided &strided, GL
     }
 }
 
-// y = grad f'(x), as `map`; `aligned` speaks of all three.
+// y = grad f'(x), as `map`; `aligned` holds for all three tensors.
 template <class F, class M, class E>
 FN void zip(uint64 n, bool aligned, GLOBAL const E *x, GLOBAL const E *grad, GLOBAL E *y,
             Parameters<typename M::T> parameters, uint64 thread_number, uint64 threads) {
@@ -93,7 +93,7 @@ FN void zip(uint64 n, bool aligned, GLOBAL const E *x, GLOBAL const E *grad, GLO
         y[i] = narrow<E>(F::derivative(widen<M>(x[i]), parameters) * widen<M>(grad[i]));
 }
 
-// y = grad f'(x) of strided x and grad; y lies in row-major order.
+// y = grad f'(x) of strided x and grad; y is contiguous.
 template <class F, class M, class E>
 FN void zip_strided(uint64 n, CONSTANT const Strided &strided, GLOBAL const E *x,
                     GLOBAL const E *grad, GLOBAL E *y, Parameters<typename M::T> parameters,

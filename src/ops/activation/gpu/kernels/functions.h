@@ -1,30 +1,30 @@
 // The activation functions and their derivatives, one row for each, in CUDA C++ and in Metal.
 //
-// The formulas are those of src/ops/activation/simd.rs where a function has a vector kernel and of
-// src/activation/functions.rs elsewhere. `M` is what is computed in: its type `T` and its elementary functions
-// (prelude.cuh, prelude.metal). A prelude comes first and defines `FN`, what stands before a
-// function that runs on the device, and Metal's address spaces `GLOBAL` and `CONSTANT`.
+// The formulas are those of src/ops/activation/simd/mod.rs for functions with a vector kernel, and of
+// src/activation/functions.rs for the others. `M` is the arithmetic: the type `T` and its elementary
+// functions (prelude.cuh, prelude.metal). A prelude comes first. It defines `FN`, the qualifiers of a
+// device function, and Metal's address spaces `GLOBAL` and `CONSTANT`.
 
 #ifndef CANDLE_MISH_FUNCTIONS_H
 #define CANDLE_MISH_FUNCTIONS_H
 
-// Parameters of a function, in the order of the table in src/activation.rs.
+// Parameters of a function, in the order of the table in src/activation/mod.rs.
 template <class T> struct Parameters {
     T of[4];
 };
 
-// The same, out of the constants of a kernel.
+// A copy of the constants of a kernel.
 template <class T> FN Parameters<T> copied(CONSTANT const Parameters<T> &constants) {
     Parameters<T> parameters;
     UNROLL for (int i = 0; i < 4; ++i) parameters.of[i] = constants.of[i];
     return parameters;
 }
 
-// What the rows below are made of.
+// The parts of the rows below.
 template <class M> struct Formulas {
     typedef typename M::T T;
 
-    // `value`, but not a number where x is not.
+    // `value`, or NaN if x is NaN.
     static FN T constant_of(T x, T value) { return x != x ? x : value; }
 
     // a b where 0 times an infinity is 0.
@@ -32,16 +32,16 @@ template <class M> struct Formulas {
         return a == T(0) || b == T(0) ? constant_of(a + b, T(0)) : a * b;
     }
 
-    // Both keep what is no number.
+    // Both keep NaN.
     static FN T at_least(T x, T bound) { return x < bound ? bound : x; }
     static FN T at_most(T x, T bound) { return x > bound ? bound : x; }
 
     static FN T absolute(T x) { return x < T(0) ? -x : x; }
     static FN bool infinite(T x) { return x == x && x - x != T(0); }
 
-    // e^x as a product whose second factor is 1 for all but the smallest results: where e^x alone
-    // would be subnormal, the first factor has all bits. It stays so small there that 1 plus it
-    // is 1. For x from M::tail().
+    // e^x as a product. The second factor is 1 except for the smallest results: where e^x is
+    // subnormal, the first factor is accurate, and so small that 1 plus it is 1. For x from
+    // M::tail().
     struct Scaled {
         T e, scale;
     };
@@ -58,7 +58,7 @@ template <class M> struct Formulas {
         return M::div(s.e, s.e + T(1)) * s.scale;
     }
     static FN T sigmoid_derivative(T x) {
-        // Symmetric, and on the left both factors keep their bits.
+        // By symmetry; on the left both factors keep their accuracy.
         const Scaled s = exp_scaled(at_least(-absolute(x), M::tail()));
         const T d = s.e + T(1);
         return M::div(M::div(s.e, d) * s.scale, d);
@@ -110,7 +110,7 @@ template <class M> struct Formulas {
     }
 
     // (1 + tanh u) / 2 is the logistic function of 2 u = x slope, without cancellation on the
-    // left. From -25 down it has vanished, from 8 up it is the identity.
+    // left. Below -25 the function is 0, above 8 it is the identity.
     static FN T gelu_tanh(T x) {
         x = at_least(x, T(-25));
         const T bounded = at_most(x, T(8));
@@ -218,7 +218,7 @@ template <class M> struct Formulas {
                            : constant_of(x, T(0));
     }
 
-    // x / sqrt(1 + alpha x^2); the square root of alpha goes to x, so that nothing overflows.
+    // x / sqrt(1 + alpha x^2); x takes the square root of alpha, so that nothing overflows.
     static FN T isru(T x, T alpha) {
         const T root = M::sqrt(alpha);
         return infinite(x) && alpha > T(0) ? (x < T(0) ? T(-1) : T(1)) / root
@@ -230,8 +230,8 @@ template <class M> struct Formulas {
     }
 
     static FN T soft_clipping(T x, T alpha) {
-        // Both terms grow with x: right of the bends it is their difference to the asymptotes
-        // that counts.
+        // Both terms grow with x. To the right of the bends only their differences from the
+        // asymptotes matter.
         const T left = alpha * x, right = alpha * (x - T(1));
         return x > T(1) ? T(1) + (M::log1p(M::exp(-left)) - M::log1p(M::exp(-right))) / alpha
                         : (softplus(left) - softplus(right)) / alpha;
@@ -250,7 +250,7 @@ template <class M> struct Formulas {
     static FN T mean(T a, T b) { return T(0.5) * (a + b); }
 };
 
-// A row: the name in the table of src/activation.rs, f(x), f'(x). `p` is the array of parameters.
+// A row: the name in the table of src/activation/mod.rs, f(x), f'(x). `p` is the array of parameters.
 #define ACTIVATION(name, value_at_x, derivative_at_x)                                              \
     template <class M> struct name##_function : Formulas<M> {                                      \
         typedef Formulas<M> f;                                                                     \

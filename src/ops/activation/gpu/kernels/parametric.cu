@@ -1,4 +1,5 @@
-// The kernels of activations whose parameters are tensors: <name>_<what>_<type>.
+// The kernels of activations whose parameters are tensors. A kernel is called
+// <name>_<what>_<type>.
 
 #include "prelude.cuh"
 #include "parametric.h"
@@ -29,7 +30,7 @@
         parametric_total<M>(parts, partial, y, scratch, blockIdx.x, threadIdx.x, blockDim.x);      \
     }
 
-// Slopes of which each element has one of its own, for randomised leaky ReLU.
+// Slopes for each element, for randomised leaky ReLU.
 #define EACH_KERNEL(type, E, M)                                                                    \
     extern "C" __global__ void prelu_each_##type(uint64 n, const E *x, const E *p, const E *grad,  \
                                                  E *y) {                                           \

@@ -1,6 +1,6 @@
-// Activations whose parameters are tensors, in CUDA C++ and in Metal: rows of one value for each
-// channel, which runs of `inner` elements take in turn. The formulas are those of
-// src/ops/activation/function.rs.
+// Activations whose parameters are tensors, in CUDA C++ and in Metal. A row of parameters has one
+// value for each channel; runs of `inner` elements use the channels in turn. The formulas are those
+// of src/ops/activation/function.rs.
 
 #ifndef CANDLE_MISH_PARAMETRIC_H
 #define CANDLE_MISH_PARAMETRIC_H
@@ -48,7 +48,7 @@ struct Planes {
     uint64 inner;
 };
 
-// The same, out of the constants of a kernel.
+// A copy of the constants of a kernel.
 FN Planes copied(CONSTANT const Planes &constants) {
     Planes planes;
     planes.channels = constants.channels;
@@ -56,7 +56,7 @@ FN Planes copied(CONSTANT const Planes &constants) {
     return planes;
 }
 
-// a / b, in 32 bits where they suffice: long divisions cost several times as much.
+// a / b, in 32 bits if both fit: long divisions cost several times as much.
 FN uint64 quotient(uint64 a, uint64 b) {
     return ((a | b) >> 32) == 0 ? (uint32)a / (uint32)b : a / b;
 }
@@ -69,7 +69,8 @@ FN Rows<typename M::T> rows_of(uint64 channel, uint64 channels, GLOBAL const E *
     return rows;
 }
 
-// f(x), or grad f'(x) where `derivative`; grad may be anything elsewhere. All are contiguous.
+// f(x), or grad f'(x) if `derivative` is set; otherwise grad is not read. All tensors are
+// contiguous.
 template <class F, class M, class E, bool derivative>
 FN void parametric_map(uint64 n, bool aligned, Planes planes, GLOBAL const E *x,
                        GLOBAL const E *p, GLOBAL const E *grad, GLOBAL E *y,
@@ -83,7 +84,7 @@ FN void parametric_map(uint64 n, bool aligned, Planes planes, GLOBAL const E *x,
             Pack<E> pack = load_pack(x + i * lanes);
             Pack<E> grads = pack;
             if (derivative) grads = load_pack(grad + i * lanes);
-            // One division for all lanes: they go on from the place of the first.
+            // One division for all lanes: they count on from the first lane.
             const uint64 run = quotient(i * lanes, planes.inner);
             uint64 place = i * lanes - run * planes.inner;
             uint64 channel = run - quotient(run, planes.channels) * planes.channels;
@@ -113,7 +114,7 @@ FN void parametric_map(uint64 n, bool aligned, Planes planes, GLOBAL const E *x,
     }
 }
 
-// The gradient of slopes of which each element has one of its own.
+// The gradient of slopes, one for each element.
 template <class F, class M, class E>
 FN void parametric_each(uint64 n, GLOBAL const E *x, GLOBAL const E *p, GLOBAL const E *grad,
                         GLOBAL E *y, uint64 thread_number, uint64 threads) {
@@ -123,9 +124,9 @@ FN void parametric_each(uint64 n, GLOBAL const E *x, GLOBAL const E *p, GLOBAL c
     }
 }
 
-// The sum of what the threads of a block bring, left in the first place of `scratch`, which has a
-// place for each. It is a tree of fixed form: the same every time. The number of threads is a
-// power of two.
+// Sums one value of each thread of a block into the first place of `scratch`, which has a place for
+// each thread. The order of the sum is a fixed tree, so the result is reproducible. The number of
+// threads is a power of two.
 template <class T>
 FN void sum_block(SHARED T *scratch, T value, uint32 member, uint32 threads) {
     scratch[member] = value;

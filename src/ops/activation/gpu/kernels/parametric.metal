@@ -1,4 +1,5 @@
-// The kernels of activations whose parameters are tensors: <name>_<what>_<type>.
+// The kernels of activations whose parameters are tensors. A kernel is called
+// <name>_<what>_<type>.
 
 #define KERNELS(function, type, E, M)                                                              \
     kernel void function##_forward_##type(                                                         \
@@ -39,7 +40,7 @@
         parametric_total<M, E>(parts, partial, y, scratch, block, thread_in_block, threads);       \
     }
 
-// Slopes of which each element has one of its own, for randomised leaky ReLU.
+// Slopes for each element, for randomised leaky ReLU.
 #define EACH_KERNEL(type, E, M)                                                                    \
     kernel void prelu_each_##type(                                                                 \
         constant uint64 &n [[buffer(0)]], device const E *x [[buffer(1)]],                         \

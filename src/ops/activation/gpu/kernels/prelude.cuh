@@ -1,4 +1,4 @@
-// What the shared headers need of CUDA: types, what is computed in, and 16 bytes at once.
+// The CUDA side of the shared headers: types, arithmetic, and access to 16 bytes at a time.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -32,7 +32,7 @@ struct Single {
     static FN T div(T a, T b) { return a / b; }
     // (a / d) (b / d)
     static FN T div_both(T a, T b, T d) { return (a / d) * (b / d); }
-    // Below `far` the exponential is taken of x + shift; below `tail` x e^x is nothing.
+    // Below `far` the kernels compute the exponential of x + shift; below `tail` x e^x is 0.
     static FN T far() { return -64.0f; }
     static FN T shift() { return 32.0f; }
     static FN T exp_of_minus_shift() { return 1.2664165549094176e-14f; }
@@ -40,9 +40,9 @@ struct Single {
     static FN T square_hides_one() { return 8192.0f; }
 };
 
-// The halves, computed in f32 with the hardware's own exponential and reciprocal: these are
-// within 2^-16 over the range of bf16, far below half a unit of either type. The denominators
-// that `div` is used with stay below 2^126, where __fdividef would give 0.
+// The halves, computed in f32 with the hardware's exponential and reciprocal. Their errors are
+// within 2^-16 over the range of bf16, far below half a unit of either type. The denominators of
+// `div` stay below 2^126; above it __fdividef gives 0.
 struct Halved : Single {
     static FN T exp(T x) { return __expf(x); }
     static FN T div(T a, T b) { return __fdividef(a, b); }

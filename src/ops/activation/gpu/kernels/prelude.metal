@@ -1,6 +1,6 @@
-// What the shared headers need of Metal. A library's source is put together at run time: this
-// file, the headers and the kernels, in that order, compiled with fast-math off. Metal has no
-// f64, and lacks expm1, log1p and the normal distribution function.
+// The Metal side of the shared headers. The source of a library is assembled at run time: this file,
+// the headers and the kernels, in that order. It is compiled with fast-math off. Metal lacks f64,
+// expm1, log1p and the normal distribution function.
 
 #include <metal_stdlib>
 using namespace metal;
@@ -9,7 +9,7 @@ using namespace metal;
 #define GLOBAL device
 #define CONSTANT constant
 #define SHARED threadgroup
-// Where the memory that a block shares comes from; a check without Metal has it from elsewhere.
+// The shared memory of a block. A check without Metal defines it differently.
 #ifndef SCRATCH
 #define SCRATCH [[threadgroup(0)]]
 #endif
@@ -70,7 +70,7 @@ struct Single {
         sum = metal::fma(sum, t, 0.123224917f);
         sum = metal::fma(sum, t, -0.206402615f);
         sum = metal::fma(sum, t, 0.121513949f);
-        // What the square loses in rounding would be multiplied by its size.
+        // The rounding error of the square would be multiplied by its size.
         const T high = far * far, low = metal::fma(far, far, -high);
         const T tail = sum * precise::exp(-0.5f * high) * (1.0f - 0.5f * low);
         return x != x ? x : x < 0.0f ? tail : 1.0f - tail;
@@ -79,7 +79,7 @@ struct Single {
     static FN T div(T a, T b) { return a / b; }
     // (a / d) (b / d)
     static FN T div_both(T a, T b, T d) { return (a / d) * (b / d); }
-    // Below `far` the exponential is taken of x + shift; below `tail` x e^x is nothing.
+    // Below `far` the kernels compute the exponential of x + shift; below `tail` x e^x is 0.
     static FN T far() { return -64.0f; }
     static FN T shift() { return 32.0f; }
     static FN T exp_of_minus_shift() { return 1.2664165549094176e-14f; }
@@ -88,7 +88,7 @@ struct Single {
 };
 
 // The halves, computed in f32 with the fast exponential and quotient: their errors are far below
-// half a unit of either type. The denominators that `div` is used with stay below 2^126.
+// half a unit of either type. The denominators of `div` stay below 2^126.
 struct Halved : Single {
     static FN T exp(T x) { return fast::exp(x); }
     static FN T div(T a, T b) { return fast::divide(a, b); }
