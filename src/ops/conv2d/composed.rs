@@ -184,7 +184,7 @@ impl Geometry {
     }
 
     /// The taps of the kernel in row-major order.
-    fn taps(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+    fn each_tap(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (kh, kw) = (self.kh, self.kw);
         (0..kh).flat_map(move |i| (0..kw).map(move |j| (i, j)))
     }
@@ -219,7 +219,7 @@ impl Geometry {
             let seen = self.seen(x, tap)?;
             seen.broadcast_mul(&self.depthwise_tap(weight, tap)?)
         };
-        sum(self.taps().map(product))
+        sum(self.each_tap().map(product))
     }
 
     fn depthwise_input_grad(&self, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
@@ -227,18 +227,18 @@ impl Geometry {
             let seen = dy.broadcast_mul(&self.depthwise_tap(weight, tap)?)?;
             self.back(&seen, tap)
         };
-        sum(self.taps().map(product))
+        sum(self.each_tap().map(product))
     }
 
     fn depthwise_weight_grad(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let product = |tap| (self.seen(x, tap)? * dy)?.sum((0, 2, 3));
-        let taps = self.taps().map(product).collect::<Result<Vec<_>>>()?;
+        let taps = self.each_tap().map(product).collect::<Result<Vec<_>>>()?;
         Tensor::stack(&taps, 1)?.reshape(&self.weight_shape())
     }
 
     /// The patches of the input: `[n, groups, c_in / groups * kh * kw, out_h * out_w]`.
     fn patches(&self, x: &Tensor) -> Result<Tensor> {
-        let seen = self.taps().map(|tap| self.seen(x, tap));
+        let seen = self.each_tap().map(|tap| self.seen(x, tap));
         let seen = seen.collect::<Result<Vec<_>>>()?;
         let places = self.out_h * self.out_w;
         Tensor::stack(&seen, 2)?.reshape((self.n, self.groups, self.patch(), places))
@@ -270,7 +270,7 @@ impl Geometry {
             let seen = patches.narrow(2, index, 1)?.squeeze(2)?;
             self.back(&seen.contiguous()?, tap)
         };
-        sum(self.taps().enumerate().map(back))
+        sum(self.each_tap().enumerate().map(back))
     }
 
     fn grouped_weight_grad(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
