@@ -132,8 +132,9 @@ fn filled(count: usize, multiple: usize) -> f64 {
     count as f64 / count.next_multiple_of(multiple) as f64
 }
 
-/// Values of a padded plane that are always allowed: 64 MiB in `f32`.
-const PADDED_PLANE: usize = 1 << 24;
+/// Values of a padded plane that are always allowed: 1 MiB in `f32`, enough for the dilations of
+/// segmentation networks on small maps.
+const PADDED_PLANE: usize = 1 << 18;
 
 /// How much larger than its input and output a padded plane may be beyond that. Usual padding
 /// gives at most 16.
