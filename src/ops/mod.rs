@@ -21,6 +21,8 @@ pub use channel_shuffle::channel_shuffle;
 pub use combine::{
     add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale, scale_channels, stack,
 };
+#[doc(hidden)]
+pub use conv2d::conv2d_algorithms;
 pub use conv2d::{Conv2dParams, conv2d};
 pub use drop_path::{DropPathScale, drop_path};
 pub use dropout::dropout;

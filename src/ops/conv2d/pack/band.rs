@@ -1,31 +1,31 @@
-//! The part of the input that one task reads, copied with its padding.
-
-use std::ops::Range;
+//! The source rows that a task of the direct convolution with pixel lanes reads, with their
+//! padding.
 
 use pulp::Simd;
 
+use super::super::geometry::positions_inside;
 use super::super::plan::{Plan, Tap};
 
 /// Values that are copied in one go under a step of two.
 const BLOCK: usize = 16;
 
-/// How a band of source rows lies in the workspace: `[channel][phase][row][column]`.
+/// How a band of source rows is packed: `[channel][phase][row][column]`.
 ///
-/// Under a step of two or more, columns that are read together are neighbours in the copy:
-/// phase `(y % step, x % step)` holds every step-th row and column.
+/// Under a step, phase `(y % step, x % step)` holds every step-th row and column, so columns that
+/// are read together are neighbours.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Band {
-    /// Rows of one phase.
+pub struct Band {
+    /// Rows of a phase.
     rows: usize,
-    /// Columns of one phase.
+    /// Columns of a phase.
     pub pitch: usize,
     /// Values of a channel.
     pub channel: usize,
 }
 
 /// Which outputs a band is for.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
     pub image: usize,
     pub group: usize,
     pub first_row: usize,
@@ -43,7 +43,7 @@ impl Band {
         Self {
             rows,
             pitch,
-            // Channels at a distance of a power of two would share few sets of the cache.
+            // Channels at a distance of a power of two share few sets of the cache.
             channel: if channel.is_multiple_of(256) {
                 channel + 16
             } else {
@@ -52,7 +52,7 @@ impl Band {
         }
     }
 
-    /// Where `tap` of the first output lies.
+    /// Position of `tap` for the first output.
     pub fn tap(&self, plan: &Plan, tap: &Tap) -> usize {
         let (y, x) = (
             (tap.y - plan.reach_y.0) as usize,
@@ -62,29 +62,30 @@ impl Band {
         (phase * self.rows + y / plan.step.0) * self.pitch + x / plan.step.1
     }
 
-    /// Values of all channels; vectors may read as much as `slack` beyond them.
+    /// Values of all channels, and `slack` more that vectors may load.
     pub fn len(&self, plan: &Plan, slack: usize) -> usize {
         plan.src_c * self.channel + slack
     }
 
-    /// Fills the workspace with the source rows of the outputs at `place`.
+    /// Packs the source rows of the outputs at `place`.
     #[inline(always)]
-    pub fn copy<S: Simd>(
+    pub fn pack<S: Simd>(
         &self,
         simd: S,
         plan: &Plan,
         src: &[f32],
-        Place {
+        place: Place,
+        workspace: &mut [f32],
+    ) {
+        let Place {
             image,
             group,
             first_row,
-        }: Place,
-        workspace: &mut [f32],
-    ) {
+        } = place;
         let (h, w) = plan.src;
         let (step_y, step_x) = plan.step;
         let top = (first_row * step_y) as isize + plan.reach_y.0;
-        // Without padding and steps a channel's rows are one piece.
+        // Without padding and steps the rows of a channel are contiguous.
         let whole = (step_y, step_x) == (1, 1)
             && self.pitch == w
             && plan.reach_x == (0, 0)
@@ -132,26 +133,10 @@ impl Band {
     }
 }
 
-/// The places of the copy that lie inside a line: `0 <= x + i step < len`.
-#[inline(always)]
-fn inside(len: usize, x: isize, step: usize, places: usize) -> Range<usize> {
-    let before = if x < 0 {
-        (-x as usize).div_ceil(step).min(places)
-    } else {
-        0
-    };
-    let last = len as isize - 1 - x;
-    let end = if last < 0 {
-        0
-    } else {
-        (last as usize / step + 1).min(places)
-    };
-    before..end.max(before)
-}
-
+/// Copies every `step`-th value of a line from position `x` on, with zeros outside of the line.
 #[inline(always)]
 fn copy_line<S: Simd>(simd: S, line: &[f32], x: isize, step: usize, copy: &mut [f32]) {
-    let inside = inside(line.len(), x, step, copy.len());
+    let inside = positions_inside(x, step, copy.len(), line.len());
     copy[..inside.start].iter_mut().for_each(|v| *v = 0.0);
     copy[inside.end..].iter_mut().for_each(|v| *v = 0.0);
     if inside.is_empty() {
@@ -168,12 +153,12 @@ fn copy_line<S: Simd>(simd: S, line: &[f32], x: isize, step: usize, copy: &mut [
     }
 }
 
-/// Divides a line with `padding` in front into its even and its odd places.
+/// Splits a line, after `padding` zeros, into the values at even and at odd positions.
 #[inline(always)]
 fn split_line(line: &[f32], padding: usize, [even, odd]: [&mut [f32]; 2]) {
     even.iter_mut().for_each(|v| *v = 0.0);
     odd.iter_mut().for_each(|v| *v = 0.0);
-    // The line's first value lies at an odd place behind an odd padding.
+    // After an odd padding the first value of the line is at an odd position.
     let (first, second) = if padding.is_multiple_of(2) {
         (even, odd)
     } else {
@@ -191,7 +176,7 @@ fn split_line(line: &[f32], padding: usize, [even, odd]: [&mut [f32]; 2]) {
     let firsts = firsts.as_chunks_mut::<BLOCK>().0;
     let seconds = seconds.as_chunks_mut::<BLOCK>().0;
     for ((line, first), second) in lines.iter().zip(firsts).zip(seconds) {
-        // Of a known length: the compiler makes shuffles of it.
+        // The constant length lets the compiler use shuffles.
         for i in 0..BLOCK {
             first[i] = line[2 * i];
             second[i] = line[2 * i + 1];
@@ -205,7 +190,8 @@ fn split_line(line: &[f32], padding: usize, [even, odd]: [&mut [f32]; 2]) {
     }
 }
 
-/// Copies a short line without a call: the last vector overlaps the one before it.
+/// Copies a line, usually too short for a call of memcpy to pay off. The last vector overlaps the
+/// one before it.
 #[inline(always)]
 fn copy_values<S: Simd>(_: S, from: &[f32], to: &mut [f32]) {
     let (len, lanes) = (from.len(), S::F32_LANES);
@@ -218,7 +204,7 @@ fn copy_values<S: Simd>(_: S, from: &[f32], to: &mut [f32]) {
     }
     for i in (0..len).step_by(lanes) {
         let i = i.min(len - lanes);
-        // SAFETY: a vector from `i` on lies within both slices, which are equally long.
+        // SAFETY: a vector from `i` on is within both slices, which have the same length.
         unsafe {
             let value = from.as_ptr().add(i).cast::<S::f32s>().read_unaligned();
             to.as_mut_ptr()

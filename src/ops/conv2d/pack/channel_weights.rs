@@ -1,60 +1,60 @@
-//! The weights in the order in which the kernels read them.
+//! The weights for direct convolution with channel lanes.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::super::plan::Plan;
+use super::super::plan::{Phase, Plan};
 use super::transpose;
+use super::weights::WeightStrides;
 
-/// Where the weight of a tap lies: `start + group * group + dst * dst + src * src + tap`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Order {
-    /// Distances of groups, destination and source channels.
-    pub group: usize,
-    pub dst: usize,
-    pub src: usize,
-}
+/// Values that a thread packs at least: handing over fewer costs more than it gains.
+const VALUES_PER_THREAD: usize = 1 << 15;
 
 /// For each phase `[group][block][tap][source channel][channel of the block]`.
 #[derive(Debug)]
-pub(super) struct Weights {
+pub struct ChannelWeights {
     phases: Vec<Vec<f32>>,
     /// Values of a block of each phase.
     block: Vec<usize>,
     blocks: usize,
 }
 
-impl Weights {
-    /// Reorders weights for blocks of `width` destination channels.
-    pub fn new(arch: Arch, plan: &Plan, width: usize, w: &[f32], order: Order) -> Self {
+impl ChannelWeights {
+    /// Packs `weights` for blocks of `width` destination channels.
+    pub fn new(
+        arch: Arch,
+        plan: &Plan,
+        width: usize,
+        weights: &[f32],
+        strides: WeightStrides,
+    ) -> Self {
         let blocks = plan.dst_c.div_ceil(width);
         let block = |taps: usize| plan.src_c * taps * width;
-        let reorder = |phase: &super::super::plan::Phase| {
+        let pack = |phase: &Phase| {
             let size = block(phase.taps.len());
             let mut packed = vec![0.0; plan.groups * blocks * size];
             if size > 0 {
-                let many = 1 << 15;
                 packed
                     .par_chunks_mut(size)
-                    .with_min_len(many / size + 1)
+                    .with_min_len(VALUES_PER_THREAD / size + 1)
                     .enumerate()
                     .for_each(|(i, packed)| {
                         let (group, first) = (i / blocks, i % blocks * width);
-                        arch.dispatch(Block {
+                        arch.dispatch(PackBlock {
                             channels: width.min(plan.dst_c - first),
-                            w: &w[group * order.group + first * order.dst..],
+                            weights: &weights[group * strides.group + first * strides.dst..],
                             packed,
                             plan,
                             phase,
                             width,
-                            order,
+                            strides,
                         });
                     });
             }
             packed
         };
         Self {
-            phases: plan.phases.iter().map(reorder).collect(),
+            phases: plan.phases.iter().map(pack).collect(),
             block: plan.phases.iter().map(|p| block(p.taps.len())).collect(),
             blocks,
         }
@@ -67,31 +67,31 @@ impl Weights {
     }
 }
 
-/// One block of a phase to reorder.
-struct Block<'a> {
-    /// From the first channel's on.
-    w: &'a [f32],
+/// One block of a phase.
+struct PackBlock<'a> {
+    /// From the first channel of the block on.
+    weights: &'a [f32],
     packed: &'a mut [f32],
     plan: &'a Plan,
-    phase: &'a super::super::plan::Phase,
+    phase: &'a Phase,
     channels: usize,
     width: usize,
-    order: Order,
+    strides: WeightStrides,
 }
 
-impl WithSimd for Block<'_> {
+impl WithSimd for PackBlock<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self {
-            w,
+            weights,
             packed,
             plan,
             phase,
             channels,
             width,
-            order,
+            strides,
         } = self;
         let lanes = S::F32_LANES;
         let all = phase
@@ -100,18 +100,18 @@ impl WithSimd for Block<'_> {
             .map(|t| t.weight)
             .max()
             .map_or(0, |t| t + 1);
-        // Where in a block's channel each of the kernel's weights goes, if anywhere.
+        // Where each weight of the kernel goes within a channel of the block, if this phase has it.
         let mut places = vec![None; all];
         for (t, tap) in phase.taps.iter().enumerate() {
             places[tap.weight] = Some(t * plan.src_c * width);
         }
-        // Weights of several source channels in a row, where they are neighbours.
-        let run = if order.src == all { plan.src_c } else { 1 };
+        // Weights of several source channels in one run, if they are contiguous.
+        let run = if strides.src == all { plan.src_c } else { 1 };
         for first in (0..channels).step_by(lanes) {
             let rows = lanes.min(channels - first);
             for c in (0..plan.src_c).step_by(run) {
-                let from = &w[first * order.dst + c * order.src..];
-                assert!((rows - 1) * order.dst + run * all <= from.len());
+                let from = &weights[first * strides.dst + c * strides.src..];
+                assert!((rows - 1) * strides.dst + run * all <= from.len());
                 let mut j = 0;
                 while j < run * all {
                     let from = from[j..].as_ptr();
@@ -125,18 +125,18 @@ impl WithSimd for Block<'_> {
                     };
                     // SAFETY: the rows were just checked.
                     unsafe {
-                        if order.dst == 1 && rows == lanes {
+                        if strides.dst == 1 && rows == lanes {
                             put(j, from.cast::<S::f32s>().read_unaligned());
                             j += 1;
                         } else if transpose::by_fours::<S>() && rows == lanes && j + 4 <= run * all
                         {
-                            let vectors = transpose::four_columns(simd, from, order.dst);
+                            let vectors = transpose::four_columns(simd, from, strides.dst);
                             for (i, vector) in vectors.into_iter().enumerate() {
                                 put(j + i, vector);
                             }
                             j += 4;
                         } else {
-                            put(j, transpose::column(simd, from, order.dst, rows));
+                            put(j, transpose::column(simd, from, strides.dst, rows));
                             j += 1;
                         }
                     }

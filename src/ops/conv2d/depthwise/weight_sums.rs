@@ -1,23 +1,38 @@
-//! The weight's gradient.
+//! The weight gradient of depthwise convolutions.
+//!
+//! ```text
+//! for CHANNELS = 16 output channels                       // threads
+//!     sums[channel][tap] = 0                              // vectors; L1
+//!     for image
+//!         for batch of channels                           // BATCH_BYTES: L1
+//!             copy x with its padding, and dy if its rows do not fill vectors
+//!             for channel of the batch
+//!                 for N taps of the kernel                // N <= 25 or 9: sums in registers
+//!                     for vector of outputs
+//!                         for tap in N
+//!                             sum[tap] += x[tap + vector] * dy[vector]
+//!     dw[channel][tap] = sum of the lanes of sums[channel][tap]
+//! ```
 
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::super::cost_model::ONE_THREAD;
 use super::super::element::Element;
 use super::super::geometry::Geometry;
-use super::super::planes::{self, load, store};
+use super::super::pack::planes::{self, Plane, load, store};
 use super::super::workspace::{sized, with_workspace};
-use super::copies::{Copies, Places};
-use super::{CHANNELS, SMALL, by_registers};
+use super::padded::{CHANNELS, PaddedCopies, TapPositions};
+use super::registers::by_registers;
 
-/// The sums over the images and the pixels for every tap.
-pub(super) struct WeightGrad<'a, F> {
-    pub(super) g: &'a Geometry,
-    pub(super) x: &'a [F],
-    pub(super) dy: &'a [F],
-    pub(super) dw: &'a mut [F],
+/// The sums over images and pixels for every tap. There must be images.
+pub struct WeightGrad<'a, F> {
+    pub g: &'a Geometry,
+    pub x: &'a [F],
+    pub dy: &'a [F],
+    pub dw: &'a mut [F],
 }
 
 impl<F: Element> WithSimd for WeightGrad<'_, F> {
@@ -25,12 +40,8 @@ impl<F: Element> WithSimd for WeightGrad<'_, F> {
 
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { g, x, dy, dw } = self;
-        if dy.is_empty() {
-            dw.fill(F::ZERO);
-            return;
-        }
         let lanes = F::lanes::<S>();
-        let copies = &Copies::new(&Places::forward(g), lanes);
+        let copies = &PaddedCopies::new(&TapPositions::forward(g), lanes);
         let taps = copies.taps.len();
         let some = |(i, dw): (usize, &mut [F])| {
             let channels = i * CHANNELS..i * CHANNELS + dw.len() / taps;
@@ -38,7 +49,7 @@ impl<F: Element> WithSimd for WeightGrad<'_, F> {
                 let planes = copies.batch::<F>() * (copies.len + copies.outputs + lanes);
                 let len = planes + channels.len() * taps * lanes;
                 let buffer = sized(buffer, len);
-                simd.vectorize(WeightSums {
+                simd.vectorize(ChannelSums {
                     g,
                     x,
                     dy,
@@ -49,7 +60,7 @@ impl<F: Element> WithSimd for WeightGrad<'_, F> {
                 });
             });
         };
-        if g.n * g.out_plane() * dw.len() < SMALL {
+        if g.multiplications() < ONE_THREAD {
             dw.chunks_mut(CHANNELS * taps).enumerate().for_each(some);
         } else {
             dw.par_chunks_mut(CHANNELS * taps)
@@ -60,17 +71,17 @@ impl<F: Element> WithSimd for WeightGrad<'_, F> {
 }
 
 /// The weight gradient of some output channels.
-struct WeightSums<'a, F> {
+struct ChannelSums<'a, F> {
     g: &'a Geometry,
     x: &'a [F],
     dy: &'a [F],
-    copies: &'a Copies,
+    copies: &'a PaddedCopies,
     channels: Range<usize>,
     dw: &'a mut [F],
     buffer: &'a mut [F],
 }
 
-impl<F: Element> WithSimd for WeightSums<'_, F> {
+impl<F: Element> WithSimd for ChannelSums<'_, F> {
     type Output = ();
 
     #[inline(always)]
@@ -96,18 +107,17 @@ impl<F: Element> WithSimd for WeightSums<'_, F> {
             for start in channels.clone().step_by(batch) {
                 let batch = batch.min(channels.end - start);
                 for i in 0..batch {
-                    let at = (image * g.c_in + (start + i) / g.group_out()) * g.in_plane();
+                    let plane = Plane {
+                        all: x,
+                        at: (image * g.c_in + (start + i) / g.group_out()) * g.in_plane(),
+                        size: (g.h, g.w),
+                    };
                     let to = &mut copy[i * copies.len..][..copies.len];
-                    copies.copy(simd, x, at, (g.h, g.w), (1, 1), to);
+                    copies.copy(simd, plane, (1, 1), to);
                     if !direct {
                         let dy = &dy[(image * g.c_out + start + i) * g.out_plane()..];
-                        pitched(
-                            simd,
-                            dy,
-                            g,
-                            copies.pitch,
-                            &mut dy_copy[i * dy_len..][..dy_len],
-                        );
+                        let to = &mut dy_copy[i * dy_len..][..dy_len];
+                        add_pitch(simd, dy, g, copies.pitch, to);
                     }
                 }
                 for i in 0..batch {
@@ -119,8 +129,8 @@ impl<F: Element> WithSimd for WeightSums<'_, F> {
                     let x = &copy[i * copies.len..][..copies.len];
                     let channel = start - channels.start + i;
                     let sums = &mut sums[channel * taps * lanes..][..taps * lanes];
-                    // SAFETY: `x` holds a vector at each place and tap, `dy` one for each place
-                    // and `sums` one for each tap.
+                    // SAFETY: `x` holds a vector at each position and tap, `dy` one for each
+                    // position and `sums` one for each tap.
                     unsafe {
                         accumulate(simd, copies, x.as_ptr(), dy.as_ptr(), sums.as_mut_ptr());
                     }
@@ -134,17 +144,16 @@ impl<F: Element> WithSimd for WeightSums<'_, F> {
     }
 }
 
-/// Copies a plane of `dy` to rows with zeros between them, up to a whole vector.
+/// Copies a plane of dy to rows `pitch` values apart with zeros between them, up to a whole vector.
 #[inline(always)]
-fn pitched<S: Simd, F: Element>(simd: S, dy: &[F], g: &Geometry, pitch: usize, to: &mut [F]) {
+fn add_pitch<S: Simd, F: Element>(simd: S, dy: &[F], g: &Geometry, pitch: usize, to: &mut [F]) {
     let room = to.len();
     let used = (g.out_h - 1) * pitch + g.out_w;
     for r in 0..g.out_h {
         let from = &dy[r * g.out_w..];
         let start = r * pitch;
         assert!(start + g.out_w.next_multiple_of(F::lanes::<S>()) <= room);
-        // SAFETY: the room was just checked; what overshoots is overwritten by zeros and by the
-        // next row.
+        // SAFETY: the room was just checked. Zeros and the next row overwrite the excess.
         unsafe {
             let to = to.as_mut_ptr().add(start);
             planes::gather(simd, from, 1, g.out_w, to);
@@ -160,11 +169,12 @@ fn pitched<S: Simd, F: Element>(simd: S, dy: &[F], g: &Geometry, pitch: usize, t
 /// Adds the products of `dy` with each tap of `x` to the tap's vector of sums.
 ///
 /// # Safety
-/// `x` must hold a vector at every place and tap, `dy` one for each place, `sums` for each tap.
+/// `x` must hold a vector at every position and tap, `dy` one for each position, `sums` one for
+/// each tap.
 #[inline(always)]
 unsafe fn accumulate<S: Simd, F: Element>(
     simd: S,
-    copies: &Copies,
+    copies: &PaddedCopies,
     x: *const F,
     dy: *const F,
     sums: *mut F,
@@ -190,24 +200,26 @@ unsafe fn accumulate<S: Simd, F: Element>(
     by_registers!(F::Vector<S>, left, run);
 }
 
+/// The microkernel: `N` taps at all positions.
+///
 /// # Safety
-/// As [`accumulate`].
+/// As for [`accumulate`].
 #[inline(always)]
 unsafe fn accumulate_taps<S: Simd, F: Element, const N: usize>(
     simd: S,
-    places: &[usize],
+    positions: &[usize],
     taps: [*const F; N],
     dy: *const F,
     sums: *mut F,
 ) {
     let lanes = F::lanes::<S>();
     let mut totals = [F::splat(simd, F::ZERO); N];
-    for (v, place) in places.iter().enumerate() {
+    for (v, position) in positions.iter().enumerate() {
         // SAFETY: the caller's promise.
         unsafe {
             let d = load::<S, F>(dy.add(v * lanes));
             for (total, tap) in totals.iter_mut().zip(taps) {
-                *total = F::mul_add(simd, load::<S, F>(tap.add(*place)), d, *total);
+                *total = F::mul_add(simd, load::<S, F>(tap.add(*position)), d, *total);
             }
         }
     }

@@ -1,24 +1,28 @@
-//! The weights in the order in which the kernels read them.
+//! The weights for direct convolution with pixel lanes.
 
 use rayon::prelude::*;
 
-use super::super::plan::Plan;
+use super::super::plan::{Phase, Plan};
+use super::weights::WeightStrides;
 
-/// Output channels per register tile of an instruction set: of all blocks, and of a last block
-/// that has no more channels than that.
+/// Values that a thread packs at least: handing over fewer costs more than it gains.
+const VALUES_PER_THREAD: usize = 1 << 14;
+
+/// Destination channels of a register tile: `full` in all blocks but the last, `half` in a last
+/// block that has no more.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Heights {
+pub struct Heights {
     pub full: usize,
     pub half: usize,
 }
 
 impl Heights {
-    /// Blocks that `channels` are divided into.
+    /// Blocks of `channels` channels.
     pub fn blocks(&self, channels: usize) -> usize {
         channels.div_ceil(self.full)
     }
 
-    /// Channels of the tile that computes `block`, counting those that nobody stores.
+    /// Channels of the tile that computes `block`, including those that are not stored.
     pub fn of(&self, block: usize, channels: usize) -> usize {
         if channels - block * self.full <= self.half {
             self.half
@@ -30,24 +34,19 @@ impl Heights {
 
 /// For each phase `[group][block][source channel][tap][channel of the block]`.
 #[derive(Debug)]
-pub(super) struct Weights {
+pub struct PixelWeights {
     phases: Vec<Vec<f32>>,
+    /// Values of a block of each phase.
     block: Vec<usize>,
     blocks: usize,
 }
 
-impl Weights {
-    /// Reorders weights of which `at(group, destination channel, source channel)` gives the
-    /// first tap.
-    pub fn new(
-        plan: &Plan,
-        heights: Heights,
-        w: &[f32],
-        at: impl Fn(usize, usize, usize) -> usize + Sync,
-    ) -> Self {
+impl PixelWeights {
+    /// Packs `weights` for blocks of `heights`.
+    pub fn new(plan: &Plan, heights: Heights, weights: &[f32], strides: WeightStrides) -> Self {
         let blocks = heights.blocks(plan.dst_c);
         let block = |taps: usize| plan.src_c * taps * heights.full;
-        let reorder = |phase: &super::plan::Phase| {
+        let pack = |phase: &Phase| {
             let size = block(phase.taps.len());
             let mut packed = vec![0.0; plan.groups * blocks * size];
             if size == 0 {
@@ -59,23 +58,24 @@ impl Weights {
                 let first = block * heights.full;
                 for m in 0..heights.full.min(plan.dst_c - first) {
                     for c in 0..plan.src_c {
-                        let w = &w[at(group, first + m, c)..];
+                        let at =
+                            group * strides.group + (first + m) * strides.dst + c * strides.src;
+                        let w = &weights[at..];
                         for (t, tap) in phase.taps.iter().enumerate() {
                             packed[(c * phase.taps.len() + t) * height + m] = w[tap.weight];
                         }
                     }
                 }
             };
-            let many = 1 << 14;
             packed
                 .par_chunks_mut(size)
-                .with_min_len(many / size + 1)
+                .with_min_len(VALUES_PER_THREAD / size + 1)
                 .enumerate()
                 .for_each(fill);
             packed
         };
         Self {
-            phases: plan.phases.iter().map(reorder).collect(),
+            phases: plan.phases.iter().map(pack).collect(),
             block: plan.phases.iter().map(|p| block(p.taps.len())).collect(),
             blocks,
         }

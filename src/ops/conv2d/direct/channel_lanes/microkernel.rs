@@ -1,44 +1,50 @@
-//! The innermost loop: a tile of pixels by vectors of output channels, held in registers.
+//! The innermost loops: a tile of pixels by vectors of output channels, in registers.
+//!
+//! ```text
+//! acc[P][V] = sums                            // P * V registers
+//! for tap in taps                             // of a run: at most the kernel's
+//!     for c in source channels                // of a pass through the weights: see runs.rs
+//!         w[V] = weights[tap][c]              // V registers, from L1
+//!         for p in P
+//!             acc[p] += w * x[c][p + tap]     // one broadcast for V multiply-adds
+//! sums = acc
+//! ```
+//!
+//! Tiles have at most 24 sums with 32 registers (AVX-512, NEON) and 12 with 16 (AVX2). The rest
+//! holds the weights and the broadcast value.
 
 use pulp::Simd;
 
-use super::products::Run;
+use super::runs::{RowTap, Run};
 
-/// A tap of the kernel on a row of outputs.
+/// Source channels in memory.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tap {
-    /// Of the row's first pixel in a plane of the source.
-    pub src: isize,
-    /// Of the tap's weights in those of a block.
-    pub weights: usize,
-}
-
-/// Source channels and how they lie.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Source {
-    /// Of the first channel.
+pub struct Source {
+    /// The first channel.
     pub at: *const f32,
     pub channels: usize,
-    /// Distance of channels, and of neighbouring pixels.
+    /// Distance between channels.
     pub plane: usize,
+    /// Distance between neighbouring pixels.
     pub step: usize,
 }
 
-/// Runs of a column of taps on one image.
-pub(super) struct Job<'a> {
+/// Source channels of one image, the weights for them, and the sums.
+pub struct Accumulation<'a> {
     pub source: Source,
-    pub taps: &'a [Tap],
+    pub taps: &'a [RowTap],
     pub weights: *const f32,
     pub sums: *mut f32,
 }
 
-impl Job<'_> {
-    /// Adds the products of a run, by tiles of so many vectors.
+impl Accumulation<'_> {
+    /// Adds the products of a run, in tiles of `vectors` vectors.
     ///
     /// # Safety
-    /// The run's taps must lie in the source and the weights, and its pixels in the sums.
+    /// The taps of the run must be within the source and the weights, and its pixels within the
+    /// sums.
     #[inline(always)]
-    pub unsafe fn run<S: Simd>(&self, simd: S, run: &Run, vectors: usize) {
+    pub unsafe fn add<S: Simd>(&self, simd: S, run: &Run, vectors: usize) {
         let mut source = self.source;
         source.at = source.at.wrapping_add(run.column);
         let taps = &self.taps[run.taps.0..run.taps.1];
@@ -97,13 +103,13 @@ impl Job<'_> {
 ///
 /// # Safety
 /// - `sums` must hold `P * V` vectors;
-/// - each tap must have `source.channels * V` vectors behind its place in `weights`;
-/// - for each tap `t`, channel `c` and pixel `p < P`, `t.src + c * plane + p * step` must be
-///   readable behind `source.at`.
+/// - each tap must have `source.channels * V` vectors from its position in `weights` on;
+/// - for each tap `t`, channel `c` and pixel `p < P`, the value at
+///   `source.at + t.src + c * plane + p * step` must be readable.
 #[inline(always)]
 unsafe fn tile<S: Simd, const P: usize, const V: usize>(
     simd: S,
-    taps: &[Tap],
+    taps: &[RowTap],
     source: Source,
     weights: *const f32,
     sums: *mut f32,
@@ -145,12 +151,12 @@ unsafe fn tile<S: Simd, const P: usize, const V: usize>(
     }
 }
 
-/// A vector from anywhere.
+/// Loads a vector; it need not be aligned.
 ///
 /// # Safety
 /// It must be readable.
 #[inline(always)]
 unsafe fn load<V: Copy>(from: *const f32) -> V {
-    // SAFETY: as promised.
+    // SAFETY: the caller's promise.
     unsafe { from.cast::<V>().read_unaligned() }
 }
