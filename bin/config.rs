@@ -7,38 +7,20 @@ use candle_mish::activation::Activation;
 use candle_mish::data::DataOptions;
 use candle_mish::train::Recipe;
 use candle_mish::train::run_folder::CONFIG;
-use candle_mish_models::Stem;
+use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, ModelSpec, Stem};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
-use crate::network::{Architecture, COLOURS, Weights};
+use crate::network::Weights;
 
 /// Everything that determines a run's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The network's name.
-    pub model: String,
-    /// Its activation.
-    pub activation: Activation,
-    /// The number of classes. `None` takes the data set's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub num_classes: Option<usize>,
-    /// The first layers. `None` chooses them by the size of the images.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stem: Option<Stem>,
-    /// The channels of the images.
-    #[serde(default = "colours")]
-    pub in_chans: usize,
-    /// The activation of gates. `None` takes the network's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gate: Option<Activation>,
-    /// Dropout before the classifier.
-    #[serde(default)]
-    pub drop: f64,
-    /// Stochastic depth.
-    #[serde(default)]
-    pub drop_path: f64,
+    /// The network. The data set supplies the number of classes and the stem where they are open;
+    /// everything else has a value.
+    #[serde(flatten)]
+    pub network: ModelArgs,
     /// The origin of the weights to start from. `None` starts from random weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<String>,
@@ -56,8 +38,14 @@ pub struct Config {
     pub data: DataOptions,
 }
 
-fn colours() -> usize {
-    COLOURS
+/// The choices of a network that no flag and no file makes.
+fn defaults() -> ModelArgs {
+    ModelArgs {
+        in_chans: Some(COLOUR_CHANNELS),
+        drop_rate: Some(0.0),
+        drop_path_rate: Some(0.0),
+        ..ModelArgs::default()
+    }
 }
 
 impl Config {
@@ -69,8 +57,37 @@ impl Config {
         let path = folder.join(CONFIG);
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text)
-            .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| anyhow::anyhow!("{}: {}", path.display(), error.message()))?;
+        for (key, missing) in [
+            ("model", config.network.model.is_none()),
+            ("activation", config.network.activation.is_none()),
+        ] {
+            if missing {
+                bail!("{}: missing field `{key}`", path.display());
+            }
+        }
+        Ok(Self {
+            network: config.network.or(&defaults()),
+            ..config
+        })
+    }
+
+    /// The configuration of a new run of `network` with this recipe, on the default data set.
+    pub fn new(network: &ModelArgs, recipe: Recipe) -> Self {
+        Self {
+            network: network.or(&defaults()),
+            pretrained: None,
+            mean: None,
+            std: None,
+            recipe,
+            data: DataOptions::default(),
+        }
+    }
+
+    /// The network's name.
+    pub fn model(&self) -> &str {
+        self.network.model.as_deref().unwrap_or_default()
     }
 
     /// Starts from trained weights: takes their form and normalisation, and their activation unless
@@ -78,37 +95,37 @@ impl Config {
     ///
     /// # Errors
     /// If the weights belong to another network, or their header holds an invalid value.
-    pub fn begin_with(
+    pub fn start_from(
         &mut self,
         weights: &Weights,
-        origin: &str,
         given: Option<&Activation>,
     ) -> anyhow::Result<()> {
-        // Refuses weights of another network.
-        self.model = weights.model(Some(&self.model))?;
-        self.activation = weights.activation(given)?;
-        self.stem = weights.stem()?;
-        self.in_chans = weights.in_chans()?.unwrap_or(self.in_chans);
-        self.gate = weights.gate()?;
+        let own = weights.args()?;
+        self.network = ModelArgs {
+            // Refuses weights of another network.
+            model: Some(weights.model(self.network.model.as_deref())?),
+            activation: Some(weights.activation(given)?),
+            num_classes: self.network.num_classes,
+            stem: own.stem,
+            in_chans: own.in_chans.or(self.network.in_chans),
+            gate: own.gate,
+            ..self.network.clone()
+        };
         if let Some((mean, std)) = weights.normalisation()? {
             (self.mean, self.std) = (Some(mean), Some(std));
         }
-        self.pretrained = Some(origin.to_string());
+        self.pretrained = Some(weights.origin.clone());
         Ok(())
     }
 
     /// The network. `num_classes` and `stem` fill what the configuration leaves open.
-    pub fn architecture(&self, num_classes: usize, stem: Stem) -> Architecture {
-        Architecture {
-            model: self.model.clone(),
-            activation: self.activation,
-            num_classes: self.num_classes.unwrap_or(num_classes),
-            stem: self.stem.unwrap_or(stem),
-            in_chans: self.in_chans,
-            gate: self.gate,
-            drop: self.drop,
-            drop_path: self.drop_path,
-        }
+    pub fn spec(&self, num_classes: usize, stem: Stem) -> ModelSpec {
+        let open = ModelSpec {
+            num_classes,
+            stem,
+            ..ModelSpec::new(self.model())
+        };
+        self.network.over(open)
     }
 
     /// The configuration as TOML.

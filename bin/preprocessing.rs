@@ -3,11 +3,11 @@
 use std::fmt::Display;
 
 use candle_mish::data::{DataOptions, Dataset, DatasetKind, Preprocess};
-use candle_mish_models::{self as models, Stem};
+use candle_mish_models::{self as models, COLOUR_CHANNELS, Stem};
 
 use crate::args::PreprocessArgs;
 use crate::failure::usage;
-use crate::network::{COLOURS, Weights, stem_for};
+use crate::network::Weights;
 
 /// Whether the data set consists of image files, which have any size.
 pub fn has_image_files(options: &DataOptions) -> bool {
@@ -20,9 +20,9 @@ pub fn has_image_files(options: &DataOptions) -> bool {
 /// A usage error.
 pub fn check_channels(in_chans: usize) -> anyhow::Result<()> {
     match in_chans {
-        1 | COLOURS => Ok(()),
+        1 | COLOUR_CHANNELS => Ok(()),
         _ => Err(usage(format!(
-            "--in-chans {in_chans}: images have {COLOURS} channels, or 1 in grayscale; `mish \
+            "--in-chans {in_chans}: images have {COLOUR_CHANNELS} channels, or 1 in grayscale; `mish \
              predict` takes other images from a safetensors file"
         ))),
     }
@@ -46,11 +46,7 @@ pub fn with_channels(dataset: Dataset, in_chans: usize) -> anyhow::Result<Datase
 /// If there is no such network.
 pub fn default_stem(model: &str, size: Option<usize>) -> anyhow::Result<Stem> {
     let entry = models::find(model).map_err(usage)?;
-    Ok(match size {
-        Some(size) => stem_for(size),
-        None if entry.imagenet.is_some() => Stem::ImageNet,
-        None => Stem::Cifar,
-    })
+    Ok(entry.default_stem(size))
 }
 
 /// The preprocessing for a new network: the flags, or else timm's defaults at the network's own

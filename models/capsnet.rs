@@ -21,15 +21,20 @@ use candle_mish::ops::capsule::{dynamic_routing, length, squash};
 use candle_mish::ops::{flatten_from, permute, reshape, scale_channels, squared_error};
 use candle_nn::{Init, ModuleT, VarBuilder};
 
+use crate::context::BuildContext;
+use crate::entry::Entry;
+use crate::groups::{GroupMatcher, Place};
 use crate::layers::Layers;
-use crate::registry::Entry;
-use crate::{Model, Options};
+use crate::model::{FeatureInfo, Mode, Model, Taps};
+use crate::spec::ModelSpec;
 
 const FAMILY: &str = "capsnet";
 const PAPER: &str = "arXiv:1710.09829";
 
 pub(crate) const ENTRIES: [Entry; 2] = [
-    Entry::new(FAMILY, FAMILY, PAPER, (31_585_536, 401_784_832), plain).recipe(RECIPE),
+    Entry::new(FAMILY, FAMILY, PAPER, (31_585_536, 401_784_832), plain)
+        .groups(GROUPS)
+        .recipe(RECIPE),
     Entry::new(
         "capsnet_reconstruction",
         FAMILY,
@@ -37,7 +42,15 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         (36_079_360, 401_784_832),
         reconstructing,
     )
+    .groups(GROUPS)
     .recipe(RECIPE),
+];
+
+/// Each module is a layer.
+const GROUPS: GroupMatcher = &[
+    ("conv1.", &[Place::At(0)]),
+    ("act1.", &[Place::At(1)]),
+    ("primary_caps.", &[Place::At(2)]),
 ];
 
 /// The paper's loss and optimizer.
@@ -116,16 +129,15 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn new(options: &Options, vb: VarBuilder) -> Result<Self> {
-        let layers = Layers::new(options, vb.pp(CLASSES).pp("decoder"));
-        let classes = options.num_classes;
+    fn new(classes: usize, root: &Layers) -> Result<Self> {
+        let layers = root.pp(CLASSES).pp("decoder");
         let hidden = |index: usize, inputs: usize| {
             let outputs = DECODER[index];
             let linear = layers.pp(format!("fc{}", index + 1));
             let act = layers.pp(format!("act{}", index + 1));
             Ok::<_, candle_core::Error>((linear.linear(inputs, outputs)?, act.act(outputs)?))
         };
-        let pixels = options.in_channels * SIDE * SIDE;
+        let pixels = root.spec.in_chans * SIDE * SIDE;
         Ok(Self {
             hidden: [hidden(0, classes * CLASS_VALUES)?, hidden(1, DECODER[0])?],
             last: layers.pp("fc3").linear(DECODER[1], pixels)?,
@@ -150,7 +162,9 @@ impl Decoder {
 }
 
 struct CapsNet {
-    options: Options,
+    spec: ModelSpec,
+    context: BuildContext,
+    info: [FeatureInfo; 2],
     conv1: Conv2d,
     act1: Act,
     primary: Conv2d,
@@ -159,38 +173,45 @@ struct CapsNet {
     decoder: Option<Decoder>,
 }
 
-fn plain(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    Ok(Box::new(CapsNet::new(options, vb)?))
+fn plain(root: Layers) -> Result<Box<dyn Model>> {
+    Ok(Box::new(CapsNet::new(&root)?))
 }
 
-fn reconstructing(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+fn reconstructing(root: Layers) -> Result<Box<dyn Model>> {
     Ok(Box::new(CapsNet {
-        decoder: Some(Decoder::new(options, vb.clone())?),
-        ..CapsNet::new(options, vb)?
+        decoder: Some(Decoder::new(root.spec.num_classes, &root)?),
+        ..CapsNet::new(&root)?
     }))
 }
 
 impl CapsNet {
     /// Without a decoder.
-    fn new(options: &Options, vb: VarBuilder) -> Result<Self> {
-        let layers = Layers::new(options, vb.clone());
+    fn new(layers: &Layers) -> Result<Self> {
+        let spec = layers.spec;
         let conv = Conv2dConfig::same(KERNEL).padding(0).bias(true);
         let (conv1, primary) = (layers.pp("conv1"), layers.pp("primary_caps"));
         Ok(Self {
-            options: options.clone(),
-            conv1: conv1.conv(options.in_channels, CHANNELS, conv)?,
+            spec: spec.clone(),
+            context: layers.context.clone(),
+            info: [
+                FeatureInfo::new(CHANNELS, 1, "act1"),
+                FeatureInfo::new(KINDS * VALUES, 2, "primary_caps"),
+            ],
+            conv1: conv1.conv(spec.in_chans, CHANNELS, conv)?,
             act1: layers.pp("act1").act(CHANNELS)?,
             primary: primary.conv(CHANNELS, KINDS * VALUES, conv.stride(2))?,
             dropout: layers.dropout()?,
-            classes: ClassCapsules::new(options.num_classes, vb.pp(CLASSES))?,
+            classes: ClassCapsules::new(spec.num_classes, layers.vb.pp(CLASSES))?,
             decoder: None,
         })
     }
 
     /// The primary capsules, [N, I, D].
-    fn capsules(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn capsules(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let x = self.act1.forward_t(&self.conv1.forward(images)?, train)?;
+        taps.offer(&x);
         let x = self.primary.forward(&x)?;
+        taps.offer(&x);
         let (n, _, height, width) = x.dims4()?;
         if height * width != PLACES {
             let (_, _, height, width) = images.dims4()?;
@@ -203,36 +224,54 @@ impl CapsNet {
     }
 
     /// The capsules of the classes, [N, K, 16].
-    fn class_capsules(&self, images: &Tensor, backbone: bool, classes: bool) -> Result<Tensor> {
-        let capsules = self.capsules(images, backbone)?;
-        let capsules = self.dropout.forward_t(&capsules, classes)?;
+    fn class_capsules(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let capsules = self.capsules(images, mode.trains_backbone(), &mut Taps::none())?;
+        let capsules = self
+            .dropout
+            .forward_t(&capsules, mode.trains_classifier())?;
         self.classes.forward(&capsules)
     }
 }
 
 impl Model for CapsNet {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        flatten_from(&self.capsules(images, train)?, 1)
+    fn features(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let train = mode.trains_backbone();
+        flatten_from(&self.capsules(images, train, &mut Taps::none())?, 1)
     }
 
     fn num_features(&self) -> usize {
         CAPSULES * VALUES
     }
 
+    fn feature_info(&self) -> &[FeatureInfo] {
+        &self.info
+    }
+
+    fn feature_maps(
+        &self,
+        images: &Tensor,
+        out_indices: &[usize],
+        mode: Mode,
+    ) -> Result<Vec<Tensor>> {
+        let mut taps = Taps::of(out_indices, &self.info)?;
+        self.capsules(images, mode.trains_backbone(), &mut taps)?;
+        taps.into_maps()
+    }
+
     fn classifier(&self) -> &'static str {
         CLASSES
     }
 
-    fn forward_parts(&self, images: &Tensor, backbone: bool, classifier: bool) -> Result<Tensor> {
-        length(&self.class_capsules(images, backbone, classifier)?)
+    fn forward_mode(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        length(&self.class_capsules(images, mode)?)
     }
 
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
-        self.options.num_classes = num_classes;
-        self.classes = ClassCapsules::new(num_classes, vb.pp(CLASSES))?;
-        if self.decoder.is_some() {
-            self.decoder = Some(Decoder::new(&self.options, vb)?);
-        }
+        let root = Layers::new(&self.spec, &self.context, vb);
+        let decoder = self.decoder.as_ref();
+        let decoder = decoder.map(|_| Decoder::new(num_classes, &root));
+        self.decoder = decoder.transpose()?;
+        self.classes = ClassCapsules::new(num_classes, root.vb.pp(CLASSES))?;
         Ok(())
     }
 
@@ -243,7 +282,7 @@ impl Model for CapsNet {
 
 impl ModuleT for CapsNet {
     fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        self.forward_parts(images, train, train)
+        self.forward_mode(images, Mode::from_train(train))
     }
 }
 
@@ -252,7 +291,7 @@ impl AuxiliaryLoss for CapsNet {
         let Some(decoder) = &self.decoder else {
             bail!("this capsnet has no decoder")
         };
-        let capsules = self.class_capsules(images, true, true)?;
+        let capsules = self.class_capsules(images, Mode::Train)?;
         let drawn = decoder.decode(&capsules, labels)?;
         let error = squared_error(&drawn, &images.flatten_from(1)?, RECONSTRUCTION)?;
         Ok((length(&capsules)?, error))

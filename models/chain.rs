@@ -1,51 +1,69 @@
-//! Convolutions in a row, each with batch norm and activation, cut into stages by max pooling:
-//! the body of networks without branches.
+//! A body without branches: stages of convolutions with batch norm and activation, max pooling
+//! between the stages.
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, Dropout};
 use candle_mish::ops::{Pool2dParams, max_pool2d};
 use candle_nn::ModuleT;
 
+use crate::groups::{GroupMatcher, Place};
 use crate::layers::Layers;
+use crate::model::{FeatureInfo, Taps};
 
-/// The output channels and the kernel of each convolution, stage by stage.
+/// The output channels and kernel size of each convolution, stage by stage.
 pub(crate) type Stages = [&'static [(usize, usize)]];
 
-/// The stages; between two of them the maximum of 2x2 windows and dropout.
+/// Each convolution, norm and activation is a layer of its own.
+pub(crate) const GROUPS: GroupMatcher = &[
+    ("conv#.", &[Place::Numbers, Place::At(0)]),
+    ("bn#.", &[Place::Numbers, Place::At(1)]),
+    ("act#.", &[Place::Numbers, Place::At(2)]),
+];
+
+/// The stages, with 2x2 max pooling and dropout between them.
 pub(crate) struct Chain {
     stages: Vec<Vec<ConvNormAct>>,
     dropout: Dropout,
+    /// The last map of each stage.
+    pub info: Vec<FeatureInfo>,
+    /// The channels of the last map.
+    pub channels: usize,
 }
 
 impl Chain {
-    /// Convolutions at stride 1 that keep the size, at `conv1`, `bn1`, `act1`, `conv2`, … below
-    /// `layers`, and dropout of the user's rate. Also gives the channels of the last one.
-    pub fn new(stages: &Stages, layers: &Layers) -> Result<(Self, usize)> {
-        let (mut inputs, mut index) = (layers.options.in_channels, 0);
-        let mut conv = |&(outputs, kernel): &(usize, usize)| {
-            index += 1;
-            let names = [
-                format!("conv{index}"),
-                format!("bn{index}"),
+    /// Convolutions of stride 1 that keep the size, at `conv1`, `bn1`, `act1`, `conv2`, … below
+    /// `layers`.
+    pub fn new(stages: &Stages, layers: &Layers) -> Result<Self> {
+        let (mut channels, mut index) = (layers.spec.in_chans, 0);
+        let mut info = Vec::with_capacity(stages.len());
+        let mut built = Vec::with_capacity(stages.len());
+        for (number, rows) in stages.iter().enumerate() {
+            let mut stage = Vec::with_capacity(rows.len());
+            for &(outputs, kernel) in rows.iter() {
+                index += 1;
+                let [conv, norm, act] = ["conv", "bn", "act"].map(|name| format!("{name}{index}"));
+                let config = Conv2dConfig::same(kernel).bias(true);
+                let names = (&*conv, &*norm, &*act);
+                stage.push(layers.conv_norm_act(names, channels, outputs, config)?);
+                channels = outputs;
+            }
+            built.push(stage);
+            info.push(FeatureInfo::new(
+                channels,
+                1 << number,
                 format!("act{index}"),
-            ];
-            let names = (&*names[0], &*names[1], &*names[2]);
-            let config = Conv2dConfig::same(kernel).bias(true);
-            let conv = layers.conv_norm_act(names, inputs, outputs, config);
-            inputs = outputs;
-            conv
-        };
-        let stages = stages
-            .iter()
-            .map(|stage| stage.iter().map(&mut conv).collect());
-        let stages = stages.collect::<Result<_>>()?;
-        let dropout = layers.dropout()?;
-        Ok((Self { stages, dropout }, inputs))
+            ));
+        }
+        Ok(Self {
+            stages: built,
+            dropout: layers.dropout()?,
+            info,
+            channels,
+        })
     }
-}
 
-impl ModuleT for Chain {
-    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+    /// The last map.
+    pub fn forward(&self, x: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = x.clone();
         for (i, stage) in self.stages.iter().enumerate() {
             if i > 0 {
@@ -55,6 +73,7 @@ impl ModuleT for Chain {
             for conv in stage {
                 x = conv.forward_t(&x, train)?;
             }
+            taps.offer(&x);
         }
         Ok(x)
     }

@@ -1,99 +1,149 @@
-//! A backbone with a linear classifier: what most networks are.
+//! A backbone with a linear classifier: most networks.
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Dropout, Linear, LinearConfig, linear_with};
 use candle_nn::{Module, ModuleT, VarBuilder};
 
-use crate::Model;
 use crate::layers::Layers;
+use crate::model::{FeatureInfo, Mode, Model, Taps};
 
-/// What comes before the classifier.
+/// Everything in front of the classifier.
 pub(crate) trait Backbone: Send + Sync {
-    /// The pooled features [N, C] of images.
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor>;
+    /// The pooled features [N, C] of images [N, C, H, W]. Offers `taps` each map of the network's
+    /// [`FeatureInfo`], in order.
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor>;
+}
+
+/// The classifier's place in a checkpoint, its inputs, and its bias and initialisation.
+struct Head {
+    path: &'static str,
+    num_features: usize,
+    config: LinearConfig,
+}
+
+impl Head {
+    /// The layer below `root`: for construction and for [`Model::replace_classifier`].
+    fn build(&self, num_classes: usize, root: &VarBuilder) -> Result<Linear> {
+        linear_with(
+            self.num_features,
+            num_classes,
+            self.config,
+            root.pp(self.path),
+        )
+    }
 }
 
 /// A backbone, dropout, and a linear classifier.
 pub(crate) struct Classifier<B> {
     backbone: B,
+    info: Vec<FeatureInfo>,
     dropout: Dropout,
     fc: Linear,
-    path: &'static str,
-    num_features: usize,
-    bias: bool,
+    head: Head,
 }
 
 impl<B: Backbone + 'static> Classifier<B> {
-    /// Puts a classifier over `num_features` features at `path` below `layers`, the network's
-    /// root.
+    /// Adds a classifier over `num_features` features at `path` below `layers`, the network's
+    /// root. `info` describes the maps that the backbone offers.
     pub fn boxed(
         backbone: B,
+        info: Vec<FeatureInfo>,
         num_features: usize,
         path: &'static str,
         layers: &Layers,
     ) -> Result<Box<dyn Model>> {
-        Self::over(backbone, num_features, path, true, layers)
+        let head = Head {
+            path,
+            num_features,
+            config: LinearConfig {
+                bias: true,
+                init: layers.head_init,
+            },
+        };
+        Self::over(backbone, info, head, layers)
     }
 
-    /// As [`Classifier::boxed`], but the logits are linear in the features.
+    /// As [`Classifier::boxed`], with a classifier that has no bias.
     pub fn without_bias(
         backbone: B,
+        info: Vec<FeatureInfo>,
         num_features: usize,
         path: &'static str,
         layers: &Layers,
     ) -> Result<Box<dyn Model>> {
-        Self::over(backbone, num_features, path, false, layers)
+        let head = Head {
+            path,
+            num_features,
+            config: LinearConfig {
+                bias: false,
+                init: layers.head_init,
+            },
+        };
+        Self::over(backbone, info, head, layers)
     }
 
     fn over(
         backbone: B,
-        num_features: usize,
-        path: &'static str,
-        bias: bool,
+        info: Vec<FeatureInfo>,
+        head: Head,
         layers: &Layers,
     ) -> Result<Box<dyn Model>> {
         Ok(Box::new(Self {
             backbone,
+            info,
             dropout: layers.dropout()?,
-            fc: layers.pp(path).classifier(num_features, bias)?,
-            path,
-            num_features,
-            bias,
+            fc: head.build(layers.spec.num_classes, &layers.vb)?,
+            head,
         }))
     }
 }
 
 impl<B: Backbone> Model for Classifier<B> {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        self.backbone.features(images, train)
+    fn features(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let train = mode.trains_backbone();
+        self.backbone.features(images, train, &mut Taps::none())
     }
 
     fn num_features(&self) -> usize {
-        self.num_features
+        self.head.num_features
+    }
+
+    fn feature_info(&self) -> &[FeatureInfo] {
+        &self.info
+    }
+
+    fn feature_maps(
+        &self,
+        images: &Tensor,
+        out_indices: &[usize],
+        mode: Mode,
+    ) -> Result<Vec<Tensor>> {
+        let mut taps = Taps::of(out_indices, &self.info)?;
+        self.backbone
+            .features(images, mode.trains_backbone(), &mut taps)?;
+        taps.into_maps()
     }
 
     fn classifier(&self) -> &'static str {
-        self.path
+        self.head.path
     }
 
-    fn forward_parts(&self, images: &Tensor, backbone: bool, classifier: bool) -> Result<Tensor> {
-        let features = self.backbone.features(images, backbone)?;
-        self.fc
-            .forward(&self.dropout.forward_t(&features, classifier)?)
+    fn forward_mode(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let features = self.features(images, mode)?;
+        let features = self
+            .dropout
+            .forward_t(&features, mode.trains_classifier())?;
+        self.fc.forward(&features)
     }
 
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
-        let config = LinearConfig {
-            bias: self.bias,
-            ..LinearConfig::default()
-        };
-        self.fc = linear_with(self.num_features, num_classes, config, vb.pp(self.path))?;
+        self.fc = self.head.build(num_classes, &vb)?;
         Ok(())
     }
 }
 
 impl<B: Backbone> ModuleT for Classifier<B> {
     fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        self.forward_parts(images, train, train)
+        self.forward_mode(images, Mode::from_train(train))
     }
 }

@@ -12,22 +12,34 @@
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, WeightInit};
 use candle_mish::ops::{Pool2dParams, add, cat, global_avg_pool2d, max_pool2d, narrow};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::{Build, Entry, Size};
+use crate::groups::{BLOCK, GroupMatcher, Place, STEM, WITH_BLOCK};
 use crate::layers::{Layers, ResidualConv};
-use crate::registry::{Build, Entry};
-use crate::{Model, Options, Stem};
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::spec::Stem;
 
 const fn variant(
     name: &'static str,
     paper: &'static str,
-    cifar: (usize, u64),
-    imagenet: (usize, u64),
+    cifar: Size,
+    imagenet: Size,
     build: Build,
 ) -> Entry {
-    Entry::new(name, "darknet", paper, cifar, build).imagenet(256, imagenet)
+    Entry::new(name, "darknet", paper, cifar, build)
+        .imagenet(256, imagenet)
+        .groups(GROUPS)
 }
+
+/// A stage's first convolutions join its first block, its transitions the last.
+const GROUPS: GroupMatcher = &[
+    ("stem.", STEM),
+    ("stages.#.blocks.#.", BLOCK),
+    ("stages.#.conv_transition", WITH_BLOCK),
+    ("stages.#.", &[Place::At(1), Place::Numbers, Place::At(0)]),
+];
 
 pub(crate) const ENTRIES: [Entry; 4] = [
     variant(
@@ -35,28 +47,28 @@ pub(crate) const ENTRIES: [Entry; 4] = [
         "arXiv:1804.02767",
         (40_687_428, 577_703_936),
         (41_609_928, 9_285_115_904),
-        |o, vb| build(&DARKNET53, o, vb),
+        |root| build(&DARKNET53, root),
     ),
     variant(
         "cspdarknet53",
         CSP,
         (26_719_684, 405_737_472),
         (27_642_184, 6_533_652_480),
-        |o, vb| build(&CSPDARKNET53, o, vb),
+        |root| build(&CSPDARKNET53, root),
     ),
     variant(
         "cspresnet50",
         CSP,
         (20_685_988, 1_092_390_912),
         (21_616_168, 4_517_240_832),
-        |o, vb| build(&CSPRESNET50, o, vb),
+        |root| build(&CSPRESNET50, root),
     ),
     variant(
         "cspresnext50",
         CSP,
         (18_718_116, 966_664_192),
         (20_569_896, 4_014_948_352),
-        |o, vb| build(&CSPRESNEXT50, o, vb),
+        |root| build(&CSPRESNEXT50, root),
     ),
 ];
 
@@ -221,7 +233,7 @@ impl Stage {
         let stage = &config.stages[index];
         let halving = Conv2dConfig::same(3).stride(2);
         let at = layers.pp("conv_down");
-        let (down, inputs) = match (config.blocks, layers.options.stem) {
+        let (down, inputs) = match (config.blocks, layers.spec.stem) {
             (BlockKind::Dark, Stem::Cifar) if index == 0 => {
                 let same = Conv2dConfig::same(3);
                 (Some(conv(inputs, stage.outputs, same, &at)?), stage.outputs)
@@ -314,11 +326,11 @@ struct DarkNet {
     stages: Vec<Stage>,
 }
 
-fn build(config: &Config, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb)
+fn build(config: &Config, root: Layers) -> Result<Box<dyn Model>> {
+    let layers = root
         .with_head_init(WeightInit::Normal { std: 0.01 })
         .with_zero_init_last(true);
-    let (mut inputs, kernel, pool) = match (config.blocks, options.stem) {
+    let (mut inputs, kernel, pool) = match (config.blocks, layers.spec.stem) {
         (BlockKind::Dark, _) => (32, Conv2dConfig::same(3), None),
         (BlockKind::Bottleneck { .. }, Stem::Cifar) => (64, Conv2dConfig::same(3), None),
         (BlockKind::Bottleneck { .. }, Stem::ImageNet) => {
@@ -328,8 +340,16 @@ fn build(config: &Config, options: &Options, vb: VarBuilder) -> Result<Box<dyn M
         }
     };
     let at = layers.pp("stem").pp("conv1");
-    let stem = conv(options.in_channels, inputs, kernel, &at)?;
+    let stem = conv(layers.spec.in_chans, inputs, kernel, &at)?;
     let total = config.stages.iter().map(|stage| stage.depth).sum();
+    let stem_reduction = if pool.is_some() { 2 } else { 1 };
+    let mut info = vec![FeatureInfo::new(inputs, stem_reduction, "stem.conv1")];
+    // The reduction of the first stage.
+    let first_reduction = match (config.blocks, layers.spec.stem) {
+        (_, Stem::Cifar) => 1,
+        (BlockKind::Dark, Stem::ImageNet) => 2,
+        (BlockKind::Bottleneck { .. }, Stem::ImageNet) => 4,
+    };
     let mut stages = Vec::with_capacity(config.stages.len());
     let mut first = 0;
     for (index, stage) in config.stages.iter().enumerate() {
@@ -337,19 +357,27 @@ fn build(config: &Config, options: &Options, vb: VarBuilder) -> Result<Box<dyn M
         stages.push(Stage::new(config, index, inputs, (first, total), &at)?);
         first += stage.depth;
         inputs = stage.outputs;
+        let reduction = first_reduction << index;
+        info.push(FeatureInfo::new(
+            inputs,
+            reduction,
+            format!("stages.{index}"),
+        ));
     }
     let network = DarkNet { stem, pool, stages };
-    Classifier::boxed(network, inputs, "head.fc", &layers)
+    Classifier::boxed(network, info, inputs, "head.fc", &layers)
 }
 
 impl Backbone for DarkNet {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.stem.forward_t(images, train)?;
+        taps.offer(&x);
         if let Some(pool) = &self.pool {
             x = max_pool2d(&x, pool)?;
         }
         for stage in &self.stages {
             x = stage.forward_t(&x, train)?;
+            taps.offer(&x);
         }
         global_avg_pool2d(&x)
     }

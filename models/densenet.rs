@@ -15,21 +15,30 @@
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, MaxPool2d};
 use candle_mish::ops::{Pool2dParams, cat, global_avg_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::{Build, Entry, Renames, Size};
+use crate::groups::{BLOCK, GroupMatcher, STEM, WITH_BLOCK};
 use crate::layers::{Layers, NormActConv};
-use crate::registry::{Build, Entry};
-use crate::{Model, Options, Stem};
-
-type Size = (usize, u64);
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::spec::Stem;
 
 const fn variant(name: &'static str, cifar: Size, build: Build) -> Entry {
-    Entry::new(name, "densenet", "arXiv:1608.06993", cifar, build).renames(&LEGACY)
+    Entry::new(name, "densenet", "arXiv:1608.06993", cifar, build)
+        .groups(GROUPS)
+        .renames(LEGACY)
 }
 
-/// As torchvision's files have it.
-const LEGACY: [(&str, Option<&str>); 4] = [
+const GROUPS: GroupMatcher = &[
+    ("features.conv0.", STEM),
+    ("features.norm0.", STEM),
+    ("features.denseblock#.denselayer#.", BLOCK),
+    ("features.transition#.", WITH_BLOCK),
+];
+
+/// The keys of torchvision's files.
+const LEGACY: Renames = &[
     (".norm.1.", Some(".norm1.")),
     (".conv.1.", Some(".conv1.")),
     (".norm.2.", Some(".norm2.")),
@@ -37,24 +46,24 @@ const LEGACY: [(&str, Option<&str>); 4] = [
 ];
 
 pub(crate) const ENTRIES: [Entry; 5] = [
-    variant("densenet121", (7_048_676, 888_442_880), |o, vb| {
-        build(32, &[6, 12, 24, 16], o, vb)
+    variant("densenet121", (7_048_676, 888_442_880), |root| {
+        build(32, &[6, 12, 24, 16], root)
     })
     .imagenet(224, (7_978_856, 2_834_161_664)),
-    variant("densenet161", (26_681_380, 2_467_749_504), |o, vb| {
-        build(48, &[6, 12, 36, 24], o, vb)
+    variant("densenet161", (26_681_380, 2_467_749_504), |root| {
+        build(48, &[6, 12, 36, 24], root)
     })
     .imagenet(224, (28_681_000, 7_727_907_072)),
-    variant("densenet169", (12_643_300, 1_059_949_056), |o, vb| {
-        build(32, &[6, 12, 32, 32], o, vb)
+    variant("densenet169", (12_643_300, 1_059_949_056), |root| {
+        build(32, &[6, 12, 32, 32], root)
     })
     .imagenet(224, (14_149_480, 3_359_843_328)),
-    variant("densenet201", (18_277_348, 1_364_061_696), |o, vb| {
-        build(32, &[6, 12, 48, 32], o, vb)
+    variant("densenet201", (18_277_348, 1_364_061_696), |root| {
+        build(32, &[6, 12, 48, 32], root)
     })
     .imagenet(224, (20_013_928, 4_291_365_888)),
-    variant("densenet_bc100_12", (800_032, 287_960_472), |o, vb| {
-        build(12, &[16, 16, 16], o, vb)
+    variant("densenet_bc100_12", (800_032, 287_960_472), |root| {
+        build(12, &[16, 16, 16], root)
     }),
 ];
 
@@ -71,7 +80,7 @@ struct DenseStem {
 impl DenseStem {
     /// `features.conv0` and, except in the networks for CIFAR only, `features.norm0`.
     fn new(channels: usize, norm: bool, layers: &Layers) -> Result<Self> {
-        let (config, pool) = match layers.options.stem {
+        let (config, pool) = match layers.spec.stem {
             Stem::Cifar => (Conv2dConfig::same(3), None),
             Stem::ImageNet => {
                 let pool = Pool2dParams::new((3, 3))
@@ -81,7 +90,7 @@ impl DenseStem {
             }
         };
         let conv = layers.pp("conv0");
-        let conv = conv.conv(layers.options.in_channels, channels, config)?;
+        let conv = conv.conv(layers.spec.in_chans, channels, config)?;
         let norm_act = if norm {
             let layers = layers.pp("norm0");
             Some((layers.norm(channels)?, layers.pp("act").act(channels)?))
@@ -94,16 +103,12 @@ impl DenseStem {
             pool,
         })
     }
-}
 
-impl ModuleT for DenseStem {
-    fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let mut x = self.conv.forward(images)?;
-        if let Some((norm, act)) = &self.norm_act {
-            x = norm.forward_act(&x, None, act, train)?;
-        }
-        match &self.pool {
-            Some(pool) => pool.forward(&x),
+    /// Everything but the pool.
+    fn conv_norm_act(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let x = self.conv.forward(images)?;
+        match &self.norm_act {
+            Some((norm, act)) => norm.forward_act(&x, None, act, train),
             None => Ok(x),
         }
     }
@@ -153,27 +158,42 @@ struct DenseNet {
     act: Act,
 }
 
-fn build(
-    growth: usize,
-    blocks: &[usize],
-    options: &Options,
-    vb: VarBuilder,
-) -> Result<Box<dyn Model>> {
-    let root = Layers::new(options, vb);
+fn build(growth: usize, blocks: &[usize], root: Layers) -> Result<Box<dyn Model>> {
     let features = root.pp("features");
     let mut channels = 2 * growth;
     // The networks for ImageNet have four blocks, those for CIFAR only three.
     let stem = DenseStem::new(channels, blocks.len() > 3, &features)?;
+    let [stem_reduction, mut reduction] = match root.spec.stem {
+        Stem::Cifar => [1, 1],
+        Stem::ImageNet => [2, 4],
+    };
+    let module = if stem.norm_act.is_some() {
+        "norm0"
+    } else {
+        "conv0"
+    };
+    let mut info = vec![FeatureInfo::new(
+        channels,
+        stem_reduction,
+        format!("features.{module}"),
+    )];
     let mut dense_blocks = Vec::with_capacity(blocks.len());
     for (block, &count) in (1..).zip(blocks) {
         let mut layers = Vec::with_capacity(count);
-        let path = features.pp(format!("denseblock{block}"));
+        let name = format!("denseblock{block}");
+        let path = features.pp(&name);
         for i in 1..=count {
             let path = path.pp(format!("denselayer{i}"));
             layers.push(DenseLayer::new(channels, growth, &path)?);
             channels += growth;
         }
         let transition = if block < blocks.len() {
+            info.push(FeatureInfo::new(
+                channels,
+                reduction,
+                format!("features.{name}"),
+            ));
+            reduction *= 2;
             let path = features.pp(format!("transition{block}"));
             let (names, conv1x1) = (("norm", "norm.act", "conv"), Conv2dConfig::same(1));
             let transition = path.norm_act_conv(names, channels, channels / 2, conv1x1)?;
@@ -184,6 +204,7 @@ fn build(
         };
         dense_blocks.push(DenseBlock { layers, transition });
     }
+    info.push(FeatureInfo::new(channels, reduction, "features.norm5"));
     let norm = features.pp("norm5");
     let network = DenseNet {
         stem,
@@ -192,20 +213,27 @@ fn build(
         norm: norm.norm(channels)?,
         act: norm.pp("act").act(channels)?,
     };
-    Classifier::boxed(network, channels, "classifier", &root)
+    Classifier::boxed(network, info, channels, "classifier", &root)
 }
 
 impl Backbone for DenseNet {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let mut x = self.stem.forward_t(images, train)?;
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
+        let mut x = self.stem.conv_norm_act(images, train)?;
+        taps.offer(&x);
+        if let Some(pool) = &self.stem.pool {
+            x = pool.forward(&x)?;
+        }
         for block in &self.blocks {
             for layer in &block.layers {
                 x = layer.forward_t(&x, train)?;
             }
             if let Some(transition) = &block.transition {
+                taps.offer(&x);
                 x = self.pool.forward(&transition.forward_t(&x, train)?)?;
             }
         }
-        global_avg_pool2d(&self.norm.forward_act(&x, None, &self.act, train)?)
+        let x = self.norm.forward_act(&x, None, &self.act, train)?;
+        taps.offer(&x);
+        global_avg_pool2d(&x)
     }
 }

@@ -11,19 +11,21 @@
 //! takes 260 for B2.
 
 use candle_core::Result;
-use candle_nn::VarBuilder;
 
-use crate::inverted_residual::{Plan, Stage, Unit, build};
-use crate::registry::{Build, Entry};
-use crate::{Model, Options};
+use crate::entry::{Build, Entry, Renames, Size};
+use crate::inverted_residual::{GROUPS, Plan, Stage, Unit, build};
+use crate::layers::Layers;
+use crate::model::Model;
 
-const fn variant(name: &'static str, size: (usize, u64), build: Build) -> Entry {
-    Entry::new(name, "efficientnet", "arXiv:1905.11946", size, build).renames(&TORCHVISION)
+const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
+    Entry::new(name, "efficientnet", "arXiv:1905.11946", size, build)
+        .groups(GROUPS)
+        .renames(TORCHVISION)
 }
 
 /// torchvision's numbers, of the layers, of the stages and within a block.
 #[rustfmt::skip]
-const TORCHVISION: [(&str, Option<&str>); 26] = [
+const TORCHVISION: Renames = &[
     ("features.0.0.", Some("conv_stem.")),
     ("features.0.1.", Some("bn1.")),
     ("features.8.0.", Some("conv_head.")),
@@ -53,16 +55,16 @@ const TORCHVISION: [(&str, Option<&str>); 26] = [
 ];
 
 pub(crate) const ENTRIES: [Entry; 3] = [
-    variant("efficientnet_b0", (4_135_648, 32_094_592), |o, vb| {
-        scaled(1.0, 1.0, o, vb)
+    variant("efficientnet_b0", (4_135_648, 32_094_592), |root| {
+        scaled(1.0, 1.0, root)
     })
     .imagenet(224, (5_288_548, 385_814_752)),
-    variant("efficientnet_b1", (6_641_284, 47_543_680), |o, vb| {
-        scaled(1.0, 1.1, o, vb)
+    variant("efficientnet_b1", (6_641_284, 47_543_680), |root| {
+        scaled(1.0, 1.1, root)
     })
     .imagenet(240, (7_794_184, 686_802_832)),
-    variant("efficientnet_b2", (7_841_894, 55_025_280), |o, vb| {
-        scaled(1.1, 1.2, o, vb)
+    variant("efficientnet_b2", (7_841_894, 55_025_280), |root| {
+        scaled(1.1, 1.2, root)
     })
     .imagenet(256, (9_109_994, 859_853_760)),
 ];
@@ -112,7 +114,7 @@ fn scale_channels(channels: usize, width: f64) -> usize {
 }
 
 /// B0 with `width` times the channels and `depth` times the blocks.
-fn scaled(width: f64, depth: f64, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+fn scaled(width: f64, depth: f64, root: Layers) -> Result<Box<dyn Model>> {
     let stages = STAGES.map(|stage| Stage {
         channels: scale_channels(stage.channels, width),
         repeats: (stage.repeats as f64 * depth).ceil() as usize,
@@ -121,7 +123,8 @@ fn scaled(width: f64, depth: f64, options: &Options, vb: VarBuilder) -> Result<B
     let plan = Plan {
         stem: scale_channels(STEM, width),
         stages: &stages,
+        maps: [0, 1, 2, 4, 6],
         head: Some(scale_channels(HEAD, width)),
     };
-    build(&plan, options, vb)
+    build(&plan, root)
 }

@@ -9,13 +9,15 @@
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, Conv2d, Conv2dConfig, DropPath};
 use candle_mish::ops::{add_scaled, global_avg_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
-use crate::inception::{Branch, Fork, NORM, Sequence, Step, same, stem, valid};
+use crate::entry::Entry;
+use crate::groups::{GroupMatcher, Place, STEM};
+use crate::inception_blocks::{Branch, Fork, InceptionStem, NORM, Sequence, Step, same, valid};
 use crate::layers::Layers;
-use crate::registry::Entry;
-use crate::{Model, Options};
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::spec::Stem;
 
 pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     "inception_resnet_v2",
@@ -24,7 +26,25 @@ pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     (54_460_164, 8_128_882_688),
     build,
 )
-.imagenet(299, (55_843_464, 13_155_794_016))];
+.imagenet(299, (55_843_464, 13_155_794_016))
+.groups(GROUPS)];
+
+/// A layer for each part of the stem and for each block; the last block joins the last
+/// convolution.
+const GROUPS: GroupMatcher = &[
+    ("conv2d_1", STEM),
+    ("conv2d_2", STEM),
+    ("conv2d_3", &[Place::At(1)]),
+    ("conv2d_4", &[Place::At(1)]),
+    ("mixed_5b.", &[Place::At(2)]),
+    ("repeat.#.", &[Place::At(3), Place::Numbers]),
+    ("mixed_6a.", &[Place::At(4)]),
+    ("repeat_1.#.", &[Place::At(5), Place::Numbers]),
+    ("mixed_7a.", &[Place::At(6)]),
+    ("repeat_2.#.", &[Place::At(7), Place::Numbers]),
+    ("block8.", &[Place::At(8)]),
+    ("conv2d_7", &[Place::At(8)]),
+];
 
 /// In front of the residual blocks, as in Inception v3 but for the widths.
 fn mixed_5b() -> Step {
@@ -198,12 +218,13 @@ struct Stage {
 }
 
 struct InceptionResNet {
+    stem: InceptionStem,
     stages: Vec<Stage>,
     end: Sequence,
 }
 
-fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb).with_norm(NORM.0, NORM.1);
+fn build(root: Layers) -> Result<Box<dyn Model>> {
+    let layers = root.with_norm(NORM.0, NORM.1);
     let names = [
         "conv2d_1a",
         "conv2d_2a",
@@ -211,13 +232,16 @@ fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
         "conv2d_3b",
         "conv2d_4a",
     ];
-    let mut first = stem(names, options.stem);
-    first.push(mixed_5b());
-    let entries = [first, vec![mixed_6a()], vec![mixed_7a()]];
-    let (mut channels, mut index) = (options.in_channels, 0);
+    let (stem, mut info) = InceptionStem::new(names, &layers)?;
+    let entries = [mixed_5b(), mixed_6a(), mixed_7a()];
+    let first_reduction = match layers.spec.stem {
+        Stem::Cifar => 1,
+        Stem::ImageNet => 8,
+    };
+    let (mut channels, mut index) = (InceptionStem::CHANNELS, 0);
     let mut stages = Vec::with_capacity(REPEATS.len());
-    for (steps, repeat) in entries.iter().zip(&REPEATS) {
-        let (entry, outputs) = Sequence::new(steps, channels, &layers)?;
+    for (i, (step, repeat)) in entries.into_iter().zip(&REPEATS).enumerate() {
+        let (entry, outputs) = Sequence::new(&[step], channels, &layers)?;
         channels = outputs;
         let mut blocks = Vec::with_capacity(repeat.count + 1);
         for i in 0..repeat.count {
@@ -229,6 +253,13 @@ fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
             index += 1;
         }
         stages.push(Stage { entry, blocks });
+        if i + 1 < REPEATS.len() {
+            info.push(FeatureInfo::new(
+                channels,
+                first_reduction << i,
+                repeat.name,
+            ));
+        }
     }
     let drop_path = layers.drop_path(index, BLOCKS)?;
     let at = layers.pp("block8");
@@ -238,19 +269,26 @@ fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
     }
     let steps = [same("conv2d_7b", 1536, (1, 1))];
     let (end, channels) = Sequence::new(&steps, channels, &layers)?;
-    let network = InceptionResNet { stages, end };
-    Classifier::boxed(network, channels, "classif", &layers)
+    let last_reduction = first_reduction << (REPEATS.len() - 1);
+    info.push(FeatureInfo::new(channels, last_reduction, "conv2d_7b"));
+    let network = InceptionResNet { stem, stages, end };
+    Classifier::boxed(network, info, channels, "classif", &layers)
 }
 
 impl Backbone for InceptionResNet {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let mut x = images.clone();
-        for stage in &self.stages {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
+        let mut x = self.stem.forward(images, train, taps)?;
+        for (i, stage) in self.stages.iter().enumerate() {
             x = stage.entry.forward_t(&x, train)?;
             for block in &stage.blocks {
                 x = block.forward_t(&x, train)?;
             }
+            if i + 1 < self.stages.len() {
+                taps.offer(&x);
+            }
         }
-        global_avg_pool2d(&self.end.forward_t(&x, train)?)
+        let x = self.end.forward_t(&x, train)?;
+        taps.offer(&x);
+        global_avg_pool2d(&x)
     }
 }

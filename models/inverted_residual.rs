@@ -12,11 +12,22 @@ use candle_mish::nn::{
     Conv2dConfig, ConvNormAct, DropPath, SqueezeExcite, SqueezeExciteConfig, WeightInit,
 };
 use candle_mish::ops::{add, global_avg_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::groups::{BLOCK, GroupMatcher, STEM, WITH_LAST_BLOCK};
 use crate::layers::Layers;
-use crate::{Model, Options, Stem};
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::spec::Stem;
+
+/// The layers of both families.
+pub(crate) const GROUPS: GroupMatcher = &[
+    ("conv_stem.", STEM),
+    ("bn1.", STEM),
+    ("blocks.#.#.", BLOCK),
+    ("conv_head.", WITH_LAST_BLOCK),
+    ("bn2.", WITH_LAST_BLOCK),
+];
 
 /// What a stage repeats.
 #[derive(Clone, Copy)]
@@ -51,13 +62,16 @@ pub(crate) struct Stage {
     pub stride: usize,
 }
 
-/// A whole network but for the classifier.
+/// A network without its classifier.
 pub(crate) struct Plan<'a> {
     /// Output channels of the first convolution, whose stride is 2, or 1 for CIFAR images.
     pub stem: usize,
     /// The blocks.
     pub stages: &'a [Stage],
-    /// Output channels of the 1x1 convolution behind the blocks, if there is one.
+    /// The stages whose last map [`Model::feature_maps`] can return: in the ImageNet form those
+    /// that a stride follows.
+    pub maps: [usize; 5],
+    /// Output channels of the 1x1 convolution after the blocks, if there is one.
     pub head: Option<usize>,
 }
 
@@ -152,35 +166,50 @@ impl ModuleT for Block {
 
 struct Network {
     stem: ConvNormAct,
-    blocks: Vec<Block>,
+    stages: Vec<Vec<Block>>,
+    maps: [usize; 5],
     head: Option<ConvNormAct>,
 }
 
-/// Builds the network of `plan`.
-pub(crate) fn build(plan: &Plan, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb).with_head_init(WeightInit::UniformFanOut);
-    let stride = match options.stem {
+/// Builds the network of `plan` below `root`.
+pub(crate) fn build(plan: &Plan, root: Layers) -> Result<Box<dyn Model>> {
+    let layers = root.with_head_init(WeightInit::UniformFanOut);
+    let stride = match layers.spec.stem {
         Stem::Cifar => 1,
         Stem::ImageNet => 2,
     };
     let mut inputs = plan.stem;
     let stem = layers.conv_norm_act(
         ("conv_stem", "bn1", "bn1.act"),
-        options.in_channels,
+        layers.spec.in_chans,
         inputs,
         Conv2dConfig::same(3).stride(stride),
     )?;
-    let mut blocks = Vec::with_capacity(plan.stages.iter().map(|stage| stage.repeats).sum());
+    let total: usize = plan.stages.iter().map(|stage| stage.repeats).sum();
+    let (mut built, mut reduction) = (0, stride);
+    let mut info = Vec::with_capacity(plan.maps.len());
+    let mut stages = Vec::with_capacity(plan.stages.len());
     for (index, stage) in plan.stages.iter().enumerate() {
         let layers = layers.pp("blocks").pp(index);
+        let mut blocks = Vec::with_capacity(stage.repeats);
         for block in 0..stage.repeats {
             let stride = if block == 0 { stage.stride } else { 1 };
-            // timm's builder divides by the number of blocks here, so that the last falls short of
-            // the full rate.
-            let drop_path = layers.drop_path(blocks.len(), blocks.capacity() + 1)?;
+            // timm's builder divides by the number of blocks here, so that the last block stays
+            // below the full rate.
+            let drop_path = layers.drop_path(built, total + 1)?;
             let layers = layers.pp(block);
             blocks.push(Block::new(inputs, stage, stride, drop_path, &layers)?);
+            built += 1;
+            reduction *= stride;
             inputs = stage.channels;
+        }
+        stages.push(blocks);
+        if plan.maps.contains(&index) {
+            info.push(FeatureInfo::new(
+                inputs,
+                reduction,
+                format!("blocks.{index}"),
+            ));
         }
     }
     let mut head = None;
@@ -189,15 +218,25 @@ pub(crate) fn build(plan: &Plan, options: &Options, vb: VarBuilder) -> Result<Bo
         head = Some(layers.conv_norm_act(names, inputs, outputs, Conv2dConfig::same(1))?);
         inputs = outputs;
     }
-    let network = Network { stem, blocks, head };
-    Classifier::boxed(network, inputs, "classifier", &layers)
+    let network = Network {
+        stem,
+        stages,
+        maps: plan.maps,
+        head,
+    };
+    Classifier::boxed(network, info, inputs, "classifier", &layers)
 }
 
 impl Backbone for Network {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.stem.forward_t(images, train)?;
-        for block in &self.blocks {
-            x = block.forward_t(&x, train)?;
+        for (index, stage) in self.stages.iter().enumerate() {
+            for block in stage {
+                x = block.forward_t(&x, train)?;
+            }
+            if self.maps.contains(&index) {
+                taps.offer(&x);
+            }
         }
         if let Some(head) = &self.head {
             x = head.forward_t(&x, train)?;

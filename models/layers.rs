@@ -1,26 +1,32 @@
-//! The layers of a network, made with its options at paths of its checkpoint.
+//! Makes the layers of a network at the paths of its checkpoint.
 
 use candle_core::{Result, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::nn::{
     self, Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath, Dropout, Linear,
-    LinearConfig, SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
+    SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
 };
 use candle_mish::ops::add;
 use candle_nn::{Module, ModuleT, VarBuilder};
 
-use crate::Options;
+use crate::context::{BuildContext, Statistics};
+use crate::spec::ModelSpec;
 
 /// Makes layers below one path of a network's checkpoint, with the network's activation, its
-/// initialisation and the constants of its batch norms.
+/// initialisation and its batch-norm constants.
 #[derive(Clone)]
 pub(crate) struct Layers<'a> {
-    /// What the user chose.
-    pub options: &'a Options,
-    vb: VarBuilder<'a>,
+    /// The network.
+    pub spec: &'a ModelSpec,
+    /// How to build it.
+    pub context: &'a BuildContext,
+    /// The variables at this path.
+    pub vb: VarBuilder<'a>,
     activation: Activation,
+    drop_rate: f64,
     conv_init: WeightInit,
-    head_init: WeightInit,
+    /// How the classifier starts.
+    pub head_init: WeightInit,
     zero_init_last: bool,
     zero_norms: bool,
     eps: f64,
@@ -28,15 +34,17 @@ pub(crate) struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// The root of a network: the activation of `options`, PyTorch's batch norm and classifier,
-    /// and convolutions that start as the activation asks.
-    pub fn new(options: &'a Options, vb: VarBuilder<'a>) -> Self {
+    /// The root of a network: PyTorch's batch norm and classifier, and convolutions initialised
+    /// for the activation.
+    pub fn new(spec: &'a ModelSpec, context: &'a BuildContext, vb: VarBuilder<'a>) -> Self {
         Self {
-            options,
+            spec,
+            context,
             vb,
-            activation: options.activation,
+            activation: spec.activation,
+            drop_rate: spec.drop_rate,
             conv_init: WeightInit::KaimingFanOut {
-                gain: gain(&options.activation),
+                gain: gain(&spec.activation),
             },
             head_init: WeightInit::Default,
             zero_init_last: false,
@@ -54,7 +62,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// With other constants of the batch norms.
+    /// With other batch-norm constants.
     pub fn with_norm(self, eps: f64, momentum: f64) -> Self {
         Self {
             eps,
@@ -63,17 +71,26 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// With other initial weights of the convolutions.
+    /// With another initialisation of the convolutions.
     pub fn with_conv_init(self, conv_init: WeightInit) -> Self {
         Self { conv_init, ..self }
     }
 
-    /// With other initial weights of the classifier.
+    /// With another initialisation of the classifier.
     pub fn with_head_init(self, head_init: WeightInit) -> Self {
         Self { head_init, ..self }
     }
 
-    /// With residual branches that start at zero where `zero_init_last`: timm's word for it.
+    /// Without [`Layers::dropout`] in front of the classifier.
+    pub fn without_dropout(self) -> Self {
+        Self {
+            drop_rate: 0.0,
+            ..self
+        }
+    }
+
+    /// If `zero_init_last`, the last batch norm of each residual branch starts at zero: timm's
+    /// option.
     pub fn with_zero_init_last(self, zero_init_last: bool) -> Self {
         Self {
             zero_init_last,
@@ -81,7 +98,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// For the last layers of a residual branch.
+    /// The last layers of a residual branch.
     pub fn last(&self) -> Self {
         Self {
             zero_norms: self.zero_init_last,
@@ -89,8 +106,8 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// A convolution here, initialised for the network's activation unless `config` says
-    /// otherwise.
+    /// A convolution, initialised for the network's activation unless `config` has an
+    /// initialisation.
     pub fn conv(&self, inputs: usize, outputs: usize, config: Conv2dConfig) -> Result<Conv2d> {
         let config = match config.init {
             WeightInit::Default => config.init(self.conv_init),
@@ -99,7 +116,7 @@ impl<'a> Layers<'a> {
         nn::conv2d(inputs, outputs, config, self.vb.clone())
     }
 
-    /// A batch norm here.
+    /// A batch norm.
     pub fn norm(&self, channels: usize) -> Result<BatchNorm2d> {
         let vb = self.vb.clone();
         let norm = match self.zero_norms {
@@ -107,19 +124,19 @@ impl<'a> Layers<'a> {
             false => nn::batch_norm2d(channels, vb)?,
         };
         let norm = norm.with_eps(self.eps).with_momentum(self.momentum);
-        if self.options.cumulative_statistics {
-            return Ok(norm.with_cumulative_statistics());
-        }
-        Ok(norm)
+        Ok(match self.context.statistics {
+            Statistics::Exponential => norm,
+            Statistics::Cumulative => norm.with_cumulative_statistics(),
+        })
     }
 
-    /// The network's activation, or the one swapped in; what it learns is here.
+    /// The network's activation or its replacement, with its learned parameters at this path.
     pub fn act(&self, channels: usize) -> Result<Act> {
         let new = |activation| {
-            let generator = &self.options.generator;
+            let generator = &self.context.generator;
             nn::act(activation, channels, self.vb.clone(), generator)
         };
-        match &self.options.swap {
+        match &self.context.swap {
             Some(swap) if swap.reaches(&self.vb.prefix()) => match &swap.blend {
                 Some(blend) => Ok(new(&self.activation)?.blended(new(&swap.to)?, blend.clone())),
                 None => new(&swap.to),
@@ -128,8 +145,7 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// Convolution, norm and activation at `names` below here: (`conv1`, `bn1`, `act1`) and the
-    /// like.
+    /// Convolution, norm and activation at the paths `names`, such as (`conv1`, `bn1`, `act1`).
     pub fn conv_norm_act(
         &self,
         (conv, norm, act): (&str, &str, &str),
@@ -144,8 +160,8 @@ impl<'a> Layers<'a> {
         ))
     }
 
-    /// Convolution and norm without an activation at `names` below here, such as a projecting
-    /// shortcut's `0` and `1`.
+    /// Convolution and norm without activation at the paths `names`, such as (`0`, `1`) of a
+    /// projecting shortcut.
     pub fn conv_norm(
         &self,
         (conv, norm): (&str, &str),
@@ -161,8 +177,7 @@ impl<'a> Layers<'a> {
         ))
     }
 
-    /// The last convolution of a residual branch with what follows it, at names as in
-    /// [`Layers::conv_norm_act`].
+    /// The end of a residual branch, at paths as in [`Layers::conv_norm_act`].
     pub fn residual_conv(
         &self,
         (conv, norm, act): (&str, &str, &str),
@@ -174,12 +189,12 @@ impl<'a> Layers<'a> {
             conv: self.pp(conv).conv(inputs, outputs, config)?,
             norm: self.last().pp(norm).norm(outputs)?,
             squeeze_excite: None,
-            drop_path: DropPath::new(0.0, &self.options.generator)?,
+            drop_path: DropPath::new(0.0, &self.context.generator)?,
             act: self.pp(act).act(outputs)?,
         })
     }
 
-    /// Norm and activation in front of a convolution: (`bn1`, `act1`, `conv1`) and the like.
+    /// Norm, activation and convolution at the paths `names`, such as (`bn1`, `act1`, `conv1`).
     pub fn norm_act_conv(
         &self,
         (norm, act, conv): (&str, &str, &str),
@@ -194,8 +209,8 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// Squeeze-and-excitation here; the user's gate goes before that of `config`. Its weights start
-    /// as PyTorch's do, not by their few outputs as in timm, with which it begins saturated and learns
+    /// Squeeze-and-excitation; the spec's gate replaces the gate of `config`. Its weights start as
+    /// PyTorch's. timm draws them by their small fan-out: the gate then starts saturated and learns
     /// more slowly.
     pub fn squeeze_excite(
         &self,
@@ -203,41 +218,31 @@ impl<'a> Layers<'a> {
         config: SqueezeExciteConfig,
     ) -> Result<SqueezeExcite> {
         let config = SqueezeExciteConfig {
-            activation: self.options.activation,
-            gate: self.options.gate.unwrap_or(config.gate),
+            activation: self.spec.activation,
+            gate: self.spec.gate.unwrap_or(config.gate),
             ..config
         };
-        let generator = &self.options.generator;
+        let generator = &self.context.generator;
         let layer = nn::squeeze_excite(channels, &config, self.vb.clone(), generator)?;
         let [_, act, _] = config.keys;
         let act = self.pp(act).act(config.hidden_channels(channels))?;
         Ok(layer.with_act(act))
     }
 
-    /// A linear layer here.
+    /// A linear layer.
     pub fn linear(&self, inputs: usize, outputs: usize) -> Result<Linear> {
         nn::linear(inputs, outputs, self.vb.clone())
     }
 
-    /// The linear layer here that makes logits.
-    pub fn classifier(&self, inputs: usize, bias: bool) -> Result<Linear> {
-        let outputs = self.options.num_classes;
-        let config = LinearConfig {
-            bias,
-            init: self.head_init,
-        };
-        nn::linear_with(inputs, outputs, config, self.vb.clone())
-    }
-
-    /// Stochastic depth of residual block `block` out of `blocks`.
+    /// Stochastic depth of residual block `block` of `blocks`.
     pub fn drop_path(&self, block: usize, blocks: usize) -> Result<DropPath> {
         let share = block as f64 / blocks.saturating_sub(1).max(1) as f64;
-        DropPath::new(self.options.drop_path_rate * share, &self.options.generator)
+        DropPath::new(self.spec.drop_path_rate * share, &self.context.generator)
     }
 
-    /// Dropout of the user's rate.
+    /// Dropout with the spec's rate.
     pub fn dropout(&self) -> Result<Dropout> {
-        Dropout::new(self.options.drop_rate, &self.options.generator)
+        Dropout::new(self.drop_rate, &self.context.generator)
     }
 }
 
@@ -251,7 +256,7 @@ pub(crate) struct ResidualConv {
 }
 
 impl ResidualConv {
-    /// With channel attention in front of the sum.
+    /// With channel attention before the sum.
     pub fn with_squeeze_excite(self, squeeze_excite: Option<SqueezeExcite>) -> Self {
         Self {
             squeeze_excite,
@@ -264,7 +269,7 @@ impl ResidualConv {
         Self { drop_path, ..self }
     }
 
-    /// The block's output, of `x`, the inner features, and what the shortcut gives.
+    /// The block's output from the branch's features `x` and the shortcut's output.
     pub fn forward(&self, x: &Tensor, shortcut: &Tensor, train: bool) -> Result<Tensor> {
         let y = self.conv.forward(x)?;
         if self.squeeze_excite.is_none() && !self.drop_path.is_active(train) {
@@ -287,12 +292,12 @@ pub(crate) struct NormActConv {
 }
 
 impl NormActConv {
-    /// act(norm(x)), which a projecting shortcut may share.
+    /// act(norm(x)), which a projecting shortcut can share.
     pub fn pre(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         self.norm.forward_act(x, None, &self.act, train)
     }
 
-    /// The convolution alone.
+    /// Only the convolution.
     pub fn conv(&self, x: &Tensor) -> Result<Tensor> {
         self.conv.forward(x)
     }

@@ -8,11 +8,12 @@
 //! activation is ReLU6.
 
 use candle_core::Result;
-use candle_nn::VarBuilder;
 
-use crate::inverted_residual::{Plan, Stage, Unit, build};
-use crate::registry::Entry;
-use crate::{Model, Options, Stem};
+use crate::entry::{Entry, Renames};
+use crate::inverted_residual::{GROUPS, Plan, Stage, Unit, build};
+use crate::layers::Layers;
+use crate::model::Model;
+use crate::spec::Stem;
 
 const FAMILY: &str = "mobilenet";
 
@@ -24,7 +25,8 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         (3_309_476, 46_446_592),
         v1,
     )
-    .imagenet(224, (4_231_976, 568_740_352)),
+    .imagenet(224, (4_231_976, 568_740_352))
+    .groups(GROUPS),
     Entry::new(
         "mobilenetv2_100",
         FAMILY,
@@ -33,12 +35,13 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         v2,
     )
     .imagenet(224, (3_504_872, 300_774_272))
-    .renames(&TORCHVISION),
+    .groups(GROUPS)
+    .renames(TORCHVISION),
 ];
 
 /// torchvision's numbers, of the layers, of the blocks and within a block.
 #[rustfmt::skip]
-const TORCHVISION: [(&str, Option<&str>); 31] = [
+const TORCHVISION: Renames = &[
     ("features.0.0.", Some("conv_stem.")),
     ("features.0.1.", Some("bn1.")),
     ("features.18.0.", Some("conv_head.")),
@@ -91,13 +94,14 @@ const V1: [Stage; 5] = [
     separable(1024, 2, 2),
 ];
 
-fn v1(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+fn v1(root: Layers) -> Result<Box<dyn Model>> {
     let plan = Plan {
         stem: 32,
         stages: &V1,
+        maps: [0, 1, 2, 3, 4],
         head: None,
     };
-    build(&plan, options, vb)
+    build(&plan, root)
 }
 
 /// A row of the paper's table: expansion t, channels c, repeats n, stride s.
@@ -124,15 +128,16 @@ const V2: [Stage; 7] = [
     bottleneck(6, 320, 1, 1),
 ];
 
-fn v2(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+fn v2(root: Layers) -> Result<Box<dyn Model>> {
     let mut stages = V2;
-    if options.stem == Stem::Cifar {
+    if root.spec.stem == Stem::Cifar {
         stages[1].stride = 1;
     }
     let plan = Plan {
         stem: 32,
         stages: &stages,
+        maps: [0, 1, 2, 4, 6],
         head: Some(1280),
     };
-    build(&plan, options, vb)
+    build(&plan, root)
 }

@@ -11,12 +11,14 @@
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct};
 use candle_mish::ops::{AvgDivisor, Pool2dParams, avg_pool2d, cat, global_avg_pool2d, max_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::Entry;
+use crate::groups::{BLOCK, GroupMatcher, HEAD, STEM, WITH_BLOCK};
 use crate::layers::Layers;
-use crate::registry::Entry;
-use crate::{Model, Options, Stem};
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::spec::Stem;
 
 pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     "peleenet",
@@ -25,10 +27,19 @@ pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     (2_167_748, 41_462_528),
     build,
 )
-.imagenet(224, (2_802_248, 507_757_568))];
+.imagenet(224, (2_802_248, 507_757_568))
+.groups(GROUPS)];
+
+/// Each transition joins the dense layer before it, except the last, which joins the classifier.
+const GROUPS: GroupMatcher = &[
+    ("features.stemblock.", STEM),
+    ("features.denseblock#.denselayer#.", BLOCK),
+    ("features.transition4.", HEAD),
+    ("features.transition#.", WITH_BLOCK),
+];
 
 /// Channels that the stem ends with.
-const STEM: usize = 32;
+const STEM_CHANNELS: usize = 32;
 /// Channels that each branch of a dense layer adds.
 const GROWTH: usize = 16;
 /// Dense layers of each block, and the channels of their 1x1 convolutions.
@@ -58,17 +69,23 @@ struct StemBlock {
 
 impl StemBlock {
     fn new(layers: &Layers) -> Result<Self> {
-        let stride = match layers.options.stem {
+        let stride = match layers.spec.stem {
             Stem::Cifar => 1,
             Stem::ImageNet => 2,
         };
         let (conv1x1, conv3x3) = (Conv2dConfig::same(1), Conv2dConfig::same(3));
-        let (inputs, first) = (layers.options.in_channels, conv3x3.stride(stride));
+        let (inputs, first) = (layers.spec.in_chans, conv3x3.stride(stride));
         Ok(Self {
-            stem1: conv(layers, "stem1", inputs, STEM, first)?,
-            stem2a: conv(layers, "stem2a", STEM, STEM / 2, conv1x1)?,
-            stem2b: conv(layers, "stem2b", STEM / 2, STEM, conv3x3.stride(2))?,
-            stem3: conv(layers, "stem3", 2 * STEM, STEM, conv1x1)?,
+            stem1: conv(layers, "stem1", inputs, STEM_CHANNELS, first)?,
+            stem2a: conv(layers, "stem2a", STEM_CHANNELS, STEM_CHANNELS / 2, conv1x1)?,
+            stem2b: conv(
+                layers,
+                "stem2b",
+                STEM_CHANNELS / 2,
+                STEM_CHANNELS,
+                conv3x3.stride(2),
+            )?,
+            stem3: conv(layers, "stem3", 2 * STEM_CHANNELS, STEM_CHANNELS, conv1x1)?,
         })
     }
 }
@@ -137,11 +154,19 @@ struct PeleeNet {
     blocks: Vec<DenseBlock>,
 }
 
-fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let root = Layers::new(options, vb);
+fn build(root: Layers) -> Result<Box<dyn Model>> {
     let layers = root.pp("features");
     let stem = StemBlock::new(&layers.pp("stemblock"))?;
-    let mut channels = STEM;
+    let mut reduction = match root.spec.stem {
+        Stem::Cifar => 2,
+        Stem::ImageNet => 4,
+    };
+    let mut info = vec![FeatureInfo::new(
+        STEM_CHANNELS,
+        reduction,
+        "features.stemblock",
+    )];
+    let mut channels = STEM_CHANNELS;
     let mut blocks = Vec::with_capacity(BLOCKS.len());
     for (index, (repeats, bottleneck)) in (1..).zip(BLOCKS) {
         let mut dense = Vec::with_capacity(repeats);
@@ -154,18 +179,29 @@ fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
         let name = format!("transition{index}");
         let transition = conv(&layers, &name, channels, channels, Conv2dConfig::same(1))?;
         blocks.push(DenseBlock { dense, transition });
+        if index > 1 {
+            reduction *= 2;
+        }
+        info.push(FeatureInfo::new(
+            channels,
+            reduction,
+            format!("features.{name}"),
+        ));
     }
-    Classifier::boxed(PeleeNet { stem, blocks }, channels, "classifier", &root)
+    let network = PeleeNet { stem, blocks };
+    Classifier::boxed(network, info, channels, "classifier", &root)
 }
 
 impl Backbone for PeleeNet {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.stem.forward_t(images, train)?;
+        taps.offer(&x);
         for (index, block) in self.blocks.iter().enumerate() {
             if index > 0 {
                 x = avg_pool2d(&x, &Pool2dParams::new((2, 2)), AvgDivisor::Window)?;
             }
             x = block.forward_t(&x, train)?;
+            taps.offer(&x);
         }
         global_avg_pool2d(&x)
     }

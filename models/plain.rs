@@ -17,16 +17,18 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{Module, Result, Tensor, bail};
 use candle_mish::nn::{Act, BatchNorm2d, Dropout, Linear, linear_no_bias};
 use candle_mish::ops::{flatten_from, global_avg_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
-use crate::chain::{Chain, Stages};
+use crate::chain::{self, Chain, Stages};
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::{Entry, Grid};
+use crate::error::ModelError;
+use crate::groups::{GroupMatcher, STEM};
 use crate::layers::Layers;
-use crate::registry::{Entry, Grid, ModelError};
-use crate::{Model, Options};
+use crate::model::{Model, Taps};
 
 pub(crate) const ENTRIES: [Entry; 3] = [
-    Entry::new("cnn6", FAMILY, PAPER, (300_804, 38_646_272), cnn6),
+    Entry::new("cnn6", FAMILY, PAPER, (300_804, 38_646_272), cnn6).groups(chain::GROUPS),
     mlp_entry("mlp_5x500", (5, 500)),
     mlp_entry("mlp_15x500", (15, 500)),
 ];
@@ -34,17 +36,20 @@ pub(crate) const ENTRIES: [Entry; 3] = [
 const FAMILY: &str = "plain";
 const PAPER: &str = "arXiv:1908.08681";
 
+/// All dense layers are one.
+const MLP_GROUPS: GroupMatcher = &[("layers.", STEM)];
+
 const CNN6: [&[(usize, usize)]; 3] = [
     &[(32, 3), (32, 3)],
     &[(64, 3), (64, 3)],
     &[(128, 3), (128, 3)],
 ];
 
-fn cnn6(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb);
+fn cnn6(layers: Layers) -> Result<Box<dyn Model>> {
     let stages: &Stages = &CNN6;
-    let (convs, channels) = Chain::new(stages, &layers)?;
-    Classifier::boxed(Cnn { convs }, channels, "fc", &layers)
+    let convs = Chain::new(stages, &layers)?;
+    let (info, channels) = (convs.info.clone(), convs.channels);
+    Classifier::boxed(Cnn { convs }, info, channels, "fc", &layers)
 }
 
 struct Cnn {
@@ -52,8 +57,8 @@ struct Cnn {
 }
 
 impl Backbone for Cnn {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        global_avg_pool2d(&self.convs.forward_t(images, train)?)
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
+        global_avg_pool2d(&self.convs.forward(images, train, taps)?)
     }
 }
 
@@ -70,7 +75,7 @@ const fn mlp_entry(name: &'static str, grid: Grid) -> Entry {
     let (inputs, classes) = (3 * SIDE * SIDE, 100);
     let products = inputs * width + (depth - 1) * width * width + width * classes;
     let size = (products + 2 * width * depth + classes, products as u64);
-    Entry::grid(name, FAMILY, PAPER, size, grid, mlp)
+    Entry::grid(name, FAMILY, PAPER, size, (grid, mlp)).groups(MLP_GROUPS)
 }
 
 /// The row of any `mlp_<depth>x<width>`, which lives as long as those of the table.
@@ -106,27 +111,23 @@ fn grid_of(name: &str) -> Option<Grid> {
     (in_range && name == format!("mlp_{depth}x{width}")).then_some((depth, width))
 }
 
-fn mlp((depth, width): Grid, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb.clone());
+fn mlp((depth, width): Grid, layers: Layers) -> Result<Box<dyn Model>> {
+    let in_chans = layers.spec.in_chans;
     let dense = |i: usize| {
-        let inputs = if i > 0 {
-            width
-        } else {
-            options.in_channels * SIDE * SIDE
-        };
-        let (vb, layers) = (vb.pp("layers").pp(i), layers.pp("layers").pp(i));
+        let inputs = if i > 0 { width } else { in_chans * SIDE * SIDE };
+        let layers = layers.pp("layers").pp(i);
         Ok(Dense {
-            linear: linear_no_bias(inputs, width, vb.pp("linear"))?,
+            linear: linear_no_bias(inputs, width, layers.vb.pp("linear"))?,
             norm: layers.pp("bn").norm(width)?,
             act: layers.pp("act").act(width)?,
         })
     };
     let network = Mlp {
-        in_channels: options.in_channels,
+        in_chans,
         dense: (0..depth).map(dense).collect::<Result<_>>()?,
         dropout: layers.dropout()?,
     };
-    Classifier::boxed(network, width, "fc", &layers)
+    Classifier::boxed(network, Vec::new(), width, "fc", &layers)
 }
 
 struct Dense {
@@ -143,18 +144,18 @@ impl ModuleT for Dense {
 }
 
 struct Mlp {
-    in_channels: usize,
+    in_chans: usize,
     dense: Vec<Dense>,
     dropout: Dropout,
 }
 
 impl Backbone for Mlp {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, _taps: &mut Taps) -> Result<Tensor> {
         let (_, channels, height, width) = images.dims4()?;
-        if channels != self.in_channels {
+        if channels != self.in_chans {
             bail!(
                 "images of {} channels expected, not {channels}",
-                self.in_channels
+                self.in_chans
             );
         }
         if (height, width) != (SIDE, SIDE) {

@@ -19,35 +19,49 @@
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, MaxPool2d, SqueezeExciteConfig};
 use candle_mish::ops::{Pool2dParams, global_avg_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::{Build, Entry, Renames, Size};
+use crate::groups::{BLOCK, GroupMatcher, STEM};
 use crate::layers::{Layers, ResidualConv};
-use crate::registry::{Build, Entry};
-use crate::{Model, Options, Stem};
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::spec::Stem;
 
-type Size = (usize, u64);
+pub(crate) const GROUPS: GroupMatcher = &[
+    ("conv1.", STEM),
+    ("bn1.", STEM),
+    ("act1.", STEM),
+    ("layer#.#.", BLOCK),
+];
 
 const fn resnet(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
-    Entry::new(name, "resnet", "arXiv:1512.03385", cifar, build).imagenet(224, imagenet)
+    Entry::new(name, "resnet", "arXiv:1512.03385", cifar, build)
+        .imagenet(224, imagenet)
+        .groups(GROUPS)
 }
 
 const fn wide(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
-    Entry::new(name, "wide_resnet", "arXiv:1605.07146", cifar, build).imagenet(224, imagenet)
+    Entry::new(name, "wide_resnet", "arXiv:1605.07146", cifar, build)
+        .imagenet(224, imagenet)
+        .groups(GROUPS)
 }
 
 const fn resnext(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
-    Entry::new(name, "resnext", "arXiv:1611.05431", cifar, build).imagenet(224, imagenet)
+    Entry::new(name, "resnext", "arXiv:1611.05431", cifar, build)
+        .imagenet(224, imagenet)
+        .groups(GROUPS)
 }
 
 const fn senet(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
     Entry::new(name, "senet", "arXiv:1709.01507", cifar, build)
         .imagenet(224, imagenet)
-        .renames(&LEGACY_SE)
+        .groups(GROUPS)
+        .renames(LEGACY_SE)
 }
 
-/// As Cadene's `pretrainedmodels` and older versions of timm have it.
-const LEGACY_SE: [(&str, Option<&str>); 5] = [
+/// The keys of Cadene's `pretrainedmodels` and of older versions of timm.
+const LEGACY_SE: Renames = &[
     ("layer0.", Some("")),
     (".se_module.", Some(".se.")),
     (".conv_reduce.", Some(".fc1.")),
@@ -60,42 +74,42 @@ pub(crate) const ENTRIES: [Entry; 5] = [
         "resnet18",
         (11_220_132, 555_468_800),
         (11_689_512, 1_814_073_344),
-        |o, vb| RESNET18.build(o, vb),
+        |root| RESNET18.build(root),
     ),
     resnet(
         "resnet34",
         (21_328_292, 1_159_448_576),
         (21_797_672, 3_663_761_408),
-        |o, vb| RESNET34.build(o, vb),
+        |root| RESNET34.build(root),
     ),
     resnet(
         "resnet50",
         (23_705_252, 1_298_014_208),
         (25_557_032, 4_089_184_256),
-        |o, vb| RESNET50.build(o, vb),
+        |root| RESNET50.build(root),
     ),
     resnet(
         "resnet101",
         (42_697_380, 2_510_168_064),
         (44_549_160, 7_801_405_440),
-        |o, vb| {
+        |root| {
             Architecture {
                 blocks: &[3, 4, 23, 3],
                 ..RESNET50
             }
-            .build(o, vb)
+            .build(root)
         },
     ),
     resnet(
         "resnet152",
         (58_341_028, 3_722_321_920),
         (60_192_808, 11_513_626_624),
-        |o, vb| {
+        |root| {
             Architecture {
                 blocks: &[3, 8, 36, 3],
                 ..RESNET50
             }
-            .build(o, vb)
+            .build(root)
         },
     ),
 ];
@@ -104,12 +118,12 @@ pub(crate) const WIDE_ENTRIES: [Entry; 1] = [wide(
     "wide_resnet50_2",
     (67_031_460, 3_684_573_184),
     (68_883_240, 11_398_021_120),
-    |o, vb| {
+    |root| {
         Architecture {
             base_width: 128,
             ..RESNET50
         }
-        .build(o, vb)
+        .build(root)
     },
 )];
 
@@ -117,13 +131,13 @@ pub(crate) const RESNEXT_ENTRIES: [Entry; 1] = [resnext(
     "resnext50_32x4d",
     (23_177_124, 1_344_151_552),
     (25_028_904, 4_230_479_872),
-    |o, vb| {
+    |root| {
         Architecture {
             groups: 32,
             base_width: 4,
             ..RESNET50
         }
-        .build(o, vb)
+        .build(root)
     },
 )];
 
@@ -132,19 +146,19 @@ pub(crate) const SENET_ENTRIES: [Entry; 3] = [
         "seresnet18",
         (11_310_244, 555_556_864),
         (11_779_624, 1_814_161_408),
-        |o, vb| RESNET18.with_attention().build(o, vb),
+        |root| RESNET18.with_attention().build(root),
     ),
     senet(
         "seresnet34",
         (21_491_036, 1_159_607_296),
         (21_960_416, 3_663_920_128),
-        |o, vb| RESNET34.with_attention().build(o, vb),
+        |root| RESNET34.with_attention().build(root),
     ),
     senet(
         "seresnet50",
         (26_236_244, 1_300_529_152),
         (28_088_024, 4_091_699_200),
-        |o, vb| RESNET50.with_attention().build(o, vb),
+        |root| RESNET50.with_attention().build(root),
     ),
 ];
 
@@ -211,10 +225,10 @@ impl Architecture {
         }
     }
 
-    /// The network of this architecture.
-    pub fn build(&self, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-        let layers = Layers::new(options, vb).with_zero_init_last(self.zero_init_last);
-        let (first, pool) = match options.stem {
+    /// The network below `root`.
+    pub fn build(&self, root: Layers) -> Result<Box<dyn Model>> {
+        let layers = root.with_zero_init_last(self.zero_init_last);
+        let (first, pool) = match layers.spec.stem {
             Stem::Cifar => (Conv2dConfig::same(3), None),
             Stem::ImageNet => {
                 let pool = Pool2dParams::new((3, 3))
@@ -224,25 +238,36 @@ impl Architecture {
             }
         };
         let names = ("conv1", "bn1", "act1");
-        let stem = layers.conv_norm_act(names, options.in_channels, self.channels, first)?;
-        let mut blocks = Vec::with_capacity(self.blocks.iter().sum());
-        let mut inputs = self.channels;
+        let stem = layers.conv_norm_act(names, layers.spec.in_chans, self.channels, first)?;
+        let [stem_reduction, first_reduction] = match layers.spec.stem {
+            Stem::Cifar => [1, 1],
+            Stem::ImageNet => [2, 4],
+        };
+        let mut info = vec![FeatureInfo::new(self.channels, stem_reduction, "act1")];
+        let total = self.blocks.iter().sum();
+        let (mut built, mut inputs) = (0, self.channels);
+        let mut stages = Vec::with_capacity(self.blocks.len());
         for (stage, &count) in self.blocks.iter().enumerate() {
-            let layers = layers.pp(format!("layer{}", stage + 1));
+            let name = format!("layer{}", stage + 1);
+            let layers = layers.pp(&name);
+            let mut blocks = Vec::with_capacity(count);
             for i in 0..count {
                 let position = Position {
                     inputs,
                     channels: self.channels << stage,
                     stride: if stage > 0 && i == 0 { 2 } else { 1 },
-                    drop_path: layers.drop_path(blocks.len(), blocks.capacity())?,
+                    drop_path: layers.drop_path(built, total)?,
                 };
                 let (block, outputs) = Block::new(self, position, &layers.pp(i))?;
                 blocks.push(block);
+                built += 1;
                 inputs = outputs;
             }
+            stages.push(blocks);
+            info.push(FeatureInfo::new(inputs, first_reduction << stage, name));
         }
-        let network = ResNet { stem, pool, blocks };
-        Classifier::boxed(network, inputs, "fc", &layers)
+        let network = ResNet { stem, pool, stages };
+        Classifier::boxed(network, info, inputs, "fc", &layers)
     }
 }
 
@@ -337,17 +362,21 @@ impl ModuleT for Block {
 struct ResNet {
     stem: ConvNormAct,
     pool: Option<MaxPool2d>,
-    blocks: Vec<Block>,
+    stages: Vec<Vec<Block>>,
 }
 
 impl Backbone for ResNet {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.stem.forward_t(images, train)?;
+        taps.offer(&x);
         if let Some(pool) = &self.pool {
             x = pool.forward(&x)?;
         }
-        for block in &self.blocks {
-            x = block.forward_t(&x, train)?;
+        for stage in &self.stages {
+            for block in stage {
+                x = block.forward_t(&x, train)?;
+            }
+            taps.offer(&x);
         }
         global_avg_pool2d(&x)
     }

@@ -9,12 +9,13 @@
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, MaxPool2d};
 use candle_mish::ops::{Pool2dParams, add, flatten_from, max_pool2d, scale};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::Entry;
+use crate::groups::{BLOCK, GroupMatcher, STEM};
 use crate::layers::Layers;
-use crate::registry::Entry;
-use crate::{Model, Options};
+use crate::model::{FeatureInfo, Model, Taps};
 
 pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     "resnet9",
@@ -22,9 +23,13 @@ pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     "Page, How to train your ResNet, 2018",
     (6_619_200, 379_308_032),
     build,
-)];
+)
+.groups(GROUPS)];
 
-const STEM: usize = 64;
+const GROUPS: GroupMatcher = &[("prep.", STEM), ("layer#.", BLOCK)];
+
+/// Output channels of the first convolution.
+const STEM_CHANNELS: usize = 64;
 /// The channels of each stage, and whether it ends with a residual branch.
 const STAGES: [(usize, bool); 3] = [(128, true), (256, false), (512, true)];
 /// What the logits are scaled by.
@@ -76,14 +81,15 @@ fn conv(inputs: usize, outputs: usize, layers: &Layers) -> Result<ConvNormAct> {
     )
 }
 
-fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb);
-    let prep = conv(options.in_channels, STEM, &layers.pp("prep"))?;
+fn build(layers: Layers) -> Result<Box<dyn Model>> {
+    let prep = conv(layers.spec.in_chans, STEM_CHANNELS, &layers.pp("prep"))?;
+    let mut info = vec![FeatureInfo::new(STEM_CHANNELS, 1, "prep")];
     let branches = STAGES.iter().filter(|(_, residual)| *residual).count();
     let mut stages = Vec::with_capacity(STAGES.len());
-    let (mut inputs, mut branch) = (STEM, 0);
+    let (mut inputs, mut branch) = (STEM_CHANNELS, 0);
     for (i, (outputs, residual)) in (1..).zip(STAGES) {
-        let path = layers.pp(format!("layer{i}"));
+        let name = format!("layer{i}");
+        let path = layers.pp(&name);
         let residual = if residual {
             let drop_path = layers.drop_path(branch, branches)?;
             branch += 1;
@@ -102,15 +108,19 @@ fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
             residual,
         });
         inputs = outputs;
+        info.push(FeatureInfo::new(outputs, 1 << i, name));
     }
-    Classifier::without_bias(ResNet9 { prep, stages }, inputs, "linear", &layers)
+    let network = ResNet9 { prep, stages };
+    Classifier::without_bias(network, info, inputs, "linear", &layers)
 }
 
 impl Backbone for ResNet9 {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.prep.forward_t(images, train)?;
+        taps.offer(&x);
         for stage in &self.stages {
             x = stage.forward_t(&x, train)?;
+            taps.offer(&x);
         }
         let (_, _, height, width) = x.dims4()?;
         let x = max_pool2d(&x, &Pool2dParams::new((height, width)))?;

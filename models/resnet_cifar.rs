@@ -6,30 +6,30 @@
 //! pads the shortcut with zeros where the shape changes (option A); here it is a 1x1
 //! convolution with batch norm (option B), as in its ImageNet networks and in torchvision.
 
-use crate::registry::{Build, Entry};
-use crate::resnet::Architecture;
+use crate::entry::{Build, Entry, Size};
+use crate::resnet::{Architecture, GROUPS};
 
-const fn variant(name: &'static str, size: (usize, u64), build: Build) -> Entry {
-    Entry::new(name, "resnet", "arXiv:1512.03385", size, build)
+const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
+    Entry::new(name, "resnet", "arXiv:1512.03385", size, build).groups(GROUPS)
 }
 
 pub(crate) const ENTRIES: [Entry; 6] = [
-    variant("resnet20", (278_324, 40_818_944), |o, vb| {
-        Architecture::basic(16, &[3; 3]).build(o, vb)
+    variant("resnet20", (278_324, 40_818_944), |root| {
+        Architecture::basic(16, &[3; 3]).build(root)
     }),
-    variant("resnet32", (472_756, 69_130_496), |o, vb| {
-        Architecture::basic(16, &[5; 3]).build(o, vb)
+    variant("resnet32", (472_756, 69_130_496), |root| {
+        Architecture::basic(16, &[5; 3]).build(root)
     }),
-    variant("resnet44", (667_188, 97_442_048), |o, vb| {
-        Architecture::basic(16, &[7; 3]).build(o, vb)
+    variant("resnet44", (667_188, 97_442_048), |root| {
+        Architecture::basic(16, &[7; 3]).build(root)
     }),
-    variant("resnet56", (861_620, 125_753_600), |o, vb| {
-        Architecture::basic(16, &[9; 3]).build(o, vb)
+    variant("resnet56", (861_620, 125_753_600), |root| {
+        Architecture::basic(16, &[9; 3]).build(root)
     }),
-    variant("resnet110", (1_736_564, 253_155_584), |o, vb| {
-        Architecture::basic(16, &[18; 3]).build(o, vb)
+    variant("resnet110", (1_736_564, 253_155_584), |root| {
+        Architecture::basic(16, &[18; 3]).build(root)
     }),
-    variant("resnet164", (2_611_508, 380_557_568), |o, vb| {
-        Architecture::basic(16, &[27; 3]).build(o, vb)
+    variant("resnet164", (2_611_508, 380_557_568), |root| {
+        Architecture::basic(16, &[27; 3]).build(root)
     }),
 ];

@@ -9,32 +9,31 @@
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath};
 use candle_mish::ops::{add, global_avg_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::{Build, Entry, Size};
 use crate::layers::{Layers, NormActConv};
-use crate::registry::{Build, Entry};
-use crate::{Model, Options};
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::resnet::GROUPS;
 
-const fn variant(name: &'static str, size: (usize, u64), build: Build) -> Entry {
-    Entry::new(name, "resnet", "arXiv:1603.05027", size, build)
+const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
+    Entry::new(name, "resnet", "arXiv:1603.05027", size, build).groups(GROUPS)
 }
 
 pub(crate) const ENTRIES: [Entry; 5] = [
-    variant("resnetv2_20", (593_732, 66_266_112), |o, vb| {
-        build(2, o, vb)
+    variant("resnetv2_20", (593_732, 66_266_112), |root| build(2, root)),
+    variant("resnetv2_56", (1_686_468, 193_143_808), |root| {
+        build(6, root)
     }),
-    variant("resnetv2_56", (1_686_468, 193_143_808), |o, vb| {
-        build(6, o, vb)
+    variant("resnetv2_110", (3_325_572, 383_460_352), |root| {
+        build(12, root)
     }),
-    variant("resnetv2_110", (3_325_572, 383_460_352), |o, vb| {
-        build(12, o, vb)
+    variant("resnetv2_164", (4_964_676, 573_776_896), |root| {
+        build(18, root)
     }),
-    variant("resnetv2_164", (4_964_676, 573_776_896), |o, vb| {
-        build(18, o, vb)
-    }),
-    variant("resnetv2_245", (7_423_332, 859_251_712), |o, vb| {
-        build(27, o, vb)
+    variant("resnetv2_245", (7_423_332, 859_251_712), |root| {
+        build(27, root)
     }),
 ];
 
@@ -119,22 +118,26 @@ impl ModuleT for Bottleneck {
 
 struct ResNetV2 {
     stem: ConvNormAct,
-    blocks: Vec<Bottleneck>,
+    stages: Vec<Vec<Bottleneck>>,
     norm: BatchNorm2d,
     act: Act,
 }
 
-fn build(blocks_per_stage: usize, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb);
+fn build(blocks_per_stage: usize, layers: Layers) -> Result<Box<dyn Model>> {
     let names = ("conv1", "bn1", "act1");
     let conv3x3 = Conv2dConfig::same(3).bias(true);
-    let stem = layers.conv_norm_act(names, options.in_channels, STEM, conv3x3)?;
-    let mut blocks = Vec::with_capacity(STAGES.len() * blocks_per_stage);
+    let stem = layers.conv_norm_act(names, layers.spec.in_chans, STEM, conv3x3)?;
+    let mut info = vec![FeatureInfo::new(STEM, 1, "act1")];
+    let mut stages = Vec::with_capacity(STAGES.len());
     let mut inputs = STEM;
     for (stage, (_, outputs)) in STAGES.into_iter().enumerate() {
-        let layers = layers.pp(format!("layer{}", stage + 1));
+        let last = stage + 1 == STAGES.len();
+        let name = format!("layer{}", stage + 1);
+        let layers = layers.pp(&name);
+        let mut blocks = Vec::with_capacity(blocks_per_stage);
         for block in 0..blocks_per_stage {
-            let drop_path = layers.drop_path(blocks.len(), blocks.capacity())?;
+            let index = stage * blocks_per_stage + block;
+            let drop_path = layers.drop_path(index, STAGES.len() * blocks_per_stage)?;
             let position = Position { stage, block };
             blocks.push(Bottleneck::new(
                 inputs,
@@ -144,22 +147,33 @@ fn build(blocks_per_stage: usize, options: &Options, vb: VarBuilder) -> Result<B
             )?);
             inputs = outputs;
         }
+        stages.push(blocks);
+        let module = if last { "act".to_string() } else { name };
+        info.push(FeatureInfo::new(outputs, 1 << stage, module));
     }
     let network = ResNetV2 {
         stem,
-        blocks,
+        stages,
         norm: layers.pp("bn").norm(inputs)?,
         act: layers.pp("act").act(inputs)?,
     };
-    Classifier::boxed(network, inputs, "fc", &layers)
+    Classifier::boxed(network, info, inputs, "fc", &layers)
 }
 
 impl Backbone for ResNetV2 {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.stem.forward_t(images, train)?;
-        for block in &self.blocks {
-            x = block.forward_t(&x, train)?;
+        taps.offer(&x);
+        for (i, stage) in self.stages.iter().enumerate() {
+            for block in stage {
+                x = block.forward_t(&x, train)?;
+            }
+            if i + 1 < self.stages.len() {
+                taps.offer(&x);
+            }
         }
-        global_avg_pool2d(&self.norm.forward_act(&x, None, &self.act, train)?)
+        let x = self.norm.forward_act(&x, None, &self.act, train)?;
+        taps.offer(&x);
+        global_avg_pool2d(&x)
     }
 }

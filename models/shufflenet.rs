@@ -17,12 +17,14 @@ use candle_mish::ops::{
     AvgDivisor, Pool2dParams, avg_pool2d, cat, channel_shuffle, global_avg_pool2d, max_pool2d,
     narrow,
 };
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::Entry;
+use crate::groups::{BLOCK, GroupMatcher, STEM};
 use crate::layers::{Layers, ResidualConv};
-use crate::registry::Entry;
-use crate::{Model, Options, Stem};
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::spec::Stem;
 
 const FAMILY: &str = "shufflenet";
 
@@ -35,6 +37,7 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         v1,
     )
     .imagenet(224, (1_865_728, 137_460_672))
+    .groups(GROUPS)
     .recipe(V1_RECIPE),
     Entry::new(
         "shufflenet_v2_x1_0",
@@ -43,19 +46,22 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         (1_356_104, 45_094_272),
         v2,
     )
-    .imagenet(224, (2_278_604, 144_907_992)),
+    .imagenet(224, (2_278_604, 144_907_992))
+    .groups(GROUPS),
 ];
+
+const GROUPS: GroupMatcher = &[("conv1.", STEM), ("stage#.#.", BLOCK)];
 
 /// SGD diverges from a rate of 0.05 on.
 const V1_RECIPE: &str = "opt = 'adamw'\nlr = 0.002\n";
 
 /// Output channels of the first convolution.
-const STEM: usize = 24;
+const STEM_CHANNELS: usize = 24;
 /// Units of each stage, of which the first halves the size.
 const REPEATS: [usize; 3] = [4, 8, 4];
 
 /// Groups of the 1x1 convolutions of v1.
-const GROUPS: usize = 3;
+const CONV_GROUPS: usize = 3;
 /// Output channels of the stages of v1 with three groups.
 const V1: [usize; 3] = [240, 480, 960];
 
@@ -87,11 +93,15 @@ impl GroupedUnit {
     ) -> Result<Self> {
         let width = outputs / 4;
         // The stem gives too few channels for groups.
-        let groups = if inputs == STEM { 1 } else { GROUPS };
+        let groups = if inputs == STEM_CHANNELS {
+            1
+        } else {
+            CONV_GROUPS
+        };
         let conv1x1 = Conv2dConfig::same(1);
         let depthwise = Conv2dConfig::same(3).stride(stride).groups(width);
         let (first, last) = (("conv1", "bn1", "act1"), ("conv3", "bn3", "act3"));
-        let grouped = conv1x1.groups(GROUPS);
+        let grouped = conv1x1.groups(CONV_GROUPS);
         let conv3 = if stride == 1 {
             let conv = layers.residual_conv(last, width, outputs, grouped)?;
             End::Sum(Box::new(conv.with_drop_path(drop_path)))
@@ -110,7 +120,9 @@ impl GroupedUnit {
 impl ModuleT for GroupedUnit {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let y = self.conv1.forward_t(x, train)?;
-        let y = self.conv2.forward_t(&channel_shuffle(&y, GROUPS)?, train)?;
+        let y = self
+            .conv2
+            .forward_t(&channel_shuffle(&y, CONV_GROUPS)?, train)?;
         match &self.conv3 {
             End::Sum(conv) => conv.forward(&y, x, train),
             End::Behind(conv) => {
@@ -179,7 +191,7 @@ impl ModuleT for SplitUnit {
 struct ShuffleNet<U> {
     stem: ConvNormAct,
     stem_pool: Option<Pool2dParams>,
-    units: Vec<U>,
+    stages: Vec<Vec<U>>,
     head: Option<ConvNormAct>,
 }
 
@@ -198,28 +210,36 @@ impl<U: ModuleT + Send + Sync + 'static> ShuffleNet<U> {
         unit: impl Fn(Place, &Layers) -> Result<U>,
         layers: &Layers,
     ) -> Result<Box<dyn Model>> {
-        let imagenet = layers.options.stem == Stem::ImageNet;
+        let imagenet = layers.spec.stem == Stem::ImageNet;
         let pool = Pool2dParams::new((3, 3))
             .with_stride((2, 2))
             .with_padding((1, 1));
-        let (names, images) = (("0", "1", "2"), layers.options.in_channels);
+        let (names, images) = (("0", "1", "2"), layers.spec.in_chans);
         let conv3x3 = Conv2dConfig::same(3).stride(if imagenet { 2 } else { 1 });
         let conv1 = layers.pp("conv1");
-        let stem = conv1.conv_norm_act(names, images, STEM, conv3x3)?;
-        let mut inputs = STEM;
-        let mut units = Vec::with_capacity(REPEATS.iter().sum());
+        let stem = conv1.conv_norm_act(names, images, STEM_CHANNELS, conv3x3)?;
+        let [stem_reduction, mut reduction] = if imagenet { [2, 4] } else { [1, 1] };
+        let mut info = vec![FeatureInfo::new(STEM_CHANNELS, stem_reduction, "conv1")];
+        let (mut inputs, mut built) = (STEM_CHANNELS, 0);
+        let mut stages = Vec::with_capacity(REPEATS.len());
         for ((stage, repeats), outputs) in (2..).zip(REPEATS).zip(channels) {
-            let layers = layers.pp(format!("stage{stage}"));
+            let name = format!("stage{stage}");
+            let layers = layers.pp(&name);
+            let mut units = Vec::with_capacity(repeats);
             for index in 0..repeats {
                 let place = Place {
                     inputs,
                     outputs,
                     stride: if index == 0 { 2 } else { 1 },
-                    drop_path: layers.drop_path(units.len(), units.capacity())?,
+                    drop_path: layers.drop_path(built, REPEATS.iter().sum())?,
                 };
                 units.push(unit(place, &layers.pp(index))?);
+                built += 1;
                 inputs = outputs;
             }
+            stages.push(units);
+            reduction *= 2;
+            info.push(FeatureInfo::new(outputs, reduction, name));
         }
         let mut conv5 = None;
         if let Some(outputs) = head {
@@ -234,14 +254,14 @@ impl<U: ModuleT + Send + Sync + 'static> ShuffleNet<U> {
         let network = Self {
             stem,
             stem_pool: imagenet.then_some(pool),
-            units,
+            stages,
             head: conv5,
         };
-        Classifier::boxed(network, inputs, "fc", layers)
+        Classifier::boxed(network, info, inputs, "fc", layers)
     }
 }
 
-fn v1(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+fn v1(root: Layers) -> Result<Box<dyn Model>> {
     let unit = |place: Place, layers: &Layers| {
         let Place {
             inputs,
@@ -251,24 +271,28 @@ fn v1(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
         } = place;
         GroupedUnit::new(inputs, outputs, stride, drop_path, layers)
     };
-    ShuffleNet::boxed(V1, None, unit, &Layers::new(options, vb))
+    ShuffleNet::boxed(V1, None, unit, &root)
 }
 
-fn v2(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+fn v2(root: Layers) -> Result<Box<dyn Model>> {
     let unit = |place: Place, layers: &Layers| {
         SplitUnit::new(place.inputs, place.outputs, place.stride, layers)
     };
-    ShuffleNet::boxed(V2, Some(V2_HEAD), unit, &Layers::new(options, vb))
+    ShuffleNet::boxed(V2, Some(V2_HEAD), unit, &root)
 }
 
 impl<U: ModuleT + Send + Sync> Backbone for ShuffleNet<U> {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.stem.forward_t(images, train)?;
+        taps.offer(&x);
         if let Some(pool) = &self.stem_pool {
             x = max_pool2d(&x, pool)?;
         }
-        for unit in &self.units {
-            x = unit.forward_t(&x, train)?;
+        for stage in &self.stages {
+            for unit in stage {
+                x = unit.forward_t(&x, train)?;
+            }
+            taps.offer(&x);
         }
         if let Some(head) = &self.head {
             x = head.forward_t(&x, train)?;

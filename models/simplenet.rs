@@ -10,13 +10,12 @@
 
 use candle_core::{Result, Tensor};
 use candle_mish::ops::{Pool2dParams, global_avg_pool2d, max_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
 
-use crate::chain::{Chain, Stages};
+use crate::chain::{Chain, GROUPS, Stages};
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::Entry;
 use crate::layers::Layers;
-use crate::registry::Entry;
-use crate::{Model, Options};
+use crate::model::{Model, Taps};
 
 pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     "simplenet",
@@ -24,7 +23,8 @@ pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     "arXiv:1608.06037",
     (5_521_508, 652_174_336),
     build,
-)];
+)
+.groups(GROUPS)];
 
 const STAGES: [&[(usize, usize)]; 5] = [
     &[(64, 3), (128, 3), (128, 3), (128, 3)],
@@ -38,16 +38,17 @@ struct SimpleNet {
     convs: Chain,
 }
 
-fn build(options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb).with_norm(1e-5, 0.05);
+fn build(root: Layers) -> Result<Box<dyn Model>> {
+    let layers = root.with_norm(1e-5, 0.05);
     let stages: &Stages = &STAGES;
-    let (convs, channels) = Chain::new(stages, &layers)?;
-    Classifier::boxed(SimpleNet { convs }, channels, "classifier", &layers)
+    let convs = Chain::new(stages, &layers)?;
+    let (info, channels) = (convs.info.clone(), convs.channels);
+    Classifier::boxed(SimpleNet { convs }, info, channels, "classifier", &layers)
 }
 
 impl Backbone for SimpleNet {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let x = self.convs.forward_t(images, train)?;
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
+        let x = self.convs.forward(images, train, taps)?;
         let (_, _, height, width) = x.dims4()?;
         let maximum = max_pool2d(&x, &Pool2dParams::new((height, width)))?;
         // The mean of a plane of one value is that value, without the two axes.

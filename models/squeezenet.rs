@@ -16,17 +16,21 @@ use candle_mish::nn::{Act, Conv2d, Conv2dConfig, Dropout, MaxPool2d, WeightInit,
 use candle_mish::ops::{Pool2dParams, cat, global_avg_pool2d};
 use candle_nn::{ModuleT, VarBuilder};
 
+use crate::context::BuildContext;
+use crate::entry::{Build, Entry, Size};
+use crate::groups::{BLOCK, GroupMatcher};
 use crate::layers::Layers;
-use crate::registry::{Build, Entry};
-use crate::{Model, Options, Stem};
-
-type Size = (usize, u64);
+use crate::model::{FeatureInfo, Mode, Model, Taps};
+use crate::spec::{ModelSpec, Stem};
 
 const fn variant(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
     Entry::new(name, "squeezenet", "arXiv:1602.07360", cifar, build)
         .imagenet(224, imagenet)
+        .groups(GROUPS)
         .recipe(RECIPE)
 }
+
+const GROUPS: GroupMatcher = &[("features.#.", BLOCK)];
 
 /// Without norms it diverges at the rates at which SGD would learn anything in a few epochs.
 const RECIPE: &str = "opt = 'adamw'\nlr = 0.001\n";
@@ -36,13 +40,13 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         "squeezenet1_0",
         (775_204, 53_280_768),
         (1_248_424, 818_924_576),
-        |o, vb| build((96, 7), [3, 4, 1], o, vb),
+        |root| build((96, 7), [3, 4, 1], root),
     ),
     variant(
         "squeezenet1_1",
         (773_796, 24_248_320),
         (1_235_496, 349_151_936),
-        |o, vb| build((64, 3), [2, 2, 4], o, vb),
+        |root| build((64, 3), [2, 2, 4], root),
     ),
 ];
 
@@ -123,7 +127,9 @@ struct SqueezeNet {
     dropout: Dropout,
     classifier: ConvAct,
     num_features: usize,
-    options: Options,
+    info: Vec<FeatureInfo>,
+    spec: ModelSpec,
+    context: BuildContext,
 }
 
 const CLASSIFIER: &str = "classifier";
@@ -140,19 +146,19 @@ fn classifier(num_features: usize, num_classes: usize, root: &Layers) -> Result<
 fn build(
     (stem, kernel): (usize, usize),
     groups: [usize; 3],
-    options: &Options,
-    vb: VarBuilder,
+    root: Layers,
 ) -> Result<Box<dyn Model>> {
     // Without norms the scale of the features rests on the weights: the authors draw them by what
     // comes into a convolution, not by what goes out.
-    let gain = gain(&options.activation);
-    let root = Layers::new(options, vb).with_conv_init(WeightInit::KaimingFanIn { gain });
+    let gain = gain(&root.spec.activation);
+    let root = root.with_conv_init(WeightInit::KaimingFanIn { gain });
     let layers = root.pp("features");
-    let config = match options.stem {
-        Stem::Cifar => Conv2dConfig::same(3),
-        Stem::ImageNet => Conv2dConfig::same(kernel).stride(2).padding(0),
+    let (config, mut reduction) = match root.spec.stem {
+        Stem::Cifar => (Conv2dConfig::same(3), 1),
+        Stem::ImageNet => (Conv2dConfig::same(kernel).stride(2).padding(0), 2),
     };
-    let first = ConvAct::new(("0", "1"), options.in_channels, stem, config, &layers)?;
+    let first = ConvAct::new(("0", "1"), root.spec.in_chans, stem, config, &layers)?;
+    let mut info = vec![FeatureInfo::new(stem, reduction, "features.1")];
     let mut rows = FIRES.into_iter();
     let mut fires = Vec::with_capacity(groups.len());
     let (mut inputs, mut index) = (stem, 2);
@@ -166,6 +172,12 @@ fn build(
             index += 1;
         }
         fires.push(group);
+        reduction *= 2;
+        info.push(FeatureInfo::new(
+            inputs,
+            reduction,
+            format!("features.{}", index - 1),
+        ));
     }
     let pool = Pool2dParams::new((3, 3))
         .with_stride((2, 2))
@@ -175,47 +187,68 @@ fn build(
         pool: MaxPool2d::new(pool),
         fires,
         dropout: root.dropout()?,
-        classifier: classifier(inputs, options.num_classes, &root)?,
+        classifier: classifier(inputs, root.spec.num_classes, &root)?,
         num_features: inputs,
-        options: options.clone(),
+        info,
+        spec: root.spec.clone(),
+        context: root.context.clone(),
     }))
 }
 
 impl SqueezeNet {
     /// The maps that are averaged to features.
-    fn maps(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn maps(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.stem.forward_t(images, train)?;
+        taps.offer(&x);
         for group in &self.fires {
             x = self.pool.forward(&x)?;
             for fire in group {
                 x = fire.forward_t(&x, train)?;
             }
+            taps.offer(&x);
         }
         Ok(x)
     }
 }
 
 impl Model for SqueezeNet {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        global_avg_pool2d(&self.maps(images, train)?)
+    fn features(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let train = mode.trains_backbone();
+        global_avg_pool2d(&self.maps(images, train, &mut Taps::none())?)
     }
 
     fn num_features(&self) -> usize {
         self.num_features
     }
 
+    fn feature_info(&self) -> &[FeatureInfo] {
+        &self.info
+    }
+
+    fn feature_maps(
+        &self,
+        images: &Tensor,
+        out_indices: &[usize],
+        mode: Mode,
+    ) -> Result<Vec<Tensor>> {
+        let mut taps = Taps::of(out_indices, &self.info)?;
+        self.maps(images, mode.trains_backbone(), &mut taps)?;
+        taps.into_maps()
+    }
+
     fn classifier(&self) -> &'static str {
         CLASSIFIER
     }
 
-    fn forward_parts(&self, images: &Tensor, backbone: bool, classifier: bool) -> Result<Tensor> {
-        let maps = self.maps(images, backbone)?;
-        let x = self.dropout.forward_t(&maps, classifier)?;
-        global_avg_pool2d(&self.classifier.forward_t(&x, classifier)?)
+    fn forward_mode(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        let maps = self.maps(images, mode.trains_backbone(), &mut Taps::none())?;
+        let train = mode.trains_classifier();
+        let x = self.dropout.forward_t(&maps, train)?;
+        global_avg_pool2d(&self.classifier.forward_t(&x, train)?)
     }
 
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {
-        let root = Layers::new(&self.options, vb);
+        let root = Layers::new(&self.spec, &self.context, vb);
         self.classifier = classifier(self.num_features, num_classes, &root)?;
         Ok(())
     }
@@ -223,6 +256,6 @@ impl Model for SqueezeNet {
 
 impl ModuleT for SqueezeNet {
     fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        self.forward_parts(images, train, train)
+        self.forward_mode(images, Mode::from_train(train))
     }
 }

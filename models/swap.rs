@@ -8,7 +8,13 @@ use candle_mish::nn::{ParamStore, summarize};
 use candle_mish::rng::Generator;
 use candle_mish::swap::{Forward, Replacement, Variant};
 
-use crate::{Entry, Model, ModelError, Options, Swap, create, find, transfer};
+use crate::context::{BuildContext, Statistics, Swap};
+use crate::entry::Entry;
+use crate::error::ModelError;
+use crate::model::Model;
+use crate::registry::{create, create_with, find};
+use crate::spec::ModelSpec;
+use crate::transfer;
 
 /// A trained network whose activation is to be swapped.
 ///
@@ -20,12 +26,12 @@ use crate::{Entry, Model, ModelError, Options, Swap, create, find, transfer};
 /// use candle_mish::data::{Augmentation, DataOptions, DatasetKind, Loader, LoaderConfig, open};
 /// use candle_mish::swap::{SwapData, SwapOptions, study};
 /// use candle_mish::checkpoint;
-/// use candle_mish_models::{Options, swap::Subject};
+/// use candle_mish_models::{ModelSpec, swap::Subject};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let weights = checkpoint::read("runs/relu/best.safetensors".as_ref())?.tensors;
-/// let options = Options { activation: Activation::Relu, ..Options::default() };
-/// let subject = Subject::new("resnet20", options, weights, 0, &Device::Cpu)?;
+/// let spec = ModelSpec { activation: Activation::Relu, ..ModelSpec::new("resnet20") };
+/// let subject = Subject::new(spec, weights, 0, &Device::Cpu)?;
 ///
 /// let set = open(&DataOptions { dataset: DatasetKind::Cifar100, ..DataOptions::default() })?;
 /// let loader = |images, train| {
@@ -54,7 +60,7 @@ use crate::{Entry, Model, ModelError, Options, Swap, create, find, transfer};
 /// ```
 pub struct Subject {
     entry: &'static Entry,
-    options: Options,
+    spec: ModelSpec,
     tensors: HashMap<String, Tensor>,
     /// The names of the tensors that belong to no activation.
     plain: HashSet<String>,
@@ -63,28 +69,25 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// The network `name` with `options` and these weights; `seed` is for what its random layers
-    /// draw.
+    /// The network of `spec` with these weights. `seed` seeds its random layers.
     ///
     /// # Errors
-    /// If there is no such network or an option is not for it. Weights that do not fit are an
-    /// error of [`Subject::variant`].
+    /// If the network cannot be built. [`Subject::variant`] reports weights that do not fit.
     pub fn new(
-        name: &str,
-        options: Options,
+        spec: ModelSpec,
         tensors: HashMap<String, Tensor>,
         seed: u64,
         device: &Device,
     ) -> std::result::Result<Self, ModelError> {
         let store = ParamStore::zeros(DType::F32, device);
-        let plain = Options {
+        let plain = ModelSpec {
             activation: Activation::Identity,
-            ..options.clone()
+            ..spec.clone()
         };
-        create(name, &plain, store.var_builder())?;
+        create(&plain, store.var_builder())?;
         Ok(Self {
-            entry: find(name)?,
-            options,
+            entry: find(&spec.model)?,
+            spec,
             tensors,
             plain: names(&store).collect(),
             seed,
@@ -105,15 +108,15 @@ impl Subject {
             layers: replacement.layers.clone(),
             blend: replacement.blend.clone(),
         });
-        let options = Options {
-            swap: swap.clone(),
+        let context = BuildContext {
             generator: Generator::named(self.seed, "network"),
-            ..self.options.clone()
+            swap: swap.clone(),
+            statistics: Statistics::Exponential,
         };
         let store = ParamStore::zeros(DType::F32, &self.device);
-        let model = self.create(&options, &store)?;
+        let model = build(&self.spec, &context, &store)?;
         let mut transfer = match &swap {
-            Some(swap) if swap.blend.is_none() && self.options.activation.is_learnable() => {
+            Some(swap) if swap.blend.is_none() && self.spec.activation.is_learnable() => {
                 let kept = self
                     .tensors
                     .iter()
@@ -128,25 +131,22 @@ impl Subject {
             missing.retain(|name| self.plain.contains(name));
         }
         if !transfer.is_complete() || transfer.fresh_classifier {
-            bail!(
-                "the weights do not fit {} with {} classes, {} and the {} stem: {transfer}",
-                self.entry.name,
-                options.num_classes,
-                options.activation,
-                options.stem
-            );
+            bail!("the weights do not fit {}: {transfer}", self.spec);
         }
         let frozen = store.frozen();
-        let calibrating = Options {
-            cumulative_statistics: true,
+        let without_dropout = ModelSpec {
             drop_rate: 0.0,
             drop_path_rate: 0.0,
-            ..options.clone()
+            ..self.spec.clone()
+        };
+        let cumulative = BuildContext {
+            statistics: Statistics::Cumulative,
+            ..context.clone()
         };
         Ok(Variant {
             forward: forward(model),
-            frozen: self.create(&options, &frozen)?,
-            calibrating: self.create(&calibrating, &frozen)?,
+            frozen: build(&self.spec, &context, &frozen)?,
+            calibrating: build(&without_dropout, &cumulative, &frozen)?,
             store,
         })
     }
@@ -156,25 +156,20 @@ impl Subject {
     /// # Errors
     /// If the weights do not fit the network.
     pub fn has_activation_at(&self, pattern: &str) -> Result<bool> {
-        let form = self.entry.form(self.options.stem);
+        let form = self.entry.form(self.spec.stem);
         let (_, height, width) = form.map_err(candle_core::Error::wrap)?.input;
-        let image = (1, self.options.in_channels, height, width);
+        let image = (1, self.spec.in_chans, height, width);
         let image = Tensor::zeros(image, DType::F32, &self.device)?;
         let variant = self.variant(None)?;
         let (_, records) = summarize(|| variant.frozen.forward_t(&image, false))?;
         let swap = Swap {
-            to: self.options.activation,
+            to: self.spec.activation,
             layers: vec![pattern.to_string()],
             blend: None,
         };
-        let own = self.options.activation.name();
+        let own = self.spec.activation.name();
         let mut records = records.iter();
         Ok(records.any(|record| record.kind == own && swap.reaches(&record.path)))
-    }
-
-    fn create(&self, options: &Options, store: &ParamStore) -> Result<Box<dyn Model>> {
-        let model = create(self.entry.name, options, store.var_builder());
-        model.map_err(candle_core::Error::wrap)
     }
 
     /// Whether a tensor belongs to an activation that another one replaces.
@@ -182,6 +177,10 @@ impl Subject {
         let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
         !self.plain.contains(name) && swap.reaches(layer)
     }
+}
+
+fn build(spec: &ModelSpec, context: &BuildContext, store: &ParamStore) -> Result<Box<dyn Model>> {
+    create_with(spec, context, store.var_builder()).map_err(candle_core::Error::wrap)
 }
 
 fn names(store: &ParamStore) -> impl Iterator<Item = String> {

@@ -6,11 +6,8 @@ use std::fmt;
 use candle_core::{DType, Result, Shape, Tensor};
 use candle_mish::nn::{LoadReport, ParamStore};
 
-use crate::{Entry, Model};
-
-/// Parts of older or other checkpoints' keys, and what stands in their place here; nothing if the
-/// network has no such part and the tensors are passed over. All that match are applied in order.
-pub(crate) type Renames = &'static [(&'static str, Option<&'static str>)];
+use crate::entry::{Entry, Renames};
+use crate::model::Model;
 
 /// What wrappers put in front of all keys: `DataParallel`, Lightning and the like,
 /// `torch.compile`.

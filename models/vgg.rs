@@ -11,19 +11,23 @@
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, Conv2d, Conv2dConfig, ConvNormAct, Dropout, MaxPool2d, WeightInit};
 use candle_mish::ops::{Pool2dParams, adaptive_avg_pool2d, global_avg_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::{Build, Entry, Renames, Size};
+use crate::groups::{BLOCK, GroupMatcher};
 use crate::layers::Layers;
-use crate::registry::{Build, Entry};
-use crate::{Model, Options, Stem};
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::spec::Stem;
 
-type Size = (usize, u64);
+/// Each convolution and each norm is a layer, as in timm.
+const GROUPS: GroupMatcher = &[("features.#.", BLOCK)];
 
 const fn with_norms(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
     Entry::new(name, "vgg", "arXiv:1409.1556", cifar, build)
         .imagenet(224, imagenet)
-        .renames(&TORCHVISION)
+        .groups(GROUPS)
+        .renames(TORCHVISION)
 }
 
 const fn plain(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
@@ -34,7 +38,7 @@ const fn plain(name: &'static str, cifar: Size, imagenet: Size, build: Build) ->
 const RECIPE: &str = "opt = 'adamw'\nlr = 0.0005\n";
 
 /// torchvision has linear layers where timm has convolutions.
-const TORCHVISION: [(&str, Option<&str>); 3] = [
+const TORCHVISION: Renames = &[
     ("classifier.0.", Some("pre_logits.fc1.")),
     ("classifier.3.", Some("pre_logits.fc2.")),
     ("classifier.6.", Some("head.fc.")),
@@ -45,49 +49,49 @@ pub(crate) const ENTRIES: [Entry; 8] = [
         "vgg11",
         (9_271_780, 152_815_616),
         (132_863_336, 7_609_090_048),
-        |o, vb| build(VGG11, false, o, vb),
+        |root| build(VGG11, false, root),
     ),
     with_norms(
         "vgg11_bn",
         (9_277_284, 152_815_616),
         (132_868_840, 7_609_090_048),
-        |o, vb| build(VGG11, true, o, vb),
+        |root| build(VGG11, true, root),
     ),
     plain(
         "vgg13",
         (9_456_292, 228_313_088),
         (133_047_848, 11_308_466_176),
-        |o, vb| build(VGG13, false, o, vb),
+        |root| build(VGG13, false, root),
     ),
     with_norms(
         "vgg13_bn",
         (9_462_180, 228_313_088),
         (133_053_736, 11_308_466_176),
-        |o, vb| build(VGG13, true, o, vb),
+        |root| build(VGG13, true, root),
     ),
     plain(
         "vgg16",
         (14_765_988, 313_247_744),
         (138_357_544, 15_470_264_320),
-        |o, vb| build(VGG16, false, o, vb),
+        |root| build(VGG16, false, root),
     ),
     with_norms(
         "vgg16_bn",
         (14_774_436, 313_247_744),
         (138_365_992, 15_470_264_320),
-        |o, vb| build(VGG16, true, o, vb),
+        |root| build(VGG16, true, root),
     ),
     plain(
         "vgg19",
         (20_075_684, 398_182_400),
         (143_667_240, 19_632_062_464),
-        |o, vb| build(VGG19, false, o, vb),
+        |root| build(VGG19, false, root),
     ),
     with_norms(
         "vgg19_bn",
         (20_086_692, 398_182_400),
         (143_678_248, 19_632_062_464),
-        |o, vb| build(VGG19, true, o, vb),
+        |root| build(VGG19, true, root),
     ),
 ];
 
@@ -184,18 +188,14 @@ struct Vgg {
     pre_logits: Option<PreLogits>,
 }
 
-fn build(
-    depths: Depths,
-    batch_norm: bool,
-    options: &Options,
-    vb: VarBuilder,
-) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb).with_head_init(WeightInit::Normal { std: 0.01 });
+fn build(depths: Depths, batch_norm: bool, root: Layers) -> Result<Box<dyn Model>> {
+    let layers = root.with_head_init(WeightInit::Normal { std: 0.01 });
     let features = layers.pp("features");
+    let mut info = Vec::with_capacity(WIDTHS.len() + 1);
     let mut stages = Vec::with_capacity(WIDTHS.len());
-    let mut inputs = options.in_channels;
+    let mut inputs = layers.spec.in_chans;
     let mut index = 0;
-    for (count, outputs) in depths.into_iter().zip(WIDTHS) {
+    for (stage_index, (count, outputs)) in depths.into_iter().zip(WIDTHS).enumerate() {
         let mut stage = Vec::with_capacity(count);
         for _ in 0..count {
             stage.push(ConvAct::new(index, inputs, outputs, batch_norm, &features)?);
@@ -203,10 +203,20 @@ fn build(
             index += if batch_norm { 3 } else { 2 };
         }
         stages.push(stage);
+        info.push(FeatureInfo::new(
+            inputs,
+            1 << stage_index,
+            format!("features.{}", index - 1),
+        ));
         // The max pool has a number as well.
         index += 1;
     }
-    let (pre_logits, num_features) = match options.stem {
+    info.push(FeatureInfo::new(
+        inputs,
+        1 << WIDTHS.len(),
+        format!("features.{}", index - 1),
+    ));
+    let (pre_logits, num_features) = match layers.spec.stem {
         Stem::Cifar => (None, inputs),
         Stem::ImageNet => (
             Some(PreLogits::new(inputs, &layers.pp("pre_logits"))?),
@@ -218,18 +228,20 @@ fn build(
         pool: MaxPool2d::new(Pool2dParams::new((2, 2))),
         pre_logits,
     };
-    Classifier::boxed(network, num_features, "head.fc", &layers)
+    Classifier::boxed(network, info, num_features, "head.fc", &layers)
 }
 
 impl Backbone for Vgg {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = images.clone();
         for stage in &self.stages {
             for layer in stage {
                 x = layer.forward_t(&x, train)?;
             }
+            taps.offer(&x);
             x = self.pool.forward(&x)?;
         }
+        taps.offer(&x);
         if let Some(pre_logits) = &self.pre_logits {
             x = pre_logits.forward_t(&x, train)?;
         }

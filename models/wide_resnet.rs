@@ -13,30 +13,33 @@
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, DropPath, Dropout};
 use candle_mish::ops::{add, global_avg_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::{Build, Entry, Size};
+use crate::groups::{BLOCK, GroupMatcher, STEM};
 use crate::layers::{Layers, NormActConv};
-use crate::registry::{Build, Entry};
-use crate::{Model, Options};
+use crate::model::{FeatureInfo, Model, Taps};
 
-const fn variant(name: &'static str, size: (usize, u64), build: Build) -> Entry {
-    Entry::new(name, "wide_resnet", "arXiv:1605.07146", size, build)
+const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
+    Entry::new(name, "wide_resnet", "arXiv:1605.07146", size, build).groups(GROUPS)
 }
 
+const GROUPS: GroupMatcher = &[("conv1.", STEM), ("block#.layer.#.", BLOCK)];
+
 pub(crate) const ENTRIES: [Entry; 5] = [
-    variant("wrn10_2", (315_316, 44_495_360), |o, vb| build(1, 2, o, vb)),
-    variant("wrn16_4", (2_772_020, 392_635_392), |o, vb| {
-        build(2, 4, o, vb)
+    variant("wrn10_2", (315_316, 44_495_360), |root| build(1, 2, root)),
+    variant("wrn16_4", (2_772_020, 392_635_392), |root| {
+        build(2, 4, root)
     }),
-    variant("wrn22_10", (26_855_604, 3_827_808_768), |o, vb| {
-        build(3, 10, o, vb)
+    variant("wrn22_10", (26_855_604, 3_827_808_768), |root| {
+        build(3, 10, root)
     }),
-    variant("wrn28_10", (36_536_884, 5_243_386_368), |o, vb| {
-        build(4, 10, o, vb)
+    variant("wrn28_10", (36_536_884, 5_243_386_368), |root| {
+        build(4, 10, root)
     }),
-    variant("wrn40_4", (8_972_340, 1_298_605_056), |o, vb| {
-        build(6, 4, o, vb)
+    variant("wrn40_4", (8_972_340, 1_298_605_056), |root| {
+        build(6, 4, root)
     }),
 ];
 
@@ -92,52 +95,59 @@ impl ModuleT for Block {
 
 struct WideResNet {
     conv: Conv2d,
-    blocks: Vec<Block>,
+    stages: Vec<Vec<Block>>,
     norm: BatchNorm2d,
     act: Act,
 }
 
-fn build(
-    blocks_per_stage: usize,
-    factor: usize,
-    options: &Options,
-    vb: VarBuilder,
-) -> Result<Box<dyn Model>> {
-    let layers = Layers::new(options, vb.clone());
+fn build(blocks_per_stage: usize, factor: usize, layers: Layers) -> Result<Box<dyn Model>> {
     let mut inputs = WIDTHS[0];
     let conv = layers.pp("conv1");
-    let conv = conv.conv(options.in_channels, inputs, Conv2dConfig::same(3))?;
-    let mut blocks = Vec::with_capacity(WIDTHS.len() * blocks_per_stage);
+    let conv = conv.conv(layers.spec.in_chans, inputs, Conv2dConfig::same(3))?;
+    let mut info = vec![FeatureInfo::new(inputs, 1, "conv1")];
+    let mut stages = Vec::with_capacity(WIDTHS.len());
     for (stage, width) in WIDTHS.into_iter().enumerate() {
-        let layers = layers.pp(format!("block{}", stage + 1)).pp("layer");
+        let last = stage + 1 == WIDTHS.len();
+        let name = format!("block{}", stage + 1);
+        let layers = layers.pp(&name).pp("layer");
         let outputs = width * factor;
+        let mut blocks = Vec::with_capacity(blocks_per_stage);
         for i in 0..blocks_per_stage {
             let stride = if stage > 0 && i == 0 { 2 } else { 1 };
-            let drop_path = layers.drop_path(blocks.len(), blocks.capacity())?;
+            let index = stage * blocks_per_stage + i;
+            let drop_path = layers.drop_path(index, WIDTHS.len() * blocks_per_stage)?;
             let layers = layers.pp(i);
             blocks.push(Block::new(inputs, outputs, stride, drop_path, &layers)?);
             inputs = outputs;
         }
+        stages.push(blocks);
+        let module = if last { "act1".to_string() } else { name };
+        info.push(FeatureInfo::new(outputs, 1 << stage, module));
     }
     let network = WideResNet {
         conv,
-        blocks,
+        stages,
         norm: layers.pp("bn1").norm(inputs)?,
         act: layers.pp("act1").act(inputs)?,
     };
-    let spent = Options {
-        drop_rate: 0.0,
-        ..options.clone()
-    };
-    Classifier::boxed(network, inputs, "fc", &Layers::new(&spent, vb))
+    // The blocks have the dropout.
+    Classifier::boxed(network, info, inputs, "fc", &layers.without_dropout())
 }
 
 impl Backbone for WideResNet {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.conv.forward(images)?;
-        for block in &self.blocks {
-            x = block.forward_t(&x, train)?;
+        taps.offer(&x);
+        for (i, stage) in self.stages.iter().enumerate() {
+            for block in stage {
+                x = block.forward_t(&x, train)?;
+            }
+            if i + 1 < self.stages.len() {
+                taps.offer(&x);
+            }
         }
-        global_avg_pool2d(&self.norm.forward_act(&x, None, &self.act, train)?)
+        let x = self.norm.forward_act(&x, None, &self.act, train)?;
+        taps.offer(&x);
+        global_avg_pool2d(&x)
     }
 }

@@ -16,24 +16,44 @@
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, Conv2d, Conv2dConfig, ConvNormAct, DropPath};
 use candle_mish::ops::{Pool2dParams, add, global_avg_pool2d, max_pool2d};
-use candle_nn::{ModuleT, VarBuilder};
+use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
+use crate::entry::{Build, Entry, Size};
+use crate::groups::{BLOCK, GroupMatcher, STEM, TAIL};
 use crate::layers::Layers;
-use crate::registry::{Build, Entry};
-use crate::{Model, Options, Stem};
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::spec::Stem;
 
 const fn variant(
     name: &'static str,
     paper: &'static str,
-    cifar: (usize, u64),
-    imagenet: (usize, u64),
+    cifar: Size,
+    imagenet: Size,
     build: Build,
 ) -> Entry {
     Entry::new(name, "xception", paper, cifar, build)
         .imagenet(299, imagenet)
         .recipe(RECIPE)
 }
+
+/// The layers of the original.
+const GROUPS: GroupMatcher = &[
+    ("conv1.", STEM),
+    ("bn1.", STEM),
+    ("act1.", STEM),
+    ("conv2.", STEM),
+    ("bn2.", STEM),
+    ("act2.", STEM),
+    ("block#.", BLOCK),
+    ("conv3.", TAIL),
+    ("bn3.", TAIL),
+    ("conv4.", TAIL),
+    ("bn4.", TAIL),
+];
+
+/// The layers of the aligned network.
+const ALIGNED_GROUPS: GroupMatcher = &[("stem.", STEM), ("blocks.#.", BLOCK)];
 
 /// At the default rate the loss rises before it falls.
 const RECIPE: &str = "lr = 0.05\n";
@@ -44,15 +64,17 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         "arXiv:1610.02357",
         (21_011_852, 375_134_464),
         (22_855_952, 8_357_403_496),
-        |o, vb| build(&ORIGINAL, o, vb),
-    ),
+        |root| build(&ORIGINAL, root),
+    )
+    .groups(GROUPS),
     variant(
         "xception41",
         "arXiv:1802.02611",
         (25_125_460, 406_273_664),
         (26_969_560, 9_204_134_312),
-        |o, vb| build(&ALIGNED, o, vb),
-    ),
+        |root| build(&ALIGNED, root),
+    )
+    .groups(ALIGNED_GROUPS),
 ];
 
 /// What tells the two networks apart.
@@ -81,14 +103,34 @@ const ALIGNED: Plan = Plan {
 };
 
 /// Output channels of the two convolutions of the stem.
-const STEM: [usize; 2] = [32, 64];
+const STEM_CHANNELS: [usize; 2] = [32, 64];
 /// Output channels of the blocks of the entry flow.
 const ENTRY: [usize; 3] = [128, 256, 728];
 /// Blocks of the middle flow, which have three separable convolutions of the same channels.
 const MIDDLE: usize = 8;
 
 impl Plan {
-    /// Of every block, the output channels of its separable convolutions, and its stride.
+    /// The map that block `index` offers before it halves the size.
+    fn feature_info(
+        &self,
+        index: usize,
+        inputs: usize,
+        channels: &[usize],
+        reduction: usize,
+    ) -> FeatureInfo {
+        if self.aligned {
+            let before_last = channels.len().saturating_sub(2);
+            let module = format!("blocks.{index}.stack.act{}", channels.len());
+            return FeatureInfo::new(channels[before_last], reduction, module);
+        }
+        let module = match index {
+            0 => "act2".to_string(),
+            _ => format!("block{index}"),
+        };
+        FeatureInfo::new(inputs, reduction, module)
+    }
+
+    /// The output channels of each block's separable convolutions, and its stride.
     fn blocks(&self) -> Vec<(Vec<usize>, usize)> {
         let entry = ENTRY.map(|channels| (vec![channels; self.entry], 2));
         let middle = (vec![ENTRY[2]; 3], 1);
@@ -214,23 +256,43 @@ impl Separable {
     }
 }
 
-impl ModuleT for Separable {
-    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let x = match &self.act {
-            Some(act) => act.forward_t(x, train)?,
-            None => x.clone(),
-        };
+impl Separable {
+    /// The input of the convolutions.
+    fn activate(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        match &self.act {
+            Some(act) => act.forward_t(x, train),
+            None => Ok(x.clone()),
+        }
+    }
+
+    fn convolve(&self, activated: &Tensor, train: bool) -> Result<Tensor> {
         let x = match &self.depthwise {
-            Depthwise::Bare(conv) => conv.forward(&x)?,
-            Depthwise::Normed(conv) => conv.forward_t(&x, train)?,
+            Depthwise::Bare(conv) => conv.forward(activated)?,
+            Depthwise::Normed(conv) => conv.forward_t(activated, train)?,
         };
         self.pointwise.forward_t(&x, train)
     }
 }
 
-/// Separable convolutions, perhaps pooling, and the shortcut around them.
+impl ModuleT for Separable {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        self.convolve(&self.activate(x, train)?, train)
+    }
+}
+
+/// Which map of a block that halves the size [`Model::feature_maps`] can return, as in timm.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Map {
+    /// The input of the block.
+    Input,
+    /// The activated input of the last separable convolution, which has the stride.
+    Inner,
+}
+
+/// Separable convolutions, a max pool in the original's strided blocks, and the shortcut.
 struct Block {
     units: Vec<Separable>,
+    map: Option<Map>,
     pool: Option<Pool2dParams>,
     drop_path: DropPath,
     shortcut: Option<ConvNormAct>,
@@ -279,8 +341,10 @@ impl Block {
         let pool = Pool2dParams::new((3, 3))
             .with_stride((stride, stride))
             .with_padding((1, 1));
+        let map = if plan.aligned { Map::Inner } else { Map::Input };
         Ok(Self {
             units,
+            map: (stride != 1).then_some(map),
             pool: (stride != 1 && !plan.aligned).then_some(pool),
             drop_path,
             shortcut,
@@ -288,10 +352,20 @@ impl Block {
     }
 }
 
-impl ModuleT for Block {
-    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let mut units = self.units.iter();
-        let mut y = units.try_fold(x.clone(), |y, unit| unit.forward_t(&y, train))?;
+impl Block {
+    /// The block's output. A block that halves the size first offers a map of the full size.
+    fn forward(&self, x: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
+        if self.map == Some(Map::Input) {
+            taps.offer(x);
+        }
+        let mut y = x.clone();
+        for (index, unit) in self.units.iter().enumerate() {
+            let activated = unit.activate(&y, train)?;
+            if self.map == Some(Map::Inner) && index + 1 == self.units.len() {
+                taps.offer(&activated);
+            }
+            y = unit.convolve(&activated, train)?;
+        }
         if let Some(pool) = &self.pool {
             y = max_pool2d(&y, pool)?;
         }
@@ -317,7 +391,7 @@ fn stem(plan: &Plan, layers: &Layers) -> Result<[ConvNormAct; 2]> {
         [1, 2].map(|i| ["conv", "bn", "act"].map(|name| format!("{name}{i}")))
     };
     let conv3x3 = Conv2dConfig::same(3);
-    let (stride, padding) = match layers.options.stem {
+    let (stride, padding) = match layers.spec.stem {
         Stem::Cifar => (1, 1),
         Stem::ImageNet => (2, if plan.aligned { 1 } else { 0 }),
     };
@@ -325,21 +399,30 @@ fn stem(plan: &Plan, layers: &Layers) -> Result<[ConvNormAct; 2]> {
         let config = conv3x3.stride(stride).padding(padding);
         layers.conv_norm_act((conv, norm, act), inputs, outputs, config)
     };
-    let inputs = layers.options.in_channels;
+    let inputs = layers.spec.in_chans;
     Ok([
-        conv(&keys[0], inputs, STEM[0], stride)?,
-        conv(&keys[1], STEM[0], STEM[1], 1)?,
+        conv(&keys[0], inputs, STEM_CHANNELS[0], stride)?,
+        conv(&keys[1], STEM_CHANNELS[0], STEM_CHANNELS[1], 1)?,
     ])
 }
 
-fn build(plan: &Plan, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model>> {
+fn build(plan: &Plan, root: Layers) -> Result<Box<dyn Model>> {
     let eps = if plan.aligned { 1e-3 } else { 1e-5 };
-    let layers = Layers::new(options, vb).with_norm(eps, 0.1);
+    let layers = root.with_norm(eps, 0.1);
     let stem = stem(plan, &layers)?;
-    let mut inputs = STEM[1];
+    let mut inputs = STEM_CHANNELS[1];
+    let mut reduction = match layers.spec.stem {
+        Stem::Cifar => 1,
+        Stem::ImageNet => 2,
+    };
     let rows = plan.blocks();
+    let mut info = Vec::new();
     let mut blocks = Vec::with_capacity(rows.len());
     for (index, (channels, stride)) in rows.iter().enumerate() {
+        if *stride != 1 {
+            info.push(plan.feature_info(index, inputs, channels, reduction));
+            reduction *= stride;
+        }
         let drop_path = layers.drop_path(index, rows.len())?;
         blocks.push(Block::new(
             inputs, channels, *stride, index, plan, drop_path, &layers,
@@ -357,23 +440,29 @@ fn build(plan: &Plan, options: &Options, vb: VarBuilder) -> Result<Box<dyn Model
         tail.push(Separable::new(inputs, *outputs, 1, after, &keys, &layers)?);
         inputs = *outputs;
     }
-    let classifier = if plan.aligned { "head.fc" } else { "fc" };
+    let (module, classifier) = if plan.aligned {
+        (format!("blocks.{}", rows.len()), "head.fc")
+    } else {
+        ("act4".to_string(), "fc")
+    };
+    info.push(FeatureInfo::new(inputs, reduction, module));
     let network = Xception { stem, blocks, tail };
-    Classifier::boxed(network, inputs, classifier, &layers)
+    Classifier::boxed(network, info, inputs, classifier, &layers)
 }
 
 impl Backbone for Xception {
-    fn features(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = images.clone();
         for conv in &self.stem {
             x = conv.forward_t(&x, train)?;
         }
         for block in &self.blocks {
-            x = block.forward_t(&x, train)?;
+            x = block.forward(&x, train, taps)?;
         }
         for unit in &self.tail {
             x = unit.forward_t(&x, train)?;
         }
+        taps.offer(&x);
         global_avg_pool2d(&x)
     }
 }

@@ -8,13 +8,14 @@ mod set;
 use std::path::PathBuf;
 
 use candle_mish::activation::Activation;
+use candle_mish_models::ModelSpec;
 use clap::Args;
 
 pub use data::{DataArgs, PreprocessArgs};
 pub use recipe::RecipeArgs;
 
 use crate::device::DeviceChoice;
-use crate::network::{Architecture, Weights};
+use crate::network::Weights;
 use range::{MAX_CHANNELS, MAX_THREADS, check_in_chans, count};
 
 /// Heading of flags that choose the network.
@@ -59,16 +60,16 @@ pub struct FormArgs {
 }
 
 impl FormArgs {
-    /// Sets what the flags give, or else what the weights record, in `architecture`.
+    /// Sets what the flags give, or else what the weights record, in `spec`.
     ///
     /// # Errors
     /// If the header of the weights holds an invalid value.
-    pub fn apply(&self, architecture: &mut Architecture, weights: &Weights) -> anyhow::Result<()> {
+    pub fn apply(&self, spec: &mut ModelSpec, weights: &Weights) -> anyhow::Result<()> {
         if let Some(in_chans) = self.in_chans.or(weights.in_chans()?) {
             check_in_chans(in_chans)?;
-            architecture.in_chans = in_chans;
+            spec.in_chans = in_chans;
         }
-        architecture.gate = self.gate.or(weights.gate()?);
+        spec.gate = self.gate.or(weights.gate()?);
         Ok(())
     }
 }

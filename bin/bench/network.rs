@@ -5,7 +5,7 @@ use candle_mish::activation::Activation;
 use candle_mish::rng::Generator;
 use candle_mish::train::optimizer::{ElementwiseOptimizer, ParameterGroup};
 use candle_mish::train::{Recipe, step};
-use candle_mish_models::{self as models, Stem};
+use candle_mish_models::{self as models, ModelSpec, Stem};
 use rand::Rng;
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use super::timing::{Timing, alternate};
 use crate::args::range::{MAX_BATCH, MAX_ROUNDS, check_batch_of, count};
 use crate::context::Context;
 use crate::failure::{Done, usage};
-use crate::network::{Architecture, Network};
+use crate::network::Network;
 use crate::output;
 
 /// Steps that do not count: the first ones allocate memory.
@@ -83,14 +83,15 @@ struct Answer {
 pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Result<Done> {
     let entry = models::find(&args.model).map_err(usage)?;
     let (channels, height, width) = entry.form(args.stem).map_err(usage)?.input;
-    let classes = match args.stem {
-        Stem::Cifar => 100,
-        Stem::ImageNet => 1000,
+    let classes = args.stem.num_classes();
+    let spec = ModelSpec {
+        activation: args.activation,
+        num_classes: classes,
+        stem: args.stem,
+        ..ModelSpec::new(&args.model)
     };
-    let model = args.model.clone();
-    let architecture = Architecture::evaluated(model, args.activation, classes, args.stem);
     check_batch_of(args.batch_size, [channels, height, width])?;
-    let network = Network::new(&architecture, 0)?;
+    let network = Network::new(&spec, 0)?;
     let shape = (args.batch_size, channels, height, width);
     let (images, labels) = batch(shape, classes as u32, network.store.device())?;
     let answer = match mode {

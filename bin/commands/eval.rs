@@ -8,7 +8,7 @@ use candle_mish::data::{self, Augmentation, DataOptions, Dataset, ImageSet, Load
 use candle_mish::eval::{Evaluation, evaluate};
 use candle_mish::train::Recipe;
 use candle_mish::train::run_folder::CONFIG;
-use candle_mish_models::{self as models, Stem};
+use candle_mish_models::{self as models, ModelSpec, Stem};
 use serde::Serialize;
 
 use crate::args::range::{MAX_BATCH, MAX_CLASSES, check_batch, check_classes, count};
@@ -16,7 +16,7 @@ use crate::args::{DataArgs, FormArgs, NETWORK, PreprocessArgs};
 use crate::config::{Config, read_recipe};
 use crate::context::Context;
 use crate::failure::{Done, usage};
-use crate::network::{Architecture, Network, Weights, stem_for};
+use crate::network::{Network, Weights};
 use crate::source::WeightsArgs;
 use crate::{output, preprocessing};
 
@@ -112,14 +112,19 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         );
     }
     let stem = args.stem.or(weights.stem()?);
-    let stem = stem.unwrap_or_else(|| stem_for(dataset.test.height()));
-    let mut architecture = Architecture::evaluated(model.clone(), activation, num_classes, stem);
-    args.form.apply(&mut architecture, &weights)?;
-    let dataset = preprocessing::with_channels(dataset, architecture.in_chans)?;
+    let stem = stem.unwrap_or_else(|| Stem::for_image_size(dataset.test.height()));
+    let mut spec = ModelSpec {
+        activation,
+        num_classes,
+        stem,
+        ..ModelSpec::new(&*model)
+    };
+    args.form.apply(&mut spec, &weights)?;
+    let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
     let images = images(&dataset, args.split)?.clone();
     let batch_size = args.batch_size.unwrap_or(recipe.batch_size);
     check_batch(batch_size.min(images.len()), &images)?;
-    let network = Network::load(&architecture, &weights)?;
+    let network = Network::load(&spec, &weights)?;
     let (mean, std) = preprocessing::normalisation(&dataset, &weights, &args.preprocess)?;
     let config = LoaderConfig {
         batch_size,
@@ -190,8 +195,8 @@ impl Origin {
             Self {
                 data: config.data,
                 recipe: config.recipe,
-                drop: config.drop,
-                drop_path: config.drop_path,
+                drop: config.network.drop_rate.unwrap_or(0.0),
+                drop_path: config.network.drop_path_rate.unwrap_or(0.0),
             }
         } else {
             let mut data = DataOptions::default();

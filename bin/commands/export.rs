@@ -10,7 +10,7 @@ use candle_mish::autograd::trace::trace;
 use candle_mish::checkpoint::{self, write_atomically};
 use candle_mish::data::Preprocess;
 use candle_mish::onnx;
-use candle_mish_models::{self as models, Stem};
+use candle_mish_models::{self as models, ModelSpec, Stem};
 use serde::Serialize;
 
 use crate::args::range::{MAX_CLASSES, MAX_SIZE, check_classes, count};
@@ -18,7 +18,7 @@ use crate::args::{FormArgs, NETWORK, OUTPUT};
 use crate::context::Context;
 use crate::device;
 use crate::failure::{Done, usage};
-use crate::network::{Architecture, Network, Weights};
+use crate::network::{Network, Weights};
 use crate::source::WeightsArgs;
 use crate::{output, preprocessing};
 
@@ -107,27 +107,26 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
         None => weights.classifier_rows(&model, stem)?,
     };
     check_classes(num_classes)?;
-    let mut architecture = Architecture::evaluated(model, activation, num_classes, stem);
-    args.form.apply(&mut architecture, &weights)?;
-    let network = Network::load(&architecture, &weights)?;
-    let metadata = metadata(&architecture, &weights);
+    let mut spec = ModelSpec {
+        activation,
+        num_classes,
+        stem,
+        ..ModelSpec::new(model)
+    };
+    args.form.apply(&mut spec, &weights)?;
+    let network = Network::load(&spec, &weights)?;
+    let metadata = metadata(&spec, &weights);
     let graph = match format {
         Format::Safetensors => {
             checkpoint::write(&args.out, &network.store.tensors(), &metadata)?;
             None
         }
-        Format::Onnx => Some(write_onnx(
-            args,
-            &architecture,
-            &network,
-            &weights,
-            metadata,
-        )?),
+        Format::Onnx => Some(write_onnx(args, &spec, &network, &weights, metadata)?),
     };
     let answer = Answer {
         file: &args.out,
         format,
-        model: &architecture.model,
+        model: &spec.model,
         activation: activation.to_string(),
         stem,
         num_classes,
@@ -156,34 +155,24 @@ fn format(args: &ExportArgs) -> anyhow::Result<Format> {
 }
 
 /// The header of the weights, updated with the network that is exported.
-fn metadata(architecture: &Architecture, weights: &Weights) -> BTreeMap<String, String> {
+fn metadata(spec: &ModelSpec, weights: &Weights) -> BTreeMap<String, String> {
     let mut metadata = weights.checkpoint.metadata.clone();
-    let known = [
-        ("format", "pt".to_string()),
-        ("model", architecture.model.clone()),
-        ("activation", architecture.activation.to_string()),
-        ("num_classes", architecture.num_classes.to_string()),
-        ("stem", architecture.stem.to_string()),
-        ("in_chans", architecture.in_chans.to_string()),
-    ];
-    let gate = architecture.gate.map(|gate| ("gate", gate.to_string()));
-    for (key, value) in known.into_iter().chain(gate) {
-        metadata.insert(key.to_string(), value);
-    }
+    metadata.insert("format".to_string(), "pt".to_string());
+    metadata.extend(spec.to_metadata());
     metadata
 }
 
 /// Traces the network and writes its graph.
 fn write_onnx(
     args: &ExportArgs,
-    architecture: &Architecture,
+    spec: &ModelSpec,
     network: &Network,
     weights: &Weights,
     mut metadata: BTreeMap<String, String>,
 ) -> anyhow::Result<Graph> {
-    let Architecture { model, stem, .. } = architecture;
+    let ModelSpec { model, stem, .. } = spec;
     let (_, own, _) = models::find(model)?.form(*stem)?.input;
-    let channels = architecture.in_chans;
+    let channels = spec.in_chans;
     let size = match args.img_size {
         Some(size) => size,
         None => weights.image_size()?.unwrap_or(own),
@@ -191,7 +180,7 @@ fn write_onnx(
     let images = Tensor::zeros((TRACED, channels, size, size), DType::F32, &Device::Cpu)?;
     let forward = |images: &Tensor| network.frozen.forward_t(images, false);
     let graph = trace(&images, network.store.tensors(), forward)
-        .with_context(|| format!("{architecture} cannot be exported"))?;
+        .with_context(|| format!("{spec} cannot be exported"))?;
     // "format" belongs to checkpoints. Readers of the ONNX file need the preprocessing.
     metadata.remove("format");
     metadata.insert("image_size".to_string(), size.to_string());
@@ -210,11 +199,11 @@ fn write_onnx(
     }
     let metadata: Vec<(String, String)> = metadata.into_iter().collect();
     let proto = onnx::model(&graph, model, &metadata)
-        .with_context(|| format!("{architecture} cannot be exported"))?;
+        .with_context(|| format!("{spec} cannot be exported"))?;
     let bytes = proto.to_bytes();
     if i32::try_from(bytes.len()).is_err() {
         bail!(
-            "{architecture} takes {} bytes; an ONNX file must be smaller than 2 GiB",
+            "{spec} takes {} bytes; an ONNX file must be smaller than 2 GiB",
             bytes.len()
         );
     }

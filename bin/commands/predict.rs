@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use candle_core::{D, DType, Tensor};
 use candle_mish::activation::Activation;
+use candle_mish::checkpoint;
 use candle_mish::data::Image;
-use candle_mish::train::checkpoint;
-use candle_mish_models::{self as models, Stem};
+use candle_mish_models::{self as models, ModelSpec, Stem};
 use serde::Serialize;
 
 use crate::args::range::{MAX_CLASSES, check_classes, count};
 use crate::args::{FormArgs, NETWORK, OUTPUT, PreprocessArgs};
 use crate::context::Context;
 use crate::failure::{Done, usage};
-use crate::network::{Architecture, Network, Weights, stem_for};
+use crate::network::{Network, Weights};
 use crate::source::WeightsArgs;
 use crate::{output, preprocessing};
 
@@ -113,9 +113,14 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         None => weights.classifier_rows(&model, stem)?,
     };
     check_classes(num_classes)?;
-    let mut architecture = Architecture::evaluated(model, activation, num_classes, stem);
-    args.form.apply(&mut architecture, &weights)?;
-    let in_chans = architecture.in_chans;
+    let mut spec = ModelSpec {
+        activation,
+        num_classes,
+        stem,
+        ..ModelSpec::new(model)
+    };
+    args.form.apply(&mut spec, &weights)?;
+    let in_chans = spec.in_chans;
     let mut inputs = Vec::new();
     let mut preprocess = None;
     for file in files {
@@ -127,7 +132,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
                     Some(preprocess) => preprocess,
                     None => *preprocess.insert(preprocessing::for_weights(
                         &weights,
-                        &architecture.model,
+                        &spec.model,
                         stem,
                         None,
                         &args.preprocess,
@@ -156,7 +161,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
             )));
         }
     }
-    let network = Network::load(&architecture, &weights)?;
+    let network = Network::load(&spec, &weights)?;
     let mut logits = Vec::with_capacity(inputs.len());
     for input in &inputs {
         let row = network
@@ -176,7 +181,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         Some(path) => {
             let rows = logits.iter().map(|row| row.to_vec1());
             let answer = Logits {
-                model: &architecture.model,
+                model: &spec.model,
                 activation: activation.to_string(),
                 stem,
                 images: inputs.iter().map(|input| &*input.name).collect(),
@@ -216,7 +221,9 @@ fn guess_stem(
     args: &PredictArgs,
 ) -> anyhow::Result<Stem> {
     match files.first() {
-        Some(File::Ready(images)) if !images.is_empty() => Ok(stem_for(images[0].pixels.dim(2)?)),
+        Some(File::Ready(images)) if !images.is_empty() => {
+            Ok(Stem::for_image_size(images[0].pixels.dim(2)?))
+        }
         _ => {
             let size = args.preprocess.img_size.or(weights.image_size()?);
             preprocessing::default_stem(model, size)

@@ -6,8 +6,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use candle_mish::activation::Activation;
+#[cfg(feature = "data")]
+use candle_mish::data::Preprocess;
 
-use crate::{Entry, ModelError, Stem};
+use crate::entry::Entry;
+use crate::error::ModelError;
+use crate::spec::Stem;
 
 /// Weights of one network on the Hub, with timm's names of what they need.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,6 +45,19 @@ pub struct Pretrained {
 }
 
 impl Pretrained {
+    /// How to prepare images.
+    #[cfg(feature = "data")]
+    pub fn preprocess(&self) -> Preprocess {
+        Preprocess {
+            input_size: self.input_size,
+            crop_pct: self.crop_pct,
+            // Every row has one that is known.
+            interpolation: self.interpolation.parse().unwrap_or_default(),
+            mean: self.mean,
+            std: self.std,
+        }
+    }
+
     /// Where they are.
     pub fn location(&self) -> Location {
         Location::Hub(HubFile {

@@ -11,7 +11,7 @@
 use candle_mish::activation::Activation;
 
 use super::Pretrained;
-use crate::Stem;
+use crate::spec::Stem;
 
 /// Mean and standard deviation of each channel.
 type Normalisation = ([f32; 3], [f32; 3]);

@@ -113,11 +113,11 @@ fn the_page_of_the_networks_is_current() {
 fn logits_are_written() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = ParamStore::new(DType::F32, &Device::Cpu, 1);
-    let options = models::Options {
+    let spec = models::ModelSpec {
         num_classes: 7,
-        ..models::Options::default()
+        ..models::ModelSpec::new("resnet20")
     };
-    let model = models::create("resnet20", &options, store.var_builder()).expect("built");
+    let model = models::create(&spec, store.var_builder()).expect("built");
     let weights = folder.path().join("weights.safetensors");
     let tensors: HashMap<String, Tensor> = store.tensors().into_iter().collect();
     candle_core::safetensors::save(&tensors, &weights).expect("saved");

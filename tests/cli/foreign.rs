@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use candle_mish::checkpoint;
 use candle_mish::nn::ParamStore;
-use candle_mish_models::{Model, Options};
+use candle_mish_models::{Model, ModelSpec};
 
 use crate::pretrained::{OWN, assert_logits, file, images_of, network, online, own, tensors};
 use crate::server::{COMMIT, Fault, Hub};
 use crate::{SMALL, failure, json, mish, stderr_of};
 
-fn options(activation: &str) -> Options {
-    Options {
+fn options(activation: &str) -> ModelSpec {
+    ModelSpec {
         activation: activation.parse().expect("an activation"),
-        ..Options::default()
+        ..ModelSpec::new("resnet20")
     }
 }
 
@@ -30,7 +30,7 @@ fn bare(path: &Path, store: &ParamStore, keep: impl Fn(&str) -> bool) -> PathBuf
 #[test]
 fn only_what_an_activation_learns_may_be_missing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (store, _) = network("resnet20", &options("relu"));
+    let (store, _) = network(&options("relu"));
     let whole = bare(&folder.path().join("whole.safetensors"), &store, |_| true);
     let tune = |weights: &Path, activation: &str, run: &str| {
         let mut command = mish(&["train", "resnet20", "--activation", activation]);
@@ -68,7 +68,7 @@ fn only_what_an_activation_learns_may_be_missing() {
 #[test]
 fn verbose_lists_everything_that_does_not_fit() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (store, _) = network("resnet20", &options("mish"));
+    let (store, _) = network(&options("mish"));
     let weights = bare(&folder.path().join("w.safetensors"), &store, |name| {
         !name.starts_with("layer1.1.")
     });
@@ -110,7 +110,7 @@ fn verbose_lists_everything_that_does_not_fit() {
 #[test]
 fn assumptions_about_a_file_without_a_header_are_reported() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (store, model) = network("resnet20", &options("relu"));
+    let (store, model) = network(&options("relu"));
     let weights = bare(&folder.path().join("w.safetensors"), &store, |_| true);
     let input = folder.path().join("input.safetensors");
     let want = model.forward_t(&images_of(&input, 3, 32), false);
@@ -129,14 +129,11 @@ fn assumptions_about_a_file_without_a_header_are_reported() {
         std::fs::remove_file(&logits).expect("written");
         assert_eq!(predict(&["--activation", "relu"]), "");
     }
-    // For a network with weights in the table, the preprocessing of these is assumed as well.
-    let (store, _) = network(
-        "mobilenetv2_100",
-        &Options {
-            activation: "relu6".parse().expect("an activation"),
-            ..Options::imagenet()
-        },
-    );
+    // A network with weights in the table is like these, in what pictures become as well.
+    let (store, _) = network(&ModelSpec {
+        activation: "relu6".parse().expect("an activation"),
+        ..ModelSpec::imagenet("mobilenetv2_100")
+    });
     let weights = bare(&weights, &store, |_| true);
     let image = folder.path().join("image.png");
     image::RgbImage::new(40, 30).save(&image).expect("saved");
@@ -221,12 +218,12 @@ fn images_have_three_channels_or_one_and_tensors_any() {
         error.contains("--in-chans 4: images have 3 channels, or 1 in grayscale"),
         "{error}"
     );
-    let four = Options {
-        in_channels: 4,
+    let four = ModelSpec {
+        in_chans: 4,
         num_classes: 7,
         ..options("relu")
     };
-    let (store, model) = network("resnet20", &four);
+    let (store, model) = network(&four);
     let weights = bare(&home.join("w.safetensors"), &store, |_| true);
     let (input, out) = (home.join("input.safetensors"), home.join("logits.json"));
     let images = images_of(&input, 4, 32);
@@ -248,11 +245,12 @@ fn images_have_three_channels_or_one_and_tensors_any() {
 fn gates_are_chosen_and_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = folder.path();
-    let hard = Options {
+    let hard = ModelSpec {
+        model: "seresnet18".to_owned(),
         gate: Some("hard_sigmoid".parse().expect("an activation")),
         ..options("relu")
     };
-    let (store, model) = network("seresnet18", &hard);
+    let (store, model) = network(&hard);
     let weights = bare(&home.join("w.safetensors"), &store, |_| true);
     let kept = home.join("kept.safetensors");
     let mut export = mish(&[
@@ -283,9 +281,9 @@ fn gates_are_chosen_and_kept() {
     assert_eq!(json(dry)["gate"], "hard_sigmoid");
 }
 
-/// A repository as timm's `push_to_hf_hub` writes it, for a network with other arguments.
-fn described(description: &str, model: &Options) -> (HashMap<String, Vec<u8>>, Box<dyn Model>) {
-    let (store, model) = network("resnet20", model);
+/// A repository as timm's `push_to_hf_hub` writes it for a network with other arguments.
+fn described(description: &str, spec: &ModelSpec) -> (HashMap<String, Vec<u8>>, Box<dyn Model>) {
+    let (store, model) = network(spec);
     let files = HashMap::from([
         ("model.safetensors".to_owned(), file(&store)),
         ("config.json".to_owned(), description.as_bytes().to_vec()),
@@ -312,9 +310,9 @@ fn arguments_in_a_description_override_the_published_network() {
             "std": [0.25],
         },
     });
-    let own = Options {
+    let own = ModelSpec {
         num_classes: 3,
-        in_channels: 1,
+        in_chans: 1,
         ..options("mish")
     };
     let (files, model) = described(&description.to_string(), &own);

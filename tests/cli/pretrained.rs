@@ -7,7 +7,7 @@ use assert_cmd::Command;
 use candle_core::{DType, Device, Tensor};
 use candle_mish::checkpoint;
 use candle_mish::nn::ParamStore;
-use candle_mish_models::{self as models, Model, Options, Stem};
+use candle_mish_models::{self as models, Model, ModelSpec, Stem};
 
 use crate::server::{COMMIT, Fault, Hub};
 use crate::{SMALL, failure, json, mish, stderr_of};
@@ -15,30 +15,30 @@ use crate::{SMALL, failure, json, mish, stderr_of};
 const MOBILENET: &str = "models/timm/mobilenetv2_100.ra_in1k";
 pub(crate) const OWN: &str = "models/some-one/resnet20-cifar";
 
-pub(crate) fn network(name: &str, options: &Options) -> (ParamStore, Box<dyn Model>) {
+pub(crate) fn network(spec: &ModelSpec) -> (ParamStore, Box<dyn Model>) {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 7);
-    let model = models::create(name, options, store.var_builder()).expect("built");
+    let model = models::create(spec, store.var_builder()).expect("built");
     (store, model)
 }
 
 /// A network from the table of weights, with random weights: its file and the network.
 fn mobilenet() -> (Vec<u8>, Box<dyn Model>) {
-    let options = Options {
+    let spec = ModelSpec {
         activation: "relu6".parse().expect("an activation"),
-        ..Options::imagenet()
+        ..ModelSpec::imagenet("mobilenetv2_100")
     };
-    let (store, model) = network("mobilenetv2_100", &options);
+    let (store, model) = network(&spec);
     (file(&store), model)
 }
 
 /// A user's ResNet-20 with ReLU and seven classes: its file and description.
 pub(crate) fn own() -> (HashMap<String, Vec<u8>>, ParamStore) {
-    let options = Options {
+    let spec = ModelSpec {
         activation: "relu".parse().expect("an activation"),
         num_classes: 7,
-        ..Options::default()
+        ..ModelSpec::new("resnet20")
     };
-    let (store, _) = network("resnet20", &options);
+    let (store, _) = network(&spec);
     let description = serde_json::json!({
         "architecture": "resnet20",
         "num_classes": 7,
@@ -181,13 +181,13 @@ fn a_user_repository_describes_its_network() {
     let input = folder.path().join("input.safetensors");
     let images = images(&input, 32);
     let out = folder.path().join("logits.json");
-    let options = Options {
+    let spec = ModelSpec {
         activation: "relu".parse().expect("an activation"),
         num_classes: 7,
         stem: Stem::Cifar,
-        ..Options::default()
+        ..ModelSpec::new("resnet20")
     };
-    let model = models::create("resnet20", &options, store.var_builder()).expect("built");
+    let model = models::create(&spec, store.var_builder()).expect("built");
     let want = model.forward_t(&images, false).expect("logits");
     let mut predict = online(&hub, folder.path(), &["predict"]);
     predict.arg(&input).arg("--logits").arg(&out);

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::ParamStore;
 use candle_mish::ops::composed::everywhere;
-use candle_mish_models::{Entry, Options, create, entries};
+use candle_mish_models::{Entry, ModelSpec, create, entries};
 
 use crate::rule;
 
@@ -28,7 +28,7 @@ struct Step {
 
 fn step(entry: &Entry) -> Result<Step> {
     let store = ParamStore::new(DType::F64, &Device::Cpu, 0);
-    let model = create(entry.name, &Options::default(), store.var_builder())
+    let model = create(&ModelSpec::new(entry.name), store.var_builder())
         .map_err(candle_core::Error::wrap)?;
     let (c, h, w) = entry.cifar.input;
     let images = rule::images((3, c, h, w))?.to_dtype(DType::F64)?;

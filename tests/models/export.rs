@@ -8,13 +8,13 @@ use candle_mish::autograd::trace::trace;
 use candle_mish::nn::ParamStore;
 use candle_mish::onnx::proto::{GraphProto, ModelProto};
 use candle_mish::onnx::{self, INPUT, OUTPUT};
-use candle_mish_models::{Entry, Options, create, entries, find};
+use candle_mish_models::{Entry, ModelSpec, create, entries, find};
 
 /// The file of a network with initial weights, for images of `size`.
-fn export(entry: &Entry, options: &Options, size: usize) -> (GraphProto, ParamStore) {
+fn export(entry: &Entry, spec: &ModelSpec, size: usize) -> (GraphProto, ParamStore) {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
-    create(entry.name, options, store.var_builder()).unwrap();
-    let model = create(entry.name, options, store.frozen().var_builder()).unwrap();
+    create(spec, store.var_builder()).unwrap();
+    let model = create(spec, store.frozen().var_builder()).unwrap();
     let images = Tensor::zeros((2, 3, size, size), DType::F32, &Device::Cpu).unwrap();
     let graph = trace(&images, store.tensors(), |x| model.forward_t(x, false));
     let graph = graph.unwrap_or_else(|error| panic!("{}: {error}", entry.name));
@@ -74,8 +74,8 @@ fn check(entry: &Entry, graph: &GraphProto, store: &ParamStore) {
 #[test]
 fn every_network_becomes_a_graph() {
     for entry in entries() {
-        let options = Options::default();
-        let (graph, store) = export(entry, &options, 32);
+        let spec = ModelSpec::new(entry.name);
+        let (graph, store) = export(entry, &spec, 32);
         check(entry, &graph, &store);
         assert!(count(&graph, "Mish") > 0, "{}", entry.name);
         assert_eq!(count(&graph, "Relu"), 0, "{}", entry.name);
@@ -83,12 +83,12 @@ fn every_network_becomes_a_graph() {
             .imagenet
             .filter(|form| form.multiply_adds < 1_000_000_000);
         if let Some(form) = imagenet {
-            let options = Options {
+            let spec = ModelSpec {
                 num_classes: 100,
                 activation: Activation::Relu,
-                ..Options::imagenet()
+                ..ModelSpec::imagenet(entry.name)
             };
-            let (graph, store) = export(entry, &options, form.input.1);
+            let (graph, store) = export(entry, &spec, form.input.1);
             check(entry, &graph, &store);
             assert_eq!(count(&graph, "Mish"), 0, "{}", entry.name);
         }
@@ -98,7 +98,7 @@ fn every_network_becomes_a_graph() {
 #[test]
 fn layers_have_the_operators_that_stand_for_them() {
     let ops = |name: &str, ops: &[(&str, usize)]| {
-        let (graph, _) = export(find(name).unwrap(), &Options::default(), 32);
+        let (graph, _) = export(find(name).unwrap(), &ModelSpec::new(name), 32);
         for (op, wanted) in ops {
             assert_eq!(count(&graph, op), *wanted, "{name}: {op}");
         }
@@ -129,11 +129,11 @@ fn layers_have_the_operators_that_stand_for_them() {
 fn every_activation_has_operators() {
     let entry = find("cnn6").unwrap();
     for activation in Activation::all() {
-        let options = Options {
+        let spec = ModelSpec {
             activation,
-            ..Options::default()
+            ..ModelSpec::new(entry.name)
         };
-        let (graph, store) = export(entry, &options, 32);
+        let (graph, store) = export(entry, &spec, 32);
         check(entry, &graph, &store);
         let kinds: HashSet<&str> = graph.node.iter().map(|node| &*node.op_type).collect();
         let plain = ["Conv", "BatchNormalization", "MaxPool", "Gemm"];

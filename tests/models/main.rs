@@ -2,6 +2,8 @@
 
 mod composed;
 mod export;
+mod feature_maps;
+mod golden;
 mod pretrained;
 mod published;
 mod reference;
@@ -11,3 +13,5 @@ mod rule;
 mod swap;
 mod training;
 mod transfer;
+#[cfg(feature = "checkpoint")]
+mod weights;

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::{LayerRecord, ParamStore, summarize};
 use candle_mish::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
-use candle_mish_models::{Model, Options, Stem, create, entries, find};
+use candle_mish_models::{Model, ModelSpec, Stem, create, entries, find};
 use candle_nn::VarBuilder;
 use serde::Deserialize;
 
@@ -103,13 +103,13 @@ impl Case {
     }
 
     fn network(&self, activation: &str, vb: VarBuilder) -> Result<Box<dyn Model>> {
-        let options = Options {
+        let spec = ModelSpec {
             activation: activation.parse().expect("a known activation"),
             num_classes: self.classes,
             stem: self.stem(),
-            ..Options::default()
+            ..ModelSpec::new(&self.model)
         };
-        create(&self.model, &options, vb).map_err(candle_core::Error::wrap)
+        create(&spec, vb).map_err(candle_core::Error::wrap)
     }
 
     fn build(&self, dtype: DType) -> Result<(ParamStore, Box<dyn Model>, Tensor)> {

@@ -1,13 +1,14 @@
 //! What must hold for every entry of the registry.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::activation::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::{ParamStore, summarize};
 use candle_mish_models::{
-    Entry, Model, ModelError, Options, Stem, Swap, create, entries, find, list, reset_classifier,
+    BuildContext, Entry, Mode, Model, ModelError, ModelSpec, Stem, Swap, create, create_with,
+    entries, find, list, reset_classifier,
 };
 
 use crate::rule;
@@ -15,17 +16,21 @@ use crate::rule;
 /// The gain of the rule's weights, with which most networks' logits depend on the first layers.
 const GAIN: f64 = 1.4;
 
-fn options(activation: &str) -> Options {
-    Options {
+fn spec(entry: &Entry, activation: &str) -> ModelSpec {
+    ModelSpec {
         activation: activation.parse().expect("a known activation"),
-        ..Options::default()
+        ..ModelSpec::new(entry.name)
     }
 }
 
-fn build(entry: &Entry, options: &Options) -> Result<(ParamStore, Box<dyn Model>)> {
+fn build(spec: &ModelSpec) -> Result<(ParamStore, Box<dyn Model>)> {
+    build_with(spec, &BuildContext::default())
+}
+
+fn build_with(spec: &ModelSpec, context: &BuildContext) -> Result<(ParamStore, Box<dyn Model>)> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
     let model =
-        create(entry.name, options, store.var_builder()).map_err(candle_core::Error::wrap)?;
+        create_with(spec, context, store.var_builder()).map_err(candle_core::Error::wrap)?;
     Ok((store, model))
 }
 
@@ -106,12 +111,12 @@ fn names_are_unique_and_parameter_counts_are_as_stated() -> Result<()> {
         for (_, stem) in Stem::ALL {
             let Ok(form) = entry.form(stem) else { continue };
             let num_classes = if stem == Stem::Cifar { 100 } else { 1000 };
-            let options = Options {
+            let spec = ModelSpec {
                 stem,
                 num_classes,
-                ..options("relu")
+                ..spec(entry, "relu")
             };
-            let (store, _) = build(entry, &options)?;
+            let (store, _) = build(&spec)?;
             assert_eq!(store.num_params(), form.params, "{} {stem}", entry.name);
         }
         assert!(!names.contains(&entry.name), "{} twice", entry.name);
@@ -125,18 +130,18 @@ fn names_are_unique_and_parameter_counts_are_as_stated() -> Result<()> {
 fn shapes_are_right_and_values_finite() -> Result<()> {
     for entry in distinct() {
         for num_classes in [100, 10] {
-            let options = Options {
+            let spec = ModelSpec {
                 num_classes,
-                ..options("mish")
+                ..spec(entry, "mish")
             };
-            let (_, model) = build(entry, &options)?;
+            let (_, model) = build(&spec)?;
             for batch in [1, 3] {
                 let x = images(entry, batch)?;
                 let logits = model.forward_t(&x, false)?;
                 assert_eq!(logits.dims(), [batch, num_classes], "{}", entry.name);
                 let sum = logits.abs()?.sum_all()?.to_scalar::<f32>()?;
                 assert!(sum.is_finite() && sum > 0.0, "{}: {sum}", entry.name);
-                let features = model.features(&x, false)?;
+                let features = model.features(&x, Mode::Eval)?;
                 assert_eq!(features.dims(), [batch, model.num_features()]);
             }
         }
@@ -145,15 +150,9 @@ fn shapes_are_right_and_values_finite() -> Result<()> {
 }
 
 /// The names of the parameters whose gradient is zero for weights of this seed.
-fn without_gradient(
-    entry: &Entry,
-    options: &Options,
-    x: &Tensor,
-    seed: u64,
-) -> Result<Vec<String>> {
+fn without_gradient(entry: &Entry, spec: &ModelSpec, x: &Tensor, seed: u64) -> Result<Vec<String>> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, seed);
-    let model =
-        create(entry.name, options, store.var_builder()).map_err(candle_core::Error::wrap)?;
+    let model = create(spec, store.var_builder()).map_err(candle_core::Error::wrap)?;
     wake_branches(&store)?;
     let labels = [3u32, 71, 0, 99].into_iter().cycle().take(x.dim(0)?);
     let labels = Tensor::from_iter(labels, &Device::Cpu)?;
@@ -189,13 +188,13 @@ fn without_gradient(
 
 /// A slope has no gradient where no value is negative, and weights behind a dead activation have
 /// none either, as may be by chance in a few channels; other weights make other values.
-fn assert_gradients(entry: &Entry, options: &Options, x: &Tensor) -> Result<()> {
-    let mut silent = without_gradient(entry, options, x, 0)?;
+fn assert_gradients(entry: &Entry, spec: &ModelSpec, x: &Tensor) -> Result<()> {
+    let mut silent = without_gradient(entry, spec, x, 0)?;
     for seed in 1..8 {
         if silent.is_empty() {
             break;
         }
-        let others = without_gradient(entry, options, x, seed)?;
+        let others = without_gradient(entry, spec, x, seed)?;
         silent.retain(|name| others.contains(name));
     }
     assert!(silent.is_empty(), "{}: {silent:?} have none", entry.name);
@@ -207,7 +206,7 @@ fn every_parameter_receives_a_gradient() -> Result<()> {
     for entry in distinct() {
         // PReLU has parameters of its own, which must learn as well.
         for activation in ["mish", "prelu"] {
-            assert_gradients(entry, &options(activation), &images(entry, 4)?)?;
+            assert_gradients(entry, &spec(entry, activation), &images(entry, 4)?)?;
         }
     }
     Ok(())
@@ -218,17 +217,17 @@ fn every_parameter_receives_a_gradient() -> Result<()> {
 fn the_form_for_imagenet_holds_what_that_for_cifar_does() -> Result<()> {
     for entry in quickest_for_imagenet() {
         let name = entry.name;
-        let options = Options {
+        let spec = ModelSpec {
             num_classes: 100,
-            ..Options::imagenet()
+            ..ModelSpec::imagenet(name)
         };
-        let (store, mut model) = build(entry, &options)?;
+        let (store, mut model) = build(&spec)?;
         let x = rule::images((2, 3, 96, 96))?;
         let logits = model.forward_t(&x, false)?;
         assert_eq!(logits.dims(), [2, 100], "{name}");
         let sum = logits.abs()?.sum_all()?.to_scalar::<f32>()?;
         assert!(sum.is_finite() && sum > 0.0, "{name}: {sum}");
-        assert_gradients(entry, &options, &x)?;
+        assert_gradients(entry, &spec, &x)?;
 
         let gray = Tensor::zeros((1, 4, 96, 96), DType::F32, &Device::Cpu)?;
         let error = model.forward_t(&gray, false).expect_err("another channel");
@@ -236,11 +235,11 @@ fn the_form_for_imagenet_holds_what_that_for_cifar_does() -> Result<()> {
         for size in [1, 2, 5, 20] {
             assert_explained(entry, &*model, size)?;
         }
-        let features = model.features(&x, false)?;
+        let features = model.features(&x, Mode::Eval)?;
         assert_eq!(features.dims(), [2, model.num_features()], "{name}");
         reset_classifier(&mut *model, 7, &store)?;
         assert_eq!(model.forward_t(&x, false)?.dims(), [2, 7], "{name}");
-        let same = model.features(&x, false)?.to_vec2::<f32>()?;
+        let same = model.features(&x, Mode::Eval)?.to_vec2::<f32>()?;
         assert_eq!(same, features.to_vec2::<f32>()?, "{name}");
     }
     Ok(())
@@ -249,7 +248,7 @@ fn the_form_for_imagenet_holds_what_that_for_cifar_does() -> Result<()> {
 #[test]
 fn training_uses_batch_statistics_and_updates_the_running_ones() -> Result<()> {
     for entry in distinct() {
-        let (store, model) = build(entry, &options("mish"))?;
+        let (store, model) = build(&spec(entry, "mish"))?;
         let x = images(entry, 4)?;
         let sums = |buffers: Vec<(String, Var)>| -> Result<Vec<f32>> {
             let floats = buffers.iter().filter(|(_, var)| var.dtype().is_float());
@@ -276,7 +275,7 @@ fn the_activation_is_really_another_one() -> Result<()> {
     for entry in distinct() {
         let mut outputs: Vec<Vec<f32>> = Vec::new();
         for activation in ["relu", "mish", "silu", "tanh", "leaky_relu:0.3"] {
-            let (store, model) = build(entry, &options(activation))?;
+            let (store, model) = build(&spec(entry, activation))?;
             rule::fill(&store, GAIN)?;
             let logits = model.forward_t(&images(entry, 1)?, false)?;
             let logits = logits.flatten_all()?.to_vec1()?;
@@ -291,11 +290,11 @@ fn the_activation_is_really_another_one() -> Result<()> {
 fn a_swapped_network_is_that_of_the_new_activation() -> Result<()> {
     for entry in distinct() {
         let logits = |activation: &str, swap: Option<Swap>| -> Result<Vec<f32>> {
-            let options = Options {
+            let context = BuildContext {
                 swap,
-                ..options(activation)
+                ..BuildContext::default()
             };
-            let (store, model) = build(entry, &options)?;
+            let (store, model) = build_with(&spec(entry, activation), &context)?;
             rule::fill(&store, GAIN)?;
             let logits = model.forward_t(&images(entry, 1)?, false)?;
             logits.flatten_all()?.to_vec1()
@@ -317,7 +316,7 @@ fn a_swapped_network_is_that_of_the_new_activation() -> Result<()> {
             own,
             "{name}"
         );
-        let (_, model) = build(entry, &options("relu"))?;
+        let (_, model) = build(&spec(entry, "relu"))?;
         let (_, layers) = summarize(|| model.forward_t(&images(entry, 1)?, false))?;
         let paths = layers.iter().filter(|layer| layer.kind == "relu");
         let Some(first) = paths.map(|layer| layer.path.clone()).next() else {
@@ -331,8 +330,8 @@ fn a_swapped_network_is_that_of_the_new_activation() -> Result<()> {
 #[test]
 fn a_network_on_frozen_parameters_builds_no_graph() -> Result<()> {
     for entry in distinct() {
-        let (store, model) = build(entry, &options("mish"))?;
-        let frozen = create(entry.name, &options("mish"), store.frozen().var_builder())
+        let (store, model) = build(&spec(entry, "mish"))?;
+        let frozen = create(&spec(entry, "mish"), store.frozen().var_builder())
             .map_err(candle_core::Error::wrap)?;
         let x = images(entry, 2)?;
         let (tracked, detached) = (model.forward_t(&x, false)?, frozen.forward_t(&x, false)?);
@@ -350,7 +349,7 @@ fn a_network_on_frozen_parameters_builds_no_graph() -> Result<()> {
 #[test]
 fn wrong_images_give_a_clear_error() -> Result<()> {
     for entry in distinct() {
-        let (_, model) = build(entry, &options("mish"))?;
+        let (_, model) = build(&spec(entry, "mish"))?;
         let (c, h, w) = entry.cifar.input;
         let gray = Tensor::zeros((1, c + 1, h, w), DType::F32, &Device::Cpu)?;
         let error = model.forward_t(&gray, false).expect_err("another channel");
@@ -378,7 +377,7 @@ fn assert_explained(entry: &Entry, model: &dyn Model, size: usize) -> Result<()>
 #[test]
 fn images_that_are_too_small_give_a_clear_error_or_logits() -> Result<()> {
     for entry in distinct() {
-        let (_, model) = build(entry, &options("mish"))?;
+        let (_, model) = build(&spec(entry, "mish"))?;
         for size in [1, 2, 5] {
             assert_explained(entry, &*model, size)?;
         }
@@ -389,20 +388,43 @@ fn images_that_are_too_small_give_a_clear_error_or_logits() -> Result<()> {
 #[test]
 fn a_new_classifier_leaves_the_features_as_they_are() -> Result<()> {
     for entry in distinct() {
-        let (store, mut model) = build(entry, &options("mish"))?;
+        let (store, mut model) = build(&spec(entry, "mish"))?;
         let x = images(entry, 2)?;
-        let features = model.features(&x, false)?.to_vec2::<f32>()?;
+        let features = model.features(&x, Mode::Eval)?.to_vec2::<f32>()?;
         let others = store.params().len();
         reset_classifier(&mut *model, 7, &store)?;
         let name = entry.name;
         assert_eq!(model.forward_t(&x, false)?.dims(), [2, 7], "{name}");
         assert_eq!(
-            model.features(&x, false)?.to_vec2::<f32>()?,
+            model.features(&x, Mode::Eval)?.to_vec2::<f32>()?,
             features,
             "{name}"
         );
         assert_eq!(store.params().len(), others, "{name}");
         assert!(reset_classifier(&mut *model, 0, &store).is_err(), "{name}");
+    }
+    Ok(())
+}
+
+/// The initial weights of a classifier depend on the seed and its shape only.
+#[test]
+fn a_reset_classifier_starts_as_a_new_one() -> Result<()> {
+    for entry in entries() {
+        let (store, mut model) = build(&spec(entry, "mish"))?;
+        let path = format!("{}.", model.classifier());
+        let values = || -> Result<BTreeMap<String, Vec<f32>>> {
+            let params = store.params().into_iter();
+            params
+                .filter(|(name, _)| name.starts_with(&path))
+                .map(|(name, var)| Ok((name, var.flatten_all()?.to_vec1()?)))
+                .collect()
+        };
+        let built = values()?;
+        assert!(!built.is_empty(), "{}", entry.name);
+        for num_classes in [3, 100] {
+            reset_classifier(&mut *model, num_classes, &store)?;
+        }
+        assert_eq!(values()?, built, "{}", entry.name);
     }
     Ok(())
 }
@@ -425,11 +447,11 @@ const WITHOUT_RESIDUALS: [&str; 11] = [
 #[test]
 fn stochastic_depth_skips_blocks_in_training_only() -> Result<()> {
     for entry in distinct() {
-        let options = Options {
+        let spec = ModelSpec {
             drop_path_rate: 0.5,
-            ..options("relu")
+            ..spec(entry, "relu")
         };
-        let (store, model) = build(entry, &options)?;
+        let (store, model) = build(&spec)?;
         wake_branches(&store)?;
         let x = images(entry, 8)?;
         let out = |train| -> Result<Vec<Vec<f32>>> { model.forward_t(&x, train)?.to_vec2() };
@@ -457,7 +479,7 @@ fn residual_branches_start_at_zero_where_those_of_timm_do() -> Result<()> {
         ("mobilenetv2_100", "", 0),
     ] {
         let entry = find(name).map_err(candle_core::Error::wrap)?;
-        let (store, _) = build(entry, &Options::default())?;
+        let (store, _) = build(&ModelSpec::new(name))?;
         let mut zero = Vec::new();
         for (key, var) in store.params() {
             if key.ends_with("weight") && var.abs()?.sum_all()?.to_scalar::<f32>()? == 0.0 {
@@ -484,15 +506,12 @@ fn wrong_names_and_options_are_explained() {
         "unknown model 'resnet_20'; did you mean 'resnet20'?"
     );
     assert!(message("zzz").contains("`mish models` lists all"));
-    let bad = Options {
+    let bad = ModelSpec {
         drop_rate: 1.5,
-        ..Options::default()
+        ..ModelSpec::new("resnet20")
     };
     let vb = ParamStore::new(DType::F32, &Device::Cpu, 0).var_builder();
-    assert!(matches!(
-        create("resnet20", &bad, vb),
-        Err(ModelError::Option(_))
-    ));
+    assert!(matches!(create(&bad, vb), Err(ModelError::Option(_))));
 }
 
 #[test]
@@ -501,7 +520,7 @@ fn a_perceptron_of_any_depth_and_width_can_be_named() -> Result<()> {
         let entry = find(name).map_err(candle_core::Error::wrap)?;
         assert_eq!((entry.name, entry.family), (name, "plain"));
         assert_eq!(entry.cifar.params, params, "{name}");
-        let (store, model) = build(entry, &options("mish"))?;
+        let (store, model) = build(&spec(entry, "mish"))?;
         assert_eq!(store.num_params(), params, "{name}");
         let logits = model.forward_t(&images(entry, 2)?, false)?;
         assert_eq!(logits.dims(), [2, 100], "{name}");
@@ -553,12 +572,12 @@ fn patterns_select_names() {
 fn dropout_and_other_channels_are_honoured() -> Result<()> {
     for entry in distinct() {
         let (_, h, w) = entry.cifar.input;
-        let options = Options {
-            in_channels: 1,
+        let spec = ModelSpec {
+            in_chans: 1,
             drop_rate: 0.5,
-            ..options("relu")
+            ..spec(entry, "relu")
         };
-        let (_, model) = build(entry, &options)?;
+        let (_, model) = build(&spec)?;
         let gray = rule::images((4, 1, h, w))?;
         let out = |train| -> Result<Vec<Vec<f32>>> { model.forward_t(&gray, train)?.to_vec2() };
         assert_eq!(out(false)?, out(false)?, "{}", entry.name);

@@ -11,26 +11,26 @@ use candle_mish::nn::{Blend, ParamStore};
 use candle_mish::swap::{FineTune, Replacement, Stage, SwapData, SwapOptions, SwapReport, study};
 use candle_mish::train::Recipe;
 use candle_mish_models::swap::Subject;
-use candle_mish_models::{Options, create};
+use candle_mish_models::{ModelSpec, create};
 
 /// Random weights of `name` with this activation.
 fn weights(name: &str, activation: Activation) -> HashMap<String, Tensor> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 1);
-    let options = Options {
+    let spec = ModelSpec {
         activation,
-        ..Options::default()
+        ..ModelSpec::new(name)
     };
-    create(name, &options, store.var_builder()).expect("a network");
+    create(&spec, store.var_builder()).expect("a network");
     store.tensors().into_iter().collect()
 }
 
 fn subject(name: &str, activation: Activation) -> Subject {
-    let options = Options {
+    let spec = ModelSpec {
         activation,
-        ..Options::default()
+        ..ModelSpec::new(name)
     };
     let weights = weights(name, activation);
-    Subject::new(name, options, weights, 0, &Device::Cpu).expect("a subject")
+    Subject::new(spec, weights, 0, &Device::Cpu).expect("a subject")
 }
 
 /// Asks `options` about synthetic images; `watch` is told what is being done.
@@ -300,11 +300,11 @@ fn the_same_seed_gives_the_same_report_and_weights_that_do_not_fit_are_refused()
 
     let mut weights = weights("resnet20", Activation::Relu);
     weights.remove("layer1.0.conv1.weight");
-    let network = Options {
+    let network = ModelSpec {
         activation: Activation::Relu,
-        ..Options::default()
+        ..ModelSpec::new("resnet20")
     };
-    let incomplete = Subject::new("resnet20", network, weights, 0, &Device::Cpu);
+    let incomplete = Subject::new(network, weights, 0, &Device::Cpu);
     let incomplete = incomplete.map_err(candle_core::Error::wrap)?;
     // Also where a new activation learns something, so that tensors may be missing.
     for to in [None, Some(Activation::PRelu { init: 0.25 })] {

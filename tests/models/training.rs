@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::ParamStore;
 use candle_mish::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
-use candle_mish_models::{Entry, Options, create, entries};
+use candle_mish_models::{Entry, ModelSpec, create, entries};
 
 use crate::rule;
 
@@ -53,7 +53,7 @@ fn goal(entry: &Entry, first: f32) -> f32 {
 fn the_loss_of_a_batch_falls() -> Result<()> {
     for entry in trained() {
         let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
-        let model = create(entry.name, &Options::default(), store.var_builder())
+        let model = create(&ModelSpec::new(entry.name), store.var_builder())
             .map_err(candle_core::Error::wrap)?;
         let (c, h, w) = entry.cifar.input;
         let images = rule::images((BATCH, c, h, w))?;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, IndexOp, Result, Tensor};
 use candle_mish::nn::ParamStore;
 use candle_mish_models::transfer::{Transfer, adapt_input_conv, load};
-use candle_mish_models::tuning::{HeadOnly, layers};
-use candle_mish_models::{Model, Options, create, find};
+use candle_mish_models::tuning::HeadOnly;
+use candle_mish_models::{Entry, Model, ModelSpec, create, find};
 use candle_nn::ModuleT;
 
 use crate::rule;
@@ -15,15 +15,15 @@ type Weights = HashMap<String, Tensor>;
 /// A key as another programme has it.
 type Style<'a> = &'a dyn Fn(&str) -> String;
 
-fn network(name: &str, options: &Options) -> Result<(ParamStore, Box<dyn Model>)> {
+fn network(spec: &ModelSpec) -> Result<(ParamStore, Box<dyn Model>)> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
-    let model = create(name, options, store.var_builder()).map_err(candle_core::Error::wrap)?;
+    let model = create(spec, store.var_builder()).map_err(candle_core::Error::wrap)?;
     Ok((store, model))
 }
 
 /// Weights of a network, all of them other than the initial ones.
-fn weights(name: &str, options: &Options) -> Result<Weights> {
-    let (store, _) = network(name, options)?;
+fn weights(spec: &ModelSpec) -> Result<Weights> {
+    let (store, _) = network(spec)?;
     let drawn = store.tensors().into_iter().map(|(name, tensor)| {
         let values = rule::tensor(&name, tensor.shape(), 1.0)?;
         Ok((name, values.to_dtype(tensor.dtype())?))
@@ -31,11 +31,24 @@ fn weights(name: &str, options: &Options) -> Result<Weights> {
     drawn.collect()
 }
 
-fn transfer(name: &str, options: &Options, weights: &Weights) -> Result<(ParamStore, Transfer)> {
-    let (store, model) = network(name, options)?;
-    let entry = find(name).map_err(candle_core::Error::wrap)?;
+fn transfer(spec: &ModelSpec, weights: &Weights) -> Result<(ParamStore, Transfer)> {
+    let (store, model) = network(spec)?;
+    let entry = find(&spec.model).map_err(candle_core::Error::wrap)?;
     let transfer = load(&*model, entry, &store, weights)?;
     Ok((store, transfer))
+}
+
+fn entry(name: &str) -> Result<&'static Entry> {
+    find(name).map_err(candle_core::Error::wrap)
+}
+
+/// Of a line "NAME LAYER" for each parameter, sorted.
+pub fn crc32(layers: &HashMap<String, usize>) -> u32 {
+    let mut lines: Vec<String> = layers.iter().map(|(n, l)| format!("{n} {l}\n")).collect();
+    lines.sort();
+    let mut crc = flate2::Crc::new();
+    crc.update(lines.concat().as_bytes());
+    crc.sum()
 }
 
 fn assert_loaded(store: &ParamStore, weights: &Weights, except: &str) -> Result<()> {
@@ -59,10 +72,10 @@ fn under(weights: &Weights, rename: impl Fn(&str) -> String) -> Weights {
 
 #[test]
 fn the_prefixes_of_wrappers_are_taken_off() -> Result<()> {
-    let own = weights("resnet20", &Options::default())?;
+    let own = weights(&ModelSpec::new("resnet20"))?;
     for prefix in ["", "module.", "model.", "_orig_mod.", "module._orig_mod."] {
         let wrapped = under(&own, |key| format!("{prefix}{key}"));
-        let (store, transfer) = transfer("resnet20", &Options::default(), &wrapped)?;
+        let (store, transfer) = transfer(&ModelSpec::new("resnet20"), &wrapped)?;
         assert!(transfer.is_complete() && !transfer.fresh_classifier);
         assert_eq!(transfer.prefix, prefix);
         assert_loaded(&store, &own, "")?;
@@ -73,23 +86,23 @@ fn the_prefixes_of_wrappers_are_taken_off() -> Result<()> {
         "criterion.weight".into(),
         Tensor::ones(3, DType::F32, &Device::Cpu)?,
     );
-    let (store, transfer) = transfer("resnet20", &Options::default(), &wrapped)?;
+    let (store, transfer) = transfer(&ModelSpec::new("resnet20"), &wrapped)?;
     assert_eq!(transfer.report.unexpected, ["criterion.weight"]);
     assert_loaded(&store, &own, "")
 }
 
 #[test]
 fn everything_that_does_not_fit_is_listed() -> Result<()> {
-    let mut own = weights("resnet20", &Options::default())?;
+    let mut own = weights(&ModelSpec::new("resnet20"))?;
     own.retain(|key, _| !key.ends_with("num_batches_tracked"));
-    let (_, counters) = transfer("resnet20", &Options::default(), &own)?;
+    let (_, counters) = transfer(&ModelSpec::new("resnet20"), &own)?;
     assert!(counters.is_complete(), "{counters}");
     assert_eq!(counters.to_string(), "every tensor matches");
     own.remove("bn1.weight");
     let odd = Tensor::zeros((16, 16, 5, 5), DType::F32, &Device::Cpu)?;
     own.insert("layer1.0.conv1.weight".into(), odd.clone());
     own.insert("extra.weight".into(), odd);
-    let (_, transfer) = transfer("resnet20", &Options::default(), &own)?;
+    let (_, transfer) = transfer(&ModelSpec::new("resnet20"), &own)?;
     assert_eq!(transfer.report.missing, ["bn1.weight"]);
     assert_eq!(transfer.report.unexpected, ["extra.weight"]);
     assert_eq!(transfer.report.mismatched[0].0, "layer1.0.conv1.weight");
@@ -107,13 +120,13 @@ fn everything_that_does_not_fit_is_listed() -> Result<()> {
 #[test]
 fn a_classifier_of_other_classes_stays_fresh_and_is_told() -> Result<()> {
     for name in ["resnet20", "squeezenet1_1"] {
-        let own = weights(name, &Options::default())?;
-        let ten = Options {
+        let own = weights(&ModelSpec::new(name))?;
+        let ten = ModelSpec {
             num_classes: 10,
-            ..Options::default()
+            ..ModelSpec::new(name)
         };
-        let (fresh, model) = network(name, &ten)?;
-        let (store, transfer) = transfer(name, &ten, &own)?;
+        let (fresh, model) = network(&ten)?;
+        let (store, transfer) = transfer(&ten, &own)?;
         assert!(transfer.is_complete() && transfer.fresh_classifier);
         assert_eq!(transfer.classes, Some(100));
         assert!(
@@ -131,7 +144,7 @@ fn a_classifier_of_other_classes_stays_fresh_and_is_told() -> Result<()> {
         }
         let headless = own.into_iter();
         let headless = headless.filter(|(key, _)| !key.starts_with(model.classifier()));
-        let (_, transfer) = self::transfer(name, &ten, &headless.collect())?;
+        let (_, transfer) = self::transfer(&ten, &headless.collect())?;
         assert!(transfer.is_complete() && transfer.fresh_classifier);
         assert!(transfer.to_string().contains("the weights have none"));
     }
@@ -141,14 +154,14 @@ fn a_classifier_of_other_classes_stays_fresh_and_is_told() -> Result<()> {
 /// timm's `adapt_input_conv`: the sum for one channel, else repeated and scaled by 3 / channels.
 #[test]
 fn the_first_convolution_is_adapted_to_other_channels() -> Result<()> {
-    let own = weights("resnet20", &Options::default())?;
+    let own = weights(&ModelSpec::new("resnet20"))?;
     let old = &own["conv1.weight"];
     for channels in [1, 2, 4, 6, 7] {
-        let options = Options {
-            in_channels: channels,
-            ..Options::default()
+        let spec = ModelSpec {
+            in_chans: channels,
+            ..ModelSpec::new("resnet20")
         };
-        let (store, transfer) = transfer("resnet20", &options, &own)?;
+        let (store, transfer) = transfer(&spec, &own)?;
         assert!(transfer.is_complete(), "{transfer}");
         assert_eq!(transfer.adapted, Some(("conv1.weight".into(), 3, channels)));
         let adapted: Weights = store.tensors().into_iter().collect();
@@ -194,10 +207,10 @@ fn other_key_styles_are_understood() -> Result<()> {
         ("seresnet18", &legacy_se),
     ];
     for (name, style) in cases {
-        let own = weights(name, &Options::default())?;
+        let own = weights(&ModelSpec::new(name))?;
         let other = under(&own, style);
         assert!(other.keys().any(|key| !own.contains_key(key)), "{name}");
-        let (store, transfer) = transfer(name, &Options::default(), &other)?;
+        let (store, transfer) = transfer(&ModelSpec::new(name), &other)?;
         assert!(transfer.is_complete(), "{name}: {transfer}");
         assert!(!transfer.fresh_classifier && transfer.renamed > 0);
         assert_loaded(&store, &own, "")?;
@@ -207,11 +220,11 @@ fn other_key_styles_are_understood() -> Result<()> {
 
 #[test]
 fn auxiliary_parts_are_passed_over() -> Result<()> {
-    let own = weights("inception_v3", &Options::default())?;
+    let own = weights(&ModelSpec::new("inception_v3"))?;
     let mut other = own.clone();
     let extra = Tensor::ones(3, DType::F32, &Device::Cpu)?;
     other.insert("AuxLogits.fc.weight".into(), extra);
-    let (store, transfer) = transfer("inception_v3", &Options::default(), &other)?;
+    let (store, transfer) = transfer(&ModelSpec::new("inception_v3"), &other)?;
     assert!(
         transfer.is_complete() && transfer.passed_over == 1,
         "{transfer}"
@@ -221,8 +234,8 @@ fn auxiliary_parts_are_passed_over() -> Result<()> {
 
 #[test]
 fn layers_are_counted_from_the_images_to_the_classifier() -> Result<()> {
-    let (store, model) = network("resnet20", &Options::default())?;
-    let found = layers(&*model, &store);
+    let (store, _) = network(&ModelSpec::new("resnet20"))?;
+    let found = entry("resnet20")?.layer_groups(&store);
     assert_eq!(found.len(), store.params().len());
     let expected = [
         ("conv1.weight", 0),
@@ -237,8 +250,8 @@ fn layers_are_counted_from_the_images_to_the_classifier() -> Result<()> {
         assert_eq!(found[name], layer, "{name}");
     }
     for entry in candle_mish_models::entries().filter(|e| e.cifar.multiply_adds < 600_000_000) {
-        let (store, model) = network(entry.name, &Options::default())?;
-        let found = layers(&*model, &store);
+        let (store, model) = network(&ModelSpec::new(entry.name))?;
+        let found = entry.layer_groups(&store);
         let highest = found.values().copied().max().unwrap_or(0);
         assert!(highest > 0, "{}", entry.name);
         // Every layer has something, and the classifier is the highest.
@@ -274,26 +287,21 @@ fn layers_are_those_of_timm() -> Result<()> {
     assert_eq!(reference.cases.len(), 35);
     for (name, case) in reference.cases {
         let store = ParamStore::zeros(DType::F32, &Device::Cpu);
-        let model = create(&name, &Options::imagenet(), store.var_builder());
-        let model = model.map_err(candle_core::Error::wrap)?;
-        let found = layers(&*model, &store);
+        let model = create(&ModelSpec::imagenet(&name), store.var_builder());
+        model.map_err(candle_core::Error::wrap)?;
+        let found = entry(&name)?.layer_groups(&store);
         let highest = found.values().copied().max().unwrap_or(0);
         assert_eq!(highest + 1, case.layers, "{name}");
-        let mut lines: Vec<String> = found.iter().map(|(n, l)| format!("{n} {l}\n")).collect();
-        lines.sort();
-        let mut crc = flate2::Crc::new();
-        crc.update(lines.concat().as_bytes());
-        assert_eq!(crc.sum(), case.crc32, "{name}");
+        assert_eq!(crc32(&found), case.crc32, "{name}");
     }
     Ok(())
 }
 
 #[test]
 fn a_head_alone_learns_on_the_features_of_evaluation() -> Result<()> {
-    let (store, model) = network("resnet20", &Options::default())?;
+    let (store, model) = network(&ModelSpec::new("resnet20"))?;
     let built = create(
-        "resnet20",
-        &Options::default(),
+        &ModelSpec::new("resnet20"),
         store.frozen_except(model.classifier()).var_builder(),
     );
     let head_only = HeadOnly(built.map_err(candle_core::Error::wrap)?);
@@ -317,13 +325,13 @@ fn a_head_alone_learns_on_the_features_of_evaluation() -> Result<()> {
 
 #[test]
 fn the_classes_of_capsules_are_found_on_their_axis() -> Result<()> {
-    let options = |num_classes| Options {
-        num_classes,
-        ..Options::default()
-    };
     for name in ["capsnet", "capsnet_reconstruction"] {
-        let weights = weights(name, &options(7))?;
-        let (_, transfer) = transfer(name, &options(1), &weights)?;
+        let spec = |num_classes| ModelSpec {
+            num_classes,
+            ..ModelSpec::new(name)
+        };
+        let weights = weights(&spec(7))?;
+        let (_, transfer) = transfer(&spec(1), &weights)?;
         assert_eq!(transfer.classes, Some(7), "{name}");
     }
     Ok(())

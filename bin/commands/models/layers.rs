@@ -3,12 +3,12 @@
 use candle_core::{DType, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::nn::{LayerRecord, summarize};
-use candle_mish_models::{Entry, Stem};
+use candle_mish_models::{Entry, ModelSpec, Stem};
 use serde::Serialize;
 
 use super::rows::Weights;
 use crate::failure::usage;
-use crate::network::{Architecture, Network};
+use crate::network::Network;
 use crate::table::{align_right, table, thousands};
 
 /// The form of the network whose layers to show. `None` takes the form's own value.
@@ -61,17 +61,14 @@ impl From<LayerRecord> for Layer {
 pub(super) fn layers(entry: &Entry, form: &Form) -> anyhow::Result<Layers> {
     let (channels, height, width) = entry.form(form.stem).map_err(usage)?.input;
     let (height, width) = form.img_size.map_or((height, width), |size| (size, size));
-    let num_classes = form.num_classes.unwrap_or(match form.stem {
-        Stem::Cifar => 100,
-        Stem::ImageNet => 1000,
-    });
-    let architecture = Architecture::evaluated(
-        entry.name.to_string(),
-        form.activation,
+    let num_classes = form.num_classes.unwrap_or(form.stem.num_classes());
+    let spec = ModelSpec {
+        activation: form.activation,
         num_classes,
-        form.stem,
-    );
-    let network = Network::new(&architecture, 0)?;
+        stem: form.stem,
+        ..ModelSpec::new(entry.name)
+    };
+    let network = Network::new(&spec, 0)?;
     let image = Tensor::zeros(
         (1, channels, height, width),
         DType::F32,

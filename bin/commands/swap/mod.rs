@@ -12,7 +12,7 @@ use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderCon
 use candle_mish::swap::{FineTune, Replacement, SwapData, SwapOptions, study};
 use candle_mish::train::Recipe;
 use candle_mish_models::swap::Subject;
-use candle_mish_models::{Options, Stem};
+use candle_mish_models::{COLOUR_CHANNELS, ModelSpec, Stem};
 
 use super::eval::Origin;
 use crate::args::range::{
@@ -23,7 +23,7 @@ use crate::args::{DataArgs, NETWORK, OUTPUT, PreprocessArgs};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
-use crate::network::{COLOURS, Weights, check_name, stem_for};
+use crate::network::{Weights, check_name};
 use crate::source::WeightsArgs;
 use crate::{device, output, preprocessing};
 
@@ -149,8 +149,8 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     )?;
     let dataset = data::open(&origin.data)?;
     preprocessing::compare_classes(&dataset, &weights)?;
-    let options = options(args, &weights, from, &origin, &dataset)?;
-    let dataset = preprocessing::with_channels(dataset, options.in_channels)?;
+    let spec = spec(args, &weights, &model, from, &origin, &dataset)?;
+    let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
     check_batch(
         args.batch_size
             .unwrap_or(origin.recipe.batch_size)
@@ -159,7 +159,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     )?;
     let device = device::current()?;
     let tensors = weights.checkpoint.tensors.clone();
-    let subject = Subject::new(&model, options, tensors, args.seed, device).map_err(usage)?;
+    let subject = Subject::new(spec, tensors, args.seed, device).map_err(usage)?;
     check_layers(args, &model, &from, &subject, &weights)?;
     let recipe = recipe(args, origin.recipe)?;
     let normalisation = preprocessing::normalisation(&dataset, &weights, &args.preprocess)?;
@@ -286,14 +286,15 @@ fn replacements(args: &SwapArgs, from: &Activation) -> anyhow::Result<Vec<Activa
     Ok(to)
 }
 
-/// The options of the network during training.
-fn options(
+/// The network during training.
+fn spec(
     args: &SwapArgs,
     weights: &Weights,
+    model: &str,
     from: Activation,
     origin: &Origin,
     dataset: &Dataset,
-) -> anyhow::Result<Options> {
+) -> anyhow::Result<ModelSpec> {
     let classes = dataset.classes.len();
     let num_classes = weights.num_classes()?.unwrap_or(classes);
     check_classes(num_classes)?;
@@ -305,15 +306,15 @@ fn options(
         );
     }
     let stem = args.stem.or(weights.stem()?);
-    Ok(Options {
+    Ok(ModelSpec {
         activation: from,
         gate: weights.gate()?,
         num_classes,
-        in_channels: weights.in_chans()?.unwrap_or(COLOURS),
-        stem: stem.unwrap_or_else(|| stem_for(dataset.test.height())),
+        in_chans: weights.in_chans()?.unwrap_or(COLOUR_CHANNELS),
+        stem: stem.unwrap_or_else(|| Stem::for_image_size(dataset.test.height())),
         drop_rate: origin.drop,
         drop_path_rate: origin.drop_path,
-        ..Options::default()
+        ..ModelSpec::new(model)
     })
 }
 

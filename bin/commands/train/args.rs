@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use candle_mish::activation::Activation;
-use candle_mish_models::Stem;
+use candle_mish_models::{ModelArgs, Stem};
 
 use crate::args::range::{MAX_CLASSES, count, number};
 use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs};
@@ -55,4 +55,20 @@ pub struct TrainArgs {
     pub(super) preprocess: PreprocessArgs,
     #[command(flatten)]
     pub(super) recipe: RecipeArgs,
+}
+
+impl TrainArgs {
+    /// The choices of the network that flags make, except its name.
+    pub(super) fn network(&self) -> ModelArgs {
+        ModelArgs {
+            model: None,
+            activation: self.activation,
+            num_classes: self.num_classes,
+            stem: self.stem,
+            in_chans: self.form.in_chans,
+            gate: self.form.gate,
+            drop_rate: self.drop,
+            drop_path_rate: self.drop_path,
+        }
+    }
 }

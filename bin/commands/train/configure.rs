@@ -1,9 +1,9 @@
 //! The configuration of a run, from flags, recipes and trained weights.
 
 use candle_mish::activation::Activation;
-use candle_mish::data::{DataOptions, DatasetKind};
+use candle_mish::data::DatasetKind;
 use candle_mish::train::RunFolder;
-use candle_mish_models as models;
+use candle_mish_models::{self as models, ModelArgs};
 
 use super::args::TrainArgs;
 use super::family::{Family, program};
@@ -11,9 +11,8 @@ use crate::args::range::check_classes;
 use crate::config::{Config, read_recipe};
 use crate::context::Context;
 use crate::failure::usage;
-use crate::network::{COLOURS, Weights};
-use crate::preprocessing;
-use crate::source::{self, Fetched};
+use crate::network::Weights;
+use crate::{preprocessing, source};
 
 /// The configuration of a run, and the trained weights to start from, if any. The run to resume or
 /// else the recipe and the defaults supply what no flag gives.
@@ -24,7 +23,7 @@ pub(super) fn configure(
     args: &TrainArgs,
     family: Option<&Family>,
     context: &Context,
-) -> anyhow::Result<(Config, Option<Fetched>)> {
+) -> anyhow::Result<(Config, Option<Weights>)> {
     let saved = match &args.resume {
         None => None,
         Some(folder) => {
@@ -37,20 +36,20 @@ pub(super) fn configure(
         Some(saved) => saved.clone(),
         None => new_config(args, default_model(args, family)?)?,
     };
-    if let Some(model) = &args.model {
-        config.model.clone_from(model);
+    if args.model.is_some() {
+        config.network.model.clone_from(&args.model);
     }
     let pretrained = match &args.pretrained {
         Some(text) => Some(source::fetch(
-            Some(&config.model),
+            Some(config.model()),
             text,
             args.data.offline,
             context,
         )?),
         None => None,
     };
-    if let Some(Fetched { weights, origin }) = &pretrained {
-        config.begin_with(weights, origin, args.activation.as_ref())?;
+    if let Some(weights) = &pretrained {
+        config.start_from(weights, args.activation.as_ref())?;
         // A classifier that trains alone starts from random weights, and a recipe file sets its own
         // rate.
         let freeze = args.recipe.freeze_backbone || config.recipe.freeze_backbone;
@@ -58,22 +57,15 @@ pub(super) fn configure(
             config.recipe = config.recipe.for_trained_weights();
         }
     }
-    if let Some(activation) = &args.activation {
-        config.activation = *activation;
+    config.network = args.network().or(&config.network);
+    if let Some(in_chans) = config.network.in_chans {
+        preprocessing::check_channels(in_chans)?;
     }
-    config.num_classes = args.num_classes.or(config.num_classes);
-    config.stem = args.stem.or(config.stem);
-    config.in_chans = args.form.in_chans.unwrap_or(config.in_chans);
-    config.gate = args.form.gate.or(config.gate);
-    preprocessing::check_channels(config.in_chans)?;
-    config.num_classes.map_or(Ok(()), check_classes)?;
-    config.drop = args.drop.unwrap_or(config.drop);
-    config.drop_path = args.drop_path.unwrap_or(config.drop_path);
+    config.network.num_classes.map_or(Ok(()), check_classes)?;
     args.recipe.apply(&mut config.recipe);
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
-    let weights = pretrained.as_ref().map(|fetched| &fetched.weights);
-    configure_preprocessing(args, weights, &mut config)?;
+    configure_preprocessing(args, pretrained.as_ref(), &mut config)?;
     if let Some(saved) = &saved {
         // The run recorded which data set `auto` was.
         if config.data.dataset == DatasetKind::Auto {
@@ -89,9 +81,9 @@ pub(super) fn configure(
              little from random features",
         ));
     }
-    let entry = models::find(&config.model).map_err(usage)?;
+    let entry = models::find(config.model()).map_err(usage)?;
     if let Some(family) = family.filter(|family| family.name != entry.family) {
-        let (model, own) = (&config.model, entry.family);
+        let (model, own) = (config.model(), entry.family);
         return Err(usage(format!(
             "{} trains the {} family; {model} belongs to {own}: use {}",
             family.program,
@@ -114,47 +106,34 @@ fn configure_preprocessing(
         }
         return preprocessing::refuse(&args.preprocess);
     }
-    let stem = match config.stem {
+    let stem = match config.network.stem {
         Some(stem) => stem,
-        None => preprocessing::default_stem(&config.model, args.preprocess.img_size)?,
+        None => preprocessing::default_stem(config.model(), args.preprocess.img_size)?,
     };
-    config.stem = Some(stem);
+    config.network.stem = Some(stem);
     // The preprocessing includes the normalisation.
     (config.mean, config.std) = (None, None);
-    match &mut config.data.preprocess {
-        Some(preprocess) => args.preprocess.apply(preprocess),
-        none => {
-            let new = match pretrained {
-                Some(weights) => {
-                    let model = &config.model;
-                    preprocessing::for_weights(weights, model, stem, None, &args.preprocess)?
-                }
-                None => preprocessing::for_training(&config.model, stem, &args.preprocess)?,
-            };
-            *none = Some(new);
-            Ok(())
-        }
+    if let Some(preprocess) = &mut config.data.preprocess {
+        return args.preprocess.apply(preprocess);
     }
+    let model = config.model();
+    let new = match pretrained {
+        Some(weights) => preprocessing::for_weights(weights, model, stem, None, &args.preprocess)?,
+        None => preprocessing::for_training(model, stem, &args.preprocess)?,
+    };
+    config.data.preprocess = Some(new);
+    Ok(())
 }
 
 /// The configuration of a new run of `model`, before any flag.
 fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
     let own = models::find(&model).map_err(usage)?.recipe;
-    Ok(Config {
-        model,
-        activation: Activation::Mish {},
-        num_classes: None,
-        stem: None,
-        in_chans: COLOURS,
-        gate: None,
-        drop: 0.0,
-        drop_path: 0.0,
-        pretrained: None,
-        mean: None,
-        std: None,
-        recipe: read_recipe(own, args.recipe.recipe.as_deref())?,
-        data: DataOptions::default(),
-    })
+    let recipe = read_recipe(own, args.recipe.recipe.as_deref())?;
+    let network = ModelArgs {
+        activation: Some(Activation::Mish {}),
+        ..ModelArgs::named(model)
+    };
+    Ok(Config::new(&network, recipe))
 }
 
 fn default_model(args: &TrainArgs, family: Option<&Family>) -> anyhow::Result<String> {

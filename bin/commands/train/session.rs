@@ -10,7 +10,8 @@ use candle_mish::data::{Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
 use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, STATE, SUMMARY};
 use candle_mish::train::{Outcome, Parts, Record, Run, RunFolder, RunState, Summary, train};
-use candle_mish_models::tuning::{HeadOnly, layers};
+use candle_mish_models::tuning::HeadOnly;
+use candle_mish_models::{self as models, ModelSpec, Stem};
 
 use super::args::TrainArgs;
 use crate::args::range::check_batch;
@@ -18,8 +19,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::failure::usage;
 use crate::interrupt::stop_on_signal;
-use crate::network::{self, Architecture, Network, stem_for};
-use crate::source::Fetched;
+use crate::network::{self, Network, Weights};
 use crate::table::{counted, thousands};
 use crate::{device, logging, output, preprocessing};
 
@@ -34,7 +34,7 @@ pub(super) struct Session<'a> {
     /// The network with only its classifier trainable, and the layer of each parameter, if the
     /// recipe needs them.
     parts: Option<(HeadOnly, HashMap<String, usize>)>,
-    architecture: Architecture,
+    spec: ModelSpec,
     folder: RunFolder,
     resume: bool,
     context: &'a Context,
@@ -48,7 +48,7 @@ impl<'a> Session<'a> {
     pub(super) fn new(
         args: &TrainArgs,
         mut config: Config,
-        pretrained: Option<&Fetched>,
+        pretrained: Option<&Weights>,
         mut dataset: Dataset,
         context: &'a Context,
     ) -> anyhow::Result<Self> {
@@ -59,32 +59,33 @@ impl<'a> Session<'a> {
                 dataset.source.location
             );
         }
-        let architecture = config.architecture(classes, stem_for(dataset.train.height()));
-        if architecture.num_classes < classes {
+        let stem = Stem::for_image_size(dataset.train.height());
+        let spec = config.spec(classes, stem);
+        if spec.num_classes < classes {
             return Err(usage(format!(
                 "--num-classes {}: {} has {classes} classes",
-                architecture.num_classes, dataset.name
+                spec.num_classes, dataset.name
             )));
         }
-        config.stem = Some(architecture.stem);
+        config.network.stem = Some(spec.stem);
         config.data.dataset = dataset.name.parse()?;
-        if let Some(Fetched { origin, .. }) = pretrained
+        if let Some(weights) = pretrained
             && config.mean.is_none()
             && dataset.train.preprocess().is_none()
         {
-            preprocessing::warn_of_normalisation(origin, &dataset);
+            preprocessing::warn_of_normalisation(&weights.origin, &dataset);
         }
         dataset.mean = config.mean.unwrap_or(dataset.mean);
         dataset.std = config.std.unwrap_or(dataset.std);
-        let dataset = preprocessing::with_channels(dataset, architecture.in_chans)?;
+        let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
         check_batch(config.recipe.batch_size, &dataset.train)?;
-        let network = Network::new(&architecture, config.recipe.seed)?;
-        if let Some(pretrained) = pretrained {
-            network.begin_with(&architecture, pretrained)?;
+        let network = Network::new(&spec, config.recipe.seed)?;
+        if let Some(weights) = pretrained {
+            network.start_from(&spec, weights)?;
         }
         let parts = if config.recipe.tells_parts_apart() {
-            let layers = layers(&*network.model, &network.store);
-            Some((network.head_only(&architecture)?, layers))
+            let layers = models::find(&spec.model)?.layer_groups(&network.store);
+            Some((network.head_only(&spec)?, layers))
         } else {
             None
         };
@@ -93,7 +94,7 @@ impl<'a> Session<'a> {
             None => {
                 let folder = match &args.output {
                     Some(folder) => RunFolder::create(folder)?,
-                    None => new_folder(&config)?,
+                    None => new_folder(&spec)?,
                 };
                 folder.write_text(CONFIG, &config.to_toml()?)?;
                 folder
@@ -104,7 +105,7 @@ impl<'a> Session<'a> {
             dataset,
             network,
             parts,
-            architecture,
+            spec,
             folder,
             resume: args.resume.is_some(),
             context,
@@ -117,7 +118,7 @@ impl<'a> Session<'a> {
     /// If a step fails or a file cannot be written.
     pub(super) fn run(&self) -> anyhow::Result<Option<Summary>> {
         let stop = stop_on_signal()?;
-        let mut metadata = network::describe(&self.architecture, &self.dataset)?;
+        let mut metadata = network::describe(&self.spec, &self.dataset)?;
         if let Some(origin) = &self.config.pretrained {
             metadata.insert("pretrained".to_string(), origin.clone());
         }
@@ -170,12 +171,10 @@ impl<'a> Session<'a> {
 
     /// Prints what the run trains, on what, and where its files go.
     fn announce(&self, train: &Loader) -> anyhow::Result<()> {
-        let Config {
-            model,
-            activation,
-            recipe,
-            ..
-        } = &self.config;
+        let recipe = &self.config.recipe;
+        let ModelSpec {
+            model, activation, ..
+        } = &self.spec;
         let count = |images: usize| thousands(images as u64);
         let dataset = &self.dataset;
         let images = match &dataset.validation {
@@ -240,9 +239,9 @@ impl<'a> Session<'a> {
     }
 
     fn observers(&self) -> Vec<Box<dyn Observer>> {
-        let Config {
+        let ModelSpec {
             model, activation, ..
-        } = &self.config;
+        } = &self.spec;
         let title = format!("{model} with {activation} on {}", self.dataset.name);
         let screen: Box<dyn Observer> = if std::io::stderr().is_terminal() {
             Box::new(Progress::new(self.context.bars.clone()))
@@ -261,8 +260,8 @@ impl<'a> Session<'a> {
 
     fn summary(&self, record: &Record, train_images: usize) -> anyhow::Result<Summary> {
         Ok(Summary {
-            model: self.config.model.clone(),
-            activation: self.config.activation.to_string(),
+            model: self.spec.model.clone(),
+            activation: self.spec.activation.to_string(),
             dataset: self.dataset.name.clone(),
             source: serde_json::to_value(&self.dataset.source)?,
             seed: self.config.recipe.seed,
@@ -309,8 +308,7 @@ impl<'a> Session<'a> {
 }
 
 /// The first of `runs/<model>-<activation>-1`, `-2`, … that does not exist.
-fn new_folder(config: &Config) -> anyhow::Result<RunFolder> {
-    let activation = config.activation.to_string();
+fn new_folder(spec: &ModelSpec) -> anyhow::Result<RunFolder> {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || c == '_' || c == '.' {
             c
@@ -318,7 +316,7 @@ fn new_folder(config: &Config) -> anyhow::Result<RunFolder> {
             '-'
         }
     };
-    let name: String = format!("{}-{activation}", config.model)
+    let name: String = format!("{}-{}", spec.model, spec.activation)
         .chars()
         .map(plain)
         .collect();

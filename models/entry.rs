@@ -1,0 +1,181 @@
+//! What the registry knows of a network.
+
+use std::collections::HashMap;
+
+use candle_core::Result;
+use candle_mish::nn::ParamStore;
+
+use crate::error::ModelError;
+use crate::groups::{self, GroupMatcher};
+use crate::layers::Layers;
+use crate::model::Model;
+use crate::spec::Stem;
+
+/// A row of the registry.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The name to create the network by.
+    pub name: &'static str,
+    /// The family.
+    pub family: &'static str,
+    /// The paper that describes it.
+    pub paper: &'static str,
+    /// Its form for 32x32 images, with 100 classes.
+    pub cifar: Form,
+    /// Its form for ImageNet, with 1000 classes, if it has one.
+    pub imagenet: Option<Form>,
+    /// The values, in TOML, that it is trained with in place of the default recipe's. Usually
+    /// empty.
+    pub recipe: &'static str,
+    pub(crate) renames: Renames,
+    pub(crate) groups: GroupMatcher,
+    build: Builder,
+}
+
+/// The size of a network in one form, with an activation that has no parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// The number of trained values.
+    pub params: usize,
+    /// Multiply-adds of the convolutions and linear layers for one image.
+    pub multiply_adds: u64,
+    /// Channels, height and width of the images.
+    pub input: (usize, usize, usize),
+}
+
+/// Parts of the keys of other programs and versions, and their replacements, applied in order to
+/// keys that the network does not have. `None` ignores the tensor: the network has no such part.
+pub(crate) type Renames = &'static [(&'static str, Option<&'static str>)];
+
+/// Parameters and multiply-adds.
+pub(crate) type Size = (usize, u64);
+
+/// Builds one variant from its root.
+pub(crate) type Build = fn(Layers) -> Result<Box<dyn Model>>;
+
+/// Depth and width.
+pub(crate) type Grid = (usize, usize);
+
+/// Builds the variant of a depth and a width from its root.
+pub(crate) type BuildGrid = fn(Grid, Layers) -> Result<Box<dyn Model>>;
+
+#[derive(Debug, Clone, Copy)]
+enum Builder {
+    Variant(Build),
+    Grid(Grid, BuildGrid),
+}
+
+impl Entry {
+    /// A network for 32x32 colour images with 100 classes.
+    pub(crate) const fn new(
+        name: &'static str,
+        family: &'static str,
+        paper: &'static str,
+        size: Size,
+        build: Build,
+    ) -> Self {
+        Self::row(name, family, paper, size, Builder::Variant(build))
+    }
+
+    /// As [`Entry::new`], for a network of any depth and width.
+    pub(crate) const fn grid(
+        name: &'static str,
+        family: &'static str,
+        paper: &'static str,
+        size: Size,
+        (grid, build): (Grid, BuildGrid),
+    ) -> Self {
+        Self::row(name, family, paper, size, Builder::Grid(grid, build))
+    }
+
+    const fn row(
+        name: &'static str,
+        family: &'static str,
+        paper: &'static str,
+        (params, multiply_adds): Size,
+        build: Builder,
+    ) -> Self {
+        let cifar = Form {
+            params,
+            multiply_adds,
+            input: (3, 32, 32),
+        };
+        Self {
+            name,
+            family,
+            paper,
+            cifar,
+            imagenet: None,
+            recipe: "",
+            renames: &[],
+            groups: &[],
+            build,
+        }
+    }
+
+    /// Adds a form for colour images of `size` x `size` with 1000 classes.
+    pub(crate) const fn imagenet(self, size: usize, (params, multiply_adds): Size) -> Self {
+        let form = Form {
+            params,
+            multiply_adds,
+            input: (3, size, size),
+        };
+        Self {
+            imagenet: Some(form),
+            ..self
+        }
+    }
+
+    /// Sets the hyperparameters that differ from the default recipe.
+    pub(crate) const fn recipe(self, recipe: &'static str) -> Self {
+        Self { recipe, ..self }
+    }
+
+    /// Sets the key styles of other programs and versions.
+    pub(crate) const fn renames(self, renames: Renames) -> Self {
+        Self { renames, ..self }
+    }
+
+    /// Sets the layers for layer-wise learning rates.
+    pub(crate) const fn groups(self, groups: GroupMatcher) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// The form with this stem.
+    ///
+    /// # Errors
+    /// If the network has none.
+    pub fn form(&self, stem: Stem) -> std::result::Result<&Form, ModelError> {
+        match stem {
+            Stem::Cifar => Ok(&self.cifar),
+            Stem::ImageNet => self.imagenet.as_ref().ok_or_else(|| {
+                ModelError::Option(format!("{} is for 32x32 images only", self.name))
+            }),
+        }
+    }
+
+    /// The stem for images of `image_size` pixels, or, if the size is unknown, the ImageNet stem
+    /// of a network that has one.
+    pub fn default_stem(&self, image_size: Option<usize>) -> Stem {
+        match image_size {
+            Some(size) => Stem::for_image_size(size),
+            None if self.imagenet.is_some() => Stem::ImageNet,
+            None => Stem::Cifar,
+        }
+    }
+
+    /// The layer of each parameter of `store`, which holds this network, for layer-wise learning
+    /// rates: 0 is nearest to the images, the classifier is the highest. The layers are those of
+    /// timm's `group_matcher` where timm has the network.
+    pub fn layer_groups(&self, store: &ParamStore) -> HashMap<String, usize> {
+        let names = store.params().into_iter().map(|(name, _)| name);
+        groups::layers(self.groups, names)
+    }
+
+    pub(crate) fn build(&self, root: Layers) -> Result<Box<dyn Model>> {
+        match self.build {
+            Builder::Variant(build) => build(root),
+            Builder::Grid(grid, build) => build(grid, root),
+        }
+    }
+}

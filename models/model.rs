@@ -1,0 +1,195 @@
+//! What every network offers.
+
+use candle_core::{Result, Tensor, bail};
+use candle_mish::nn::{AuxiliaryLoss, ParamStore};
+use candle_nn::{ModuleT, VarBuilder};
+
+/// An image classifier.
+///
+/// [`ModuleT::forward_t`] maps normalised images [N, C, H, W] to logits [N, num_classes]. In
+/// training it normalises with batch statistics and applies the random layers.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use candle_mish::nn::ParamStore;
+/// use candle_mish_models::{Mode, Model, ModelSpec, create};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+/// let model = create(&ModelSpec::new("resnet20"), store.var_builder())?;
+/// let images = Tensor::zeros((2, 3, 32, 32), DType::F32, &Device::Cpu)?;
+/// assert_eq!(model.features(&images, Mode::Eval)?.dims(), [2, 64]);
+/// let maps = model.feature_maps(&images, &[1, 3], Mode::Eval)?;
+/// assert_eq!(maps[1].dims(), [2, 64, 8, 8]);
+/// # Ok(())
+/// # }
+/// ```
+pub trait Model: ModuleT + Send + Sync {
+    /// The pooled features [N, [`Model::num_features`]], the input of the classifier.
+    ///
+    /// # Errors
+    /// If the images have the wrong number of channels or are too small.
+    fn features(&self, images: &Tensor, mode: Mode) -> Result<Tensor>;
+
+    /// The number of pooled features.
+    fn num_features(&self) -> usize;
+
+    /// The maps that [`Model::feature_maps`] can return, from the images to the classifier: timm's
+    /// `feature_info`. Empty for a network without maps, such as a perceptron.
+    fn feature_info(&self) -> &[FeatureInfo];
+
+    /// Maps [N, channels, H / reduction, W / reduction] inside the network, one for each index into
+    /// [`Model::feature_info`]: timm's `features_only` with `out_indices`. The whole backbone runs.
+    ///
+    /// # Errors
+    /// If an index is out of range, or as [`Model::features`].
+    fn feature_maps(
+        &self,
+        images: &Tensor,
+        out_indices: &[usize],
+        mode: Mode,
+    ) -> Result<Vec<Tensor>>;
+
+    /// The path of the classifier, such as `fc`.
+    fn classifier(&self) -> &'static str;
+
+    /// The logits [N, num_classes]. [`ModuleT::forward_t`] with [`Mode::TrainClassifier`] as well.
+    ///
+    /// # Errors
+    /// As [`Model::features`].
+    fn forward_mode(&self, images: &Tensor, mode: Mode) -> Result<Tensor>;
+
+    /// Builds the classifier for `num_classes` classes from `vb`, the network's root, as
+    /// construction does. [`reset_classifier`] calls it for a network on a [`ParamStore`].
+    ///
+    /// # Errors
+    /// If `vb` holds tensors of other shapes, such as the present classifier's.
+    fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()>;
+
+    /// The loss that the network adds to the loss of its logits in training, if it has one.
+    fn auxiliary(&self) -> Option<&dyn AuxiliaryLoss> {
+        None
+    }
+}
+
+/// Which parts of a network run as in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// None.
+    Eval,
+    /// All.
+    Train,
+    /// The classifier; the features are those of evaluation.
+    TrainClassifier,
+}
+
+impl Mode {
+    /// [`Mode::Train`] if `train`, else [`Mode::Eval`]: the flag of [`ModuleT::forward_t`].
+    pub fn from_train(train: bool) -> Self {
+        if train { Self::Train } else { Self::Eval }
+    }
+
+    /// Whether everything in front of the classifier runs as in training.
+    pub fn trains_backbone(self) -> bool {
+        self == Self::Train
+    }
+
+    /// Whether the classifier runs as in training.
+    pub fn trains_classifier(self) -> bool {
+        self != Self::Eval
+    }
+}
+
+/// A map inside a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureInfo {
+    /// Its channels.
+    pub channels: usize,
+    /// The height of the image over the height of the map, before rounding.
+    pub reduction: usize,
+    /// The path of the last module that makes it.
+    pub module: String,
+}
+
+impl FeatureInfo {
+    pub(crate) fn new(channels: usize, reduction: usize, module: impl Into<String>) -> Self {
+        Self {
+            channels,
+            reduction,
+            module: module.into(),
+        }
+    }
+}
+
+/// The maps that a call of [`Model::feature_maps`] asks for, collected while the backbone runs.
+pub(crate) struct Taps<'a> {
+    wanted: &'a [usize],
+    maps: Vec<Option<Tensor>>,
+    next: usize,
+}
+
+impl<'a> Taps<'a> {
+    /// Collects nothing.
+    pub fn none() -> Self {
+        Self {
+            wanted: &[],
+            maps: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// Collects the maps at these indices into `info`.
+    ///
+    /// # Errors
+    /// If an index is out of range.
+    pub fn of(wanted: &'a [usize], info: &[FeatureInfo]) -> Result<Self> {
+        if let Some(index) = wanted.iter().find(|index| **index >= info.len()) {
+            bail!(
+                "out_indices: {index} is out of range, there are {} maps",
+                info.len()
+            );
+        }
+        Ok(Self {
+            wanted,
+            maps: vec![None; wanted.len()],
+            next: 0,
+        })
+    }
+
+    /// Offers the next map.
+    pub fn offer(&mut self, map: &Tensor) {
+        for (slot, wanted) in self.maps.iter_mut().zip(self.wanted) {
+            if *wanted == self.next {
+                *slot = Some(map.clone());
+            }
+        }
+        self.next += 1;
+    }
+
+    /// The maps in the order asked for.
+    ///
+    /// # Errors
+    /// If the backbone offered fewer than it has.
+    pub fn into_maps(self) -> Result<Vec<Tensor>> {
+        let maps: Option<Vec<Tensor>> = self.maps.into_iter().collect();
+        maps.ok_or_else(|| candle_core::Error::Msg("a feature map was not computed".to_string()))
+    }
+}
+
+/// Replaces the classifier of a network that was built on `store`, as for fine-tuning on other
+/// classes: timm's `reset_classifier`. Its initial weights are those that construction draws;
+/// everything else keeps its values.
+///
+/// # Errors
+/// If `num_classes` is 0.
+pub fn reset_classifier(
+    model: &mut dyn Model,
+    num_classes: usize,
+    store: &ParamStore,
+) -> Result<()> {
+    if num_classes == 0 {
+        bail!("num_classes must be at least 1");
+    }
+    store.remove(model.classifier());
+    model.replace_classifier(num_classes, store.var_builder())
+}

@@ -1,0 +1,295 @@
+//! Which network to build: [`ModelSpec`], and [`ModelArgs`] where only part of it is known.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use candle_mish::activation::Activation;
+use serde::{Deserialize, Serialize};
+
+/// The channels of colour images.
+pub const COLOUR_CHANNELS: usize = 3;
+
+/// Everything that determines a network, except its weights. Names are timm's.
+///
+/// [`ModelSpec::new`] describes a network for CIFAR-100 with Mish; [`ModelSpec::imagenet`] one
+/// whose checkpoint keys and shapes are those of an ImageNet checkpoint.
+///
+/// ```
+/// use candle_mish::Activation;
+/// use candle_mish_models::ModelSpec;
+///
+/// let spec = ModelSpec { activation: Activation::Silu, num_classes: 10, ..ModelSpec::new("resnet20") };
+/// assert_eq!(spec.to_string(), "resnet20 with 10 classes, silu and the cifar stem");
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// The network's name in the registry.
+    pub model: String,
+    /// The activation of all layers that have one.
+    pub activation: Activation,
+    /// The number of logits.
+    pub num_classes: usize,
+    /// The image size that the first layers are made for.
+    pub stem: Stem,
+    /// The channels of the images.
+    pub in_chans: usize,
+    /// The activation of gates, as in squeeze-and-excitation. `None` is the paper's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Activation>,
+    /// The dropout probability in front of the classifier.
+    #[serde(default)]
+    pub drop_rate: f64,
+    /// Stochastic depth: the probability of skipping the last residual block in training. It falls
+    /// linearly to 0 for the first block.
+    #[serde(default)]
+    pub drop_path_rate: f64,
+}
+
+impl ModelSpec {
+    /// The network called `model` for 32x32 colour images, with 100 classes and Mish.
+    pub fn new(model: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            activation: Activation::Mish,
+            num_classes: Stem::Cifar.num_classes(),
+            stem: Stem::Cifar,
+            in_chans: COLOUR_CHANNELS,
+            gate: None,
+            drop_rate: 0.0,
+            drop_path_rate: 0.0,
+        }
+    }
+
+    /// The network called `model` in its ImageNet form, with 1000 classes and Mish.
+    pub fn imagenet(model: impl Into<String>) -> Self {
+        Self {
+            num_classes: Stem::ImageNet.num_classes(),
+            stem: Stem::ImageNet,
+            ..Self::new(model)
+        }
+    }
+
+    /// The entries of a checkpoint's header that describe the network: `model`, `activation`,
+    /// `num_classes`, `stem`, `in_chans` and, if it is not the paper's, `gate`. The dropout rates
+    /// do not change trained weights and are left out.
+    pub fn to_metadata(&self) -> BTreeMap<String, String> {
+        let entries = [
+            ("model", self.model.clone()),
+            ("activation", self.activation.to_string()),
+            ("num_classes", self.num_classes.to_string()),
+            ("stem", self.stem.to_string()),
+            ("in_chans", self.in_chans.to_string()),
+        ];
+        let gate = self.gate.map(|gate| ("gate", gate.to_string()));
+        let entries = entries.into_iter().chain(gate);
+        entries
+            .map(|(key, value)| (key.to_string(), value))
+            .collect()
+    }
+
+    /// Reads what [`ModelSpec::to_metadata`] wrote. Other entries are ignored.
+    ///
+    /// # Errors
+    /// If `model`, `activation`, `num_classes` or `stem` is missing, or a value is not valid.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, MetadataError> {
+        let args = ModelArgs::from_metadata(metadata)?;
+        let missing = |key| MetadataError {
+            key,
+            reason: "it is missing".to_string(),
+        };
+        Ok(Self {
+            activation: args.activation.ok_or_else(|| missing("activation"))?,
+            num_classes: args.num_classes.ok_or_else(|| missing("num_classes"))?,
+            stem: args.stem.ok_or_else(|| missing("stem"))?,
+            in_chans: args.in_chans.unwrap_or(COLOUR_CHANNELS),
+            gate: args.gate,
+            ..Self::new(args.model.ok_or_else(|| missing("model"))?)
+        })
+    }
+}
+
+impl fmt::Display for ModelSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            model,
+            activation,
+            num_classes,
+            stem,
+            in_chans,
+            ..
+        } = self;
+        write!(f, "{model} with {num_classes} classes, {activation}")?;
+        if *in_chans != COLOUR_CHANNELS {
+            write!(f, ", {in_chans} image channels")?;
+        }
+        write!(f, " and the {stem} stem")
+    }
+}
+
+/// The part of a [`ModelSpec`] that a caller, a file or a configuration states; each field as
+/// there. [`ModelArgs::or`] combines two sources.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelArgs {
+    /// As [`ModelSpec::model`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// As [`ModelSpec::activation`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activation: Option<Activation>,
+    /// As [`ModelSpec::num_classes`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_classes: Option<usize>,
+    /// As [`ModelSpec::stem`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stem: Option<Stem>,
+    /// As [`ModelSpec::in_chans`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_chans: Option<usize>,
+    /// As [`ModelSpec::gate`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Activation>,
+    /// As [`ModelSpec::drop_rate`]; configurations call it `drop`.
+    #[serde(rename = "drop", alias = "drop_rate")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_rate: Option<f64>,
+    /// As [`ModelSpec::drop_path_rate`]; configurations call it `drop_path`.
+    #[serde(rename = "drop_path", alias = "drop_path_rate")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_path_rate: Option<f64>,
+}
+
+impl ModelArgs {
+    /// Only a name.
+    pub fn named(model: impl Into<String>) -> Self {
+        Self {
+            model: Some(model.into()),
+            ..Self::default()
+        }
+    }
+
+    /// What `self` states, and what `fallback` states where `self` states nothing.
+    pub fn or(&self, fallback: &Self) -> Self {
+        Self {
+            model: self.model.clone().or_else(|| fallback.model.clone()),
+            activation: self.activation.or(fallback.activation),
+            num_classes: self.num_classes.or(fallback.num_classes),
+            stem: self.stem.or(fallback.stem),
+            in_chans: self.in_chans.or(fallback.in_chans),
+            gate: self.gate.or(fallback.gate),
+            drop_rate: self.drop_rate.or(fallback.drop_rate),
+            drop_path_rate: self.drop_path_rate.or(fallback.drop_path_rate),
+        }
+    }
+
+    /// `spec` with the stated values in place of its own.
+    pub fn over(&self, spec: ModelSpec) -> ModelSpec {
+        ModelSpec {
+            model: self.model.clone().unwrap_or(spec.model),
+            activation: self.activation.unwrap_or(spec.activation),
+            num_classes: self.num_classes.unwrap_or(spec.num_classes),
+            stem: self.stem.unwrap_or(spec.stem),
+            in_chans: self.in_chans.unwrap_or(spec.in_chans),
+            gate: self.gate.or(spec.gate),
+            drop_rate: self.drop_rate.unwrap_or(spec.drop_rate),
+            drop_path_rate: self.drop_path_rate.unwrap_or(spec.drop_path_rate),
+        }
+    }
+
+    /// What a checkpoint's header states about the network.
+    ///
+    /// # Errors
+    /// If a value is not valid.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Self, MetadataError> {
+        Ok(Self {
+            model: metadata.get("model").cloned(),
+            activation: parsed(metadata, "activation")?,
+            num_classes: parsed(metadata, "num_classes")?,
+            stem: parsed(metadata, "stem")?,
+            in_chans: parsed(metadata, "in_chans")?,
+            gate: parsed(metadata, "gate")?,
+            ..Self::default()
+        })
+    }
+}
+
+/// The value of `key` in a checkpoint's header, if it has one.
+pub(crate) fn parsed<T>(
+    metadata: &BTreeMap<String, String>,
+    key: &'static str,
+) -> Result<Option<T>, MetadataError>
+where
+    T: FromStr<Err: fmt::Display>,
+{
+    let parse = |text: &String| {
+        text.parse::<T>().map_err(|error| MetadataError {
+            key,
+            reason: error.to_string(),
+        })
+    };
+    metadata.get(key).map(parse).transpose()
+}
+
+/// An entry of a checkpoint's header that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the header's '{key}' is not valid: {reason}")]
+pub struct MetadataError {
+    /// The entry.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// The image size that a network's first layers are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stem {
+    /// 32x32: the first layers keep the resolution, as in the usual CIFAR ports.
+    #[default]
+    Cifar,
+    /// About 224x224: as in the paper, with timm's checkpoint keys.
+    ImageNet,
+}
+
+impl Stem {
+    /// Both, by name.
+    pub const ALL: [(&'static str, Self); 2] =
+        [("cifar", Self::Cifar), ("imagenet", Self::ImageNet)];
+
+    /// The stem for images of `size` pixels: [`Stem::Cifar`] up to 64.
+    pub fn for_image_size(size: usize) -> Self {
+        if size <= 64 {
+            Self::Cifar
+        } else {
+            Self::ImageNet
+        }
+    }
+
+    /// The classes of the data set that it is named after.
+    pub fn num_classes(self) -> usize {
+        match self {
+            Self::Cifar => 100,
+            Self::ImageNet => 1000,
+        }
+    }
+}
+
+impl fmt::Display for Stem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cifar => "cifar",
+            Self::ImageNet => "imagenet",
+        })
+    }
+}
+
+impl FromStr for Stem {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        let found = found.map(|(_, stem)| *stem);
+        found.ok_or_else(|| format!("unknown stem '{text}'; expected cifar or imagenet"))
+    }
+}

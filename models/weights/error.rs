@@ -1,0 +1,94 @@
+//! Why a network cannot be rebuilt from a file.
+
+use std::path::PathBuf;
+
+use candle_mish::checkpoint::CheckpointError;
+#[cfg(feature = "hub")]
+use candle_mish::hub::HubError;
+
+use crate::error::ModelError;
+use crate::spec::{MetadataError, ModelSpec};
+use crate::transfer::Transfer;
+
+/// Why a network cannot be rebuilt from a file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The registry cannot build the network.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The Hub does not provide a file.
+    #[cfg(feature = "hub")]
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The Hub does not provide the description of the weights. Without it they would be taken for
+    /// something else.
+    #[cfg(feature = "hub")]
+    #[error("{file} of {origin} (HF_HUB_OFFLINE=1 does without)")]
+    NoDescription {
+        /// The weights.
+        origin: String,
+        /// The description.
+        file: &'static str,
+        /// What the Hub reports.
+        source: HubError,
+    },
+    /// The description is no table, or cannot be read.
+    #[error("{} is damaged: {reason}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An entry of the header is not valid.
+    #[error("{}", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The entry.
+        source: MetadataError,
+    },
+    /// The file records another network than the caller names.
+    #[error("{} holds {own}, not {given}", path.display())]
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// The recorded network.
+        own: String,
+        /// The caller's network.
+        given: String,
+    },
+    /// Neither the file nor the caller names the network.
+    #[error("{} does not record its network: name the model", path.display())]
+    Unnamed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file has no tensor of the network's classifier.
+    #[error("{} has no classifier {classifier}: it is not of {model}", path.display())]
+    NoClassifier {
+        /// The file.
+        path: PathBuf,
+        /// The path of the classifier.
+        classifier: String,
+        /// The network.
+        model: String,
+    },
+    /// Tensors are missing, unexpected or of another shape.
+    #[error("{origin} does not fit {spec}: {transfer}")]
+    Mismatch {
+        /// Where the weights come from.
+        origin: String,
+        /// The network.
+        spec: Box<ModelSpec>,
+        /// What happened to each tensor.
+        transfer: Box<Transfer>,
+    },
+    /// A tensor cannot be converted or moved to the device.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}

@@ -1,0 +1,144 @@
+//! A network rebuilt from a file in one call.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Module, Tensor};
+#[cfg(feature = "data")]
+use candle_mish::data::Preprocess;
+use candle_mish::nn::ParamStore;
+
+use super::{LoadError, Note, Weights};
+use crate::context::BuildContext;
+use crate::error::ModelError;
+use crate::model::Model;
+use crate::registry::{create, create_with};
+use crate::spec::{ModelArgs, ModelSpec};
+use crate::transfer::Transfer;
+
+/// A network with trained weights. [`Module::forward`] maps normalised images [N, C, H, W] to
+/// logits [N, num_classes].
+pub struct Loaded {
+    /// The network for evaluation: it records no graph.
+    pub model: Box<dyn Model>,
+    /// Its weights and statistics.
+    pub store: ParamStore,
+    /// What it is.
+    pub spec: ModelSpec,
+    /// The names of its classes, if they are recorded.
+    pub classes: Option<Vec<String>>,
+    /// How to prepare images, if it is recorded or known for published weights of the network.
+    #[cfg(feature = "data")]
+    pub preprocess: Option<Preprocess>,
+    /// Where the weights come from: the file, or their address on the Hub with the commit.
+    pub origin: String,
+    /// The header of the checkpoint, completed from timm's description.
+    pub metadata: BTreeMap<String, String>,
+    /// What happened to each tensor.
+    pub transfer: Transfer,
+    /// What was assumed.
+    pub notes: Vec<Note>,
+}
+
+impl Loaded {
+    /// The network for training, on the same weights.
+    ///
+    /// # Errors
+    /// As [`create_with`].
+    pub fn trainable(&self, context: &BuildContext) -> Result<Box<dyn Model>, ModelError> {
+        create_with(&self.spec, context, self.store.var_builder())
+    }
+}
+
+impl Module for Loaded {
+    fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
+        self.model.forward_t(images, false)
+    }
+}
+
+/// Rebuilds the network of a checkpoint on `device`, in f32: a safetensors file that this program
+/// wrote, or a file of timm's (safetensors, `.bin` or `.pth`) with its `config.json` in the same
+/// folder.
+///
+/// ```no_run
+/// use candle_core::{Device, Module};
+/// use candle_mish_models::from_file;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let images = candle_core::Tensor::zeros((1, 3, 32, 32), candle_core::DType::F32, &Device::Cpu)?;
+/// let model = from_file("runs/silu/best.safetensors", &Device::Cpu)?;
+/// let logits = model.forward(&images)?;
+/// println!("{} on {:?}", model.spec, model.classes);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// If the file cannot be read, does not name its network, or does not fit it.
+pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Loaded, LoadError> {
+    from_file_with(path, &ModelArgs::default(), device)
+}
+
+/// As [`from_file`], with arguments that the file does not record or that override it. A file
+/// without a header needs at least the name.
+///
+/// ```no_run
+/// use candle_core::Device;
+/// use candle_mish_models::{ModelArgs, from_file_with};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let model = from_file_with("resnet50.pth", &ModelArgs::named("resnet50"), &Device::Cpu)?;
+/// for note in &model.notes {
+///     eprintln!("{note}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// As [`from_file`], or if `args` name another network than the file.
+pub fn from_file_with(
+    path: impl AsRef<Path>,
+    args: &ModelArgs,
+    device: &Device,
+) -> Result<Loaded, LoadError> {
+    let mut weights = Weights::read(path.as_ref())?;
+    weights.suppose(args.model.as_deref());
+    weights.build(args, device)
+}
+
+impl Weights {
+    /// Builds the network of these weights on `device`, in f32, and loads it.
+    ///
+    /// # Errors
+    /// If the network cannot be built or a tensor does not fit.
+    pub fn build(self, args: &ModelArgs, device: &Device) -> Result<Loaded, LoadError> {
+        let (spec, assumed) = self.spec(args)?;
+        let store = ParamStore::zeros(DType::F32, device);
+        let trainable = create(&spec, store.var_builder())?;
+        let transfer = self.load(&*trainable, &spec, &store)?;
+        let classes = self.classes()?;
+        #[cfg(feature = "data")]
+        let preprocess = self.preprocess(&spec.model, spec.stem)?;
+        let mut notes = self.notes.clone();
+        notes.extend(assumed);
+        notes.extend(Note::transferred(&self.origin, &transfer));
+        #[cfg(feature = "data")]
+        if self.normalisation()?.is_none() {
+            let note = |preprocess| Note::assumed_preprocess(&self.origin, preprocess);
+            notes.extend(preprocess.as_ref().map(note));
+        }
+        Ok(Loaded {
+            model: create(&spec, store.frozen().var_builder())?,
+            store,
+            spec,
+            classes,
+            #[cfg(feature = "data")]
+            preprocess,
+            origin: self.origin,
+            metadata: self.checkpoint.metadata,
+            transfer,
+            notes,
+        })
+    }
+}
