@@ -56,18 +56,17 @@ pub fn exit_code(result: anyhow::Result<Done>) -> ExitCode {
     ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
 }
 
-/// An error with its causes in one line, joined by ": ". A cause that the line already contains is
-/// left out.
+/// An error with its causes in one line, joined by ": ", then the remedy. A cause that the line
+/// already contains is left out.
 fn message(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
-        if let Some(text) = for_command_line(cause) {
-            append(&mut line, &text);
-            break;
-        }
-        append(&mut line, &one_line(&cause.to_string()));
+        append(&mut line, &text(cause));
     }
-    line
+    match error.chain().find_map(remedy) {
+        Some(remedy) => format!("{line}; {remedy}"),
+        None => line,
+    }
 }
 
 /// Appends a cause to a line, without what the line already says.
@@ -91,57 +90,42 @@ fn append(line: &mut String, cause: &str) {
     }
 }
 
-/// The text of a library error whose remedy is a flag. The library knows no flags.
-fn for_command_line(error: &(dyn Error + 'static)) -> Option<String> {
-    if let Some(TrainError::NonFiniteLoss {
-        loss,
-        epoch,
-        step,
-        lr,
-        ..
-    }) = error.downcast_ref()
-    {
-        return Some(format!(
-            "the loss became {loss} in epoch {epoch}, step {step} (learning rate {lr:.2e}): lower \
-             --lr, raise --warmup-epochs or clip gradients with --clip-grad"
-        ));
+/// The message of one cause.
+fn text(cause: &(dyn Error + 'static)) -> String {
+    if let Some(DataError::Unavailable { dataset, .. }) = cause.downcast_ref() {
+        // The rest of this message names the library's arguments.
+        return format!("{dataset} is not available");
     }
-    if let Some(TrainError::FolderTaken(path)) = error.downcast_ref() {
-        return Some(format!(
-            "{} already holds a run: continue it with --resume, or choose another folder with \
-             --output",
-            path.display()
-        ));
+    let mut text = one_line(&cause.to_string());
+    // tempfile and the Hub's client append a path or URL that the message has already.
+    for (start, end) in [(" at path \"", "\""), (" (url=", ")")] {
+        if let Some(first) = text.find(start)
+            && let Some(length) = text[first + start.len()..].find(end)
+        {
+            text.replace_range(first..first + start.len() + length + end.len(), "");
+        }
     }
-    if let Some(DataError::Unavailable {
-        dataset, reason, ..
-    }) = error.downcast_ref()
-    {
-        let reason = reachable(reason).unwrap_or(UNREACHABLE);
-        return Some(format!(
-            "{dataset} is not available: {reason}; name a folder with --data-dir, or use \
-             --dataset synthetic"
-        ));
-    }
-    if let Some(error) = error.downcast_ref::<HubError>() {
-        return match reachable(&error.to_string()) {
-            Some(_) => None,
-            None => Some(format!(
-                "{UNREACHABLE}: check the network connection, or use files that are already in \
-                 the cache with HF_HUB_OFFLINE=1"
-            )),
-        };
-    }
-    None
+    text
 }
 
-const UNREACHABLE: &str = "cannot reach the Hugging Face Hub";
-
-/// The reason for a failed request, or nothing if there was no connection to the Hub: the client
-/// then reports its URL and every layer of the network.
-fn reachable(reason: &str) -> Option<&str> {
-    let lost = ["error sending request", "dns error"];
-    (!lost.iter().any(|part| reason.contains(part))).then_some(reason)
+/// What to do about a library error on the command line. The library knows no flags.
+fn remedy(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    match cause.downcast_ref() {
+        Some(TrainError::NonFiniteLoss { .. }) => {
+            return Some("lower --lr, raise --warmup-epochs or clip gradients with --clip-grad");
+        }
+        Some(TrainError::FolderTaken(_)) => {
+            return Some("continue it with --resume, or choose another folder with --output");
+        }
+        _ => {}
+    }
+    if let Some(DataError::Unavailable { .. }) = cause.downcast_ref() {
+        return Some("name its folder with --data-dir, or use --dataset synthetic");
+    }
+    if let Some(HubError::Unreachable { .. }) = cause.downcast_ref() {
+        return Some("check the network connection, or use cached files with HF_HUB_OFFLINE=1");
+    }
+    None
 }
 
 /// The message of a clap error in one line, without the usage text after it.
@@ -169,6 +153,7 @@ mod tests {
 
     use anyhow::Context;
     use candle_mish::data::DataError;
+    use candle_mish::hub::HubError;
     use candle_mish::train::TrainError;
 
     use super::message;
@@ -208,12 +193,38 @@ mod tests {
         };
         assert_eq!(
             message(&diverged.into()),
-            "the loss became NaN in epoch 2, step 30 (learning rate 5.00e-1): lower --lr, raise \
+            "the loss became NaN in epoch 2, step 30 (learning rate 5.00e-1); lower --lr, raise \
              --warmup-epochs or clip gradients with --clip-grad"
         );
         let taken = anyhow::Error::from(TrainError::FolderTaken(PathBuf::from("runs/1")));
         let message = message(&taken);
         assert_eq!(message.matches("runs/1").count(), 1, "{message}");
         assert!(message.contains("--resume") && message.contains("--output"));
+    }
+
+    #[test]
+    fn an_unreachable_hub_is_reported_once() {
+        let unreachable = HubError::Unreachable {
+            endpoint: "https://huggingface.co".to_string(),
+            reason: "Name or service not known".to_string(),
+        };
+        let unavailable = DataError::Unavailable {
+            dataset: "CIFAR-100",
+            setting: "data_dir or CIFAR100_DIR",
+            source: unreachable,
+        };
+        assert_eq!(
+            message(&unavailable.into()),
+            "CIFAR-100 is not available: cannot reach the Hugging Face Hub at \
+             https://huggingface.co: Name or service not known; name its folder with --data-dir, or \
+             use --dataset synthetic"
+        );
+    }
+
+    #[test]
+    fn paths_and_addresses_are_not_repeated() {
+        let error = std::io::Error::other("denied at path \"/out/.tmp\"");
+        let error = anyhow::Error::from(error).context("cannot write /out/x.onnx");
+        assert_eq!(message(&error), "cannot write /out/x.onnx: denied");
     }
 }

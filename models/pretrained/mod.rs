@@ -181,8 +181,7 @@ pub fn named(entry: Option<&'static Entry>, text: &str) -> Result<Named, ModelEr
     if let Some(address) = text.strip_prefix("hf://") {
         let file = HubFile::parse(address).ok_or_else(|| {
             ModelError::Option(format!(
-                "'{text}' is no address on the Hub; expected hf://owner/name, \
-                 hf://owner/name@revision or hf://owner/name@revision/file"
+                "'{text}' is no address on the Hub; expected hf://owner/name[@revision][/file]"
             ))
         })?;
         let same = |row: &&Pretrained| {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use candle_mish::train::checkpoint;
+use candle_mish::checkpoint;
 
 use crate::{failure, mish, train};
 

@@ -100,7 +100,7 @@ fn read_file(path: &Path, spec: &Spec) -> Result<Vec<Group>, DataError> {
 
 fn expected(spec: &Spec) -> String {
     format!(
-        "a parquet file of {}/{} with the columns img and {}",
+        "the columns img and {2} of {0}/{1}",
         spec.repo.0, spec.repo.1, spec.label_column
     )
 }
