@@ -266,8 +266,19 @@ fn re_exports_tests_comments_and_texts_make_no_cycle() {
     ];
     assert_eq!(cycles_of(&files), Vec::<Vec<String>>::new());
     // The path of a re-export leads to the file that defines the item, globs included.
-    let expected = [("", "a"), ("a", "b")].map(|(from, to)| (from.to_string(), to.to_string()));
-    assert_eq!(pairs(&files), expected);
+    assert_eq!(pairs(&files), [("a".to_string(), "b".to_string())]);
+}
+
+#[test]
+fn a_re_export_uses_nothing_until_its_name_is_used() {
+    let part = (
+        "a/part.rs",
+        "pub struct Part; fn f() -> super::Whole { todo!() }",
+    );
+    let re_export = "mod part; pub(crate) use part::Part; pub struct Whole";
+    let of = |text: &str| cycles_of(&[("lib.rs", "mod a;"), ("a/mod.rs", text), part]);
+    assert_eq!(of(&format!("{re_export};")), Vec::<Vec<String>>::new());
+    assert_eq!(of(&format!("{re_export}(Part);")), [["a", "a::part"]]);
 }
 
 #[test]
