@@ -2,9 +2,9 @@
 //! own, so that a program loads only the activations that it uses.
 //!
 //! The compiler is `NVCC` if set, else the first nvcc in `CUDA_HOME`, `CUDA_PATH`, `PATH` and
-//! `/usr/local/cuda`. `CUDA_COMPUTE_CAP` (such as 90 or 9.0) sets the lowest compute capability of the
-//! kernels. The default is the lowest capability of this machine's GPUs, as for Candle. The driver
-//! compiles PTX for any GPU with that capability or a newer one.
+//! `/usr/local/cuda`. `CUDA_COMPUTE_CAP` (such as 90 or 9.0) sets the lowest compute capability of
+//! the kernels. The default is the lowest capability of this machine's GPUs, as for Candle. The
+//! driver compiles PTX for any GPU with that capability or a newer one.
 
 use std::env;
 use std::fmt::Write as _;

@@ -7,7 +7,8 @@
 //!
 //! [`apply1`], [`apply2`] and [`apply3`] apply every op of this crate. They build Candle's graph as
 //! usual, so `loss.backward()` works on any mixture of ops. Inside [`value_and_grad`] they also
-//! record the op on a tape. Both ways call the same `bwd` of the same op and give the same gradients.
+//! record the op on a tape. Both ways call the same `bwd` of the same op and give the same
+//! gradients.
 //!
 //! Candle's ops may occur between recorded ones. If such an op made the input of a recorded op, the
 //! tape passes the gradient to Candle's backward. That is correct, but everything before that op is
@@ -111,8 +112,8 @@ pub fn apply2<C: CustomOp2 + Send + Sync + 'static>(
     apply2_counted(op, a, b, 0)
 }
 
-/// [`apply2`] of an op that takes `products` multiply-adds for each value of its result. The gradient
-/// of `a` and the gradient of `b` take as many in total as the result.
+/// [`apply2`] of an op that takes `products` multiply-adds for each value of its result. The
+/// gradient of `a` and the gradient of `b` take as many in total as the result.
 pub(crate) fn apply2_counted<C: CustomOp2 + Send + Sync + 'static>(
     op: C,
     a: &Tensor,
@@ -311,8 +312,8 @@ fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {
             }
         }
     }
-    // The gradient of sum(t * g) with a constant g is g pulled back from t. So one backward of Candle
-    // over the sum of these terms continues from all tensors that its ops made.
+    // The gradient of sum(t * g) with a constant g is g pulled back from t. So one backward of
+    // Candle over the sum of these terms continues from all tensors that its ops made.
     let seed = foreign
         .into_iter()
         .map(|(tensor, gradient)| (tensor * gradient)?.sum_all())

@@ -177,8 +177,8 @@ impl Graph {
     }
 }
 
-/// The address and layout of a tensor's values. They identify a tensor as long as all tensors of the
-/// trace are alive.
+/// The address and layout of a tensor's values. They identify a tensor as long as all tensors of
+/// the trace are alive.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Place {
     storage: usize,
@@ -224,12 +224,12 @@ impl Drop for Scope {
     }
 }
 
-/// Runs `forward` on `input` and returns the graph of its operations on this thread. `constants` are
-/// the named tensors that it may use: parameters and running statistics.
+/// Runs `forward` on `input` and returns the graph of its operations on this thread. `constants`
+/// are the named tensors that it may use: parameters and running statistics.
 ///
 /// # Errors
-/// Those of `forward`. Also if it uses or returns a tensor that does not come from the input and the
-/// constants through an [`Operation`].
+/// Those of `forward`. Also if it uses or returns a tensor that does not come from the input and
+/// the constants through an [`Operation`].
 pub fn trace(
     input: &Tensor,
     constants: Vec<(String, Tensor)>,

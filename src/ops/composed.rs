@@ -1,8 +1,8 @@
 //! Ops as compositions of Candle's ops, for devices without a kernel of this crate.
 //!
-//! Only values are composed: the value of an op, and the values of the ops that its backward applies.
-//! The backward itself is the op's own, because several of Candle's backward passes are wrong or
-//! missing. Both ways to differentiate (see [`autograd`]) see one node.
+//! Only values are composed: the value of an op, and the values of the ops that its backward
+//! applies. The backward itself is the op's own, because several of Candle's backward passes are
+//! wrong or missing. Both ways to differentiate (see [`autograd`]) see one node.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, PoisonError};
@@ -18,8 +18,8 @@ thread_local! {
     static EVERYWHERE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `f` with compositions on the CPU too, so that tests can compare them with the CPU's kernels.
-/// It affects the ops that this thread applies in `f`.
+/// Runs `f` with compositions on the CPU too, so that tests can compare them with the CPU's
+/// kernels. It affects the ops that this thread applies in `f`.
 pub fn everywhere<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
@@ -38,8 +38,8 @@ pub(crate) fn composes(x: &Tensor) -> bool {
 
 /// A unary op with a composition.
 pub(crate) trait Composed1: CustomOp1 + Send + Sync + 'static {
-    /// The result of `cpu_fwd`, for a tensor that has no graph and is not empty. The result may share
-    /// the memory of `x`.
+    /// The result of `cpu_fwd`, for a tensor that has no graph and is not empty. The result may
+    /// share the memory of `x`.
     fn composed(&self, x: &Tensor) -> Result<Tensor>;
 }
 
@@ -247,8 +247,8 @@ fn share_memory(a: &Tensor, b: &Tensor) -> bool {
     std::ptr::eq(&raw const *a, &raw const *b)
 }
 
-/// An in-place op that moves the memory out of a tensor that is not used any more. It is the only way
-/// to pass a result of Candle's ops to a custom op without a copy.
+/// An in-place op that moves the memory out of a tensor that is not used any more. It is the only
+/// way to pass a result of Candle's ops to a custom op without a copy.
 struct Take(RefCell<Option<Storage>>);
 
 impl InplaceOp1 for Take {

@@ -1,6 +1,7 @@
 //! Custom ops with their own backward, one folder for each.
 //!
-//! All ops take `f32`, `f64`, `f16` and `bf16` (halves compute in `f32`), any layout and empty tensors.
+//! All ops take `f32`, `f64`, `f16` and `bf16` (halves compute in `f32`), any layout and empty
+//! tensors.
 
 pub mod activation;
 pub mod capsule;

@@ -67,8 +67,8 @@ impl<S: Simd, F: Real> Lanes<S, F> {
     /// [`Real::ERFCX_END`].
     ///
     /// The polynomial in t = (self - 3) / (self + 3) approximates the function times (1 + 2 self),
-    /// whose range is small on the whole half line (the form of Shepherd and Laframboise, "Chebyshev
-    /// approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < infinity", 1981).
+    /// whose range is small on the whole half line (the form of Shepherd and Laframboise,
+    /// "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < infinity", 1981).
     #[inline(always)]
     pub fn erfcx(self) -> Self {
         let t = (self - 3.0) / (self + 3.0);

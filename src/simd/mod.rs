@@ -1,10 +1,10 @@
 //! Vectors of `f32` or `f64` with one interface, and the transcendental functions that activations
 //! need.
 //!
-//! [`pulp`] chooses the instruction set at run time: AVX-512, AVX2 with FMA, NEON, or scalar code. Its
-//! operations have the element type in their names. [`Real`] makes them generic over the element
-//! type, and [`Lanes`] carries the instruction set along with the vector. A kernel is written once, as
-//! arithmetic, for both element types and all instruction sets:
+//! [`pulp`] chooses the instruction set at run time: AVX-512, AVX2 with FMA, NEON, or scalar code.
+//! Its operations have the element type in their names. [`Real`] makes them generic over the
+//! element type, and [`Lanes`] carries the instruction set along with the vector. A kernel is
+//! written once, as arithmetic, for both element types and all instruction sets:
 //!
 //! ```ignore
 //! #[inline(always)]
@@ -13,8 +13,8 @@
 //! }
 //! ```
 //!
-//! Code on vectors must be `#[inline(always)]` and be called from inside [`dispatch`]: a function that
-//! is not inlined there is compiled without the instruction set.
+//! Code on vectors must be `#[inline(always)]` and be called from inside [`dispatch`]: a function
+//! that is not inlined there is compiled without the instruction set.
 
 mod elementary;
 mod lanes;

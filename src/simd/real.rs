@@ -99,7 +99,8 @@ pub trait Real:
     const LN_2: (f64, f64);
     /// The smallest exponent of a normal number.
     const MIN_EXPONENT: f64;
-    /// Below this x e^x is 0, even as a subnormal number; it is within the range of [`Lanes::exp_scaled`](super::Lanes::exp_scaled).
+    /// Below this x e^x is 0, even as a subnormal number; it is within the range of
+    /// [`Lanes::exp_scaled`](super::Lanes::exp_scaled).
     const TAIL: f64;
     /// The coefficients of (e^r - 1 - r) / r^2 for |r| <= ln(2)/2, highest power first: a
     /// minimax polynomial (Remez exchange) with a relative error of e^r of 2^-28 for `f32` and

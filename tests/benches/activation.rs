@@ -1,5 +1,5 @@
-//! Mish against Candle's composition, ReLU, SiLU and a copy, forward and backward, on tensors of the
-//! size of a network's first stage: [128, 64, 32, 32] in f32.
+//! Mish against Candle's composition, ReLU, SiLU and a copy, forward and backward, on tensors of
+//! the size of a network's first stage: [128, 64, 32, 32] in f32.
 
 use std::hint::black_box;
 

@@ -1,5 +1,5 @@
-//! The kernels for CUDA and Metal, compiled as C++ and run on the CPU, against the oracles of the CPU's
-//! ops. The arithmetic of a GPU and the launches need a GPU: `tests/gpu.sh` tests them.
+//! The kernels for CUDA and Metal, compiled as C++ and run on the CPU, against the oracles of the
+//! CPU's ops. The arithmetic of a GPU and the launches need a GPU: `tests/gpu.sh` tests them.
 
 mod kernels;
 #[path = "../ops/oracle.rs"]

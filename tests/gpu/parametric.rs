@@ -75,8 +75,8 @@ fn assert_close(name: &str, ty: Type, is: &[f64], should: &[f64], size: f64) {
 }
 
 pub fn values_and_gradients(program: &mut Program) {
-    // Images, channels, channels of the parameters, elements of a plane: whole packs, partial packs,
-    // planes shorter than a pack, one set of parameters for all, one element.
+    // Images, channels, channels of the parameters, elements of a plane: whole packs, partial
+    // packs, planes shorter than a pack, one set of parameters for all, one element.
     let shapes = [
         (2, 3, 3, 16),
         (3, 4, 4, 5),

@@ -292,8 +292,8 @@ pub fn strided_and_in_place(program: &mut Program) {
     }
 }
 
-/// The last elements of tensors that are too large for this machine: the kernels receive the addresses
-/// of the first elements, and only the last blocks run.
+/// The last elements of tensors that are too large for this machine: the kernels receive the
+/// addresses of the first elements, and only the last blocks run.
 pub fn beyond_2_to_the_32(program: &mut Program) {
     const WINDOW: u64 = 4096;
     const THREADS: u64 = 32;
@@ -315,8 +315,8 @@ pub fn beyond_2_to_the_32(program: &mut Program) {
         assert!(first + 1024 < values.len());
         assert_close("the end", ty, &written[first..], &values[first..]);
 
-        // One row of 64, broadcast. Metal counts threads in 32 bits, so the last threads do not have
-        // the last elements.
+        // One row of 64, broadcast. Metal counts threads in 32 bits, so the last threads do not
+        // have the last elements.
         if program.backend == Backend::Metal {
             continue;
         }

@@ -48,9 +48,9 @@ fn allocated(work: impl FnOnce() -> Result<()>) -> Result<usize> {
     Ok(ALLOCATED.load(Relaxed) - before)
 }
 
-/// Candle splits a grouped convolution into one per group, and the backward pass of each fills a tensor
-/// of the size of the whole input: with four times the channels it allocates about sixteen times the
-/// bytes. This crate allocates four times the bytes.
+/// Candle splits a grouped convolution into one per group, and the backward pass of each fills a
+/// tensor of the size of the whole input: with four times the channels it allocates about sixteen
+/// times the bytes. This crate allocates four times the bytes.
 #[test]
 fn the_cost_of_groups_is_quadratic_in_candle_and_linear_here() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock();

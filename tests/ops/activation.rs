@@ -22,6 +22,7 @@ test_all_devices! {
     layers_start_as_their_function_and_learn_what_can_be_learned,
     random_slopes_are_drawn_in_training_only,
     kinks_have_the_gradients_of_pytorch_where_candle_has_others,
+    candles_activations_are_the_same_functions,
 }
 
 /// The activations of the paper's comparison, and the added ones.
@@ -435,6 +436,35 @@ fn kinks_have_the_gradients_of_pytorch_where_candle_has_others() -> Result<()> {
     for end in [0.0, 6.0] {
         assert_ne!(gradient(end, &|x| x.clamp(0f32, 6f32))?, 0.0);
         assert_eq!(gradient(end, &|x| activation(x, &Activation::Relu6))?, 0.0);
+    }
+    Ok(())
+}
+
+fn candles_activations_are_the_same_functions() -> Result<()> {
+    use candle_nn::Activation as Candle;
+    let x = array(points());
+    let all = [
+        Candle::Gelu,
+        Candle::NewGelu,
+        Candle::GeluPytorchTanh,
+        Candle::Relu,
+        Candle::Relu6,
+        Candle::Silu,
+        Candle::Swish,
+        Candle::Sigmoid,
+        Candle::HardSigmoid,
+        Candle::Mish,
+        Candle::HardSwish,
+        Candle::Elu(0.5),
+        Candle::LeakyRelu(0.2),
+    ];
+    for candle in all {
+        let ours = Activation::try_from(candle).unwrap().forward(&x)?;
+        assert_values(&values(&ours), &values(&candle.forward(&x)?), 1e-6);
+    }
+    for candle in [Candle::Relu2, Candle::Swiglu] {
+        let error = Activation::try_from(candle).unwrap_err();
+        assert!(matches!(error, ParseActivationError::Unknown { .. }));
     }
     Ok(())
 }

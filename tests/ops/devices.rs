@@ -1,5 +1,5 @@
-//! Every op on each device against the same op on the CPU, in f32: values and gradients. The tests of
-//! the ops need f64, which not every device has.
+//! Every op on each device against the same op on the CPU, in f32: values and gradients. The tests
+//! of the ops need f64, which not every device has.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::Activation;

@@ -74,8 +74,8 @@ fn reachable(tolerance: f64) -> f64 {
     }
 }
 
-/// Whether the target has matrix products. On Metal, Candle uses instructions for them that not every
-/// GPU has. Without them, this prints that the test is skipped.
+/// Whether the target has matrix products. On Metal, Candle uses instructions for them that not
+/// every GPU has. Without them, this prints that the test is skipped.
 pub fn has_products() -> bool {
     #[cfg(feature = "metal")]
     if TARGET.get() == Target::Metal {
@@ -163,7 +163,8 @@ macro_rules! test_all_devices {
     };
 }
 
-/// As `test_all_devices!`, for functions that need matrix products, which not every Metal device has.
+/// As `test_all_devices!`, for functions that need matrix products, which not every Metal device
+/// has.
 macro_rules! test_all_devices_with_products {
     ($($name:ident,)*) => {
         test_devices! { $($name,)* }
@@ -246,7 +247,8 @@ pub fn assert_values(actual: &[f64], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// The sum of `x` times a different constant for each value: a loss that detects every wrong gradient.
+/// The sum of `x` times a different constant for each value: a loss that detects every wrong
+/// gradient.
 struct Weighted;
 
 /// The gradient of [`Weighted`], given the gradient of the sum.
@@ -338,9 +340,9 @@ pub fn gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> 
     vars.iter().map(gradient).collect()
 }
 
-/// Compares the gradients of a weighted sum of `f(inputs)`, from the tape and from Candle's backward,
-/// with central differences. f32 is too short for differences, so there the gradients of the CPU's
-/// kernels are the reference; they pass the test against differences.
+/// Compares the gradients of a weighted sum of `f(inputs)`, from the tape and from Candle's
+/// backward, with central differences. f32 is too short for differences, so there the gradients of
+/// the CPU's kernels are the reference; they pass the test against differences.
 #[track_caller]
 pub fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let vars: Vec<Var> = inputs

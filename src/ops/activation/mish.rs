@@ -20,8 +20,8 @@ pub fn mish(x: &Tensor) -> Result<Tensor> {
     activation(x, &Activation::Mish)
 }
 
-/// Replaces every element of `x` by its Mish, for inference. It records nothing for a backward pass.
-/// Tensors that share the storage of `x` change too.
+/// Replaces every element of `x` by its Mish, for inference. It records nothing for a backward
+/// pass. Tensors that share the storage of `x` change too.
 ///
 /// # Errors
 /// As [`mish`]; also if a backward pass needs `x`, and while a trace records.

@@ -38,8 +38,8 @@ pub fn activation(x: &Tensor, activation: &Activation) -> Result<Tensor> {
     noted(y, || Operation::Activation(*activation), &[x])
 }
 
-/// Replaces every element of `x` by its activation, for inference. It records nothing for a backward
-/// pass. Tensors that share the storage of `x` change too.
+/// Replaces every element of `x` by its activation, for inference. It records nothing for a
+/// backward pass. Tensors that share the storage of `x` change too.
 ///
 /// # Errors
 /// As [`activation`]; also if a backward pass needs `x`, and while a trace records.

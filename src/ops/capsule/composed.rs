@@ -1,5 +1,5 @@
-//! Capsules in Candle's ops. Candle derives the gradient of the routing: it differentiates these ops
-//! correctly.
+//! Capsules in Candle's ops. Candle derives the gradient of the routing: it differentiates these
+//! ops correctly.
 
 use candle_core::{Result, Tensor, Var, bail};
 

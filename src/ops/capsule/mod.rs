@@ -1,5 +1,5 @@
-//! Capsules: vectors whose length is a probability, and the routing from one layer of them to the next
-//! (Sabour et al., "Dynamic Routing Between Capsules", 2017, arXiv:1710.09829).
+//! Capsules: vectors whose length is a probability, and the routing from one layer of them to the
+//! next (Sabour et al., "Dynamic Routing Between Capsules", 2017, arXiv:1710.09829).
 
 mod composed;
 mod routing;
@@ -46,8 +46,8 @@ fn vectors(op: &str, x: &Tensor) -> Result<()> {
 /// weights the predictions. It begins uniform; each of `iterations` increases the weight of
 /// predictions that agree with the result. The gradient goes through all iterations.
 ///
-/// The predictions, I J E values per image, are never stored: every pass recomputes them, and memory
-/// stays at a few times the result.
+/// The predictions, I J E values per image, are never stored: every pass recomputes them, and
+/// memory stays at a few times the result.
 ///
 /// # Shapes
 /// - `u`: `[N, I, D]`

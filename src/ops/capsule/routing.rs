@@ -1,9 +1,9 @@
 //! Routing by agreement on the CPU.
 //!
 //! Let û be the predictions of one image, `[I, J, E]`, and V the sum of the results of earlier
-//! iterations, `[J, E]`. The couplings are c = softmax over j of û·V, so an iteration needs only V of
-//! the earlier ones. A pass iterates over the capsules i, in chunks over all threads, and recomputes
-//! the û of each image from the matrix of i, which stays in the cache.
+//! iterations, `[J, E]`. The couplings are c = softmax over j of û·V, so an iteration needs only V
+//! of the earlier ones. A pass iterates over the capsules i, in chunks over all threads, and
+//! recomputes the û of each image from the matrix of i, which stays in the cache.
 
 use super::vectors::{squash, squash_grad};
 use crate::ops::storage::Float;
@@ -99,8 +99,8 @@ impl<'a, T: Float> Routing<'a, T> {
         self.of_arguments(&sums, &of_sums)
     }
 
-    /// Sums over the capsules i: `body(n, prediction, scratch, result)` adds to the result of image n.
-    /// The result is `[N, J, E]`.
+    /// Sums over the capsules i: `body(n, prediction, scratch, result)` adds to the result of image
+    /// n. The result is `[N, J, E]`.
     fn pass(&self, body: impl Fn(usize, &[T], &mut Scratch<T>, &mut [T]) + Sync) -> Vec<T> {
         let chunks = self.inputs.div_ceil(CHUNK);
         let partial = |chunk: usize| {
@@ -176,8 +176,8 @@ impl<'a, T: Float> Routing<'a, T> {
         }
     }
 
-    /// One more pass: the gradient of each prediction over all iterations, and from it the gradients of
-    /// u and the weight.
+    /// One more pass: the gradient of each prediction over all iterations, and from it the
+    /// gradients of u and the weight.
     fn of_arguments(&self, sums: &[(Earlier<T>, Vec<T>)], of_sums: &[Vec<T>]) -> Vec<T> {
         let (depth, row, width) = (self.depth, self.row, self.width);
         let chunk = |chunk: usize| {

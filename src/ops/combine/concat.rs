@@ -15,7 +15,8 @@ use crate::ops::storage::{Float, build, same_dtype, with_float};
 /// Up to three tensors are one node of the graph, more are a tree of such nodes.
 ///
 /// # Errors
-/// If there is no tensor, `dim` is not one of their axes, or they differ in type or in another axis.
+/// If there is no tensor, `dim` is not one of their axes, or they differ in type or in another
+/// axis.
 pub fn cat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
     let y = joined(tensors, dim)?;
     match tensors {

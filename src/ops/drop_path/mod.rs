@@ -25,8 +25,8 @@ pub enum DropPathScale {
 }
 
 /// Sets each sample `x[n]` to zero with probability `p` (Huang et al., "Deep Networks with
-/// Stochastic Depth", 2016): `[N, ..]` to the same shape. `scale` says how the other samples change.
-/// The same `seed` drops the same samples.
+/// Stochastic Depth", 2016): `[N, ..]` to the same shape. `scale` says how the other samples
+/// change. The same `seed` drops the same samples.
 ///
 /// # Errors
 /// If `p` is not in [0, 1], or if `x` has no axis or is not floating-point.

@@ -44,7 +44,8 @@ impl Coefficients {
         self.weights.as_ref().map_or(1.0, |weights| weights[class])
     }
 
-    /// The divisor of the mean: the sum of the labels' weights, or the number of rows with soft labels.
+    /// The divisor of the mean: the sum of the labels' weights, or the number of rows with soft
+    /// labels.
     pub(super) fn total_weight(&self) -> f64 {
         match &self.target {
             Target::Classes(labels) => labels.iter().map(|label| self.weight(*label)).sum(),

@@ -117,7 +117,8 @@ pub(super) struct FusedCrossEntropy {
     pub divisor: f64,
 }
 
-/// The gradient of [`FusedCrossEntropy`] with respect to the logits, given the gradient of the loss.
+/// The gradient of [`FusedCrossEntropy`] with respect to the logits, given the gradient of the
+/// loss.
 pub(super) struct FusedCrossEntropyGrad {
     pub coefficients: std::sync::Arc<Coefficients>,
     pub divisor: f64,

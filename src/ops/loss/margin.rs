@@ -33,8 +33,8 @@ impl Default for Margin {
 }
 
 /// The margin loss of capsule lengths (Sabour et al., "Dynamic Routing Between Capsules", 2017,
-/// equation 4): max(0, upper - length)² for the class of a row, and `others` max(0, length - lower)²
-/// for each other class, summed over the classes and averaged over the rows.
+/// equation 4): max(0, upper - length)² for the class of a row, and `others` max(0, length -
+/// lower)² for each other class, summed over the classes and averaged over the rows.
 ///
 /// # Shapes
 /// - `lengths`: `[N, K]`

@@ -1,8 +1,8 @@
 //! Normalisation of all channels of a tensor: the work of each thread, and its order.
 //!
-//! A thread computes the statistics and the result of a channel (or the sums and the gradient) in one
-//! visit: the channel of the whole batch stays in the cache. If there are fewer channels than the
-//! threads need, the images are divided as well and the two steps are separate.
+//! A thread computes the statistics and the result of a channel (or the sums and the gradient) in
+//! one visit: the channel of the whole batch stays in the cache. If there are fewer channels than
+//! the threads need, the images are divided as well and the two steps are separate.
 
 use std::ops::Range;
 
@@ -113,8 +113,8 @@ fn pivot<F: Real>(x: &[F], dims: &Dims, channel: usize) -> F {
     F::from_f64(sum / count as f64)
 }
 
-/// The moments from the `sums` of `count` values around `pivot`, and whether the pivot is too far from
-/// the mean for an accurate variance.
+/// The moments from the `sums` of `count` values around `pivot`, and whether the pivot is too far
+/// from the mean for an accurate variance.
 fn moment<F: Real>(sums: (f64, f64), pivot: F, count: usize) -> (Moment, bool) {
     let offset = sums.0 / count as f64;
     let variance = (sums.1 / count as f64 - offset * offset).max(0.0);

@@ -1,5 +1,5 @@
-//! Normalisation in Candle's ops. As with the fused ops, each is one node of the graph that keeps its
-//! inputs and the statistics.
+//! Normalisation in Candle's ops. As with the fused ops, each is one node of the graph that keeps
+//! its inputs and the statistics.
 
 use candle_core::{DType, Result, Tensor, bail};
 

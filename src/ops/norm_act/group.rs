@@ -20,8 +20,8 @@ use crate::simd::Real;
 /// Normalises each group of channels of each image to mean zero and variance one, then applies
 /// `weight` and `bias` per channel (Wu, He, "Group Normalization", 2018).
 ///
-/// `weight` and `bias` default to one and zero, and may have a wider type than `x`. `eps` is added to
-/// the biased variance. Training and evaluation do the same.
+/// `weight` and `bias` default to one and zero, and may have a wider type than `x`. `eps` is added
+/// to the biased variance. Training and evaluation do the same.
 ///
 /// # Shapes
 /// - `x` and the result: `[N, C, ..]`
@@ -199,8 +199,8 @@ impl GroupNorm {
         (y, moments)
     }
 
-    /// The sums over all rows. The order of the sums for the parameters depends only on the number of
-    /// threads.
+    /// The sums over all rows. The order of the sums for the parameters depends only on the number
+    /// of threads.
     fn sums<T: Float>(&self, x: &[T], dy: &[T], moments: &[Moment], weight: &[f64]) -> Sums {
         let Groups {
             channels, plane, ..

@@ -2,8 +2,8 @@
 //! the graph.
 //!
 //! Batch normalisation follows Ioffe and Szegedy (2015) with PyTorch's conventions. The graph keeps
-//! the inputs and two numbers per channel. The backward pass recomputes the normalised values and the
-//! argument of the activation, which is cheaper than storing them.
+//! the inputs and two numbers per channel. The backward pass recomputes the normalised values and
+//! the argument of the activation, which is cheaper than storing them.
 
 mod batch;
 mod channels;
@@ -35,16 +35,16 @@ pub use statistics::{BatchStatistics, Statistics};
 ///
 /// `gamma_beta` holds gain and bias of each channel; [`stack`](crate::ops::stack) makes it from the
 /// two. `eps` is added to the variance. `gamma_beta` may have a wider type than `x`; the statistics
-/// have its type. The op is differentiable with [`Statistics::Running`] too. An empty batch gives an
-/// empty result and no statistics.
+/// have its type. The op is differentiable with [`Statistics::Running`] too. An empty batch gives
+/// an empty result and no statistics.
 ///
 /// # Shapes
 /// - `x`, `residual` and the result: `[N, C, ..]`
 /// - `gamma_beta`: `[2, C]`
 ///
 /// # Errors
-/// If shapes or types do not fit, or if [`Statistics::Batch`] meets a single value per channel, whose
-/// variance is undefined.
+/// If shapes or types do not fit, or if [`Statistics::Batch`] meets a single value per channel,
+/// whose variance is undefined.
 pub fn batch_norm_act(
     x: &Tensor,
     gamma_beta: &Tensor,

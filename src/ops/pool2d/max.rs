@@ -18,8 +18,9 @@ pub(super) struct MaxPool2d {
     pub params: Pool2dParams,
 }
 
-/// The gradient of [`MaxPool2d`] with respect to the first argument, given the gradient of its result.
-/// It searches the maxima a second time, which reads the input once and saves memory for positions.
+/// The gradient of [`MaxPool2d`] with respect to the first argument, given the gradient of its
+/// result. It searches the maxima a second time, which reads the input once and saves memory for
+/// positions.
 pub(super) struct MaxPool2dGrad {
     pub params: Pool2dParams,
 }

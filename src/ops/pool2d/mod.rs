@@ -1,7 +1,7 @@
 //! Max and average pooling over the last two axes, with PyTorch's shapes and gradients.
 //!
-//! Candle's pools have neither padding nor `ceil_mode`. Their backward passes are wrong or missing if
-//! the kernel is not the stride or does not divide the input.
+//! Candle's pools have neither padding nor `ceil_mode`. Their backward passes are wrong or missing
+//! if the kernel is not the stride or does not divide the input.
 
 mod average;
 mod composed;
@@ -33,13 +33,13 @@ pub enum AvgDivisor {
 
 /// The maximum of each window: `[N, C, H, W]` to `[N, C, H', W']`, or without `N`.
 ///
-/// A NaN in a window makes its output NaN. If several values are the maximum, the first in row-major
-/// order receives the gradient, as in PyTorch.
+/// A NaN in a window makes its output NaN. If several values are the maximum, the first in
+/// row-major order receives the gradient, as in PyTorch.
 ///
 /// # Errors
 /// If `x` has neither three nor four axes, or no channels, rows or columns. If kernel, stride or
-/// dilation is 0, the kernel does not fit in the padded input, or the padding is more than half of the
-/// kernel.
+/// dilation is 0, the kernel does not fit in the padded input, or the padding is more than half of
+/// the kernel.
 pub fn max_pool2d(x: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
     channels("max_pool2d", x)?;
     let y = apply1(MaxPool2d { params: *params }, x)?;

@@ -94,8 +94,8 @@ impl Axis {
     }
 }
 
-/// The windows that divide `len` inputs into `outputs` parts as evenly as possible, by PyTorch's rule:
-/// they may overlap by one.
+/// The windows that divide `len` inputs into `outputs` parts as evenly as possible, by PyTorch's
+/// rule: they may overlap by one.
 pub(super) fn adaptive(op: &str, len: usize, outputs: usize) -> Result<Vec<Window>> {
     if outputs.checked_mul(len).is_none() {
         bail!("{op}: {outputs} outputs are too many");

@@ -288,7 +288,8 @@ impl<F: Real> Pointwise<F> for GeluTanh {
 
 /// f(x) = x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel, 2016).
 ///
-/// Phi(-|x|) is e^(-x^2 / 2) erfcx(|x| / sqrt 2) / 2, whose factors keep their accuracy in the tail.
+/// Phi(-|x|) is e^(-x^2 / 2) erfcx(|x| / sqrt 2) / 2, whose factors keep their accuracy in the
+/// tail.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gelu;
 

@@ -1,5 +1,6 @@
-// The loops of element-wise kernels, in CUDA C++ and in Metal: `F` is a row of functions.h, `M`
-// the arithmetic, `E` the element type of the tensors. `GLOBAL` and `CONSTANT` are Metal's address spaces.
+// The loops of element-wise kernels, in CUDA C++ and in Metal: `F` is a row of functions.h, `M` the
+// arithmetic, `E` the element type of the tensors. `GLOBAL` and `CONSTANT` are Metal's address
+// spaces.
 //
 // Every thread starts at its own number and advances by the number of all threads, so any grid
 // covers any number of elements; counts and offsets have 64 bits.
@@ -19,8 +20,8 @@ struct Places {
     uint64 of[2];
 };
 
-// The offsets of element `i` in row-major order. If all element numbers fit in 32 bits, a 32-bit `I`
-// avoids long divisions.
+// The offsets of element `i` in row-major order. If all element numbers fit in 32 bits, a 32-bit
+// `I` avoids long divisions.
 template <class I> FN Places places(I i, CONSTANT const Strided &strided) {
     Places places;
     places.of[0] = places.of[1] = 0;

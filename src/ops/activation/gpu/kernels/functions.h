@@ -1,9 +1,9 @@
 // The activation functions and their derivatives, one row for each, in CUDA C++ and in Metal.
 //
-// The formulas are those of src/ops/activation/simd/mod.rs for functions with a vector kernel, and of
-// src/activation/functions.rs for the others. `M` is the arithmetic: the type `T` and its elementary
-// functions (prelude.cuh, prelude.metal). A prelude comes first. It defines `FN`, the qualifiers of a
-// device function, and Metal's address spaces `GLOBAL` and `CONSTANT`.
+// The formulas are those of src/ops/activation/simd/mod.rs for functions with a vector kernel, and
+// of src/activation/functions.rs for the others. `M` is the arithmetic: the type `T` and its
+// elementary functions (prelude.cuh, prelude.metal). A prelude comes first. It defines `FN`, the
+// qualifiers of a device function, and Metal's address spaces `GLOBAL` and `CONSTANT`.
 
 #ifndef CANDLE_MISH_FUNCTIONS_H
 #define CANDLE_MISH_FUNCTIONS_H
@@ -250,7 +250,8 @@ template <class M> struct Formulas {
     static FN T mean(T a, T b) { return T(0.5) * (a + b); }
 };
 
-// A row: the name in the table of src/activation/mod.rs, f(x), f'(x). `p` is the array of parameters.
+// A row: the name in the table of src/activation/mod.rs, f(x), f'(x). `p` is the array of
+// parameters.
 #define ACTIVATION(name, value_at_x, derivative_at_x)                                              \
     template <class M> struct name##_function : Formulas<M> {                                      \
         typedef Formulas<M> f;                                                                     \

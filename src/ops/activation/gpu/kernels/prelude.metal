@@ -1,6 +1,6 @@
-// The Metal side of the shared headers. The source of a library is assembled at run time: this file,
-// the headers and the kernels, in that order. It is compiled with fast-math off. Metal lacks f64,
-// expm1, log1p and the normal distribution function.
+// The Metal side of the shared headers. The source of a library is assembled at run time: this
+// file, the headers and the kernels, in that order. It is compiled with fast-math off. Metal lacks
+// f64, expm1, log1p and the normal distribution function.
 
 #include <metal_stdlib>
 using namespace metal;
