@@ -181,7 +181,7 @@ struct Shared<'a> {
     rows: usize,
 }
 
-/// What one thread computes in one go.
+/// A unit of work for one thread.
 struct Task {
     images: Range<usize>,
     /// Blocks of output channels, over all groups.
