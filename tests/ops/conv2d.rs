@@ -1,5 +1,4 @@
-//! Convolution: values and gradients against a loop over the definition in f64, and by finite
-//! differences.
+//! Convolution: values and gradients against the definition in f64 and against finite differences.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -173,7 +172,7 @@ fn flat(tensor: &Tensor) -> Result<Vec<f64>> {
     Ok(support::values(tensor))
 }
 
-/// Largest difference, relative to the largest magnitude that a sum of this kind can have.
+/// Fails unless values agree within `tolerance` times the largest of them, or times 1.
 fn assert_close(what: &str, case: &Case, got: &[f64], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what} of {case:?}");
     let scale = want.iter().fold(1.0f64, |m, v| m.max(v.abs()));
@@ -185,7 +184,7 @@ fn assert_close(what: &str, case: &Case, got: &[f64], want: &[f64], tolerance: f
     }
 }
 
-/// Runs our op in `dtype`, both on the tape and through Candle's backward, against the oracle.
+/// Compares the op and its gradients in `dtype` with the oracle.
 fn check(case: &Case, dtype: DType, tolerance: f64) -> Result<()> {
     // The device may lack f64.
     if dtype == DType::F64 && real() != dtype {
@@ -611,14 +610,14 @@ fn message(
     })
 }
 
-/// Default parameters with a change.
+/// The default parameters after `change`.
 fn with(change: impl Fn(&mut Conv2dParams)) -> Conv2dParams {
     let mut params = Conv2dParams::default();
     change(&mut params);
     params
 }
 
-/// Numbers with which a size or a position overflows, on 32 or 64 bits.
+/// Numbers that overflow a size or a position, with 32 or 64 bits.
 const HUGE: [usize; 8] = [
     i32::MAX as usize,
     u32::MAX as usize,
@@ -655,7 +654,7 @@ fn sizes_that_overflow_are_refused() -> Result<()> {
             );
         }
     }
-    // Every size fits in a number, but not the product of them.
+    // Each size fits in a `usize`, but their product does not.
     let wide = with(|p| p.padding = (1 << 29, 1 << 29));
     assert!(message(&x, &[64, 2, 3, 3], None, &wide)?.contains("too large"));
     Ok(())
@@ -675,8 +674,8 @@ fn results_that_do_not_fit_in_memory_are_refused() -> Result<()> {
     Ok(())
 }
 
-/// Strides beyond the image, and dilations of a kernel with one tap, have no effect. Neither does
-/// a dilation or a padding beyond the image allocate what lies between.
+/// A stride beyond the image has no effect, and neither has the dilation of a kernel with one tap.
+/// A dilation and a padding beyond the image allocate nothing for the distance.
 #[test]
 fn distances_beyond_the_image_agree_with_the_definition() -> Result<()> {
     for (c_in, c_out, groups) in [(2, 3, 1), (16, 32, 1), (1, 2, 3)] {

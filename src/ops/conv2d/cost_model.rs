@@ -16,8 +16,7 @@
 //!
 //! To repeat the timings, let [`forward`], [`input_grad`] or [`weight_grad`] always return one
 //! value of [`Lanes`], then the other, and compare the two runs of `cargo bench --bench conv2d` or
-//! of `mish bench ops --filter conv_ --ours-only`. The times in `docs/benchmarks.md` are with
-//! these constants.
+//! of `mish bench ops --filter conv_ --ours-only`.
 
 use pulp::{Arch, Simd, WithSimd};
 

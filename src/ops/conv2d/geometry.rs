@@ -229,7 +229,7 @@ impl Geometry {
     }
 
     /// Shape of the output. As in PyTorch, an input without channels gives an output without
-    /// channels, whatever the weight says.
+    /// channels.
     pub fn out_shape(&self) -> [usize; 4] {
         let channels = if self.c_in == 0 { 0 } else { self.c_out };
         [self.n, channels, self.out_h, self.out_w]
@@ -313,7 +313,7 @@ impl Axis {
         }
     }
 
-    /// The outputs for which tap `k` lies within the inputs:
+    /// The outputs for which tap `k` is within the inputs:
     /// `0 <= output * stride + k * dilation - padding < size`.
     pub fn valid_outputs(&self, k: usize) -> Range<usize> {
         let first = (k * self.dilation) as isize - self.padding as isize;

@@ -255,8 +255,8 @@ fn weight_grads_by_channels(g: &Geometry) {
     }
 }
 
-/// If one value of x, and one of dy, is infinite or NaN, exactly the outputs and input gradients
-/// are infinite or NaN that the definition computes from it.
+/// One value of x, and one of dy, is infinite or NaN. Then exactly the outputs and the input
+/// gradients that the definition computes from it are infinite or NaN.
 fn one_value_that_is_not_finite(g: &Geometry, at: usize, value: f32) {
     let w = vec![1.0; g.weight_len()];
     let (mut x, mut dy) = (noise::<f32>(1, g.in_len()), noise::<f32>(2, g.out_len()));
@@ -291,8 +291,8 @@ fn one_value_that_is_not_finite(g: &Geometry, at: usize, value: f32) {
     }
 }
 
-/// If one value of x or of dy is infinite or NaN, channel lanes give exactly the weight gradients
-/// that are infinite or NaN by the definition. (Pixel lanes may give more.)
+/// One value of x or of dy is infinite or NaN. Then channel lanes give infinity or NaN for exactly
+/// the weights for which the definition does. (Pixel lanes may give it for more.)
 fn weight_grads_that_are_not_finite(g: &Geometry, at: usize, value: f32) {
     let (mut x, mut dy) = (noise::<f32>(1, g.in_len()), noise::<f32>(2, g.out_len()));
     // Zero times infinity is not finite either; without zeros the counts agree.
@@ -321,7 +321,7 @@ fn depthwise(mut g: Geometry) -> Geometry {
     g
 }
 
-/// The passes by unrolled tiles.
+/// The convolution and the input gradient by im2col, against the definition.
 fn im2col_passes(g: &Geometry) {
     let (x, w) = (noise::<f64>(1, g.in_len()), noise::<f64>(3, g.weight_len()));
     let dy = noise::<f64>(2, g.out_len());
@@ -344,7 +344,7 @@ fn im2col_passes(g: &Geometry) {
     }
 }
 
-/// All passes by the algorithms that dispatch chooses.
+/// All passes by the algorithms that dispatch chooses, against the definition.
 fn dispatched_passes<F: Element>(g: &Geometry, tolerance: f64) {
     let (x, w) = (noise::<F>(1, g.in_len()), noise::<F>(3, g.weight_len()));
     let (dy, bias) = (noise::<F>(2, g.out_len()), noise::<F>(4, g.c_out));
@@ -478,7 +478,7 @@ fn plain(
     geometry(sizes, size, (k, k), params).expect("the kernel fits")
 }
 
-/// Every algorithm, whatever dispatch would choose.
+/// All passes by every algorithm, not only by those that dispatch chooses.
 fn every_algorithm(g: &Geometry) {
     direct_passes(g);
     weight_grads_by_channels(g);
@@ -532,7 +532,7 @@ fn images_without_rows_are_allowed_in_empty_batches_only() {
     }
 }
 
-/// Taps or steps that are much farther apart than the image is large: no copy may grow with them.
+/// Taps or steps that are far apart compared with the image: no copy may grow with the distance.
 #[test]
 fn distances_beyond_the_image() {
     let far = 1 << 29;
@@ -574,7 +574,7 @@ fn distances_beyond_the_image() {
     }
 }
 
-/// More than one tile of an image, group of tiles, or part of the channels at a time.
+/// Sizes that need several tiles per image, groups of tiles, or parts of the channels.
 #[test]
 fn more_than_the_caches_hold() {
     for g in [

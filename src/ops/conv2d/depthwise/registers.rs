@@ -1,8 +1,8 @@
 //! How many taps a pass over the vectors computes.
 
-/// Runs `$run!(n)` for the next `n` of `$left` taps until none are left. `n` is as large as the
-/// registers allow, out of a few numbers, because each is compiled separately. 25 taps need the 32
-/// registers of AVX-512; 9 and 5 suit kernels of 3x3 and 5x5.
+/// Runs `$run!(n)` for the next `n` of `$left` taps until none are left. `n` is the largest of a few
+/// numbers that the registers allow; each number is compiled separately. 9 and 25 taps are whole
+/// kernels of 3x3 and 5x5. 25 weights or sums only fit in the 32 registers of AVX-512.
 macro_rules! by_registers {
     ($vector:ty, $left:expr, $run:ident) => {
         while $left > 0 {

@@ -5,7 +5,7 @@
 
 use super::super::plan::Plan;
 
-/// Pairs that are interleaved in one go.
+/// Pairs per step of the interleaving loop.
 const BLOCK: usize = 16;
 
 /// Outputs of all phases: `[phase][channel][row][column]`.

@@ -6,7 +6,7 @@ use pulp::Simd;
 use super::super::geometry::positions_inside;
 use super::super::plan::{Plan, Tap};
 
-/// Values that are copied in one go under a step of two.
+/// Pairs per step of the loop that splits a line into even and odd columns.
 const BLOCK: usize = 16;
 
 /// How a band of source rows is packed: `[channel][phase][row][column]`.

@@ -122,7 +122,7 @@ impl WithSimd for ChooseTile {
     }
 }
 
-/// What one thread computes in one go.
+/// A unit of work for one thread.
 #[derive(Debug, Clone)]
 struct Task {
     images: Range<usize>,

@@ -18,7 +18,7 @@ const MIN_DEPTH: usize = 16;
 pub struct RowTap {
     /// Position for the first pixel of the row, in a plane of the source.
     pub src: isize,
-    /// Position of the tap's weights in those of a block.
+    /// Position of the tap's weights in the weights of a block.
     pub weights: usize,
 }
 

@@ -17,7 +17,7 @@ pub struct TileSource<'a, const NR: usize> {
     pub channels: usize,
     /// Distance between channels in the band.
     pub channel: usize,
-    /// Positions of the taps, relative to those of the vectors.
+    /// Positions of the taps, relative to the positions of the vectors.
     pub taps: &'a [usize],
     /// Positions of the vectors in the first channel.
     pub src: [*const f32; NR],

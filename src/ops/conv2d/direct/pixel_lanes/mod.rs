@@ -59,8 +59,8 @@ pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
     };
     let tasks = tasks(plan, heights);
     let run = |task: &Task| {
-        // The buffers are fetched out here: the compiler builds closures inside the dispatch
-        // without its instruction set.
+        // The buffers are borrowed outside of the dispatch: the compiler would build closures inside
+        // it without the instruction set.
         with_workspace(|copy| {
             with_workspace(|phases| {
                 arch.dispatch(RunTask {
@@ -97,7 +97,7 @@ const fn heights(lanes: usize) -> Heights {
     }
 }
 
-/// What one thread computes in one go.
+/// A unit of work for one thread.
 #[derive(Debug, Clone)]
 struct Task {
     image: usize,

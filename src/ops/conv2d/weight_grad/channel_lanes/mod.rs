@@ -147,8 +147,8 @@ impl WithSimd for ChooseTile {
 
     fn with_simd<S: Simd>(self, _: S) -> Self::Output {
         let lanes = S::F32_LANES;
-        // Registers also hold the vectors of dy and one value of x: at most 24 sums with 32
-        // registers, 8 with 16.
+        // Registers also hold the vectors of dy and one value of x. There are at most 24 sums with
+        // AVX-512 and 8 with other instruction sets.
         let vectors = match self.outputs.div_ceil(lanes) {
             1 => 1,
             3 if lanes == 16 => 3,
@@ -181,7 +181,7 @@ struct Shared<'a> {
     rows: usize,
 }
 
-/// What one thread computes in one go.
+/// A unit of work for one thread.
 struct Task {
     images: Range<usize>,
     /// Blocks of output channels, over all groups.

@@ -23,8 +23,9 @@
 //! add the sums of all shares in order
 //! ```
 //!
-//! N is 6 with 32 registers (AVX-512): 24 sums, 6 vectors of x and one of dy. With 16 registers it
-//! is 3. The lanes are summed once per group of tiles, which longer groups would amortise better.
+//! N is 6 with AVX-512: 24 sums, 6 vectors of x and one of dy fill its 32 registers. Otherwise it is
+//! 3: 12 sums, 3 vectors of x and one of dy fill 16 registers. The lanes are summed once per group
+//! of tiles.
 //!
 //! Between the rows and at the end of a tile, dy is zero and meets pixels of x that belong to
 //! other taps, or to the next image or channel. If such a pixel is infinite or NaN, so that some
@@ -310,7 +311,7 @@ impl<F: Element> Strip<'_, F> {
         let layout = self.layout;
         let taps = layout.taps.len();
         let total = self.channels * taps;
-        // As many sums as fit in 32 registers (AVX-512), else in 16.
+        // See the module's documentation.
         let most = if size_of::<F::Vector<S>>() == 64 {
             6
         } else {
