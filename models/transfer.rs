@@ -1,4 +1,4 @@
-//! Weights of another programme or task put into a network, and what became of each tensor.
+//! Copies weights of another program or task into a network and reports every tensor.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,66 +9,70 @@ use candle_mish::nn::{LoadReport, ParamStore};
 use crate::entry::{Entry, Renames};
 use crate::model::Model;
 
-/// What wrappers put in front of all keys: `DataParallel`, Lightning and the like,
-/// `torch.compile`.
+/// Prefixes that wrappers add to all keys: `DataParallel`, Lightning, `torch.compile`.
 const PREFIXES: [&str; 3] = ["module.", "model.", "_orig_mod."];
 
-/// The channels of the images that weights are trained on.
+/// The image channels of weights that can be adapted.
 const BASE_CHANNELS: usize = 3;
 
-/// A counter that old checkpoints lack and that changes no result.
+/// A counter that old checkpoints lack. It affects no result.
 const COUNTER: &str = "num_batches_tracked";
 
-/// What [`load`] did.
+/// The result of [`load`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Transfer {
-    /// What was taken off the front of the keys.
+    /// The prefix that was removed from all keys.
     pub prefix: String,
-    /// How many keys were those of another programme or version.
+    /// The number of keys that were renamed from another program's or version's style.
     pub renamed: usize,
-    /// How many tensors belong to a part that the network has not, such as auxiliary classifiers.
+    /// The number of ignored tensors, which belong to parts that the network does not have, such as
+    /// auxiliary classifiers.
     pub passed_over: usize,
-    /// The first convolution's key if its weights were adapted, with the channels of the images
-    /// that they were for and those of the network's.
+    /// The key of the first convolution if its weights were adapted, with the old and the new number
+    /// of image channels.
     pub adapted: Option<(String, usize, usize)>,
     /// The path of the classifier.
     pub classifier: String,
-    /// The classes of the checkpoint's classifier, if it has one.
+    /// The number of classes of the checkpoint's classifier, if it has one.
     pub classes: Option<usize>,
-    /// The network's classifier is as it was before, because the checkpoint has none of its size.
+    /// Whether the network's classifier keeps its initial values, because the checkpoint has none of
+    /// its shape.
     pub fresh_classifier: bool,
-    /// Every other tensor without a counterpart.
+    /// All other tensors without a counterpart.
     pub report: LoadReport,
 }
 
 impl Transfer {
-    /// Whether every tensor found its place, the classifier's apart.
+    /// Whether every tensor outside the classifier has a counterpart.
     pub fn is_complete(&self) -> bool {
         self.report.is_exact()
     }
 
-    /// What is worth telling besides [`Transfer::report`], a line each.
+    /// What was changed to make the weights fit, one phrase each. [`Transfer::report`] comes on top.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.prefix.is_empty() {
-            notes.push(format!("took '{}' off the front of the keys", self.prefix));
+            notes.push(format!("removed the key prefix '{}'", self.prefix));
         }
         if self.renamed > 0 {
-            notes.push(format!("renamed {} keys of another style", self.renamed));
+            notes.push(format!("renamed {} keys", self.renamed));
         }
         if self.passed_over > 0 {
             let count = self.passed_over;
-            notes.push(format!("passed over {count} tensors of auxiliary parts"));
+            notes.push(format!("ignored {count} tensors of auxiliary parts"));
         }
         if let Some((key, from, to)) = &self.adapted {
             notes.push(format!("adapted {key} from {from} to {to} channels"));
         }
         if self.fresh_classifier {
             let found = match self.classes {
-                Some(classes) => format!("the weights' is of {classes} classes"),
+                Some(classes) => format!("the weights have {classes} classes"),
                 None => "the weights have none".to_string(),
             };
-            notes.push(format!("fresh classifier {}: {found}", self.classifier));
+            notes.push(format!(
+                "initialised a new classifier {}: {found}",
+                self.classifier
+            ));
         }
         notes
     }
@@ -86,15 +90,15 @@ impl fmt::Display for Transfer {
     }
 }
 
-/// Copies weights into a network of `entry` that was built on `store`, as far as they fit:
+/// Copies the weights that fit into a network of `entry` that was built on `store`:
 ///
-/// - prefixes of wrappers and key styles of other programmes and versions are understood;
-/// - linear layers and 1x1 (or, behind a flattened map, larger) convolutions stand for each other;
-/// - the first convolution is adapted to images of other channels as by timm's
-///   `adapt_input_conv`: summed up for one channel, else repeated and scaled by 3 / channels;
-/// - a classifier of another number of classes is left as it is in the network.
+/// - removes prefixes of wrappers and renames the key styles of other programs and versions;
+/// - reshapes between linear layers and 1x1 convolutions (larger ones after a flattened map);
+/// - adapts the first convolution to another number of image channels with
+///   [`adapt_input_conv`];
+/// - keeps the network's classifier if the number of classes differs.
 ///
-/// The caller decides whether what [`Transfer::report`] lists is bearable.
+/// The caller decides whether the tensors in [`Transfer::report`] are acceptable.
 ///
 /// # Errors
 /// If a value cannot be converted.
@@ -116,7 +120,7 @@ pub fn load(
     let mut tensors = transfer.rename(entry, &shapes, checkpoint);
     for (name, tensor) in &mut tensors {
         if let Some(shape) = shapes.get(name)
-            && stands_for(tensor.shape(), shape)
+            && is_reshaped(tensor.shape(), shape)
         {
             *tensor = tensor.reshape(shape)?;
         }
@@ -138,7 +142,7 @@ pub fn load(
 }
 
 impl Transfer {
-    /// The tensors under the network's keys.
+    /// Renames the tensors to the network's keys.
     fn rename(
         &mut self,
         entry: &Entry,
@@ -158,7 +162,7 @@ impl Transfer {
             };
             checkpoint.keys().filter_map(|key| name(&key)).count()
         };
-        // Of equally good ones the first, which is none.
+        // Of equally good prefixes the first: the empty one.
         let best = candidates
             .map(|prefix| (known(&prefix), prefix))
             .reduce(|best, next| if next.0 > best.0 { next } else { best });
@@ -177,7 +181,7 @@ impl Transfer {
         tensors
     }
 
-    /// Adapts the first convolution where only the channels of the images differ.
+    /// Adapts the first convolution if only the number of image channels differs.
     fn adapt_input(
         &mut self,
         store: &ParamStore,
@@ -201,8 +205,8 @@ impl Transfer {
         Ok(())
     }
 
-    /// Notes the checkpoint's classes and, if the network has another number or there is no
-    /// classifier, takes out what there is of one and says so.
+    /// Records the checkpoint's number of classes. Removes its classifier if it does not fit, and
+    /// returns whether the network has none to load.
     fn take_unfit_classifier(
         &mut self,
         shapes: &HashMap<String, Shape>,
@@ -211,11 +215,11 @@ impl Transfer {
         let path = self.classifier.clone();
         let own = |name: &str| is_below(name, &path);
         let parts = tensors.iter().filter(|(name, _)| own(name));
-        // The layer nearest to the path: capsules have a decoder below it.
+        // The tensor with the shortest name: capsules have a decoder below the same path.
         let weights = parts.clone().filter(|(_, tensor)| tensor.rank() >= 2);
         let weight = weights.min_by_key(|(name, _)| (name.len(), *name));
         self.classes = weight.map(|(name, weight)| {
-            // The first axis of most classifiers, but not of capsules.
+            // The first axis, except in capsules.
             let wanted = shapes.get(name).map_or(&[][..], Shape::dims);
             let mut pairs = weight.dims().iter().zip(wanted);
             let axis = pairs.position(|(have, want)| have != want);
@@ -232,13 +236,13 @@ impl Transfer {
     }
 }
 
-/// Whether the tensor `name` is of the layer at `path`.
+/// Whether the tensor `name` belongs to the layer at `path`.
 fn is_below(name: &str, path: &str) -> bool {
     name.strip_prefix(path)
         .is_some_and(|rest| rest.starts_with('.'))
 }
 
-/// A checkpoint's key as the network has it; nothing if it is of a part that the network has not.
+/// The network's name for a key of the checkpoint; `None` if it has no such part.
 fn renamed(key: &str, renames: Renames, shapes: &HashMap<String, Shape>) -> Option<String> {
     let mut name = key.to_string();
     for (old, new) in renames {
@@ -252,20 +256,20 @@ fn renamed(key: &str, renames: Renames, shapes: &HashMap<String, Shape>) -> Opti
     Some(name)
 }
 
-/// Whether a tensor of one shape is that of the other with or without the places of a map: a
-/// linear layer written as a convolution.
-fn stands_for(given: &Shape, wanted: &Shape) -> bool {
+/// Whether the shapes belong to a linear layer and to the same layer written as a convolution.
+fn is_reshaped(given: &Shape, wanted: &Shape) -> bool {
     let ranks = (given.rank(), wanted.rank());
     matches!(ranks, (2, 4) | (4, 2))
         && given.dims()[0] == wanted.dims()[0]
         && given.elem_count() == wanted.elem_count()
 }
 
-/// The weights [O, 3, H, W] of a first convolution for images of `channels` channels, as timm's
-/// `adapt_input_conv` makes them.
+/// Adapts the weights [O, 3, H, W] of a first convolution to images with `channels` channels, as
+/// timm's `adapt_input_conv`: sums them for one channel, else repeats and scales them by
+/// 3 / channels.
 ///
 /// # Errors
-/// If the weights are not of four dimensions.
+/// If the weights do not have four dimensions.
 pub fn adapt_input_conv(weight: &Tensor, channels: usize) -> Result<Tensor> {
     let (_, base, _, _) = weight.dims4()?;
     let dtype = weight.dtype();

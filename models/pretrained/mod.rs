@@ -1,4 +1,4 @@
-//! Trained weights on the Hugging Face Hub: which there are, and how a user names them.
+//! Trained weights on the Hugging Face Hub: the table of known ones, and how to name them.
 
 mod rows;
 
@@ -13,34 +13,34 @@ use crate::entry::Entry;
 use crate::error::ModelError;
 use crate::spec::Stem;
 
-/// Weights of one network on the Hub, with timm's names of what they need.
+/// Weights of one network on the Hub. Names are timm's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pretrained {
     /// The network's name in the registry.
     pub model: &'static str,
-    /// Which of its weights these are: in timm's way, by how and on what they were trained.
+    /// timm's tag, which names the training and its data.
     pub tag: &'static str,
     /// The repository, `owner/name`.
     pub repo: &'static str,
     /// The file in it.
     pub file: &'static str,
-    /// The form that they are of.
+    /// The network's stem.
     pub stem: Stem,
-    /// The activation that they were trained with.
+    /// The activation in training.
     pub activation: Activation,
-    /// The width of their logits.
+    /// The number of classes.
     pub num_classes: usize,
     /// Height and width of the images, in pixels.
     pub input_size: usize,
-    /// The share of a picture's shorter side that is kept.
+    /// The share of the image's shorter side that the center crop keeps.
     pub crop_pct: f64,
-    /// The filter that pictures are scaled with: `bilinear` or `bicubic`.
+    /// The resize filter: `bilinear` or `bicubic`.
     pub interpolation: &'static str,
-    /// Subtracted from each channel of pixels in [0, 1].
+    /// The mean of each channel of pixels in [0, 1].
     pub mean: [f32; 3],
-    /// What each channel is then divided by.
+    /// The standard deviation of each channel.
     pub std: [f32; 3],
-    /// The licence, as SPDX names it.
+    /// The SPDX name of the licence.
     pub license: &'static str,
 }
 
@@ -58,7 +58,7 @@ impl Pretrained {
         }
     }
 
-    /// Where they are.
+    /// Their file on the Hub.
     pub fn location(&self) -> Location {
         Location::Hub(HubFile {
             repo: self.repo.to_string(),
@@ -75,15 +75,15 @@ impl Entry {
         rows::ROWS.iter().filter(move |row| row.model == name)
     }
 
-    /// The activation of weights that others publish and say nothing of: that of the default
-    /// weights here, and ReLU where there are none, as in the papers of all these networks.
+    /// The activation to assume for published weights that do not record theirs: the default
+    /// weights' if the table has any, else ReLU, the activation of these networks' papers.
     pub fn published_activation(&self) -> Activation {
         let default = self.pretrained().next();
         default.map_or(Activation::Relu, |row| row.activation)
     }
 }
 
-/// All weights of the table.
+/// All known weights.
 pub fn pretrained() -> impl Iterator<Item = &'static Pretrained> {
     rows::ROWS.iter()
 }
@@ -93,14 +93,14 @@ pub fn pretrained() -> impl Iterator<Item = &'static Pretrained> {
 pub struct HubFile {
     /// `owner/name`.
     pub repo: String,
-    /// A branch, tag or commit; the branch `main` if none.
+    /// A branch, tag or commit. `None` is the branch `main`.
     pub revision: Option<String>,
-    /// The file; [`HubFile::USUAL`] if none.
+    /// The file. `None` is the first of [`HubFile::USUAL`] that exists.
     pub file: Option<String>,
 }
 
 impl HubFile {
-    /// What files of weights are called, the best first.
+    /// The usual names of weights, the preferred one first.
     pub const USUAL: [&'static str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
     /// Owner and name of the repository.
@@ -108,7 +108,7 @@ impl HubFile {
         self.repo.split_once('/').unwrap_or(("", &self.repo))
     }
 
-    /// Takes `owner/name[@revision][/file]` apart. A revision with a slash is written `%2F`.
+    /// Parses `owner/name[@revision][/file]`. A slash in a revision is written `%2F`.
     fn parse(text: &str) -> Option<Self> {
         let (owner, rest) = text.split_once('/')?;
         let (place, file) = match rest.split_once('/') {
@@ -119,7 +119,7 @@ impl HubFile {
             Some((name, revision)) => (name, Some(revision.replace("%2F", "/"))),
             None => (place, None),
         };
-        // What the Hub allows; it keeps such a name from leading out of the cache's folder.
+        // The characters that the Hub allows. A path cannot leave the cache's folder.
         let plain = |part: &str| {
             let known = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
             !part.is_empty() && part.chars().all(known) && !part.starts_with('.')
@@ -153,7 +153,7 @@ impl fmt::Display for HubFile {
     }
 }
 
-/// Where weights are.
+/// The place of weights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     /// On the Hub.
@@ -162,26 +162,26 @@ pub enum Location {
     File(PathBuf),
 }
 
-/// The weights that a user names: their place and, if the table has them, its row.
+/// Weights that a caller names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
     /// Their place.
     pub location: Location,
-    /// What the table knows of them.
+    /// Their row, if the table has them.
     pub row: Option<&'static Pretrained>,
 }
 
-/// Understands the name of weights: empty for the network's default, a tag of its, an address
-/// `hf://owner/name[@revision][/file]`, or a file. Without a network only the last two.
+/// Parses a name of weights: empty for the network's default, a tag, an address
+/// `hf://owner/name[@revision][/file]`, or a file, recognised by its extension `.safetensors`,
+/// `.pth`, `.pt` or `.bin`. Without a network only the last two.
 ///
 /// # Errors
-/// [`ModelError::Option`] if it is none of these, with those that there are. A file is known by
-/// its ending: `.safetensors`, `.pth`, `.pt` or `.bin`.
+/// [`ModelError::Option`] if it is none of these, with the tags that exist.
 pub fn named(entry: Option<&'static Entry>, text: &str) -> Result<Named, ModelError> {
     if let Some(address) = text.strip_prefix("hf://") {
         let file = HubFile::parse(address).ok_or_else(|| {
             ModelError::Option(format!(
-                "'{text}' is no address on the Hub; expected hf://owner/name[@revision][/file]"
+                "'{text}' is not an address on the Hub; expected hf://owner/name[@revision][/file]"
             ))
         })?;
         let same = |row: &&Pretrained| {
@@ -211,13 +211,13 @@ pub fn named(entry: Option<&'static Entry>, text: &str) -> Result<Named, ModelEr
         });
     }
     let Some(entry) = entry else {
-        let message = "name the network whose weights to take, or give their address or file";
+        let message = "name the network, or give the address or file of the weights";
         return Err(ModelError::Option(message.to_string()));
     };
     let mut rows = entry.pretrained();
     let row = match text {
         "" => rows.next(),
-        // timm's full name has the network's in front.
+        // timm's full names are `network.tag`.
         tag => rows.find(|row| tag == row.tag || tag == format!("{}.{}", row.model, row.tag)),
     };
     let row = row.ok_or_else(|| ModelError::Option(unknown(entry, text)))?;

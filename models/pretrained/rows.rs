@@ -1,11 +1,11 @@
 //! The table of weights.
 //!
-//! Those of ImageNet are what timm 1.0.31 lists for its networks of the same name
-//! (`timm.list_pretrained`, `timm.get_pretrained_cfg`), timm's default first. Left out is
-//! `resnet50.bamboo`, which has no classifier. The networks that timm has no weights for on the
-//! Hub have none here: legacy_xception, seresnet18 and 34, SqueezeNet, ShuffleNet, PeleeNet.
+//! The ImageNet weights are all that timm 1.0.31 lists for networks of the same name
+//! (`timm.list_pretrained`, `timm.get_pretrained_cfg`), timm's default first, except
+//! `resnet50.bamboo`, which has no classifier. timm has no weights on the Hub for legacy_xception,
+//! seresnet18, seresnet34, SqueezeNet, ShuffleNet and PeleeNet.
 //!
-//! Those of CIFAR are by E. Dadalto (`detectors`, github.com/edadaltocg/detectors): timm's
+//! The CIFAR weights are by E. Dadalto (`detectors`, github.com/edadaltocg/detectors): timm's
 //! networks with the first layers of the CIFAR ports.
 
 use candle_mish::activation::Activation;
@@ -27,7 +27,7 @@ const BICUBIC: &str = "bicubic";
 const RELU: Activation = Activation::Relu;
 const RELU6: Activation = Activation::Relu6;
 const SILU: Activation = Activation::Silu;
-/// PyTorch's default slope, with which timm trained its DarkNets; the paper has 0.1.
+/// PyTorch's default slope, which timm's DarkNets use. The paper has 0.1.
 const LEAKY: Activation = Activation::LeakyRelu { slope: 0.01 };
 
 const APACHE: &str = "Apache-2.0";
@@ -35,8 +35,8 @@ const BSD: &str = "BSD-3-Clause";
 const CC_BY_NC: &str = "CC-BY-NC-4.0";
 const MIT: &str = "MIT";
 
-/// Weights of ImageNet's 1000 classes in timm's repository of that name: model, tag, size of the
-/// images, share of the crop, filter, normalisation, licence, and the activation if not ReLU.
+/// ImageNet weights in timm's repository of that name: model, tag, image size, crop share, resize
+/// filter, normalisation, licence, and the activation if it is not ReLU.
 macro_rules! timm {
     ($model:literal, $tag:literal, $($rest:tt),+) => {
         timm!(@ $model, $tag, concat!("timm/", $model, ".", $tag), $($rest),+)
@@ -65,7 +65,7 @@ macro_rules! timm {
     };
 }
 
-/// Weights of 32x32 images.
+/// Weights for 32x32 images.
 macro_rules! cifar {
     ($model:literal, $tag:literal, $num_classes:literal, $norm:ident) => {
         Pretrained {

@@ -310,9 +310,9 @@ impl Weights {
         let stem = match given.stem.or(own.stem) {
             Some(stem) => stem,
             None => {
-                let stem = entry.default_stem(self.image_size()?);
-                // Otherwise there is only one.
-                if entry.imagenet.is_some() {
+                let size = self.image_size()?;
+                let stem = entry.default_stem(size);
+                if size.is_none() && entry.imagenet.is_some() {
                     notes.push(Note::assumed_stem(&self.origin, stem));
                 }
                 stem

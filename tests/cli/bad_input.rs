@@ -194,7 +194,10 @@ fn bad_checkpoints_are_refused() {
     same.arg(&copy)
         .args(["--dataset", "synthetic", "--limit-test", "8"]);
     let stderr = stderr_of(same);
-    assert!(stderr.contains("does not say its activation"), "{stderr}");
+    assert!(
+        stderr.contains("does not record its activation"),
+        "{stderr}"
+    );
 
     // A run with a damaged state.
     std::fs::write(run.join("state.safetensors"), &bytes[..200]).expect("written");

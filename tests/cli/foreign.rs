@@ -41,7 +41,7 @@ fn only_what_an_activation_learns_may_be_missing() {
     };
     let stderr = stderr_of(tune(&whole, "prelu", "learnt"));
     assert!(
-        stderr.contains("19 tensors that prelu learns start anew"),
+        stderr.contains("19 parameters of prelu are re-initialised"),
         "{stderr}"
     );
     // The header records prelu. relu has no parameters to load.
@@ -103,7 +103,10 @@ fn verbose_lists_everything_that_does_not_fit() {
         .collect();
     candle_core::safetensors::save(&wrapped, &weights).expect("saved");
     let stderr = stderr_of(predict(&[]));
-    assert!(stderr.contains("took 'module.' off"), "{stderr}");
+    assert!(
+        stderr.contains("removed the key prefix 'module.'"),
+        "{stderr}"
+    );
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
@@ -124,12 +127,15 @@ fn assumptions_about_a_file_without_a_header_are_reported() {
             stderr_of(command)
         };
         let stderr = predict(&[]);
-        assert!(stderr.contains("taken for relu; --activation"), "{stderr}");
+        assert!(
+            stderr.contains("assuming relu; change it with --activation"),
+            "{stderr}"
+        );
         assert_logits(&logits, &want);
         std::fs::remove_file(&logits).expect("written");
         assert_eq!(predict(&["--activation", "relu"]), "");
     }
-    // A network with weights in the table is like these, in what pictures become as well.
+    // For a network with weights in the table, the preprocessing of these is assumed as well.
     let (store, _) = network(&ModelSpec {
         activation: "relu6".parse().expect("an activation"),
         ..ModelSpec::imagenet("mobilenetv2_100")
@@ -142,7 +148,7 @@ fn assumptions_about_a_file_without_a_header_are_reported() {
         command.arg(&image).arg(flag).arg(&weights);
         let stderr = stderr_of(command);
         for part in [
-            "does not say its activation: taken for relu6; --activation",
+            "does not record its activation: assuming relu6; change it with --activation",
             "does not record its preprocessing: assuming 224 pixels, crop 0.875, bicubic",
             "--crop-pct",
         ] {
@@ -281,7 +287,7 @@ fn gates_are_chosen_and_kept() {
     assert_eq!(json(dry)["gate"], "hard_sigmoid");
 }
 
-/// A repository as timm's `push_to_hf_hub` writes it for a network with other arguments.
+/// A repository as timm's `push_to_hf_hub` writes it, for a network with other arguments.
 fn described(description: &str, spec: &ModelSpec) -> (HashMap<String, Vec<u8>>, Box<dyn Model>) {
     let (store, model) = network(spec);
     let files = HashMap::from([
@@ -327,10 +333,10 @@ fn arguments_in_a_description_override_the_published_network() {
         .arg(&out);
     let stderr = stderr_of(predict);
     for part in [
-        "images of 32 x 48 are taken as squares of 32; see --img-size",
-        "crop_mode \"squash\" is not known here",
-        "interpolation \"lanczos\" is not known here: taken for bicubic; see --interpolation",
-        "model_args: stem_width = 24 is passed over",
+        "images of 32x48 are treated as 32x32; change it with --img-size",
+        "crop_mode \"squash\" is not supported",
+        "interpolation \"lanczos\" is not supported: using bicubic; change it with --interpolation",
+        "model_args: stem_width = 24 is ignored",
     ] {
         assert!(stderr.contains(part), "{stderr}");
     }
@@ -363,7 +369,7 @@ fn arguments_in_a_description_override_the_published_network() {
     predict.arg(&input).args(["--pretrained", address]);
     let stderr = stderr_of(predict);
     assert!(
-        stderr.contains("act_layer \"quick_gelu2\" is not known here"),
+        stderr.contains("act_layer \"quick_gelu2\" is not supported"),
         "{stderr}"
     );
 }
@@ -398,5 +404,8 @@ fn a_failed_download_of_the_description_is_an_error() {
     files.remove("config.json");
     let hub = Hub::start(vec![(OWN, files)]);
     let stderr = stderr_of(predict(&hub, "none"));
-    assert!(stderr.contains("does not say its activation"), "{stderr}");
+    assert!(
+        stderr.contains("does not record its activation"),
+        "{stderr}"
+    );
 }

@@ -318,7 +318,7 @@ fn training_starts_from_trained_weights_and_reports_new_layers() {
     let hub = Hub::start(vec![(OWN, files)]);
     let stderr = stderr_of(tune(&hub, home, "frozen", &["--freeze-backbone"]));
     assert!(
-        stderr.contains("fresh classifier fc: the weights' is of 7 classes"),
+        stderr.contains("initialised a new classifier fc: the weights have 7 classes"),
         "{stderr}"
     );
     let trained = tensors(&home.join("frozen/last.safetensors"));

@@ -3,7 +3,6 @@
 mod composed;
 mod export;
 mod feature_maps;
-mod golden;
 mod pretrained;
 mod published;
 mod reference;

@@ -478,7 +478,6 @@ fn residual_branches_start_at_zero_where_those_of_timm_do() -> Result<()> {
         ("resnet20", "", 0),
         ("mobilenetv2_100", "", 0),
     ] {
-        let entry = find(name).map_err(candle_core::Error::wrap)?;
         let (store, _) = build(&ModelSpec::new(name))?;
         let mut zero = Vec::new();
         for (key, var) in store.params() {

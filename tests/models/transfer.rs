@@ -43,7 +43,7 @@ fn entry(name: &str) -> Result<&'static Entry> {
 }
 
 /// Of a line "NAME LAYER" for each parameter, sorted.
-pub fn crc32(layers: &HashMap<String, usize>) -> u32 {
+fn crc32(layers: &HashMap<String, usize>) -> u32 {
     let mut lines: Vec<String> = layers.iter().map(|(n, l)| format!("{n} {l}\n")).collect();
     lines.sort();
     let mut crc = flate2::Crc::new();
@@ -132,7 +132,7 @@ fn a_classifier_of_other_classes_stays_fresh_and_is_told() -> Result<()> {
         assert!(
             transfer
                 .to_string()
-                .contains("the weights' is of 100 classes")
+                .contains("the weights have 100 classes")
         );
         assert_loaded(&store, &own, model.classifier())?;
         let fresh: Weights = fresh.tensors().into_iter().collect();
@@ -293,6 +293,53 @@ fn layers_are_those_of_timm() -> Result<()> {
         let highest = found.values().copied().max().unwrap_or(0);
         assert_eq!(highest + 1, case.layers, "{name}");
         assert_eq!(crc32(&found), case.crc32, "{name}");
+    }
+    Ok(())
+}
+
+/// Layers of the networks that the reference does not have: how many, and their CRC-32 as in
+/// tests/reference/layer_groups.py.
+const OWN_LAYERS: [(&str, usize, u32); 29] = [
+    ("resnet20", 11, 3_697_514_101),
+    ("resnet32", 17, 1_750_953_203),
+    ("resnet44", 23, 1_132_300_444),
+    ("resnet56", 29, 2_959_261_743),
+    ("resnet110", 56, 2_371_915_566),
+    ("resnet164", 83, 797_884_955),
+    ("resnetv2_20", 8, 1_516_227_471),
+    ("resnetv2_56", 20, 699_004_019),
+    ("resnetv2_110", 38, 1_062_530_222),
+    ("resnetv2_164", 56, 3_455_307_373),
+    ("resnetv2_245", 83, 147_236_110),
+    ("wrn10_2", 5, 53_204_711),
+    ("wrn16_4", 8, 1_675_706_227),
+    ("wrn22_10", 11, 105_048_333),
+    ("wrn28_10", 14, 2_251_099_074),
+    ("wrn40_4", 20, 1_114_623_428),
+    ("densenet_bc100_12", 50, 3_500_956_868),
+    ("shufflenet_v1_x1_0", 18, 1_861_125_828),
+    ("shufflenet_v2_x1_0", 18, 274_090_940),
+    ("squeezenet1_0", 10, 2_312_825_623),
+    ("squeezenet1_1", 10, 2_343_217_954),
+    ("peleenet", 23, 3_549_072_651),
+    ("simplenet", 27, 418_908_088),
+    ("capsnet", 3, 1_910_538_343),
+    ("capsnet_reconstruction", 3, 4_195_032_955),
+    ("resnet9", 5, 1_569_719_605),
+    ("cnn6", 13, 3_350_932_010),
+    ("mlp_5x500", 2, 1_438_824_229),
+    ("mlp_15x500", 2, 3_166_216_432),
+];
+
+#[test]
+fn layers_of_other_networks_stay() -> Result<()> {
+    for (name, count, crc) in OWN_LAYERS {
+        let store = ParamStore::zeros(DType::F32, &Device::Cpu);
+        let model = create(&ModelSpec::new(name), store.var_builder());
+        model.map_err(candle_core::Error::wrap)?;
+        let found = entry(name)?.layer_groups(&store);
+        let highest = found.values().copied().max().unwrap_or(0);
+        assert_eq!((highest + 1, crc32(&found)), (count, crc), "{name}");
     }
     Ok(())
 }

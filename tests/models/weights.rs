@@ -11,7 +11,6 @@ use candle_mish_models::weights::Weights;
 use candle_mish_models::{
     BuildContext, LoadError, Model, ModelArgs, ModelSpec, Stem, create, from_file, from_file_with,
 };
-use candle_nn::ModuleT;
 
 use crate::rule;
 

@@ -1,7 +1,7 @@
 //! Activations: the table, reading and printing, PyTorch's values, finite differences, the
 //! vector kernels against the table, and the layer with its parameters.
 
-use candle_core::{DType, Device, ModuleT, Result, Tensor, Var};
+use candle_core::{DType, Device, Module, ModuleT, Result, Tensor, Var};
 use candle_mish::nn::{Act, ParamStore, act};
 use candle_mish::ops::activation::{activation, leaky_relu_with, prelu, srelu};
 use candle_mish::rng::Generator;
