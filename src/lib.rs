@@ -106,12 +106,13 @@ pub mod ops;
 mod parallel;
 pub mod pattern;
 pub mod rng;
-pub mod simd;
+mod simd;
+pub mod suggest;
 #[cfg(feature = "swap")]
 pub mod swap;
-pub mod trace;
 #[cfg(feature = "train")]
 pub mod train;
 
 pub use activation::{Activation, ParseActivationError};
-pub use ops::mish::{Mish, mish, mish_inplace};
+pub use autograd::trace;
+pub use ops::activation::{Mish, mish, mish_inplace};

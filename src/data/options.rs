@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
 use super::preprocess::Preprocess;
+use crate::suggest::suggest;
 
 /// The data sets to choose from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -66,12 +67,7 @@ impl FromStr for DatasetKind {
         if let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == plain) {
             return Ok(kind);
         }
-        let suggestion = Self::ALL
-            .into_iter()
-            .map(|kind| (strsim::osa_distance(&plain, kind.name()), kind.name()))
-            .min()
-            .filter(|(distance, _)| *distance <= 3)
-            .map(|(_, name)| name);
+        let suggestion = suggest(&plain, Self::ALL.map(Self::name));
         Err(DataError::UnknownDataset {
             name: name.to_owned(),
             suggestion,

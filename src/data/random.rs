@@ -2,17 +2,17 @@
 //! made again in any order and on any thread.
 
 use rand::RngCore;
-use rand::SeedableRng;
-use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::rng::GeneratorState;
 
 /// A generator for one purpose, determined by its keys.
-pub(crate) struct Draw(Xoshiro256PlusPlus);
+pub(crate) struct Draw(GeneratorState);
 
 impl Draw {
     /// The generator of `keys`: another one for any other keys, or the same ones in another order.
     pub(crate) fn new(keys: &[u64]) -> Self {
         let key = keys.iter().fold(0, |hash, &key| mix(hash ^ mix(key)));
-        Self(Xoshiro256PlusPlus::seed_from_u64(key))
+        Self(GeneratorState::from_seed(key))
     }
 
     /// Uniform in `0..n`; 0 if `n` is 0. The bias is below `n / 2^64`.

@@ -9,8 +9,8 @@ use super::builder::{Builder, float, int, ints, text};
 use super::names::{INPUT, OUTPUT};
 use super::pooling;
 use super::proto::GraphProto;
-use crate::ops::Conv2dParams;
-use crate::trace::{Graph, Node, Operation, Value};
+use crate::autograd::trace::{Graph, Node, Operation, Value};
+use crate::ops::{Conv2dParams, Pool2dParams};
 
 /// Writes the nodes of a graph one after the other.
 pub(super) struct Exporter<'a> {
@@ -97,7 +97,20 @@ impl<'a> Exporter<'a> {
         let x = inputs.first().copied().unwrap_or_default();
         let b = &mut self.b;
         Ok(match &node.operation {
-            Operation::Conv2d(params) => conv(b, inputs, shape(1), params),
+            &Operation::Conv2d {
+                stride,
+                padding,
+                dilation,
+                groups,
+            } => {
+                let params = Conv2dParams {
+                    stride,
+                    padding,
+                    dilation,
+                    groups,
+                };
+                conv(b, inputs, shape(1), &params)
+            }
             Operation::Linear => linear(b, inputs, shape(0).len()),
             Operation::BatchNormAct { eps, activation } => {
                 let rows = self.rows(node.inputs[1], 2)?;
@@ -163,13 +176,37 @@ impl<'a> Exporter<'a> {
                 let y = b.node("Transpose", &[&y], vec![ints("perm", &[0, 2, 1, 3])]);
                 reshape(b, &y, &node.shape, depends)
             }
-            Operation::MaxPool2d(params) => pooling::max_pool(b, x, plane(shape(0))?, params)?,
-            Operation::AvgPool2d {
-                params,
+            &Operation::MaxPool2d {
+                kernel,
+                stride,
+                padding,
+                dilation,
+                ceil_mode,
+            } => {
+                let params = Pool2dParams {
+                    kernel,
+                    stride,
+                    padding,
+                    dilation,
+                    ceil_mode,
+                };
+                pooling::max_pool(b, x, plane(shape(0))?, &params)?
+            }
+            &Operation::AvgPool2d {
+                kernel,
+                stride,
+                padding,
+                ceil_mode,
                 count_include_pad,
             } => {
-                let plane = plane(shape(0))?;
-                pooling::average_pool(b, x, plane, params, *count_include_pad)?
+                let params = Pool2dParams {
+                    kernel,
+                    stride,
+                    padding,
+                    dilation: (1, 1),
+                    ceil_mode,
+                };
+                pooling::average_pool(b, x, plane(shape(0))?, &params, count_include_pad)?
             }
             Operation::AdaptiveAvgPool2d { size } => {
                 pooling::adaptive_average_pool(b, x, plane(shape(0))?, *size)

@@ -1,28 +1,28 @@
 #!/usr/bin/env bash
-# The checks of the CUDA and Metal code that need no GPU but take long; what is light runs with
-# `cargo test --test gpu`.
+# Slow checks of the CUDA and Metal code that need no GPU. `cargo test --test gpu` runs the fast ones.
 #
 #   tests/gpu/checks.sh [cuda] [metal] [kernels] [registers]
 #
 # cuda       types and lints of the features cuda, cudnn and nccl, with a stand-in for nvcc
-# metal      types and lints of the feature metal, tests included, off Apple's platforms, in patched
-#            copies of two crates of bindings that refuse to compile there; nothing is linked. Run
-#            `cargo fetch` first
-# kernels    the kernels as C++ under AddressSanitizer and UndefinedBehaviorSanitizer, and those for
-#            Metal with real address spaces (needs clang++)
+# metal      types and lints of the feature metal, tests included, on other platforms than Apple's.
+#            Uses patched copies of two binding crates that do not compile there, and links nothing.
+#            Run `cargo fetch` first
+# kernels    the kernels as C++ under AddressSanitizer and UndefinedBehaviorSanitizer, and the Metal
+#            kernels with real address spaces (needs clang++)
 # registers  registers and spills of every CUDA kernel (needs nvcc and ptxas)
 #
-# Without names it does all that the machine has the tools for. What it builds lies under
+# Without arguments it runs all checks for which the tools are installed. It builds in
 # target/gpu-checks.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
+sources=src/ops/activation/gpu/kernels
 work=$root/target/gpu-checks
 mkdir -p "$work"
 
 # The names of the rows of functions.h.
 names() {
-    sed -n 's/^ACTIVATION(\([a-z0-9_]*\),.*/\1/p' src/kernels/functions.h
+    sed -n 's/^ACTIVATION(\([a-z0-9_]*\),.*/\1/p' "$sources/functions.h"
 }
 
 cuda() {
@@ -35,7 +35,7 @@ cuda() {
     cargo clippy --features cuda --tests --locked -- -D warnings
 }
 
-# The crate $1 of the registry, copied to the work folder; prints where.
+# Copies the crate $1 from the registry to the work folder and prints its path.
 copied() {
     local source
     source=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -maxdepth 2 -name "$1-[0-9]*" | sort -V | tail -n 1)
@@ -48,8 +48,7 @@ metal() {
     local foundation bindings
     foundation=$(copied objc2-foundation)
     bindings=$(copied objc2-metal)
-    # The first leaves URLs out off Apple's platforms, which the second needs; the second links a
-    # framework.
+    # On other platforms the first omits URLs, which the second needs; the second links a framework.
     sed -i '/^#!\[cfg(not(feature = "gnustep-1-7"))\]/d' "$foundation/src/url.rs"
     sed -i 's/^#\[link(name = "Metal", kind = "framework")\]$//' "$bindings/src/generated/mod.rs"
     cat >>"$bindings/Cargo.toml" <<'EOF'
@@ -59,7 +58,7 @@ version = "0.3"
 default-features = false
 features = ["gnustep-2-1"]
 EOF
-    # The patches are written into the lock file, which is put back as it was.
+    # Cargo writes the patches into the lock file, which is restored afterwards.
     cp Cargo.lock "$work/Cargo.lock"
     trap 'cp "$work/Cargo.lock" Cargo.lock' EXIT
     local patches=(
@@ -84,7 +83,7 @@ kernels() {
     } >"$source"
     clang++ -std=c++17 -fsyntax-only -w -DMSL_ADDRESS_SPACES \
         -Xclang -fallow-half-arguments-and-returns -Xclang -cl-single-precision-constant \
-        -I tests/gpu/shim -I src/kernels "$source"
+        -I tests/gpu/shim -I "$sources" "$source"
     echo "the Metal kernels keep their address spaces"
 }
 
@@ -95,7 +94,7 @@ registers() {
         local source=activation.cu
         [ "$name" = parametric ] && source=parametric.cu
         "${NVCC:-nvcc}" -ptx -O3 -std=c++17 -arch="compute_75" -DFUNCTION="$name" \
-            "src/kernels/$source" -o "$ptx"
+            "$sources/$source" -o "$ptx"
         ptxas -v -arch="sm_$capability" "$ptx" -o /dev/null 2>&1 | awk '
             /Compiling entry function/ { split($0, quoted, "\047"); kernel = quoted[2] }
             /bytes stack frame/ { stack = $1; stores = $5; loads = $9 }
