@@ -79,7 +79,7 @@ pub enum Mode {
     Eval,
     /// All.
     Train,
-    /// The classifier; the features are those of evaluation.
+    /// The classifier. The backbone runs as in evaluation.
     TrainClassifier,
 }
 

@@ -12,8 +12,8 @@ pub const COLOUR_CHANNELS: usize = 3;
 
 /// Everything that determines a network, except its weights. Names are timm's.
 ///
-/// [`ModelSpec::new`] describes a network for CIFAR-100 with Mish; [`ModelSpec::imagenet`] one
-/// whose checkpoint keys and shapes are those of an ImageNet checkpoint.
+/// [`ModelSpec::new`] describes a network for CIFAR-100 with Mish, [`ModelSpec::imagenet`] its
+/// ImageNet form, whose checkpoint keys and shapes are timm's.
 ///
 /// ```
 /// use candle_mish::Activation;

@@ -101,8 +101,8 @@ impl Weights {
         self.suppose(None);
     }
 
-    /// Names the network of a file that does not: `model`. Defaults are then those of its published
-    /// weights.
+    /// Names the network of a file that does not record it. The defaults are then taken from its
+    /// published weights.
     pub fn suppose(&mut self, model: Option<&str>) {
         let name = self.text("model").or(model);
         self.like = name.and_then(|name| find(name).ok());
