@@ -7,10 +7,11 @@ use std::path::Path;
 use candle_mish::activation::Activation;
 use serde_json::Value;
 
-use super::{LoadError, Note};
 #[cfg(feature = "hub")]
 use crate::pretrained::Pretrained;
 use crate::registry::find;
+use crate::weights::error::LoadError;
+use crate::weights::note::Note;
 
 /// timm's description of the weights in its folder or repository.
 pub(super) const FILE: &str = "config.json";
