@@ -70,7 +70,7 @@ pub(crate) const ENTRIES: [Entry; 5] = [
 /// The hidden channels of a layer, in growth rates.
 const BOTTLENECK: usize = 4;
 
-/// The layers in front of the first block.
+/// The layers before the first block.
 struct DenseStem {
     conv: Conv2d,
     norm_act: Option<(BatchNorm2d, Act)>,

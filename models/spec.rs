@@ -38,7 +38,7 @@ pub struct ModelSpec {
     /// The activation of gates, as in squeeze-and-excitation. `None` is the paper's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Activation>,
-    /// The dropout probability in front of the classifier.
+    /// The dropout probability before the classifier.
     #[serde(default)]
     pub drop_rate: f64,
     /// Stochastic depth: the probability of skipping the last residual block in training. It falls

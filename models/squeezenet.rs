@@ -196,7 +196,7 @@ fn build(
 }
 
 impl SqueezeNet {
-    /// The maps in front of the classifier.
+    /// The input maps of the classifier.
     fn maps(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.stem.forward_t(images, train)?;
         taps.offer(&x);
