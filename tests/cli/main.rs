@@ -114,30 +114,30 @@ fn assert_says_once(line: &str) {
     }
 }
 
-/// A phrase of three words or of 20 characters that comes twice in a line.
+/// A phrase that comes twice in a line: three words, words of 20 characters together, or 20
+/// characters of a path or an address.
 fn repeated(line: &str) -> Option<String> {
     let words: Vec<&str> = line
         .split_whitespace()
         .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric()))
         .collect();
-    for start in 0..words.len() {
-        let Some(phrase) = words.get(start..start + WORDS) else {
-            break;
+    for (start, count) in (0..words.len()).flat_map(|start| [(start, 1), (start, 2), (start, 3)]) {
+        let Some(phrase) = words.get(start..start + count) else {
+            continue;
         };
-        // Three numbers are an array, not a phrase.
-        let is_phrase = phrase.iter().all(|word| word.contains(char::is_alphabetic));
-        let rest = &words[start + WORDS..];
-        if is_phrase && rest.windows(WORDS).any(|other| other == phrase) {
+        // Numbers alone are an array, not a phrase.
+        let is_text = phrase.iter().all(|word| word.contains(char::is_alphabetic));
+        let is_long = count == WORDS || phrase.join(" ").len() >= CHARACTERS;
+        let mut rest = words[start + count..].windows(count);
+        if is_text && is_long && rest.any(|other| other == phrase) {
             return Some(phrase.join(" "));
         }
     }
     let characters: Vec<char> = line.chars().collect();
-    for start in 0..characters.len() {
-        let Some(phrase) = characters.get(start..start + CHARACTERS) else {
-            break;
-        };
-        let rest = &characters[start + CHARACTERS..];
-        if rest.windows(CHARACTERS).any(|other| other == phrase) {
+    for (start, phrase) in characters.windows(CHARACTERS).enumerate() {
+        let is_path = phrase.contains(&'/') && !phrase.contains(&' ');
+        let mut rest = characters[start + CHARACTERS..].windows(CHARACTERS);
+        if is_path && rest.any(|other| other == phrase) {
             return Some(phrase.iter().collect());
         }
     }
@@ -156,11 +156,11 @@ fn repetitions_are_found() {
         ),
         (
             "GET https://huggingface.co/timm failed: https://huggingface.co/timm",
-            "https://huggingface.",
+            "https://huggingface.co/timm",
         ),
         (
-            "'abcdefghijklmnopqrst' is not 'abcdefghijklmnopqrst'",
-            "'abcdefghijklmnopqrs",
+            "cannot write /tmp/out/some/file.onnx: denied at /tmp/out/some/file.o-1",
+            "/tmp/out/some/file.o",
         ),
     ] {
         assert_eq!(repeated(line).as_deref(), Some(phrase), "{line}");

@@ -282,7 +282,7 @@ fn bad_weights_give_one_line() {
     predict.arg(&garbage);
     let error = failure(predict, 1);
     assert!(
-        error.contains("cannot be read as weights of PyTorch"),
+        error.contains("cannot be read as PyTorch weights"),
         "{error}"
     );
 }
