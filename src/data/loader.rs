@@ -38,6 +38,30 @@ pub struct LoaderConfig {
     pub seed: u64,
 }
 
+impl LoaderConfig {
+    /// Batches for evaluation: every image in the order of the set, without augmentation.
+    pub fn in_order(batch_size: usize, mean: [f32; 3], std: [f32; 3]) -> Self {
+        Self {
+            batch_size,
+            shuffle: false,
+            drop_last: false,
+            augmentation: Augmentation::none(),
+            mean,
+            std,
+            seed: 0,
+        }
+    }
+
+    /// A new random order in every epoch, and full batches only.
+    pub fn shuffled(self) -> Self {
+        Self {
+            shuffle: true,
+            drop_last: true,
+            ..self
+        }
+    }
+}
+
 /// Some images with their labels, ready for a network.
 #[derive(Debug, Clone)]
 pub struct Batch {
