@@ -270,7 +270,7 @@ fn what_is_wrong_with_weights_is_said_in_a_line() {
     predict.arg(&garbage);
     let error = failure(predict, 1);
     assert!(
-        error.contains("cannot be read as weights of PyTorch"),
+        error.contains("cannot be read as PyTorch weights"),
         "{error}"
     );
 }
