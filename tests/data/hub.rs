@@ -56,8 +56,17 @@ fn child() {
         first_image_is_right: data.train.image(0).unwrap() == planar(0),
         source: data.source,
     };
-    let outcome = open(&options).map_or_else(|error| Outcome::Refused(error.to_string()), opened);
+    let outcome = open(&options).map_or_else(|error| Outcome::Refused(chain(&error)), opened);
     println!("\noutcome {}", serde_json::to_string(&outcome).unwrap());
+}
+
+/// The message of an error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(|error| error.to_string())
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// Opens a data set in a process with only `home` and `variables` in its environment.
