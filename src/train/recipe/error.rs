@@ -17,7 +17,7 @@ pub enum RecipeError {
         /// Its value.
         value: String,
         /// The range.
-        expected: &'static str,
+        expected: String,
     },
     /// A pair of values for random crops that do not fit together.
     #[error("{0}")]
@@ -55,6 +55,6 @@ fn advice(suggestion: &Option<&'static str>, known: &[&str]) -> String {
 }
 
 /// The message of a TOML error in one line, without the excerpt of the text.
-pub(in crate::train) fn one_line(error: &toml::de::Error) -> String {
+pub(crate) fn one_line(error: &toml::de::Error) -> String {
     error.message().replace('\n', " ")
 }
