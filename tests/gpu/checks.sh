@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Slow checks of the CUDA and Metal code that need no GPU. `cargo test --test gpu` runs the fast ones.
+# The checks of the CUDA and Metal code that need no GPU but take long; what is light runs with
+# `cargo test --test gpu`.
 #
 #   tests/gpu/checks.sh [cuda] [metal] [kernels] [registers]
 #
 # cuda       types and lints of the features cuda, cudnn and nccl, with a stand-in for nvcc
-# metal      types and lints of the feature metal, tests included, on other platforms than Apple's.
-#            Uses patched copies of two binding crates that do not compile there, and links nothing.
-#            Run `cargo fetch` first
-# kernels    the kernels as C++ under AddressSanitizer and UndefinedBehaviorSanitizer, and the Metal
-#            kernels with real address spaces (needs clang++)
+# metal      types and lints of the feature metal, tests included, off Apple's platforms, in patched
+#            copies of two crates of bindings that refuse to compile there; nothing is linked. Run
+#            `cargo fetch` first
+# kernels    the kernels as C++ under AddressSanitizer and UndefinedBehaviorSanitizer, and those for
+#            Metal with real address spaces (needs clang++)
 # registers  registers and spills of every CUDA kernel (needs nvcc and ptxas)
 #
-# Without arguments it runs all checks for which the tools are installed. It builds in
+# Without names it does all that the machine has the tools for. What it builds lies under
 # target/gpu-checks.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -35,7 +36,7 @@ cuda() {
     cargo clippy --features cuda --tests --locked -- -D warnings
 }
 
-# Copies the crate $1 from the registry to the work folder and prints its path.
+# The crate $1 of the registry, copied to the work folder; prints where.
 copied() {
     local source
     source=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -maxdepth 2 -name "$1-[0-9]*" | sort -V | tail -n 1)
@@ -48,7 +49,8 @@ metal() {
     local foundation bindings
     foundation=$(copied objc2-foundation)
     bindings=$(copied objc2-metal)
-    # On other platforms the first omits URLs, which the second needs; the second links a framework.
+    # The first leaves URLs out off Apple's platforms, which the second needs; the second links a
+    # framework.
     sed -i '/^#!\[cfg(not(feature = "gnustep-1-7"))\]/d' "$foundation/src/url.rs"
     sed -i 's/^#\[link(name = "Metal", kind = "framework")\]$//' "$bindings/src/generated/mod.rs"
     cat >>"$bindings/Cargo.toml" <<'EOF'
@@ -58,7 +60,7 @@ version = "0.3"
 default-features = false
 features = ["gnustep-2-1"]
 EOF
-    # Cargo writes the patches into the lock file, which is restored afterwards.
+    # The patches are written into the lock file, which is put back as it was.
     cp Cargo.lock "$work/Cargo.lock"
     trap 'cp "$work/Cargo.lock" Cargo.lock' EXIT
     local patches=(
