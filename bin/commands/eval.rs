@@ -181,7 +181,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Reads the configuration beside the weights if there is one.
+    /// Reads the configuration in the folder of the weights if there is one.
     ///
     /// # Errors
     /// If the configuration cannot be read, or there is no network `model`.

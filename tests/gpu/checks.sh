@@ -12,7 +12,7 @@
 #            Metal with real address spaces (needs clang++)
 # registers  registers and spills of every CUDA kernel (needs nvcc and ptxas)
 #
-# Without names it does all that the machine has the tools for. What it builds lies under
+# Without names it runs every check that the machine has the tools for. The build goes to
 # target/gpu-checks.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
