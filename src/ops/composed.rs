@@ -301,21 +301,21 @@ impl Computed {
     fn cpu(&self) -> Result<(CpuStorage, Shape)> {
         match self.take()? {
             Storage::Cpu(storage) => Ok((storage, self.shape.clone())),
-            _ => bail!("{}: the inputs are on several devices", self.name),
+            _ => bail!("{}: the inputs are on different devices", self.name),
         }
     }
 
     fn cuda(&self) -> Result<(CudaStorage, Shape)> {
         match self.take()? {
             Storage::Cuda(storage) => Ok((storage, self.shape.clone())),
-            _ => bail!("{}: the inputs are on several devices", self.name),
+            _ => bail!("{}: the inputs are on different devices", self.name),
         }
     }
 
     fn metal(&self) -> Result<(MetalStorage, Shape)> {
         match self.take()? {
             Storage::Metal(storage) => Ok((storage, self.shape.clone())),
-            _ => bail!("{}: the inputs are on several devices", self.name),
+            _ => bail!("{}: the inputs are on different devices", self.name),
         }
     }
 

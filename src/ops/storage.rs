@@ -38,7 +38,7 @@ impl Float for f32 {
             DType::F32 => Ok(CpuStorage::F32(values)),
             DType::F16 => Ok(CpuStorage::F16(convert(&values, f16::from_f32))),
             DType::BF16 => Ok(CpuStorage::BF16(convert(&values, bf16::from_f32))),
-            dtype => bail!("no {dtype:?} tensor is made from f32 values"),
+            dtype => bail!("f32 values cannot become a {dtype:?} tensor"),
         }
     }
 
@@ -58,7 +58,7 @@ impl Float for f64 {
     fn into_storage(values: Vec<Self>, dtype: DType) -> Result<CpuStorage> {
         match dtype {
             DType::F64 => Ok(CpuStorage::F64(values)),
-            dtype => bail!("no {dtype:?} tensor is made from f64 values"),
+            dtype => bail!("f64 values cannot become a {dtype:?} tensor"),
         }
     }
 

@@ -305,7 +305,7 @@ impl CustomOp2 for WeightGrad {
     ) -> Result<(CpuStorage, Shape)> {
         let (Some(&outputs), Some(&inputs)) = (grad_layout.dims().last(), x_layout.dims().last())
         else {
-            bail!("{}: no gradient of a scalar", self.name());
+            bail!("{}: the arguments must have at least one axis", self.name());
         };
         let rows = elements(OP, &x_layout.dims()[..x_layout.dims().len() - 1])?;
         let dtype = grad.dtype();

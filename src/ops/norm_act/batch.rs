@@ -173,7 +173,7 @@ impl BatchNormAct {
         grad: &Tensor,
     ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
         let Some(moments) = self.moments.get() else {
-            bail!("{OP}: the backward pass comes before the forward pass");
+            bail!("{OP}: the backward pass must run after the forward pass");
         };
         let arrangement = Arrangement::new(x.shape())?;
         let parameters = parameters(on_cpu(OP, gamma_beta, read_f64)?);

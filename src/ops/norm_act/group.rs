@@ -293,7 +293,7 @@ impl GroupNorm {
     ) -> Result<(Option<Tensor>, Vec<f64>, Vec<f64>)> {
         let Some(moments) = self.moments.get() else {
             bail!(
-                "{}: the backward pass comes before the forward pass",
+                "{}: the backward pass must run after the forward pass",
                 self.name
             );
         };
