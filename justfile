@@ -1,4 +1,4 @@
-# `just` lists the habits. Every command shares one build profile.
+# `just` lists the recipes. Every command uses one build profile.
 
 default:
     @just --list
@@ -13,15 +13,24 @@ lint:
     cargo clippy --release --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
-# All tests; set CIFAR100_DIR for those on the real data set.
+# All tests. Set CIFAR100_DIR for the tests on the real data set.
 test *ARGS:
     cargo test --release --workspace {{ARGS}}
 
-# Mish beside its peers, then the criterion benches.
+# Imports, prose, licences and duplicate versions.
+architecture:
+    cargo test --release --workspace --test architecture
+
+# Run an example: op, train, pretrained or swap.
+example NAME:
+    cargo build --release --workspace --examples
+    target/release/examples/{{NAME}}
+
+# Mish compared with other activations, then the criterion benches.
 bench *ARGS:
     cargo run --release -- bench mish
     cargo bench --workspace {{ARGS}}
 
-# Everything that has to pass before a change lands.
+# Everything that must pass before a change lands.
 ci:
     .ci/run

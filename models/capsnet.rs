@@ -1,18 +1,18 @@
 //! CapsNet: Sabour et al., "Dynamic Routing Between Capsules" (2017, arXiv:1710.09829), section 4.
 //!
-//! A 9x9 convolution to 256 channels, a second one of stride 2 whose channels are 32 kinds of
-//! capsules of 8 values, squashed, and a capsule of 16 values for each class, to which they are
-//! routed by agreement in three iterations. The logits are the lengths of these, from 0 to 1,
-//! and are trained with the margin loss. The activation is that of the first convolution, ReLU
-//! in the paper; the others squash.
+//! A 9x9 convolution to 256 channels; a second one with stride 2, whose channels are 32 kinds of
+//! capsules with 8 values, squashed; and a capsule with 16 values for each class. Routing by
+//! agreement connects them in three iterations. The logits are the lengths of the class capsules,
+//! from 0 to 1, and are trained with the margin loss. Only the first convolution has an activation,
+//! ReLU in the paper.
 //!
-//! `capsnet_reconstruction` also has the decoder of section 4.1: three linear layers draw the
-//! image from the capsule of its class, and 0.0005 of their squared error joins the loss. As
-//! images are normalised here rather than in [0, 1], the last layer is linear instead of a
-//! sigmoid. The logits do not need the decoder, so that evaluation leaves it out.
+//! `capsnet_reconstruction` adds the decoder of section 4.1: three linear layers reconstruct the
+//! image from the capsule of its class, and the loss gains 0.0005 of their squared error. Images
+//! are normalised here and not in [0, 1], so the last layer is linear and has no sigmoid. Evaluation
+//! does not run the decoder.
 //!
-//! The paper's network takes 28x28 images, and 24x24 crops of CIFAR-10; for the whole 32x32 the
-//! 6x6 capsules of each kind become 8x8. Dropout is of the first capsules, in front of the
+//! The paper's network takes 28x28 images, and 24x24 crops of CIFAR-10. For 32x32 images there are
+//! 8x8 capsules of each kind instead of 6x6. Dropout applies to the first capsules, before the
 //! routing.
 
 use candle_core::{Module, Result, Tensor, bail};
@@ -63,23 +63,23 @@ weight_decay = 0.0
 
 const CHANNELS: usize = 256;
 const KERNEL: usize = 9;
-/// Kinds of primary capsules, their values, and how many of a kind a 32x32 image has.
+/// Kinds of primary capsules, values of each, and capsules of a kind for a 32x32 image.
 const KINDS: usize = 32;
 const VALUES: usize = 8;
 const PLACES: usize = 8 * 8;
 const CAPSULES: usize = KINDS * PLACES;
-/// Values of a class's capsule.
+/// Values of a class capsule.
 const CLASS_VALUES: usize = 16;
 const ITERATIONS: usize = 3;
-/// Each class has a quarter of a million weights, and as many predictions per image.
+/// A class has a quarter of a million weights, and as many predictions per image.
 const MOST_CLASSES: usize = 4000;
-/// Where the matrices of the routing are, and the decoder, which depends on the classes as well.
+/// The path of the routing's weights and of the decoder, which also depends on the classes.
 const CLASSES: &str = "digit_caps";
-/// The side of the images.
+/// Height and width of the images.
 const SIDE: usize = 32;
 /// Hidden values of the decoder.
 const DECODER: [usize; 2] = [512, 1024];
-/// How much the reconstruction counts.
+/// The weight of the reconstruction's error in the loss.
 const RECONSTRUCTION: f64 = 0.0005;
 
 /// A capsule for each class.
@@ -91,7 +91,7 @@ struct ClassCapsules {
 impl ClassCapsules {
     fn new(classes: usize, vb: VarBuilder) -> Result<Self> {
         if classes > MOST_CLASSES {
-            bail!("capsnet has a capsule for each class, {MOST_CLASSES} at most: {classes}");
+            bail!("capsnet has at most {MOST_CLASSES} classes, not {classes}");
         }
         let init = Init::Randn {
             mean: 0.0,
@@ -108,7 +108,7 @@ impl ClassCapsules {
 impl Module for ClassCapsules {
     fn forward(&self, capsules: &Tensor) -> Result<Tensor> {
         let y = dynamic_routing(capsules, &self.weight, ITERATIONS)?;
-        // Those of the predictions, once.
+        // The multiply-adds of the predictions, once.
         let multiply_adds = capsules.dim(0)? * self.weight.elem_count();
         record(
             &self.path,
@@ -121,7 +121,7 @@ impl Module for ClassCapsules {
     }
 }
 
-/// Draws an image from the capsule of its class.
+/// Reconstructs an image from the capsule of its class.
 struct Decoder {
     hidden: [(Linear, Act); 2],
     last: Linear,
@@ -215,9 +215,9 @@ impl CapsNet {
         let (n, _, height, width) = x.dims4()?;
         if height * width != PLACES {
             let (_, _, height, width) = images.dims4()?;
-            bail!("capsnet takes images of 32x32, no smaller or larger ones: {height}x{width}");
+            bail!("capsnet takes 32x32 images, not smaller or larger ones: {height}x{width}");
         }
-        // The values of a capsule lie one behind the other in the channels.
+        // The values of a capsule are consecutive channels.
         let x = reshape(&x, (n, KINDS, VALUES, PLACES))?;
         let x = permute(&x, &[0, 1, 3, 2])?;
         squash(&reshape(&x, (n, CAPSULES, VALUES))?)

@@ -7,7 +7,7 @@ use candle_nn::{Module, ModuleT, VarBuilder};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Mode, Model, Taps};
 
-/// Everything in front of the classifier.
+/// Everything before the classifier.
 pub(crate) trait Backbone: Send + Sync {
     /// The pooled features [N, C] of images [N, C, H, W]. Offers `taps` each map of the network's
     /// [`FeatureInfo`], in order.

@@ -1,10 +1,10 @@
 //! DarkNet-53: Redmon, Farhadi, "YOLOv3: An Incremental Improvement" (2018, arXiv:1804.02767),
-//! section 2.4; and networks whose stages send half of the channels past their blocks: Wang et
+//! section 2.4; and networks in which half of the channels bypass the blocks of a stage: Wang et
 //! al., "CSPNet: A New Backbone that can Enhance Learning Capability of CNN" (2019,
 //! arXiv:1911.11929), figure 2 and table 1.
 //!
 //! Structure and keys are timm's, which expands the channels in one 1x1 convolution and then
-//! splits them. The papers activate with Leaky ReLU of slope 0.1, timm's defaults with 0.01.
+//! splits them. The papers use Leaky ReLU with slope 0.1, timm with 0.01.
 //!
 //! For 32x32 images the first convolution of a CSP-ResNe(X)t is 3x3 with stride 1 and no pooling
 //! follows; the first stage of a DarkNet has stride 1.
@@ -74,7 +74,7 @@ pub(crate) const ENTRIES: [Entry; 4] = [
 
 const CSP: &str = "arXiv:1911.11929";
 
-/// What the networks differ in.
+/// A network of this family.
 struct Config {
     blocks: BlockKind,
     /// Whether only half of a stage's channels go through its blocks.
@@ -82,23 +82,23 @@ struct Config {
     stages: &'static [StageConfig],
 }
 
-/// The kind of block, which also says how a stage begins.
+/// The kind of block, which also determines how a stage begins.
 #[derive(Clone, Copy)]
 enum BlockKind {
     /// 1x1 and 3x3. Every stage begins with a 3x3 convolution of stride 2 to its output channels.
     Dark,
     /// 1x1, 3x3 in `groups` and 1x1, as in ResNet. Every stage but the first begins with a 3x3
-    /// convolution of stride 2 that keeps the channels, and the channels are split in front of
-    /// an activation.
+    /// convolution of stride 2 that keeps the channels, and the channels are split before the
+    /// activation.
     Bottleneck { groups: usize },
 }
 
 struct StageConfig {
     depth: usize,
     outputs: usize,
-    /// What a block takes and gives.
+    /// Input and output channels of a block.
     width: usize,
-    /// What it has inside.
+    /// Channels inside a block.
     inner: usize,
 }
 
@@ -206,12 +206,12 @@ impl ModuleT for Block {
     }
 }
 
-/// The way around the blocks of a stage.
+/// The bypass of a stage.
 struct Cross {
-    /// Makes the channels that are split into those that pass and those for the blocks.
+    /// Makes the channels that are split between the bypass and the blocks.
     expansion: ConvNormAct,
     width: usize,
-    /// Behind the blocks, and behind the two ways together.
+    /// After the blocks, and after the concatenation.
     transitions: [ConvNormAct; 2],
 }
 
@@ -222,7 +222,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// A stage whose blocks are those from `first` on out of `total`.
+    /// A stage whose blocks have the numbers from `first` on, of `total`.
     fn new(
         config: &Config,
         index: usize,
@@ -248,7 +248,7 @@ impl Stage {
                 (Some(down), inputs)
             }
         };
-        // In timm's order, which its layers for fine-tuning follow.
+        // In timm's order.
         let expansion = match config.cross {
             true => Some(Cross::expansion(config.blocks, stage, inputs, layers)?),
             false => None,
@@ -314,8 +314,8 @@ impl ModuleT for Stage {
         let x = cross.expansion.forward_t(&x, train)?;
         let passing = narrow(&x, 1, 0, cross.width)?;
         let y = run(narrow(&x, 1, cross.width, cross.width)?)?;
-        let [behind, last] = &cross.transitions;
-        let y = behind.forward_t(&y, train)?;
+        let [after_blocks, last] = &cross.transitions;
+        let y = after_blocks.forward_t(&y, train)?;
         last.forward_t(&cat(&[&passing, &y], 1)?, train)
     }
 }

@@ -1,16 +1,16 @@
 //! DenseNet: Huang et al., "Densely Connected Convolutional Networks" (2016, arXiv:1608.06993),
 //! table 1.
 //!
-//! Every layer of a dense block sees what all earlier ones made: norm, activation and a 1x1
-//! convolution to 4k channels, norm, activation and a 3x3 convolution to k, the growth rate, whose
-//! output is put behind the input. Between blocks a transition halves the channels and the
+//! Every layer of a dense block takes the outputs of all earlier ones: norm, activation and a 1x1
+//! convolution to 4k channels, norm, activation and a 3x3 convolution to k, the growth rate. Its
+//! output is concatenated to its input. Between blocks a transition halves the channels and the
 //! resolution. The first convolution has 2k channels.
 //!
 //! - densenet121, 161, 169 and 201 have four blocks. For ImageNet the first convolution is 7x7
 //!   with stride 2, and a max pool follows; for 32x32 images it is 3x3 with stride 1 and the max
 //!   pool is gone, as in the usual CIFAR ports. The keys are timm's in both forms.
 //! - densenet_bc100_12 is the paper's DenseNet-BC for CIFAR (section 4.2): three blocks, k = 12,
-//!   and no norm after the first convolution. The keys are like the others'.
+//!   and no norm after the first convolution. The keys have the same form.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, MaxPool2d};
@@ -70,7 +70,7 @@ pub(crate) const ENTRIES: [Entry; 5] = [
 /// The hidden channels of a layer, in growth rates.
 const BOTTLENECK: usize = 4;
 
-/// The first convolution with what follows it.
+/// The layers before the first block.
 struct DenseStem {
     conv: Conv2d,
     norm_act: Option<(BatchNorm2d, Act)>,
@@ -136,15 +136,15 @@ impl DenseLayer {
 }
 
 impl ModuleT for DenseLayer {
-    /// `x` with the layer's own channels behind. The next layer needs all of them in one piece
-    /// anyway, so one concatenation per layer serves as its input and as the block's state.
+    /// `x` and the layer's own channels, concatenated. The result is both the input of the next
+    /// layer and the state of the block, so that each layer needs one concatenation.
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let new = self.squeeze.forward_t(x, train)?;
         cat(&[x, &self.grow.forward_t(&new, train)?], 1)
     }
 }
 
-/// Layers and, except after the last block, the transition to the next.
+/// Layers, and the transition to the next block, if there is one.
 struct DenseBlock {
     layers: Vec<DenseLayer>,
     transition: Option<NormActConv>,

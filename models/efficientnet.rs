@@ -5,10 +5,9 @@
 //! stride 1, as in the usual CIFAR ports, so that the last maps are 2x2. The activation of the
 //! paper and of timm is SiLU, the gate of the channel attention a sigmoid.
 //!
-//! What the paper regularises with is off unless asked for: dropout of 0.2 (0.3 for B2) in front
-//! of the classifier and stochastic depth of 0.2. The batch norms have PyTorch's constants, as
-//! those of timm's networks of these names. The sizes of the images are timm's as well: the paper
-//! takes 260 for B2.
+//! The paper's regularisation is off by default: dropout of 0.2 (0.3 for B2) before the classifier
+//! and stochastic depth of 0.2. Batch-norm constants (PyTorch's) and image sizes are those of timm's
+//! networks of the same names; the paper uses 260 pixels for B2.
 
 use candle_core::Result;
 
@@ -23,7 +22,7 @@ const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
         .renames(TORCHVISION)
 }
 
-/// torchvision's numbers, of the layers, of the stages and within a block.
+/// torchvision's keys: its numbers of layers, of stages, and within a block.
 #[rustfmt::skip]
 const TORCHVISION: Renames = &[
     ("features.0.0.", Some("conv_stem.")),
@@ -101,8 +100,8 @@ const STAGES: [Stage; 7] = [
     mb_conv(6, 3, 1, 320, 1),
 ];
 
-/// `channels` times `width` to the nearest multiple of eight, or to the next if the nearest is
-/// more than a tenth below.
+/// `channels` times `width`, rounded to the nearest multiple of eight, or up if that loses more
+/// than a tenth.
 fn scale_channels(channels: usize, width: f64) -> usize {
     let wanted = channels as f64 * width;
     let nearest = ((wanted + 4.0) as usize / 8 * 8).max(8);

@@ -165,8 +165,8 @@ impl Entry {
     }
 
     /// The layer of each parameter of `store`, which holds this network, for layer-wise learning
-    /// rates: 0 is nearest to the images, the classifier is the highest. The layers are those of
-    /// timm's `group_matcher` where timm has the network.
+    /// rates: 0 is nearest to the images, the classifier has the highest number. The layers equal
+    /// timm's `group_matcher` for networks that timm has.
     pub fn layer_groups(&self, store: &ParamStore) -> HashMap<String, usize> {
         let names = store.params().into_iter().map(|(name, _)| name);
         groups::layers(self.groups, names)

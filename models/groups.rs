@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-/// A family's layers: patterns of parameter names, and the place of what they match. The first
-/// pattern that matches the beginning of a name decides; a name that none matches belongs to the
-/// last layer, the classifier's. In a pattern `#` matches a number.
+/// A family's layers. Each row is a pattern and the sort key of the layer that matching parameters
+/// belong to. The first pattern that matches the beginning of a parameter's name counts; `#` matches
+/// a number. Parameters that no pattern matches belong to the last layer, the classifier's.
 pub(crate) type GroupMatcher = &'static [(&'static str, &'static [Place])];
 
-/// Part of the key that layers are sorted by.
+/// Part of a sort key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A fixed number.
     At(usize),
     /// The numbers that the pattern matched.
     Numbers,
-    /// Last: the parameters join the layer sorted in front of them.
+    /// Sorts last, and the parameters join the layer before them.
     WithPrevious,
 }
 
@@ -24,7 +24,7 @@ use Place::{At, Numbers, WithPrevious};
 pub(crate) const STEM: &[Place] = &[At(0)];
 /// A layer for each combination of numbers.
 pub(crate) const BLOCK: &[Place] = &[At(1), Numbers];
-/// The last layer whose numbers begin with these.
+/// The last block whose numbers begin with these.
 pub(crate) const WITH_BLOCK: &[Place] = &[At(1), Numbers, WithPrevious];
 /// The last of the blocks.
 pub(crate) const WITH_LAST_BLOCK: &[Place] = &[At(1), WithPrevious];

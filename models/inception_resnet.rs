@@ -2,9 +2,9 @@
 //! Connections on Learning" (2016, arXiv:1602.07261), figure 15, with the stem of Inception v3 as
 //! in the authors' code and in timm, whose keys these are.
 //!
-//! What a residual branch gives is scaled by 0.1 to 0.2 before the sum (section 3.3); its last
-//! convolution has a bias and no norm. For 32x32 images the stem keeps the resolution, as that of
-//! Inception v3 does.
+//! The output of a residual branch is scaled by 0.1 to 0.2 before the sum (section 3.3). The last
+//! convolution of a branch has a bias and no norm. For 32x32 images the stem keeps the resolution,
+//! as in Inception v3.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, Conv2d, Conv2dConfig, DropPath};
@@ -46,7 +46,7 @@ const GROUPS: GroupMatcher = &[
     ("conv2d_7", &[Place::At(8)]),
 ];
 
-/// In front of the residual blocks, as in Inception v3 but for the widths.
+/// Before the residual blocks: Inception v3's block with other widths.
 fn mixed_5b() -> Step {
     let pool = Step::AvgPool {
         count_include_pad: false,
@@ -130,14 +130,14 @@ fn block8() -> Vec<Branch> {
     ]
 }
 
-/// Residual blocks of one kind, one after the other.
+/// Residual blocks of one kind, in sequence.
 struct Repeat {
-    /// Below which name, and how many of them.
+    /// The path of the blocks.
     name: &'static str,
     count: usize,
     branches: fn() -> Vec<Branch>,
     scale: f64,
-    /// The name of the activation, which has parameters with PReLU only.
+    /// The name of the activation.
     act: &'static str,
 }
 
@@ -165,7 +165,7 @@ const REPEATS: [Repeat; 3] = [
     },
 ];
 
-/// The residual blocks of all repeats, and the single one behind them.
+/// The residual blocks of all repeats, and the last one.
 const BLOCKS: usize = 40;
 
 /// act(x + scale conv(branches(x))).
@@ -211,7 +211,7 @@ impl ModuleT for Residual {
     }
 }
 
-/// A change of the maps and the residual blocks that follow.
+/// A block that changes the size or the channels, and the residual blocks after it.
 struct Stage {
     entry: Sequence,
     blocks: Vec<Residual>,

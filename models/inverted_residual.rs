@@ -1,10 +1,9 @@
-//! What MobileNet and EfficientNet share: stages of blocks around a depthwise convolution,
-//! between a convolution at the start and a 1x1 convolution at the end.
+//! The body of MobileNet and EfficientNet: a convolution, stages of blocks with a depthwise
+//! convolution, and a 1x1 convolution.
 //!
 //! The inverted residual is from Sandler et al., "MobileNetV2: Inverted Residuals and Linear
 //! Bottlenecks" (2018, arXiv:1801.04381), section 3.3, and the block with channel attention from
-//! Tan et al., "MnasNet" (2018, arXiv:1807.11626), figure 7. Paths and shapes are those of timm's
-//! checkpoints.
+//! Tan et al., "MnasNet" (2018, arXiv:1807.11626), figure 7. Paths and shapes are timm's.
 
 use candle_core::{Result, Tensor};
 use candle_mish::activation::Activation;
@@ -29,17 +28,16 @@ pub(crate) const GROUPS: GroupMatcher = &[
     ("bn2.", WITH_LAST_BLOCK),
 ];
 
-/// What a stage repeats.
+/// The block that a stage repeats.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
-    /// A depthwise and a 1x1 convolution, both with an activation, without a shortcut: the
-    /// depthwise separable convolution of MobileNet v1.
+    /// A depthwise separable convolution: a depthwise and a 1x1 convolution, both with an activation,
+    /// without a shortcut. MobileNet v1.
     Separable,
-    /// A 1x1 convolution to `expansion` times the channels, which is left out if that is once, a
-    /// depthwise one, and a 1x1 one without an activation (the linear bottleneck), with a shortcut
-    /// around them where the shape stays.
+    /// A 1x1 convolution to `expansion` times the channels (none if that is 1), a depthwise one, and
+    /// a 1x1 one without an activation (the linear bottleneck). A shortcut if the shape stays.
     Inverted {
-        /// How much wider than its input a block is inside.
+        /// The channels inside a block over its input channels.
         expansion: usize,
         /// Whether channel attention follows the depthwise convolution. Its hidden layer has a
         /// quarter of the channels of the block's input.
@@ -50,13 +48,13 @@ pub(crate) enum Unit {
 /// A row of a network's table. Only the first block has the stride.
 #[derive(Clone, Copy)]
 pub(crate) struct Stage {
-    /// What is repeated.
+    /// The block.
     pub unit: Unit,
     /// Rows and columns of the depthwise kernels.
     pub kernel: usize,
     /// Output channels of every block.
     pub channels: usize,
-    /// How many blocks there are.
+    /// The number of blocks.
     pub repeats: usize,
     /// The stride of the first block.
     pub stride: usize,
@@ -81,7 +79,7 @@ struct Block {
     depthwise: ConvNormAct,
     squeeze_excite: Option<SqueezeExcite>,
     project: ConvNormAct,
-    /// Stochastic depth of a block that has a shortcut.
+    /// Stochastic depth, if the block has a shortcut.
     shortcut: Option<DropPath>,
 }
 

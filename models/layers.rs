@@ -81,7 +81,7 @@ impl<'a> Layers<'a> {
         Self { head_init, ..self }
     }
 
-    /// Without [`Layers::dropout`] in front of the classifier.
+    /// Without [`Layers::dropout`].
     pub fn without_dropout(self) -> Self {
         Self {
             drop_rate: 0.0,

@@ -1,4 +1,9 @@
-//! Image-classification networks that take any activation.
+//! Image-classification networks for Candle that take any activation.
+//!
+//! # Create a network
+//! A [`ModelSpec`] says what a network is: its name in the registry ([`list`] searches it), its
+//! activation, its classes, and the image size that its first layers are made for. [`create`] builds
+//! it from a [`ParamStore`](candle_mish::nn::ParamStore) or any other `VarBuilder`.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -16,6 +21,32 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Load trained weights
+//! `from_file` (feature `checkpoint`) rebuilds a network from a checkpoint of this program or of
+//! timm; `create_pretrained` (feature `hub`) downloads timm's weights. Both return the network with
+//! its [`ModelSpec`], class names, preprocessing (feature `data`), and notes about everything that
+//! the file does not record and that was assumed.
+//!
+//! ```no_run
+//! # #[cfg(feature = "hub")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use candle_core::Device;
+//! use candle_mish_models::{Tag, create_pretrained, from_file};
+//!
+//! let model = from_file("runs/silu/best.safetensors", &Device::Cpu)?;
+//! let model = create_pretrained("resnet50", Tag::Default, &Device::Cpu)?;
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "hub"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Fine-tune, or use the features
+//! [`reset_classifier`] replaces the classifier, [`Entry::layer_groups`] gives the layers for
+//! layer-wise learning rates, [`tuning::HeadOnly`] trains only the classifier.
+//! [`Model::features`] and [`Model::feature_maps`] return pooled features and maps inside the
+//! network.
 
 mod capsnet;
 mod chain;

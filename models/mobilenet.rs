@@ -39,7 +39,7 @@ pub(crate) const ENTRIES: [Entry; 2] = [
     .renames(TORCHVISION),
 ];
 
-/// torchvision's numbers, of the layers, of the blocks and within a block.
+/// torchvision's keys: its numbers of layers, of blocks, and within a block.
 #[rustfmt::skip]
 const TORCHVISION: Renames = &[
     ("features.0.0.", Some("conv_stem.")),
@@ -75,7 +75,7 @@ const TORCHVISION: Renames = &[
     (".conv.3.", Some(".bn3.")),
 ];
 
-/// Blocks of `channels`, `repeats` of them, the first with `stride`.
+/// `repeats` blocks with `channels`, the first with `stride`.
 const fn separable(channels: usize, repeats: usize, stride: usize) -> Stage {
     Stage {
         unit: Unit::Separable,

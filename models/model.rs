@@ -1,4 +1,4 @@
-//! What every network offers.
+//! The interface of every network.
 
 use candle_core::{Result, Tensor, bail};
 use candle_mish::nn::{AuxiliaryLoss, ParamStore};
@@ -53,7 +53,7 @@ pub trait Model: ModuleT + Send + Sync {
     /// The path of the classifier, such as `fc`.
     fn classifier(&self) -> &'static str;
 
-    /// The logits [N, num_classes]. [`ModuleT::forward_t`] with [`Mode::TrainClassifier`] as well.
+    /// The logits [N, num_classes], as [`ModuleT::forward_t`] in any [`Mode`].
     ///
     /// # Errors
     /// As [`Model::features`].
@@ -72,14 +72,14 @@ pub trait Model: ModuleT + Send + Sync {
     }
 }
 
-/// Which parts of a network run as in training.
+/// Which parts of a network run in training mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// None.
+    /// No part: evaluation.
     Eval,
-    /// All.
+    /// All parts.
     Train,
-    /// The classifier; the features are those of evaluation.
+    /// The classifier. The backbone runs in evaluation mode.
     TrainClassifier,
 }
 
@@ -89,12 +89,12 @@ impl Mode {
         if train { Self::Train } else { Self::Eval }
     }
 
-    /// Whether everything in front of the classifier runs as in training.
+    /// Whether the backbone runs in training mode.
     pub fn trains_backbone(self) -> bool {
         self == Self::Train
     }
 
-    /// Whether the classifier runs as in training.
+    /// Whether the classifier runs in training mode.
     pub fn trains_classifier(self) -> bool {
         self != Self::Eval
     }

@@ -1,16 +1,16 @@
 //! PeleeNet: Wang et al., "Pelee: A Real-Time Object Detection System on Mobile Devices" (2018,
 //! arXiv:1804.06882), section 2, at the width 1.0.
 //!
-//! A densely connected network of plain convolutions: the stem halves the image twice, once by
-//! two branches; every dense layer adds 16 channels of a 3x3 view and 16 of a 5x5 view; the
-//! activation follows the norm, and the transitions keep the channels. Paths are those of the
-//! authors' PyTorch checkpoint. For 32x32 images the very first convolution has stride 1, so
-//! that the dense blocks work at 16x16, 8x8, 4x4 and 2x2. The authors' dropout of 0.05 in front
-//! of the classifier is to be asked for; their activation is ReLU.
+//! A densely connected network of plain convolutions. The stem halves the resolution twice, the
+//! second time with two branches. Every dense layer adds 16 channels with a 3x3 receptive field and
+//! 16 with 5x5. The transitions keep the channels. Paths are those of the authors' PyTorch
+//! checkpoint. For 32x32 images the first convolution has stride 1, so that the dense blocks work at
+//! 16x16, 8x8, 4x4 and 2x2. The authors' dropout of 0.05 before the classifier is off by default.
+//! Their activation is ReLU.
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct};
-use candle_mish::ops::{Pool2dParams, avg_pool2d, cat, global_avg_pool2d, max_pool2d};
+use candle_mish::ops::{AvgDivisor, Pool2dParams, avg_pool2d, cat, global_avg_pool2d, max_pool2d};
 use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
@@ -38,7 +38,7 @@ const GROUPS: GroupMatcher = &[
     ("features.transition#.", WITH_BLOCK),
 ];
 
-/// Channels that the stem ends with.
+/// Output channels of the stem.
 const STEM_CHANNELS: usize = 32;
 /// Channels that each branch of a dense layer adds.
 const GROWTH: usize = 16;
@@ -59,7 +59,7 @@ fn conv(
         .conv_norm_act(names, inputs, outputs, config)
 }
 
-/// Two ways from half of the size to a quarter: strided convolution and pooling.
+/// The stem: two branches, a strided convolution and pooling, halve the resolution.
 struct StemBlock {
     stem1: ConvNormAct,
     stem2a: ConvNormAct,
@@ -95,14 +95,14 @@ impl ModuleT for StemBlock {
         let x = self.stem1.forward_t(x, train)?;
         let strided = self.stem2a.forward_t(&x, train)?;
         let strided = self.stem2b.forward_t(&strided, train)?;
-        // Both branches round an odd size up, so that they fit.
+        // Both branches round an odd size up, so that their sizes agree.
         let pool = Pool2dParams::new((2, 2)).with_ceil_mode(true);
         let pooled = max_pool2d(&x, &pool)?;
         self.stem3.forward_t(&cat(&[&pooled, &strided], 1)?, train)
     }
 }
 
-/// Features of two receptive fields, put behind those that came in.
+/// Features with two receptive fields, concatenated to the input.
 struct DenseLayer {
     branch1: [ConvNormAct; 2],
     branch2: [ConvNormAct; 3],
@@ -135,7 +135,7 @@ impl ModuleT for DenseLayer {
     }
 }
 
-/// Dense layers and the 1x1 convolution that mixes what they have gathered.
+/// Dense layers and the 1x1 convolution that mixes their channels.
 struct DenseBlock {
     dense: Vec<DenseLayer>,
     transition: ConvNormAct,
@@ -198,7 +198,7 @@ impl Backbone for PeleeNet {
         taps.offer(&x);
         for (index, block) in self.blocks.iter().enumerate() {
             if index > 0 {
-                x = avg_pool2d(&x, &Pool2dParams::new((2, 2)), true)?;
+                x = avg_pool2d(&x, &Pool2dParams::new((2, 2)), AvgDivisor::Window)?;
             }
             x = block.forward_t(&x, train)?;
             taps.offer(&x);

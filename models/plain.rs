@@ -1,16 +1,16 @@
 //! The plain networks of the paper: Misra, "Mish: A Self Regularized Non-Monotonic Activation
 //! Function" (2019, arXiv:1908.08681), section 4.1.
 //!
-//! `cnn6` has six 3x3 convolutions with batch norm, two each with 32, 64 and 128 channels and
-//! pooling in between, and global average pooling in front of the classifier; the paper gives
-//! the number of layers only.
+//! `cnn6` has six 3x3 convolutions with batch norm, two each with 32, 64 and 128 channels, max
+//! pooling between them, and global average pooling before the classifier. The paper only states the
+//! number of layers.
 //!
 //! `mlp_<depth>x<width>` has `depth` dense layers of `width` neurons, each with batch norm,
-//! activation and dropout, in front of the classifier; the paper studies the depth with 500
-//! neurons on MNIST. Any depth and width can be named; the table has two. The image is taken
-//! as 32x32 values per channel. The dense layers need no bias, since a batch norm follows.
+//! activation and dropout, before the classifier. The paper studies the depth with 500 neurons on
+//! MNIST. Any depth and width can be named; the table lists two. An image is 32x32 values per
+//! channel. The dense layers have no bias, since a batch norm follows.
 //!
-//! The rate of dropout is 0 by default; the paper has 0.25.
+//! The dropout rate is 0 by default; the paper has 0.25.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -64,12 +64,12 @@ impl Backbone for Cnn {
 
 /// Rows and columns of the images that a perceptron takes.
 const SIDE: usize = 32;
-/// The largest depth and width that a name may ask for.
+/// The largest depth and width of a name.
 const LARGEST: (usize, usize) = (1000, 10_000);
-/// The most parameters that a name may ask for: four gigabytes in f32.
+/// The most parameters of a named perceptron: 4 GB in f32.
 const MOST_PARAMS: usize = 1_000_000_000;
 
-/// The row of the perceptron with this depth and width.
+/// The row of a perceptron.
 const fn mlp_entry(name: &'static str, grid: Grid) -> Entry {
     let (depth, width) = grid;
     let (inputs, classes) = (3 * SIDE * SIDE, 100);
@@ -78,7 +78,7 @@ const fn mlp_entry(name: &'static str, grid: Grid) -> Entry {
     Entry::grid(name, FAMILY, PAPER, size, (grid, mlp)).groups(MLP_GROUPS)
 }
 
-/// The row of any `mlp_<depth>x<width>`, which lives as long as those of the table.
+/// The row of any `mlp_<depth>x<width>`. It lives as long as the table.
 ///
 /// # Errors
 /// If it would have too many parameters.
@@ -93,8 +93,7 @@ pub(crate) fn named(name: &str) -> std::result::Result<Option<&'static Entry>, M
     }
     let params = mlp_entry("", grid).cifar.params;
     if params > MOST_PARAMS {
-        let message =
-            format!("{name} would have {params} parameters; at most {MOST_PARAMS} can be named");
+        let message = format!("{name} has {params} parameters, the limit is {MOST_PARAMS}");
         return Err(ModelError::Option(message));
     }
     let entry = mlp_entry(name.to_string().leak(), grid);
@@ -103,7 +102,7 @@ pub(crate) fn named(name: &str) -> std::result::Result<Option<&'static Entry>, M
     Ok(Some(entry))
 }
 
-/// The depth and width that a name asks for.
+/// The depth and width in a name.
 fn grid_of(name: &str) -> Option<Grid> {
     let (depth, width) = name.strip_prefix("mlp_")?.split_once('x')?;
     let (depth, width) = (depth.parse().ok()?, width.parse().ok()?);
@@ -160,7 +159,7 @@ impl Backbone for Mlp {
         }
         if (height, width) != (SIDE, SIDE) {
             bail!(
-                "a perceptron takes images of {SIDE}x{SIDE}, no smaller or larger ones: {height}x{width}"
+                "a perceptron takes {SIDE}x{SIDE} images, not smaller or larger ones: {height}x{width}"
             );
         }
         let mut x = flatten_from(images, 1)?;
@@ -170,7 +169,7 @@ impl Backbone for Mlp {
             }
             x = dense.forward_t(&x, train)?;
         }
-        // The classifier begins with the dropout of the last layer.
+        // The dropout of the last layer belongs to the classifier.
         Ok(x)
     }
 }

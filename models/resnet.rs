@@ -1,20 +1,20 @@
-//! ResNet in the form of ImageNet, and what changes only its blocks.
+//! ResNet in its ImageNet form, and networks that change only its blocks.
 //!
 //! - ResNet: He et al., "Deep Residual Learning for Image Recognition" (2015, arXiv:1512.03385),
-//!   table 1. As everywhere today, the 3x3 convolution of a bottleneck has the stride, where the
-//!   paper has it in the first 1x1 convolution.
+//!   table 1. The 3x3 convolution of a bottleneck has the stride, as in torchvision and timm. In the
+//!   paper it is the first 1x1 convolution.
 //! - Wide ResNet: Zagoruyko, Komodakis, "Wide Residual Networks" (2016, arXiv:1605.07146),
-//!   table 8: bottlenecks of twice the width.
+//!   table 8: bottlenecks with twice the width.
 //! - ResNeXt: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks" (2016,
 //!   arXiv:1611.05431), table 1: grouped 3x3 convolutions.
 //! - SE-ResNet: Hu et al., "Squeeze-and-Excitation Networks" (2017, arXiv:1709.01507), figure 3:
-//!   channel attention in front of each block's sum.
+//!   channel attention before each block's sum.
 //!
 //! A 7x7 convolution with stride 2 and a max pool, four stages of residual blocks with 64, 128,
 //! 256 and 512 channels (four times that after a bottleneck), global average pooling and a
-//! classifier. For 32x32 images the first convolution is 3x3 with stride 1 and the max pool is
-//! gone, as in the usual CIFAR ports, so that the stages work at 32, 16, 8 and 4. The keys are
-//! timm's in both forms.
+//! classifier. For 32x32 images the first convolution is 3x3 with stride 1 and there is no max pool,
+//! as in the usual CIFAR ports, so that the stages work at 32, 16, 8 and 4. The keys are timm's in
+//! both forms.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, MaxPool2d, SqueezeExciteConfig};
@@ -162,26 +162,26 @@ pub(crate) const SENET_ENTRIES: [Entry; 3] = [
     ),
 ];
 
-/// A residual network as a row of the papers' tables.
+/// A row of the papers' tables.
 #[derive(Clone, Copy)]
 pub(crate) struct Architecture {
     /// The convolutions of a block.
     kind: Kind,
-    /// The channels of the first convolution and stage, twice as many in each further stage.
+    /// The channels of the first convolution and stage. Each further stage doubles them.
     channels: usize,
     /// The number of blocks of each stage.
     blocks: &'static [usize],
     /// The groups of a bottleneck's 3x3 convolution: ResNeXt's cardinality.
     groups: usize,
-    /// The width of such a group for 64 channels.
+    /// The width of a group for 64 channels.
     base_width: usize,
-    /// Whether there is channel attention in front of the sums.
+    /// Whether blocks have channel attention before the sum.
     attention: bool,
-    /// Whether the blocks start as their shortcuts alone.
+    /// Whether the last norm of each block starts at zero.
     zero_init_last: bool,
 }
 
-/// Which convolutions a block has.
+/// The convolutions of a block.
 #[derive(Clone, Copy)]
 enum Kind {
     /// Two of 3x3.
@@ -204,7 +204,7 @@ const RESNET50: Architecture = Architecture {
 };
 
 impl Architecture {
-    /// A network of basic blocks.
+    /// Basic blocks.
     pub const fn basic(channels: usize, blocks: &'static [usize]) -> Self {
         Self {
             kind: Kind::Basic,
@@ -217,7 +217,7 @@ impl Architecture {
         }
     }
 
-    /// The SE-ResNet.
+    /// Adds channel attention: SE-ResNet.
     const fn with_attention(self) -> Self {
         Self {
             attention: true,
@@ -271,7 +271,7 @@ impl Architecture {
     }
 }
 
-/// Where a block stands in its network.
+/// What a block needs besides the architecture.
 struct Position {
     inputs: usize,
     channels: usize,

@@ -1,10 +1,10 @@
 //! ResNet-9 for 32x32 images: David Page, "How to train your ResNet" (2018), part 4, the network
 //! that won DAWNBench's CIFAR-10 training.
 //!
-//! Convolutions of 3x3 to 64, 128, 256 and 512 channels, a max pool after all but the first, and
-//! after the second and the last a residual branch of two more. The activation stands inside the
-//! branch, none follows the sum. The maximum of each plane goes to a linear layer without bias,
-//! whose logits are scaled by 1/8.
+//! 3x3 convolutions to 64, 128, 256 and 512 channels, a max pool after all but the first, and a
+//! residual branch of two more convolutions after the second and the last. No activation follows the
+//! sum. The maximum of each plane goes to a linear layer without bias, whose logits are scaled by
+//! 1/8.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, MaxPool2d};
@@ -32,10 +32,10 @@ const GROUPS: GroupMatcher = &[("prep.", STEM), ("layer#.", BLOCK)];
 const STEM_CHANNELS: usize = 64;
 /// The channels of each stage, and whether it ends with a residual branch.
 const STAGES: [(usize, bool); 3] = [(128, true), (256, false), (512, true)];
-/// What the logits are scaled by.
+/// The scale of the logits.
 const SCALE: f64 = 0.125;
 
-/// Two convolutions around which the input goes.
+/// Two convolutions with a shortcut.
 struct Residual {
     res1: ConvNormAct,
     res2: ConvNormAct,
@@ -50,7 +50,7 @@ impl ModuleT for Residual {
     }
 }
 
-/// A convolution, a max pool, and perhaps a residual branch.
+/// A convolution, a max pool, and a residual branch if the stage has one.
 struct Stage {
     conv: ConvNormAct,
     pool: MaxPool2d,
@@ -124,7 +124,7 @@ impl Backbone for ResNet9 {
         }
         let (_, _, height, width) = x.dims4()?;
         let x = max_pool2d(&x, &Pool2dParams::new((height, width)))?;
-        // Without a bias it is the same to scale features or logits.
+        // Without a bias, scaling the features scales the logits.
         scale(&flatten_from(&x, 1)?, SCALE)
     }
 }

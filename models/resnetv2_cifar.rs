@@ -1,10 +1,10 @@
 //! ResNet v2 for 32x32 images: He et al., "Identity Mappings in Deep Residual Networks" (2016,
 //! arXiv:1603.05027), in the form of the Keras CIFAR example that the Mish paper trains.
 //!
-//! Pre-activation bottlenecks in three stages of n blocks, 9n + 2 layers. The bottleneck widths
-//! are 16, 64 and 128, the block's outputs 64, 128 and 256 channels; every convolution has a
-//! bias; the first block of a stage has a 1x1 convolution without norm as its shortcut, and the
-//! very first block starts without norm and activation, since the stem ends with them.
+//! Pre-activation bottlenecks in three stages of n blocks, 9n + 2 layers. Bottlenecks have 16, 64
+//! and 128 channels inside and 64, 128 and 256 at the output. Every convolution has a bias. The
+//! first block of a stage has a 1x1 convolution without norm as its shortcut. The first block of all
+//! starts without norm and activation, since the stem ends with them.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath};
@@ -41,13 +41,13 @@ const STEM: usize = 16;
 /// Bottleneck width and output channels of each stage.
 const STAGES: [(usize, usize); 3] = [(16, 64), (64, 128), (128, 256)];
 
-/// The first convolution of a block: the very first block has no norm in front of it.
+/// The first convolution of a block, without norm and activation in the first block of all.
 enum Entrance {
     Bare(Conv2d),
     PreAct(NormActConv),
 }
 
-/// 1x1, 3x3 and 1x1 convolutions and the shortcut around them.
+/// 1x1, 3x3 and 1x1 convolutions with a shortcut.
 struct Bottleneck {
     conv1: Entrance,
     conv2: NormActConv,
@@ -56,7 +56,7 @@ struct Bottleneck {
     downsample: Option<Conv2d>,
 }
 
-/// Where a block stands.
+/// The number of a stage, and of a block in it.
 struct Position {
     stage: usize,
     block: usize,

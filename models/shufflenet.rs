@@ -3,18 +3,18 @@
 //! "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design" (2018,
 //! arXiv:1807.11164), table 5, at the width 1.0.
 //!
-//! Paths and shapes of v2 are those of torchvision's checkpoints, and those of v1, of which there
-//! is no such checkpoint, are formed alike. For 32x32 images the first convolution has stride 1
-//! and no pooling follows, as in the usual CIFAR ports: the three stages work at 16x16, 8x8 and
-//! 4x4. The papers' activation is ReLU.
+//! Paths and shapes of v2 are torchvision's; v1, which torchvision lacks, has the same form. For
+//! 32x32 images the first convolution has stride 1 and no pooling follows, as in the usual CIFAR
+//! ports: the three stages work at 16x16, 8x8 and 4x4. The papers' activation is ReLU.
 //!
-//! In v1 no norm follows the sums and the joins with pooled features, so that they grow from unit
-//! to unit and its classifier needs smaller steps than that of other networks.
+//! In v1 no norm follows the sums and concatenations, so that features grow from unit to unit. The
+//! classifier needs smaller steps than in other networks.
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath};
 use candle_mish::ops::{
-    Pool2dParams, avg_pool2d, cat, channel_shuffle, global_avg_pool2d, max_pool2d, narrow,
+    AvgDivisor, Pool2dParams, avg_pool2d, cat, channel_shuffle, global_avg_pool2d, max_pool2d,
+    narrow,
 };
 use candle_nn::ModuleT;
 
@@ -56,7 +56,7 @@ const V1_RECIPE: &str = "opt = 'adamw'\nlr = 0.002\n";
 
 /// Output channels of the first convolution.
 const STEM_CHANNELS: usize = 24;
-/// Units of each stage, of which the first halves the size.
+/// Units of each stage. The first one halves the size.
 const REPEATS: [usize; 3] = [4, 8, 4];
 
 /// Groups of the 1x1 convolutions of v1.
@@ -66,16 +66,18 @@ const V1: [usize; 3] = [240, 480, 960];
 
 /// Output channels of the stages of v2.
 const V2: [usize; 3] = [116, 232, 464];
-/// Output channels of the convolution behind the stages of v2.
+/// Output channels of the convolution after the stages of v2.
 const V2_HEAD: usize = 1024;
 
-/// How a unit of v1 ends: at stride 1 with a sum, at stride 2 behind its pooled input.
+/// The end of a unit of v1.
 enum End {
+    /// At stride 1, the sum with the input.
     Sum(Box<ResidualConv>),
-    Behind(Box<ConvNormAct>),
+    /// At stride 2, the concatenation to the pooled input.
+    Concat(Box<ConvNormAct>),
 }
 
-/// A bottleneck of grouped 1x1 convolutions, with a shuffle behind the first.
+/// A bottleneck of grouped 1x1 convolutions, with a shuffle after the first.
 struct GroupedUnit {
     conv1: ConvNormAct,
     conv2: ConvNormAct,
@@ -91,7 +93,7 @@ impl GroupedUnit {
         layers: &Layers,
     ) -> Result<Self> {
         let width = outputs / 4;
-        // The stem gives too few channels for groups.
+        // The stem has too few channels for groups.
         let groups = if inputs == STEM_CHANNELS {
             1
         } else {
@@ -106,7 +108,7 @@ impl GroupedUnit {
             End::Sum(Box::new(conv.with_drop_path(drop_path)))
         } else {
             let conv = layers.conv_norm_act(last, width, outputs - inputs, grouped)?;
-            End::Behind(Box::new(conv))
+            End::Concat(Box::new(conv))
         };
         Ok(Self {
             conv1: layers.conv_norm_act(first, inputs, width, conv1x1.groups(groups))?,
@@ -124,21 +126,21 @@ impl ModuleT for GroupedUnit {
             .forward_t(&channel_shuffle(&y, CONV_GROUPS)?, train)?;
         match &self.conv3 {
             End::Sum(conv) => conv.forward(&y, x, train),
-            End::Behind(conv) => {
+            End::Concat(conv) => {
                 let pool = Pool2dParams::new((3, 3))
                     .with_stride((2, 2))
                     .with_padding((1, 1));
-                let pooled = avg_pool2d(x, &pool, true)?;
+                let pooled = avg_pool2d(x, &pool, AvgDivisor::Window)?;
                 cat(&[&pooled, &conv.forward_t(&y, train)?], 1)
             }
         }
     }
 }
 
-/// Half of the channels, or all of them at stride 2, go through a depthwise convolution between
-/// two of 1x1; then the halves are shuffled.
+/// Half of the channels, or all of them at stride 2, pass a 1x1, a depthwise and a 1x1 convolution.
+/// Then both halves are concatenated and shuffled.
 struct SplitUnit {
-    /// What the other half goes through at stride 2.
+    /// The other half, at stride 2.
     branch1: Option<[ConvNormAct; 2]>,
     branch2: [ConvNormAct; 3],
 }
@@ -194,7 +196,7 @@ struct ShuffleNet<U> {
     head: Option<ConvNormAct>,
 }
 
-/// Where a unit is.
+/// What a unit needs.
 struct Place {
     inputs: usize,
     outputs: usize,

@@ -2,11 +2,10 @@
 //! deeper and more complex architectures" (2016, arXiv:1608.06037), the network of 5.48 million
 //! parameters for 32x32 images.
 //!
-//! Thirteen convolutions, each with batch norm, the eleventh and twelfth of 1x1; pooling after
-//! the fourth, seventh, ninth and twelfth; the maximum of each plane in front of the classifier.
-//! The authors' first PyTorch port pooled once more, after the tenth, and says that this was a
-//! mistake. Dropout stands after every pooling; its rate is 0 by default, the paper has 0.1 to
-//! 0.3.
+//! Thirteen convolutions with batch norm, 3x3 except the eleventh and twelfth, which are 1x1. Max
+//! pooling follows the fourth, seventh, ninth and twelfth. The classifier takes the maximum of each
+//! plane. The authors' first PyTorch port also pooled after the tenth, by mistake as they write.
+//! Dropout follows every pooling. Its rate is 0 by default; the paper has 0.1 to 0.3.
 
 use candle_core::{Result, Tensor};
 use candle_mish::ops::{Pool2dParams, global_avg_pool2d, max_pool2d};
@@ -51,7 +50,7 @@ impl Backbone for SimpleNet {
         let x = self.convs.forward(images, train, taps)?;
         let (_, _, height, width) = x.dims4()?;
         let maximum = max_pool2d(&x, &Pool2dParams::new((height, width)))?;
-        // The mean of a plane of one value is that value, without the two axes.
+        // Removes the two axes: the mean of one value is the value.
         global_avg_pool2d(&maximum)
     }
 }

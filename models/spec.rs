@@ -12,8 +12,8 @@ pub const COLOUR_CHANNELS: usize = 3;
 
 /// Everything that determines a network, except its weights. Names are timm's.
 ///
-/// [`ModelSpec::new`] describes a network for CIFAR-100 with Mish; [`ModelSpec::imagenet`] one
-/// whose checkpoint keys and shapes are those of an ImageNet checkpoint.
+/// [`ModelSpec::new`] describes a network for CIFAR-100 with Mish, [`ModelSpec::imagenet`] its
+/// ImageNet form, whose checkpoint keys and shapes are timm's.
 ///
 /// ```
 /// use candle_mish::Activation;
@@ -38,7 +38,7 @@ pub struct ModelSpec {
     /// The activation of gates, as in squeeze-and-excitation. `None` is the paper's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Activation>,
-    /// The dropout probability in front of the classifier.
+    /// The dropout probability before the classifier.
     #[serde(default)]
     pub drop_rate: f64,
     /// Stochastic depth: the probability of skipping the last residual block in training. It falls

@@ -2,14 +2,14 @@
 //! <0.5MB model size" (2016, arXiv:1602.07360), table 1, and its version 1.1, which makes the
 //! first convolution smaller and the pools earlier.
 //!
-//! Fire modules squeeze the channels by a 1x1 convolution and expand them by 1x1 and 3x3
+//! Fire modules squeeze the channels with a 1x1 convolution and expand them with 1x1 and 3x3
 //! convolutions side by side. There is no norm. The classifier is a 1x1 convolution with an
-//! activation whose maps are averaged to logits. The paper's dropout of 0.5 in front of it is
-//! [`Options::drop_rate`], 0 by default.
+//! activation, whose maps are averaged to logits. The paper's dropout of 0.5 before it is
+//! [`ModelSpec::drop_rate`], 0 by default.
 //!
 //! For 32x32 images the first convolution is 3x3 with stride 1 and padding, as in the usual CIFAR
-//! ports, so that the three max pools leave 16, 8 and 4; those ports also add batch norm, which
-//! is left out here. The keys are torchvision's in both forms.
+//! ports, so that the three max pools leave 16, 8 and 4. Those ports also add batch norm, this
+//! network does not. The keys are torchvision's in both forms.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, Conv2d, Conv2dConfig, Dropout, MaxPool2d, WeightInit, gain};
@@ -32,7 +32,7 @@ const fn variant(name: &'static str, cifar: Size, imagenet: Size, build: Build) 
 
 const GROUPS: GroupMatcher = &[("features.#.", BLOCK)];
 
-/// Without norms it diverges at the rates at which SGD would learn anything in a few epochs.
+/// Without norms, SGD diverges at every rate that learns anything in a few epochs.
 const RECIPE: &str = "opt = 'adamw'\nlr = 0.001\n";
 
 pub(crate) const ENTRIES: [Entry; 2] = [
@@ -50,7 +50,7 @@ pub(crate) const ENTRIES: [Entry; 2] = [
     ),
 ];
 
-/// The squeezed channels of the fire modules, and those of each of the two expansions.
+/// The squeezed channels of each fire module, and the channels of each of its two expansions.
 const FIRES: [(usize, usize); 8] = [
     (16, 64),
     (16, 64),
@@ -89,7 +89,7 @@ impl ModuleT for ConvAct {
     }
 }
 
-/// Fewer channels, then more by two kernels.
+/// A 1x1 convolution to fewer channels, then 1x1 and 3x3 convolutions to more.
 struct Fire {
     squeeze: ConvAct,
     expand1x1: ConvAct,
@@ -122,7 +122,7 @@ impl ModuleT for Fire {
 struct SqueezeNet {
     stem: ConvAct,
     pool: MaxPool2d,
-    /// Each group follows a max pool.
+    /// A max pool precedes each group.
     fires: Vec<Vec<Fire>>,
     dropout: Dropout,
     classifier: ConvAct,
@@ -134,22 +134,22 @@ struct SqueezeNet {
 
 const CLASSIFIER: &str = "classifier";
 
-/// The convolution that makes logits, with small initial weights as its authors have it.
+/// The convolution that makes logits, with the authors' small initial weights.
 fn classifier(num_features: usize, num_classes: usize, root: &Layers) -> Result<ConvAct> {
     let config = Conv2dConfig::same(1).init(WeightInit::Normal { std: 0.01 });
     let layers = root.pp(CLASSIFIER);
     ConvAct::new(("1", "2"), num_features, num_classes, config, &layers)
 }
 
-/// The network whose first convolution has `stem` channels and, for ImageNet, that kernel, and
-/// `groups` fire modules after each max pool.
+/// The network below `root`: the first convolution has `stem` channels and, for ImageNet, this
+/// kernel; the number of fire modules after each max pool is `groups`.
 fn build(
     (stem, kernel): (usize, usize),
     groups: [usize; 3],
     root: Layers,
 ) -> Result<Box<dyn Model>> {
-    // Without norms the scale of the features rests on the weights: the authors draw them by what
-    // comes into a convolution, not by what goes out.
+    // Without norms the weights determine the scale of the features. The authors draw them by the
+    // fan-in.
     let gain = gain(&root.spec.activation);
     let root = root.with_conv_init(WeightInit::KaimingFanIn { gain });
     let layers = root.pp("features");
@@ -163,7 +163,7 @@ fn build(
     let mut fires = Vec::with_capacity(groups.len());
     let (mut inputs, mut index) = (stem, 2);
     for count in groups {
-        // The max pool has a number as well.
+        // Skips the number of the max pool.
         index += 1;
         let mut group = Vec::with_capacity(count);
         for (squeezed, expanded) in rows.by_ref().take(count) {
@@ -196,7 +196,7 @@ fn build(
 }
 
 impl SqueezeNet {
-    /// The maps that are averaged to features.
+    /// The input maps of the classifier.
     fn maps(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.stem.forward_t(images, train)?;
         taps.offer(&x);

@@ -1,4 +1,4 @@
-//! Networks of the zoo as subjects of [`candle_mish::swap::study`].
+//! Networks of the registry for [`candle_mish::swap::study`].
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use crate::registry::{create, create_with, find};
 use crate::spec::ModelSpec;
 use crate::transfer;
 
-/// A trained network whose activation is to be swapped.
+/// A trained network that an activation swap is studied on.
 ///
 /// ```no_run
 /// use std::sync::atomic::AtomicBool;
@@ -62,7 +62,7 @@ pub struct Subject {
     entry: &'static Entry,
     spec: ModelSpec,
     tensors: HashMap<String, Tensor>,
-    /// The names of the tensors that belong to no activation.
+    /// The names of all tensors except the activations' parameters.
     plain: HashSet<String>,
     seed: u64,
     device: Device,
@@ -97,8 +97,8 @@ impl Subject {
 
     /// The network with its own activation, or with a replacement.
     ///
-    /// What a new activation learns begins with its initial values; what the old one learnt stays
-    /// where it is kept, or where the new one goes over from it.
+    /// The parameters of the new activation start with their initial values. Parameters of the old
+    /// one are loaded in layers that keep it and in layers that blend from it.
     ///
     /// # Errors
     /// If the weights do not fit the network.
@@ -151,7 +151,7 @@ impl Subject {
         })
     }
 
-    /// Whether the network has its activation at a path that `pattern` describes.
+    /// Whether the network has its activation at a path that matches `pattern`.
     ///
     /// # Errors
     /// If the weights do not fit the network.
@@ -187,7 +187,7 @@ fn names(store: &ParamStore) -> impl Iterator<Item = String> {
     store.tensors().into_iter().map(|(name, _)| name)
 }
 
-/// The network in training, with its own loss if it has one.
+/// The network in training, with its auxiliary loss if it has one.
 fn forward(model: Box<dyn Model>) -> Box<Forward> {
     Box::new(move |images, labels| match model.auxiliary() {
         Some(network) => {

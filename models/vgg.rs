@@ -5,8 +5,8 @@
 //! 3x3 convolutions with biases in five stages of 64, 128, 256, 512 and 512 channels, a max pool
 //! after each. For ImageNet two hidden layers of 4096 and the classifier follow, with the keys of
 //! timm, where the hidden layers are convolutions. For 32x32 images only one linear layer follows
-//! the 512 features, as in the usual CIFAR ports. The dropout of the paper is
-//! [`Options::drop_rate`], 0 by default.
+//! the 512 features, as in the usual CIFAR ports. The paper's dropout is
+//! [`ModelSpec::drop_rate`](crate::ModelSpec::drop_rate), 0 by default.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, Conv2d, Conv2dConfig, ConvNormAct, Dropout, MaxPool2d, WeightInit};
@@ -34,7 +34,7 @@ const fn plain(name: &'static str, cifar: Size, imagenet: Size, build: Build) ->
     with_norms(name, cifar, imagenet, build).recipe(RECIPE)
 }
 
-/// Without norms it diverges at the default rate of SGD.
+/// Without norms, SGD diverges at its default rate.
 const RECIPE: &str = "opt = 'adamw'\nlr = 0.0005\n";
 
 /// torchvision has linear layers where timm has convolutions.
@@ -104,7 +104,7 @@ const VGG16: Depths = [2, 2, 3, 3, 3];
 const VGG19: Depths = [2, 2, 4, 4, 4];
 
 const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
-/// The width of the hidden layers, and the size of the map that they see.
+/// The width of the hidden layers, and the size of their input map.
 const HIDDEN: usize = 4096;
 const MAP: usize = 7;
 
@@ -115,7 +115,7 @@ enum ConvAct {
 }
 
 impl ConvAct {
-    /// At `index` of the features and, with batch norm and the activation, at those that follow.
+    /// The layers at `index` of the features and at the following numbers.
     fn new(
         index: usize,
         inputs: usize,
@@ -144,7 +144,7 @@ impl ModuleT for ConvAct {
     }
 }
 
-/// The hidden layers in front of the classifier.
+/// The hidden layers before the classifier.
 struct PreLogits {
     fc1: (Conv2d, Act),
     dropout: Dropout,
@@ -169,7 +169,7 @@ impl PreLogits {
 impl ModuleT for PreLogits {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let (_, _, height, width) = x.dims4()?;
-        // A smaller map is stretched to the window, as in timm.
+        // As timm, adaptive pooling enlarges a smaller map.
         let x = if height < MAP || width < MAP {
             adaptive_avg_pool2d(x, (height.max(MAP), width.max(MAP)))?
         } else {
@@ -208,7 +208,7 @@ fn build(depths: Depths, batch_norm: bool, root: Layers) -> Result<Box<dyn Model
             1 << stage_index,
             format!("features.{}", index - 1),
         ));
-        // The max pool has a number as well.
+        // Skips the number of the max pool.
         index += 1;
     }
     info.push(FeatureInfo::new(

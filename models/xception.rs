@@ -3,15 +3,15 @@
 //! et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
 //! (2018, arXiv:1802.02611), figure 4, as timm's `xception41`.
 //!
-//! Both are residual blocks of depthwise separable convolutions: the first three and the last
+//! Both consist of residual blocks of depthwise separable convolutions. The first three and the last
 //! halve the size, the eight in the middle keep it, and a few separable convolutions without a
 //! shortcut follow. The original has no norm between a depthwise convolution and its 1x1
-//! convolution, and halves the size by max pooling; the aligned one has, and halves it by the
-//! stride of the last convolution of a block.
+//! convolution, and halves the size with max pooling. The aligned network has one, and halves the
+//! size with the stride of a block's last convolution.
 //!
-//! For 32x32 images the first convolution has stride 1, and those of the stem keep the size, as
-//! in the usual CIFAR ports: the last maps are 2x2. The papers' and timm's activation is ReLU;
-//! the original's dropout of 0.5 in front of the classifier is to be asked for.
+//! For 32x32 images the convolutions of the stem keep the size, as in the usual CIFAR ports: the
+//! last maps are 2x2. The papers' and timm's activation is ReLU. The original's dropout of 0.5
+//! before the classifier is off by default.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, Conv2d, Conv2dConfig, ConvNormAct, DropPath};
@@ -77,14 +77,14 @@ pub(crate) const ENTRIES: [Entry; 2] = [
     .groups(ALIGNED_GROUPS),
 ];
 
-/// What tells the two networks apart.
+/// One of the two networks.
 struct Plan {
     aligned: bool,
     /// Separable convolutions of each block of the entry flow.
     entry: usize,
     /// Output channels of the separable convolutions of the last block.
     exit: &'static [usize],
-    /// Output channels of the separable convolutions behind the blocks.
+    /// Output channels of the separable convolutions after the blocks.
     tail: &'static [usize],
 }
 
@@ -140,12 +140,12 @@ impl Plan {
     }
 }
 
-/// Where the activations of a separable convolution are.
+/// The activations of a separable convolution.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Activated {
     Before,
     After,
-    /// Only the very first of the original: what comes in is activated already.
+    /// None: the input is already activated. The first one of the original.
     Not,
 }
 
@@ -153,15 +153,15 @@ enum Activated {
 struct Keys {
     before: String,
     depthwise: String,
-    /// Norm and activation between the two convolutions, where there is one.
+    /// Norm and activation between the two convolutions, in the aligned network.
     between: Option<[String; 2]>,
     /// Convolution, norm and activation.
     pointwise: [String; 3],
 }
 
 impl Keys {
-    /// Of separable convolution `unit` in a residual block of the original, a list of layers that
-    /// begins with an activation unless it is the first block of all.
+    /// Of separable convolution `unit` in a block of the original. A block is a list of layers that
+    /// begins with an activation, except in the first block.
     fn original(block: usize, unit: usize) -> Self {
         let first = if block == 0 { 3 * unit } else { 3 * unit + 1 };
         let rep = |index: usize| format!("block{}.rep.{index}", block + 1);
@@ -177,7 +177,7 @@ impl Keys {
         }
     }
 
-    /// Of separable convolution `unit` behind the blocks of the original.
+    /// Of separable convolution `unit` after the blocks of the original.
     fn original_tail(unit: usize) -> Self {
         let number = unit + 3;
         Self {
@@ -205,7 +205,7 @@ impl Keys {
     }
 }
 
-/// The depthwise convolution, with or without a norm of its own.
+/// The depthwise convolution, without or with its own norm.
 enum Depthwise {
     Bare(Conv2d),
     Normed(ConvNormAct),
@@ -383,7 +383,7 @@ struct Xception {
     tail: Vec<Separable>,
 }
 
-/// The two convolutions in front of the blocks.
+/// The two convolutions before the blocks.
 fn stem(plan: &Plan, layers: &Layers) -> Result<[ConvNormAct; 2]> {
     let keys = if plan.aligned {
         [0, 1].map(|i| ["conv", "bn", "bn.act"].map(|name| format!("stem.{i}.{name}")))

@@ -10,7 +10,7 @@
 
 use candle_mish::activation::Activation;
 
-use super::Pretrained;
+use crate::pretrained::row::Pretrained;
 use crate::spec::Stem;
 
 /// Mean and standard deviation of each channel.

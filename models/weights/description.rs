@@ -1,5 +1,5 @@
-//! Descriptions of weights in terms of a checkpoint's header: rows of the table, and timm's
-//! `config.json`.
+//! Descriptions of weights, converted to entries of a checkpoint's header: timm's `config.json`, and
+//! rows of the table of weights.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,10 +7,11 @@ use std::path::Path;
 use candle_mish::activation::Activation;
 use serde_json::Value;
 
-use super::{LoadError, Note};
 #[cfg(feature = "hub")]
 use crate::pretrained::Pretrained;
 use crate::registry::find;
+use crate::weights::error::LoadError;
+use crate::weights::note::Note;
 
 /// timm's description of the weights in its folder or repository.
 pub(super) const FILE: &str = "config.json";
@@ -20,7 +21,7 @@ const INTERPOLATIONS: [&str; 2] = ["bilinear", "bicubic"];
 /// The one that replaces any other, as in timm.
 const DEFAULT_INTERPOLATION: &str = "bicubic";
 
-/// A description in terms of a header, and what in it is not supported.
+/// Header entries, and notes about what is not supported.
 #[derive(Default)]
 pub(super) struct Described {
     pub entries: BTreeMap<String, String>,
@@ -33,7 +34,7 @@ impl Described {
     }
 }
 
-/// A row of the table.
+/// Converts a row of the table of weights.
 #[cfg(feature = "hub")]
 pub(super) fn of_row(row: &Pretrained) -> BTreeMap<String, String> {
     let mut described = Described::default();
@@ -49,10 +50,10 @@ pub(super) fn of_row(row: &Pretrained) -> BTreeMap<String, String> {
     described.entries
 }
 
-/// The table in a description.
+/// The JSON object in a description.
 ///
 /// # Errors
-/// If the file cannot be read or holds no table.
+/// If the file cannot be read or holds no JSON object.
 pub(super) fn read_file(path: &Path) -> Result<Value, LoadError> {
     let damaged = |reason: String| LoadError::Description {
         path: path.to_path_buf(),
@@ -62,12 +63,12 @@ pub(super) fn read_file(path: &Path) -> Result<Value, LoadError> {
     let value: Value =
         serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if !value.is_object() {
-        return Err(damaged("it is no table".to_string()));
+        return Err(damaged("it is not a JSON object".to_string()));
     }
     Ok(value)
 }
 
-/// The table in a description by timm; `None` for a `config.json` of another program.
+/// The JSON object in timm's description; `None` for a `config.json` of another program.
 ///
 /// # Errors
 /// As [`read_file`], if the file is timm's.
@@ -77,7 +78,7 @@ pub(super) fn read_timm(path: &Path) -> Result<Option<Value>, LoadError> {
     Ok(is_timm.then_some(value))
 }
 
-/// timm's description of the weights at `origin`. `model` is the network that the caller names.
+/// Converts timm's description of the weights at `origin`. `model` is the name from the caller.
 pub(super) fn read(origin: &str, description: &Value, model: Option<&str>) -> Described {
     let mut described = Described::default();
     let mut notes = Vec::new();

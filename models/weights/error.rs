@@ -24,8 +24,7 @@ pub enum LoadError {
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] HubError),
-    /// The Hub does not provide the description of the weights. Without it they would be taken for
-    /// something else.
+    /// The Hub does not provide the description of the weights, which may change what they are.
     #[cfg(feature = "hub")]
     #[error("{file} of {origin} (HF_HUB_OFFLINE=1 does without)")]
     NoDescription {
@@ -36,7 +35,7 @@ pub enum LoadError {
         /// What the Hub reports.
         source: HubError,
     },
-    /// The description is no table, or cannot be read.
+    /// The description is not a JSON object, or cannot be read.
     #[error("{} is damaged: {reason}", path.display())]
     Description {
         /// The file.

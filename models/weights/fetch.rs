@@ -6,10 +6,13 @@ use candle_core::Device;
 use candle_mish::hub::{self, HubError, ModelRepository, RetryPolicy};
 use serde_json::Value;
 
-use super::{LoadError, Loaded, Weights, description};
 use crate::pretrained::{HubFile, Location, Named, named};
 use crate::registry::find;
 use crate::spec::ModelArgs;
+use crate::weights::description;
+use crate::weights::error::LoadError;
+use crate::weights::file::Weights;
+use crate::weights::load::Loaded;
 
 /// Which weights of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

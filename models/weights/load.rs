@@ -8,13 +8,15 @@ use candle_core::{DType, Device, Module, Tensor};
 use candle_mish::data::Preprocess;
 use candle_mish::nn::ParamStore;
 
-use super::{LoadError, Note, Weights};
 use crate::context::BuildContext;
 use crate::error::ModelError;
 use crate::model::Model;
 use crate::registry::{create, create_with};
 use crate::spec::{ModelArgs, ModelSpec};
 use crate::transfer::Transfer;
+use crate::weights::error::LoadError;
+use crate::weights::file::Weights;
+use crate::weights::note::Note;
 
 /// A network with trained weights. [`Module::forward`] maps normalised images [N, C, H, W] to
 /// logits [N, num_classes].

@@ -1,9 +1,11 @@
-//! Rules that hold for the source as a whole: no import cycles, imports in one direction, no
-//! command-line flags in the libraries' texts.
+//! Rules for the repository as a whole: no import cycles, imports in one direction, no command-line
+//! flags in the libraries' texts, plain prose, and the licences and versions of dependencies.
 
+mod dependencies;
 mod graph;
 mod lexer;
 mod modules;
+mod prose;
 mod texts;
 
 use std::collections::BTreeMap;
@@ -122,6 +124,20 @@ fn the_library_knows_no_architecture() {
 }
 
 #[test]
+fn programs_have_kebab_case_names() {
+    let path = workspace().join("bin").join("Cargo.toml");
+    let manifest = std::fs::read_to_string(path).expect("the manifest of the programs");
+    let manifest: toml::Table = toml::from_str(&manifest).expect("TOML");
+    let programs = manifest["bin"].as_array().expect("a list of programs");
+    assert!(programs.len() > 10, "{}", programs.len());
+    for program in programs {
+        let name = program["name"].as_str().expect("a name");
+        let kebab = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(name.chars().all(kebab), "{name}");
+    }
+}
+
+#[test]
 fn texts_of_the_libraries_name_arguments_and_no_flags() {
     let mut found = Vec::new();
     for folder in ["src", "models"] {
@@ -140,21 +156,25 @@ fn texts_of_the_libraries_name_arguments_and_no_flags() {
 
 /// Every Rust file below `folder` with its text, in order.
 fn rust_files(folder: &Path) -> Vec<(PathBuf, String)> {
-    let mut files = Vec::new();
-    let mut waiting = vec![folder.to_path_buf()];
-    while let Some(folder) = waiting.pop() {
-        let entries = std::fs::read_dir(&folder).expect("a folder of the workspace");
-        for path in entries.map(|entry| entry.expect("an entry").path()) {
-            if path.is_dir() {
-                waiting.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).expect("a source file");
-                files.push((path, text));
-            }
+    files(folder, &["rs"])
+}
+
+/// Every file with one of these `extensions` at `place` or below it with its text, in order.
+fn files(place: &Path, extensions: &[&str]) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut waiting = vec![place.to_path_buf()];
+    while let Some(path) = waiting.pop() {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        if path.is_dir() {
+            let entries = std::fs::read_dir(&path).expect("a folder of the workspace");
+            waiting.extend(entries.map(|entry| entry.expect("an entry").path()));
+        } else if extension.is_some_and(|extension| extensions.contains(&extension)) {
+            let text = std::fs::read_to_string(&path).expect("a text file");
+            found.push((path, text));
         }
     }
-    files.sort();
-    files
+    found.sort();
+    found
 }
 
 /// Files in memory, for the tests of the checks.
@@ -246,8 +266,17 @@ fn re_exports_tests_comments_and_texts_make_no_cycle() {
     ];
     assert_eq!(cycles_of(&files), Vec::<Vec<String>>::new());
     // The path of a re-export leads to the file that defines the item, globs included.
-    let expected = [("", "a"), ("a", "b")].map(|(from, to)| (from.to_string(), to.to_string()));
-    assert_eq!(pairs(&files), expected);
+    assert_eq!(pairs(&files), [("a".to_string(), "b".to_string())]);
+}
+
+#[test]
+fn a_re_export_uses_nothing_until_its_name_is_used() {
+    let part = "pub struct Part; pub fn part() -> super::Whole { todo!() }";
+    let part = ("a/part.rs", part);
+    let re_export = "mod part; pub(crate) use part::{Part, part}; pub struct Whole";
+    let of = |text: &str| cycles_of(&[("lib.rs", "mod a;"), ("a/mod.rs", text), part]);
+    assert_eq!(of(&format!("{re_export};")), Vec::<Vec<String>>::new());
+    assert_eq!(of(&format!("{re_export}(Part);")), [["a", "a::part"]]);
 }
 
 #[test]

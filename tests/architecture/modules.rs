@@ -1,8 +1,8 @@
 //! The modules of a crate and which of them use which, read from their source.
 //!
-//! A module is a file; modules inside a file belong to it. What only tests compile is left out. A
-//! path is followed through re-exports to the file that defines the item, so a `mod.rs` that
-//! re-exports its parts doesn't stand between two of them.
+//! A module is a file; modules inside a file belong to it. Code that only tests compile is left out.
+//! A path is followed through re-exports to the file that defines the item, and a re-export itself
+//! uses nothing: a `mod.rs` may re-export a part that uses an item of the `mod.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -38,16 +38,19 @@ impl Files for Disk {
 #[derive(Default)]
 struct Module {
     file: PathBuf,
+    /// Without `use` items.
     tokens: Vec<Token>,
-    /// Modules in the same file have it as their own name of the file's module.
+    /// The module of the file; another one for modules inside a file.
     file_module: ModulePath,
     children: BTreeSet<String>,
-    /// What is defined here, and not by a child.
+    /// The names that are defined here, and not by a child.
     items: BTreeSet<String>,
     /// Name here, and the path that it stands for.
     imports: BTreeMap<String, Vec<String>>,
     globs: Vec<Vec<String>>,
-    /// Paths with their lines: those of `use` and all others.
+    /// Names that are re-exported, with their paths.
+    re_exports: Vec<(String, Vec<String>)>,
+    /// Paths with their lines, in `use` items and elsewhere.
     paths: Vec<(Vec<String>, usize)>,
 }
 
@@ -107,15 +110,22 @@ impl Crate {
         uses.collect()
     }
 
-    /// The paths of a module, and of the names that it has by a glob import.
+    /// The paths of a module, and those of the names that it uses and has by a glob import or a
+    /// re-export.
     fn all_paths(&self, module: &Module) -> Vec<(Vec<String>, usize)> {
         let mut paths = module.paths.clone();
-        if !module.globs.is_empty() {
-            for token in &module.tokens {
-                if let Some(name) = token.ident() {
-                    paths.push((vec![name.to_string()], token.line));
-                }
+        let mut before = None;
+        for token in &module.tokens {
+            // `mod part;` declares a name that an item may have as well.
+            let declared = before.replace(token).and_then(Token::ident) == Some("mod");
+            let Some(name) = token.ident().filter(|_| !declared) else {
+                continue;
+            };
+            if !module.globs.is_empty() {
+                paths.push((vec![name.to_string()], token.line));
             }
+            let exported = module.re_exports.iter().filter(|(own, _)| own == name);
+            paths.extend(exported.map(|(_, path)| (path.clone(), token.line)));
         }
         paths
     }
@@ -203,7 +213,7 @@ fn split(
 ) -> Vec<(String, Vec<String>)> {
     let mut children = Vec::new();
     let mut waiting = vec![(Vec::new(), tokens)];
-    while let Some((inline, tokens)) = waiting.pop() {
+    while let Some((inline, mut tokens)) = waiting.pop() {
         let mut module = Module {
             file: file.to_path_buf(),
             file_module: path.clone(),
@@ -211,6 +221,7 @@ fn split(
         };
         let mut depth = 0;
         let mut at = 0;
+        let mut uses = Vec::new();
         while let Some(token) = tokens.get(at) {
             let line = token.line;
             match &token.kind {
@@ -232,7 +243,9 @@ fn split(
                 }
                 Kind::Ident(word) if word == "use" => {
                     let end = position(&tokens, at, ';');
-                    module.add_use(&tokens[at + 1..end], line);
+                    let tree = &tokens[at + 1..end];
+                    module.add_use(tree, line, is_public(&tokens[..at]));
+                    uses.push(at..end);
                     at = end;
                 }
                 Kind::Ident(word) if depth == 0 && DEFINES.contains(&word.as_str()) => {
@@ -270,6 +283,9 @@ fn split(
             }
             at += 1;
         }
+        for range in uses.into_iter().rev() {
+            tokens.drain(range);
+        }
         module.tokens = tokens;
         let mut full = path.clone();
         full.extend(inline);
@@ -291,6 +307,17 @@ const DEFINES: [&str; 9] = [
     "macro_rules",
 ];
 
+/// Whether `tokens` end with a visibility.
+fn is_public(tokens: &[Token]) -> bool {
+    let open = tokens.iter().rposition(|token| token.is('('));
+    let closed = tokens.last().is_some_and(|token| token.is(')'));
+    let before = match open {
+        Some(open) if closed => &tokens[..open],
+        _ => tokens,
+    };
+    before.last().and_then(Token::ident) == Some("pub")
+}
+
 /// Whether a path begins at token `at`: a word after `::` or `.` continues one.
 fn starts_path(tokens: &[Token], at: usize) -> bool {
     let before = at.checked_sub(1).and_then(|at| tokens.get(at));
@@ -298,7 +325,7 @@ fn starts_path(tokens: &[Token], at: usize) -> bool {
 }
 
 impl Module {
-    fn add_use(&mut self, tree: &[Token], line: usize) {
+    fn add_use(&mut self, tree: &[Token], line: usize, public: bool) {
         let mut leaves = Vec::new();
         use_leaves(tree, &[], &mut leaves);
         for (path, name) in leaves {
@@ -306,8 +333,12 @@ impl Module {
                 self.globs.push(path);
                 continue;
             }
-            self.imports.insert(name, path.clone());
-            self.paths.push((path, line));
+            self.imports.insert(name.clone(), path.clone());
+            if public {
+                self.re_exports.push((name, path));
+            } else {
+                self.paths.push((path, line));
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A network of each family on the compositions that other devices compute, beside our ops.
+//! One network per family: our ops against the compositions that other devices use.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use candle_mish_models::{Entry, ModelSpec, create, entries};
 
 use crate::rule;
 
-/// The network of each family that is quickest.
+/// The quickest network of each family.
 fn quickest() -> impl Iterator<Item = &'static Entry> {
     let families: BTreeSet<&str> = entries().map(|entry| entry.family).collect();
     families.into_iter().filter_map(|family| {
@@ -19,10 +19,10 @@ fn quickest() -> impl Iterator<Item = &'static Entry> {
     })
 }
 
-/// What a batch gives in training.
+/// The result of a training step.
 struct Step {
     logits: Vec<f64>,
-    /// Of the gradient of each parameter.
+    /// The norm of each parameter's gradient.
     norms: Vec<(String, f64)>,
 }
 
@@ -60,7 +60,8 @@ fn step(entry: &Entry) -> Result<Step> {
     Ok(Step { logits, norms })
 }
 
-/// Rounding aside: f64 keeps it far below what a wrong composition does.
+/// Whether two values are equal up to rounding, which is far smaller in f64 than the effect of a
+/// wrong composition.
 fn close(a: f64, b: f64, scale: f64) -> bool {
     (a - b).abs() <= 1e-9 * scale
 }

@@ -1,16 +1,16 @@
-//! Every network as an ONNX file. `tests/export.py` holds the files against onnxruntime.
+//! Every network as an ONNX file. `tests/export.py` compares the files with onnxruntime.
 
 use std::collections::{HashMap, HashSet};
 
 use candle_core::{DType, Device, Tensor};
 use candle_mish::activation::Activation;
+use candle_mish::autograd::trace::trace;
 use candle_mish::nn::ParamStore;
 use candle_mish::onnx::proto::{GraphProto, ModelProto};
 use candle_mish::onnx::{self, INPUT, OUTPUT};
-use candle_mish::trace::trace;
 use candle_mish_models::{Entry, ModelSpec, create, entries, find};
 
-/// The file of a network with initial weights, for images of `size`.
+/// Exports a network with initial weights, for images of `size`.
 fn export(entry: &Entry, spec: &ModelSpec, size: usize) -> (GraphProto, ParamStore) {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
     create(spec, store.var_builder()).unwrap();
@@ -33,7 +33,7 @@ fn count(graph: &GraphProto, op: &str) -> usize {
     graph.node.iter().filter(|node| node.op_type == op).count()
 }
 
-/// Values are made once and before they are used, and all parameters are there.
+/// Checks that every value is defined once, before its first use, and that no parameter is missing.
 fn check(entry: &Entry, graph: &GraphProto, store: &ParamStore) {
     let name = entry.name;
     let mut known: HashSet<&str> = HashSet::from([INPUT]);
@@ -61,7 +61,7 @@ fn check(entry: &Entry, graph: &GraphProto, store: &ParamStore) {
         .map(|tensor| (&*tensor.name, &tensor.dims))
         .collect();
     for (key, tensor) in store.tensors() {
-        // Training alone needs these.
+        // Only training needs these.
         if key.ends_with("num_batches_tracked") || key.contains(".decoder.") {
             assert!(!exported.contains_key(&*key), "{name}: {key}");
             continue;

@@ -1,4 +1,4 @@
-//! The table of weights on the Hub, and how they are named.
+//! The table of weights on the Hub, and the names of weights.
 
 use candle_mish_models::pretrained::{HubFile, Location, named, pretrained};
 use candle_mish_models::{Stem, find};
@@ -25,7 +25,7 @@ fn every_row_is_of_a_network_and_a_form_that_there_is() {
         };
         assert!(classes.contains(&row.num_classes), "{}", row.repo);
         assert!(row.crop_pct > 0.5 && row.crop_pct <= 1.0, "{}", row.repo);
-        // Its own address leads to it, with the network's name and without.
+        // Its address finds it, with and without the network's name.
         let text = format!("hf://{}", row.repo);
         for entry in [Some(entry), None] {
             assert_eq!(named(entry, &text).expect(&text).row, Some(row));

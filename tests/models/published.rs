@@ -1,13 +1,13 @@
-//! Sizes as papers and other libraries print them, which no script of this repository has made.
+//! Sizes that papers and other libraries publish. No script of this repository computed them.
 
 use candle_mish_models::find;
 
-/// A network for ImageNet, its parameters and its multiply-adds; nothing where none are printed
-/// that count as we do.
+/// A network for ImageNet, its parameters and its multiply-adds. Empty if none are published that
+/// are counted in the same way.
 type Row = (&'static str, &'static str, &'static str);
 
-/// The tables of weights in torchvision's documentation (0.28): parameters, and the multiply-adds
-/// that they call GFLOPS, at the size that is also ours.
+/// torchvision 0.28, table of weights: parameters, and multiply-adds ("GFLOPS") at the same image
+/// size.
 const TORCHVISION: [Row; 24] = [
     ("resnet18", "11689512", "1.81 G"),
     ("resnet34", "21797672", "3.66 G"),
@@ -35,7 +35,7 @@ const TORCHVISION: [Row; 24] = [
     ("efficientnet_b0", "5288548", "0.39 G"),
 ];
 
-/// The column of parameters in timm's tables of results.
+/// timm's tables of results: parameters.
 const TIMM: [Row; 11] = [
     ("seresnet50", "28.09 M", ""),
     ("mobilenetv1_100", "4.23 M", ""),
@@ -50,7 +50,7 @@ const TIMM: [Row; 11] = [
     ("cspresnet50", "21.62 M", ""),
 ];
 
-/// The papers that the rows of the registry name.
+/// The papers that the registry names.
 const PAPERS: [Row; 6] = [
     ("mobilenetv1_100", "4.2 M", "569 M"),
     ("efficientnet_b0", "5.3 M", "0.39 G"),
@@ -60,7 +60,7 @@ const PAPERS: [Row; 6] = [
     ("shufflenet_v1_x1_0", "", "137 M"),
 ];
 
-/// Networks that the papers have for CIFAR-10, with the features that each class has weights for.
+/// Networks that the papers describe for CIFAR-10, with the number of features.
 const CIFAR10: [(&str, &str, usize); 5] = [
     ("wrn40_4", "8.9 M", 256),
     ("wrn22_10", "26.8 M", 640),
@@ -69,7 +69,7 @@ const CIFAR10: [(&str, &str, usize); 5] = [
     ("resnet20", "0.27 M", 64),
 ];
 
-/// Whether `value` is `text` to its last digit; an empty text says nothing.
+/// Checks that `value` rounds to `text`, unless that is empty.
 fn assert_printed(what: &str, value: f64, text: &str) {
     let (number, unit) = match text.split_once(' ') {
         Some((number, "M")) => (number, 1e6),

@@ -1,5 +1,5 @@
-//! Every network against an independent implementation: the scripts and their results are in
-//! tests/reference, `<name>.py` and `<name>.json`.
+//! Every network against an independent implementation: tests/reference/`<name>.py` and its results
+//! `<name>.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,20 +18,20 @@ struct Reference {
     cases: Vec<Case>,
 }
 
-/// What a reference says of a network in one form with one activation.
+/// The reference of a network in one form with one activation.
 #[derive(Deserialize)]
 struct Case {
     model: String,
     stem: String,
     activation: String,
-    /// Of the rule that the weights follow.
+    /// The gain of the rule that makes the weights.
     gain: f64,
     /// The shape of the images.
     input: [usize; 4],
     params: usize,
     /// For one image.
     multiply_adds: u64,
-    /// At the size that the network is meant for.
+    /// At the network's own image size.
     full: Option<Full>,
     /// The digest of all names and shapes.
     tensors: String,
@@ -40,31 +40,31 @@ struct Case {
     logits: Vec<Vec<f64>>,
     /// The Euclidean norm of all logits.
     norm: f64,
-    /// Of a training step.
+    /// The loss of a training step.
     loss: Option<f64>,
     gradient_norms: Option<BTreeMap<String, f64>>,
 }
 
-/// What a network takes for one image of its own size.
+/// The cost of one image of the network's own size.
 #[derive(Deserialize)]
 struct Full {
     size: usize,
     multiply_adds: u64,
 }
 
-/// How much the logits of two images differ at least, relative to the root mean square of all:
-/// where they hardly depend on the image, they say little of the first layers.
+/// The least difference between the logits of two images, relative to the root mean square of all.
+/// Logits that hardly depend on the image do not test the first layers.
 const IMAGES_DIFFER: f64 = 0.05;
-/// The same of the logits with another activation than ReLU and Mish, and of those with ReLU.
+/// The least difference between the logits with ReLU and with an activation other than Mish.
 const ACTIVATIONS_DIFFER: f64 = 0.01;
-/// Logits that are stored of each image.
+/// The number of stored logits per image.
 const STORED: usize = 5;
 
 fn multiply_adds(layers: &[LayerRecord]) -> u64 {
     layers.iter().map(|layer| layer.multiply_adds).sum()
 }
 
-/// The largest of a difference of logits, relative to the root mean square of `logits`.
+/// The largest value of a difference, relative to the root mean square of `logits`.
 fn largest(difference: &Tensor, logits: &Tensor) -> Result<f64> {
     let largest = difference.abs()?.max_all()?.to_scalar::<f64>()?;
     let typical = logits.sqr()?.mean_all()?.sqrt()?.to_scalar::<f64>()?;
@@ -81,7 +81,7 @@ impl Case {
         reference.cases
     }
 
-    /// A row that was cut short would be compared as far as it goes.
+    /// Refuses a truncated row, of which only a part would be compared.
     fn check_stored(&self) {
         let context = self.context();
         assert!(self.input[0] >= 2, "{context}: fewer than two images");
@@ -174,8 +174,8 @@ impl Case {
         Ok(())
     }
 
-    /// In double precision nothing but the order of sums differs, so that a wrong gradient of
-    /// any single parameter shows.
+    /// In double precision only the order of sums differs, so that a wrong gradient of a single
+    /// parameter shows.
     fn check_training(&self, loss: f64, norms: &BTreeMap<String, f64>) -> Result<()> {
         let context = self.context();
         let (store, model, images) = self.build(DType::F64)?;
@@ -210,7 +210,7 @@ impl Case {
                 panic!("{context}: {name} is not on both sides")
             };
             let norm = gradient.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>()?;
-            // Biases in front of a norm have no gradient but rounding on either side.
+            // The gradient of a bias before a norm is rounding on both sides.
             let close = (norm - want).abs() < 1e-8 * want.max(1e-3);
             assert!(close, "{context}: gradient of {name} is {norm}, not {want}");
         }
@@ -273,7 +273,7 @@ references!(
     capsnet
 );
 
-/// No network may come in without its reference, in each form, with ReLU and with Mish.
+/// Every network has a reference in each form, with ReLU and with Mish.
 #[test]
 fn every_network_has_a_reference() {
     let found = all_cases();
@@ -293,7 +293,7 @@ fn every_network_has_a_reference() {
     }
 }
 
-/// Each family and each activation has the gradients of a training step compared.
+/// Every family has reference gradients with both activations.
 #[test]
 fn every_family_has_reference_gradients() {
     let cases = all_cases();
@@ -309,7 +309,7 @@ fn every_family_has_reference_gradients() {
     }
 }
 
-/// The logits are compared for smaller images, so each network runs once at its own size.
+/// The logits are compared for smaller images. Each network runs once at its own size.
 #[test]
 fn multiply_adds_at_the_own_size_equal_the_reference() -> Result<()> {
     let mut seen = BTreeSet::new();
@@ -319,7 +319,7 @@ fn multiply_adds_at_the_own_size_equal_the_reference() -> Result<()> {
             continue;
         }
         let store = ParamStore::zeros(DType::F32, &Device::Cpu);
-        // The parameters have to be there before a frozen view of them.
+        // A frozen store needs parameters that exist.
         case.network("relu", store.var_builder())?;
         let model = case.network("relu", store.frozen().var_builder())?;
         let image = rule::images((1, 3, full.size, full.size))?;

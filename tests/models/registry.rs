@@ -1,4 +1,4 @@
-//! What must hold for every entry of the registry.
+//! Properties of every network of the registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use candle_mish_models::{
 
 use crate::rule;
 
-/// The gain of the rule's weights, with which most networks' logits depend on the first layers.
+/// The gain of the rule's weights. With it the logits of most networks depend on the first layers.
 const GAIN: f64 = 1.4;
 
 fn spec(entry: &Entry, activation: &str) -> ModelSpec {
@@ -34,7 +34,7 @@ fn build_with(spec: &ModelSpec, context: &BuildContext) -> Result<(ParamStore, B
     Ok((store, model))
 }
 
-/// Residual branches that start at zero give nothing and pass nothing back: sets them to one.
+/// Sets norms that start at zero to one: their residual branches have no output and no gradient.
 fn wake_branches(store: &ParamStore) -> Result<()> {
     for (name, var) in store.params() {
         let zero = var.abs()?.sum_all()?.to_scalar::<f32>()? == 0.0;
@@ -50,8 +50,8 @@ fn images(entry: &Entry, batch: usize) -> Result<Tensor> {
     rule::images((batch, c, h, w))
 }
 
-/// Networks that only repeat or widen the blocks of another one, which stands beside them: what
-/// runs a network many times leaves them out.
+/// Networks that only repeat or widen the blocks of another one, which is named next to them. Tests
+/// that run a network many times leave them out.
 const REPEATS: [(&str, &str); 24] = [
     ("resnet34", "resnet18"),
     ("resnet101", "resnet50"),
@@ -79,7 +79,7 @@ const REPEATS: [(&str, &str); 24] = [
     ("vgg19_bn", "vgg11_bn"),
 ];
 
-/// All networks but repetitions.
+/// All networks without repetitions.
 fn distinct() -> impl Iterator<Item = &'static Entry> {
     entries().filter(|entry| REPEATS.iter().all(|(repeat, _)| *repeat != entry.name))
 }
@@ -94,7 +94,7 @@ fn repetitions_are_of_networks_that_are_tested() {
     }
 }
 
-/// Of each family that has a form for ImageNet the network that is quickest in it.
+/// The quickest network of each family that has an ImageNet form.
 fn quickest_for_imagenet() -> impl Iterator<Item = &'static Entry> {
     let cost = |entry: &&Entry| entry.imagenet.map_or(u64::MAX, |form| form.multiply_adds);
     let families: BTreeSet<&str> = entries().map(|entry| entry.family).collect();
@@ -149,7 +149,7 @@ fn shapes_are_right_and_values_finite() -> Result<()> {
     Ok(())
 }
 
-/// The names of the parameters whose gradient is zero for weights of this seed.
+/// The parameters whose gradient is zero with weights of this seed.
 fn without_gradient(entry: &Entry, spec: &ModelSpec, x: &Tensor, seed: u64) -> Result<Vec<String>> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, seed);
     let model = create(spec, store.var_builder()).map_err(candle_core::Error::wrap)?;
@@ -172,8 +172,7 @@ fn without_gradient(entry: &Entry, spec: &ModelSpec, x: &Tensor, seed: u64) -> R
         assert_eq!(gradient.shape(), var.shape(), "{}: {name}", entry.name);
         let norm = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
         assert!(norm.is_finite(), "{}: {name} has {norm}", entry.name);
-        // The bias of a convolution in front of a batch norm changes nothing, so its gradient
-        // is rounding.
+        // The bias of a convolution before a batch norm has no effect, so its gradient is rounding.
         let weight = name.replace("bias", "weight");
         let of_convolution = |p: &(String, Var)| p.0 == weight && p.1.rank() == 4;
         let shifted_away = name.ends_with("bias")
@@ -186,8 +185,8 @@ fn without_gradient(entry: &Entry, spec: &ModelSpec, x: &Tensor, seed: u64) -> R
     Ok(silent)
 }
 
-/// A slope has no gradient where no value is negative, and weights behind a dead activation have
-/// none either, as may be by chance in a few channels; other weights make other values.
+/// Checks that every parameter has a gradient with some seed. By chance, a few slopes see no
+/// negative value, and a few weights follow a dead activation.
 fn assert_gradients(entry: &Entry, spec: &ModelSpec, x: &Tensor) -> Result<()> {
     let mut silent = without_gradient(entry, spec, x, 0)?;
     for seed in 1..8 {
@@ -204,7 +203,7 @@ fn assert_gradients(entry: &Entry, spec: &ModelSpec, x: &Tensor) -> Result<()> {
 #[test]
 fn every_parameter_receives_a_gradient() -> Result<()> {
     for entry in distinct() {
-        // PReLU has parameters of its own, which must learn as well.
+        // PReLU adds parameters, which must learn as well.
         for activation in ["mish", "prelu"] {
             assert_gradients(entry, &spec(entry, activation), &images(entry, 4)?)?;
         }
@@ -212,7 +211,7 @@ fn every_parameter_receives_a_gradient() -> Result<()> {
     Ok(())
 }
 
-/// The form for ImageNet, at a size that is quick and that every network takes.
+/// At an image size that is quick and that every network accepts.
 #[test]
 fn the_form_for_imagenet_holds_what_that_for_cifar_does() -> Result<()> {
     for entry in quickest_for_imagenet() {
@@ -263,7 +262,7 @@ fn training_uses_batch_statistics_and_updates_the_running_ones() -> Result<()> {
         assert!(changed, "{}: a statistic stayed as it was", entry.name);
         let difference = (evaluated - trained)?.abs()?.max_all()?;
         let difference = difference.to_scalar::<f32>()?;
-        // Without batch norm and dropout there is nothing that training does otherwise.
+        // Without batch norm and dropout, training computes the same.
         let same = before.is_empty();
         assert_eq!(difference == 0.0, same, "{}: {difference}", entry.name);
     }
@@ -360,7 +359,7 @@ fn wrong_images_give_a_clear_error() -> Result<()> {
     Ok(())
 }
 
-/// An image of this size gives logits, or an error that says that it is too small.
+/// Checks that an image of this size gives logits, or an error that names its size.
 fn assert_explained(entry: &Entry, model: &dyn Model, size: usize) -> Result<()> {
     let tiny = Tensor::zeros((1, 3, size, size), DType::F32, &Device::Cpu)?;
     match model.forward_t(&tiny, false) {
@@ -429,7 +428,7 @@ fn a_reset_classifier_starts_as_a_new_one() -> Result<()> {
     Ok(())
 }
 
-/// How the names begin of networks that have no residual sum to leave out.
+/// Prefixes of the names of networks without residual sums.
 const WITHOUT_RESIDUALS: [&str; 11] = [
     "capsnet",
     "cnn6",
@@ -465,7 +464,7 @@ fn stochastic_depth_skips_blocks_in_training_only() -> Result<()> {
     Ok(())
 }
 
-/// The last norm of every residual branch of these networks is zero at first, as timm's.
+/// The last norm of every residual branch starts at zero, as in timm.
 #[test]
 fn residual_branches_start_at_zero_where_those_of_timm_do() -> Result<()> {
     for (name, last, count) in [
@@ -548,7 +547,7 @@ fn patterns_select_names() {
     assert_eq!(names("resnet20"), ["resnet20"]);
     assert_eq!(names("resnet?4"), ["resnet34", "resnet44"]);
     assert_eq!(names("*_20"), ["resnetv2_20"]);
-    // Whole names with a wildcard, any part of a name or family without.
+    // With wildcards the whole name, else any part of a name or family.
     assert!(
         names("resnet*")
             .iter()
@@ -559,7 +558,7 @@ fn patterns_select_names() {
     assert!(names("wide_resnet").contains(&"wrn16_4"));
     assert_eq!(names("20*res"), [""; 0]);
     assert_eq!(names("resnet20*0"), [""; 0]);
-    // Many asterisks take no longer.
+    // Many asterisks do not slow the search down.
     let (stars, letters) = ("*".repeat(200) + "_20", "*e".repeat(200) + "x");
     assert_eq!(names(&stars), ["resnetv2_20"]);
     assert!(names(&letters).is_empty());

@@ -1,5 +1,5 @@
-//! Weights and inputs by a fixed rule from a tensor's name, the same as in
-//! tests/reference/rule.py, where it is described.
+//! Weights and inputs that a fixed rule makes from a tensor's name. tests/reference/rule.py describes
+//! the rule.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ fn uniform(name: &str, count: usize) -> Vec<f64> {
     (0..count).map(draw).collect()
 }
 
-/// Images [N, C, H, W] of `u` with the level and the slope of each plane.
+/// Images [N, C, H, W] from `u`, with a level and a slope for each plane.
 fn planes(u: &[f64], name: &str, shape: &Shape) -> Result<Vec<f64>> {
     let (images, channels, height, width) = shape.dims4()?;
     let of_planes = |name: String| uniform(&name, images * channels);
@@ -43,7 +43,7 @@ fn planes(u: &[f64], name: &str, shape: &Shape) -> Result<Vec<f64>> {
     Ok(u.iter().enumerate().map(value).collect())
 }
 
-/// The images that the rule gives to the shape [N, C, H, W], rounded to f32 as the reference's.
+/// The images of shape [N, C, H, W], rounded to f32 as in the reference.
 pub fn images(shape: impl Into<Shape>) -> Result<Tensor> {
     let (name, shape) = ("input", shape.into());
     let values = planes(&uniform(name, shape.elem_count()), name, &shape)?;
@@ -51,7 +51,7 @@ pub fn images(shape: impl Into<Shape>) -> Result<Tensor> {
     Tensor::from_vec(values, &shape, &Device::Cpu)
 }
 
-/// The parameter or buffer that the rule gives to `name`, rounded to f32 as the reference's.
+/// The parameter or buffer `name`, rounded to f32 as in the reference.
 pub fn tensor(name: &str, shape: &Shape, gain: f64) -> Result<Tensor> {
     let dims = shape.dims();
     let fan_in: usize = match name {
@@ -71,7 +71,7 @@ pub fn tensor(name: &str, shape: &Shape, gain: f64) -> Result<Tensor> {
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
 
-/// Sets everything in the store by the rule.
+/// Sets all tensors of the store by the rule.
 pub fn fill(store: &ParamStore, gain: f64) -> Result<()> {
     let mut checkpoint = HashMap::new();
     for (name, var) in store.tensors() {
@@ -87,7 +87,7 @@ pub fn fill(store: &ParamStore, gain: f64) -> Result<()> {
     Ok(())
 }
 
-/// A hash of the names and shapes of all that a checkpoint of the store holds.
+/// A hash of the names and shapes in a checkpoint of the store.
 pub fn digest(store: &ParamStore) -> String {
     let mut tensors = store.tensors();
     tensors.sort_by(|(a, _), (b, _)| a.cmp(b));

@@ -1,4 +1,4 @@
-//! Studies of swapped activations in networks of the zoo.
+//! Activation swaps in networks of the registry.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -33,7 +33,7 @@ fn subject(name: &str, activation: Activation) -> Subject {
     Subject::new(spec, weights, 0, &Device::Cpu).expect("a subject")
 }
 
-/// Asks `options` about synthetic images; `watch` is told what is being done.
+/// Runs the study on synthetic images and reports each stage to `watch`.
 fn ask(
     subject: &Subject,
     options: &SwapOptions,
@@ -105,14 +105,12 @@ fn the_own_activation_in_its_own_place_changes_nothing() -> Result<()> {
     };
     let report = ask(&subject, &options, &AtomicBool::new(false), &mut |_| {})?;
     assert!(report.failures.is_empty() && !report.interrupted);
-    // The control and the swap have gone the same way through every stage.
+    // The control and the swap agree in every stage.
     for stage in [Stage::Recalibrated, Stage::FineTuned] {
         let rows = find(&report, "mish", stage);
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].comparison, rows[1].comparison, "{stage}");
-        let beside = rows[1]
-            .beside_control
-            .expect("a comparison with the control");
+        let beside = rows[1].from_control.expect("a comparison with the control");
         assert_eq!(
             (beside.top1.value, beside.loss.value),
             (0.0, 0.0),
@@ -210,17 +208,17 @@ fn what_an_activation_has_learnt_goes_with_it() -> Result<()> {
         let slopes = params.filter(|(name, _)| name.ends_with("act1.weight"));
         slopes.map(|(_, var)| var.elem_count()).collect::<Vec<_>>()
     };
-    // One slope instead of one for each channel stands at the same place.
+    // One shared slope has the same key as one slope per channel.
     assert!(slopes(of(shared, &[])?).iter().all(|count| *count == 1));
     assert!(slopes(of(Activation::Mish, &[])?).is_empty());
-    // Elsewhere what was learnt is kept.
+    // The other layers keep their slopes.
     let partly = slopes(of(Activation::Mish, &["layer1*"])?);
     assert_eq!(
         partly,
         [16, 32, 32, 32, 64, 64, 64],
         "the stem's and two stages'"
     );
-    // Going over from the old one needs both, which two at one place of other shapes cannot be.
+    // A blend keeps the parameters of the old activation.
     let blended = Replacement {
         to: Activation::Mish,
         layers: Vec::new(),
@@ -233,7 +231,7 @@ fn what_an_activation_has_learnt_goes_with_it() -> Result<()> {
 #[test]
 fn an_activation_that_fails_leaves_the_others() -> Result<()> {
     let subject = subject("resnet20", Activation::Relu);
-    // ELU with such a slope leaves no number behind a few layers of training.
+    // ELU with this slope overflows within a few layers of training.
     let wild = Activation::Elu { alpha: 1e30 };
     let options = SwapOptions {
         recalibration_batches: 0,
@@ -306,7 +304,7 @@ fn the_same_seed_gives_the_same_report_and_weights_that_do_not_fit_are_refused()
     };
     let incomplete = Subject::new(network, weights, 0, &Device::Cpu);
     let incomplete = incomplete.map_err(candle_core::Error::wrap)?;
-    // Also where a new activation learns something, so that tensors may be missing.
+    // Also if the new activation has parameters, which may be missing.
     for to in [None, Some(Activation::PRelu { init: 0.25 })] {
         let replacement = to.map(|to| Replacement {
             to,

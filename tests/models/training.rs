@@ -10,11 +10,11 @@ use candle_mish_models::{Entry, ModelSpec, create, entries};
 
 use crate::rule;
 
-/// Steps that a network may take.
+/// The most steps.
 const STEPS: usize = 60;
 const BATCH: usize = 8;
 
-/// Networks that are quick to train, and the quickest of each family.
+/// Networks that train quickly, and the quickest of each family.
 fn trained() -> Vec<&'static Entry> {
     let cost = |entry: &&Entry| entry.cifar.multiply_adds;
     let families: BTreeSet<&str> = entries().map(|entry| entry.family).collect();
@@ -29,7 +29,7 @@ fn trained() -> Vec<&'static Entry> {
         .collect()
 }
 
-/// The loss that the network is trained with.
+/// The loss of the network's recipe.
 fn loss_of(entry: &Entry, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     if entry.recipe.contains("loss = 'margin'") {
         return margin_loss(logits, labels, &Margin::default());
@@ -37,8 +37,7 @@ fn loss_of(entry: &Entry, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     cross_entropy(logits, &Target::Classes(labels), &CrossEntropy::default())
 }
 
-/// The loss that a network has to come down to: a fifth less than that of guessing, which for the
-/// cross-entropy is ln(100) whatever the initial weights gave.
+/// The loss to reach: 80 % of the loss of a guess, which is ln(100) for the cross-entropy.
 fn goal(entry: &Entry, first: f32) -> f32 {
     if entry.recipe.contains("loss = 'margin'") {
         return 0.8 * first;
@@ -46,9 +45,9 @@ fn goal(entry: &Entry, first: f32) -> f32 {
     0.8 * 100f32.ln()
 }
 
-/// Steps along the normalised gradient on one batch, which need no rate of the network's own,
-/// bring the loss of that batch well below that of guessing. A step that was too long, as it is
-/// for networks without norms, halves those to come.
+/// Steps along the normalised gradient, which need no learning rate per network, bring the loss of
+/// one batch well below the loss of a guess. After a step that increases the loss, as in networks
+/// without norms, steps are half as long.
 #[test]
 fn the_loss_of_a_batch_falls() -> Result<()> {
     for entry in trained() {

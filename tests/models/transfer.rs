@@ -1,4 +1,4 @@
-//! Weights of elsewhere: what finds its place, and what is said of the rest.
+//! Weights of other programs: which tensors are loaded, and what is reported about the rest.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use candle_nn::ModuleT;
 use crate::rule;
 
 type Weights = HashMap<String, Tensor>;
-/// A key as another programme has it.
+/// A key in another program's style.
 type Style<'a> = &'a dyn Fn(&str) -> String;
 
 fn network(spec: &ModelSpec) -> Result<(ParamStore, Box<dyn Model>)> {
@@ -21,7 +21,7 @@ fn network(spec: &ModelSpec) -> Result<(ParamStore, Box<dyn Model>)> {
     Ok((store, model))
 }
 
-/// Weights of a network, all of them other than the initial ones.
+/// Weights of a network, all different from the initial ones.
 fn weights(spec: &ModelSpec) -> Result<Weights> {
     let (store, _) = network(spec)?;
     let drawn = store.tensors().into_iter().map(|(name, tensor)| {
@@ -42,7 +42,7 @@ fn entry(name: &str) -> Result<&'static Entry> {
     find(name).map_err(candle_core::Error::wrap)
 }
 
-/// Of a line "NAME LAYER" for each parameter, sorted.
+/// The CRC-32 of a line "NAME LAYER" for each parameter, sorted.
 fn crc32(layers: &HashMap<String, usize>) -> u32 {
     let mut lines: Vec<String> = layers.iter().map(|(n, l)| format!("{n} {l}\n")).collect();
     lines.sort();
@@ -80,7 +80,7 @@ fn the_prefixes_of_wrappers_are_taken_off() -> Result<()> {
         assert_eq!(transfer.prefix, prefix);
         assert_loaded(&store, &own, "")?;
     }
-    // A training framework's own tensors are told, not passed over.
+    // Tensors of a training framework are reported, not ignored.
     let mut wrapped = under(&own, |key| format!("model.{key}"));
     wrapped.insert(
         "criterion.weight".into(),
@@ -176,7 +176,7 @@ fn the_first_convolution_is_adapted_to_other_channels() -> Result<()> {
             assert!(error.max(0)?.to_scalar::<f32>()? < 1e-6, "{channels}");
         }
     }
-    // Halves are summed in f32, as their sum would lose bits.
+    // Half-precision values are summed in f32.
     let half = adapt_input_conv(&old.to_dtype(DType::F16)?, 1)?;
     let exact = old
         .to_dtype(DType::F16)?
@@ -254,7 +254,7 @@ fn layers_are_counted_from_the_images_to_the_classifier() -> Result<()> {
         let found = entry.layer_groups(&store);
         let highest = found.values().copied().max().unwrap_or(0);
         assert!(highest > 0, "{}", entry.name);
-        // Every layer has something, and the classifier is the highest.
+        // No layer is empty, and the classifier is the highest.
         for layer in 0..=highest {
             assert!(
                 found.values().any(|l| *l == layer),
@@ -297,7 +297,7 @@ fn layers_are_those_of_timm() -> Result<()> {
     Ok(())
 }
 
-/// Layers of the networks that the reference does not have: how many, and their CRC-32 as in
+/// The number of layers of networks that timm lacks, and their CRC-32 as in
 /// tests/reference/layer_groups.py.
 const OWN_LAYERS: [(&str, usize, u32); 29] = [
     ("resnet20", 11, 3_697_514_101),

@@ -1,4 +1,4 @@
-//! The layers: PyTorch's values and keys, initial weights, and what training draws.
+//! The layers: PyTorch's values and keys, initial weights, and random layers in training.
 
 use std::collections::HashMap;
 use std::f64::consts::PI;
@@ -13,7 +13,7 @@ use candle_mish::nn::{
     batch_norm2d_zero, conv_norm_act, conv2d, gain, group_norm, layer_norm, linear, linear_no_bias,
     linear_with, squeeze_excite, summarize,
 };
-use candle_mish::ops::{Pool2dParams, channel_shuffle, drop_path, dropout};
+use candle_mish::ops::{DropPathScale, Pool2dParams, channel_shuffle, drop_path, dropout};
 use candle_mish::rng::Generator;
 use candle_nn::ModuleT;
 use serde::Deserialize;
@@ -21,7 +21,7 @@ use serde::Deserialize;
 use crate::support::{assert_close, check_gradients, device, strided, uniform, values};
 
 test_devices! {
-    keys_and_values_are_those_of_pytorch,
+    keys_and_values_equal_pytorch,
     conv_norm_act_trains_its_parts_and_joins_a_residual,
     squeeze_excite_trains_and_rounds_its_channels,
     norms_start_as_the_identity_on_normalised_values_and_train,
@@ -29,7 +29,7 @@ test_devices! {
     drop_path_drops_whole_samples,
     channels_are_shuffled_between_groups,
     gains_keep_the_mean_square,
-    convolutions_start_as_asked_and_check_their_sizes,
+    convolutions_start_as_configured_and_check_their_sizes,
     blended_activations_go_from_the_old_one_to_the_new_one,
     cumulative_statistics_are_the_mean_over_all_batches,
     layers_from_tensors_equal_those_of_a_builder,
@@ -79,7 +79,7 @@ struct Case {
     state: HashMap<String, Stored>,
 }
 
-fn keys_and_values_are_those_of_pytorch() -> Result<()> {
+fn keys_and_values_equal_pytorch() -> Result<()> {
     let cases: Vec<Case> = serde_json::from_str(include_str!("../reference/layers.json")).unwrap();
     assert_eq!(cases.len(), 11);
     let generator = &Generator::new(0);
@@ -246,7 +246,7 @@ fn dropout_keeps_the_mean_and_repeats_its_mask() -> Result<()> {
         assert_ne!(y, values(&other.forward_t(&ones, true)?));
         let kept = 1.0 / (1.0 - p);
         assert!(y.iter().all(|v| *v == 0.0 || *v == kept));
-        // Five standard deviations of the mean of N such values.
+        // Five standard deviations of the mean of N values.
         let bound = 5.0 * (p / (1.0 - p) / N as f64).sqrt();
         let mean = y.iter().sum::<f64>() / N as f64;
         assert!((mean - 1.0).abs() < bound, "{p}: {mean}");
@@ -287,28 +287,45 @@ fn drop_path_drops_whole_samples() -> Result<()> {
         assert_eq!(values(&layer(3)?.forward_t(&ones, false)?), values(&ones));
     }
     let x = uniform(1, (6, 2, 3));
-    check_gradients(std::slice::from_ref(&x), |x| drop_path(&x[0], 0.5, true, 2));
-    let y = drop_path(&x, 0.5, true, 2)?;
+    check_gradients(std::slice::from_ref(&x), |x| {
+        drop_path(&x[0], 0.5, DropPathScale::KeepMean, 2)
+    });
+    let y = drop_path(&x, 0.5, DropPathScale::KeepMean, 2)?;
     assert!(values(&y).contains(&0.0) && values(&y).iter().any(|v| *v != 0.0));
-    assert_close(&drop_path(&strided(&x), 0.5, true, 2)?, &y, 0.0);
+    assert_close(
+        &drop_path(&strided(&x), 0.5, DropPathScale::KeepMean, 2)?,
+        &y,
+        0.0,
+    );
     for dtype in HALVES {
         let x = x.to_dtype(dtype)?;
-        let y = drop_path(&x, 0.5, true, 2)?;
+        let y = drop_path(&x, 0.5, DropPathScale::KeepMean, 2)?;
         // A factor of two is exact.
         assert_eq!(y.dtype(), dtype);
         assert_eq!(
             values(&y),
-            values(&drop_path(&x.to_dtype(DType::F64)?, 0.5, true, 2)?)
+            values(&drop_path(
+                &x.to_dtype(DType::F64)?,
+                0.5,
+                DropPathScale::KeepMean,
+                2
+            )?)
         );
     }
-    // What is dropped is gone, whatever it was.
+    // A dropped value is zero, even if it was infinite.
     let infinite = (&x * f64::INFINITY)?;
-    assert_eq!(values(&drop_path(&infinite, 1.0, true, 2)?), vec![0.0; 36]);
+    assert_eq!(
+        values(&drop_path(&infinite, 1.0, DropPathScale::KeepMean, 2)?),
+        vec![0.0; 36]
+    );
     let empty = uniform(1, (0, 2, 3));
-    assert_eq!(drop_path(&empty, 0.5, true, 2)?.dims(), [0, 2, 3]);
+    assert_eq!(
+        drop_path(&empty, 0.5, DropPathScale::KeepMean, 2)?.dims(),
+        [0, 2, 3]
+    );
     for p in [-0.1, 1.1, f64::NAN] {
         assert!(DropPath::new(p, &Generator::new(7)).is_err());
-        assert!(drop_path(&x, p, true, 9).is_err());
+        assert!(drop_path(&x, p, DropPathScale::KeepMean, 9).is_err());
     }
     Ok(())
 }
@@ -348,9 +365,9 @@ fn gains_keep_the_mean_square() {
         (Activation::Relu, 0.5),
         (Activation::LeakyRelu { slope: 0.1 }, (1.0 + 0.01) / 2.0),
         (Activation::LeakyRelu { slope: 1.0 }, 1.0),
-        // Partial integration over [-1, 1], and one beyond it.
+        // Integration by parts over [-1, 1]; the square is one outside.
         ("hardtanh".parse().unwrap(), 1.0 - 2.0 * density_at_one),
-        // E[z^2 Phi(z)^2], twice by Stein's lemma.
+        // E[z^2 Phi(z)^2], by Stein's lemma applied twice.
         (Activation::Gelu, 1.0 / 3.0 + 1.0 / (2.0 * PI * 3f64.sqrt())),
     ];
     for (activation, mean_square) in known {
@@ -364,7 +381,7 @@ fn gains_keep_the_mean_square() {
     assert!((gain(&Activation::Relu) - 2f64.sqrt()).abs() < 1e-6);
 }
 
-fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
+fn convolutions_start_as_configured_and_check_their_sizes() -> Result<()> {
     let store = store();
     let vb = store.var_builder();
     let std = |name: &str, config: Conv2dConfig| -> Result<f64> {
@@ -381,7 +398,7 @@ fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
             std(&format!("{gain}"), init)?,
             gain / (128.0 * 9.0f64).sqrt(),
         );
-        // Of 73,728 values the deviation is known to 0.3 %.
+        // The standard deviation of 73,728 values has an error of 0.3 %.
         assert!(
             (found / expected - 1.0).abs() < 0.01,
             "{found}, not {expected}"
@@ -422,7 +439,7 @@ fn convolutions_start_as_asked_and_check_their_sizes() -> Result<()> {
         values(&norm.forward_t(&uniform(2, (2, 3, 4, 4)), true)?),
         [0.0; 96]
     );
-    // The key: fan-in and bias.
+    // By default the bias starts like the weight.
     let biased = conv2d(4, 6, config.bias(true).groups(2), vb.pp("biased"))?;
     assert_eq!(
         biased.forward(&uniform(1, (1, 4, 5, 5)))?.dims(),
@@ -475,7 +492,7 @@ fn blended_activations_go_from_the_old_one_to_the_new_one() -> Result<()> {
         );
         let gradient = gradients.get(&x).expect("a gradient");
         assert!(gradient.sqr()?.sum_all()?.to_scalar::<f64>()? > 0.0);
-        // A norm must not take in the old activation alone.
+        // A norm must not fuse the old activation alone.
         let norm = batch_norm2d(3, store.var_builder().pp("bn"))?;
         let y = norm.forward_act(&x, None, &blended, false)?;
         let want = blended.forward_t(&norm.forward_t(&x, false)?, false)?;
@@ -541,7 +558,7 @@ fn layers_from_tensors_equal_those_of_a_builder() -> Result<()> {
     let (weight, bias) = (built.weight().clone(), built.bias().clone());
     let copy = BatchNorm2d::new(weight, bias, mean?, variance?)?;
     check(&built, &copy, &x)?;
-    // Both have seen one batch, each in statistics of its own.
+    // Both have seen one batch and updated their own statistics.
     assert_eq!(values(built.running_mean()), values(copy.running_mean()));
     assert_eq!(values(built.running_var()), values(copy.running_var()));
     assert_eq!(built.eps(), copy.eps());
@@ -595,7 +612,7 @@ fn layers_from_tensors_equal_those_of_a_builder() -> Result<()> {
         values(&copy.forward_t(&x, false)?)
     );
 
-    // A path names the layer where a network is listed.
+    // A path names the layer in a summary.
     let layer = Linear::new(copy.norm().weight().reshape((1, 3))?, None).with_path("head");
     let (_, records) = summarize(|| layer.forward(&uniform(3, (2, 3))))?;
     assert_eq!((records[0].path.as_str(), records[0].params), ("head", 3));

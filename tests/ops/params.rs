@@ -32,7 +32,7 @@ fn a_value_depends_on_the_seed_and_the_name_only() -> Result<()> {
 }
 
 #[test]
-fn initial_values_have_the_asked_for_distribution() -> Result<()> {
+fn initial_values_have_the_requested_distribution() -> Result<()> {
     let store = store(3);
     let vb = store.var_builder();
     let moments = |t: &Tensor| -> Result<(f32, f32)> {
@@ -63,7 +63,7 @@ fn initial_values_have_the_asked_for_distribution() -> Result<()> {
 }
 
 #[test]
-fn buffers_are_kept_apart_and_order_is_that_of_creation() -> Result<()> {
+fn parameters_and_buffers_are_listed_in_the_order_of_creation() -> Result<()> {
     let store = store(0);
     let vb = store.var_builder().pp("bn");
     for name in ["weight", "running_mean", "bias", "running_var"] {
@@ -101,7 +101,7 @@ fn a_frozen_view_shares_the_values_and_tracks_nothing() -> Result<()> {
 }
 
 #[test]
-fn loading_reports_what_does_not_fit() -> Result<()> {
+fn loading_reports_differences() -> Result<()> {
     let store = store(0);
     let vb = store.var_builder();
     for (name, len) in [("kept", 2), ("missing", 1), ("reshaped", 3)] {

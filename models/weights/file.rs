@@ -1,0 +1,469 @@
+//! [`Weights`]: a checkpoint, and what is known about it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device};
+use candle_mish::activation::Activation;
+use candle_mish::checkpoint::{self, Checkpoint};
+#[cfg(feature = "data")]
+use candle_mish::data::Preprocess;
+use candle_mish::nn::ParamStore;
+
+use crate::entry::Entry;
+use crate::model::Model;
+#[cfg(feature = "hub")]
+use crate::pretrained::Pretrained;
+use crate::registry::{create, find};
+use crate::spec::{COLOUR_CHANNELS, MetadataError, ModelArgs, ModelSpec, Stem, parsed};
+use crate::transfer::{self, Transfer};
+use crate::weights::description;
+use crate::weights::error::LoadError;
+use crate::weights::note::Note;
+
+/// A checkpoint and what is known about it.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    /// The file.
+    pub path: PathBuf,
+    /// Where the weights come from: the file, or their address on the Hub with the commit.
+    pub origin: String,
+    /// Its tensors, and its header completed from the description or the table of weights.
+    pub checkpoint: Checkpoint,
+    /// What the description asks for that is not supported.
+    pub notes: Vec<Note>,
+    /// The network whose published weights stand in where the header records nothing.
+    like: Option<&'static Entry>,
+}
+
+impl Weights {
+    /// Reads a checkpoint without its description: safetensors, or a PyTorch file.
+    pub(super) fn read_alone(path: &Path) -> Result<Self, LoadError> {
+        let checkpoint = checkpoint::read(path)?;
+        let like = checkpoint.metadata.get("model");
+        let like = like.and_then(|name| find(name).ok());
+        Ok(Self {
+            path: path.to_path_buf(),
+            origin: path.display().to_string(),
+            checkpoint,
+            notes: Vec::new(),
+            like,
+        })
+    }
+
+    /// Reads a checkpoint, which is safetensors or a PyTorch file, and timm's description
+    /// `config.json` in its folder, if there is one. The header decides where both record something.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        let mut weights = Self::read_alone(path)?;
+        let description = path.with_file_name(description::FILE);
+        if description.is_file()
+            && let Some(description) = description::read_timm(&description)?
+        {
+            weights.describe(&description, None);
+        }
+        Ok(weights)
+    }
+
+    /// Completes the header from timm's description. `model` is the name that the caller gives.
+    pub(super) fn describe(&mut self, description: &serde_json::Value, model: Option<&str>) {
+        let described = description::read(&self.origin, description, model);
+        self.complete(described.entries);
+        self.notes.extend(described.notes);
+    }
+
+    /// Completes the header from a row of the table of weights.
+    #[cfg(feature = "hub")]
+    pub(super) fn describe_row(&mut self, row: &Pretrained) {
+        self.complete(description::of_row(row));
+    }
+
+    fn complete(&mut self, entries: BTreeMap<String, String>) {
+        for (key, value) in entries {
+            self.checkpoint.metadata.entry(key).or_insert(value);
+        }
+        self.suppose(None);
+    }
+
+    /// Names the network of a file that does not record it. The defaults are then taken from its
+    /// published weights.
+    pub fn suppose(&mut self, model: Option<&str>) {
+        let name = self.text("model").or(model);
+        self.like = name.and_then(|name| find(name).ok());
+    }
+
+    /// What the header records about the network.
+    ///
+    /// # Errors
+    /// If a value is not valid.
+    pub fn args(&self) -> Result<ModelArgs, LoadError> {
+        ModelArgs::from_metadata(&self.checkpoint.metadata).map_err(|error| self.header(error))
+    }
+
+    /// The network: the `given` name, or else the recorded one.
+    ///
+    /// # Errors
+    /// If neither names one, the registry lacks it, or they differ.
+    pub fn model(&self, given: Option<&str>) -> Result<String, LoadError> {
+        let path = || self.path.clone();
+        match (given, self.text("model")) {
+            (Some(given), Some(own)) if given != own => Err(LoadError::OtherModel {
+                path: path(),
+                own: own.to_string(),
+                given: given.to_string(),
+            }),
+            (Some(name), _) | (None, Some(name)) => {
+                find(name)?;
+                Ok(name.to_string())
+            }
+            (None, None) => Err(LoadError::Unnamed { path: path() }),
+        }
+    }
+
+    /// The recorded activation.
+    ///
+    /// # Errors
+    /// If the value is not valid.
+    pub fn own_activation(&self) -> Result<Option<Activation>, LoadError> {
+        self.parsed("activation")
+    }
+
+    /// The activation: the `given` one, or else the recorded one, or else the one of the network's
+    /// published weights. The note warns if they differ or nothing is recorded.
+    ///
+    /// # Errors
+    /// If the recorded value is not valid, or nothing names the network.
+    pub fn activation(
+        &self,
+        given: Option<&Activation>,
+    ) -> Result<(Activation, Option<Note>), LoadError> {
+        self.activation_like(given, self.like)
+    }
+
+    /// As [`Weights::activation`], where `like` names the network.
+    fn activation_like(
+        &self,
+        given: Option<&Activation>,
+        like: Option<&Entry>,
+    ) -> Result<(Activation, Option<Note>), LoadError> {
+        match (given, self.own_activation()?) {
+            (Some(given), Some(own)) if *given != own => {
+                Ok((*given, Some(Note::other_activation(own, *given))))
+            }
+            (Some(given), _) => Ok((*given, None)),
+            (None, Some(own)) => Ok((own, None)),
+            (None, None) => {
+                let like = like.ok_or_else(|| LoadError::Unnamed {
+                    path: self.path.clone(),
+                })?;
+                let activation = like.published_activation();
+                let note = Note::assumed_activation(&self.origin, activation);
+                Ok((activation, Some(note)))
+            }
+        }
+    }
+
+    /// The recorded image channels.
+    ///
+    /// # Errors
+    /// If the value is not valid.
+    pub fn in_chans(&self) -> Result<Option<usize>, LoadError> {
+        self.parsed("in_chans")
+    }
+
+    /// The recorded activation of gates.
+    ///
+    /// # Errors
+    /// If the value is not valid.
+    pub fn gate(&self) -> Result<Option<Activation>, LoadError> {
+        self.parsed("gate")
+    }
+
+    /// The recorded number of classes.
+    ///
+    /// # Errors
+    /// If the value is not valid.
+    pub fn num_classes(&self) -> Result<Option<usize>, LoadError> {
+        self.parsed("num_classes")
+    }
+
+    /// The recorded stem.
+    ///
+    /// # Errors
+    /// If the value is not valid.
+    pub fn stem(&self) -> Result<Option<Stem>, LoadError> {
+        self.parsed("stem")
+    }
+
+    /// The number of classes of `model`'s classifier by the shape of its tensor.
+    ///
+    /// # Errors
+    /// If the file has no such tensor.
+    pub fn classifier_rows(&self, model: &str, stem: Stem) -> Result<usize, LoadError> {
+        let spec = ModelSpec {
+            activation: Activation::Identity,
+            num_classes: 1,
+            stem,
+            ..ModelSpec::new(model)
+        };
+        let store = ParamStore::zeros(DType::F32, &Device::Cpu);
+        let network = create(&spec, store.var_builder())?;
+        let transfer = self.transfer(&*network, &spec, &store)?;
+        transfer.classes.ok_or_else(|| LoadError::NoClassifier {
+            path: self.path.clone(),
+            classifier: transfer.classifier,
+            model: model.to_string(),
+        })
+    }
+
+    /// The recorded height of the images.
+    ///
+    /// # Errors
+    /// If the value is not valid.
+    pub fn image_size(&self) -> Result<Option<usize>, LoadError> {
+        self.parsed("image_size")
+    }
+
+    /// The recorded names of the classes.
+    ///
+    /// # Errors
+    /// If the value is not valid.
+    pub fn classes(&self) -> Result<Option<Vec<String>>, LoadError> {
+        self.json("classes")
+    }
+
+    /// The recorded mean and standard deviation of each channel.
+    ///
+    /// # Errors
+    /// If a value is not valid.
+    pub fn normalisation(&self) -> Result<Option<([f32; 3], [f32; 3])>, LoadError> {
+        Ok(self.json("mean")?.zip(self.json("std")?))
+    }
+
+    /// The recorded data set.
+    pub fn dataset(&self) -> Option<&str> {
+        self.text("dataset")
+    }
+
+    /// How to prepare images for `model`: as recorded; else as for the network's default weights on
+    /// the Hub; else as timm does by default, at the network's own image size. `None` if the network
+    /// is for small images and the header does not record their size and normalisation.
+    ///
+    /// # Errors
+    /// If a recorded value is not valid, or `model` has no form with this stem.
+    #[cfg(feature = "data")]
+    pub fn preprocess(&self, model: &str, stem: Stem) -> Result<Option<Preprocess>, LoadError> {
+        let entry = find(model)?;
+        let size = self.image_size()?;
+        let normalisation = self.normalisation()?;
+        let like = entry.pretrained().next().filter(|row| row.stem == stem);
+        let own = match (stem, like) {
+            (Stem::ImageNet, Some(row)) => row.preprocess(),
+            (Stem::ImageNet, None) => Preprocess {
+                input_size: entry.form(stem)?.input.1,
+                ..Preprocess::default()
+            },
+            // The whole of a small image is used.
+            (Stem::Cifar, _) if size.is_some() && normalisation.is_some() => Preprocess {
+                crop_pct: 1.0,
+                ..Preprocess::default()
+            },
+            (Stem::Cifar, _) => return Ok(None),
+        };
+        let (mean, std) = normalisation.unwrap_or((own.mean, own.std));
+        Ok(Some(Preprocess {
+            input_size: size.unwrap_or(own.input_size),
+            crop_pct: self.parsed("crop_pct")?.unwrap_or(own.crop_pct),
+            interpolation: self.parsed("interpolation")?.unwrap_or(own.interpolation),
+            mean,
+            std,
+        }))
+    }
+
+    /// The network of these weights: `given` values first, then recorded ones, then defaults, which
+    /// the notes report.
+    ///
+    /// # Errors
+    /// If nothing names the network, the registry lacks it, or a recorded value is not valid.
+    pub fn spec(&self, given: &ModelArgs) -> Result<(ModelSpec, Vec<Note>), LoadError> {
+        let own = self.args()?;
+        let model = self.model(given.model.as_deref())?;
+        let entry = find(&model)?;
+        let (activation, note) = self.activation_like(given.activation.as_ref(), Some(entry))?;
+        let mut notes: Vec<Note> = note.into_iter().collect();
+        let stem = match given.stem.or(own.stem) {
+            Some(stem) => stem,
+            None => {
+                let size = self.image_size()?;
+                let stem = entry.default_stem(size);
+                if size.is_none() && entry.imagenet.is_some() {
+                    notes.push(Note::assumed_stem(&self.origin, stem));
+                }
+                stem
+            }
+        };
+        let num_classes = match given.num_classes.or(own.num_classes) {
+            Some(num_classes) => num_classes,
+            None => self.classifier_rows(&model, stem)?,
+        };
+        let spec = ModelSpec {
+            activation,
+            num_classes,
+            stem,
+            in_chans: given.in_chans.or(own.in_chans).unwrap_or(COLOUR_CHANNELS),
+            gate: given.gate.or(own.gate),
+            drop_rate: given.drop_rate.unwrap_or(0.0),
+            drop_path_rate: given.drop_path_rate.unwrap_or(0.0),
+            ..ModelSpec::new(model)
+        };
+        Ok((spec, notes))
+    }
+
+    /// Copies the tensors that fit into a network of `spec` that was built on `store`.
+    ///
+    /// # Errors
+    /// If a value cannot be converted.
+    pub fn transfer(
+        &self,
+        model: &dyn Model,
+        spec: &ModelSpec,
+        store: &ParamStore,
+    ) -> Result<Transfer, LoadError> {
+        let entry = find(&spec.model)?;
+        Ok(transfer::load(
+            model,
+            entry,
+            store,
+            &self.checkpoint.tensors,
+        )?)
+    }
+
+    /// Loads a network of `spec` that was built on `store`: every tensor must fit.
+    ///
+    /// # Errors
+    /// [`LoadError::Mismatch`] if one does not.
+    pub fn load(
+        &self,
+        model: &dyn Model,
+        spec: &ModelSpec,
+        store: &ParamStore,
+    ) -> Result<Transfer, LoadError> {
+        let transfer = self.transfer(model, spec, store)?;
+        if !transfer.is_complete() || transfer.fresh_classifier {
+            return Err(self.mismatch(spec, transfer));
+        }
+        Ok(transfer)
+    }
+
+    /// Loads a new network of `spec` that was built on `store`, to train it further. Keeps the
+    /// initial values of a classifier with another number of classes, of the parameters of another
+    /// activation and, if the stem differs, of everything that does not fit. The notes report them.
+    ///
+    /// # Errors
+    /// [`LoadError::Mismatch`] if another tensor does not fit.
+    pub fn initialise(
+        &self,
+        model: &dyn Model,
+        spec: &ModelSpec,
+        store: &ParamStore,
+    ) -> Result<(Transfer, Vec<Note>), LoadError> {
+        let mut transfer = self.transfer(model, spec, store)?;
+        let fresh = self.set_activation_apart(spec, &mut transfer)?;
+        let mut notes: Vec<Note> = Note::transferred(&self.origin, &transfer)
+            .into_iter()
+            .collect();
+        if fresh > 0 {
+            notes.push(Note::fresh_activation(&self.origin, fresh, spec.activation));
+        }
+        if !transfer.is_complete() {
+            if self.stem()?.is_none_or(|own| own == spec.stem) {
+                return Err(self.mismatch(spec, transfer));
+            }
+            notes.push(Note::other_stem(&self.origin, spec.stem, &transfer.report));
+        }
+        Ok((transfer, notes))
+    }
+
+    /// Removes from the report the parameters that only activations have, if the weights are of
+    /// another activation or do not record theirs: they have no counterpart. Returns the number of
+    /// tensors that keep their initial values.
+    fn set_activation_apart(
+        &self,
+        spec: &ModelSpec,
+        transfer: &mut Transfer,
+    ) -> Result<usize, LoadError> {
+        let own = self.own_activation()?;
+        let learnable = spec.activation.is_learnable() || own.is_some_and(|a| a.is_learnable());
+        if !learnable || own == Some(spec.activation) {
+            return Ok(0);
+        }
+        let report = &mut transfer.report;
+        let plain = names(spec, Activation::Identity)?;
+        let before = report.missing.len() + report.mismatched.len();
+        report.missing.retain(|name| plain.contains(name));
+        report.mismatched.retain(|(name, ..)| plain.contains(name));
+        let fresh = before - report.missing.len() - report.mismatched.len();
+        if let Some(own) = own {
+            let learnt = names(spec, own)?;
+            let of_own = |name: &String| learnt.contains(name) && !plain.contains(name);
+            report.unexpected.retain(|name| !of_own(name));
+        }
+        Ok(fresh)
+    }
+
+    fn mismatch(&self, spec: &ModelSpec, transfer: Transfer) -> LoadError {
+        LoadError::Mismatch {
+            origin: self.origin.clone(),
+            spec: Box::new(spec.clone()),
+            transfer: Box::new(transfer),
+        }
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.checkpoint.metadata.get(key).map(String::as_str)
+    }
+
+    fn parsed<T>(&self, key: &'static str) -> Result<Option<T>, LoadError>
+    where
+        T: std::str::FromStr<Err: fmt::Display>,
+    {
+        parsed(&self.checkpoint.metadata, key).map_err(|error| self.header(error))
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        key: &'static str,
+    ) -> Result<Option<T>, LoadError> {
+        let parse = |text: &str| {
+            serde_json::from_str(text).map_err(|error| {
+                self.header(MetadataError {
+                    key,
+                    reason: error.to_string(),
+                })
+            })
+        };
+        self.text(key).map(parse).transpose()
+    }
+
+    fn header(&self, source: MetadataError) -> LoadError {
+        LoadError::Header {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+/// The keys of a network with another activation.
+fn names(spec: &ModelSpec, activation: Activation) -> Result<HashSet<String>, LoadError> {
+    let spec = ModelSpec {
+        activation,
+        ..spec.clone()
+    };
+    let store = ParamStore::zeros(DType::F32, &Device::Cpu);
+    create(&spec, store.var_builder())?;
+    let tensors = store.tensors().into_iter();
+    Ok(tensors.map(|(name, _)| name).collect())
+}
