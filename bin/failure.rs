@@ -61,7 +61,8 @@ pub fn exit_code(result: anyhow::Result<Done>) -> ExitCode {
 fn message(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
-        append(&mut line, &text(cause));
+        let text = text(cause, &line);
+        append(&mut line, &text);
     }
     match error.chain().find_map(remedy) {
         Some(remedy) => format!("{line}; {remedy}"),
@@ -90,14 +91,31 @@ fn append(line: &mut String, cause: &str) {
     }
 }
 
-/// The message of one cause.
-fn text(cause: &(dyn Error + 'static)) -> String {
-    if let Some(DataError::Unavailable { dataset, .. }) = cause.downcast_ref() {
-        // The rest of this message names the library's arguments.
-        return format!("{dataset} is not available");
+/// The message of one cause, which follows the causes in `line`.
+fn text(cause: &(dyn Error + 'static), line: &str) -> String {
+    match cause.downcast_ref() {
+        // The rest of these messages names the library's arguments.
+        Some(DataError::Unavailable { dataset, .. }) => {
+            return format!("{dataset} is not available");
+        }
+        Some(DataError::Option {
+            option: "dataset",
+            value,
+            ..
+        }) => return format!("--dataset {value} has no path"),
+        _ => {}
     }
-    let mut text = one_line(&cause.to_string());
-    // tempfile and the Hub's client append a path or URL that the message has already.
+    if let Some(HubError::Other { repo, problem }) = cause.downcast_ref()
+        && line.contains(repo)
+    {
+        return without_place(one_line(problem));
+    }
+    without_place(one_line(&cause.to_string()))
+}
+
+/// Removes the path or URL that tempfile and the Hub's client append to a message which has it
+/// already.
+fn without_place(mut text: String) -> String {
     for (start, end) in [(" at path \"", "\""), (" (url=", ")")] {
         if let Some(first) = text.find(start)
             && let Some(length) = text[first + start.len()..].find(end)
@@ -119,8 +137,14 @@ fn remedy(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         }
         _ => {}
     }
-    if let Some(DataError::Unavailable { .. }) = cause.downcast_ref() {
-        return Some("name its folder with --data-dir, or use --dataset synthetic");
+    match cause.downcast_ref() {
+        Some(DataError::Unavailable { .. }) => {
+            return Some("name its folder with --data-dir, or use --dataset synthetic");
+        }
+        Some(DataError::Option {
+            option: "dataset", ..
+        }) => return Some("give it as --dataset folder:PATH"),
+        _ => {}
     }
     if let Some(HubError::Unreachable { .. }) = cause.downcast_ref() {
         return Some("check the network connection, or use cached files with HF_HUB_OFFLINE=1");

@@ -130,6 +130,8 @@ fn choice(error: ModelError) -> anyhow::Error {
 pub fn explained(error: LoadError) -> anyhow::Error {
     match error {
         LoadError::Model(error) => choice(error),
+        // As itself, so that its remedy is found.
+        LoadError::Hub(error) => error.into(),
         LoadError::Unnamed { path } => usage(format!(
             "{} does not record its network: name it as MODEL",
             path.display()

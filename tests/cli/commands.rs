@@ -86,7 +86,7 @@ fn networks_that_no_memory_holds_are_refused() {
         (
             &["capsnet", "--num-classes", "50000"],
             1,
-            &["capsule for each class"],
+            &["at most 4000 classes"],
         ),
     ] {
         let mut command = mish(&["models"]);

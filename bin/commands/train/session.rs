@@ -126,15 +126,15 @@ impl<'a> Session<'a> {
         let test_loader = self.loader(&self.dataset.test, false);
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
-        // Without a full batch the training fails at once.
-        if train_loader.batches_per_epoch() > 0 {
-            self.announce(&train_loader)?;
-        }
         let state = if self.resume {
             Some(RunState::read(&self.folder.file(STATE))?)
         } else {
             None
         };
+        // Without a full batch the training fails at once.
+        if train_loader.batches_per_epoch() > 0 {
+            self.announce(&train_loader)?;
+        }
         let run = Run {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
