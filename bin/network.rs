@@ -130,6 +130,9 @@ fn choice(error: ModelError) -> anyhow::Error {
 pub fn explained(error: LoadError) -> anyhow::Error {
     match error {
         LoadError::Model(error) => choice(error),
+        // Their remedies are flags as well.
+        LoadError::Checkpoint(error) => error.into(),
+        LoadError::Hub(error) => error.into(),
         LoadError::Unnamed { path } => usage(format!(
             "{} does not record its network: name it as MODEL",
             path.display()

@@ -26,7 +26,7 @@ pub enum LoadError {
     Hub(#[from] HubError),
     /// The Hub does not provide the description of the weights, which may change what they are.
     #[cfg(feature = "hub")]
-    #[error("{file} of {origin} (HF_HUB_OFFLINE=1 does without)")]
+    #[error("no description {file}, which HF_HUB_OFFLINE=1 leaves out")]
     NoDescription {
         /// The weights.
         origin: String,
