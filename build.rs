@@ -1,10 +1,10 @@
-//! Compiles the CUDA kernels to PTX, under the feature `cuda` only: one module for each
-//! activation, so that a program loads what it uses and no more.
+//! Compiles the CUDA kernels to PTX if the feature `cuda` is on. Each activation is a module of its
+//! own, so that a program loads only the activations that it uses.
 //!
-//! `NVCC` names the compiler; without it `CUDA_HOME` or `CUDA_PATH` is looked into, then `PATH`,
-//! then `/usr/local/cuda`. `CUDA_COMPUTE_CAP` (such as 90 or 9.0) is the least compute capability
-//! that the kernels are to run on; without it that of this machine's GPUs is taken, as Candle does.
-//! The driver compiles PTX for whatever GPU there is, of that capability or newer.
+//! The compiler is `NVCC` if set, else the first nvcc in `CUDA_HOME`, `CUDA_PATH`, `PATH` and
+//! `/usr/local/cuda`. `CUDA_COMPUTE_CAP` (such as 90 or 9.0) sets the lowest compute capability of
+//! the kernels. The default is the lowest capability of this machine's GPUs, as for Candle. The
+//! driver compiles PTX for any GPU with that capability or a newer one.
 
 use std::env;
 use std::fmt::Write as _;
@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 
-/// The compute capability that is compiled for where neither `CUDA_COMPUTE_CAP` nor a GPU says
-/// another: Turing, the oldest that current toolkits know. It has no conversions of bf16.
+/// The compute capability without `CUDA_COMPUTE_CAP` and without a GPU: Turing, the oldest that
+/// current toolkits support. It has no bf16 conversions.
 const BASE: &str = "75";
-/// Where the toolkit is installed by default.
+/// The default path of the compiler.
 const DEFAULT_NVCC: &str = "/usr/local/cuda/bin/nvcc";
-const KERNELS: &str = "src/kernels";
+const KERNELS: &str = "src/ops/activation/gpu/kernels";
 
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=build.rs");
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A module to compile: its name, its source and what is defined for it.
+/// A module to compile: its name, its source and its macro definition.
 struct Module {
     name: String,
     source: &'static str,
@@ -113,7 +113,7 @@ fn capability() -> Result<String, String> {
     }
 }
 
-/// The least compute capability of this machine's GPUs, if it has any.
+/// The lowest compute capability of this machine's GPUs, if it has any.
 fn capability_of_gpus() -> Option<String> {
     let query = ["--query-gpu=compute_cap", "--format=csv,noheader"];
     let output = Command::new("nvidia-smi").args(query).output().ok()?;
@@ -162,7 +162,7 @@ fn to_ptx(nvcc: &Path, capability: &str, module: &Module, out: &Path) -> Result<
     if output.status.success() {
         return Ok(());
     }
-    // Cargo takes one line for an error.
+    // Cargo reads one line as the error.
     let said = String::from_utf8_lossy(&output.stderr).replace('\n', "; ");
     Err(format!(
         "nvcc failed on {} ({}): {said}",

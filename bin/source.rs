@@ -74,7 +74,7 @@ pub fn fetch(
     let weights = weights.map_err(|error| match error {
         // `--pretrained cat.png` takes the image as the name of the weights.
         LoadError::Model(error @ ModelError::Option(_)) if model.is_some() && is_file(text) => {
-            usage(format!("{error}; files go in front of --pretrained"))
+            usage(format!("{error}; files go before --pretrained"))
         }
         error => explained(error),
     })?;

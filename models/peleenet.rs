@@ -10,7 +10,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct};
-use candle_mish::ops::{Pool2dParams, avg_pool2d, cat, global_avg_pool2d, max_pool2d};
+use candle_mish::ops::{AvgDivisor, Pool2dParams, avg_pool2d, cat, global_avg_pool2d, max_pool2d};
 use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
@@ -198,7 +198,7 @@ impl Backbone for PeleeNet {
         taps.offer(&x);
         for (index, block) in self.blocks.iter().enumerate() {
             if index > 0 {
-                x = avg_pool2d(&x, &Pool2dParams::new((2, 2)), true)?;
+                x = avg_pool2d(&x, &Pool2dParams::new((2, 2)), AvgDivisor::Window)?;
             }
             x = block.forward_t(&x, train)?;
             taps.offer(&x);

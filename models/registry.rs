@@ -1,6 +1,7 @@
 //! The table of all networks.
 
 use candle_mish::pattern::matches;
+use candle_mish::suggest::suggest;
 use candle_nn::VarBuilder;
 
 use crate::context::BuildContext;
@@ -70,15 +71,8 @@ pub fn find(name: &str) -> Result<&'static Entry, ModelError> {
     }
     plain::named(name)?.ok_or_else(|| ModelError::Unknown {
         name: name.to_string(),
-        suggestion: most_similar(name),
+        suggestion: suggest(name, entries().map(|entry| entry.name)),
     })
-}
-
-fn most_similar(name: &str) -> Option<&'static str> {
-    let name = name.to_lowercase();
-    let scored = entries().map(|e| (strsim::jaro_winkler(&name, e.name), e.name));
-    let best = scored.max_by(|(a, _), (b, _)| a.total_cmp(b));
-    best.filter(|(score, _)| *score > 0.8).map(|(_, name)| name)
 }
 
 /// Builds the network that `spec` describes from the variables of `vb`, whose paths are the

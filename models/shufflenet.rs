@@ -13,7 +13,8 @@
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath};
 use candle_mish::ops::{
-    Pool2dParams, avg_pool2d, cat, channel_shuffle, global_avg_pool2d, max_pool2d, narrow,
+    AvgDivisor, Pool2dParams, avg_pool2d, cat, channel_shuffle, global_avg_pool2d, max_pool2d,
+    narrow,
 };
 use candle_nn::ModuleT;
 
@@ -129,7 +130,7 @@ impl ModuleT for GroupedUnit {
                 let pool = Pool2dParams::new((3, 3))
                     .with_stride((2, 2))
                     .with_padding((1, 1));
-                let pooled = avg_pool2d(x, &pool, true)?;
+                let pooled = avg_pool2d(x, &pool, AvgDivisor::Window)?;
                 cat(&[&pooled, &conv.forward_t(&y, train)?], 1)
             }
         }

@@ -1,13 +1,13 @@
-//! GPUs, opened as training wants them.
+//! GPUs, configured for training.
 
 use candle_core::{Device, Result};
 
-/// The CUDA device with this number. It keeps the memory that it has taken from the system: by
-/// default CUDA gives what is free back whenever the host waits for the device, and takes it anew
-/// for the next step, which costs more time than most kernels.
+/// Opens the CUDA device `number` with a memory pool that keeps freed memory. By default CUDA returns
+/// free memory to the system whenever the host waits for the device and allocates it again in the
+/// next step, which takes longer than most kernels.
 ///
 /// # Errors
-/// If there is no such device, or this crate was built without the feature `cuda`.
+/// There is no such device, or this crate was built without the feature `cuda`.
 pub fn cuda(number: usize) -> Result<Device> {
     let device = Device::new_cuda(number)?;
     #[cfg(feature = "cuda")]
@@ -30,20 +30,20 @@ fn keep_memory(device: &candle_core::CudaDevice) -> Result<()> {
     }
     let mut threshold = u64::MAX;
     let attribute = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
-    // SAFETY: the device is that of a context which exists, and the attribute is a number of 64
-    // bits, which the driver only reads.
+    // SAFETY: the device belongs to an existing context, and the attribute is a 64-bit number that
+    // the driver only reads.
     unsafe {
         let pool = result::device::get_mem_pool(context.cu_device()).w()?;
         result::mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast()).w()
     }
 }
 
-/// The first Metal device.
+/// Opens the first Metal device.
 ///
 /// # Errors
-/// If there is none, or this crate was built without the feature `metal`.
+/// There is none, or this crate was built without the feature `metal`.
 pub fn metal() -> Result<Device> {
-    // Candle takes it from the list unasked.
+    // Candle indexes the list of devices without a check.
     #[cfg(feature = "metal")]
     if candle_metal_kernels::metal::Device::all().is_empty() {
         candle_core::bail!("this system has no Metal device");

@@ -7,11 +7,12 @@
 //!
 //! # The op
 //! [`mish`] is a Candle op with its own backward pass. It takes f32, f64, f16 and bf16 tensors of
-//! any shape and layout. More than forty other activations have names in [`Activation`].
+//! any shape and layout. More than forty other activations have names in [`Activation`], which is
+//! a Candle [`Module`](candle_core::Module).
 //!
 //! ```
-//! use candle_core::{Device, Result, Tensor, Var};
-//! use candle_mish::{Activation, mish, ops::activation::activation};
+//! use candle_core::{Device, Module, Result, Var};
+//! use candle_mish::{Activation, mish};
 //!
 //! # fn main() -> Result<()> {
 //! let x = Var::new(&[-1f32, 0.0, 1.0], &Device::Cpu)?;
@@ -23,7 +24,7 @@
 //! assert!((slope[1] - 0.6).abs() < 1e-6);
 //!
 //! let silu: Activation = "silu".parse().expect("a known name");
-//! assert_eq!(activation(&x, &silu)?.dims(), [3]);
+//! assert_eq!(silu.forward(&x)?.dims(), [3]);
 //! # Ok(())
 //! # }
 //! ```
@@ -38,7 +39,7 @@
 //! Candle's `loss.backward()` works too and gives the same gradients.
 //!
 //! ```
-//! use candle_core::{DType, Device, ModuleT, Result, Tensor};
+//! use candle_core::{DType, Device, Module, ModuleT, Result, Tensor};
 //! use candle_mish::nn::{self, Conv2dConfig, ParamStore};
 //! use candle_mish::ops::{CrossEntropy, Target, cross_entropy, global_avg_pool2d};
 //! use candle_mish::rng::Generator;
@@ -56,7 +57,7 @@
 //! let labels = Tensor::new(&[0u32, 1, 2, 3], &device)?;
 //! let (loss, (), gradients) = autograd::value_and_grad(|| {
 //!     let features = global_avg_pool2d(&conv.forward_t(&images, true)?)?;
-//!     let logits = candle_core::Module::forward(&classifier, &features)?;
+//!     let logits = classifier.forward(&features)?;
 //!     let target = Target::Classes(&labels);
 //!     Ok((cross_entropy(&logits, &target, &CrossEntropy::default())?, ()))
 //! })?;
@@ -106,12 +107,13 @@ pub mod ops;
 mod parallel;
 pub mod pattern;
 pub mod rng;
-pub mod simd;
+mod simd;
+pub mod suggest;
 #[cfg(feature = "swap")]
 pub mod swap;
-pub mod trace;
 #[cfg(feature = "train")]
 pub mod train;
 
 pub use activation::{Activation, ParseActivationError};
-pub use ops::mish::{Mish, mish, mish_inplace};
+pub use autograd::trace;
+pub use ops::activation::{Mish, mish, mish_inplace};

@@ -1,11 +1,16 @@
-//! Loops over all threads.
+//! Loops over all threads, and the buffers that they fill.
 //!
 //! The bodies are trait objects on purpose. Kernels are generic over the activation, the element
 //! type and the instruction set; with a generic body each of these hundreds of combinations would
-//! get its own copy of the thread pool's machinery, which made up most of the build time. A call
-//! through a pointer per chunk costs nothing beside the chunk.
+//! get its own copy of the thread pool's machinery, which made up most of the build time. One call
+//! through a pointer per chunk costs nothing compared with the chunk.
+
+use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
+
+/// Values below which one thread does the work: a hand-over costs a few microseconds.
+pub(crate) const PARALLEL_THRESHOLD: usize = 1 << 14;
 
 /// Calls `body(index, chunk)` for all chunks of `chunk` values (the last may be shorter). A
 /// thread takes at least `min_len` neighbouring ones.
@@ -31,4 +36,34 @@ pub(crate) fn map<R: Send>(
 ) -> Vec<R> {
     let indices = (0..count).into_par_iter().with_min_len(min_len);
     indices.map(task).collect()
+}
+
+/// `len` values that `write` initialises. The memory is not cleared first.
+///
+/// # Safety
+/// `write` must initialise every value of the slice that it receives.
+pub(crate) unsafe fn written<T>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
+    let mut values = Vec::with_capacity(len);
+    write(&mut values.spare_capacity_mut()[..len]);
+    // SAFETY: the capacity is at least `len`, and `write` has initialised all of it.
+    unsafe { values.set_len(len) };
+    values
+}
+
+/// `len` values that `fill(index of the chunk, chunk)` writes in chunks of `chunk`, on several
+/// threads where that pays. The memory is not cleared first.
+///
+/// # Safety
+/// `fill` must initialise every value of the chunk that it receives.
+pub(crate) unsafe fn build<T: Copy + Send>(
+    len: usize,
+    chunk: usize,
+    fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync,
+) -> Vec<T> {
+    if len == 0 {
+        return Vec::new();
+    }
+    let min_len = PARALLEL_THRESHOLD.div_ceil(chunk);
+    // SAFETY: `fill` initialises every chunk, and the chunks are all of the slice.
+    unsafe { written(len, |values| for_each_chunk(values, chunk, min_len, &fill)) }
 }

@@ -1,7 +1,7 @@
-//! Patterns of names and paths.
+//! Wildcard patterns for names and paths.
 
-/// Whether `pattern`, in which `*` stands for any characters and `?` for one, describes all of
-/// `text`. Takes at most as many steps as the product of the lengths.
+/// Whether `pattern` matches all of `text`. `*` matches any characters, `?` matches one. The time is at
+/// most the product of the lengths.
 ///
 /// ```
 /// use candle_mish::pattern::matches;
@@ -12,7 +12,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);
-    // The last star, and the text behind what it has stood for so far: only it can take more.
+    // The position after the last star, and after its match so far. Only this star can match more.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {
@@ -25,10 +25,10 @@ pub fn matches(pattern: &str, text: &str) -> bool {
                 t += 1;
             }
             _ => match star {
-                Some((behind, taken)) => {
-                    star = Some((behind, taken + 1));
-                    p = behind;
-                    t = taken + 1;
+                Some((after, matched)) => {
+                    star = Some((after, matched + 1));
+                    p = after;
+                    t = matched + 1;
                 }
                 None => return false,
             },
@@ -63,7 +63,7 @@ mod tests {
         ] {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
-        // Without a bound on the steps this would not end.
+        // Exponential backtracking would not finish this.
         assert!(!matches(&"*a".repeat(30), &"a".repeat(29)));
     }
 }

@@ -1,17 +1,16 @@
-"""Exported networks against timm, torchvision and onnxruntime.
+"""Compares exported networks with timm, torchvision and onnxruntime.
 
-For every network of the registry, in its form for 32x32 images and, up to --most multiply-adds, in
-that for ImageNet, with random weights and each activation: `mish export` to safetensors and ONNX,
-then
+Exports every network of the registry to safetensors and ONNX, in its form for 32x32 images and, up to
+--most multiply-adds, in its ImageNet form, with random weights, its own activation and Mish. Then
 
-- `load_state_dict(strict=True)` of timm's network (torchvision's where timm has none) takes the
-  safetensors file, and its logits are those of the ONNX file (where its activation can be chosen);
-- `onnx.checker` accepts the ONNX file, and onnxruntime's logits are those of
-  `mish predict --logits`, for two batch sizes.
+- timm's network, or torchvision's if timm has none, loads the safetensors file with `strict=True`, and its
+  logits equal the ONNX file's;
+- `onnx.checker` accepts the ONNX file, and onnxruntime's logits equal `mish predict --logits`, for
+  two batch sizes.
 
     pip install torch==2.13.0 torchvision==0.28.0 timm==1.0.31 safetensors onnx onnxruntime numpy
     cargo build --release
-    python tests/export.py --mish target/release/mish --out docs/export.md
+    python tests/export.py --mish target/release/mish --out docs/verification/export.md
 """
 
 import argparse
@@ -38,7 +37,7 @@ import rule  # noqa: E402
 import zoo  # noqa: E402
 
 TOLERANCE = 1e-4
-# What timm's networks have where that is not ReLU.
+# The activations of timm's networks other than ReLU, by family.
 OWN = {"efficientnet": "silu", "mobilenet": "relu6", "darknet": "leaky_relu:0.01"}
 
 
@@ -50,7 +49,7 @@ def mish(*arguments) -> str:
 
 
 def reference(name: str, activation: str):
-    """timm's network or torchvision's, with the activation, or nothing if neither has it."""
+    """timm's or torchvision's network with the activation, or None if neither has it."""
     if name in timm.list_models():
         return zoo.swap(timm.create_model(name, pretrained=False), activation), "timm"
     if name in torchvision.models.list_models():
@@ -64,7 +63,7 @@ def relative(got: np.ndarray, want: np.ndarray) -> float:
 
 
 class Case:
-    """A network in one form with one activation, in a folder of its own."""
+    """A network in one form with one activation, in its own folder."""
 
     def __init__(self, folder, name, stem, activation, size):
         self.folder, self.name, self.stem = folder, name, stem
@@ -73,20 +72,20 @@ class Case:
         self.flags = [name, "--weights", self.weights, "--activation", activation, "--stem", stem]
 
     def draw(self):
-        """Random weights by the rule of the references, for the keys that the network has."""
+        """Writes weights by the rule of the references, for all keys of the network."""
         if self.stem == "imagenet":
             model, self.peer = reference(self.name, self.activation)
             if model is not None:
                 rule.fill(model)
                 save_torch(model.state_dict(), self.weights)
                 return model.eval()
-        # A step of training leaves a file with all keys.
+        # One training step writes a checkpoint with all keys.
         run = self.folder / "run"
         flags = ["--activation", self.activation, "--stem", self.stem, "--epochs", 1]
         flags += ["--batch-size", 2, "--lr", 1e-6, "--weight-decay", 0, "--output", run]
         data = ["--dataset", "synthetic", "--limit-train", 2, "--limit-test", 1]
         if self.stem == "imagenet":
-            data = ["--dataset", f"folder:{pictures(self.folder)}", "--img-size", self.size]
+            data = ["--dataset", f"folder:{image_folder(self.folder)}", "--img-size", self.size]
             data += ["--num-classes", 1000]
         mish("train", self.name, *flags, *data)
         drawn = load_torch(run / "last.safetensors")
@@ -138,13 +137,13 @@ class Case:
 
 
 def blank(module: nn.Module) -> None:
-    """Other values than those of the file, so that loading them shows."""
+    """Zeroes all tensors, so that a tensor that is not loaded shows."""
     for tensor in [*module.parameters(False), *module.buffers(False)]:
         tensor.data.zero_()
 
 
-def pictures(folder: pathlib.Path) -> pathlib.Path:
-    """A tree with two pictures of one class to train and one to measure on."""
+def image_folder(folder: pathlib.Path) -> pathlib.Path:
+    """A folder data set of one class, with two training images and one test image."""
     from PIL import Image
 
     for split, count in (("train", 2), ("val", 1)):
@@ -156,7 +155,7 @@ def pictures(folder: pathlib.Path) -> pathlib.Path:
 
 
 def page(rows: list) -> str:
-    """docs/export.md below its marker."""
+    """The part of docs/verification/export.md after its marker."""
     versions = {
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -186,11 +185,11 @@ def activations(entry: dict, stem: str) -> list:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mish", default="target/release/mish")
-    parser.add_argument("--models", default="*", help="a pattern of names")
-    parser.add_argument("--most", type=float, default=5e9, help="multiply-adds of an ImageNet form")
+    parser.add_argument("--models", default="*", help="a pattern of network names")
+    parser.add_argument("--most", type=float, default=5e9, help="the most multiply-adds of an ImageNet form")
     parser.add_argument("--every-activation", metavar="MODEL", help="all activations in one network")
     parser.add_argument("--forms", default="cifar,imagenet")
-    parser.add_argument("--out", type=pathlib.Path, help="a page whose table is replaced")
+    parser.add_argument("--out", type=pathlib.Path, help="the page whose table to replace")
     args = parser.parse_args()
     torch.set_num_threads(2)
     cases = []
@@ -212,7 +211,7 @@ if __name__ == "__main__":
             try:
                 rows.append(Case(pathlib.Path(folder), *case).check())
                 print(rows[-1], flush=True)
-            except Exception as error:  # the others are worth knowing too
+            except Exception as error:  # continue with the other cases
                 failed += 1
                 print("FAILED", *case, type(error).__name__, str(error)[:2000], flush=True)
     print(f"{len(rows)} cases passed, {failed} failed")

@@ -1,16 +1,15 @@
-"""Trains a network of each family for a short time on the real CIFAR-100 and prints a table.
+"""Trains one network of each family briefly on CIFAR-100 and prints the table of families.md.
 
     cargo build --release
     python tests/families.py target/release/mish cifar100 > families.md
 
-Each network takes its own recipe (`mish train NAME --dry-run` shows it) with Mish and seed 0, and
-goes once over the first images, over which the one-cycle schedule rises and falls: as many images
-as come to 6 trillion multiply-adds forward, at most 25,600. Batches are small, so that there are
-many steps, and the rate is the recipe's in proportion to the batch. The training loss is the mean
-over these steps, test loss and top-1 those on the first 1,000 test images after them; ln(100) =
-4.605 is the loss of a guess, 1 % its top-1. The peak of memory is that of the training process.
-Images per second are those of `mish bench train` and `mish bench infer` with batches of 64. Needs
-no packages.
+Each network trains with its own recipe (`mish train NAME --dry-run` shows it), Mish and seed 0, for one pass
+and one cycle of the schedule over the first images: as many as correspond to 6 trillion multiply-adds forward,
+at most 25,600. Batches are small, for many steps, and the learning rate scales with the batch size. The
+training loss is the mean over the steps; test loss and top-1 are measured on the first 1,000 test images after
+the last step. Guessing has a loss of ln(100) = 4.605 and a top-1 of 1 %. Peak memory is measured on the training
+process, images per second by `mish bench train` and `mish bench infer` with batches of 64. The script
+needs no packages. Its table goes into docs/verification/families.md.
 """
 
 import json
@@ -28,7 +27,7 @@ NETWORKS = """
 
 
 def run(*arguments):
-    """What the program prints as JSON, and its peak of memory in MiB."""
+    """Runs the program; returns its JSON output and its peak memory in MiB."""
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [PROGRAM, *arguments, "--json"], stdout=subprocess.PIPE, stderr=errors
@@ -42,7 +41,7 @@ def run(*arguments):
 
 
 def plan(name):
-    """Images to train on, and how many make a batch."""
+    """The number of training images and the batch size."""
     form = next(entry["cifar"] for entry in run("models")[0] if entry["name"] == name)
     images = int(min(25_600, 6e12 / form["multiply_adds"]))
     batch = 64 if images == 25_600 else 16

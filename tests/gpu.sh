@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# All that a machine with a GPU can show, in one command:
+# Tests and measures everything on a GPU:
 #
 #   tests/gpu.sh [cuda|metal]
 #
-# The tests of all ops on the GPU, a network trained on it, and Mish in f32, f16 and bf16 beside a
-# copy and candle-nn's composition; on CUDA beside PyTorch too, where Python has it. Without an
-# argument the backend is Metal on a Mac and CUDA elsewhere. What fails is listed at the end and
-# keeps nothing else from running. The last thing printed is a table of speeds.
+# Runs the tests of all ops on the GPU, trains and evaluates a network, and measures Mish in f32, f16
+# and bf16 against a copy, candle-nn's composition and, on CUDA, PyTorch if it is installed. The
+# default backend is Metal on a Mac and CUDA elsewhere. A failure does not stop the script: it lists
+# all failures and prints a table of speeds at the end.
 #
-#   ELEMENTS  the size of what is measured (2^28 by default: 1 GiB of f32, and there are several)
-#   BIN_DIR   a folder with `mish` and the test executable `ops` or `ops-<hash>`, built elsewhere:
-#             then neither Cargo nor a CUDA toolkit is needed, but its libraries are; those of
-#             PyTorch's wheels do. `cargo test --no-run` names the executable
+#   ELEMENTS  elements of the measured tensors (default 2^28: 1 GiB in f32; several are allocated)
+#   BIN_DIR   a folder with prebuilt `mish` and the test executable `ops` or `ops-<hash>`, which
+#             `cargo test --no-run` names. Then the script needs neither Cargo nor the CUDA toolkit,
+#             only its libraries, for example from PyTorch's wheels
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -26,7 +26,7 @@ trap 'rm -rf "$folder"' EXIT
 failures=$folder/failures
 : >"$failures"
 
-# Runs a command and notes where it fails.
+# Runs a command and records its failure.
 step() {
     echo "--- $*"
     "$@" && return
@@ -34,17 +34,17 @@ step() {
     return 1
 }
 
-# What nvidia-smi says of the first GPU.
+# A property of the first GPU, from nvidia-smi.
 gpu() {
     nvidia-smi --query-gpu="$1" --format=csv,noheader,nounits 2>/dev/null | head -n 1
 }
 
-# The shared libraries that a program does not find.
+# The shared libraries that a program lacks.
 lacking() {
     ldd "$1" | awk '/not found/ { print $1 }' | sort -u
 }
 
-# Where a library is: in the usual places and in Python's packages, else anywhere.
+# The folder of a library: the usual places and Python's packages first, then the whole disk.
 folder_of() {
     local python roots found
     python=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null)
@@ -54,7 +54,7 @@ folder_of() {
     [ -n "$found" ] && dirname "$found"
 }
 
-# Sets LD_LIBRARY_PATH to what a program needs beside the system's own paths.
+# Adds the folders of a program's missing libraries to LD_LIBRARY_PATH.
 find_libraries() {
     local library place
     for library in $(lacking "$1"); do
@@ -90,11 +90,11 @@ for program in "$mish" "${executables[@]}"; do
 done
 if [ "$backend" = cuda ]; then
     echo "GPU: $(gpu name), driver $(gpu driver_version), compute capability $(gpu compute_cap)"
-    # Tensors of more than 2^31 elements, several of 4 GiB.
+    # Enables tests of tensors with more than 2^31 elements, several of 4 GiB each.
     [ "$(gpu memory.total)" -ge 40000 ] 2>/dev/null && export MISH_TEST_LARGE=1
 fi
 
-# One thread: all tests share the device and its handles.
+# One thread, because all tests share the device and its handles.
 for executable in "${executables[@]}"; do
     step "$executable" --test-threads=1
 done
@@ -118,20 +118,20 @@ if torch; then
             --shape "$elements" | tee "$folder/torch-$dtype"
     done
 else
-    echo "without PyTorch on CUDA there is nothing to compare with"
+    echo "skipped: PyTorch with CUDA is not installed"
 fi
 
-# The speed in a row of ours.
+# The speed in GB/s of a row of mish's table.
 ours() {
     awk -v name="$2" 'index($0, name "  ") == 1 { $0 = substr($0, 39); print $4; exit }' "$folder/ours-$1"
 }
-# The speed of one of PyTorch's cases that moves $3 bytes.
+# The speed in GB/s of a PyTorch case that moves $3 bytes.
 theirs() {
     [ -f "$folder/torch-$1" ] || return
     sed -n "s/.*\"name\": \"$2\", \"median_ms\": \([0-9.e+-]*\).*/\1/p" "$folder/torch-$1" |
         awk -v bytes="$3" '{ printf "%.1f\n", 1e-6 * bytes / $1 }'
 }
-# The first number in percent of the second.
+# The first number as a percentage of the second.
 percent() {
     awk -v a="${1:-0}" -v b="${2:-0}" 'BEGIN { if (a > 0 && b > 0) printf "%.0f", 100 * a / b }'
 }
@@ -141,7 +141,7 @@ row() {
     printf '\n'
 }
 echo
-echo "Mish on $elements elements, GB/s; candle-nn's composition as if it moved what one pass moves"
+echo "Mish on $elements elements, GB/s (candle-nn: bytes of a single pass over its time)"
 row type copy forward '% of copy' backward '% of copy' torch 'torch bwd' candle-nn
 for type in $types; do
     IFS=: read -r dtype name size <<<"$type"

@@ -1,22 +1,22 @@
-"""Loads weights made by timm through a Hub on the loopback interface and compares logits.
+"""Compares the logits of pretrained weights with timm, over a Hub on the loopback interface.
 
-For every network of the zoo that has a form for ImageNet: the independent implementation (timm's;
-torchvision's or that of tests/reference where timm has none) gets random weights, a repository in
-the Hub's layout gets the file that timm would push (`model.safetensors`), and
+For every network with an ImageNet form, the independent implementation (timm, else torchvision or
+tests/reference) gets random weights. A server offers them in the Hub's layout, as the file that timm pushes
+(`model.safetensors`), and
 
-    mish predict NAME picture.safetensors --pretrained --logits logits.json
+    mish predict NAME input.safetensors --pretrained --logits logits.json
 
-downloads and evaluates it. The input is a picture made to look like a photograph (smooth areas,
-edges, texture with the spectrum of natural images), prepared by timm's own transform. The largest
-difference of a logit must be less than 1e-4 of the largest logit.
+downloads and evaluates them. The input is an image with the statistics of a photograph (smooth areas, edges,
+texture with the spectrum of natural images), prepared by timm's transform. The largest difference of a logit
+must be less than 1e-4 of the largest logit.
 
-Then the same for files in torchvision's and older key styles and as `.pth`, and for the weights of
-CIFAR-100; and the table of weights (`mish models --json`) is compared with timm's configurations.
+The script repeats this for files with keys of torchvision and older versions, for `.pth` and `.bin` files and
+for the CIFAR weights, and compares the table of weights (`mish models --json`) with timm's configurations.
 
     pip install torch==2.13.0 torchvision==0.28.0 timm==1.0.31 safetensors pillow
     cargo build --release --bin mish
-    python tests/pretrained.py --page docs/pretrained.md       # all, one after the other
-    python tests/pretrained.py resnet18 densenet121            # some
+    python tests/pretrained.py --page docs/verification/pretrained.md       # all networks
+    python tests/pretrained.py resnet18 densenet121            # some networks
 """
 
 import argparse
@@ -48,7 +48,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """The site at /api and /resolve; the storage of large files at /storage."""
+    """Serves the Hub's site under /api and /resolve, and its storage of large files under /storage."""
 
     repositories: dict[str, dict[str, pathlib.Path]] = {}
     hashes: dict[str, pathlib.Path] = {}
@@ -101,26 +101,26 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 def photograph(height=360, width=480):
-    """A picture with the statistics of a photograph."""
+    """An image with the statistics of a photograph."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[0:height, 0:width]
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
     frequency[0, 0] = 1.0
-    picture = np.zeros((height, width, 3))
+    pixels = np.zeros((height, width, 3))
     for channel in range(3):
         noise = np.fft.fft2(rng.standard_normal((height, width))) / frequency
         texture = np.real(np.fft.ifft2(noise))
         sky = 180 - 90 * y / height + 20 * channel
-        picture[..., channel] = sky + 18 * texture / texture.std()
+        pixels[..., channel] = sky + 18 * texture / texture.std()
     for _ in range(12):
         cy, cx, r = rng.uniform(0, height), rng.uniform(0, width), rng.uniform(15, 90)
         inside = (y - cy) ** 2 + (x - cx) ** 2 < r * r
-        picture[inside] = 0.35 * picture[inside] + 0.65 * rng.uniform(0, 255, 3)
-    return Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+        pixels[inside] = 0.35 * pixels[inside] + 0.65 * rng.uniform(0, 255, 3)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 def randomise(model):
-    """Weights and statistics far from their initial values, by a fixed seed."""
+    """Draws weights and statistics far from their initial values, with a fixed seed."""
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
@@ -140,7 +140,7 @@ def randomise(model):
 
 
 def reference_network(name):
-    """The network of a script of tests/reference, without running the script's cases."""
+    """A network from a script of tests/reference, without running the script's cases."""
     script = name.split("_")[0]
     folder = ROOT / "tests" / "reference"
     sys.path.insert(0, str(folder))
@@ -152,7 +152,7 @@ def reference_network(name):
 
 
 def implementation(name):
-    """The network and the programme that it is of."""
+    """The network and the name of its library."""
     if timm.is_model(name):
         return timm.create_model(name, pretrained=False), "timm"
     if hasattr(torchvision.models, name):
@@ -163,11 +163,11 @@ def implementation(name):
 class Check:
     def __init__(self, mish, folder, address):
         self.mish, self.folder, self.address = mish, folder, address
-        self.picture = photograph()
+        self.image = photograph()
         self.rows, self.failures = [], []
 
     def predict(self, name, tensor, pretrained):
-        """What mish makes of the tensor with the weights named so."""
+        """The logits of `mish predict` for the tensor with these weights."""
         source, out = self.folder / "input.safetensors", self.folder / "logits.json"
         safetensors.torch.save_file({"input": tensor}, source)
         home = self.folder / "home"
@@ -182,11 +182,11 @@ class Check:
         return torch.tensor(found["logits"])
 
     def case(self, name, what, model, files, pretrained, config, limit=LIMIT):
-        """Compares the network's logits with mish's, from a repository with these files."""
+        """Compares the model's logits with mish's, which loads it from a repository with these files."""
         repository, content = files
         Hub.repositories = {repository: content}
         transform = timm.data.create_transform(**config)
-        tensor = transform(self.picture)[None]
+        tensor = transform(self.image)[None]
         with torch.no_grad():
             want = model(tensor)
         got = self.predict(name, tensor, pretrained)
@@ -210,17 +210,17 @@ class Check:
 
     def imagenet(self, entry):
         name = entry["name"]
-        model, programme = implementation(name)
+        model, library = implementation(name)
         model = randomise(model)
         rows = [row for row in entry["pretrained"] if row["stem"] == "imagenet"]
         config = {"input_size": tuple(entry["imagenet"]["input"]), "interpolation": "bicubic"}
         if timm.is_model(name):
             config = timm.data.resolve_data_config(model=model)
         repository = rows[0]["repo"] if rows else f"loopback/{name}"
-        # Without a row the address has to be given, and the activation is the papers' own.
+        # A network without a row needs an address; mish assumes its paper's activation.
         pretrained = [] if rows else [f"hf://{repository}"]
         files = (repository, {"model.safetensors": self.save(model)})
-        self.case(name, programme, model, files, pretrained, config)
+        self.case(name, library, model, files, pretrained, config)
 
     def other_styles(self):
         config = {"input_size": (3, 224, 224)}
@@ -266,18 +266,18 @@ class Check:
             self.case(name, f"timm, {row['tag']}, .bin", model, files, [row["tag"]], config)
 
 
-# What timm lists and the table leaves out: it has no classifier.
+# Weights that timm lists and the table omits, because they have no classifier.
 LEFT_OUT = {"resnet50.bamboo"}
 
 
 def lacking(entry):
-    """Weights that timm has on the Hub for a network and the table has not."""
+    """Weights of a network that timm has on the Hub and the table does not."""
     if not timm.is_model(entry["name"]):
         return []
     rows = {f"{entry['name']}.{row['tag']}" for row in entry["pretrained"]}
     listed = set(timm.list_pretrained(f"{entry['name']}.*")) - LEFT_OUT
     on_hub = [name for name in sorted(listed - rows) if timm.get_pretrained_cfg(name).hf_hub_id]
-    return [f"{name}: timm has it, the table has not" for name in on_hub]
+    return [f"{name}: timm has it, the table does not" for name in on_hub]
 
 
 def compare_table(entries):
@@ -316,26 +316,26 @@ def page(check, entries):
         f"Python {platform.python_version()}, PyTorch {torch.__version__}, torchvision "
         f"{torchvision.__version__}, timm {timm.__version__}"
     )
-    text = f"""# Logits of weights from the Hub
+    text = f"""# Logits of pretrained weights compared with timm and torchvision
 
-<!-- Written by `python tests/pretrained.py --page docs/pretrained.md`. -->
+<!-- Written by `python tests/pretrained.py --page docs/verification/pretrained.md`. -->
 
-Random weights, made by the programme named, served in the Hub's layout on the loopback interface,
-downloaded and evaluated by `mish predict NAME … --pretrained`, on a picture made to look like a
-photograph and prepared by timm's transform. The error is the largest difference of a logit over the
-largest logit; the script fails from {LIMIT:.0e} on. {versions}, on the CPU.
+Each network gets random weights from the library in the second column. A server on the loopback
+interface offers them in the Hub's layout, and `mish predict NAME … --pretrained` downloads and evaluates
+them on an image with the statistics of a photograph, prepared by timm's transform. The error is the
+largest difference of a logit, divided by the largest logit. The script fails if it is {LIMIT:.0e} or more.
+{versions}, on the CPU.
 
-Also compared: the {listed} rows of ImageNet weights in the table of `mish models` with timm's
-configurations; they agree, and timm has no others with a classifier.
+The script also compares the {listed} rows of ImageNet weights in the table of `mish models` with timm's
+configurations. They agree, and timm has no other weights with a classifier for these networks.
 
-## What has not been tried
+## Not tested
 
-The machines that this is built on do not reach the Hub itself: all of this, and the faults that
-`tests/data/download.rs` injects, is over the loopback interface. In particular **transfers by Xet have
-not been tested**. The Hub announces them with `X-Xet-Hash` for most of its large files, and hf-hub 1.0
-then takes them, without an option to download the file plainly, which would be the simpler and here the
-tested way. What arrives by Xet is checked by size and SHA-256 as any other file, and a transfer that
-stands still is given up after a minute.
+The development machines cannot reach the Hub. These checks, and the failures that `tests/data/download.rs`
+injects, use the loopback interface. In particular, **transfers by Xet have not been tested**. The Hub
+announces them with `X-Xet-Hash` for most large files, and hf-hub 1.0 then uses Xet and has no option for a
+plain download. A file received by Xet is checked by size and SHA-256 like any other, and a transfer that
+receives nothing for a minute is aborted.
 
 ## Logits
 
@@ -361,7 +361,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         check = Check(args.mish, pathlib.Path(folder), address)
         chosen = [e for e in entries if not args.names or e["name"] in args.names]
-        # The largest last.
+        # The largest networks last.
         chosen.sort(key=lambda entry: (entry["imagenet"] or entry["cifar"])["params"])
         for entry in chosen:
             if entry["imagenet"]:
@@ -374,7 +374,7 @@ def main():
     if args.page and not check.failures:
         args.page.write_text(page(check, entries))
     if wrong or check.failures:
-        sys.exit(f"{len(wrong)} rows differ; logits differ of: {', '.join(check.failures)}")
+        sys.exit(f"{len(wrong)} rows differ; logits differ for: {', '.join(check.failures)}")
 
 
 main()

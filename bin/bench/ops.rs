@@ -7,8 +7,8 @@ use candle_mish::activation::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::mish;
 use candle_mish::ops::{
-    Conv2dParams, CrossEntropy, Pool2dParams, Statistics, Target, avg_pool2d, batch_norm_act,
-    conv2d, cross_entropy, max_pool2d,
+    AvgDivisor, Conv2dParams, CrossEntropy, Pool2dParams, Statistics, Target, avg_pool2d,
+    batch_norm_act, conv2d, cross_entropy, max_pool2d,
 };
 use candle_nn::{BatchNormConfig, VarBuilder, VarMap};
 use comfy_table::{CellAlignment, Table, presets};
@@ -261,7 +261,7 @@ fn pools() -> Vec<Case> {
         ),
         case(
             "avg_pool_2x2",
-            Box::new(move |t| avg_pool2d(t[0], &params, true)),
+            Box::new(move |t| avg_pool2d(t[0], &params, AvgDivisor::Window)),
             Box::new(|t| t[0].avg_pool2d(2)),
             1.25,
         ),

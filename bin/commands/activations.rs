@@ -3,7 +3,7 @@
 use candle_core::{DType, Device};
 use candle_mish::activation::Activation;
 use candle_mish::nn::{ParamStore, act};
-use candle_mish::ops::activation::{KernelVisitor, Pointwise};
+use candle_mish::ops::activation::has_kernel;
 use candle_mish::rng::Generator;
 use comfy_table::{Table, presets};
 use serde::Serialize;
@@ -29,15 +29,6 @@ struct Parameter {
     default: f64,
 }
 
-/// Finds out whether an activation has a kernel.
-struct HasKernel;
-
-impl KernelVisitor<f32> for HasKernel {
-    type Output = ();
-
-    fn visit<K: Pointwise<f32>>(self, _: K) {}
-}
-
 fn row(activation: &Activation) -> anyhow::Result<Row> {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
     act(activation, 1, store.var_builder(), &Generator::new(0))?;
@@ -49,7 +40,7 @@ fn row(activation: &Activation) -> anyhow::Result<Row> {
             .collect(),
         aliases: activation.aliases(),
         learned: store.num_params() > 0,
-        fused: activation.visit_kernel::<f32, _>(HasKernel).is_some(),
+        fused: has_kernel(activation),
     })
 }
 

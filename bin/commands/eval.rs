@@ -1,22 +1,18 @@
 //! `mish eval`: measures the accuracy of a trained network.
 
-use std::path::Path;
-
 use anyhow::bail;
 use candle_mish::activation::Activation;
-use candle_mish::data::{self, Augmentation, DataOptions, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::eval::{Evaluation, evaluate};
-use candle_mish::train::Recipe;
-use candle_mish::train::run_folder::CONFIG;
-use candle_mish_models::{self as models, ModelSpec, Stem};
+use candle_mish_models::{ModelSpec, Stem};
 use serde::Serialize;
 
+use super::origin::Origin;
 use crate::args::range::{MAX_BATCH, MAX_CLASSES, check_batch, check_classes, count};
 use crate::args::{DataArgs, FormArgs, NETWORK, PreprocessArgs};
-use crate::config::{Config, read_recipe};
 use crate::context::Context;
 use crate::failure::{Done, usage};
-use crate::network::{Network, Weights};
+use crate::network::Network;
 use crate::source::WeightsArgs;
 use crate::{output, preprocessing};
 
@@ -166,64 +162,6 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         ))?;
     }
     Ok(Done::Complete)
-}
-
-/// The run that weights belong to, or else the data set that they name.
-pub(super) struct Origin {
-    /// The data set, overridden with the flags given.
-    pub data: DataOptions,
-    /// The hyperparameters of the run, or else the network's own.
-    pub recipe: Recipe,
-    /// Dropout before the classifier during training.
-    pub drop: f64,
-    /// Stochastic depth during training.
-    pub drop_path: f64,
-}
-
-impl Origin {
-    /// Reads the configuration beside the weights if there is one.
-    ///
-    /// # Errors
-    /// If the configuration cannot be read, or there is no network `model`.
-    pub fn of(weights: &Weights, model: &str, flags: &DataArgs) -> anyhow::Result<Self> {
-        let folder = match weights.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        let mut origin = if folder.join(CONFIG).is_file() && weights.dataset().is_some() {
-            let config = Config::read(folder)?;
-            Self {
-                data: config.data,
-                recipe: config.recipe,
-                drop: config.network.drop_rate.unwrap_or(0.0),
-                drop_path: config.network.drop_path_rate.unwrap_or(0.0),
-            }
-        } else {
-            let mut data = DataOptions::default();
-            if let Some(Ok(dataset)) = weights.dataset().map(str::parse) {
-                data.dataset = dataset;
-            }
-            let entry = models::find(model).map_err(usage)?;
-            Self {
-                data,
-                recipe: read_recipe(entry.recipe, None)?,
-                drop: 0.0,
-                drop_path: 0.0,
-            }
-        };
-        // The run's folder and revision belong to the run's data set.
-        let own = origin.data.dataset;
-        if flags
-            .dataset
-            .as_ref()
-            .is_some_and(|dataset| dataset.kind != own)
-        {
-            origin.data.data_dir = None;
-            origin.data.revision = None;
-        }
-        flags.apply(&mut origin.data);
-        Ok(origin)
-    }
 }
 
 fn images(dataset: &Dataset, split: Split) -> anyhow::Result<&ImageSet> {

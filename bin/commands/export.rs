@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use candle_core::{DType, Device, Tensor};
 use candle_mish::activation::Activation;
+use candle_mish::autograd::trace::trace;
 use candle_mish::checkpoint::{self, write_atomically};
 use candle_mish::data::Preprocess;
 use candle_mish::onnx;
-use candle_mish::trace::trace;
 use candle_mish_models::{self as models, ModelSpec, Stem};
 use serde::Serialize;
 

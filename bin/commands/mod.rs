@@ -1,4 +1,4 @@
-//! The commands, one file each: its flags and what it does.
+//! The commands. Each has its flags and its work in one file or folder.
 
 pub mod activations;
 pub mod bench;
@@ -6,6 +6,7 @@ pub mod completions;
 pub mod eval;
 pub mod export;
 pub mod models;
+mod origin;
 pub mod predict;
 pub mod swap;
 pub mod train;

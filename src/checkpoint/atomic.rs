@@ -1,12 +1,12 @@
-//! Files that appear whole or not at all.
+//! Atomic writes: a file has its old content or its complete new content.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-/// Finds out whether [`write_atomically`] could write `path`: better before long work than after it.
+/// Checks that [`write_atomically`] can write `path`, for a check before long work.
 ///
 /// # Errors
-/// If `path` is a folder, or its folder is not there or not writable.
+/// `path` is a folder, or its folder does not exist or is not writable.
 pub fn check_writable(path: &Path) -> std::io::Result<()> {
     if path.is_dir() {
         return Err(std::io::ErrorKind::IsADirectory.into());
@@ -21,11 +21,11 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Lets `fill` write a temporary file beside `path` and renames it to `path`, so that nobody ever
-/// sees a part of it.
+/// Calls `fill` to write a temporary file in the folder of `path` and renames it to `path`. No reader
+/// sees a partial file.
 ///
 /// # Errors
-/// Those of `fill`, and when the folder is not writable.
+/// `fill` fails, the folder is not writable, or the disk is full.
 pub fn write_atomically(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
@@ -34,7 +34,7 @@ pub fn write_atomically(
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // The rights of any new file, less the umask; temporary files are private otherwise.
+        // The permissions of a new file under the umask. Temporary files are private by default.
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let file = builder.prefix(".write-").tempfile_in(folder_of(path))?;

@@ -1,5 +1,5 @@
-//! Checkpoints: safetensors files with PyTorch's keys and metadata that says what they hold.
-//! PyTorch's own files are read as well.
+//! Checkpoints: safetensors files with PyTorch's keys and a header with metadata. [`read`] also reads
+//! PyTorch's own files.
 
 mod atomic;
 mod error;
@@ -24,23 +24,23 @@ pub use error::CheckpointError;
 pub struct Checkpoint {
     /// Tensors by key.
     pub tensors: HashMap<String, Tensor>,
-    /// The header's free text.
+    /// The key-value pairs of the header.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Writes tensors and metadata to `path`: to a temporary file beside it that is then renamed, so
-/// that `path` holds the old content or the new one and never a part.
+/// Writes tensors and metadata to `path` atomically: after an error or a crash, `path` has its old
+/// content.
 ///
-/// The bytes depend on the arguments only: equal weights give equal files.
+/// The bytes depend only on the arguments: equal weights give equal files.
 ///
 /// # Errors
-/// When the folder is not writable or the disk is full.
+/// The folder is not writable or the disk is full.
 pub fn write(
     path: &Path,
     tensors: &[(String, Tensor)],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), CheckpointError> {
-    // Wide types first, so that every tensor is aligned for readers that map the file.
+    // Wide types first: this aligns every tensor for readers that map the file.
     let mut tensors: Vec<&(String, Tensor)> = tensors.iter().collect();
     tensors.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype().size_in_bytes()));
     let mut header = serde_json::Map::new();
@@ -57,7 +57,7 @@ pub fn write(
         header.insert(name.clone(), serde_json::json!(info));
     }
     let mut header = serde_json::Value::Object(header).to_string().into_bytes();
-    // The data begins at a multiple of eight bytes, as the format asks for.
+    // The format requires that the data starts at a multiple of eight bytes.
     header.resize(header.len().next_multiple_of(8), b' ');
     write_atomically(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -73,11 +73,11 @@ pub fn write(
     })
 }
 
-/// Reads all of a checkpoint onto the CPU: a safetensors file, or one that PyTorch 1.6 or newer
-/// wrote (`.pth`, `.bin`), of which nothing is executed. The content decides, not the name.
+/// Reads a checkpoint onto the CPU: a safetensors file, or a file of PyTorch 1.6 or newer (`.pth`,
+/// `.bin`). Pickles are never executed. The content decides the format, not the name.
 ///
 /// # Errors
-/// A file that is missing, cut off, of another format, or whose header lies.
+/// The file is missing, truncated, has another format, or its header does not describe it.
 pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
     if starts_with(path, &pickle::MAGIC)? {
         let tensors = pickle::read(path).map_err(|reason| CheckpointError::Pickle {
@@ -129,25 +129,25 @@ pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
     })
 }
 
-/// Whether strides over a shape stay in the range of a size. The product of the dimensions alone
-/// may be 0 where the strides overflow.
+/// Whether the strides of a shape fit a `usize`. They may overflow where another dimension of 0 makes
+/// the tensor empty.
 fn is_addressable(shape: &[usize]) -> bool {
     let mut sizes = shape.iter().map(|size| (*size).max(1));
     let elements = sizes.try_fold(1usize, |product, size| product.checked_mul(size));
     elements.is_some_and(|elements| elements <= isize::MAX as usize / size_of::<f64>())
 }
 
-/// Whether the first bytes of a file are these.
+/// Whether a file starts with `bytes`.
 fn starts_with(path: &Path, bytes: &[u8]) -> Result<bool, CheckpointError> {
     Ok(start(path, bytes.len())? == bytes)
 }
 
-/// What a file is that PyTorch wrote in an older format, if it is one. No safetensors file begins
-/// so: its first eight bytes are a length, which would be beyond the file's.
+/// The name of an older PyTorch format, if the file has one. No safetensors file starts like this:
+/// its first eight bytes are a length, which would exceed the length of the file.
 fn legacy(path: &Path) -> Result<Option<&'static str>, CheckpointError> {
-    /// A pickle of protocol 2 with the number that stood in front of all weights.
+    /// A protocol 2 pickle of the magic number at the start of every legacy file.
     const NUMBER: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-    /// Where a tar archive says that it is one.
+    /// The position of the magic of a tar archive.
     const USTAR: std::ops::Range<usize> = 257..262;
     let start = start(path, USTAR.end)?;
     let claimed = start.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
@@ -163,7 +163,7 @@ fn legacy(path: &Path) -> Result<Option<&'static str>, CheckpointError> {
     })
 }
 
-/// The first bytes of a file, `length` of them if it has so many.
+/// The first `length` bytes of a file, or all if it is shorter.
 fn start(path: &Path, length: usize) -> Result<Vec<u8>, CheckpointError> {
     let io = CheckpointError::read(path);
     let mut start = Vec::with_capacity(length);
@@ -173,8 +173,7 @@ fn start(path: &Path, length: usize) -> Result<Vec<u8>, CheckpointError> {
     Ok(start)
 }
 
-/// Reads the file, but not gigabytes of something whose first bytes show that it is no
-/// safetensors file.
+/// Reads a whole file, after checking that its first bytes can be a safetensors file.
 fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
     let io = CheckpointError::read(path);
     let invalid = CheckpointError::invalid(path);

@@ -1,11 +1,10 @@
-//! Weights as PyTorch writes them (`.pth`, `.bin`): a zip archive of a pickle and of the tensors'
-//! bytes.
+//! PyTorch's weight files (`.pth`, `.bin`): a zip archive of a pickle and the bytes of the tensors.
 //!
-//! A pickle is a program. Candle's unpickler knows the few instructions that build lists, tables
-//! and calls, and makes none of the calls: it returns them as data. Of these, calls that rebuild
-//! a tensor are understood here and everything else is passed over, so nothing that a file says
-//! is ever executed. Each instruction is looked at beforehand, so that a damaged or hostile file
-//! cannot make it panic, nest without end or fill the memory.
+//! A pickle is a program. Candle's unpickler supports only the instructions that build lists,
+//! dictionaries and calls, and returns the calls as data without making them. This module interprets
+//! the calls that rebuild a tensor and ignores all others, so nothing in a file is ever executed. It
+//! checks each instruction first, so that a damaged or hostile file cannot make the unpickler panic,
+//! recurse too deeply or fill the memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,13 +15,13 @@ use candle_core::pickle::{Object, Stack};
 use candle_core::{DType, Device, Tensor};
 use zip::ZipArchive;
 
-/// No pickle of a network is nearly as long: more is not read into memory.
+/// A longer pickle is not that of a network and is not read into memory.
 const LONGEST_PICKLE: u64 = 1 << 26;
-/// The deepest nesting of values, far above that of weights within a training state.
+/// The deepest nesting of values, far above the nesting of weights within a training state.
 const DEEPEST: usize = 100;
-/// The most values that may be built or copied in all.
+/// The largest total number of values to build or copy.
 const MOST_VALUES: usize = 100_000_000;
-/// Where programs keep the weights within a training state, in timm's order: averaged ones first.
+/// The keys of the weights within a training state, in timm's order: averaged weights first.
 const WEIGHTS: [&str; 5] = [
     "state_dict_ema",
     "model_ema",
@@ -34,7 +33,7 @@ const WEIGHTS: [&str; 5] = [
 /// The first bytes of a zip archive.
 pub(super) const MAGIC: [u8; 4] = *b"PK\x03\x04";
 
-/// The tensors of a file, by name, or what is wrong with it, in a line.
+/// The tensors of a file by name, or a line about the problem.
 pub(super) fn read(path: &Path) -> Result<HashMap<String, Tensor>, String> {
     let file = File::open(path).map_err(line)?;
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(line)?;
@@ -43,7 +42,7 @@ pub(super) fn read(path: &Path) -> Result<HashMap<String, Tensor>, String> {
         .filter_map(|name| name.ok().map(|name| name.into_owned()))
         .collect();
     let pickle = names.iter().find(|name| name.ends_with("/data.pkl"));
-    let pickle = pickle.ok_or("it is an archive, but not of weights: it has no data.pkl")?;
+    let pickle = pickle.ok_or("it is an archive without weights: it has no data.pkl")?;
     let folder = pickle.trim_end_matches(".pkl").to_owned();
     let bytes = entry(&mut archive, pickle, LONGEST_PICKLE)?;
     let mut tensors = HashMap::new();
@@ -66,7 +65,7 @@ pub(super) fn read(path: &Path) -> Result<HashMap<String, Tensor>, String> {
     Ok(tensors)
 }
 
-/// The content of a file of the archive, of at most `most` bytes.
+/// The content of a file in the archive, at most `most` bytes.
 fn entry<R: Read + Seek>(
     archive: &mut ZipArchive<R>,
     name: &str,
@@ -84,7 +83,7 @@ fn entry<R: Read + Seek>(
     Ok(bytes)
 }
 
-/// What the pickle builds.
+/// The value that the pickle builds.
 fn unpickle(bytes: &[u8]) -> Result<Object, String> {
     let mut rest = bytes;
     let mut stack = Stack::empty();
@@ -94,7 +93,7 @@ fn unpickle(bytes: &[u8]) -> Result<Object, String> {
             return Err("its pickle breaks off".to_owned());
         };
         match (instruction, rest) {
-            // A text that is longer than the file.
+            // A string that is longer than the file.
             (b'X', [_, a, b, c, d, rest @ ..])
                 if u32::from_le_bytes([*a, *b, *c, *d]) as usize > rest.len() =>
             {
@@ -110,7 +109,7 @@ fn unpickle(bytes: &[u8]) -> Result<Object, String> {
         if end {
             return stack.finalize().map_err(line);
         }
-        // Only these nest or copy values.
+        // Only these instructions nest or copy values.
         if b"t\x85\x86\x87\x81RQbaesudhjqr".contains(&instruction)
             && let Some(top) = stack.stack().last()
         {
@@ -123,7 +122,7 @@ fn unpickle(bytes: &[u8]) -> Result<Object, String> {
     }
 }
 
-/// The number of values in one, or nothing if they nest deeper than `depth`.
+/// The number of values in `value`, or `None` if they nest deeper than `depth`.
 fn count(value: &Object, depth: usize) -> Option<usize> {
     let depth = depth.checked_sub(1)?;
     let sum = |mut parts: Box<dyn Iterator<Item = &Object> + '_>| {
@@ -147,15 +146,17 @@ fn count(value: &Object, depth: usize) -> Option<usize> {
     }
 }
 
-/// The table of weights: the whole or, in a training state, a part of it.
+/// The dictionary of weights: the root or, in a training state, a part of it.
 fn weights(root: Object) -> Result<Vec<(Object, Object)>, String> {
     let Object::Dict(mut pairs) = root else {
-        return Err("it holds a whole object, not a table of weights: save its state_dict".into());
+        return Err(
+            "it holds a whole object, not a dictionary of weights: save its state_dict".into(),
+        );
     };
     for name in WEIGHTS {
-        let found = pairs
-            .iter()
-            .position(|(key, value)| *key == Object::Unicode(name.to_owned()) && is_table(value));
+        let found = pairs.iter().position(|(key, value)| {
+            *key == Object::Unicode(name.to_owned()) && is_dictionary(value)
+        });
         if let Some(index) = found
             && let (_, Object::Dict(inner)) = pairs.swap_remove(index)
         {
@@ -165,7 +166,7 @@ fn weights(root: Object) -> Result<Vec<(Object, Object)>, String> {
     Ok(pairs)
 }
 
-fn is_table(value: &Object) -> bool {
+fn is_dictionary(value: &Object) -> bool {
     matches!(value, Object::Dict(_))
 }
 
@@ -183,7 +184,7 @@ struct Rebuild {
 }
 
 impl Rebuild {
-    /// The call that a value is, if it is one of those that rebuild a tensor.
+    /// Interprets a value as a call that rebuilds a tensor, if it is one.
     fn of(value: Object) -> Option<Self> {
         let Object::Reduce { callable, args } = value else {
             return None;
@@ -193,7 +194,7 @@ impl Rebuild {
         };
         match class_name.as_str() {
             "_rebuild_tensor_v2" => Self::of_args(args),
-            // A parameter: the tensor comes first.
+            // A parameter: its first argument is the tensor.
             "_rebuild_parameter" if !args.is_empty() => Self::of(args.swap_remove(0)),
             // A subclass of a tensor: the call, the class, the call's arguments.
             "_rebuild_from_type_v2" if args.len() >= 3 => {
@@ -207,7 +208,7 @@ impl Rebuild {
         }
     }
 
-    /// Storage, offset, shape and stride.
+    /// Interprets the arguments: storage, offset, shape and stride.
     fn of_args(args: Vec<Object>) -> Option<Self> {
         let mut args = args.into_iter();
         let Object::PersistentLoad(storage) = args.next()? else {
@@ -244,12 +245,12 @@ impl Rebuild {
         })
     }
 
-    /// The tensor, of the bytes of its storage.
+    /// Gathers the tensor from the bytes of its storage.
     fn read(&self, bytes: &[u8]) -> Result<Tensor, String> {
         let size = self.dtype.size_in_bytes();
         let outside = || "the tensor reaches beyond its storage".to_owned();
         if self.shape.len() != self.stride.len() {
-            return Err("the tensor has not a stride for each dimension".to_owned());
+            return Err("the tensor does not have a stride for each dimension".to_owned());
         }
         // An empty tensor can have other dimensions whose product overflows.
         let mut sizes = self.shape.iter().map(|size| (*size).max(1));
@@ -264,7 +265,7 @@ impl Rebuild {
                 at.checked_add(count.saturating_sub(1).checked_mul(*stride)?)
             })
             .ok_or_else(outside)?;
-        // Repeated elements (a stride of zero) must not make a tensor of a size of its own.
+        // Repeated elements (a stride of zero) must not make a tensor larger than its storage.
         if elements > 0 && (last >= bytes.len() / size || elements > bytes.len() / size) {
             return Err(outside());
         }
@@ -286,14 +287,14 @@ impl Rebuild {
     }
 }
 
-/// The first line of an error: Candle's may have a backtrace below.
+/// The first line of an error. Candle's errors may have a backtrace below it.
 fn line(error: impl std::fmt::Display) -> String {
     let text = error.to_string();
     let text = text.lines().next().unwrap_or_default();
     text.replace(|c: char| c.is_control(), " ")
 }
 
-/// A count that is not negative.
+/// A non-negative integer.
 fn index(value: &Object) -> Option<usize> {
     match value {
         Object::Int(number) => usize::try_from(*number).ok(),

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::random::Draw;
 use super::resized_crop::ResizedCrop;
 
-/// What lies outside an image that is padded before a random crop.
+/// The content of the padding around an image before a random crop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PadMode {
-    /// The image mirrored at its border, the border itself not repeated.
+    /// The image mirrored at its border, without repeating the border.
     #[default]
     Reflect,
     /// Black.
@@ -18,23 +18,22 @@ pub enum PadMode {
     Edge,
 }
 
-/// Random changes to training images, drawn anew for every image and epoch.
+/// Random changes to training images, drawn for each image in each epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Augmentation {
-    /// Pixels of padding on each side before a crop of the original size at a random place;
-    /// 0 crops nothing.
+    /// Pixels of padding on each side before a random crop of the original size; 0 for no crop.
     pub crop_padding: usize,
-    /// What the padding holds.
+    /// The content of the padding.
     pub pad_mode: PadMode,
-    /// The probability of mirroring left and right, in [0, 1].
+    /// The probability of a horizontal flip, in [0, 1].
     pub hflip: f64,
-    /// In place of the padded crop, a random part of each picture scaled to the set's size: for sets
-    /// of files, which have pictures of any size. Other sets have no use for it.
+    /// A random part of each image scaled to the size of the set, instead of the padded crop. Applies
+    /// to image files, which have any size; other sets ignore it.
     pub resized_crop: Option<ResizedCrop>,
 }
 
 impl Augmentation {
-    /// Images as they are.
+    /// No changes.
     pub fn none() -> Self {
         Self {
             crop_padding: 0,
@@ -46,8 +45,8 @@ impl Augmentation {
 }
 
 impl Default for Augmentation {
-    /// What CIFAR is trained with, 4 pixels of padding, and what ImageNet is, a part of at least 8 %;
-    /// mirrored half of the time.
+    /// The usual augmentation: 4 pixels of padding as for CIFAR, random resized crops of at least 8 %
+    /// of the area as for ImageNet, and flips with probability 0.5.
     fn default() -> Self {
         Self {
             crop_padding: 4,
@@ -61,15 +60,15 @@ impl Default for Augmentation {
 /// One draw of an [`Augmentation`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Placement {
-    /// The crop's corner in the padded image.
+    /// The top-left corner of the crop in the padded image.
     top: usize,
     left: usize,
     mirrored: bool,
 }
 
 impl Placement {
-    /// Draws the crop's place, then the mirroring: three draws for any settings, so that one
-    /// setting does not shift the draws of another.
+    /// Draws the position of the crop, then the flip. Always three draws, so that one setting does not
+    /// change the draws of another.
     pub(crate) fn draw(augmentation: &Augmentation, draw: &mut Draw) -> Self {
         let places = augmentation
             .crop_padding
@@ -83,8 +82,8 @@ impl Placement {
     }
 }
 
-/// Mean and standard deviation of each of so many channels of normalised images. A single channel,
-/// which is grey, has the averages of the colours'.
+/// The mean and standard deviation of each of `channels` channels. A single channel, which is grey,
+/// has the averages over the colours.
 pub(crate) fn channel_moments(mean: [f32; 3], std: [f32; 3], channels: usize) -> Vec<(f32, f32)> {
     let average = |values: [f32; 3]| values.iter().sum::<f32>() / 3.0;
     match channels {
@@ -93,7 +92,7 @@ pub(crate) fn channel_moments(mean: [f32; 3], std: [f32; 3], channels: usize) ->
     }
 }
 
-/// Turns bytes into normalised floats through a table for each channel.
+/// Converts bytes to normalised floats with a table for each channel.
 #[derive(Debug, Clone)]
 pub(crate) struct Normaliser {
     /// A table for each channel.
@@ -101,7 +100,7 @@ pub(crate) struct Normaliser {
 }
 
 impl Normaliser {
-    /// Byte `b` of channel `c` becomes `(b / 255 - mean[c]) / std[c]`, with the
+    /// Maps byte `b` of channel `c` to `(b / 255 - mean[c]) / std[c]`, with the
     /// [`channel_moments`].
     pub(crate) fn new(mean: [f32; 3], std: [f32; 3], channels: usize) -> Self {
         let table = |(mean, std): (f32, f32)| {
@@ -113,7 +112,7 @@ impl Normaliser {
         }
     }
 
-    /// Writes the normalised image; both are `[channels, height, width]`.
+    /// Normalises `image` into `out`, both `[channels, height, width]`.
     pub(crate) fn plain(&self, image: &[u8], out: &mut [f32]) {
         let plane = image.len() / self.tables.len();
         if plane == 0 {
@@ -127,7 +126,7 @@ impl Normaliser {
         }
     }
 
-    /// Writes the image cropped and mirrored as `placement` says, normalised.
+    /// Crops and flips `image` by `placement` and normalises it into `out`.
     pub(crate) fn augmented(
         &self,
         image: &[u8],
@@ -168,7 +167,7 @@ impl Normaliser {
     }
 }
 
-/// The pixel that position `at` of a padded line shows, `None` for black.
+/// The index of the pixel at position `at` of a padded line; `None` for black.
 fn source(at: usize, padding: usize, size: usize, mode: PadMode) -> Option<usize> {
     if at >= padding && at - padding < size {
         return Some(at - padding);
@@ -177,7 +176,7 @@ fn source(at: usize, padding: usize, size: usize, mode: PadMode) -> Option<usize
         PadMode::Zero => None,
         PadMode::Edge => Some(at.saturating_sub(padding).min(size - 1)),
         PadMode::Reflect => {
-            // Mirrors repeat with this period, however wide the padding.
+            // Reflections repeat with this period for padding of any width.
             let period = (2 * (size - 1)).max(1);
             let at = (at % period + period - padding % period) % period;
             Some(at.min(period - at).min(size - 1))

@@ -1,8 +1,8 @@
-//! Decoded images on disk, so that the second start does not decode them again.
+//! A cache of decoded images on disk, so that later runs start faster.
 //!
-//! A file holds the format's version, what it was decoded from (path, length and modification
-//! time of each file) and a checksum for every part. Whatever does not agree is decoded again;
-//! a cache that cannot be written costs time only.
+//! A cache file has a format version, the path, length and modification time of each source file,
+//! and a checksum for each part. On any mismatch the images are decoded again. A cache that cannot
+//! be written is not an error.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -17,19 +17,19 @@ use super::images::ImageSet;
 
 const MAGIC: &[u8; 8] = b"mishdata";
 const VERSION: u32 = 1;
-/// No header is nearly as long: more is not read into memory.
+/// A longer header is invalid and is not read into memory.
 const LONGEST_HEADER: u64 = 1 << 20;
-/// Bytes of pixels under one checksum, and read by one thread.
+/// Bytes of pixels with one checksum, read by one thread.
 const CHUNK: usize = 1 << 22;
 
-/// A file that a data set was read from.
+/// A source file of a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFile {
-    /// Its absolute path, links resolved.
+    /// Its absolute path, with links resolved.
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
-    /// When it was last changed, in nanoseconds since 1970.
+    /// Its modification time, in nanoseconds since 1970.
     pub modified_ns: u64,
 }
 
@@ -58,7 +58,7 @@ struct Header {
     height: usize,
     width: usize,
     coarse: bool,
-    /// CRC-32 of the labels, the coarse ones after them.
+    /// CRC-32 of the labels followed by the coarse labels.
     labels_crc: u32,
     /// CRC-32 of each chunk of pixels.
     chunks_crc: Vec<u32>,
@@ -71,15 +71,15 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// The cache in `folder`, by default in the user's cache folder.
+    /// The cache in `folder`, or in the user's cache folder if none.
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self {
             folder: folder.map(Path::to_owned).or_else(default_folder),
         }
     }
 
-    /// The images decoded from `sources`, and whether they come from the cache; otherwise
-    /// `decode` makes them and the cache keeps them.
+    /// The images of `sources`, and whether they come from the cache. If the cache does not have
+    /// them, calls `decode` and stores the result.
     pub(super) fn get_or(
         &self,
         dataset: &str,
@@ -95,7 +95,7 @@ impl Cache {
         Ok((images, false))
     }
 
-    /// The images decoded from `sources`, if the cache has them whole.
+    /// The images of `sources`, if the cache has them and they are intact.
     pub(super) fn get(
         &self,
         dataset: &str,
@@ -109,13 +109,13 @@ impl Cache {
         match read(&path, dataset, split, sources) {
             Ok(images) => Some(images),
             Err(reason) => {
-                tracing::debug!("decoding again: {} {reason}", path.display());
+                tracing::debug!("decoding the images again: {} {reason}", path.display());
                 None
             }
         }
     }
 
-    /// Keeps `images` as what `sources` decode to.
+    /// Stores `images` as the decoded images of `sources`.
     pub(super) fn put(
         &self,
         dataset: &str,
@@ -124,20 +124,20 @@ impl Cache {
         images: &ImageSet,
     ) {
         let Some(path) = self.path(dataset, split, sources) else {
-            tracing::debug!("no cache folder: decoded images are not kept");
+            tracing::debug!("no cache folder: decoded images are not stored");
             return;
         };
         if let Err(error) = write(&path, dataset, split, sources, images) {
             tracing::warn!(
-                "cannot keep decoded images in {}: {error}; the next start decodes them again",
+                "cannot store decoded images in {}: {error}; the next run decodes them again",
                 path.display()
             );
         }
     }
 
     fn path(&self, dataset: &str, split: &str, sources: &[SourceFile]) -> Option<PathBuf> {
-        // The name depends on where the files are and the header on what they are, so that a
-        // changed file replaces what was kept of it.
+        // The name depends on the paths of the files, the header on their content: a changed file
+        // replaces its old cache.
         let mut crc = flate2::Crc::new();
         for source in sources {
             crc.update(source.path.as_os_str().as_encoded_bytes());
@@ -148,7 +148,7 @@ impl Cache {
     }
 }
 
-/// `candle-mish` in the user's cache folder.
+/// The folder `candle-mish` in the user's cache folder.
 fn default_folder() -> Option<PathBuf> {
     let variable = |name| {
         std::env::var_os(name)
@@ -205,7 +205,7 @@ fn write(
         chunks_crc: pixels.par_chunks(CHUNK).map(crc).collect(),
     };
     let header = serde_json::to_vec(&header)?;
-    // Renamed when whole, so that a reader never sees half a file.
+    // A rename at the end, so that no reader sees a partial file.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(MAGIC)?;
     file.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -242,7 +242,7 @@ fn read(
         return Err(format!("has the format {}", header.version));
     }
     if header.dataset != dataset || header.split != split || header.sources != sources {
-        return Err("was made from other files".to_owned());
+        return Err("belongs to other files".to_owned());
     }
     let image = 3u64
         .checked_mul(header.height as u64)
@@ -256,7 +256,7 @@ fn read(
     };
     let body = 16 + header_length;
     if (body + label_bytes).checked_add(pixel_bytes) != Some(length) {
-        return Err(format!("has {length} bytes, not what its header says"));
+        return Err(format!("has {length} bytes, not the length in its header"));
     }
     let mut labels = vec![0; label_bytes as usize];
     file.read_exact(&mut labels).map_err(io)?;
@@ -275,7 +275,7 @@ fn read(
         .zip(&header.chunks_crc)
         .enumerate()
         .try_for_each(|(index, (chunk, expected))| {
-            // A handle for each chunk: threads cannot share a position.
+            // A handle for each chunk, because a handle has one position.
             let mut file = File::open(path).map_err(io)?;
             let at = body + label_bytes + (index * CHUNK) as u64;
             file.seek(SeekFrom::Start(at)).map_err(io)?;

@@ -10,25 +10,25 @@ use super::options::DatasetKind;
 /// A data set, in memory or in files.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// `cifar100`, `cifar10`, `synthetic`, or `folder:` with the folder's name; a [`DatasetKind`] reads
-    /// it.
+    /// `cifar100`, `cifar10`, `synthetic`, or `folder:` with the name of the folder. Parses as a
+    /// [`DatasetKind`].
     pub name: String,
-    /// What is learnt from.
+    /// The training images.
     pub train: ImageSet,
-    /// What was held back from the training images, if asked for.
+    /// The training images held back for validation, if the options ask for them.
     pub validation: Option<ImageSet>,
-    /// What is measured on.
+    /// The test images.
     pub test: ImageSet,
     /// The classes, in the order of their labels.
     pub classes: Vec<String>,
-    /// The coarse classes, in the order of theirs; empty where there are none.
+    /// The coarse classes, in the order of the coarse labels; empty if there are none.
     pub coarse_classes: Vec<String>,
-    /// The channel means to normalise with, RGB, of pixels in [0, 1]: those of all training images,
-    /// or for a folder what the options say.
+    /// The channel means for normalisation, RGB, of pixels in [0, 1]. For an image folder they come
+    /// from the options, otherwise from all training images.
     pub mean: [f32; 3],
-    /// The standard deviations.
+    /// The standard deviations for normalisation.
     pub std: [f32; 3],
-    /// What was read, and from where.
+    /// The origin of the images.
     pub source: Source,
 }
 
@@ -44,26 +44,26 @@ impl Dataset {
     }
 }
 
-/// What a data set was read from: for the record of a run.
+/// The origin of a data set, for the record of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
-    /// What was asked for.
+    /// The requested data set.
     pub requested: DatasetKind,
-    /// What it was read from.
+    /// The kind of source.
     pub origin: Origin,
-    /// The folder, `owner/name@revision` on the Hub, or the synthetic set's seed.
+    /// The folder, `owner/name@revision` on the Hub, or the seed of the synthetic set.
     pub location: String,
-    /// The files.
+    /// The source files.
     pub files: Vec<SourceFile>,
     /// Whether the decoded images came from the cache.
     pub from_cache: bool,
-    /// Why `auto` fell back to the synthetic set, if it did.
+    /// The reason why `auto` fell back to the synthetic set, if it did.
     pub fallback: Option<String>,
-    /// What is unusual about the data.
+    /// Unusual properties of the data.
     pub notes: Vec<String>,
 }
 
-/// The kinds of source.
+/// The kind of source of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
@@ -71,22 +71,29 @@ pub enum Origin {
     Folder,
     /// The Hugging Face Hub or its cache.
     Hub,
-    /// Generated.
+    /// Generated images.
     Synthetic,
 }
 
 impl TryFrom<&Dataset> for candle_datasets::vision::Dataset {
     type Error = candle_core::Error;
 
-    /// Candle's form of the data set: images `[N, channels, height, width]`, f32 in [0, 1], upright;
-    /// labels `[N]`, u8 as in its own loaders.
+    /// Converts to Candle's data set: images `[N, channels, height, width]`, f32 in [0, 1], upright;
+    /// labels `[N]`, u8 as in Candle's loaders.
     ///
     /// # Errors
-    /// If a tensor cannot be made.
+    /// If an image cannot be read or a tensor cannot be made.
     fn try_from(dataset: &Dataset) -> candle_core::Result<Self> {
         let images = |set: &ImageSet| {
-            let mut bytes =
-                Vec::with_capacity(set.len() * set.channels() * set.height() * set.width());
+            let mut bytes = Vec::new();
+            let sizes = [set.channels(), set.height(), set.width()];
+            let count = sizes
+                .iter()
+                .try_fold(set.len(), |product, size| product.checked_mul(*size));
+            // A folder of large images may exceed the memory.
+            if count.is_none_or(|count| bytes.try_reserve_exact(count).is_err()) {
+                candle_core::bail!("{} images of {sizes:?} do not fit into memory", set.len());
+            }
             for i in 0..set.len() {
                 let image = set.image(i);
                 let image = image.map_err(|error| candle_core::Error::msg(error.with_causes()))?;

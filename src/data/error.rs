@@ -1,11 +1,11 @@
-//! What can be wrong with a data set.
+//! Errors of data sets.
 
 use std::path::{Path, PathBuf};
 
 use crate::hub::HubError;
 
-/// An error in finding or reading a data set: one line that says what is wrong, where, and what
-/// would be right.
+/// An error in finding or reading a data set. The message is one line with the place, the problem
+/// and what is expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -14,29 +14,29 @@ pub enum DataError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// Why it was refused.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file is there but its content is not what it should be.
+    /// The content of a file is invalid.
     #[error("{}: {problem}; expected {expected}", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
-        /// What would be right.
+        /// The expected content.
         expected: String,
     },
-    /// A folder lacks the files of the data set.
+    /// A folder does not have the files of the data set.
     #[error("no {dataset} in {}: {problem}; expected {expected}", path.display())]
     Missing {
-        /// The data set looked for.
+        /// The data set.
         dataset: &'static str,
-        /// The folder looked in.
+        /// The folder.
         path: PathBuf,
-        /// What was found instead.
+        /// The content of the folder.
         problem: String,
-        /// The layouts that are understood.
+        /// The supported layouts.
         expected: String,
     },
     /// A data set has no folder, and the Hub did not provide it.
@@ -49,22 +49,22 @@ pub enum DataError {
         /// Why the Hub did not provide it.
         source: HubError,
     },
-    /// A data set's name is not known.
+    /// No data set has this name.
     #[error("unknown data set '{name}'{}; expected auto, cifar100, cifar10, synthetic or folder:PATH", did_you_mean(.suggestion))]
     UnknownDataset {
         /// The name given.
         name: String,
-        /// The nearest name that exists, if one is near.
+        /// The nearest known name, if one is near.
         suggestion: Option<&'static str>,
     },
-    /// An option is out of its range, or its value does not suit the data.
+    /// An option is out of its range or does not fit the data.
     #[error("{option} = {value}: {problem}")]
     Option {
         /// The option's name.
         option: &'static str,
         /// Its value.
         value: String,
-        /// What is wrong with it and what would be right.
+        /// The problem and the expected values.
         problem: String,
     },
 }

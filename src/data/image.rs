@@ -6,7 +6,7 @@ use image::DynamicImage;
 
 use super::error::DataError;
 
-/// An image as bytes, planar, in C order: RGB `[3, height, width]`, or grey `[1, height, width]`.
+/// An image as bytes, planar, in C order: RGB `[3, height, width]` or grey `[1, height, width]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     height: usize,
@@ -15,15 +15,15 @@ pub struct Image {
 }
 
 impl Image {
-    /// A picture of `pixels`, `[3, height, width]` bytes.
+    /// An RGB image of `pixels`, `[3, height, width]`.
     ///
     /// # Errors
-    /// If the picture is empty or the lengths do not agree.
+    /// If the image has no pixels or the number of bytes is wrong.
     pub fn new(pixels: Vec<u8>, height: usize, width: usize) -> Result<Self, DataError> {
         let bytes = height.checked_mul(width).and_then(|n| n.checked_mul(3));
         if pixels.is_empty() || bytes != Some(pixels.len()) {
             return Err(DataError::invalid(
-                Path::new("picture"),
+                Path::new("image"),
                 format!("{} bytes", pixels.len()),
                 format!("3 x {height} x {width}, at least one pixel"),
             ));
@@ -31,7 +31,7 @@ impl Image {
         Ok(Self::from_parts(pixels, height, width))
     }
 
-    /// [`new`](Self::new) where the lengths are known to agree.
+    /// [`new`](Self::new) without checks, also for grey images.
     pub(super) fn from_parts(pixels: Vec<u8>, height: usize, width: usize) -> Self {
         Self {
             height,
@@ -40,20 +40,19 @@ impl Image {
         }
     }
 
-    /// Decodes a PNG, JPEG, WebP, TIFF, BMP or PNM file, whatever its name says, to RGB. An alpha channel is dropped and
-    /// grey repeated for each channel, as Pillow's `convert("RGB")` does; like Pillow it leaves the
-    /// orientation that a camera noted to the viewer.
+    /// Decodes a PNG, JPEG, WebP, TIFF, BMP or PNM file to RGB. The content decides the format, not
+    /// the name. Like Pillow's `convert("RGB")` it drops the alpha channel and repeats grey for each
+    /// channel, and like Pillow it ignores the orientation in the metadata.
     ///
-    /// Of PNG files the bytes are Pillow's, also where it makes bytes of 16 bits: the upper half of
-    /// a colour, but of grey without alpha the value itself, at most 255. So are those of lossless
-    /// files of the other formats with 8 bits. JPEG leaves to the decoder how it rounds and how it
-    /// enlarges the colours' planes: the bytes are within 2 of Pillow's where the colours have all
-    /// their pixels; where they have half or a quarter, they differ by half a level on average and
-    /// by up to 24 at hard edges (`tests/data/images.rs` has the measurement).
+    /// The bytes of PNG files equal Pillow's, also for 16 bits: the upper byte of a colour, but for
+    /// grey without alpha the value itself, at most 255. The bytes of 8-bit lossless files in the
+    /// other formats equal Pillow's too. JPEG decoders differ in rounding and in chroma upsampling:
+    /// without chroma subsampling the bytes are within 2 of Pillow's; with subsampling they differ
+    /// by half a level on average and by up to 24 at hard edges (measured in
+    /// `tests/data/images.rs`).
     ///
     /// # Errors
-    /// If the file cannot be read, or is not an image of these formats or damaged; the error names
-    /// it.
+    /// If the file cannot be read, has another format or is damaged. The error names the file.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         let io = |error| DataError::io(path, error);
         let reader = image::ImageReader::open(path).map_err(io)?;
@@ -84,7 +83,7 @@ impl Image {
             .map_err(|_| DataError::invalid(path, "an image without pixels", "at least one"))
     }
 
-    /// The picture in grey, as Pillow's `convert("L")` makes it of RGB.
+    /// Converts to grey, as Pillow's `convert("L")` does.
     pub fn into_grey(self) -> Self {
         if self.channels() == 1 {
             return self;
@@ -92,17 +91,17 @@ impl Image {
         Self::from_parts(luma(&self.pixels), self.height, self.width)
     }
 
-    /// 3, or 1 if the picture is grey.
+    /// 3, or 1 for a grey image.
     pub fn channels(&self) -> usize {
         self.pixels.len() / (self.height * self.width).max(1)
     }
 
-    /// Rows.
+    /// The number of rows.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// Columns.
+    /// The number of columns.
     pub fn width(&self) -> usize {
         self.width
     }
@@ -117,11 +116,11 @@ impl Image {
         self.pixels
     }
 
-    /// The part of `height` x `width` pixels whose first is at row `top` and column `left`; what
-    /// lies outside is black.
+    /// The `height` x `width` pixels from row `top` and column `left` on. Pixels outside the image are
+    /// black.
     pub(super) fn crop(&self, top: isize, left: isize, height: usize, width: usize) -> Self {
         let mut pixels = vec![0; self.channels() * height * width];
-        // The columns of the part that the picture has.
+        // The columns of the part that are in the image.
         let first = (-left).clamp(0, width as isize) as usize;
         let end = (self.width as isize - left).clamp(first as isize, width as isize) as usize;
         let planes = self.pixels.chunks_exact(self.height * self.width);
@@ -138,14 +137,14 @@ impl Image {
     }
 }
 
-/// The first three of the channels of interleaved values, each as a plane of bytes.
+/// Converts the first three of `channels` interleaved channels to planes of bytes.
 fn planar<T: Copy>(values: &[T], channels: usize, byte: impl Fn(T) -> u8) -> Vec<u8> {
     let plane = |channel| values.iter().skip(channel).step_by(channels);
     (0..3).flat_map(plane).map(|value| byte(*value)).collect()
 }
 
-/// The grey plane of three planes RGB, in the fixed-point arithmetic of Pillow: ITU-R 601-2 luma
-/// with 16 bits behind the point.
+/// Converts three RGB planes to grey with Pillow's fixed-point arithmetic: ITU-R 601-2 luma with 16
+/// fractional bits.
 pub(super) fn luma(pixels: &[u8]) -> Vec<u8> {
     let plane = pixels.len() / 3;
     let (red, rest) = pixels.split_at(plane);

@@ -7,11 +7,11 @@ use super::error::DataError;
 use super::images::ImageSet;
 use super::options::{DataOptions, DatasetKind};
 
-/// The files that are images: those that torchvision takes for such.
+/// The extensions of image files, as in torchvision.
 const EXTENSIONS: [&str; 9] = [
     "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp",
 ];
-/// What the folder with the images to measure on may be called.
+/// The names of the folder with the test images.
 const TEST: [&str; 3] = ["val", "validation", "test"];
 
 const TRAIN: &str = "train";
@@ -25,16 +25,16 @@ struct Tree {
     labels: Vec<u32>,
 }
 
-/// The data set in the folder that `options` name: `train` and one of `val`, `validation` and
-/// `test` in it, or else the folder itself as images to measure on.
+/// Opens the folder in `options`: its `train` and one of `val`, `validation` and `test`, or the
+/// folder itself as test images.
 ///
-/// Only names are read. Images are decoded when a batch needs them.
+/// Reads only names. Batches decode the images.
 pub(super) fn open(options: &DataOptions) -> Result<Dataset, DataError> {
     let Some(root) = options.data_dir.as_deref() else {
         return Err(DataError::Option {
             option: "dataset",
             value: DatasetKind::Folder.to_string(),
-            problem: "name the folder too, as folder:PATH".to_owned(),
+            problem: "data_dir must name the folder".to_owned(),
         });
     };
     let preprocess = options.preprocess.unwrap_or_default();
@@ -58,14 +58,14 @@ pub(super) fn open(options: &DataOptions) -> Result<Dataset, DataError> {
         }
         (true, None) => {
             return Err(missing(
-                "there is train, but no val, validation or test".to_owned(),
+                "it has train, but no val, validation or test".to_owned(),
             ));
         }
         (false, Some(test)) => (None, Tree::read(&test)?),
         (false, None) => (None, Tree::read(root)?),
     };
     if test.classes.is_empty() {
-        return Err(missing("there are no folders of classes".to_owned()));
+        return Err(missing("it has no class folders".to_owned()));
     }
     let classes = test.classes.clone();
     let set = |tree: Tree| ImageSet::from_files(tree.files, tree.labels, preprocess);
@@ -91,7 +91,7 @@ pub(super) fn open(options: &DataOptions) -> Result<Dataset, DataError> {
     })
 }
 
-/// In which class two splits differ.
+/// A class that only one of the splits has.
 fn difference(train: &[String], test: &[String]) -> String {
     let lacking = |of: &[String], other: &[String]| {
         let class = other.iter().find(|class| !of.contains(class));
@@ -99,25 +99,25 @@ fn difference(train: &[String], test: &[String]) -> String {
     };
     match (lacking(train, test), lacking(test, train)) {
         (Some(class), _) => format!("train has no folder {class}, the other split has"),
-        (None, Some(class)) => format!("train has a folder {class}, the other split has not"),
+        (None, Some(class)) => format!("train has a folder {class}, the other split does not"),
         (None, None) => "the classes differ".to_owned(),
     }
 }
 
 impl Tree {
-    /// The classes in the order of their names, and for each the files below its folder.
+    /// Reads the classes in the order of their names, and the files of each class.
     fn read(root: &Path) -> Result<Self, DataError> {
         let named = |path: PathBuf| match path.file_name().and_then(|name| name.to_str()) {
             Some(name) => Ok((name.to_owned(), path)),
             None => Err(DataError::invalid(
                 &path,
-                "the name of the class is not UTF-8",
-                "one that is",
+                "the class name is not UTF-8",
+                "a UTF-8 name",
             )),
         };
         let folders = entries(root)?.into_iter().filter(|path| path.is_dir());
         let mut classes = folders.map(named).collect::<Result<Vec<_>, _>>()?;
-        // torchvision's order, that of code points, is the order of the bytes of UTF-8.
+        // The byte order of UTF-8 is the order of code points, which torchvision uses.
         classes.sort();
         let mut tree = Self {
             classes: Vec::with_capacity(classes.len()),
@@ -130,7 +130,7 @@ impl Tree {
             if tree.files.len() == before {
                 return Err(DataError::invalid(
                     &folder,
-                    "a class without images",
+                    "the class has no images",
                     format!("{} files", EXTENSIONS.join(", ")),
                 ));
             }
@@ -140,12 +140,12 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Adds the files of a folder, then those of the folders in it.
+    /// Adds the files of a folder, then the files of its subfolders.
     fn add(&mut self, folder: &Path, depth: usize) -> Result<(), DataError> {
-        /// Deeper than anyone sorts images: a link that leads back to where it is.
+        /// Deeper nesting means a link to a parent folder.
         const DEEPEST: usize = 32;
         if depth > DEEPEST {
-            let problem = format!("more than {DEEPEST} folders in each other");
+            let problem = format!("more than {DEEPEST} nested folders");
             return Err(DataError::invalid(folder, problem, EXPECTED));
         }
         let mut entries = entries(folder)?;

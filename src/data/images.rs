@@ -8,21 +8,21 @@ use super::error::DataError;
 use super::image::{Image, luma};
 use super::preprocess::Preprocess;
 
-/// Images of one size with their labels: RGB bytes, planar, `[N, 3, height, width]` in C order; or
-/// [`grey`](Self::grey) ones.
+/// Images of one size with their labels: RGB bytes `[N, 3, height, width]`, planar, in C order, or
+/// [`grey`](Self::grey) bytes.
 ///
-/// Either all pixels are in memory, or each image is a file of any size, which is decoded and
-/// brought to the set's size whenever it is asked for. Clones and subsets share the pixels.
+/// The pixels are in memory, or each image is a file of any size that is decoded and resized on
+/// each access. Clones and subsets share the pixels.
 #[derive(Clone)]
 pub struct ImageSet {
     source: Source,
-    /// Where each image lies in the source, counted in images; `None` is 0, 1, 2, ...
+    /// The position of each image in the source; `None` is 0, 1, 2, ...
     index: Option<Arc<[u32]>>,
     labels: Arc<[u32]>,
     coarse_labels: Option<Arc<[u32]>>,
     height: usize,
     width: usize,
-    /// Colours become grey when an image is asked for.
+    /// Whether images are converted to grey on access.
     grey: bool,
 }
 
@@ -33,11 +33,10 @@ enum Source {
 }
 
 impl ImageSet {
-    /// A set of `labels.len()` images; `pixels` holds `[N, 3, height, width]` bytes, planar and in
-    /// RGB order.
+    /// A set of N = `labels.len()` images with `pixels` `[N, 3, height, width]`, planar, in RGB order.
     ///
     /// # Errors
-    /// If the lengths do not agree.
+    /// If the number of bytes or of coarse labels is wrong.
     pub fn new(
         pixels: Vec<u8>,
         height: usize,
@@ -69,7 +68,7 @@ impl ImageSet {
         ))
     }
 
-    /// [`new`](Self::new) where the lengths are known to agree.
+    /// [`new`](Self::new) without checks.
     pub(super) fn from_parts(
         pixels: Vec<u8>,
         height: usize,
@@ -88,7 +87,7 @@ impl ImageSet {
         }
     }
 
-    /// Files, each with a label, that are brought to one size by `preprocess`.
+    /// A set of files, each with a label, that `preprocess` brings to one size.
     pub(super) fn from_files(
         files: Vec<PathBuf>,
         labels: Vec<u32>,
@@ -105,7 +104,7 @@ impl ImageSet {
         }
     }
 
-    /// The same images in grey, with one channel, as Pillow's `convert("L")` makes it of RGB.
+    /// The same images in grey, with one channel, as Pillow's `convert("L")` computes it.
     pub fn grey(&self) -> Self {
         Self {
             grey: true,
@@ -141,7 +140,7 @@ impl ImageSet {
     /// The bytes of one image, `[channels, height, width]`.
     ///
     /// # Errors
-    /// If the image is a file that cannot be read or decoded; the error names it.
+    /// If the file of the image cannot be read or decoded. The error names the file.
     ///
     /// # Panics
     /// If `i` is not below [`len`](Self::len).
@@ -151,33 +150,34 @@ impl ImageSet {
             Source::Memory(pixels) => {
                 let bytes = 3 * self.height * self.width;
                 let image = &pixels[at * bytes..(at + 1) * bytes];
-                Ok(match self.grey {
-                    true => Cow::Owned(luma(image)),
-                    false => Cow::Borrowed(image),
+                Ok(if self.grey {
+                    Cow::Owned(luma(image))
+                } else {
+                    Cow::Borrowed(image)
                 })
             }
             Source::Files(files, preprocess) => {
-                let picture = self.read(&files[at])?;
-                Ok(Cow::Owned(preprocess.pixels(&picture)?))
+                let image = self.read(&files[at])?;
+                Ok(Cow::Owned(preprocess.pixels(&image)?))
             }
         }
     }
 
-    /// The picture that one image is made of and how, where the set is one of files.
+    /// The decoded file of an image and its preprocessing, if the set has files.
     ///
     /// # Errors
     /// As [`image`](Self::image).
-    pub(super) fn picture(&self, i: usize) -> Result<Option<(Image, &Preprocess)>, DataError> {
+    pub(super) fn decoded(&self, i: usize) -> Result<Option<(Image, &Preprocess)>, DataError> {
         match &self.source {
             Source::Memory(_) => Ok(None),
             Source::Files(files, preprocess) => {
-                let picture = self.read(&files[self.position(i)])?;
-                Ok(Some((picture, preprocess)))
+                let image = self.read(&files[self.position(i)])?;
+                Ok(Some((image, preprocess)))
             }
         }
     }
 
-    /// How the set's files become images of one size, where it is a set of files.
+    /// The preprocessing of the files, if the set has files.
     pub fn preprocess(&self) -> Option<&Preprocess> {
         match &self.source {
             Source::Memory(_) => None,
@@ -190,11 +190,8 @@ impl ImageSet {
     }
 
     fn read(&self, path: &Path) -> Result<Image, DataError> {
-        let picture = Image::read(path)?;
-        Ok(match self.grey {
-            true => picture.into_grey(),
-            false => picture,
-        })
+        let image = Image::read(path)?;
+        Ok(if self.grey { image.into_grey() } else { image })
     }
 
     /// The (fine) label of each image.
@@ -202,12 +199,12 @@ impl ImageSet {
         &self.labels
     }
 
-    /// The coarse label of each image, where the data set has them.
+    /// The coarse label of each image, if the data set has coarse labels.
     pub fn coarse_labels(&self) -> Option<&[u32]> {
         self.coarse_labels.as_deref()
     }
 
-    /// The first `n` images, or all of them if there are fewer.
+    /// The first `n` images, or all if there are fewer.
     pub fn take(&self, n: usize) -> Self {
         let n = n.min(self.len());
         Self {

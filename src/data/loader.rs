@@ -1,4 +1,4 @@
-//! Batches, made ahead of their use by a thread of their own.
+//! Batches, prepared ahead by a thread.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -13,28 +13,28 @@ use super::images::ImageSet;
 use super::random::Draw;
 use crate::rng::Generator;
 
-/// Batches that wait for the consumer: enough to bridge a slow one, little memory.
+/// Batches ready for the consumer: enough to hide a slow batch, with little memory.
 const QUEUE: usize = 2;
 /// The most values of a batch: 8 GiB.
 const LARGEST_BATCH: usize = 1 << 31;
 
-/// How a [`Loader`] makes batches.
+/// The configuration of a [`Loader`].
 #[derive(Debug, Clone)]
 pub struct LoaderConfig {
     /// Images in a batch; 0 counts as 1.
     pub batch_size: usize,
-    /// A new random order in every epoch; otherwise the set's own.
+    /// Whether each epoch has a new random order. Otherwise the order is that of the set.
     pub shuffle: bool,
-    /// Leaves out the last batch if it is not full.
+    /// Whether to drop the last batch if it is not full.
     pub drop_last: bool,
     /// Random changes to the images.
     pub augmentation: Augmentation,
-    /// The mean of each channel, subtracted; of pixels in [0, 1]. Grey images take the averages of
-    /// means and of standard deviations.
+    /// The mean of each channel, of pixels in [0, 1], to subtract. Grey images use the averages over
+    /// the channels.
     pub mean: [f32; 3],
-    /// The standard deviation of each channel, divided by.
+    /// The standard deviation of each channel, to divide by.
     pub std: [f32; 3],
-    /// Determines order and augmentation.
+    /// The seed of order and augmentation.
     pub seed: u64,
 }
 
@@ -62,14 +62,14 @@ impl LoaderConfig {
     }
 }
 
-/// Some images with their labels, ready for a network.
+/// A batch of images with their labels.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// `[B, channels, height, width]`, f32, normalised.
     pub images: Tensor,
     /// `[B]`, u32: the (fine) labels.
     pub labels: Tensor,
-    /// The batch's place in its epoch, from 0.
+    /// The position of the batch in its epoch, counted from 0.
     pub index: usize,
 }
 
@@ -83,10 +83,10 @@ impl Batch {
     }
 }
 
-/// Makes the batches of a data set, epoch after epoch.
+/// Makes the batches of a data set, epoch by epoch.
 ///
-/// Order and augmentation depend only on the seed, the epoch and the place in it, so an epoch
-/// that is entered at a later batch yields exactly the rest of it.
+/// Order and augmentation depend only on the seed, the epoch and the position in it. An epoch that
+/// starts at a later batch therefore has exactly the same remaining batches.
 #[derive(Debug, Clone)]
 pub struct Loader {
     shared: Arc<Shared>,
@@ -114,7 +114,7 @@ impl Loader {
         }
     }
 
-    /// With batches on another device than the CPU.
+    /// The same loader with batches on `device`.
     pub fn on(self, device: &Device) -> Self {
         Self {
             device: device.clone(),
@@ -122,8 +122,8 @@ impl Loader {
         }
     }
 
-    /// The same for `count` images that are drawn at random, in their order; for all if there are
-    /// no more.
+    /// The same loader for `count` images drawn at random, in the order of the set, or for all images
+    /// if there are fewer.
     pub fn sample(&self, count: usize, seed: u64) -> Self {
         let images = self.images();
         if count >= images.len() {
@@ -152,12 +152,12 @@ impl Loader {
         &self.shared.images
     }
 
-    /// The batches of one epoch from `first_batch` on, made ahead on another thread. Dropping
-    /// the iterator ends that thread.
+    /// The batches of an epoch from `first_batch` on, prepared ahead on another thread. Dropping the
+    /// iterator ends that thread.
     ///
     /// # Errors
-    /// An item is an error if a file cannot be decoded, a tensor cannot be made or the thread cannot
-    /// be started; it is then the last one.
+    /// An item is an error if a batch is too large, a file cannot be decoded, a tensor cannot be made
+    /// or the thread cannot start. It is then the last item.
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
         let (sender, receiver) = sync_channel(QUEUE);
         let shared = Arc::clone(&self.shared);
@@ -169,7 +169,7 @@ impl Loader {
                 for index in first_batch..batches {
                     let batch = shared.batch(&order, epoch, index);
                     let failed = batch.is_err();
-                    // A consumer that is gone wants no more.
+                    // The consumer has dropped the iterator.
                     if sender.send(batch).is_err() || failed {
                         break;
                     }
@@ -209,7 +209,7 @@ impl Shared {
         }
     }
 
-    /// The images of an epoch in their order.
+    /// The order of the images in an epoch.
     fn order(&self, epoch: u64) -> Vec<usize> {
         let images = self.images.len();
         if self.config.shuffle {
@@ -240,7 +240,7 @@ impl Shared {
         };
         let size = pixels.max(1);
         if self.images.preprocess().is_some() {
-            // Decoding takes long enough to share it out.
+            // Decoding is slow enough for parallel work.
             let pairs = chosen.par_iter().zip(values.par_chunks_exact_mut(size));
             pairs.enumerate().try_for_each(make)
         } else {
@@ -259,7 +259,7 @@ impl Shared {
 }
 
 impl Shared {
-    /// Writes an image, changed as its place in the epoch says, `[channels, height, width]`.
+    /// Writes an image `[channels, height, width]`, augmented by its position in the epoch.
     fn image(
         &self,
         image: usize,
@@ -271,16 +271,16 @@ impl Shared {
         let augmentation = &self.config.augmentation;
         let mut draw = Draw::new(&[self.config.seed, epoch, place as u64]);
         if let Some(crop) = &augmentation.resized_crop
-            && let Some((picture, preprocess)) = self.images.picture(image)?
+            && let Some((decoded, preprocess)) = self.images.decoded(image)?
         {
-            let bytes = preprocess.random_pixels(&picture, crop, &mut draw);
-            let mirror = Augmentation {
+            let bytes = preprocess.random_pixels(&decoded, crop, &mut draw);
+            let flip = Augmentation {
                 crop_padding: 0,
                 ..augmentation.clone()
             };
-            let placement = Placement::draw(&mirror, &mut draw);
+            let placement = Placement::draw(&flip, &mut draw);
             self.normaliser
-                .augmented(&bytes, size, &mirror, placement, out);
+                .augmented(&bytes, size, &flip, placement, out);
             return Ok(());
         }
         let bytes = self.images.image(image)?;
@@ -295,7 +295,7 @@ impl Shared {
     }
 }
 
-/// The batches of one epoch; see [`Loader::epoch`].
+/// The batches of an epoch; see [`Loader::epoch`].
 #[derive(Debug)]
 pub struct Epoch {
     receiver: Option<Receiver<Result<Batch>>>,
@@ -318,7 +318,7 @@ impl Iterator for Epoch {
             self.remaining = if batch.is_ok() { self.remaining - 1 } else { 0 };
             return Some(batch);
         }
-        // An epoch must not look shorter than it is because its thread died.
+        // A dead thread must not make the epoch look shorter.
         self.remaining = 0;
         let failure = self.failure.take();
         Some(received.unwrap_or_else(|| {
@@ -335,10 +335,10 @@ impl Iterator for Epoch {
 
 impl Drop for Epoch {
     fn drop(&mut self) {
-        // Without a receiver the thread's next send fails, and it ends.
+        // Without a receiver, the next send of the thread fails and the thread ends.
         drop(self.receiver.take());
         if let Some(worker) = self.worker.take() {
-            // A panic there was reported when it happened.
+            // A panic of the thread has already been reported.
             let _ = worker.join();
         }
     }

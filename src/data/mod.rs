@@ -1,6 +1,6 @@
 //! Data sets and the loader that makes batches of them.
 //!
-//! [`open`] reads CIFAR-100 or CIFAR-10 from a folder, an archive or the Hugging Face Hub, a tree of
+//! [`open()`] reads CIFAR-100 or CIFAR-10 from a folder, an archive or the Hugging Face Hub, a tree of
 //! image files, or generates a data set that needs neither files nor a network. A [`Loader`] makes
 //! normalised, augmented batches on a thread of its own. [`Preprocess`] brings images of any size to
 //! a network's size, as timm does.

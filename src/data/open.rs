@@ -1,4 +1,4 @@
-//! Finding the data set that the options name.
+//! Opening the data set that the options name.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::options::{DataOptions, DatasetKind};
 use super::{hub, image_folder, split, synthetic};
 use crate::hub::HubError;
 
-/// The environment variable that names CIFAR-100's folder.
+/// The environment variable with the folder of CIFAR-100.
 pub const CIFAR100_DIR: &str = "CIFAR100_DIR";
 
 /// How long to wait for the Hub if the synthetic set can take the place of the data.
@@ -19,15 +19,14 @@ const SHORT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long to wait for the Hub otherwise.
 const LONG_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Opens the data set that `options` ask for.
+/// Opens the data set that `options` name.
 ///
-/// `auto` takes CIFAR-100 from `data_dir` or else `CIFAR100_DIR`, then from the Hub's cache, then
-/// from the Hub, and falls back to the synthetic set with a warning and a note in
-/// [`Source::fallback`]. A folder that is named is never passed over: if it is bad, that is an
-/// error.
+/// `auto` looks for CIFAR-100 in `data_dir` or else `CIFAR100_DIR`, then in the Hub's cache, then on
+/// the Hub. If CIFAR-100 is not available, it uses the synthetic set, logs a warning and sets
+/// [`Source::fallback`]. A bad folder in `data_dir` or `CIFAR100_DIR` is always an error.
 ///
 /// # Errors
-/// If the data set is not there or is not what it should be, or an option does not suit it.
+/// If the data set is missing or invalid, or an option is out of range or does not fit the data.
 pub fn open(options: &DataOptions) -> Result<Dataset, DataError> {
     options.check()?;
     let dataset = match options.dataset {
@@ -89,7 +88,7 @@ fn open_cifar(
     };
     if let Some(folder) = repository.cached() {
         match read(&folder) {
-            // Some files of the repository only, or none that are needed.
+            // The cache lacks some or all of the files.
             Err(DataError::Missing { .. }) => {}
             other => return other,
         }
@@ -102,7 +101,7 @@ fn open_cifar(
     read(&folder)
 }
 
-/// The folder that the options or the environment name.
+/// The folder in the options or in the environment.
 fn named_folder(options: &DataOptions, spec: &Spec) -> Option<PathBuf> {
     options.data_dir.clone().or_else(|| {
         std::env::var_os(CIFAR100_DIR)

@@ -1,4 +1,4 @@
-//! Which data set, and how.
+//! The choice of a data set.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
 use super::preprocess::Preprocess;
+use crate::suggest::suggest;
 
-/// The data sets to choose from.
+/// The data sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DatasetKind {
-    /// CIFAR-100 if it can be had, otherwise the synthetic set.
+    /// CIFAR-100 if available, otherwise the synthetic set.
     #[default]
     Auto,
     /// CIFAR-100.
@@ -27,7 +28,7 @@ pub enum DatasetKind {
 }
 
 impl DatasetKind {
-    /// Every kind.
+    /// All data sets.
     pub const ALL: [Self; 5] = [
         Self::Auto,
         Self::Cifar100,
@@ -36,7 +37,7 @@ impl DatasetKind {
         Self::Folder,
     ];
 
-    /// Its name in options and files.
+    /// The name in options and files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
@@ -57,7 +58,8 @@ impl fmt::Display for DatasetKind {
 impl FromStr for DatasetKind {
     type Err = DataError;
 
-    /// Reads a name; case, `-` and `_` do not matter. What follows `folder:` is left to who wants it.
+    /// Parses a name, ignoring case, `-` and `_`. `folder:PATH` parses as [`Self::Folder`] without
+    /// its path.
     fn from_str(name: &str) -> Result<Self, DataError> {
         if name.starts_with("folder:") {
             return Ok(Self::Folder);
@@ -66,12 +68,7 @@ impl FromStr for DatasetKind {
         if let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == plain) {
             return Ok(kind);
         }
-        let suggestion = Self::ALL
-            .into_iter()
-            .map(|kind| (strsim::osa_distance(&plain, kind.name()), kind.name()))
-            .min()
-            .filter(|(distance, _)| *distance <= 3)
-            .map(|(_, name)| name);
+        let suggestion = suggest(&plain, Self::ALL.map(Self::name));
         Err(DataError::UnknownDataset {
             name: name.to_owned(),
             suggestion,
@@ -79,35 +76,35 @@ impl FromStr for DatasetKind {
     }
 }
 
-/// Which data set, from where, and how much of it.
+/// The data set, its location, and how much of it to use.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DataOptions {
     /// The data set.
     pub dataset: DatasetKind,
-    /// The folder with its files (or its archive).
+    /// The folder with its files, or its archive.
     pub data_dir: Option<PathBuf>,
-    /// The branch, tag or commit on the Hub; `main` if none.
+    /// The branch, tag or commit on the Hub; the branch `main` if none.
     pub revision: Option<String>,
-    /// Where decoded images are kept; the user's cache folder if none.
+    /// The folder for decoded images; the user's cache folder if none.
     pub cache_dir: Option<PathBuf>,
-    /// Uses no network.
+    /// Whether the network is off.
     pub offline: bool,
-    /// Determines the validation split and the synthetic set.
+    /// The seed of the validation split and of the synthetic set.
     pub seed: u64,
-    /// The fraction of the training images (after `limit_train`) that is held back for
-    /// validation, evenly over the classes, in [0, 1); 0 holds nothing back.
+    /// The fraction of the training images, after `limit_train`, to hold back for validation, evenly
+    /// over the classes, in [0, 1).
     pub val_split: f64,
-    /// Takes only the first so many training images.
+    /// The number of training images to use, from the first on; all if none.
     pub limit_train: Option<usize>,
-    /// Takes only the first so many test images.
+    /// The number of test images to use, from the first on; all if none.
     pub limit_test: Option<usize>,
-    /// How the images of a folder become a network's; timm's default if none.
+    /// The preprocessing of an image folder; timm's default if none.
     pub preprocess: Option<Preprocess>,
 }
 
 impl DataOptions {
-    /// Refuses values that suit no data set.
+    /// Refuses values that are invalid for every data set.
     pub(super) fn check(&self) -> Result<(), DataError> {
         if !(0.0..1.0).contains(&self.val_split) {
             return Err(DataError::Option {

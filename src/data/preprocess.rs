@@ -1,4 +1,4 @@
-//! What is done to a picture before a network sees it: timm's transform for evaluation.
+//! The preprocessing of images for a network: timm's evaluation transform.
 
 use candle_core::{Device, Error, Result, Tensor};
 use serde::{Deserialize, Serialize};
@@ -15,28 +15,28 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Their standard deviations.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// How pictures of any size become a network's input, with timm's names: the shorter side is
-/// scaled to `input_size / crop_pct`, the middle cropped, and the channels normalised.
+/// The preprocessing of images of any size, with timm's names: scales the shorter side to
+/// `input_size / crop_pct`, crops the centre and normalises the channels.
 ///
-/// From the decoded picture on the pixels are those of timm's evaluation transform with Pillow, to
-/// the last bit. Decoding is [`Image::read`]'s matter.
+/// Given the same decoded image, the pixels equal those of timm's evaluation transform with Pillow
+/// to the last bit. [`Image::read`] documents the differences in decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preprocess {
-    /// Height and width of the network's images.
+    /// Height and width of the network's input.
     pub input_size: usize,
-    /// The share of the scaled picture's shorter side that is kept.
+    /// The fraction of the scaled image's shorter side to keep.
     pub crop_pct: f64,
-    /// The filter that pictures are scaled with.
+    /// The filter for scaling.
     pub interpolation: Interpolation,
-    /// Subtracted from each channel of pixels in [0, 1].
+    /// The mean of each channel, of pixels in [0, 1], to subtract.
     pub mean: [f32; 3],
-    /// What each channel is then divided by.
+    /// The standard deviation of each channel, to divide by.
     pub std: [f32; 3],
 }
 
 impl Default for Preprocess {
-    /// What timm does for a network that asks for nothing else.
+    /// timm's default.
     fn default() -> Self {
         Self {
             input_size: 224,
@@ -48,14 +48,15 @@ impl Default for Preprocess {
     }
 }
 
-/// Sizes above this are a mistake; it keeps the bytes of a picture within a `u32`.
+/// The largest input size: the bytes of an image fit a `u32`.
 const LARGEST: usize = 1 << 14;
 
 impl Preprocess {
-    /// Refuses values that make no picture.
+    /// Checks the range of each value.
     ///
     /// # Errors
-    /// If a size is zero or huge, the share of the crop not in (0, 1], or a number not finite.
+    /// If `input_size` is not in 1..=16384, `crop_pct` not in [0.01, 1], a mean not finite, or a
+    /// standard deviation not positive.
     pub fn check(&self) -> std::result::Result<(), DataError> {
         let wrong = |option, value: String, problem: &str| {
             Err(DataError::Option {
@@ -68,9 +69,9 @@ impl Preprocess {
             let problem = format!("expected 1 to {LARGEST} pixels");
             return wrong("img_size", self.input_size.to_string(), &problem);
         }
-        // Smaller shares would scale a picture to one that no memory holds.
+        // A smaller fraction would scale images beyond any memory.
         if !(0.01..=1.0).contains(&self.crop_pct) {
-            let problem = "expected a share of at least 0.01 and at most 1";
+            let problem = "expected a fraction of at least 0.01 and at most 1";
             return wrong("crop_pct", self.crop_pct.to_string(), problem);
         }
         if !self.mean.iter().all(|mean| mean.is_finite()) {
@@ -83,18 +84,17 @@ impl Preprocess {
         Ok(())
     }
 
-    /// The pixels that the network sees, before they are normalised:
-    /// `[channels, input_size, input_size]`.
+    /// The scaled and cropped image before normalisation, `[channels, input_size, input_size]`.
     ///
     /// # Errors
     /// If a value is out of its range; see [`check`](Self::check).
-    pub fn pixels(&self, picture: &Image) -> std::result::Result<Vec<u8>, DataError> {
+    pub fn pixels(&self, image: &Image) -> std::result::Result<Vec<u8>, DataError> {
         self.check()?;
         let size = self.input_size;
         let side = (size as f64 / self.crop_pct).floor() as usize;
-        let (height, width) = (picture.height(), picture.width());
+        let (height, width) = (image.height(), image.width());
         let (short, long) = (height.min(width), height.max(width));
-        // torchvision's: the longer side is cut, not rounded.
+        // torchvision truncates the longer side.
         let longer = ((side * long) as f64 / short as f64) as usize;
         let scaled = if width <= height {
             (longer, side)
@@ -107,36 +107,36 @@ impl Preprocess {
             start..length.min(start + size)
         };
         let part = (seen(top, scaled.0), seen(left, scaled.1));
-        let picture = resize(picture, scaled, part, self.interpolation);
-        // What the scaled picture lacks is black.
-        let picture = picture.crop(top.min(0), left.min(0), size, size);
-        Ok(picture.into_pixels())
+        let image = resize(image, scaled, part, self.interpolation);
+        // Pixels outside the scaled image are black.
+        let image = image.crop(top.min(0), left.min(0), size, size);
+        Ok(image.into_pixels())
     }
 
-    /// The picture as the network takes it: `[1, channels, input_size, input_size]`, f32. A grey one
-    /// is normalised with the averages of `mean` and of `std`.
+    /// The input of the network: `[1, channels, input_size, input_size]`, f32. A grey image is
+    /// normalised with the averages of `mean` and of `std`.
     ///
     /// # Errors
     /// If a value is out of its range, see [`check`](Self::check), or the tensor cannot be made.
-    pub fn tensor(&self, picture: &Image) -> Result<Tensor> {
-        let pixels = self.pixels(picture).map_err(Error::wrap)?;
+    pub fn tensor(&self, image: &Image) -> Result<Tensor> {
+        let pixels = self.pixels(image).map_err(Error::wrap)?;
         let mut values = vec![0.0; pixels.len()];
-        let channels = picture.channels();
+        let channels = image.channels();
         Normaliser::new(self.mean, self.std, channels).plain(&pixels, &mut values);
         let shape = (1, channels, self.input_size, self.input_size);
         Tensor::from_vec(values, shape, &Device::Cpu)
     }
 
-    /// A random part of the picture scaled to the network's size, as torchvision's
-    /// `RandomResizedCrop` chooses it: `[channels, input_size, input_size]`.
+    /// A random part of the image, chosen as torchvision's `RandomResizedCrop` does, scaled to
+    /// `[channels, input_size, input_size]`.
     pub(super) fn random_pixels(
         &self,
-        picture: &Image,
+        image: &Image,
         crop: &ResizedCrop,
         draw: &mut Draw,
     ) -> Vec<u8> {
-        let part = crop.draw(picture.height(), picture.width(), draw);
-        let part = picture.crop(
+        let part = crop.draw(image.height(), image.width(), draw);
+        let part = image.crop(
             part.top as isize,
             part.left as isize,
             part.height,
@@ -148,10 +148,10 @@ impl Preprocess {
     }
 }
 
-/// Where the middle `size` of `length` pixels begin; before the first one where there are fewer.
+/// The start of the middle `size` of `length` pixels; negative if there are fewer.
 fn middle(length: usize, size: usize) -> isize {
     if size > length {
-        // torchvision pads first, with the smaller half in front.
+        // torchvision pads first, with the smaller half before the image.
         -(((size - length) / 2) as isize)
     } else {
         // Python rounds a half to the even number.

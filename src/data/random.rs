@@ -1,18 +1,18 @@
-//! Small deterministic draws that depend on their keys only, so that a batch or an image can be
-//! made again in any order and on any thread.
+//! Random draws that depend only on their keys, so that any thread can make a batch or an image
+//! again, in any order.
 
 use rand::RngCore;
-use rand::SeedableRng;
-use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// A generator for one purpose, determined by its keys.
-pub(crate) struct Draw(Xoshiro256PlusPlus);
+use crate::rng::GeneratorState;
+
+/// A generator determined by its keys.
+pub(crate) struct Draw(GeneratorState);
 
 impl Draw {
-    /// The generator of `keys`: another one for any other keys, or the same ones in another order.
+    /// The generator of `keys`. Other keys, or the same keys in another order, give another one.
     pub(crate) fn new(keys: &[u64]) -> Self {
         let key = keys.iter().fold(0, |hash, &key| mix(hash ^ mix(key)));
-        Self(Xoshiro256PlusPlus::seed_from_u64(key))
+        Self(GeneratorState::from_seed(key))
     }
 
     /// Uniform in `0..n`; 0 if `n` is 0. The bias is below `n / 2^64`.

@@ -1,10 +1,9 @@
-//! Scaling of pictures, byte for byte as Pillow does it.
+//! Image scaling, byte for byte equal to Pillow's.
 //!
-//! A picture is scaled along its rows and then along its columns. Each new pixel is a weighted
-//! mean of old ones, whose weights come from a filter that is widened where the picture is made
-//! smaller (which is what "antialiased" means). Weights are fixed-point numbers with 22 bits behind
-//! the point, and the result of each of the two passes is rounded to a byte, as in Pillow since 3.3
-//! (`src/libImaging/Resample.c`).
+//! Scales along the rows, then along the columns. Each new pixel is a weighted mean of old pixels.
+//! The weights come from a filter that is widened for downscaling (antialiasing). Weights are
+//! fixed-point numbers with 22 fractional bits, and each of the two passes rounds to a byte, as in
+//! Pillow since 3.3 (`src/libImaging/Resample.c`).
 
 use std::fmt;
 use std::ops::Range;
@@ -14,27 +13,26 @@ use serde::{Deserialize, Serialize};
 
 use super::image::Image;
 
-/// Bits behind the point of a weight: what 32 leave besides a byte and a sign with room for
-/// overshooting.
+/// Fractional bits of a weight: 32 bits, less a byte, a sign and a bit for overshooting.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
-/// The filter that pictures are scaled with, under timm's names.
+/// The filter for scaling, under timm's names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
-    /// A triangle.
+    /// A triangle filter.
     Bilinear,
-    /// A cubic through four pixels, with a = -0.5.
+    /// A cubic filter over four pixels, with a = -0.5.
     #[default]
     Bicubic,
 }
 
 impl Interpolation {
-    /// Both, by name.
+    /// Both filters by name.
     const ALL: [(&'static str, Self); 2] =
         [("bilinear", Self::Bilinear), ("bicubic", Self::Bicubic)];
 
-    /// How far the filter reaches, in pixels of the coarser grid.
+    /// The radius of the filter, in pixels of the coarser grid.
     fn support(self) -> f64 {
         match self {
             Self::Bilinear => 1.0,
@@ -42,7 +40,7 @@ impl Interpolation {
         }
     }
 
-    /// The filter's value at distance `x`.
+    /// The value of the filter at distance `x`.
     fn weight(self, x: f64) -> f64 {
         const A: f64 = -0.5;
         let x = x.abs();
@@ -74,13 +72,13 @@ impl FromStr for Interpolation {
     }
 }
 
-/// The old pixels that a new one is made of, and their weights.
+/// The old pixels of a new pixel, and their weights.
 struct Taps {
     start: usize,
     weights: Vec<i32>,
 }
 
-/// The taps of those of `outputs` pixels, which take the place of `inputs`, that are `wanted`.
+/// The taps of the `wanted` pixels when `inputs` pixels are scaled to `outputs`.
 fn taps(
     inputs: usize,
     outputs: usize,
@@ -92,10 +90,10 @@ fn taps(
     let support = interpolation.support() * widened;
     let tap = |output: usize| {
         let center = (output as f64 + 0.5) * scale;
-        // Rounded as C casts: towards zero.
+        // C casts round towards zero.
         let start = ((center - support + 0.5) as i64).max(0) as usize;
         let end = ((center + support + 0.5) as i64).clamp(0, inputs as i64) as usize;
-        // By the reciprocal, as Pillow does: a quotient would round otherwise.
+        // Pillow multiplies by the reciprocal; a division would round differently.
         let reciprocal = 1.0 / widened;
         let at = |x: usize| (x as f64 - center + 0.5) * reciprocal;
         let weights: Vec<f64> = (start..end.max(start))
@@ -115,36 +113,36 @@ fn taps(
     wanted.map(tap).collect()
 }
 
-/// Half of a unit, which makes the cut of the fraction a rounding.
+/// Half a unit, so that truncation rounds.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 fn to_byte(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }
 
-/// The part in `rows` and `columns` of `picture` scaled to `height` x `width` pixels. Nothing is
-/// computed of the rest, which for a very long picture would fill the memory.
+/// The pixels in `rows` and `columns` of `image` scaled to `height` x `width`. Computes no other
+/// pixels, which for a very long image would fill the memory.
 pub(super) fn resize(
-    picture: &Image,
+    image: &Image,
     (height, width): (usize, usize),
     (rows, columns): (Range<usize>, Range<usize>),
     interpolation: Interpolation,
 ) -> Image {
     let size = (rows.len(), columns.len());
     let taps_along = |inputs, outputs, wanted| taps(inputs, outputs, wanted, interpolation);
-    let along_rows = taps_along(picture.width(), width, columns);
-    let channels = picture.channels();
-    let mut wide = Vec::with_capacity(channels * picture.height() * size.1);
-    for row in picture.pixels().chunks_exact(picture.width()) {
+    let along_rows = taps_along(image.width(), width, columns);
+    let channels = image.channels();
+    let mut wide = Vec::with_capacity(channels * image.height() * size.1);
+    for row in image.pixels().chunks_exact(image.width()) {
         wide.extend(along_rows.iter().map(|tap| {
             let products = tap.weights.iter().zip(&row[tap.start..]);
             to_byte(products.fold(HALF, |sum, (w, x)| sum + w * i32::from(*x)))
         }));
     }
-    let along_columns = taps_along(picture.height(), height, rows);
+    let along_columns = taps_along(image.height(), height, rows);
     let mut pixels = Vec::with_capacity(channels * size.0 * size.1);
     let mut sums = vec![HALF; size.1];
-    for plane in wide.chunks_exact((picture.height() * size.1).max(1)) {
+    for plane in wide.chunks_exact((image.height() * size.1).max(1)) {
         for tap in &along_columns {
             sums.fill(HALF);
             let rows = plane.chunks_exact(size.1).skip(tap.start);

@@ -1,23 +1,23 @@
-//! Random parts of pictures for training, as torchvision's `RandomResizedCrop` draws them.
+//! Random parts of images for training, drawn as torchvision's `RandomResizedCrop` does.
 
 use serde::{Deserialize, Serialize};
 
 use super::random::Draw;
 
-/// Attempts at a part that fits before the middle is taken.
+/// Attempts to draw a part that fits, before the centre is used.
 const ATTEMPTS: usize = 10;
 
-/// How large a random part is.
+/// The size of a random part.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ResizedCrop {
-    /// Its smallest and largest share of the picture's area.
+    /// The smallest and largest fraction of the image's area.
     pub scale: [f64; 2],
-    /// Its smallest and largest width, in heights.
+    /// The smallest and largest ratio of width to height.
     pub ratio: [f64; 2],
 }
 
 impl Default for ResizedCrop {
-    /// What networks for ImageNet are trained with.
+    /// The usual sizes for ImageNet.
     fn default() -> Self {
         Self {
             scale: [0.08, 1.0],
@@ -26,7 +26,7 @@ impl Default for ResizedCrop {
     }
 }
 
-/// A part of a picture.
+/// A part of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
     pub top: usize,
@@ -36,19 +36,19 @@ pub(super) struct Part {
 }
 
 impl ResizedCrop {
-    /// What is wrong with the values, if anything is.
+    /// The problem with the values, if there is one.
     pub fn problem(&self) -> Option<&'static str> {
         let ordered = |[low, high]: [f64; 2]| 0.0 < low && low <= high && high.is_finite();
         if !ordered(self.scale) || self.scale[1] > 1.0 {
-            Some("scale must be two shares of the area, the smaller first, in (0, 1]")
+            Some("scale must be two fractions of the area in (0, 1], the smaller one first")
         } else if !ordered(self.ratio) {
-            Some("ratio must be two positive numbers, the smaller first")
+            Some("ratio must be two positive numbers, the smaller one first")
         } else {
             None
         }
     }
 
-    /// Draws a part of a picture of `height` x `width` pixels.
+    /// Draws a part of an image of `height` x `width` pixels.
     pub(super) fn draw(&self, height: usize, width: usize, draw: &mut Draw) -> Part {
         let uniform =
             |low: f64, high: f64, draw: &mut Draw| low + (high - low) * f64::from(draw.unit());
@@ -68,7 +68,7 @@ impl ResizedCrop {
                 };
             }
         }
-        // The middle, as much of it as the ratios allow.
+        // The centre, as large as the ratios allow.
         let ratio = width as f64 / height as f64;
         let (part_height, part_width) = if ratio < narrow {
             ((width as f64 / narrow).round_ties_even() as usize, width)
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_lie_in_the_picture_and_have_the_shares_asked_for() {
+    fn parts_are_inside_the_image_and_in_the_given_ranges() {
         let crop = ResizedCrop::default();
         let (height, width) = (90, 160);
         let mut draw = Draw::new(&[3]);
@@ -108,14 +108,14 @@ mod tests {
         }
         let mean = parts.iter().map(|p| p.height * p.width).sum::<usize>() as f64 / 2000.0;
         let mean = mean / (height * width) as f64;
-        // Shares that do not fit are drawn again. The mean of 40,000 parts of torchvision 0.29's
-        // is 0.3372, the standard error of 2,000 is 0.0036.
+        // Parts that do not fit are drawn again. The mean over 40,000 parts of torchvision 0.29 is
+        // 0.3372; the standard error of 2,000 parts is 0.0036.
         assert!((mean - 0.3372).abs() < 0.015, "{mean}");
         assert!(parts.iter().any(|p| p.top == 0) && parts.iter().any(|p| p.left > 100));
     }
 
     #[test]
-    fn a_picture_that_no_part_fits_gives_its_middle() {
+    fn an_image_that_no_part_fits_gives_its_centre() {
         let crop = ResizedCrop {
             scale: [1.0, 1.0],
             ..ResizedCrop::default()

@@ -1,11 +1,11 @@
-//! Taking part of a data set: limits and the validation split.
+//! Parts of a data set: limits and the validation split.
 
 use super::dataset::Dataset;
 use super::error::DataError;
 use super::options::DataOptions;
 use super::random::Draw;
 
-/// Applies the limits, then holds back the validation images.
+/// Applies the limits, then splits off the validation images.
 pub(super) fn apply(mut dataset: Dataset, options: &DataOptions) -> Result<Dataset, DataError> {
     if let Some(limit) = options.limit_train {
         dataset.train = dataset.train.take(limit);
@@ -21,7 +21,7 @@ pub(super) fn apply(mut dataset: Dataset, options: &DataOptions) -> Result<Datas
                 option: "val_split",
                 value: options.val_split.to_string(),
                 problem: format!(
-                    "of {} training images that leaves {} to train and {} to validate",
+                    "of {} training images, {} would remain for training and {} for validation",
                     dataset.train.len(),
                     train.len(),
                     validation.len()
@@ -34,8 +34,8 @@ pub(super) fn apply(mut dataset: Dataset, options: &DataOptions) -> Result<Datas
     Ok(dataset)
 }
 
-/// Splits positions into training and validation, `fraction` of each class (as near as whole
-/// images allow, and of all images together) to the latter. Both keep the order of the set.
+/// Splits positions into training and validation. Validation gets `fraction` of all images and, up
+/// to rounding, of each class. Both keep the order of the set.
 fn stratified(labels: &[u32], fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
     let classes = labels.iter().max().map_or(0, |max| *max as usize + 1);
     let mut of_class: Vec<Vec<usize>> = vec![Vec::new(); classes];
@@ -48,7 +48,7 @@ fn stratified(labels: &[u32], fraction: f64, seed: u64) -> (Vec<usize>, Vec<usiz
         .iter()
         .map(|positions| (positions.len() as f64 * fraction) as usize)
         .collect();
-    // What rounding down left over goes to the classes that lost most by it.
+    // The remainder of rounding down goes to the classes that lost most.
     let mut short = wanted.saturating_sub(taken.iter().sum());
     let mut by_loss: Vec<usize> = draw.permutation(classes);
     let loss = |class: usize| (of_class[class].len() as f64 * fraction).fract();
@@ -70,5 +70,5 @@ fn stratified(labels: &[u32], fraction: f64, seed: u64) -> (Vec<usize>, Vec<usiz
     (train, validation)
 }
 
-/// Sets the split's draws apart from those of the same seed for other purposes.
+/// Separates the draws of the split from other draws with the same seed.
 const SPLIT_STREAM: u64 = 0x7370_6c69_7400_0001;

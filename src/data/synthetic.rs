@@ -1,13 +1,13 @@
-//! The embedded data set: procedural images that need neither files nor a network.
+//! The synthetic data set: procedural images that need neither files nor a network.
 //!
-//! 100 fine classes in 20 coarse ones, 32 x 32 RGB. A coarse class is a shape with a texture, a
-//! fine class is an arrangement of such shapes. Place, size, tilt, colours (and which of shape and
-//! ground is lighter), background, clutter and noise are random, so that no pixel tells anything
-//! about the class by itself: a linear model stays near chance, a convolutional network does not.
+//! 100 fine classes in 20 coarse classes, 32 x 32 RGB. A coarse class is a shape with a texture; a
+//! fine class is an arrangement of such shapes. Position, size, tilt, colours (and whether shape or
+//! ground is lighter), background, clutter and noise are random, so that single pixels carry no
+//! information about the class: a linear model stays near chance, a convolutional network does not.
 //!
-//! An image depends on the seed, its split and its place only, and takes nothing but additions,
-//! multiplications, divisions and square roots in f32, which round alike everywhere: the same
-//! bytes on every platform, whatever the number of threads.
+//! An image depends only on the seed, its split and its position. It is computed from additions,
+//! multiplications, divisions and square roots in f32, which round the same everywhere. So the
+//! bytes are the same on every platform and with any number of threads.
 
 use rayon::prelude::*;
 
@@ -16,9 +16,9 @@ use super::images::ImageSet;
 use super::options::{DataOptions, DatasetKind};
 use super::random::Draw;
 
-/// Training images, unless limited.
+/// The number of training images without a limit.
 pub const TRAIN_IMAGES: usize = 10_000;
-/// Test images, unless limited.
+/// The number of test images without a limit.
 pub const TEST_IMAGES: usize = 2_000;
 /// The number of fine classes.
 pub const CLASSES: usize = SHAPES.len() * TEXTURES.len() * ARRANGEMENTS.len();
@@ -30,12 +30,12 @@ const SHAPES: [&str; 5] = ["disc", "square", "triangle", "cross", "ring"];
 const TEXTURES: [&str; 4] = ["plain", "striped", "checked", "dotted"];
 const ARRANGEMENTS: [&str; 5] = ["single", "beside", "stacked", "pyramid", "funnel"];
 
-/// The channel means and standard deviations, measured to two digits over several seeds; the
-/// channels are drawn alike.
+/// The channel means and standard deviations, measured to two digits over several seeds. All
+/// channels have the same distribution.
 const MEAN: [f32; 3] = [0.5; 3];
 const STD: [f32; 3] = [0.23; 3];
 
-/// The data set of a seed; the limits bound the work, too.
+/// Generates the data set of the seed in `options`, only as many images as the limits allow.
 pub fn dataset(options: &DataOptions) -> Dataset {
     let limited = |images: usize, limit: Option<usize>| limit.map_or(images, |n| n.min(images));
     let train = images(options.seed, 0, limited(TRAIN_IMAGES, options.limit_train));
@@ -69,7 +69,7 @@ pub fn dataset(options: &DataOptions) -> Dataset {
     }
 }
 
-/// The first `count` images of a split. Every run of 100 holds each class once, in a random
+/// The first `count` images of a split. Each block of 100 images has each class once, in random
 /// order, so that any number of first images is balanced.
 fn images(seed: u64, split: u64, count: usize) -> ImageSet {
     let labels: Vec<u32> = (0..count.div_ceil(CLASSES))
@@ -101,7 +101,7 @@ fn images(seed: u64, split: u64, count: usize) -> ImageSet {
 type Canvas = [[f32; PLANE]; 3];
 type Colour = [f32; 3];
 
-/// A shape at its place: centre and radius in pixels, tilt as cosine and sine.
+/// The position of a shape: centre and radius in pixels, tilt as cosine and sine.
 #[derive(Clone, Copy)]
 struct Object {
     x: f32,
@@ -111,11 +111,11 @@ struct Object {
     sin: f32,
 }
 
-/// What a shape is filled with.
+/// The shape and fill of an object.
 struct Paint {
     shape: usize,
     texture: usize,
-    /// Of the texture, in pixels.
+    /// The period of the texture, in pixels.
     period: f32,
     ink: Colour,
     second: Colour,
@@ -153,7 +153,7 @@ fn render(label: usize, draw: &mut Draw, out: &mut [u8]) {
     }
 }
 
-/// The sum of four uniform values of 16 bits, scaled to variance 1: near enough to normal.
+/// The sum of four uniform 16-bit values, scaled to variance 1: approximately normal.
 fn normal(draw: &mut Draw) -> f32 {
     let bits = draw.bits();
     let sum: u64 = (0..4).map(|k| (bits >> (16 * k)) & 0xffff).sum();
@@ -164,8 +164,8 @@ fn colour(draw: &mut Draw) -> Colour {
     std::array::from_fn(|_| draw.range(0.15, 0.85))
 }
 
-/// A colour clearly lighter or darker than `ground`: either with equal odds where both fit, so
-/// that the mean image of a class is that of any other.
+/// A colour clearly lighter or darker than `ground`, with equal probability if both are possible, so
+/// that all classes have the same mean image.
 fn contrasting(ground: &Colour, draw: &mut Draw) -> Colour {
     let brightness = |colour: &Colour| (colour[0] + colour[1] + colour[2]) / 3.0;
     let from = brightness(ground);
@@ -185,7 +185,7 @@ fn tilt(draw: &mut Draw, bound: f32) -> (f32, f32) {
     ((1.0 - t * t) * scale, 2.0 * t * scale)
 }
 
-/// A slope from one shade of the ground to another, in a random direction.
+/// A gradient from one shade of the ground to another, in a random direction.
 fn background(ground: &Colour, draw: &mut Draw) -> Canvas {
     let change: Colour = std::array::from_fn(|_| draw.range(-0.2, 0.2));
     let (cos, sin) = tilt(draw, 1.0);
@@ -200,7 +200,7 @@ fn background(ground: &Colour, draw: &mut Draw) -> Canvas {
     canvas
 }
 
-/// A short stroke of any colour, half transparent.
+/// Draws a short, half transparent stroke of any colour.
 fn clutter(canvas: &mut Canvas, draw: &mut Draw) {
     let colour = colour(draw);
     let (x, y) = (draw.range(0.0, 32.0), draw.range(0.0, 32.0));
@@ -220,10 +220,10 @@ fn clutter(canvas: &mut Canvas, draw: &mut Draw) {
     });
 }
 
-/// Where the shapes of an arrangement are. Each is its own mirror image, so that mirroring an
-/// image leaves its class.
+/// The positions of the shapes of an arrangement. Each arrangement is its own mirror image, so that
+/// a flip keeps the class.
 fn place(arrangement: usize, (cos, sin): (f32, f32), draw: &mut Draw) -> Vec<Object> {
-    // Offsets from the middle, in units of the distance between neighbours.
+    // Offsets from the centre, in units of the distance between neighbours.
     let offsets: &[(f32, f32)] = match arrangement {
         0 => &[(0.0, 0.0)],
         1 => &[(-0.5, 0.0), (0.5, 0.0)],
@@ -262,7 +262,7 @@ fn place(arrangement: usize, (cos, sin): (f32, f32), draw: &mut Draw) -> Vec<Obj
 
 impl Paint {
     fn object(&self, canvas: &mut Canvas, object: Object) {
-        // Corners reach further than the radius.
+        // Corners are farther out than the radius.
         cover(canvas, &object, object.radius * 1.3, |u, v| {
             let distance = outside(self.shape, u, v, object.radius);
             let colour = if self.inked(u, v) {
@@ -274,9 +274,9 @@ impl Paint {
         });
     }
 
-    /// Whether a point takes the first of the two colours.
+    /// Whether a point has the first of the two colours.
     fn inked(&self, u: f32, v: f32) -> bool {
-        // In periods, moved so that they are positive.
+        // In periods, shifted to positive values.
         let (a, b) = (u / self.period + 16.0, v / self.period + 16.0);
         let (a, b) = (a - a.floor(), b - b.floor());
         match self.texture {
@@ -291,21 +291,22 @@ impl Paint {
     }
 }
 
-/// How far a point lies outside a shape's border, in pixels (about, at corners); negative inside.
+/// The distance of a point from the border of a shape, in pixels (approximate at corners); negative
+/// inside.
 fn outside(shape: usize, u: f32, v: f32, radius: f32) -> f32 {
     let (a, b) = (u.abs(), v.abs());
     match shape {
         0 => (u * u + v * v).sqrt() - radius,
         1 => a.max(b) - 0.86 * radius,
-        // Upright, with sides that rise two for one across.
+        // Upright, with sides of slope two.
         2 => (v - 0.8 * radius).max((2.0 * a - v) * 0.447 - 0.47 * radius),
         3 => a.max(b).max(a.min(b) + 0.65 * radius) - radius,
         _ => ((u * u + v * v).sqrt() - 0.75 * radius).abs() - 0.25 * radius,
     }
 }
 
-/// Blends what `paint` gives for each pixel, its opacity and colour, into the canvas; only pixels
-/// within `reach` of the object are asked for.
+/// Blends the opacity and colour that `paint` returns for a pixel into the canvas, for all pixels
+/// within `reach` of the object.
 fn cover(
     canvas: &mut Canvas,
     object: &Object,
@@ -334,7 +335,7 @@ fn cover(
     }
 }
 
-/// The middle of a pixel.
+/// The centre of a pixel.
 fn centre(i: usize) -> (f32, f32) {
     ((i % SIZE) as f32 + 0.5, (i / SIZE) as f32 + 0.5)
 }

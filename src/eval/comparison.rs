@@ -1,4 +1,4 @@
-//! A changed network beside the original: what each image's logits say.
+//! A changed network compared with the original, by the logits of each image.
 
 use candle_core::{DType, Result, Tensor, bail};
 use serde::Serialize;
@@ -10,48 +10,48 @@ use super::metrics::{cross_entropy, rank};
 /// Networks", 2017, section 2).
 const BINS: usize = 15;
 
-/// How a network does on labelled images, and how far it is from the original.
+/// The figures of a network on labelled images, and its distance from the original.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Comparison {
-    /// Images seen.
+    /// The number of images.
     pub images: usize,
-    /// The share of images whose class has the highest logit.
+    /// The fraction of images whose class has the highest logit.
     pub top1: Estimate,
-    /// The share of images whose class is among the five highest logits.
+    /// The fraction of images whose class is among the five highest logits.
     pub top5: Estimate,
     /// The mean cross-entropy.
     pub loss: Estimate,
     /// The expected calibration error: the mean distance between confidence and accuracy, over
     /// 15 bins of the confidence.
     pub calibration_error: Estimate,
-    /// The share of images to which the original gives the same class.
+    /// The fraction of images that the original gives the same class.
     pub agreement: Estimate,
     /// KL(p ‖ q), the mean of Σ p (ln p - ln q) with the original's probabilities p and this
     /// network's q, in nats.
     pub divergence: Estimate,
-    /// The difference of the logits from the original's, relative to the original's, as Euclidean
-    /// norms over all images.
+    /// The Euclidean norm of the difference of the logits from the original's, over all images,
+    /// relative to the norm of the original's.
     pub logit_error: Estimate,
-    /// From the original to this network.
+    /// The change from the original to this network.
     pub change: Change,
 }
 
-/// What another network changes on the same images: differences of each image, so that what makes
-/// an image easy or hard for both has no part in the intervals.
+/// The change between two networks on the same images. It is computed from the differences of each
+/// image (paired), so that the difficulty of the images does not widen the intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Change {
-    /// Of top-1.
+    /// The change of top-1.
     pub top1: Estimate,
-    /// Of the mean cross-entropy.
+    /// The change of the mean cross-entropy.
     pub loss: Estimate,
 }
 
-/// How a network does on an image.
+/// The result of a network on an image.
 struct Outcome {
     top1: bool,
     top5: bool,
     loss: f64,
-    /// The probability of its class of the highest logit.
+    /// The highest probability of a class.
     confidence: f64,
 }
 
@@ -78,11 +78,11 @@ impl Outcome {
     }
 }
 
-/// How far the logits of an image are from the original's.
+/// The distance of the logits of an image from the original's.
 struct Distance {
     agrees: bool,
     divergence: f64,
-    /// The squared norm of the logits' difference, and that of the original's.
+    /// The squared norms of the difference of the logits and of the original's logits.
     squares: (f64, f64),
 }
 
@@ -101,8 +101,7 @@ impl Distance {
 }
 
 impl Comparison {
-    /// Compares the logits [N, classes] of a network with the original's for images with these
-    /// labels.
+    /// Compares the logits `[N, classes]` of a network with the `original`'s. `labels` has N entries.
     ///
     /// # Errors
     /// If the shapes differ or a label is not below the number of classes.
@@ -139,7 +138,7 @@ impl Comparison {
 }
 
 impl Change {
-    /// The change between the logits [N, classes] of two networks for images with these labels.
+    /// The change between the logits `[N, classes]` of two networks. `labels` has N entries.
     ///
     /// # Errors
     /// As [`Comparison::new`].
@@ -162,7 +161,7 @@ impl Change {
     }
 }
 
-/// The logits of each image, of two networks.
+/// The logits of each image from two networks.
 type Rows = (Vec<Vec<f32>>, Vec<Vec<f32>>);
 
 fn rows(original: &Tensor, logits: &Tensor, labels: &[u32]) -> Result<Rows> {
@@ -191,7 +190,7 @@ fn calibration_error<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> f64 {
     bins.into_iter().map(distance).sum::<f64>() / f64::max(images, 1.0)
 }
 
-/// The first class of the highest logit; none where a logit is no number.
+/// The first class with the highest logit; none if a logit is NaN.
 fn highest(logits: &[f32]) -> Option<usize> {
     let mut best = 0;
     for (class, logit) in logits.iter().enumerate() {
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_beside_itself_agrees() -> Result<()> {
+    fn a_network_agrees_with_itself() -> Result<()> {
         let logits = Tensor::new(&[[2f32, 1.0, 0.0], [0.0, 3.0, 1.0]], &Device::Cpu)?;
         let same = Comparison::new(&logits, &logits, &[0, 2])?;
         assert_eq!((same.top1.value, same.agreement.value), (0.5, 1.0));
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_those_counted_by_hand() -> Result<()> {
+    fn differences_equal_those_computed_by_hand() -> Result<()> {
         let ln = |p: f32| p.ln();
         let old = [[ln(0.8), ln(0.2)], [ln(0.4), ln(0.6)]];
         let new = [[ln(0.5), ln(0.5)], [ln(0.9), ln(0.1)]];
@@ -250,7 +249,7 @@ mod tests {
         close(found.loss.value, -after / 2.0);
         close(found.change.loss.value, (before - after) / 2.0);
         assert_eq!(found.change, Change::new(&old, &new, &[0, 0])?);
-        // Confidences 0.5 and 0.9, both right.
+        // Confidences 0.5 and 0.9, both correct.
         close(found.calibration_error.value, (0.5 + 0.1) / 2.0);
         let first = 0.8 * (0.8f64 / 0.5).ln() + 0.2 * (0.2f64 / 0.5).ln();
         let second = 0.4 * (0.4f64 / 0.9).ln() + 0.6 * (0.6f64 / 0.1).ln();
@@ -271,14 +270,14 @@ mod tests {
     }
 
     #[test]
-    fn images_of_one_bin_are_taken_together() {
+    fn images_of_a_bin_are_averaged() {
         let outcome = |confidence, top1| Outcome {
             top1,
             top5: true,
             loss: 0.0,
             confidence,
         };
-        // Two of a bin, at 0.95 on average and half of them right; one of another bin.
+        // Two outcomes in a bin with mean confidence 0.95, half of them correct; one in another bin.
         let outcomes = [
             outcome(0.94, true),
             outcome(0.96, false),
@@ -288,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_answers_with_no_number_agrees_with_none() -> Result<()> {
+    fn a_network_with_nan_logits_agrees_with_none() -> Result<()> {
         let old = Tensor::new(&[[3f32, 1.0]], &Device::Cpu)?;
         let new = Tensor::new(&[[f32::NAN, f32::NAN]], &Device::Cpu)?;
         let found = Comparison::new(&old, &new, &[0])?;

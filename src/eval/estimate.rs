@@ -1,11 +1,11 @@
-//! Figures of a sample with the interval in which those of the population lie.
+//! Figures of a sample with confidence intervals for the population.
 
 use rand::Rng;
 use serde::Serialize;
 
 use crate::rng::Generator;
 
-/// The 97.5 % quantile of the normal distribution: intervals are of 95 %.
+/// The 97.5 % quantile of the normal distribution, for 95 % intervals.
 const Z: f64 = 1.959_963_984_540_054;
 /// Resamples of a bootstrap: enough for two digits of a 95 % interval.
 const RESAMPLES: usize = 1000;
@@ -13,16 +13,16 @@ const RESAMPLES: usize = 1000;
 /// A figure with its 95 % confidence interval over the images.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Estimate {
-    /// The figure of this sample.
+    /// The value on this sample.
     pub value: f64,
-    /// The interval's lower end.
+    /// The lower end of the interval.
     pub low: f64,
-    /// The interval's upper end.
+    /// The upper end of the interval.
     pub high: f64,
 }
 
 impl Estimate {
-    /// The share `successes` / `trials` with Wilson's score interval (Wilson, 1927).
+    /// The proportion `successes` / `trials` with Wilson's score interval (Wilson, 1927).
     pub fn proportion(successes: usize, trials: usize) -> Self {
         if trials == 0 {
             return Self::default();
@@ -38,11 +38,11 @@ impl Estimate {
         }
     }
 
-    /// `statistic` of all `count` images with the interval between the 2.5 % and 97.5 % quantiles
-    /// over resamples with replacement (Efron's percentile bootstrap), drawn from a fixed seed and
-    /// moved so that the resamples' mean is the statistic itself. A statistic that noise enlarges,
-    /// such as a calibration error, is enlarged once more in a resample: without the move its
-    /// interval would lie above it.
+    /// The `statistic` of all `count` images with a bootstrap interval: the 2.5 % and 97.5 % quantiles
+    /// over resamples with replacement (Efron's percentile bootstrap) from a fixed seed, shifted by
+    /// the bias, so that the mean of the resamples equals the statistic. Noise increases some
+    /// statistics, such as a calibration error, and resampling increases them again: without the
+    /// shift the interval would be above the statistic.
     pub fn bootstrap(count: usize, statistic: impl Fn(&[usize]) -> f64) -> Self {
         let mut sample: Vec<usize> = (0..count).collect();
         let value = statistic(&sample);
@@ -104,8 +104,8 @@ mod tests {
     }
 
     #[test]
-    fn a_biased_statistic_lies_in_its_interval() {
-        // The distance of the mean from 0 is enlarged by noise; of the sample itself it is 0.
+    fn a_biased_statistic_is_inside_its_interval() {
+        // Noise increases the distance of the mean from 0. For the sample itself it is 0.
         let values: Vec<f64> = (0..100).map(|i| f64::from(i) - 49.5).collect();
         let distance = Estimate::bootstrap(100, |sample| {
             (sample.iter().map(|i| values[*i]).sum::<f64>() / 100.0).abs()

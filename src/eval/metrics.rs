@@ -4,14 +4,14 @@ use candle_core::{DType, Result, Tensor, bail};
 use candle_nn::ModuleT;
 use serde::{Deserialize, Serialize};
 
-/// What a network achieves on a set of images.
+/// The accuracy and loss of a network on a set of images.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// Images seen.
+    /// The number of images.
     pub images: usize,
-    /// The share of images whose class has the highest logit, in [0, 1].
+    /// The fraction of images whose class has the highest logit, in [0, 1].
     pub top1: f64,
-    /// The share of images whose class is among the five highest logits, in [0, 1].
+    /// The fraction of images whose class is among the five highest logits, in [0, 1].
     pub top5: f64,
     /// The mean cross-entropy, without label smoothing.
     pub loss: f64,
@@ -19,12 +19,12 @@ pub struct Evaluation {
 
 /// Evaluates `model` over batches of images `[B, C, H, W]` and labels `[B]`.
 ///
-/// A model built on detached weights (such as those of
-/// [`ParamStore::frozen`](crate::nn::ParamStore::frozen)) records no graph, and memory stays at
-/// what one batch needs.
+/// A model on detached weights, such as those of
+/// [`ParamStore::frozen`](crate::nn::ParamStore::frozen), records no graph and needs only the memory
+/// of one batch.
 ///
 /// # Errors
-/// What the model or the batches report; a label that the model has no class for.
+/// The model or a batch fails, or a label is not below the number of classes.
 pub fn evaluate(
     model: &dyn ModuleT,
     batches: impl IntoIterator<Item = Result<(Tensor, Tensor)>>,
@@ -38,7 +38,7 @@ pub fn evaluate(
     Ok(total.mean())
 }
 
-/// Sums over the images seen so far, from which the means follow.
+/// Sums over the images so far.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Totals {
     images: usize,
@@ -51,7 +51,7 @@ impl Totals {
     /// Adds a batch: logits `[B, classes]`, labels `[B]`.
     ///
     /// # Errors
-    /// Other shapes, or a label that is not below the number of classes.
+    /// If the shapes differ or a label is not below the number of classes.
     pub fn add(&mut self, logits: &Tensor, labels: &Tensor) -> Result<()> {
         let logits = logits.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
         let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;
@@ -70,12 +70,12 @@ impl Totals {
         Ok(())
     }
 
-    /// Images seen.
+    /// The number of images so far.
     pub fn images(&self) -> usize {
         self.images
     }
 
-    /// The means; all zero without images.
+    /// The means over the images; zero without images.
     pub fn mean(&self) -> Evaluation {
         let images = self.images.max(1) as f64;
         Evaluation {
@@ -87,8 +87,8 @@ impl Totals {
     }
 }
 
-/// How many classes come before `label`; of equal logits the first comes first, and NaN puts the
-/// label last.
+/// The number of classes ranked above `label`. Of equal logits the first class ranks higher; a NaN
+/// logit ranks lowest.
 pub(super) fn rank(logits: &[f32], label: usize) -> Option<usize> {
     let target = *logits.get(label)?;
     let before =

@@ -1,6 +1,6 @@
 //! Downloads of single files, verified before they enter the cache.
 //!
-//! The Hub's client writes whatever it receives under the final name, even the text of an error.
+//! The Hub's client writes every answer under the final name, even the text of an error.
 //! So it downloads into a staging cache, a temporary folder on the same disk. A file moves from
 //! there to its place once its size and hash are those that the Hub announced.
 

@@ -3,6 +3,7 @@
 //! The environment variables are those of the Hub's own clients: `HF_HOME`, `HF_HUB_CACHE`,
 //! `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`.
 
+mod client;
 mod download;
 mod error;
 mod kind;

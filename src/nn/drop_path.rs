@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use candle_nn::ModuleT;
 use rand::Rng;
 
-use crate::ops::drop_path;
+use crate::ops::{DropPathScale, drop_path};
 use crate::rng::Generator;
 
 /// Stochastic depth: in training, sets a whole sample to zero with probability `p`, so that only
@@ -57,6 +57,11 @@ impl ModuleT for DropPath {
             return Ok(x.clone());
         }
         let seed = self.generator.lock().random();
-        drop_path(x, self.p, self.scale_by_keep, seed)
+        let scale = if self.scale_by_keep {
+            DropPathScale::KeepMean
+        } else {
+            DropPathScale::Unchanged
+        };
+        drop_path(x, self.p, scale, seed)
     }
 }

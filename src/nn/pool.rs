@@ -2,7 +2,9 @@
 
 use candle_core::{Module, Result, Tensor};
 
-use crate::ops::{Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d};
+use crate::ops::{
+    AvgDivisor, Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d,
+};
 
 /// The maximum of each window.
 ///
@@ -59,7 +61,12 @@ impl AvgPool2d {
 
 impl Module for AvgPool2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        avg_pool2d(x, &self.params, self.count_include_pad)
+        let divisor = if self.count_include_pad {
+            AvgDivisor::Window
+        } else {
+            AvgDivisor::Values
+        };
+        avg_pool2d(x, &self.params, divisor)
     }
 }
 

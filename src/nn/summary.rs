@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use candle_core::{Result, Tensor};
 
-use crate::trace::note_layer;
+use crate::autograd::trace::note_layer;
 
 /// One application of a layer that has parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,10 @@
-//! The activations in ONNX's operators.
+//! Activations as ONNX operators.
 
 use super::builder::{Builder, float};
 use crate::Activation;
 
-/// Adds the nodes of an activation and gives the name of their result. Learnable parameters have
-/// their initial value here and random slopes their mean, as in
+/// Adds the nodes of an activation and returns the name of the result. Learnable parameters have
+/// their initial value and random slopes their mean, as in
 /// [`ops::activation`](crate::ops::activation::activation).
 pub(super) fn activation(b: &mut Builder, activation: &Activation, x: &str) -> String {
     match *activation {
@@ -73,7 +73,7 @@ pub(super) fn activation(b: &mut Builder, activation: &Activation, x: &str) -> S
         }
         Activation::Softsign => b.unary("Softsign", x),
         Activation::Aria2 { alpha, beta } => {
-            // (1 + e^(-beta x))^-alpha, without an exponential that overflows.
+            // (1 + e^(-beta x))^-alpha without overflow of the exponential.
             let y = b.with_number("Mul", x, -beta);
             let y = b.unary("Softplus", &y);
             let y = b.with_number("Mul", &y, -alpha);
@@ -88,7 +88,7 @@ pub(super) fn activation(b: &mut Builder, activation: &Activation, x: &str) -> S
             b.binary("Add", &y, x)
         }
         Activation::Sqnl => {
-            // c - c |c| / 4 of the clipped c.
+            // c - c |c| / 4 with c = clip(x, -2, 2).
             let c = clip(b, x, -2.0, 2.0);
             let y = b.unary("Abs", &c);
             let y = b.binary("Mul", &y, &c);
@@ -155,7 +155,7 @@ pub(super) fn activation(b: &mut Builder, activation: &Activation, x: &str) -> S
     }
 }
 
-/// The lines of SReLU: x, left threshold, left slope, right threshold, right slope.
+/// SReLU. `rows` are left threshold, left slope, right threshold and right slope.
 pub(super) fn srelu(b: &mut Builder, x: &str, rows: &[&str; 4]) -> String {
     let [left, left_slope, right, right_slope] = rows;
     let mut line = |threshold: &str, slope: &str| {

@@ -1,4 +1,4 @@
-//! Writing nodes and constants with names that are unique.
+//! Building a graph of nodes and constants with unique names.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,18 +6,18 @@ use candle_core::{DType, Result, Tensor};
 
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_type, data_type};
 
-/// A graph that grows. Values are known by their names.
+/// A graph under construction. Values are identified by name.
 #[derive(Default)]
 pub(super) struct Builder {
     graph: GraphProto,
-    /// The path that nodes are named after.
+    /// The prefix of the names of nodes.
     scope: String,
     taken: HashSet<String>,
-    /// How often a name has been asked for.
+    /// The number of requests for each name.
     count: HashMap<String, usize>,
 }
 
-/// A whole number as an attribute.
+/// An integer attribute.
 pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     AttributeProto {
         name: name.to_string(),
@@ -27,7 +27,7 @@ pub(super) fn int(name: &str, value: i64) -> AttributeProto {
     }
 }
 
-/// Whole numbers as an attribute.
+/// An attribute of integers.
 pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     AttributeProto {
         name: name.to_string(),
@@ -37,7 +37,7 @@ pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
     }
 }
 
-/// A number as an attribute.
+/// A float attribute.
 pub(super) fn float(name: &str, value: f64) -> AttributeProto {
     AttributeProto {
         name: name.to_string(),
@@ -47,7 +47,7 @@ pub(super) fn float(name: &str, value: f64) -> AttributeProto {
     }
 }
 
-/// Text as an attribute.
+/// A string attribute.
 pub(super) fn text(name: &str, value: &str) -> AttributeProto {
     AttributeProto {
         name: name.to_string(),
@@ -58,7 +58,7 @@ pub(super) fn text(name: &str, value: &str) -> AttributeProto {
 }
 
 impl Builder {
-    /// Nodes from here on are named after the layer at `path`, in PyTorch's way.
+    /// Names the following nodes after the layer at `path`, as PyTorch does.
     pub fn enter(&mut self, path: &str) {
         self.scope = match path {
             "" => String::new(),
@@ -66,7 +66,7 @@ impl Builder {
         };
     }
 
-    /// Keeps a name for a value that no node makes.
+    /// Reserves the name of a value that no node produces.
     pub fn reserve(&mut self, name: &str) {
         self.taken.insert(name.to_string());
     }
@@ -81,7 +81,7 @@ impl Builder {
         candidate
     }
 
-    /// Adds a node and gives the name of its result.
+    /// Adds a node and returns the name of its result.
     pub fn node(
         &mut self,
         op_type: &str,
@@ -100,36 +100,36 @@ impl Builder {
         output
     }
 
-    /// A node of one input without attributes.
+    /// Adds a node with one input and no attributes.
     pub fn unary(&mut self, op_type: &str, x: &str) -> String {
         self.node(op_type, &[x], Vec::new())
     }
 
-    /// A node of two inputs without attributes.
+    /// Adds a node with two inputs and no attributes.
     pub fn binary(&mut self, op_type: &str, a: &str, b: &str) -> String {
         self.node(op_type, &[a, b], Vec::new())
     }
 
-    /// A node of `x` and a number.
+    /// Adds a node with `x` and a scalar constant as inputs.
     pub fn with_number(&mut self, op_type: &str, x: &str, number: f64) -> String {
         let number = self.number(number);
         self.binary(op_type, x, &number)
     }
 
-    /// A number as a constant; equal ones are shared.
+    /// A scalar constant. Equal values share one constant.
     pub fn number(&mut self, value: f64) -> String {
         let value = value as f32;
         let name = format!("number_{value}");
         self.constant(name, data_type::FLOAT, &[], value.to_le_bytes().to_vec())
     }
 
-    /// A whole number as a constant.
+    /// An integer constant.
     pub fn index(&mut self, value: usize) -> String {
         let bytes = (value as i64).to_le_bytes().to_vec();
         self.constant(format!("index_{value}"), data_type::INT64, &[], bytes)
     }
 
-    /// Whole numbers as a constant.
+    /// A constant of integers.
     pub fn indices(&mut self, values: &[i64]) -> String {
         let name: Vec<String> = values.iter().map(i64::to_string).collect();
         let bytes = values
@@ -140,7 +140,7 @@ impl Builder {
         self.constant(name, data_type::INT64, &[values.len()], bytes)
     }
 
-    /// A matrix as a constant of its own, row by row.
+    /// A matrix constant, row by row, that is never shared.
     pub fn matrix(&mut self, name: &str, columns: usize, values: &[f32]) -> String {
         let name = self.unique(format!("{}/{name}", self.scope));
         let bytes = values
@@ -152,7 +152,7 @@ impl Builder {
         name
     }
 
-    /// A tensor as a constant under its own name, which nothing else has; f32 whatever its type.
+    /// A tensor constant under its unique name, converted to f32.
     pub fn tensor(&mut self, name: &str, tensor: &Tensor) -> Result<String> {
         if self.taken.contains(name) {
             return Ok(name.to_string());
@@ -167,7 +167,7 @@ impl Builder {
         Ok(self.constant(name.to_string(), data_type::FLOAT, dims, bytes))
     }
 
-    /// A constant whose name says what it is, once.
+    /// Adds a constant unless one of this name exists.
     fn constant(&mut self, name: String, data_type: i32, dims: &[usize], bytes: Vec<u8>) -> String {
         if self.taken.insert(name.clone()) {
             self.push(name.clone(), data_type, dims, bytes);
@@ -184,7 +184,7 @@ impl Builder {
         });
     }
 
-    /// The graph.
+    /// Returns the graph.
     pub fn finish(self) -> GraphProto {
         self.graph
     }

@@ -9,7 +9,7 @@ use super::proto::{
     DimensionProto, IR_VERSION, ModelProto, OperatorSetIdProto, StringStringEntryProto,
     TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, data_type,
 };
-use crate::trace::{Graph, Value};
+use crate::autograd::trace::{Graph, Value};
 
 /// Readers refuse a longer message.
 const LARGEST: usize = i32::MAX as usize;

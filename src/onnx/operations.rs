@@ -1,4 +1,4 @@
-//! The operations of a graph in ONNX's operators.
+//! The operations of a graph as ONNX operators.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,15 +9,15 @@ use super::builder::{Builder, float, int, ints, text};
 use super::names::{INPUT, OUTPUT};
 use super::pooling;
 use super::proto::GraphProto;
-use crate::ops::Conv2dParams;
-use crate::trace::{Graph, Node, Operation, Value};
+use crate::autograd::trace::{Graph, Node, Operation, Value};
+use crate::ops::{Conv2dParams, Pool2dParams};
 
-/// Writes the nodes of a graph one after the other.
+/// Converts the nodes of a graph in order.
 pub(super) struct Exporter<'a> {
     graph: &'a Graph,
     b: Builder,
     names: HashMap<Value, String>,
-    /// For each node written, whether it depends on the network's input.
+    /// Whether each converted node depends on the input of the network.
     dependent: Vec<bool>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Exporter<'a> {
         }
     }
 
-    /// Whether a value depends on the network's input, so that its first axis is the batch.
+    /// Whether a value depends on the input of the network. Its first axis is then the batch.
     pub fn depends(&self, value: Value) -> bool {
         match value {
             Value::Input => true,
@@ -40,7 +40,7 @@ impl<'a> Exporter<'a> {
         }
     }
 
-    /// The graph, whose result is called [`OUTPUT`].
+    /// Returns the graph with the result named [`OUTPUT`].
     pub fn finish(mut self) -> Result<GraphProto> {
         let result = self.name(self.graph.output)?;
         let mut proto = self.b.finish();
@@ -55,13 +55,13 @@ impl<'a> Exporter<'a> {
         Ok(proto)
     }
 
-    /// The name of a value; a constant is added when it is first used.
+    /// The name of a value. Adds a constant at its first use.
     fn name(&mut self, value: Value) -> Result<String> {
         if let Some(name) = self.names.get(&value) {
             return Ok(name.clone());
         }
         let Value::Constant(index) = value else {
-            bail!("a node stands in front of its input");
+            bail!("a node precedes its input");
         };
         let (name, tensor) = &self.graph.constants[index];
         let name = self.b.tensor(name, tensor)?;
@@ -69,7 +69,7 @@ impl<'a> Exporter<'a> {
         Ok(name)
     }
 
-    /// Writes the node of this index.
+    /// Converts the node at `index`.
     pub fn emit(&mut self, index: usize) -> Result<()> {
         let graph = self.graph;
         let node = &graph.nodes[index];
@@ -97,7 +97,20 @@ impl<'a> Exporter<'a> {
         let x = inputs.first().copied().unwrap_or_default();
         let b = &mut self.b;
         Ok(match &node.operation {
-            Operation::Conv2d(params) => conv(b, inputs, shape(1), params),
+            &Operation::Conv2d {
+                stride,
+                padding,
+                dilation,
+                groups,
+            } => {
+                let params = Conv2dParams {
+                    stride,
+                    padding,
+                    dilation,
+                    groups,
+                };
+                conv(b, inputs, shape(1), &params)
+            }
             Operation::Linear => linear(b, inputs, shape(0).len()),
             Operation::BatchNormAct { eps, activation } => {
                 let rows = self.rows(node.inputs[1], 2)?;
@@ -163,13 +176,37 @@ impl<'a> Exporter<'a> {
                 let y = b.node("Transpose", &[&y], vec![ints("perm", &[0, 2, 1, 3])]);
                 reshape(b, &y, &node.shape, depends)
             }
-            Operation::MaxPool2d(params) => pooling::max_pool(b, x, plane(shape(0))?, params)?,
-            Operation::AvgPool2d {
-                params,
+            &Operation::MaxPool2d {
+                kernel,
+                stride,
+                padding,
+                dilation,
+                ceil_mode,
+            } => {
+                let params = Pool2dParams {
+                    kernel,
+                    stride,
+                    padding,
+                    dilation,
+                    ceil_mode,
+                };
+                pooling::max_pool(b, x, plane(shape(0))?, &params)?
+            }
+            &Operation::AvgPool2d {
+                kernel,
+                stride,
+                padding,
+                ceil_mode,
                 count_include_pad,
             } => {
-                let plane = plane(shape(0))?;
-                pooling::average_pool(b, x, plane, params, *count_include_pad)?
+                let params = Pool2dParams {
+                    kernel,
+                    stride,
+                    padding,
+                    dilation: (1, 1),
+                    ceil_mode,
+                };
+                pooling::average_pool(b, x, plane(shape(0))?, &params, count_include_pad)?
             }
             Operation::AdaptiveAvgPool2d { size } => {
                 pooling::adaptive_average_pool(b, x, plane(shape(0))?, *size)
@@ -190,7 +227,7 @@ impl<'a> Exporter<'a> {
         })
     }
 
-    /// The rows of a stacked value: what was stacked, or else slices.
+    /// The rows of a stacked value: the stacked values if known, otherwise slices.
     fn rows(&mut self, value: Value, count: usize) -> Result<Vec<String>> {
         if let Value::Node(index) = value
             && let Node {
@@ -211,7 +248,7 @@ impl<'a> Exporter<'a> {
     }
 }
 
-/// Takes out what the result does not need: tensors that only hand others on to one operation.
+/// Removes nodes and constants that the result does not need.
 fn prune(proto: &mut GraphProto, result: &str) {
     let mut needed = HashSet::from([result.to_string()]);
     let mut kept: Vec<_> = std::mem::take(&mut proto.node)
@@ -232,7 +269,7 @@ fn prune(proto: &mut GraphProto, result: &str) {
         .retain(|tensor| needed.contains(&tensor.name));
 }
 
-/// Whether the images of a batch stay apart, along the first axis.
+/// Whether an operation keeps the images of a batch separate, along the first axis.
 fn keeps_batch(graph: &Graph, node: &Node) -> bool {
     match &node.operation {
         Operation::Reshape => graph.shape(node.inputs[0]).first() == node.shape.first(),
@@ -243,15 +280,15 @@ fn keeps_batch(graph: &Graph, node: &Node) -> bool {
     }
 }
 
-/// Rows and columns of images.
+/// The rows and columns of images.
 fn plane(shape: &[usize]) -> Result<(usize, usize)> {
     match *shape {
         [_, _, height, width] => Ok((height, width)),
-        _ => bail!("pools of {shape:?} cannot be exported, only of [N, C, H, W]"),
+        _ => bail!("a pool of shape {shape:?} cannot be exported, only of [N, C, H, W]"),
     }
 }
 
-/// `shape`, whose first axis is taken from `x` where it is the batch.
+/// Reshapes `x` to `shape`. With `batch`, keeps the first axis of `x`.
 fn reshape(b: &mut Builder, x: &str, shape: &[usize], batch: bool) -> String {
     let mut shape: Vec<i64> = shape.iter().map(|size| *size as i64).collect();
     if batch && let Some(first) = shape.first_mut() {
@@ -290,7 +327,7 @@ fn linear(b: &mut Builder, inputs: &[&str], rank: usize) -> String {
     }
 }
 
-/// A vector with an element for each channel, or a single one, in front of `[N, C, ..]`.
+/// Expands a vector with one element, or one per channel, for broadcasting over `[N, C, ..]`.
 fn per_channel(b: &mut Builder, vector: &str, shape: &[usize], rank: usize) -> String {
     if shape == [1] || rank <= 2 {
         return vector.to_string();
@@ -300,7 +337,7 @@ fn per_channel(b: &mut Builder, vector: &str, shape: &[usize], rank: usize) -> S
     b.binary("Unsqueeze", vector, &axes)
 }
 
-/// x n / (1 + n^2) for the lengths n along the last axis.
+/// `x n / (1 + n^2)` with the norms n along the last axis.
 fn squash(b: &mut Builder, x: &str) -> String {
     let axis = b.indices(&[-1]);
     let length = b.node("ReduceL2", &[x, &axis], vec![int("keepdims", 1)]);
@@ -310,13 +347,13 @@ fn squash(b: &mut Builder, x: &str) -> String {
     b.binary("Mul", x, &factor)
 }
 
-/// Routing by agreement, its iterations one after the other.
+/// Routing by agreement with unrolled iterations.
 fn routing(b: &mut Builder, u: &str, weight: &str, outputs: usize, iterations: usize) -> String {
     let einsum = |b: &mut Builder, inputs: [&str; 2], equation: &str| {
         b.node("Einsum", &inputs, vec![text("equation", equation)])
     };
     let predictions = einsum(b, [u, weight], "nid,idje->nije");
-    // A softmax over equal logits is even.
+    // A softmax over equal logits is uniform.
     let axis = b.indices(&[1]);
     let sum = b.node(
         "ReduceSum",

@@ -1,16 +1,16 @@
-//! Pools in ONNX's operators.
+//! Pools as ONNX operators.
 
 use candle_core::{Result, bail};
 
 use super::builder::{Builder, int, ints};
 use crate::ops::Pool2dParams;
 
-/// What one output of an average is of: the first value, the one behind the last, and the divisor.
+/// The window of an average: first index, end index and divisor.
 type Window = (usize, usize, usize);
 
-/// The values that the last window of an axis needs behind the input: at least the padding, more
-/// where the window hangs over.
-fn behind(params: &Pool2dParams, size: (usize, usize)) -> Result<(usize, usize)> {
+/// The padding after the input on each axis: at least the padding of the pool, more if the last
+/// window extends beyond it.
+fn after(params: &Pool2dParams, size: (usize, usize)) -> Result<(usize, usize)> {
     let outputs = params.output_size(size)?;
     let needed = |outputs: usize, stride: usize, kernel: usize, dilation: usize| {
         outputs.saturating_sub(1) * stride + dilation * (kernel - 1) + 1
@@ -30,28 +30,28 @@ fn behind(params: &Pool2dParams, size: (usize, usize)) -> Result<(usize, usize)>
     ))
 }
 
-/// Padding that is written out: operators and PyTorch disagree on where `ceil_mode` ends.
-fn pads(params: &Pool2dParams, behind: (usize, usize)) -> [usize; 4] {
-    [params.padding.0, params.padding.1, behind.0, behind.1]
+/// Explicit padding, because ONNX and PyTorch define `ceil_mode` differently.
+fn pads(params: &Pool2dParams, after: (usize, usize)) -> [usize; 4] {
+    [params.padding.0, params.padding.1, after.0, after.1]
 }
 
-/// The maximum of each window of `x`, whose images have `size` (rows, columns).
+/// The maximum of each window of `x` with images of `size` (rows, columns).
 pub(super) fn max_pool(
     b: &mut Builder,
     x: &str,
     size: (usize, usize),
     params: &Pool2dParams,
 ) -> Result<String> {
-    let behind = behind(params, size)?;
-    // Runtimes refuse windows that may lie in the padding as a whole.
-    if behind.0 >= params.kernel.0 || behind.1 >= params.kernel.1 {
+    let after = after(params, size)?;
+    // Runtimes refuse windows that may be entirely in the padding.
+    if after.0 >= params.kernel.0 || after.1 >= params.kernel.1 {
         bail!("ONNX has no operator for {params:?} over {size:?} values: it ends in the padding");
     }
     let attributes = vec![
         ints("kernel_shape", &[params.kernel.0, params.kernel.1]),
         ints("strides", &[params.stride.0, params.stride.1]),
         ints("dilations", &[params.dilation.0, params.dilation.1]),
-        ints("pads", &pads(params, behind)),
+        ints("pads", &pads(params, after)),
     ];
     Ok(b.node("MaxPool", &[x], attributes))
 }
@@ -64,19 +64,18 @@ pub(super) fn average_pool(
     params: &Pool2dParams,
     count_include_pad: bool,
 ) -> Result<String> {
-    let behind = behind(params, size)?;
-    let overhangs = behind != params.padding;
-    if !(overhangs && count_include_pad) && behind.0 < params.kernel.0 && behind.1 < params.kernel.1
-    {
+    let after = after(params, size)?;
+    let overhangs = after != params.padding;
+    if !(overhangs && count_include_pad) && after.0 < params.kernel.0 && after.1 < params.kernel.1 {
         let attributes = vec![
             ints("kernel_shape", &[params.kernel.0, params.kernel.1]),
             ints("strides", &[params.stride.0, params.stride.1]),
-            ints("pads", &pads(params, behind)),
+            ints("pads", &pads(params, after)),
             int("count_include_pad", i64::from(count_include_pad)),
         ];
         return Ok(b.node("AveragePool", &[x], attributes));
     }
-    // PyTorch's divisor counts padding, but not what lies behind it.
+    // PyTorch's divisor counts the padding, but not the positions after it.
     let windows = |outputs: usize, len: usize, kernel: usize, stride: usize, padding: usize| {
         let window = |i: usize| {
             let (first, end) = (i * stride, (i * stride + kernel).min(len + 2 * padding));
@@ -103,7 +102,7 @@ pub(super) fn average_pool(
     Ok(averages(b, x, size, &rows, &columns))
 }
 
-/// The means of `outputs` windows that cover the input as evenly as possible.
+/// The means of `outputs` windows that divide the input as evenly as possible.
 pub(super) fn adaptive_average_pool(
     b: &mut Builder,
     x: &str,
@@ -132,7 +131,7 @@ pub(super) fn adaptive_average_pool(
     averages(b, x, size, &rows, &columns)
 }
 
-/// Any averages of rows and columns: R x C with a matrix for each axis.
+/// Averages over arbitrary windows: R x C with a matrix for each axis.
 fn averages(
     b: &mut Builder,
     x: &str,

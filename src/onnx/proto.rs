@@ -1,5 +1,5 @@
-//! The messages of ONNX that a network needs, with the field numbers of `onnx.proto` (IR version 8).
-//! Fields that are left out here are skipped when a file is read.
+//! The ONNX messages for networks, with the field numbers of `onnx.proto` (IR version 8). Reading a
+//! file skips all other fields.
 
 use prost::Message;
 
@@ -18,16 +18,16 @@ pub struct ModelProto {
     /// Its version.
     #[prost(string, tag = "3")]
     pub producer_version: String,
-    /// What it is.
+    /// A description.
     #[prost(string, tag = "6")]
     pub doc_string: String,
     /// The network.
     #[prost(message, optional, tag = "7")]
     pub graph: Option<GraphProto>,
-    /// The operators used.
+    /// The operator sets.
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
-    /// Free text by key.
+    /// Key-value pairs.
     #[prost(message, repeated, tag = "14")]
     pub metadata_props: Vec<StringStringEntryProto>,
 }
@@ -43,13 +43,13 @@ pub struct OperatorSetIdProto {
     pub version: i64,
 }
 
-/// Free text.
+/// A key-value pair.
 #[derive(Clone, PartialEq, Message)]
 pub struct StringStringEntryProto {
-    /// What it is about.
+    /// The key.
     #[prost(string, tag = "1")]
     pub key: String,
-    /// The text.
+    /// The value.
     #[prost(string, tag = "2")]
     pub value: String,
 }
@@ -57,19 +57,19 @@ pub struct StringStringEntryProto {
 /// A network.
 #[derive(Clone, PartialEq, Message)]
 pub struct GraphProto {
-    /// The operations, each after those whose results it takes.
+    /// The operations, in topological order.
     #[prost(message, repeated, tag = "1")]
     pub node: Vec<NodeProto>,
-    /// The network's name.
+    /// The name of the network.
     #[prost(string, tag = "2")]
     pub name: String,
     /// The constants.
     #[prost(message, repeated, tag = "5")]
     pub initializer: Vec<TensorProto>,
-    /// What goes in.
+    /// The inputs.
     #[prost(message, repeated, tag = "11")]
     pub input: Vec<ValueInfoProto>,
-    /// What comes out.
+    /// The outputs.
     #[prost(message, repeated, tag = "12")]
     pub output: Vec<ValueInfoProto>,
 }
@@ -77,42 +77,42 @@ pub struct GraphProto {
 /// An operation.
 #[derive(Clone, PartialEq, Message)]
 pub struct NodeProto {
-    /// Names of values; an empty one is left out.
+    /// The names of the inputs; an empty name omits an optional input.
     #[prost(string, repeated, tag = "1")]
     pub input: Vec<String>,
-    /// Names of the results.
+    /// The names of the results.
     #[prost(string, repeated, tag = "2")]
     pub output: Vec<String>,
-    /// The node's own name.
+    /// The name of the node.
     #[prost(string, tag = "3")]
     pub name: String,
     /// The operator.
     #[prost(string, tag = "4")]
     pub op_type: String,
-    /// What else determines it.
+    /// The attributes of the operator.
     #[prost(message, repeated, tag = "5")]
     pub attribute: Vec<AttributeProto>,
 }
 
-/// A named value of a node, of one of several types.
+/// An attribute: a named value of one of several types.
 #[derive(Clone, PartialEq, Message)]
 pub struct AttributeProto {
     /// Its name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// A number.
+    /// A float.
     #[prost(float, optional, tag = "2")]
     pub f: Option<f32>,
-    /// A whole number.
+    /// An integer.
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
-    /// Text.
+    /// A string.
     #[prost(bytes = "vec", optional, tag = "4")]
     pub s: Option<Vec<u8>>,
-    /// Whole numbers.
+    /// Integers.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
-    /// Which of them it is: one of [`attribute_type`].
+    /// The type of the value, one of [`attribute_type`].
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }
@@ -154,7 +154,7 @@ pub struct TensorProto {
     pub raw_data: Vec<u8>,
 }
 
-/// What an input or output is.
+/// The description of an input or output.
 #[derive(Clone, PartialEq, Message)]
 pub struct ValueInfoProto {
     /// Its name.
@@ -168,7 +168,7 @@ pub struct ValueInfoProto {
 /// A type.
 #[derive(Clone, PartialEq, Message)]
 pub struct TypeProto {
-    /// That of a tensor.
+    /// The type of a tensor.
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorTypeProto>,
 }
@@ -187,12 +187,12 @@ pub struct TensorTypeProto {
 /// The dimensions of a tensor.
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorShapeProto {
-    /// One after the other.
+    /// The dimensions in order.
     #[prost(message, repeated, tag = "1")]
     pub dim: Vec<DimensionProto>,
 }
 
-/// A dimension: a number, or the name of one that is open.
+/// A dimension: a number, or the name of an open dimension.
 #[derive(Clone, PartialEq, Message)]
 pub struct DimensionProto {
     /// The number.
@@ -204,15 +204,15 @@ pub struct DimensionProto {
 }
 
 impl ModelProto {
-    /// The bytes of the file.
+    /// Encodes the message.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.encode_to_vec()
     }
 
-    /// Reads the bytes of a file.
+    /// Decodes the message of a file.
     ///
     /// # Errors
-    /// If they are not messages.
+    /// The bytes are not such a message.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
         Self::decode(bytes)
     }

@@ -1,8 +1,8 @@
-//! Ops as compositions of Candle's own, for devices that have no kernel of ours.
+//! Ops as compositions of Candle's ops, for devices without a kernel of this crate.
 //!
-//! Each op of this crate keeps its backward: what is composed is the value of the op, and that of
-//! the ops which its backward applies. So Candle's backward passes, several of which are wrong or
-//! missing, play no part, and both ways to differentiate (see [`autograd`]) see one node.
+//! Only values are composed: the value of an op, and the values of the ops that its backward
+//! applies. The backward itself is the op's own, because several of Candle's backward passes are
+//! wrong or missing. Both ways to differentiate (see [`autograd`]) see one node.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Mutex, PoisonError};
@@ -18,8 +18,8 @@ thread_local! {
     static EVERYWHERE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `f` with the compositions that other devices use, on the CPU as well: for holding them
-/// against the CPU's own kernels. It concerns the ops that this thread applies in `f`.
+/// Runs `f` with compositions on the CPU too, so that tests can compare them with the CPU's
+/// kernels. It affects the ops that this thread applies in `f`.
 pub fn everywhere<T>(f: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {
@@ -38,56 +38,80 @@ pub(crate) fn composes(x: &Tensor) -> bool {
 
 /// A unary op with a composition.
 pub(crate) trait Composed1: CustomOp1 + Send + Sync + 'static {
-    /// What `cpu_fwd` computes, of a tensor without a graph which is not empty. The result has
-    /// memory of its own or that of `x`.
+    /// The result of `cpu_fwd`, for a tensor that has no graph and is not empty. The result may
+    /// share the memory of `x`.
     fn composed(&self, x: &Tensor) -> Result<Tensor>;
 }
 
 /// A binary op with a composition; see [`Composed1`].
 pub(crate) trait Composed2: CustomOp2 + Send + Sync + 'static {
-    /// What `cpu_fwd` computes.
+    /// The multiply-adds for each value of the result, for profiles.
+    fn multiply_adds(&self, _a: &Tensor, _b: &Tensor) -> usize {
+        0
+    }
+
+    /// The result of `cpu_fwd`.
     fn composed(&self, a: &Tensor, b: &Tensor) -> Result<Tensor>;
 }
 
 /// A ternary op with a composition; see [`Composed1`].
 pub(crate) trait Composed3: CustomOp3 + Send + Sync + 'static {
-    /// What `cpu_fwd` computes.
+    /// The multiply-adds for each value of the result, for profiles.
+    fn multiply_adds(&self, _a: &Tensor, _b: &Tensor) -> usize {
+        0
+    }
+
+    /// The result of `cpu_fwd`.
     fn composed(&self, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor>;
 }
 
-/// [`autograd::apply1`] of an op that is composed where it has no kernel.
+/// [`autograd::apply1`], with a composition on devices without a kernel.
 pub(crate) fn apply1<C: Composed1>(op: C, x: &Tensor) -> Result<Tensor> {
     if !composes(x) {
         return autograd::apply1(op, x);
     }
     let y = value1(&op, x)?;
-    deliver(op.name(), &[x], y, move |a, y, grad| {
+    into_node(op.name(), &[x], y, move |a, y, grad| {
         Ok(vec![op.bwd(a[0], y, grad)?])
     })
 }
 
-/// [`autograd::apply2`] of an op that is composed where it has no kernel.
+/// [`autograd::apply2`], with a composition on devices without a kernel.
 pub(crate) fn apply2<C: Composed2>(op: C, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let products = op.multiply_adds(a, b);
     if !composes(a) {
-        return autograd::apply2(op, a, b);
+        return autograd::apply2_counted(op, a, b, products);
     }
     let y = value2(&op, a, b)?;
-    deliver(CustomOp2::name(&op), &[a, b], y, move |a, y, grad| {
-        let (ga, gb) = op.bwd(a[0], a[1], y, grad)?;
-        Ok(vec![ga, gb])
-    })
+    into_node_counted(
+        CustomOp2::name(&op),
+        products,
+        &[a, b],
+        y,
+        move |a, y, grad| {
+            let (ga, gb) = op.bwd(a[0], a[1], y, grad)?;
+            Ok(vec![ga, gb])
+        },
+    )
 }
 
-/// [`autograd::apply3`] of an op that is composed where it has no kernel.
+/// [`autograd::apply3`], with a composition on devices without a kernel.
 pub(crate) fn apply3<C: Composed3>(op: C, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor> {
+    let products = op.multiply_adds(a, b);
     if !composes(a) {
-        return autograd::apply3(op, a, b, c);
+        return autograd::apply3_counted(op, a, b, c, products);
     }
     let y = value3(&op, a, b, c)?;
-    deliver(CustomOp3::name(&op), &[a, b, c], y, move |a, y, grad| {
-        let (ga, gb, gc) = op.bwd(a[0], a[1], a[2], y, grad)?;
-        Ok(vec![ga, gb, gc])
-    })
+    into_node_counted(
+        CustomOp3::name(&op),
+        products,
+        &[a, b, c],
+        y,
+        move |a, y, grad| {
+            let (ga, gb, gc) = op.bwd(a[0], a[1], a[2], y, grad)?;
+            Ok(vec![ga, gb, gc])
+        },
+    )
 }
 
 /// The value of an op without a graph.
@@ -116,7 +140,7 @@ pub(crate) fn run3<C: Composed3>(op: &C, a: &Tensor, b: &Tensor, c: &Tensor) -> 
 
 /// The value of a composed op.
 fn value1<C: Composed1>(op: &C, x: &Tensor) -> Result<Tensor> {
-    if nothing(&[x]) {
+    if any_empty(&[x]) {
         let y = on_host(x)?.apply_op1_no_bwd(op)?;
         return from_host(&y, x.device());
     }
@@ -125,7 +149,7 @@ fn value1<C: Composed1>(op: &C, x: &Tensor) -> Result<Tensor> {
 
 /// The value of a composed op.
 fn value2<C: Composed2>(op: &C, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if nothing(&[a, b]) {
+    if any_empty(&[a, b]) {
         let y = on_host(a)?.apply_op2_no_bwd(&on_host(b)?, op)?;
         return from_host(&y, a.device());
     }
@@ -134,16 +158,16 @@ fn value2<C: Composed2>(op: &C, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// The value of a composed op.
 fn value3<C: Composed3>(op: &C, a: &Tensor, b: &Tensor, c: &Tensor) -> Result<Tensor> {
-    if nothing(&[a, b, c]) {
+    if any_empty(&[a, b, c]) {
         let y = on_host(a)?.apply_op3_no_bwd(&on_host(b)?, &on_host(c)?, op)?;
         return from_host(&y, a.device());
     }
     op.composed(&a.detach(), &b.detach(), &c.detach())
 }
 
-/// Whether an input is empty. Candle launches its conversions, comparisons and choices over
-/// nothing, which CUDA refuses, so the CPU's kernel then says what the result is.
-fn nothing(inputs: &[&Tensor]) -> bool {
+/// Whether an input is empty. Then the CPU's kernel computes the result: Candle would launch CUDA
+/// kernels over no elements, which CUDA refuses.
+fn any_empty(inputs: &[&Tensor]) -> bool {
     inputs.iter().any(|input| input.elem_count() == 0)
 }
 
@@ -166,9 +190,23 @@ fn from_host(y: &Tensor, device: &Device) -> Result<Tensor> {
 /// The inputs, the result and its gradient to the gradients of the inputs.
 type Backward = dyn Fn(&[&Tensor], &Tensor, &Tensor) -> Result<Vec<Option<Tensor>>> + Send + Sync;
 
-/// `y`, which was computed from one to three `inputs`, as a node of the graph and of the tape.
-pub(crate) fn deliver(
+/// Makes `y`, computed from one to three `inputs`, a node of the graph and of the tape.
+pub(crate) fn into_node(
     name: &'static str,
+    inputs: &[&Tensor],
+    y: Tensor,
+    backward: impl Fn(&[&Tensor], &Tensor, &Tensor) -> Result<Vec<Option<Tensor>>>
+    + Send
+    + Sync
+    + 'static,
+) -> Result<Tensor> {
+    into_node_counted(name, 0, inputs, y, backward)
+}
+
+/// [`into_node`] for an op that takes `products` multiply-adds for each value of `y`.
+fn into_node_counted(
+    name: &'static str,
+    products: usize,
     inputs: &[&Tensor],
     y: Tensor,
     backward: impl Fn(&[&Tensor], &Tensor, &Tensor) -> Result<Vec<Option<Tensor>>>
@@ -187,18 +225,18 @@ pub(crate) fn deliver(
     let own = y.is_contiguous() && y.layout().start_offset() == 0 && !shared;
     let y = if own { y } else { y.force_contiguous()? };
     let taken = Take(RefCell::new(None));
-    // As one axis, along which nothing overlaps, also where there is nothing.
+    // As one axis: Candle refuses in-place ops on axes that may overlap.
     y.flatten_all()?.inplace_op1(&taken)?;
-    let delivered = Delivered {
+    let computed = Computed {
         name,
         shape: y.shape().clone(),
         storage: Mutex::new(taken.0.into_inner()),
         backward: Box::new(backward),
     };
     match *inputs {
-        [a] => autograd::apply1(delivered, a),
-        [a, b] => autograd::apply2(delivered, a, b),
-        [a, b, c] => autograd::apply3(delivered, a, b, c),
+        [a] => autograd::apply1(computed, a),
+        [a, b] => autograd::apply2_counted(computed, a, b, products),
+        [a, b, c] => autograd::apply3_counted(computed, a, b, c, products),
         _ => bail!("{name}: ops have one to three inputs, not {}", inputs.len()),
     }
 }
@@ -209,8 +247,8 @@ fn share_memory(a: &Tensor, b: &Tensor) -> bool {
     std::ptr::eq(&raw const *a, &raw const *b)
 }
 
-/// An in-place op that takes the memory out of a tensor which nobody uses any more: the only way
-/// to give what Candle's ops have made to an op of our own without a copy.
+/// An in-place op that moves the memory out of a tensor that is not used any more. It is the only
+/// way to pass a result of Candle's ops to a custom op without a copy.
 struct Take(RefCell<Option<Storage>>);
 
 impl InplaceOp1 for Take {
@@ -228,7 +266,7 @@ impl InplaceOp1 for Take {
     fn cuda_fwd(&self, storage: &mut CudaStorage, _layout: &Layout) -> Result<()> {
         use candle_core::backend::{BackendDevice, BackendStorage};
         let device = storage.device().clone();
-        // SAFETY: nobody reads what is put in the place of the memory.
+        // SAFETY: nothing reads the replacement.
         let nothing = unsafe { device.alloc_uninit(&Shape::from(1), DType::U8)? };
         let taken = std::mem::replace(storage, nothing);
         self.0.replace(Some(Storage::Cuda(taken)));
@@ -243,41 +281,41 @@ impl InplaceOp1 for Take {
     }
 }
 
-/// An op whose value is there already.
-struct Delivered {
+/// An op whose value is already computed.
+struct Computed {
     name: &'static str,
     shape: Shape,
     storage: Mutex<Option<Storage>>,
     backward: Box<Backward>,
 }
 
-impl Delivered {
+impl Computed {
     fn take(&self) -> Result<Storage> {
         let mut storage = self.storage.lock().unwrap_or_else(PoisonError::into_inner);
         match storage.take() {
             Some(storage) => Ok(storage),
-            None => bail!("{}: a composed op is applied once", self.name),
+            None => bail!("{}: a composed op can be applied only once", self.name),
         }
     }
 
     fn cpu(&self) -> Result<(CpuStorage, Shape)> {
         match self.take()? {
             Storage::Cpu(storage) => Ok((storage, self.shape.clone())),
-            _ => bail!("{}: the inputs are on several devices", self.name),
+            _ => bail!("{}: the inputs are on different devices", self.name),
         }
     }
 
     fn cuda(&self) -> Result<(CudaStorage, Shape)> {
         match self.take()? {
             Storage::Cuda(storage) => Ok((storage, self.shape.clone())),
-            _ => bail!("{}: the inputs are on several devices", self.name),
+            _ => bail!("{}: the inputs are on different devices", self.name),
         }
     }
 
     fn metal(&self) -> Result<(MetalStorage, Shape)> {
         match self.take()? {
             Storage::Metal(storage) => Ok((storage, self.shape.clone())),
-            _ => bail!("{}: the inputs are on several devices", self.name),
+            _ => bail!("{}: the inputs are on different devices", self.name),
         }
     }
 
@@ -292,10 +330,10 @@ impl Delivered {
     }
 }
 
-/// One arity of [`Delivered`]: the trait, the arguments of a kernel and of the backward.
-macro_rules! impl_delivered {
+/// One arity of [`Computed`]: the trait, the arguments of a kernel and of the backward.
+macro_rules! impl_computed {
     ($trait:ident, ($($argument:ident),+), $gradients:ty, [$($gradient:ident),+] => $pulled:expr) => {
-        impl $trait for Delivered {
+        impl $trait for Computed {
             fn name(&self) -> &'static str {
                 self.name
             }
@@ -337,16 +375,16 @@ macro_rules! impl_delivered {
     };
 }
 
-impl_delivered!(CustomOp1, (a), Option<Tensor>, [ga] => ga);
-impl_delivered!(CustomOp2, (a, b), (Option<Tensor>, Option<Tensor>), [ga, gb] => (ga, gb));
-impl_delivered!(
+impl_computed!(CustomOp1, (a), Option<Tensor>, [ga] => ga);
+impl_computed!(CustomOp2, (a, b), (Option<Tensor>, Option<Tensor>), [ga, gb] => (ga, gb));
+impl_computed!(
     CustomOp3,
     (a, b, c),
     (Option<Tensor>, Option<Tensor>, Option<Tensor>),
     [ga, gb, gc] => (ga, gb, gc)
 );
 
-/// `x` in the type that is computed in: f32 for the halves.
+/// `x` in its compute type: f32 for the halves.
 pub(crate) fn wide(op: &str, x: &Tensor) -> Result<Tensor> {
     match x.dtype() {
         DType::F32 | DType::F64 => Ok(x.clone()),
@@ -361,7 +399,7 @@ pub(crate) fn constants(
     shape: impl Into<Shape>,
     like: &Tensor,
 ) -> Result<Tensor> {
-    // Rounded here: not every device has f64.
+    // Converted on the CPU: not every device has f64.
     let cpu = Tensor::from_vec(values, shape.into(), &Device::Cpu)?;
     cpu.to_dtype(like.dtype())?.to_device(like.device())
 }
@@ -382,7 +420,7 @@ pub(crate) fn every(
     x.contiguous()?.index_select(&places, dim)
 }
 
-/// Axis `dim` with `step - 1` zeros between any two places.
+/// Axis `dim` with `step - 1` zeros between neighbouring places.
 pub(crate) fn spread(x: &Tensor, dim: usize, step: usize) -> Result<Tensor> {
     let len = x.dim(dim)?;
     if step == 1 || len == 0 {
@@ -395,7 +433,7 @@ pub(crate) fn spread(x: &Tensor, dim: usize, step: usize) -> Result<Tensor> {
     spread.reshape(dims)?.narrow(dim, 0, (len - 1) * step + 1)
 }
 
-/// Axis `dim` within `total` places from `start` on, with zeros around.
+/// Axis `dim` placed at `start` of `total` places, with zeros around it.
 pub(crate) fn place(x: &Tensor, dim: usize, start: usize, total: usize) -> Result<Tensor> {
     x.pad_with_zeros(dim, start, total - start - x.dim(dim)?)
 }

@@ -1,4 +1,7 @@
-//! Custom ops with their own backward, a folder each.
+//! Custom ops with their own backward, one folder for each.
+//!
+//! All ops take `f32`, `f64`, `f16` and `bf16` (halves compute in `f32`), any layout and empty
+//! tensors.
 
 pub mod activation;
 pub mod capsule;
@@ -10,17 +13,19 @@ mod drop_path;
 mod dropout;
 pub mod linear;
 pub mod loss;
-pub mod mish;
 pub mod norm_act;
 pub mod pool2d;
 mod storage;
 
+pub use activation::{activation, activation_gradient, activation_inplace, mish, mish_inplace};
 pub use channel_shuffle::channel_shuffle;
 pub use combine::{
     add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale, scale_channels, stack,
 };
+#[doc(hidden)]
+pub use conv2d::conv2d_algorithms;
 pub use conv2d::{Conv2dParams, conv2d};
-pub use drop_path::drop_path;
+pub use drop_path::{DropPathScale, drop_path};
 pub use dropout::dropout;
 pub use linear::linear;
 pub use loss::{
@@ -29,4 +34,6 @@ pub use loss::{
 pub use norm_act::{
     BatchStatistics, Statistics, batch_norm_act, fold_batch_norm, group_norm, layer_norm,
 };
-pub use pool2d::{Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d};
+pub use pool2d::{
+    AvgDivisor, Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d,
+};

@@ -1,20 +1,20 @@
-//! What CPU kernels read from Candle's storage and hand back to it.
+//! From Candle's storage to the slices that CPU kernels read and write: the one element trait, the
+//! one gather of a layout, and (from [`crate::parallel`]) the one uninitialised buffer and the one
+//! size from which threads pay.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType, bail};
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::parallel::for_each_chunk;
-
-/// Values below which one thread does the work: handing over costs a few microseconds.
-pub(crate) const PARALLEL_THRESHOLD: usize = 1 << 14;
+pub(crate) use crate::parallel::{PARALLEL_THRESHOLD, build, written};
 
 /// The type that kernels compute in: f32 (also for the halves) or f64.
 pub(crate) trait Float: WithDType {
-    /// The values that `layout` selects, in row-major order; borrowed where they lie so.
+    /// The values that `layout` selects, in row-major order; borrowed if they are contiguous.
     fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [Self]>>;
 
     /// `values` as the storage of a tensor of type `dtype`.
@@ -26,7 +26,7 @@ pub(crate) trait Float: WithDType {
 impl Float for f32 {
     fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [Self]>> {
         match storage {
-            CpuStorage::F32(data) => Ok(rows(data, layout)),
+            CpuStorage::F32(data) => Ok(contiguous(data, layout)),
             CpuStorage::F16(data) => Ok(converted(data, layout, f16::to_f32)),
             CpuStorage::BF16(data) => Ok(converted(data, layout, bf16::to_f32)),
             _ => bail!("expected f32, f16 or bf16 values"),
@@ -38,7 +38,7 @@ impl Float for f32 {
             DType::F32 => Ok(CpuStorage::F32(values)),
             DType::F16 => Ok(CpuStorage::F16(convert(&values, f16::from_f32))),
             DType::BF16 => Ok(CpuStorage::BF16(convert(&values, bf16::from_f32))),
-            dtype => bail!("no {dtype:?} tensor is made from f32 values"),
+            dtype => bail!("f32 values cannot become a {dtype:?} tensor"),
         }
     }
 
@@ -50,7 +50,7 @@ impl Float for f32 {
 impl Float for f64 {
     fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [Self]>> {
         match storage {
-            CpuStorage::F64(data) => Ok(rows(data, layout)),
+            CpuStorage::F64(data) => Ok(contiguous(data, layout)),
             _ => bail!("expected f64 values"),
         }
     }
@@ -58,7 +58,7 @@ impl Float for f64 {
     fn into_storage(values: Vec<Self>, dtype: DType) -> Result<CpuStorage> {
         match dtype {
             DType::F64 => Ok(CpuStorage::F64(values)),
-            dtype => bail!("no {dtype:?} tensor is made from f64 values"),
+            dtype => bail!("f64 values cannot become a {dtype:?} tensor"),
         }
     }
 
@@ -67,7 +67,7 @@ impl Float for f64 {
     }
 }
 
-/// Runs `$body` with `$T` as the type that kernels compute in for tensors of `$dtype`.
+/// Runs `$body` with `$T` as the compute type of tensors of `$dtype`.
 macro_rules! with_float {
     ($dtype:expr, $op:expr, $T:ident => $body:expr) => {
         match $dtype {
@@ -86,8 +86,10 @@ macro_rules! with_float {
 pub(crate) use with_float;
 
 /// The values that `layout` selects from `data`, in row-major order.
-pub(crate) fn rows<'a, T: Copy>(data: &'a [T], layout: &Layout) -> Cow<'a, [T]> {
+pub(crate) fn contiguous<'a, T: Copy>(data: &'a [T], layout: &Layout) -> Cow<'a, [T]> {
     match layout.contiguous_offsets() {
+        // The start of an empty view may be after the end of the storage.
+        Some((start, end)) if start == end => Cow::Borrowed(&[]),
         Some((start, end)) => Cow::Borrowed(&data[start..end]),
         None => Cow::Owned(gather(data, layout, |value| value)),
     }
@@ -99,6 +101,7 @@ fn converted<'a, S: Copy + Sync, T: Copy + Send>(
     to: impl Fn(S) -> T + Sync,
 ) -> Cow<'a, [T]> {
     Cow::Owned(match layout.contiguous_offsets() {
+        Some((start, end)) if start == end => Vec::new(),
         Some((start, end)) => convert(&data[start..end], to),
         None => gather(data, layout, to),
     })
@@ -113,61 +116,37 @@ fn convert<S: Copy + Sync, T: Copy + Send>(data: &[S], to: impl Fn(S) -> T + Syn
 
 fn gather<S: Copy, T>(data: &[S], layout: &Layout, to: impl Fn(S) -> T) -> Vec<T> {
     let mut values = Vec::with_capacity(layout.shape().elem_count());
-    let mut visit = |start: usize, len: usize, step: usize| match step {
+    for_each_line(layout, |start, len, step| match step {
         1 => values.extend(data[start..start + len].iter().map(|v| to(*v))),
         _ => values.extend((0..len).map(|i| to(data[start + i * step]))),
-    };
-    walk(
-        layout.dims(),
-        layout.stride(),
-        layout.start_offset(),
-        &mut visit,
-    );
+    });
     values
 }
 
-/// Calls `visit(start, len, step)` for each line along the last axis.
-fn walk(
-    dims: &[usize],
-    strides: &[usize],
-    start: usize,
-    visit: &mut impl FnMut(usize, usize, usize),
-) {
-    match (dims, strides) {
-        (&[len], &[step]) => visit(start, len, step),
-        (&[len, ref dims @ ..], &[step, ref strides @ ..]) => {
-            for i in 0..len {
-                walk(dims, strides, start + i * step, visit);
+/// Calls `visit(start, len, step)` for each line along the last axis, in row-major order: its
+/// values are at `start`, `start + step`, and so on.
+pub(crate) fn for_each_line(layout: &Layout, mut visit: impl FnMut(usize, usize, usize)) {
+    fn descend(
+        dims: &[usize],
+        strides: &[usize],
+        start: usize,
+        visit: &mut impl FnMut(usize, usize, usize),
+    ) {
+        match (dims, strides) {
+            (&[len], &[step]) => visit(start, len, step),
+            (&[len, ref dims @ ..], &[step, ref strides @ ..]) => {
+                for i in 0..len {
+                    descend(dims, strides, start + i * step, visit);
+                }
             }
+            _ => visit(start, 1, 1),
         }
-        _ => visit(start, 1, 1),
     }
-}
-
-/// `len` values written in chunks of `chunk` by `fill(index of the chunk, chunk)`, in parallel
-/// where the work is worth it. The memory is not cleared before.
-///
-/// # Safety
-/// `fill` must initialise every value of the chunk that it is given.
-pub(crate) unsafe fn build<T: Copy + Send>(
-    len: usize,
-    chunk: usize,
-    fill: impl Fn(usize, &mut [MaybeUninit<T>]) + Sync,
-) -> Vec<T> {
-    let mut values = Vec::with_capacity(len);
-    if len == 0 {
-        return values;
+    // An empty tensor has lines of no values, whose starts may be outside of the storage.
+    if layout.shape().elem_count() > 0 {
+        let (dims, strides) = (layout.dims(), layout.stride());
+        descend(dims, strides, layout.start_offset(), &mut visit);
     }
-    let min_len = PARALLEL_THRESHOLD.div_ceil(chunk);
-    for_each_chunk(
-        &mut values.spare_capacity_mut()[..len],
-        chunk,
-        min_len,
-        &fill,
-    );
-    // SAFETY: the capacity is at least `len`, and `fill` has initialised every chunk of it.
-    unsafe { values.set_len(len) };
-    values
 }
 
 /// Fills `values` with `value`.
@@ -177,7 +156,7 @@ pub(crate) fn fill<T: Copy>(values: &mut [MaybeUninit<T>], value: T) -> &mut [T]
     unsafe { initialised(values) }
 }
 
-/// `values` as what they are once they have been written.
+/// `values` as initialised values.
 ///
 /// # Safety
 /// Every value must have been initialised.
@@ -186,14 +165,78 @@ pub(crate) unsafe fn initialised<T>(values: &mut [MaybeUninit<T>]) -> &mut [T] {
     unsafe { &mut *(std::ptr::from_mut(values) as *mut [T]) }
 }
 
-/// Fails unless both tensors that `op` is given have one type.
+/// The memory of a new tensor, of which several threads write different runs.
+pub(crate) struct Output<'a, F> {
+    values: *mut F,
+    len: usize,
+    buffer: PhantomData<&'a mut [MaybeUninit<F>]>,
+}
+
+impl<F> Clone for Output<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F> Copy for Output<'_, F> {}
+
+// SAFETY: only `run` gives access to the memory, and its callers use each run in one place at a
+// time.
+unsafe impl<F: Send> Send for Output<'_, F> {}
+// SAFETY: as above.
+unsafe impl<F: Send> Sync for Output<'_, F> {}
+
+impl<'a, F> Output<'a, F> {
+    /// The first `len` unused places of `values`.
+    ///
+    /// # Safety
+    /// No two kernels that run at the same time may use the same run of copies of this.
+    pub(crate) unsafe fn new(values: &'a mut Vec<F>, len: usize) -> Self {
+        let spare = &mut values.spare_capacity_mut()[..len];
+        Self {
+            values: spare.as_mut_ptr().cast(),
+            len,
+            buffer: PhantomData,
+        }
+    }
+
+    /// The values `start..start + len`.
+    ///
+    /// # Safety
+    /// No two slices in use at the same time may overlap.
+    #[inline(always)]
+    pub(crate) unsafe fn run(self, start: usize, len: usize) -> &'a mut [MaybeUninit<F>] {
+        assert!(start + len <= self.len);
+        // SAFETY: within the buffer, which is borrowed for 'a; the caller keeps slices apart.
+        unsafe { std::slice::from_raw_parts_mut(self.values.add(start).cast(), len) }
+    }
+}
+
+/// The number of values of a shape, or of some of its axes.
+///
+/// # Errors
+/// If the number exceeds the largest size of a slice.
+pub(crate) fn elements(op: &str, dims: &[usize]) -> Result<usize> {
+    if dims.contains(&0) {
+        return Ok(0);
+    }
+    let product = dims.iter().try_fold(1usize, |n, dim| n.checked_mul(*dim));
+    // In bytes of f64, the widest type.
+    match product.filter(|n| *n <= isize::MAX as usize / 8) {
+        Some(product) => Ok(product),
+        None => bail!("{op}: a tensor with axes {dims:?} is too large"),
+    }
+}
+
+/// Fails unless both arguments of `op` have the same type.
 pub(crate) fn same_dtype(op: &str, a: DType, b: DType) -> Result<()> {
     if a != b {
         bail!("{op} takes tensors of one type, not {a:?} and {b:?}");
     }
     Ok(())
 }
-/// What `kernel` makes of the values of `x`, which must be on the CPU.
+
+/// The result of `kernel` on the values of `x`, which must be on the CPU.
 pub(crate) fn on_cpu<R>(
     op: &str,
     x: &Tensor,

@@ -1,8 +1,9 @@
-//! Elementary functions on vectors: polynomials behind a reduction of the argument.
+//! Elementary functions on vectors: a reduction of the argument, then a polynomial.
 
 use pulp::Simd;
 
-use super::{Lanes, Real};
+use super::lanes::Lanes;
+use super::real::Real;
 
 impl<S: Simd, F: Real> Lanes<S, F> {
     /// The polynomial with these coefficients, highest power first.
@@ -16,7 +17,7 @@ impl<S: Simd, F: Real> Lanes<S, F> {
     }
 
     /// e^self = 2^k (1 + t): the shifted k (see [`Real::SHIFTER`]) and t, with
-    /// |t| <= sqrt(2) - 1. Elements beyond the range of the exponent give garbage.
+    /// |t| <= sqrt(2) - 1. The result is undefined for elements beyond the range of the exponent.
     #[inline(always)]
     fn exp_parts(self) -> (Self, Self) {
         let shifter = self.constant(F::SHIFTER);
@@ -27,11 +28,11 @@ impl<S: Simd, F: Real> Lanes<S, F> {
         (shifted, (r * r).mul_add(r.polynomial(F::EXP), r))
     }
 
-    /// e^self as a product whose second factor is 1 for all but the smallest results: of
-    /// these, that have no accurate value of their own, the first factor has all bits. For
-    /// elements from [`Real::TAIL`] to where e^self overflows; garbage elsewhere.
+    /// e^self as a product. The second factor is 1 except for the smallest results: where e^self is
+    /// subnormal, the first factor is accurate. Defined for elements from [`Real::TAIL`] to the
+    /// overflow of e^self.
     ///
-    /// An error of about one unit in the last place of the first factor; the second is exact.
+    /// The error of the first factor is about one unit in the last place; the second is exact.
     #[inline(always)]
     pub fn exp_scaled(self) -> (Self, Self) {
         let (shifted, t) = self.exp_parts();
@@ -42,30 +43,14 @@ impl<S: Simd, F: Real> Lanes<S, F> {
         (t.mul_add(scale, scale), rest.exponent_from_shifted())
     }
 
-    /// e^self within about one unit in the last place, over the whole range: infinite where it
-    /// overflows, with gradual underflow, not a number where `self` is not.
-    #[inline(always)]
-    pub fn exp(self) -> Self {
-        // Two factors' logarithms: neither leaves the normal numbers where the result does not.
-        let bounded = self
-            .at_least(1.25 * std::f64::consts::LN_2 * F::MIN_EXPONENT)
-            .at_most(F::EXP_OVERFLOW * 1.001);
-        let (shifted, t) = bounded.exp_parts();
-        let shifter = self.constant(F::SHIFTER);
-        let half = (shifted - shifter) * 0.5 + shifter;
-        let rest = (shifted - half) + shifter;
-        let first = half.exponent_from_shifted();
-        t.mul_add(first, first) * rest.exponent_from_shifted()
-    }
-
-    /// e^self - 1 for elements that are not positive, within a few units in the last place; not a
-    /// number where `self` is not.
+    /// e^self - 1 for elements that are not positive, within a few units in the last place; NaN for
+    /// NaN.
     #[inline(always)]
     pub fn exp_m1_of_negative(self) -> Self {
-        // From -50 down the result is -1 in either precision.
+        // Below -50 the result is -1 in both precisions.
         let (shifted, t) = self.at_least(-50.0).exp_parts();
         let scale = shifted.exponent_from_shifted();
-        // Both terms are exact but t, and where they cancel, 2^k is 1 and the second one 0.
+        // All terms but t are exact. Where they cancel, 2^k is 1 and the second one is 0.
         t.mul_add(scale, scale - 1.0)
     }
 
@@ -78,12 +63,12 @@ impl<S: Simd, F: Real> Lanes<S, F> {
         (s + s) * artanh
     }
 
-    /// e^(self^2) erfc(self) for elements from 0 to [`Real::ERFCX_END`], within a few units in the
-    /// last place; garbage elsewhere.
+    /// e^(self^2) erfc(self), within a few units in the last place. Defined for elements from 0 to
+    /// [`Real::ERFCX_END`].
     ///
-    /// The polynomial is in t = (self - 3) / (self + 3), of the function times (1 + 2 self), whose
-    /// range is small on all of the half line (the form of Shepherd and Laframboise, "Chebyshev
-    /// approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < infinity", 1981).
+    /// The polynomial in t = (self - 3) / (self + 3) approximates the function times (1 + 2 self),
+    /// whose range is small on the whole half line (the form of Shepherd and Laframboise,
+    /// "Chebyshev approximation of (1 + 2x) exp(x^2) erfc x in 0 <= x < infinity", 1981).
     #[inline(always)]
     pub fn erfcx(self) -> Self {
         let t = (self - 3.0) / (self + 3.0);

@@ -1,13 +1,13 @@
-//! Vectors that know their instruction set, as numbers.
+//! Vectors that carry their instruction set and act as numbers.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use pulp::Simd;
 
-use super::Real;
+use super::real::Real;
 
-/// A vector of `F` with the instruction set `S` it belongs to; operators act on each element,
-/// and a number on the right-hand side stands for a vector full of it.
+/// A vector of `F` for the instruction set `S`. Operators act on each element; a number on the
+/// right-hand side means a vector of that number.
 #[derive(Clone, Copy)]
 pub struct Lanes<S: Simd, F: Real> {
     simd: S,
@@ -22,7 +22,7 @@ pub struct Mask<S: Simd, F: Real> {
 }
 
 impl<S: Simd, F: Real> Mask<S, F> {
-    /// `a` where the mask is true, `b` elsewhere.
+    /// `a` for elements where the mask is true, `b` for the others.
     #[inline(always)]
     pub fn select(self, a: Lanes<S, F>, b: Lanes<S, F>) -> Lanes<S, F> {
         Lanes::new(
@@ -45,13 +45,13 @@ impl<S: Simd, F: Real> Lanes<S, F> {
         Self::new(simd, F::splat(simd, value))
     }
 
-    /// Loads a slice shorter than a register; zeros in the other elements.
+    /// Loads a slice that is shorter than a register, followed by zeros.
     #[inline(always)]
     pub fn partial_load(simd: S, slice: &[F]) -> Self {
         Self::new(simd, F::partial_load(simd, slice))
     }
 
-    /// Stores as many elements as the slice, shorter than a register, has.
+    /// Stores the first elements into a slice that is shorter than a register.
     #[inline(always)]
     pub fn partial_store(self, slice: &mut [F]) {
         F::partial_store(self.simd, slice, self.vector);
@@ -69,39 +69,39 @@ impl<S: Simd, F: Real> Lanes<S, F> {
         self.simd
     }
 
-    /// The number nearest to `value` in every element of a vector like this one.
+    /// A vector of the number nearest to `value`.
     #[inline(always)]
     pub fn constant(self, value: f64) -> Self {
         Self::splat(self.simd, F::from_f64(value))
     }
 
-    /// self b + c, rounded once where the instruction set can and twice elsewhere.
+    /// self b + c, rounded once if the instruction set has fused operations, else twice.
     #[inline(always)]
     pub fn mul_add(self, b: Self, c: Self) -> Self {
         let vector = F::mul_add(self.simd, self.vector, b.vector, c.vector);
         Self::new(self.simd, vector)
     }
 
-    /// The smaller one; either of them where one is not a number.
+    /// The smaller element; either of them if one is NaN.
     #[inline(always)]
     pub fn min(self, other: Self) -> Self {
         Self::new(self.simd, F::min(self.simd, self.vector, other.vector))
     }
 
-    /// The larger one; either of them where one is not a number.
+    /// The larger element; either of them if one is NaN.
     #[inline(always)]
     pub fn max(self, other: Self) -> Self {
         Self::new(self.simd, F::max(self.simd, self.vector, other.vector))
     }
 
-    /// The smaller one; not a number where `self` is not.
+    /// The smaller one of `self` and `bound`; NaN for NaN.
     #[inline(always)]
     pub fn at_most(self, bound: f64) -> Self {
         let bound = self.constant(bound);
         bound.lt(self).select(bound, self)
     }
 
-    /// The larger one; not a number where `self` is not.
+    /// The larger one of `self` and `bound`; NaN for NaN.
     #[inline(always)]
     pub fn at_least(self, bound: f64) -> Self {
         let bound = self.constant(bound);
@@ -114,19 +114,13 @@ impl<S: Simd, F: Real> Lanes<S, F> {
         Self::new(self.simd, F::abs(self.simd, self.vector))
     }
 
-    /// The square root.
-    #[inline(always)]
-    pub fn sqrt(self) -> Self {
-        Self::new(self.simd, F::sqrt(self.simd, self.vector))
-    }
-
     /// The absolute value with the sign of `sign`.
     #[inline(always)]
     pub fn copysign(self, sign: Self) -> Self {
         Self::new(self.simd, F::copysign(self.simd, self.vector, sign.vector))
     }
 
-    /// self < other; false where one is not a number.
+    /// self < other; false if one is NaN.
     #[inline(always)]
     pub fn lt(self, other: Self) -> Mask<S, F> {
         let mask = F::less_than(self.simd, self.vector, other.vector);
@@ -140,12 +134,6 @@ impl<S: Simd, F: Real> Lanes<S, F> {
     #[inline(always)]
     pub fn reduce_sum(self) -> F {
         F::reduce_sum(self.simd, self.vector)
-    }
-
-    /// The largest of all elements.
-    #[inline(always)]
-    pub fn reduce_max(self) -> F {
-        F::reduce_max(self.simd, self.vector)
     }
 
     /// 2^k of elements that hold k + [`Real::SHIFTER`].

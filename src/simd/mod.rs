@@ -1,32 +1,30 @@
-//! Vectors of `f32` or `f64` under one name, with the transcendental functions that activations
-//! and losses need.
+//! Vectors of `f32` or `f64` with one interface, and the transcendental functions that activations
+//! need.
 //!
-//! [`pulp`] chooses the instruction set at run time (AVX-512, AVX2 with FMA, NEON, or plain
-//! scalar code) and names every operation after its element type. [`Real`] removes the element
-//! type from the names and [`Lanes`] carries the instruction set along with the vector, so that
-//! a kernel is written once, as arithmetic, for both element types and every instruction set:
+//! [`pulp`] chooses the instruction set at run time: AVX-512, AVX2 with FMA, NEON, or scalar code.
+//! Its operations have the element type in their names. [`Real`] makes them generic over the
+//! element type, and [`Lanes`] carries the instruction set along with the vector. A kernel is
+//! written once, as arithmetic, for both element types and all instruction sets:
 //!
-//! ```
-//! use candle_mish::simd::{Lanes, Real, Simd};
-//!
+//! ```ignore
 //! #[inline(always)]
-//! fn logistic<S: Simd, F: Real>(x: Lanes<S, F>) -> Lanes<S, F> {
-//!     x.constant(1.0) / ((-x).exp() + 1.0)
+//! fn softsign<S: Simd, F: Real>(x: Lanes<S, F>) -> Lanes<S, F> {
+//!     x / (x.abs() + 1.0)
 //! }
 //! ```
 //!
-//! Everything that runs on vectors must be `#[inline(always)]` and be reached from inside
-//! [`dispatch`]: a function that is not inlined there is compiled without the instruction set.
+//! Code on vectors must be `#[inline(always)]` and be called from inside [`dispatch`]: a function
+//! that is not inlined there is compiled without the instruction set.
 
 mod elementary;
 mod lanes;
 mod real;
 
-pub use lanes::{Lanes, Mask};
+pub use lanes::Lanes;
 pub use pulp::{Simd, WithSimd};
 pub use real::Real;
 
-/// Runs `op` with the widest vectors that the machine has.
+/// Runs `op` with the widest vectors of this machine.
 #[inline]
 pub fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     pulp::Arch::new().dispatch(op)

@@ -7,7 +7,7 @@ use pulp::Simd;
 
 /// An element type that has vectors: `f32` or `f64`.
 ///
-/// The functions are what [`Lanes`](super::Lanes) is made of; kernels use that.
+/// Kernels use these functions through [`Lanes`](super::Lanes).
 pub trait Real:
     Copy
     + Send
@@ -22,7 +22,7 @@ pub trait Real:
     + Neg<Output = Self>
     + 'static
 {
-    /// A register full of elements.
+    /// A register of elements.
     type Vector<S: Simd>: Copy + Send + Sync + 'static;
     /// A truth value for each element of a register.
     type Mask<S: Simd>: Copy;
@@ -33,11 +33,11 @@ pub trait Real:
     fn to_f64(self) -> f64;
     /// Elements in a register.
     fn lanes<S: Simd>() -> usize;
-    /// The whole registers of a slice, and the elements that are left.
+    /// The whole registers of a slice, and the remaining elements.
     fn split<S: Simd>(slice: &[Self]) -> (&[Self::Vector<S>], &[Self]);
-    /// The whole registers of a slice, and the elements that are left.
+    /// The whole registers of a slice, and the remaining elements.
     fn split_mut<S: Simd>(slice: &mut [Self]) -> (&mut [Self::Vector<S>], &mut [Self]);
-    /// The whole registers of a slice that is to be written, and the elements that are left.
+    /// The whole registers of an uninitialised slice, and the remaining elements.
     #[allow(clippy::type_complexity)]
     fn split_uninit<S: Simd>(
         slice: &mut [MaybeUninit<Self>],
@@ -45,9 +45,9 @@ pub trait Real:
         &mut [MaybeUninit<Self::Vector<S>>],
         &mut [MaybeUninit<Self>],
     );
-    /// Loads a slice shorter than a register; zeros in the other elements.
+    /// Loads a slice that is shorter than a register, followed by zeros.
     fn partial_load<S: Simd>(simd: S, slice: &[Self]) -> Self::Vector<S>;
-    /// Stores as many elements as the slice, shorter than a register, has.
+    /// Stores the first elements into a slice that is shorter than a register.
     fn partial_store<S: Simd>(simd: S, slice: &mut [Self], v: Self::Vector<S>);
     /// `value` in every element.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
@@ -59,28 +59,26 @@ pub trait Real:
     fn mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a / b
     fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// a b + c, rounded once where the instruction set can and twice elsewhere.
+    /// a b + c, rounded once if the instruction set has fused operations, else twice.
     fn mul_add<S: Simd>(
         simd: S,
         a: Self::Vector<S>,
         b: Self::Vector<S>,
         c: Self::Vector<S>,
     ) -> Self::Vector<S>;
-    /// The smaller one; either of them where one is not a number.
+    /// The smaller element; either of them if one is NaN.
     fn min<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// The larger one; either of them where one is not a number.
+    /// The larger element; either of them if one is NaN.
     fn max<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// |a|
     fn abs<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// -a
     fn neg<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
-    /// The square root.
-    fn sqrt<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// |a| with the sign of b.
     fn copysign<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
-    /// a < b; false where one is not a number.
+    /// a < b; false if one is NaN.
     fn less_than<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Mask<S>;
-    /// a where the mask is true, b elsewhere.
+    /// a for elements where the mask is true, b for the others.
     fn select<S: Simd>(
         simd: S,
         mask: Self::Mask<S>,
@@ -89,24 +87,20 @@ pub trait Real:
     ) -> Self::Vector<S>;
     /// The sum of all elements.
     fn reduce_sum<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
-    /// The largest of all elements.
-    fn reduce_max<S: Simd>(simd: S, a: Self::Vector<S>) -> Self;
     /// 2^k of an element that holds k + [`Real::SHIFTER`]: moves the lowest bits of its
-    /// significand, which hold k + bias, into the place of the exponent. k must be that of a
-    /// normal number.
+    /// significand, which hold k + bias, to the exponent. k must be the exponent of a normal
+    /// number.
     fn exponent_from_shifted<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
 
-    /// 1.5 times the power of two above which there are only integers, plus the exponent's
-    /// bias: adding it rounds to an integer, and leaves that plus the bias in the lowest bits.
+    /// 1.5 times the power of two above which all numbers are integers, plus the exponent's bias.
+    /// Adding it rounds to an integer and leaves the integer plus the bias in the lowest bits.
     const SHIFTER: f64;
-    /// ln 2 in two parts: the first so short that a product with an exponent is exact.
+    /// ln 2 in two parts. The first is so short that its product with an exponent is exact.
     const LN_2: (f64, f64);
     /// The smallest exponent of a normal number.
     const MIN_EXPONENT: f64;
-    /// Above this the exponential overflows.
-    const EXP_OVERFLOW: f64;
-    /// So far to the left that x e^x is nothing even as a subnormal number, and still within
-    /// the range of [`Lanes::exp_scaled`](super::Lanes::exp_scaled).
+    /// Below this x e^x is 0, even as a subnormal number; it is within the range of
+    /// [`Lanes::exp_scaled`](super::Lanes::exp_scaled).
     const TAIL: f64;
     /// The coefficients of (e^r - 1 - r) / r^2 for |r| <= ln(2)/2, highest power first: a
     /// minimax polynomial (Remez exchange) with a relative error of e^r of 2^-28 for `f32` and
@@ -115,7 +109,7 @@ pub trait Real:
     /// The coefficients of artanh(s) / s in s^2 for |s| <= 1/3, highest power first: interpolated
     /// at Chebyshev's nodes with a relative error of 2^-33 for `f32` and 2^-64 for `f64`.
     const ARTANH: &'static [f64];
-    /// Where e^(-z^2) has vanished, even as a subnormal number.
+    /// Above this e^(-z^2) is 0, even as a subnormal number.
     const ERFCX_END: f64;
     /// The coefficients of (1 + 2 z) e^(z^2) erfc(z) in (z - 3) / (z + 3) for z from 0 to
     /// [`Real::ERFCX_END`], highest power first: interpolated at Chebyshev's nodes with a relative
@@ -129,8 +123,8 @@ macro_rules! impl_real {
         $lanes:ident, $as_simd:ident, $as_mut_simd:ident, $as_uninit_mut_simd:ident,
         $partial_load:ident, $partial_store:ident, $splat:ident,
         $add:ident, $sub:ident, $mul:ident, $div:ident, $mul_add:ident, $min:ident, $max:ident,
-        $abs:ident, $neg:ident, $sqrt:ident, $and:ident, $or:ident, $less_than:ident,
-        $select:ident, $reduce_sum:ident, $reduce_max:ident, $to_bits:ident, $from_bits:ident,
+        $abs:ident, $neg:ident, $and:ident, $or:ident, $less_than:ident,
+        $select:ident, $reduce_sum:ident, $to_bits:ident, $from_bits:ident,
         shift: |$simd:ident, $a:ident| $shift:expr,
         $($constants:tt)*
     ) => {
@@ -265,11 +259,6 @@ macro_rules! impl_real {
             }
 
             #[inline(always)]
-            fn sqrt<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S> {
-                simd.$sqrt(a)
-            }
-
-            #[inline(always)]
             fn copysign<S: Simd>(
                 simd: S,
                 a: Self::Vector<S>,
@@ -303,11 +292,6 @@ macro_rules! impl_real {
             }
 
             #[inline(always)]
-            fn reduce_max<S: Simd>(simd: S, a: Self::Vector<S>) -> Self {
-                simd.$reduce_max(a)
-            }
-
-            #[inline(always)]
             fn exponent_from_shifted<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S> {
                 let $simd = simd;
                 let $a = simd.$to_bits(a);
@@ -324,13 +308,12 @@ impl_real! {
     F32_LANES, as_simd_f32s, as_mut_simd_f32s, as_uninit_mut_simd_f32s,
     partial_load_f32s, partial_store_f32s, splat_f32s,
     add_f32s, sub_f32s, mul_f32s, div_f32s, mul_add_e_f32s, min_f32s, max_f32s,
-    abs_f32s, neg_f32s, sqrt_f32s, and_f32s, or_f32s, less_than_f32s,
-    select_f32s, reduce_sum_f32s, reduce_max_f32s, transmute_u32s_f32s, transmute_f32s_u32s,
+    abs_f32s, neg_f32s, and_f32s, or_f32s, less_than_f32s,
+    select_f32s, reduce_sum_f32s, transmute_u32s_f32s, transmute_f32s_u32s,
     shift: |simd, a| simd.wrapping_dyn_shl_u32s(a, simd.splat_u32s(23)),
     const SHIFTER: f64 = 12_582_912.0 + 127.0;
     const LN_2: (f64, f64) = (0.693_359_375, -2.121_944_400_546_905_8e-4);
     const MIN_EXPONENT: f64 = -126.0;
-    const EXP_OVERFLOW: f64 = 88.722_839;
     const TAIL: f64 = -150.0;
     const EXP: &'static [f64] = &[
         0.001_381_446_731_8,
@@ -368,13 +351,12 @@ impl_real! {
     F64_LANES, as_simd_f64s, as_mut_simd_f64s, as_uninit_mut_simd_f64s,
     partial_load_f64s, partial_store_f64s, splat_f64s,
     add_f64s, sub_f64s, mul_f64s, div_f64s, mul_add_e_f64s, min_f64s, max_f64s,
-    abs_f64s, neg_f64s, sqrt_f64s, and_f64s, or_f64s, less_than_f64s,
-    select_f64s, reduce_sum_f64s, reduce_max_f64s, transmute_u64s_f64s, transmute_f64s_u64s,
+    abs_f64s, neg_f64s, and_f64s, or_f64s, less_than_f64s,
+    select_f64s, reduce_sum_f64s, transmute_u64s_f64s, transmute_f64s_u64s,
     shift: |simd, a| simd.mul_u64s(a, simd.splat_u64s(1 << 52)),
     const SHIFTER: f64 = 6_755_399_441_055_744.0 + 1023.0;
     const LN_2: (f64, f64) = (0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10);
     const MIN_EXPONENT: f64 = -1022.0;
-    const EXP_OVERFLOW: f64 = 709.782_712_893_384;
     const TAIL: f64 = -1200.0;
     const EXP: &'static [f64] = &[
         2.499_996_475_101_925e-8,

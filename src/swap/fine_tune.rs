@@ -1,4 +1,4 @@
-//! Training a network that has got another activation.
+//! Fine-tuning with another activation.
 
 use candle_core::{Error, Result};
 
@@ -10,26 +10,27 @@ use crate::nn::Blend;
 use crate::train::optimizer::{ElementwiseOptimizer, ParameterGroup};
 use crate::train::{self, Recipe, StepError};
 
-/// A budget of training after the swap.
+/// Training after the swap.
 ///
-/// It begins with the recalibrated network, if there is recalibration; with `blend`, which begins
-/// with the old activation, it begins with the trained network.
+/// It starts from the recalibrated network, if there is recalibration. With `blend`, which starts
+/// with the old activation, it starts from the trained network.
 #[derive(Debug, Clone)]
 pub struct FineTune {
     /// Steps of the optimizer.
     pub steps: usize,
-    /// Optimizer, (highest) rate, weight decay, schedule and the rest. Whatever the recipe counts
-    /// in epochs takes the same share of these steps as of the recipe's epochs.
+    /// The hyperparameters. Durations in epochs take the same fraction of `steps` as of the epochs of
+    /// the recipe.
     pub recipe: Recipe,
-    /// Goes from the old activation to the new one over the first half of the steps.
+    /// Whether to change gradually from the old to the new activation over the first half of the
+    /// steps.
     pub blend: bool,
-    /// Evaluations on the way, for the curve of recovery.
+    /// The number of evaluations between the first and the last step, for the recovery curve.
     pub evaluations: usize,
 }
 
 impl FineTune {
-    /// Trains `variant` and evaluates it `evaluations` times on the way: before the first step and
-    /// after the last one it is up to the caller. `check` is called before each step.
+    /// Trains `variant` and evaluates it `evaluations` times between the first and the last step.
+    /// Calls `check` before each step.
     pub(super) fn run(
         &self,
         variant: &Variant,

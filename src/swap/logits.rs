@@ -1,4 +1,4 @@
-//! What a network says to the images of a study.
+//! The logits of a network for the images of a study.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,7 @@ use candle_nn::ModuleT;
 
 use crate::data::{Batch, Loader};
 
-/// A network's answers to all images.
+/// The logits and labels of all images.
 pub(super) struct Logits {
     /// `[N, classes]`
     pub logits: Tensor,
@@ -32,7 +32,7 @@ impl Logits {
     }
 }
 
-/// An error once the study is to stop.
+/// Fails if the study has been stopped.
 pub(super) fn go_on(stop: &AtomicBool) -> Result<()> {
     if stop.load(Ordering::Relaxed) {
         bail!("stopped");
@@ -40,7 +40,7 @@ pub(super) fn go_on(stop: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// Images and labels of a set, until the study is to stop.
+/// The images and labels of a set, until the study is stopped.
 pub(super) fn batches<'a>(
     loader: &Loader,
     stop: &'a AtomicBool,

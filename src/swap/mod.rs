@@ -1,8 +1,8 @@
-//! What another activation does to trained weights.
+//! Activation swaps: the effect of another activation on trained weights.
 //!
-//! [`study`] puts activations into a network that was trained with another one and measures it:
-//! as it is, with batch-norm statistics measured anew, after some training, layer by layer, and
-//! on disturbed images.
+//! [`study()`] replaces the activation of a trained network and measures the network without further
+//! changes (zero-shot), with recalibrated batch-norm statistics, after fine-tuning, layer by layer,
+//! and on perturbed images.
 
 mod fine_tune;
 mod logits;
@@ -17,7 +17,7 @@ mod variant;
 pub use fine_tune::FineTune;
 pub use options::{SwapData, SwapOptions};
 pub use report::{
-    Disturbance, Failure, LayerRow, Recovery, RecoveryPoint, Robustness, Row, Stage, SwapReport,
+    Failure, LayerRow, Perturbation, Recovery, RecoveryPoint, Robustness, Row, Stage, SwapReport,
 };
 pub use study::study;
 pub use variant::{Builder, Forward, Replacement, Variant};

@@ -1,4 +1,4 @@
-//! What a study measures, and on what.
+//! The measurements of a study, and its images.
 
 use candle_core::{Error, Result, bail};
 
@@ -8,38 +8,38 @@ use crate::activation::Activation;
 use crate::data::Loader;
 use crate::nn::Blend;
 
-/// What to find out.
+/// The measurements of a study.
 #[derive(Debug, Clone)]
 pub struct SwapOptions {
-    /// The network's name, for the report.
+    /// The name of the network, for the report.
     pub model: String,
-    /// The activation that it was trained with.
+    /// The activation in training.
     pub from: Activation,
-    /// The activations to put in its place.
+    /// The activations that replace it.
     pub to: Vec<Activation>,
-    /// The layers that take them, by patterns of their paths; all if there are none.
+    /// Patterns of the paths of the layers to change; all layers if empty.
     pub layers: Vec<String>,
-    /// Training batches over which batch-norm statistics are measured anew; 0 leaves this out.
+    /// The number of training batches for recalibrating batch-norm statistics; 0 skips it.
     pub recalibration_batches: usize,
-    /// How to train with the new activation, if at all.
+    /// Training with the new activation; none skips it.
     pub fine_tune: Option<FineTune>,
-    /// Images, drawn at random, for swapping one layer or stage at a time; 0 leaves this out.
+    /// The number of random images for swapping one layer or stage at a time; 0 skips it.
     pub layer_images: usize,
-    /// Standard deviations of Gaussian noise, in parts of the range of a pixel.
+    /// Standard deviations of Gaussian noise, as fractions of the pixel range.
     pub noise: Vec<f64>,
-    /// Steps of the fast gradient sign method, in parts of the range of a pixel.
+    /// Step sizes of the fast gradient sign method, as fractions of the pixel range.
     pub fgsm: Vec<f64>,
-    /// Images, drawn at random, that are disturbed; 0 leaves this out.
+    /// The number of random images to perturb; 0 skips it.
     pub robustness_images: usize,
-    /// Seeds the draw of images and the noise.
+    /// The seed of the drawn images and of the noise.
     pub seed: u64,
-    /// What was the study made of, for the report: data set, weights, command.
+    /// The setting of the study by name, for the report: data set, weights, command.
     pub setting: Vec<(String, String)>,
 }
 
 impl SwapOptions {
-    /// The options of a study that only measures each of `to` in the place of `from`, everywhere,
-    /// with and without recalibration over 100 batches.
+    /// A study that replaces `from` by each of `to` in all layers, without and with recalibration over
+    /// 100 batches.
     pub fn new(model: &str, from: Activation, to: &[Activation]) -> Self {
         Self {
             model: model.to_string(),
@@ -59,10 +59,10 @@ impl SwapOptions {
 }
 
 impl SwapOptions {
-    /// Refuses values that no study can work with.
+    /// Checks the range of each value.
     ///
     /// # Errors
-    /// A strength outside [0, 1] or not a number, or a recipe that is out of range.
+    /// A strength is not in [0, 1], or the recipe of the fine-tuning is out of range.
     pub(super) fn check(&self) -> Result<()> {
         for (name, strengths) in [("noise", &self.noise), ("fgsm", &self.fgsm)] {
             if let Some(strength) = strengths.iter().find(|s| !(0.0..=1.0).contains(*s)) {
@@ -75,7 +75,7 @@ impl SwapOptions {
         }
     }
 
-    /// `to` in the place of the network's own activation, in the layers of the study.
+    /// Replaces the network's activation by `to` in the layers of the study.
     pub(super) fn replacement(&self, to: &Activation, blend: Option<Blend>) -> Replacement {
         Replacement {
             to: *to,
@@ -89,8 +89,8 @@ impl SwapOptions {
 pub struct SwapData<'a> {
     /// Training images, shuffled and augmented, for statistics and fine-tuning.
     pub train: &'a Loader,
-    /// What everything is measured on, in a fixed order.
+    /// The test images, in a fixed order.
     pub test: &'a Loader,
-    /// Mean and standard deviation of the channels that the images were normalised with.
+    /// The mean and standard deviation of each channel in the normalisation of the images.
     pub normalisation: ([f32; 3], [f32; 3]),
 }

@@ -1,6 +1,6 @@
-//! The parts of a network that take another activation one at a time.
+//! The parts of a network for swaps of one part at a time.
 
-/// Stages (`layer1.*`) with more than one of the layers at `paths`, and then the layers.
+/// The stages (`layer1.*`) with more than one of the layers at `paths`, then the layers.
 pub(super) fn parts(paths: &[String]) -> Vec<String> {
     let mut stages: Vec<String> = paths.iter().filter_map(|path| stage(path)).collect();
     stages.dedup();
@@ -9,13 +9,13 @@ pub(super) fn parts(paths: &[String]) -> Vec<String> {
         paths.iter().filter(of).count()
     };
     stages.retain(|pattern| members(pattern) > 1);
-    // A stage that is all of the network says nothing that the whole swap does not.
+    // A stage with all layers would repeat the swap of the whole network.
     stages.retain(|pattern| members(pattern) < paths.len());
     stages.extend(paths.iter().cloned());
     stages
 }
 
-/// The pattern of the stage that the layer at `path` is in: the path up to its first number, as in
+/// The pattern of the stage of the layer at `path`: the path up to its first number, as in
 /// `layer2.*`, `blocks.3.*` and `features.denseblock1.*`, or else its first component.
 fn stage(path: &str) -> Option<String> {
     let (modules, _) = path.rsplit_once('.')?;
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_come_first_and_only_where_they_are_more_than_a_layer() {
+    fn stages_come_first_and_have_more_than_one_layer() {
         assert_eq!(
             of(&["act1", "layer1.0.act1", "layer1.0.act2", "layer2.0.act1"]),
             [

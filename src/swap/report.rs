@@ -1,4 +1,4 @@
-//! What a study found.
+//! The results of a study.
 
 use std::fmt;
 
@@ -6,49 +6,49 @@ use serde::Serialize;
 
 use crate::eval::{Change, Comparison, Estimate, Evaluation};
 
-/// The findings of [`study`](super::study).
+/// The results of a [study](super::study()).
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct SwapReport {
     /// The network.
     pub model: String,
-    /// The activation that it was trained with.
+    /// The activation in training.
     pub from: String,
-    /// What the study was made of, by name.
+    /// The setting of the study, by name.
     pub setting: Vec<(String, String)>,
-    /// Each activation in all chosen layers; first the network's own.
+    /// Each activation in all chosen layers, starting with the network's own.
     pub rows: Vec<Row>,
     /// Each activation in one stage or layer at a time.
     pub layers: Vec<LayerRow>,
-    /// The way back while fine-tuning.
+    /// The recovery curves of fine-tuning.
     pub recovery: Vec<Recovery>,
-    /// Disturbed images, after the last stage of each activation.
+    /// Results on perturbed images, after the last stage of each activation.
     pub robustness: Vec<Robustness>,
-    /// Activations whose study ended early; what was found until then is in the other fields.
+    /// Activations that failed. The other fields have their results until then.
     pub failures: Vec<Failure>,
-    /// The study was stopped before it was complete.
+    /// Whether the study was stopped early.
     pub interrupted: bool,
 }
 
-/// An activation whose study could not be completed.
+/// An activation that failed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Failure {
     /// The activation.
     pub activation: String,
-    /// Why.
+    /// The error.
     pub error: String,
 }
 
-/// What has been done to the weights.
+/// The stage of a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// The network as it was trained.
+    /// The trained network.
     Original,
-    /// Another activation, nothing else.
+    /// Another activation, without further changes.
     ZeroShot,
-    /// Batch-norm statistics measured anew.
+    /// Recalibrated batch-norm statistics.
     Recalibrated,
-    /// Trained further.
+    /// Fine-tuned.
     FineTuned,
 }
 
@@ -68,28 +68,28 @@ impl fmt::Display for Stage {
 pub struct Row {
     /// The activation.
     pub activation: String,
-    /// What has been done.
+    /// The stage.
     pub stage: Stage,
-    /// How it does beside the original.
+    /// The comparison with the original.
     pub comparison: Comparison,
-    /// From the control, the network's own activation at the same stage, to this one: what the
-    /// activation changes, without what recalibration or training change anyway. None for the
-    /// control itself.
-    pub beside_control: Option<Change>,
+    /// The change from the control, the network's own activation at the same stage. It excludes the
+    /// effect of recalibration and training. None for the control itself.
+    #[serde(rename = "beside_control")]
+    pub from_control: Option<Change>,
 }
 
-/// An activation in a part of the network, zero-shot.
+/// A zero-shot swap in a part of the network.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LayerRow {
     /// The activation.
     pub activation: String,
-    /// The path of the layer, or the pattern of a stage's.
+    /// The path of the layer, or the pattern of the stage.
     pub layers: String,
-    /// How it does beside the original.
+    /// The comparison with the original.
     pub comparison: Comparison,
 }
 
-/// The course of fine-tuning.
+/// The recovery curve of fine-tuning.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Recovery {
     /// The activation.
@@ -103,15 +103,15 @@ pub struct Recovery {
 pub struct RecoveryPoint {
     /// Steps taken.
     pub step: usize,
-    /// On all test images.
+    /// The evaluation on all test images.
     pub evaluation: Evaluation,
 }
 
-/// How images are disturbed.
+/// The perturbation of images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Disturbance {
-    /// Not at all.
+pub enum Perturbation {
+    /// Clean images.
     None,
     /// Gaussian noise.
     Noise,
@@ -119,7 +119,7 @@ pub enum Disturbance {
     Fgsm,
 }
 
-impl fmt::Display for Disturbance {
+impl fmt::Display for Perturbation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::None => "clean",
@@ -129,21 +129,24 @@ impl fmt::Display for Disturbance {
     }
 }
 
-/// An activation on disturbed images.
+/// The results of an activation on perturbed images.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Robustness {
     /// The activation.
     pub activation: String,
-    /// How the images were disturbed.
-    pub disturbance: Disturbance,
-    /// How much, as a part of the range of a pixel.
+    /// The perturbation.
+    #[serde(rename = "disturbance")]
+    pub perturbation: Perturbation,
+    /// Its strength, as a fraction of the pixel range.
     pub strength: f64,
-    /// Images seen.
+    /// The number of images.
     pub images: usize,
-    /// The share of images whose class has the highest logit.
+    /// The fraction of images whose class has the highest logit.
     pub top1: Estimate,
     /// The mean cross-entropy.
     pub loss: Estimate,
-    /// From the network's own activation on images disturbed in the same way. None for that itself.
-    pub beside_control: Option<Change>,
+    /// The change from the network's own activation under the same perturbation. None for the network's
+    /// own activation.
+    #[serde(rename = "beside_control")]
+    pub from_control: Option<Change>,
 }

@@ -1,4 +1,4 @@
-//! Images with noise, and images changed to mislead the network.
+//! Perturbed images: noise and adversarial steps.
 
 use candle_core::{Result, Tensor, Var};
 use candle_nn::ModuleT;
@@ -9,20 +9,20 @@ use crate::data::channel_moments;
 use crate::ops::{CrossEntropy, Target, cross_entropy};
 use crate::rng::Generator;
 
-/// Disturbs normalised images and keeps their pixels in the range that they came from.
-pub(super) struct Disturber {
+/// Perturbs normalised images and keeps the pixels in their range.
+pub(super) struct Perturber {
     mean: [f32; 3],
     std: [f32; 3],
 }
 
-impl Disturber {
-    /// For images that were normalised with this mean and standard deviation of the channels.
+impl Perturber {
+    /// For images normalised with this mean and standard deviation of each channel.
     pub fn new((mean, std): ([f32; 3], [f32; 3])) -> Self {
         Self { mean, std }
     }
 
-    /// Adds Gaussian noise of standard deviation `strength`, a part of the range of a pixel, drawn
-    /// from `generator`.
+    /// Adds Gaussian noise from `generator` with standard deviation `strength`, a fraction of the pixel
+    /// range.
     pub fn noise(&self, images: &Tensor, strength: f64, generator: &Generator) -> Result<Tensor> {
         let mut random = generator.lock();
         self.change(images, |_| {
@@ -31,8 +31,8 @@ impl Disturber {
         })
     }
 
-    /// A step of `strength`, a part of the range of a pixel, along the sign of `gradient`: with
-    /// that of [`loss_gradient`] the fast gradient sign method (Goodfellow et al., "Explaining and
+    /// A step of `strength`, a fraction of the pixel range, along the sign of `gradient`. With
+    /// [`loss_gradient`] this is the fast gradient sign method (Goodfellow et al., "Explaining and
     /// Harnessing Adversarial Examples", 2015, section 4).
     pub fn step(&self, images: &Tensor, gradient: &[f32], strength: f64) -> Result<Tensor> {
         self.change(images, |i| match gradient[i] {
@@ -42,12 +42,12 @@ impl Disturber {
         })
     }
 
-    /// Adds `by(i)` to value i of the images, in units of the range of a pixel.
+    /// Adds `by(i)` to value `i` of the images, as a fraction of the pixel range.
     fn change(&self, images: &Tensor, mut by: impl FnMut(usize) -> f32) -> Result<Tensor> {
         let (_, channels, height, width) = images.dims4()?;
         let moments = channel_moments(self.mean, self.std, channels);
         if moments.len() != channels {
-            candle_core::bail!("only images of 3 channels or 1 are disturbed, not of {channels}");
+            candle_core::bail!("perturbations need images of 1 or 3 channels, not {channels}");
         }
         let mut values = images.flatten_all()?.to_vec1::<f32>()?;
         for (i, value) in values.iter_mut().enumerate() {
@@ -59,7 +59,7 @@ impl Disturber {
     }
 }
 
-/// The gradient of the cross-entropy in the images, of the network as it is evaluated.
+/// The gradient of the cross-entropy with respect to the images, in evaluation mode.
 pub(super) fn loss_gradient(
     frozen: &dyn ModuleT,
     images: &Tensor,
@@ -86,7 +86,7 @@ mod tests {
     const MEAN: [f32; 3] = [0.5, 0.4, 0.3];
     const STD: [f32; 3] = [0.2, 0.25, 0.3];
 
-    /// Pixels back from normalised images.
+    /// The pixels of normalised images.
     fn pixels(images: &Tensor) -> Result<Vec<f32>> {
         let (_, _, height, width) = images.dims4()?;
         let values = images.flatten_all()?.to_vec1::<f32>()?;
@@ -97,7 +97,7 @@ mod tests {
         Ok(values.iter().enumerate().map(pixel).collect())
     }
 
-    /// Images whose pixels are all `value`.
+    /// Images with all pixels equal to `value`.
     fn flat(value: f32, size: usize) -> Result<Tensor> {
         let channels: Vec<Tensor> = (0..3)
             .map(|c| Tensor::full((value - MEAN[c]) / STD[c], (2, 1, size, size), &Device::Cpu))
@@ -106,10 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn noise_has_its_deviation_in_pixels_and_the_same_seed_gives_the_same() -> Result<()> {
-        let disturber = Disturber::new((MEAN, STD));
+    fn noise_has_its_deviation_in_pixels_and_repeats_with_the_seed() -> Result<()> {
+        let perturber = Perturber::new((MEAN, STD));
         let images = flat(0.5, 64)?;
-        let noisy = |seed| disturber.noise(&images, 0.05, &Generator::new(seed));
+        let noisy = |seed| perturber.noise(&images, 0.05, &Generator::new(seed));
         let changes: Vec<f64> = pixels(&noisy(1)?)?
             .iter()
             .map(|p| f64::from(p - 0.5))
@@ -127,20 +127,20 @@ mod tests {
     }
 
     #[test]
-    fn a_step_goes_along_the_sign_and_stays_in_the_range() -> Result<()> {
-        let disturber = Disturber::new((MEAN, STD));
+    fn a_step_follows_the_sign_and_stays_in_the_range() -> Result<()> {
+        let perturber = Perturber::new((MEAN, STD));
         let images = flat(0.99, 1)?;
         let gradient = [3.0, -0.1, 0.0, 1e-9, -7.0, 2.0];
-        let found = pixels(&disturber.step(&images, &gradient, 0.03)?)?;
+        let found = pixels(&perturber.step(&images, &gradient, 0.03)?)?;
         for (found, expected) in found.iter().zip([1.0, 0.96, 0.99, 1.0, 0.96, 1.0]) {
             assert!((found - expected).abs() < 1e-6, "{found} {expected}");
         }
         // Grey images have the averages of the moments: 0.4 and 0.25.
         let grey = Tensor::zeros((1, 1, 1, 1), candle_core::DType::F32, &Device::Cpu)?;
-        let moved = disturber.step(&grey, &[1.0], 0.1)?.flatten_all()?;
+        let moved = perturber.step(&grey, &[1.0], 0.1)?.flatten_all()?;
         assert!((moved.to_vec1::<f32>()?[0] - 0.4).abs() < 1e-6);
         let two = Tensor::zeros((1, 2, 1, 1), candle_core::DType::F32, &Device::Cpu)?;
-        assert!(disturber.step(&two, &[0.0; 2], 0.1).is_err());
+        assert!(perturber.step(&two, &[0.0; 2], 0.1).is_err());
         Ok(())
     }
 }

@@ -10,9 +10,9 @@ use super::logits::{Logits, batches, go_on};
 use super::options::{SwapData, SwapOptions};
 use super::parts::parts;
 use super::report::{
-    Disturbance, Failure, LayerRow, Recovery, RecoveryPoint, Robustness, Row, Stage, SwapReport,
+    Failure, LayerRow, Perturbation, Recovery, RecoveryPoint, Robustness, Row, Stage, SwapReport,
 };
-use super::robustness::{Disturber, loss_gradient};
+use super::robustness::{Perturber, loss_gradient};
 use super::variant::{Builder, Replacement, Variant};
 use crate::activation::Activation;
 use crate::eval::{Change, Comparison, Evaluation, evaluate};
@@ -20,18 +20,18 @@ use crate::nn::{Blend, summarize};
 use crate::pattern;
 use crate::rng::Generator;
 
-/// Measures what `options` ask for; `progress` is told what is being done. Setting `stop` ends the
-/// study with what there is so far.
+/// Runs the measurements in `options` and reports each one to `progress`. Setting `stop` ends the
+/// study with the results so far.
 ///
-/// The network's own activation goes through recalibration and fine-tuning as well: without this
-/// control an improvement could not be told from what more training gives anyway.
+/// The network's own activation gets the same recalibration and fine-tuning, as a control: it shows
+/// the gain from more training without another activation.
 ///
-/// An activation that fails on the way, as one may whose loss does not stay finite in fine-tuning,
-/// is listed in [`SwapReport::failures`]; the others go on.
+/// If an activation fails, for example because its loss becomes infinite in fine-tuning, the study
+/// lists it in [`SwapReport::failures`] and continues with the others.
 ///
 /// # Errors
-/// If a network cannot be built, which is found out before anything is measured; what the data or
-/// an op report for the original or the control.
+/// An option is out of range, a network cannot be built (checked before any measurement), or the
+/// data or an op fail for the original or the control.
 pub fn study(
     build: &Builder,
     options: &SwapOptions,
@@ -81,27 +81,27 @@ struct Study<'a> {
     data: &'a SwapData<'a>,
     stop: &'a AtomicBool,
     progress: &'a mut dyn FnMut(&str),
-    /// What the original says to all test images.
+    /// The logits of the original for all test images.
     baseline: Logits,
     controls: Controls,
     report: &'a mut SwapReport,
 }
 
-/// The part that an activation plays in a study.
+/// The role of an activation in a study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// The network's own activation, which the others are compared with.
+    /// The network's own activation.
     Control,
     /// An activation that replaces it.
     Candidate,
 }
 
-/// What the network's own activation says where the others are compared with it.
+/// The logits of the network's own activation, for comparison with the others.
 #[derive(Default)]
 struct Controls {
     stages: HashMap<Stage, Tensor>,
-    /// In the order of [`Study::disturb`].
-    disturbed: Vec<Tensor>,
+    /// In the order of [`Study::perturb`].
+    perturbed: Vec<Tensor>,
 }
 
 impl Study<'_> {
@@ -117,7 +117,7 @@ impl Study<'_> {
         Ok(())
     }
 
-    /// Passes on that the study was stopped; any other error ends with the activation.
+    /// Returns the error if the study was stopped. Otherwise records it as the failure of `to`.
     fn keep(&mut self, to: &Activation, result: Result<()>) -> Result<()> {
         let Err(error) = result else { return Ok(()) };
         if self.stop.load(Ordering::Relaxed) {
@@ -130,7 +130,7 @@ impl Study<'_> {
         Ok(())
     }
 
-    /// Everything about one activation in all chosen layers.
+    /// All measurements of an activation in the chosen layers.
     fn activation(&mut self, to: &Activation, role: Role) -> Result<()> {
         let replacement = |blend| self.options.replacement(to, blend);
         let (variant, stage) = match role {
@@ -149,12 +149,12 @@ impl Study<'_> {
             let blend = (fine_tune.blend && role == Role::Candidate).then(Blend::default);
             if let Some(blend) = &blend {
                 last = (self.build)(Some(&replacement(Some(blend.clone()))))?;
-                // It still has the old activation.
+                // At this point it has the old activation.
                 evaluation = evaluate(&*last.frozen, batches(self.data.test, self.stop))?;
             }
             let steps = fine_tune.steps;
             let (data, stop, progress) = (self.data, self.stop, &mut *self.progress);
-            let on_the_way = fine_tune.run(
+            let between = fine_tune.run(
                 &last,
                 data.train,
                 blend.as_ref(),
@@ -174,17 +174,17 @@ impl Study<'_> {
             };
             self.report.recovery.push(Recovery {
                 activation: to.to_string(),
-                curve: [start].into_iter().chain(on_the_way).chain([end]).collect(),
+                curve: [start].into_iter().chain(between).chain([end]).collect(),
             });
         }
         if self.options.robustness_images > 0 {
-            (self.progress)(&format!("{to}: disturbed images"));
-            self.disturb(to, role, &*last.frozen)?;
+            (self.progress)(&format!("{to}: perturbed images"));
+            self.perturb(to, role, &*last.frozen)?;
         }
         Ok(())
     }
 
-    /// Adds a row, and returns what it says.
+    /// Adds a row and returns its evaluation.
     fn measure(
         &mut self,
         to: &Activation,
@@ -202,11 +202,11 @@ impl Study<'_> {
             top5: comparison.top5.value,
             loss: comparison.loss.value,
         };
-        let beside = match stage {
+        let control = match stage {
             Stage::ZeroShot => Stage::Original,
             other => other,
         };
-        let beside_control = match self.controls.stages.get(&beside) {
+        let from_control = match self.controls.stages.get(&control) {
             Some(control) if role == Role::Candidate => {
                 Some(Change::new(control, &logits, labels)?)
             }
@@ -219,12 +219,12 @@ impl Study<'_> {
             activation: to.to_string(),
             stage,
             comparison,
-            beside_control,
+            from_control,
         });
         Ok(evaluation)
     }
 
-    /// Measures the statistics of batch norms anew; weights stay as they are.
+    /// Measures the statistics of batch norms again, without changing weights.
     fn recalibrate(&self, variant: &Variant) -> Result<()> {
         for (name, buffer) in variant.store.buffers() {
             if name.ends_with("num_batches_tracked") {
@@ -248,38 +248,38 @@ impl Study<'_> {
         Ok(())
     }
 
-    /// The images as they are, with each noise and with each attack.
-    fn disturb(&mut self, to: &Activation, role: Role, frozen: &dyn ModuleT) -> Result<()> {
+    /// Measures clean images, each noise and each attack.
+    fn perturb(&mut self, to: &Activation, role: Role, frozen: &dyn ModuleT) -> Result<()> {
         let (options, stop) = (self.options, self.stop);
         let test = self
             .data
             .test
             .sample(options.robustness_images, options.seed);
-        let disturber = Disturber::new(self.data.normalisation);
+        let perturber = Perturber::new(self.data.normalisation);
         let generators: Vec<Generator> = options
             .noise
             .iter()
             .map(|strength| Generator::named(options.seed, &format!("noise {strength}")))
             .collect();
-        let strengths = |disturbance, strengths: &[f64]| {
-            let case = |strength: &f64| (disturbance, *strength);
+        let strengths = |perturbation, strengths: &[f64]| {
+            let case = |strength: &f64| (perturbation, *strength);
             strengths.iter().map(case).collect::<Vec<_>>()
         };
-        let mut cases = vec![(Disturbance::None, 0.0)];
-        cases.extend(strengths(Disturbance::Noise, &options.noise));
-        cases.extend(strengths(Disturbance::Fgsm, &options.fgsm));
+        let mut cases = vec![(Perturbation::None, 0.0)];
+        cases.extend(strengths(Perturbation::Noise, &options.noise));
+        cases.extend(strengths(Perturbation::Fgsm, &options.fgsm));
         let mut logits = vec![Vec::new(); cases.len()];
         let mut labels = Vec::new();
         for batch in batches(&test, stop) {
             let (x, y) = batch?;
             let mut images = vec![x.clone()];
             for (strength, generator) in options.noise.iter().zip(&generators) {
-                images.push(disturber.noise(&x, *strength, generator)?);
+                images.push(perturber.noise(&x, *strength, generator)?);
             }
             if !options.fgsm.is_empty() {
                 let gradient = loss_gradient(frozen, &x, &y)?;
                 for strength in &options.fgsm {
-                    images.push(disturber.step(&x, &gradient, *strength)?);
+                    images.push(perturber.step(&x, &gradient, *strength)?);
                 }
             }
             for (rows, images) in logits.iter_mut().zip(&images) {
@@ -287,30 +287,30 @@ impl Study<'_> {
             }
             labels.extend(y.to_vec1::<u32>()?);
         }
-        for (index, ((disturbance, strength), rows)) in cases.into_iter().zip(logits).enumerate() {
+        for (index, ((perturbation, strength), rows)) in cases.into_iter().zip(logits).enumerate() {
             let logits = Tensor::cat(&rows, 0)?;
             let control = match role {
                 Role::Control => &logits,
-                Role::Candidate => &self.controls.disturbed[index],
+                Role::Candidate => &self.controls.perturbed[index],
             };
             let comparison = Comparison::new(control, &logits, &labels)?;
             self.report.robustness.push(Robustness {
                 activation: to.to_string(),
-                disturbance,
+                perturbation,
                 strength,
                 images: comparison.images,
                 top1: comparison.top1,
                 loss: comparison.loss,
-                beside_control: (role == Role::Candidate).then_some(comparison.change),
+                from_control: (role == Role::Candidate).then_some(comparison.change),
             });
             if role == Role::Control {
-                self.controls.disturbed.push(logits);
+                self.controls.perturbed.push(logits);
             }
         }
         Ok(())
     }
 
-    /// Puts each activation into one stage and one layer at a time.
+    /// Swaps each activation in one stage and one layer at a time.
     fn layer_by_layer(&mut self, original: &Variant) -> Result<()> {
         let options = self.options;
         let test = self.data.test.sample(options.layer_images, options.seed);
@@ -338,7 +338,7 @@ impl Study<'_> {
         Ok(())
     }
 
-    /// The paths of the activations that may be swapped, in the order of their use.
+    /// The paths of the activation layers to swap, in the order of the forward pass.
     fn activation_layers(&self, original: &Variant) -> Result<Vec<String>> {
         let Some(batch) = self.data.test.epoch(0, 0).next() else {
             return Ok(Vec::new());

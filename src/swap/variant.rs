@@ -6,34 +6,34 @@ use candle_nn::ModuleT;
 use crate::activation::Activation;
 use crate::nn::{Blend, ParamStore};
 
-/// Logits in training of images [N, C, H, W] and labels `[N]`, with the loss that the network adds
-/// to that of its logits, if it has one.
+/// Computes, in training mode, the logits of images `[N, C, H, W]` with labels `[N]`, and the loss
+/// that the network adds to the loss of its logits, if it has one.
 pub type Forward = dyn Fn(&Tensor, &Tensor) -> Result<(Tensor, Option<Tensor>)>;
 
-/// The network under study with a certain activation, holding the trained weights.
+/// The network with one activation and its own copy of the trained weights.
 pub struct Variant {
-    /// Weights and buffers, of this variant alone.
+    /// Weights and buffers of this variant.
     pub store: ParamStore,
-    /// Of the network built on `store`.
+    /// The forward pass in training of the network on `store`.
     pub forward: Box<Forward>,
-    /// Built on [`ParamStore::frozen`] of `store`.
+    /// The network on [`ParamStore::frozen`] of `store`, for evaluation.
     pub frozen: Box<dyn ModuleT>,
     /// As `frozen`, with norms that average the statistics of all batches
     /// ([`BatchNorm2d::with_cumulative_statistics`](crate::nn::BatchNorm2d::with_cumulative_statistics))
-    /// and nothing random.
+    /// and without dropout, for recalibration.
     pub calibrating: Box<dyn ModuleT>,
 }
 
-/// Which activation goes where.
+/// The replacement of an activation.
 #[derive(Debug, Clone)]
 pub struct Replacement {
     /// The new activation.
     pub to: Activation,
-    /// Patterns of the paths of the layers that take it; all if there are none.
+    /// Patterns of the paths of the layers to change; all layers if empty.
     pub layers: Vec<String>,
-    /// Goes over gradually if there is one.
+    /// Changes gradually from the old to the new activation, if set.
     pub blend: Option<Blend>,
 }
 
-/// Builds the network with its own activation, or with a replacement.
+/// Builds the network with its own activation or with a replacement.
 pub type Builder<'a> = dyn Fn(Option<&Replacement>) -> Result<Variant> + 'a;

@@ -1,11 +1,11 @@
-//! What can go wrong in a training run.
+//! Errors of a training run.
 
 use std::path::{Path, PathBuf};
 
 use super::recipe::RecipeError;
 use crate::checkpoint::CheckpointError;
 
-/// Why a run ended, or did not begin.
+/// Why a run ended early, or did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The loss became infinite or NaN. A lower `lr`, a longer warm-up or `clip_grad` may help.
@@ -23,7 +23,7 @@ pub enum TrainError {
     /// A field of the recipe is out of its range.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// Not one full batch.
+    /// The training set does not fill one batch.
     #[error("the training set has {images} images, fewer than one batch of {batch_size}")]
     TooFewImages {
         /// Images in the training set.
@@ -31,13 +31,13 @@ pub enum TrainError {
         /// Images in a batch.
         batch_size: usize,
     },
-    /// The recipe wants fine-tuning, and nothing is known of the network's parts.
+    /// The recipe treats parts of the network differently, and the run names no parts.
     #[error("layer_decay, freeze_backbone and head_warmup_epochs need the parts of the network")]
     NoParts,
-    /// A checkpoint or state file.
+    /// A checkpoint or state file cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A file of the run folder.
+    /// A file of the run folder cannot be written.
     #[error("cannot write {}", path.display())]
     Io {
         /// The file or folder.
@@ -48,26 +48,26 @@ pub enum TrainError {
     /// The run folder is locked by another process.
     #[error("run folder {} is in use by another process", .0.display())]
     FolderInUse(PathBuf),
-    /// The run folder holds another run.
+    /// The run folder already holds a run. Resume it, or choose another folder.
     #[error("run folder {} already holds a run", .0.display())]
     FolderTaken(PathBuf),
-    /// There is no run in the folder.
+    /// The folder holds no run to resume.
     #[error("{} holds no run to resume: {missing} is missing", folder.display())]
     NothingToResume {
         /// The folder.
         folder: PathBuf,
-        /// The file looked for.
+        /// The missing file.
         missing: &'static str,
     },
-    /// A state file that does not fit this run.
+    /// The state file belongs to another run, or no run can be in this state.
     #[error("{} does not belong to this run: {reason}", path.display())]
     ForeignState {
         /// The state file.
         path: PathBuf,
-        /// What differs.
+        /// The difference.
         reason: String,
     },
-    /// The curve could not be drawn.
+    /// The curve cannot be drawn.
     #[error("cannot draw the training curve: {0}")]
     Curve(String),
     /// An op failed.
@@ -82,7 +82,7 @@ impl From<candle_core::Error> for TrainError {
 }
 
 impl TrainError {
-    /// Adds the path to an error of the system.
+    /// Adds the path to an error of writing.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { path, source }

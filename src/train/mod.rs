@@ -1,5 +1,6 @@
-//! Training: the recipe, the optimizer and its schedule, the loop, checkpoints, and what watches
-//! a run.
+//! Training: recipe, optimizers, schedules, the training loop with its checkpoints, and observers.
+//!
+//! [`train()`] runs a whole training and can resume it. [`step()`] takes one step, for loops of your own.
 
 mod error;
 pub mod observer;

@@ -9,19 +9,19 @@ use super::optimizer::ParameterGroup;
 use super::recipe::Recipe;
 use crate::nn::ParamStore;
 
-/// What fine-tuning has to know of a network.
+/// The head and the layers of a network, for fine-tuning.
 pub struct Parts<'a> {
-    /// The network, in training only as far as its head goes: the rest is as when it is evaluated,
-    /// with the running statistics of its batch norms, and records no graph.
+    /// The network with only its head in training mode. The rest is in evaluation mode, with the
+    /// running statistics of its batch norms, and records no graph.
     pub head_only: &'a dyn ModuleT,
     /// The path of the head, such as `fc`.
     pub head: &'a str,
-    /// The layer of each parameter by its name, 0 nearest to the images; the head's is the highest.
+    /// The layer of each parameter by name. Layer 0 is the first, the head has the highest number.
     pub layers: &'a HashMap<String, usize>,
 }
 
 impl Parts<'_> {
-    /// The parameters that learn, with their rates; what is not of the head rests for
+    /// Groups of the parameters to train, with their rates. Parameters outside the head start after
     /// `head_warmup` steps.
     pub(super) fn groups(
         &self,

@@ -1,21 +1,21 @@
-//! What a run reports: a record for each epoch, and the summary.
+//! The figures of a run: a record of each epoch, and the summary.
 
 use serde::{Deserialize, Serialize};
 
 use crate::eval::Evaluation;
 
-/// One epoch, a line of `metrics.jsonl`.
+/// The figures of an epoch, a line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Counts from 1.
     pub epoch: usize,
-    /// Steps taken since the beginning of the run.
+    /// Steps taken since the start of the run.
     pub step: u64,
     /// The learning rate of the epoch's last step.
     pub lr: f64,
     /// The mean training loss, with label smoothing.
     pub train_loss: f64,
-    /// The accuracy on the augmented training images as they were trained on, in [0, 1].
+    /// The accuracy on the augmented training images during training, in [0, 1].
     pub train_top1: f64,
     /// The loss of the evaluation.
     pub loss: f64,
@@ -23,26 +23,26 @@ pub struct EpochRecord {
     pub top1: f64,
     /// Top-5 accuracy of the evaluation, in [0, 1].
     pub top5: f64,
-    /// Training images per second, without evaluation.
+    /// Training images per second, excluding evaluation.
     pub images_per_second: f64,
-    /// Seconds of the epoch with its evaluation.
+    /// Seconds of the epoch, including evaluation.
     pub seconds: f64,
 }
 
-/// All of a run that was finished.
+/// The figures of a finished run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     /// The epochs in order.
     pub epochs: Vec<EpochRecord>,
     /// The epoch with the best evaluation, counted from 1.
     pub best_epoch: usize,
-    /// The best weights' evaluation on the test images.
+    /// The evaluation of the best weights on the test images.
     pub best: Evaluation,
-    /// The last weights' evaluation on the test images.
+    /// The evaluation of the last weights on the test images.
     pub last: Evaluation,
-    /// Training images per second over all epochs, without evaluation.
+    /// Training images per second over all epochs, excluding evaluation.
     pub images_per_second: f64,
-    /// Seconds of all epochs with their evaluation; interruptions do not count.
+    /// Seconds of all epochs, including evaluation, excluding interruptions.
     pub seconds: f64,
 }
 
@@ -55,17 +55,17 @@ pub struct Summary {
     pub activation: String,
     /// The data set.
     pub dataset: String,
-    /// Where its images came from.
+    /// The origin of its images.
     pub source: serde_json::Value,
     /// The seed.
     pub seed: u64,
     /// Epochs trained.
     pub epochs: usize,
-    /// Trained values.
+    /// The number of parameters.
     pub params: usize,
-    /// Images trained on in an epoch.
+    /// Training images in an epoch.
     pub train_images: usize,
-    /// Images evaluated on.
+    /// Test images.
     pub test_images: usize,
     /// The epoch of `best.safetensors`, counted from 1.
     pub best_epoch: usize,
@@ -75,13 +75,13 @@ pub struct Summary {
     pub final_top1: f64,
     /// Top-5 accuracy of the last weights on the test images.
     pub final_top5: f64,
-    /// The last weights' loss on the test images.
+    /// The loss of the last weights on the test images.
     pub final_loss: f64,
-    /// Training images per second, without evaluation.
+    /// Training images per second, excluding evaluation.
     pub train_images_per_second: f64,
     /// Seconds of training and evaluation.
     pub seconds: f64,
-    /// Threads computed with.
+    /// Compute threads.
     pub threads: usize,
     /// The version of this software.
     pub version: String,

@@ -1,4 +1,4 @@
-//! The folder of a run: its files, and the lock that keeps a second process out.
+//! The folder of a run: its files, and the lock against a second process.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::TrainError;
 use crate::checkpoint::write_atomically;
 
-/// An existing folder, locked until this is dropped. The system releases the lock of a process
-/// that dies.
+/// A run folder, locked until it is dropped. If the process dies, the system releases the lock.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -24,16 +23,16 @@ pub const SUMMARY: &str = "summary.json";
 pub const BEST: &str = "best.safetensors";
 /// The weights after the last epoch.
 pub const LAST: &str = "last.safetensors";
-/// Everything that resuming needs.
+/// The state for resuming.
 pub const STATE: &str = "state.safetensors";
 /// The training curve.
 pub const CURVE: &str = "curve.svg";
 
 impl RunFolder {
-    /// Makes the folder of a new run.
+    /// Creates the folder of a new run.
     ///
     /// # Errors
-    /// A folder that cannot be written, is in use, or holds a run.
+    /// The folder is not writable, is in use, or holds a run.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
         std::fs::create_dir_all(path).map_err(TrainError::io(path))?;
         let folder = Self::lock(path)?;
@@ -43,10 +42,10 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Opens the folder of a run that is to be continued.
+    /// Opens the folder of a run to resume.
     ///
     /// # Errors
-    /// A folder that cannot be written, is in use, or holds no run.
+    /// The folder is not writable, is in use, or holds no run.
     pub fn open(path: &Path) -> Result<Self, TrainError> {
         for missing in [CONFIG, STATE] {
             if !path.join(missing).is_file() {
@@ -75,7 +74,7 @@ impl RunFolder {
         }
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -85,10 +84,10 @@ impl RunFolder {
         self.path.join(name)
     }
 
-    /// Replaces a text file as a whole.
+    /// Writes a text file atomically.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If the file cannot be written.
     pub fn write_text(&self, name: &str, text: &str) -> Result<(), TrainError> {
         let path = self.file(name);
         write_atomically(&path, |file| file.write_all(text.as_bytes()))

@@ -1,41 +1,41 @@
-//! Learning-rate schedules: the rate as a function of the step, so that a resumed run needs no
-//! more than the step it stands at.
+//! Learning-rate schedules. The rate is a function of the step, so a resumed run needs only its
+//! number of steps.
 
 use std::f64::consts::PI;
 
 /// A learning rate for every step of a run. Steps count from 0.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Schedule {
-    /// One rate throughout, after a linear warm-up.
+    /// The same rate in every step, after a linear warm-up.
     Constant {
         /// The rate.
         lr: f64,
-        /// The way up to it.
+        /// The rise to `lr`.
         warmup: Warmup,
     },
-    /// A linear warm-up, then half a cosine from `lr` to `min_lr` over the steps that remain.
+    /// A linear warm-up, then half a cosine from `lr` to `min_lr` over the remaining steps.
     Cosine {
         /// The rate after the warm-up.
         lr: f64,
         /// The rate at the end.
         min_lr: f64,
-        /// The way up to `lr`.
+        /// The rise to `lr`.
         warmup: Warmup,
-        /// The length of the run with the warm-up.
+        /// Steps of the run, with the warm-up.
         total_steps: u64,
     },
-    /// `torch.optim.lr_scheduler.OneCycleLR` with cosine annealing in two phases; the momentum is
-    /// not cycled.
+    /// `torch.optim.lr_scheduler.OneCycleLR` with cosine annealing in two phases. The momentum stays
+    /// constant.
     OneCycle {
         /// The highest rate.
         max_lr: f64,
-        /// The share of the steps that the rate rises for.
+        /// The fraction of the steps with a rising rate.
         pct_start: f64,
         /// The first rate is `max_lr / div_factor`.
         div_factor: f64,
-        /// The last rate is the first one divided by this.
+        /// The last rate is the first rate divided by this.
         final_div_factor: f64,
-        /// The length of the run.
+        /// Steps of the run.
         total_steps: u64,
     },
     /// PyTorch's `StepLR` after a linear warm-up: `gamma` multiplies the rate at equal intervals.
@@ -60,9 +60,9 @@ pub enum Schedule {
         lr: f64,
         /// The factor.
         gamma: f64,
-        /// Steps from which on one more factor applies, ascending.
+        /// The steps at which one more factor applies, ascending.
         milestones: Vec<u64>,
-        /// The way up to `lr`.
+        /// The rise to `lr`.
         warmup: Warmup,
     },
 }
@@ -72,12 +72,12 @@ pub enum Schedule {
 pub struct Warmup {
     /// The rate of step 0.
     pub lr: f64,
-    /// The step at which the schedule's own rate is reached; 0 is no warm-up.
+    /// Steps of the warm-up; 0 for none.
     pub steps: u64,
 }
 
 impl Warmup {
-    /// The rate during the warm-up to `target`, none after it.
+    /// The rate of `step` if it is in the warm-up to `target`.
     fn rate(&self, step: u64, target: f64) -> Option<f64> {
         let share = step as f64 / self.steps as f64;
         (step < self.steps).then_some(self.lr + (target - self.lr) * share)
@@ -85,7 +85,7 @@ impl Warmup {
 }
 
 impl Schedule {
-    /// The learning rate of `step`. Steps behind the end keep the last rate.
+    /// The learning rate of `step`. Steps after the end keep the last rate.
     pub fn lr(&self, step: u64) -> f64 {
         match self {
             Self::Constant { lr, warmup } => warmup.rate(step, *lr).unwrap_or(*lr),
@@ -112,7 +112,7 @@ impl Schedule {
                 let peak = pct_start * *total_steps as f64 - 1.0;
                 let step = (step as f64).min(end);
                 if step <= peak {
-                    // A peak at step 0 has no way up.
+                    // A peak at step 0 has no rise before it.
                     anneal(first, *max_lr, if peak > 0.0 { step / peak } else { 1.0 })
                 } else {
                     anneal(*max_lr, last, (step - peak) / (end - peak).max(1e-12))
@@ -158,7 +158,7 @@ fn last_where(most: u64, holds: impl Fn(u64) -> bool) -> u64 {
     low
 }
 
-/// Half a cosine from `from` at 0 to `to` at 1 and beyond.
+/// Half a cosine from `from` at 0 to `to` at 1, constant after 1.
 fn anneal(from: f64, to: f64, share: f64) -> f64 {
     to + (from - to) / 2.0 * (1.0 + (PI * share.clamp(0.0, 1.0)).cos())
 }

@@ -1,5 +1,5 @@
-//! The state of a run: everything that continuing it exactly needs, in one file, so that one
-//! rename replaces all of it.
+//! The state of a run: everything that an exact resume needs. It is one file, so that one rename
+//! replaces all of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -20,43 +20,42 @@ const MODEL: &str = "model.";
 const OPTIMIZER: &str = "optimizer.";
 const PROGRESS: &str = "progress";
 
-/// Where a run stands, with its weights and the optimizer's buffers.
+/// The progress of a run, its weights and the buffers of its optimizer.
 ///
-/// The loader needs no state: a batch depends on seed, epoch and position only. Neither does the
-/// schedule, a function of the step.
+/// The loader has no state: a batch depends only on seed, epoch and position. Nor has the schedule,
+/// which is a function of the step.
 #[derive(Debug)]
 pub struct RunState {
     pub(super) progress: Progress,
     tensors: HashMap<String, Tensor>,
 }
 
-/// How far a run has come. It is saved as TOML, whose reader returns every float exactly as it was
-/// written; serde_json's may be off by the last bit.
+/// The progress of a run. It is saved as TOML, whose reader returns every float exactly; serde_json's
+/// reader may change the last bit.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Progress {
     /// Steps taken.
     pub step: u64,
     /// Finished epochs.
     pub epoch: usize,
-    /// Steps taken in the epoch that is not finished.
+    /// Steps taken in the unfinished epoch.
     pub batch: usize,
-    /// Sums over the steps of the epoch that is not finished.
+    /// Sums over the steps of the unfinished epoch.
     pub partial: Partial,
-    /// Seconds of training alone.
+    /// Seconds of training, excluding evaluation.
     pub train_seconds: f64,
-    /// Images trained on.
+    /// Training images of all finished epochs.
     pub train_images: usize,
-    /// The epochs so far.
+    /// The finished epochs.
     pub records: Vec<EpochRecord>,
-    /// The random generators' states by name, as JSON: TOML has no integers of 64 bits without a
-    /// sign.
+    /// The states of the random generators by name, as JSON: TOML has no unsigned 64-bit integers.
     pub generators: BTreeMap<String, String>,
 }
 
-/// The unfinished epoch.
+/// Sums over the unfinished epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Partial {
-    /// Accuracy on the training images.
+    /// Sums of the accuracy on the training images.
     pub totals: Totals,
     /// The sum of the training loss over images.
     pub loss: f64,
@@ -65,7 +64,7 @@ pub(super) struct Partial {
 }
 
 impl Progress {
-    /// The best epoch so far; of equal ones the first.
+    /// The epoch with the highest top-1 so far, the first one of equals.
     pub fn best(&self) -> Option<&EpochRecord> {
         let better = |best: &&EpochRecord, next: &&EpochRecord| next.top1 > best.top1;
         let pick = |best, next| if better(&best, &next) { next } else { best };
@@ -77,7 +76,7 @@ impl RunState {
     /// Reads a state file.
     ///
     /// # Errors
-    /// A file that is missing or damaged, or was not written by a run.
+    /// The file is missing or damaged, or is not the state of a run.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
         let file = checkpoint::read(path)?;
         let foreign = |reason: String| TrainError::ForeignState {
@@ -85,7 +84,8 @@ impl RunState {
             reason,
         };
         let progress = file.metadata.get(PROGRESS);
-        let progress = progress.ok_or_else(|| foreign("it holds no state of a run".into()))?;
+        let progress =
+            progress.ok_or_else(|| foreign("it does not hold the state of a run".into()))?;
         Ok(Self {
             progress: toml::from_str(progress).map_err(|e| foreign(one_line(&e)))?,
             tensors: file.tensors,
@@ -110,8 +110,7 @@ impl RunState {
         Ok(checkpoint::write(path, &tensors, &metadata)?)
     }
 
-    /// Refuses a state that no run with this many steps in an epoch has: the schedule and the
-    /// order of the images depend on where it stands.
+    /// Refuses a state that a run with `steps_per_epoch` steps in an epoch cannot have.
     pub(super) fn check(&self, path: &Path, steps_per_epoch: usize) -> Result<(), TrainError> {
         let Progress {
             step, epoch, batch, ..
@@ -133,7 +132,7 @@ impl RunState {
         })
     }
 
-    /// Puts everything back in its place.
+    /// Restores weights, optimizer and generators, and returns the progress.
     pub(super) fn restore(
         self,
         path: &Path,
@@ -161,7 +160,7 @@ impl RunState {
         restored.map_err(|e| foreign(e.to_string()))?;
         for (name, generator) in generators {
             let state = self.progress.generators.get(name);
-            let state = state.ok_or_else(|| foreign(format!("no generator '{name}'")))?;
+            let state = state.ok_or_else(|| foreign(format!("it has no generator '{name}'")))?;
             let state: GeneratorState =
                 serde_json::from_str(state).map_err(|e| foreign(e.to_string()))?;
             generator.restore(&state);

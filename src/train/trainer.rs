@@ -23,33 +23,33 @@ use crate::eval::{self, Evaluation};
 use crate::nn::{AuxiliaryLoss, ParamStore};
 use crate::rng::Generator;
 
-/// What is to be trained, on what, and how.
+/// A network, its data and its recipe.
 pub struct Run<'a> {
     /// The network, built on `store`.
     pub model: &'a dyn ModuleT,
-    /// The loss that `model` adds to that of its logits, if it has one.
+    /// The loss that `model` adds to the loss of its logits, if it has one.
     pub auxiliary: Option<&'a dyn AuxiliaryLoss>,
     /// The same network, built on [`ParamStore::frozen`] of `store`.
     pub frozen: &'a dyn ModuleT,
-    /// Its parts, which some recipes treat differently.
+    /// The parts of the network, for recipes that treat them differently.
     pub parts: Option<Parts<'a>>,
     /// Weights and buffers.
     pub store: &'a ParamStore,
     /// The training images, shuffled and augmented.
     pub train: &'a Loader,
-    /// Chooses the best epoch; the test images if there is none.
+    /// The images that choose the best epoch; the test images if none.
     pub validation: Option<&'a Loader>,
-    /// What the final figures are measured on.
+    /// The images of the final figures.
     pub test: &'a Loader,
     /// The hyperparameters.
     pub recipe: &'a Recipe,
-    /// Where checkpoints go.
+    /// The folder for checkpoints.
     pub folder: &'a RunFolder,
-    /// Written into every checkpoint: what `mish eval` and `mish predict` need to know.
+    /// Key-value pairs for the header of every checkpoint, such as the name of the model.
     pub metadata: &'a BTreeMap<String, String>,
-    /// What draws random numbers in the network, by name.
+    /// The random generators of the network, by name.
     pub generators: &'a [(String, Generator)],
-    /// When set, the run saves after the current step and ends.
+    /// If set, the run saves its state after the current step and ends.
     pub stop: &'a AtomicBool,
 }
 
@@ -58,17 +58,18 @@ pub struct Run<'a> {
 pub enum Outcome {
     /// All epochs are done.
     Finished(Record),
-    /// It was stopped, saved, and can be resumed.
+    /// The run was stopped. Its state is saved and it can be resumed.
     Interrupted {
         /// Steps taken so far.
         step: u64,
     },
 }
 
-/// Trains, from the beginning or from where `resume` stands, and tells `observers` about it.
+/// Trains from the start, or continues from `resume`, and reports to `observers`.
 ///
 /// # Errors
-/// A loss that is not finite, a file that cannot be written, or what an op reports.
+/// A recipe out of range, a training set smaller than a batch, a state of another run, a loss that
+/// is not finite, a file that cannot be written, or the error of an op.
 pub fn train(
     run: &Run<'_>,
     resume: Option<RunState>,
@@ -83,7 +84,7 @@ struct Trainer<'a> {
     schedule: Schedule,
     progress: Progress,
     steps_per_epoch: usize,
-    /// Steps at the beginning in which only the head learns.
+    /// Steps at the start that train only the head.
     head_warmup: u64,
 }
 
@@ -125,7 +126,7 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// What the next step trains in place of the whole network, if only its head learns.
+    /// The network to train in the next step if only the head learns.
     fn head_only(&self) -> Option<&'a dyn ModuleT> {
         let alone = self.run.recipe.freeze_backbone || self.progress.step < self.head_warmup;
         self.run
@@ -140,7 +141,7 @@ impl<'a> Trainer<'a> {
             observer.start(&self.progress.records, self.run.recipe.epochs)?;
         }
         if self.progress.step == 0 {
-            // Whatever happens from here on, the run can be resumed.
+            // From now on the run can be resumed.
             self.save_state()?;
         }
         while self.progress.epoch < self.run.recipe.epochs {
@@ -158,7 +159,7 @@ impl<'a> Trainer<'a> {
         self.record().map(Outcome::Finished)
     }
 
-    /// Trains what remains of the current epoch; false if it was stopped.
+    /// Trains the rest of the current epoch. Returns false if the run was stopped.
     fn epoch(&mut self, observers: &mut [Box<dyn Observer>]) -> Result<bool, TrainError> {
         let (epoch, first) = (self.progress.epoch, self.progress.batch);
         let mut clock = Instant::now();
@@ -216,7 +217,7 @@ impl<'a> Trainer<'a> {
         Ok((loss, lr))
     }
 
-    /// Evaluates the epoch that has just been trained and saves everything.
+    /// Evaluates the epoch and saves weights and state.
     fn finish_epoch(&mut self) -> Result<EpochRecord, TrainError> {
         let clock = Instant::now();
         let evaluation = self.evaluate(self.run.validation.unwrap_or(self.run.test))?;
@@ -292,8 +293,8 @@ impl<'a> Trainer<'a> {
         RunState::write(&path, &self.progress, self.run.store, &self.optimizer)
     }
 
-    /// The figures of the finished run. Where validation images chose the best epoch, both its
-    /// weights and the last ones are measured on the test images now.
+    /// The figures of the finished run. If validation images chose the best epoch, evaluates the best
+    /// and the last weights on the test images.
     fn record(&self) -> Result<Record, TrainError> {
         let progress = &self.progress;
         let measured = |record: &EpochRecord| Evaluation {
@@ -323,9 +324,9 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Evaluates the best weights; the last ones are back in their place after it.
+    /// Evaluates the best weights, then restores the last ones.
     fn evaluate_best(&self) -> Result<Evaluation, TrainError> {
-        // Copied in full: on Metal Candle's copy shares the memory of a variable.
+        // A full copy: on Metal, Candle's copy shares the memory of a variable.
         let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.force_contiguous()?));
         let last = self.run.store.tensors().into_iter().map(copy);
         let last = last.collect::<candle_core::Result<HashMap<_, _>>>()?;

@@ -1,5 +1,5 @@
-//! Mish against Candle's composition, ReLU, SiLU and a copy, forward and backward, on the
-//! activations of a network's first stage: [128, 64, 32, 32] in f32.
+//! Mish against Candle's composition, ReLU, SiLU and a copy, forward and backward, on tensors of
+//! the size of a network's first stage: [128, 64, 32, 32] in f32.
 
 use std::hint::black_box;
 
@@ -7,7 +7,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use candle_mish::mish;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-// The system's allocator gives large blocks back, and their page faults would hide the rest.
+// The system's allocator returns large blocks to the system, and the page faults would dominate.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! The end of a network, the linear layer and the loss, against Candle's own.
+//! The linear layer and the loss at the end of a network, against Candle's.
 
 use std::hint::black_box;
 use std::time::Duration;

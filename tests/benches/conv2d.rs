@@ -1,4 +1,5 @@
-//! Convolutions of CIFAR networks: forward, and forward with both gradients, beside Candle's own.
+//! Convolutions of CIFAR networks: forward, and forward with each gradient, compared with Candle's
+//! own. The cost model in `src/ops/conv2d/cost_model.rs` refers to this benchmark.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -25,7 +26,7 @@ const CASES: [(&str, [usize; 4], [usize; 3]); 9] = [
 ];
 
 fn backward(x: &Tensor, w: &Tensor, params: &Conv2dParams) -> Result<()> {
-    // A convolution as the last op: its gradient is ones.
+    // The convolution is the last op, so the gradient of its output is ones.
     let (y, (), gradients) = value_and_grad(|| Ok((conv2d(x, w, None, params)?, ())))?;
     black_box((y, gradients));
     Ok(())

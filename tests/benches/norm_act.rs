@@ -1,4 +1,4 @@
-//! Normalisation with its activation, forward and backward, against Candle's own layers.
+//! Normalisation with its activation, forward and backward, against Candle's layers.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn normal(shape: impl Into<candle_core::Shape>) -> Result<Var> {
     Var::from_tensor(&Tensor::randn(0f32, 1.0, shape, &Device::Cpu)?)
 }
 
-/// The gradients of the sum, which start from a tensor of ones as the loss would give.
+/// The gradients of the sum: like a loss, it starts from a tensor of ones.
 fn both(f: impl FnOnce() -> Result<Tensor>) -> Result<()> {
     let (loss, (), gradients) = value_and_grad(|| Ok((f()?, ())))?;
     black_box((loss, gradients));

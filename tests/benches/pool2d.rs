@@ -1,11 +1,11 @@
-//! Pools, forward and backward, against Candle's own.
+//! Pools, forward and backward, against Candle's pools.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use candle_core::{Device, Result, Tensor, Var};
 use candle_mish::autograd::value_and_grad;
-use candle_mish::ops::{Pool2dParams, avg_pool2d, global_avg_pool2d, max_pool2d};
+use candle_mish::ops::{AvgDivisor, Pool2dParams, avg_pool2d, global_avg_pool2d, max_pool2d};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 #[global_allocator]
@@ -38,10 +38,10 @@ fn compare(criterion: &mut Criterion) -> Result<()> {
             b.iter(|| both(|| max_pool2d(&x, &params)))
         });
         group.bench_function(format!("avg {name}/forward"), |b| {
-            b.iter(|| black_box(avg_pool2d(&constant, &params, true)))
+            b.iter(|| black_box(avg_pool2d(&constant, &params, AvgDivisor::Window)))
         });
         group.bench_function(format!("avg {name}/both"), |b| {
-            b.iter(|| both(|| avg_pool2d(&x, &params, true)))
+            b.iter(|| both(|| avg_pool2d(&x, &params, AvgDivisor::Window)))
         });
     }
     group.bench_function("global/both", |b| b.iter(|| both(|| global_avg_pool2d(&x))));

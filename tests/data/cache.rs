@@ -54,7 +54,7 @@ fn a_damaged_cache_is_decoded_again() {
             let data = read(folder.path(), cache.path());
             assert!(!data.source.from_cache, "byte {at} of {}", path.display());
             assert_right(&data);
-            assert_eq!(std::fs::read(&path).unwrap(), whole, "it is written anew");
+            assert_eq!(std::fs::read(&path).unwrap(), whole, "it is written again");
         }
         for length in [0, 7, 20, whole.len() - 1] {
             std::fs::write(&path, &whole[..length]).unwrap();

@@ -1,7 +1,7 @@
-//! Single files from the Hugging Face Hub, and everything that can go wrong on the way.
+//! Downloads of single files from the Hugging Face Hub, and their failures.
 //!
-//! As in `hub`, each case runs in a process of its own: this test binary again, asked for the one
-//! test [`child`].
+//! As in `hub`, each case runs in a process of its own: this test binary, called with the one test
+//! [`child`].
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const WANTED: &str = "CANDLE_MISH_TEST_FILE";
 const FILE: &str = "model.safetensors";
 const CACHED: &str = "hf/hub/models--timm--resnet18.a1_in1k";
 
-/// Long enough that it does not fit into the buffers of a connection.
+/// Larger than the buffers of a connection.
 fn content() -> Vec<u8> {
     (0..3_000_000u32)
         .map(|i| (i.wrapping_mul(i) >> 7) as u8)
@@ -33,7 +33,7 @@ fn repository() -> Repository {
     ("models/timm/resnet18.a1_in1k", files)
 }
 
-/// What [`child`] shall get.
+/// The file that [`child`] downloads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Wanted {
     owner: String,
@@ -58,14 +58,14 @@ impl Wanted {
     }
 }
 
-/// What became of it: the path and the largest number of bytes reported, or the error.
+/// The result: the path and the largest number of bytes reported, or the error.
 type Outcome = Result<(PathBuf, u64), String>;
 
-/// Gets what the environment asks for and prints what came of it; run by the tests below.
+/// Downloads the file that the environment names and prints the result; run by the tests below.
 #[test]
 #[ignore = "run by the other tests of this module in a process of its own"]
 fn child() {
-    let wanted = std::env::var(WANTED).expect("the wish of the calling test");
+    let wanted = std::env::var(WANTED).expect("the request of the calling test");
     let wanted: Wanted = serde_json::from_str(&wanted).unwrap();
     let retry = RetryPolicy {
         timeout: Duration::from_millis(wanted.timeout),
@@ -84,7 +84,7 @@ fn child() {
     println!("\noutcome {}", serde_json::to_string(&outcome).unwrap());
 }
 
-/// A process whose environment is `home` and `variables` only and that gets a file.
+/// A process with only `home` and `variables` in its environment that downloads a file.
 fn process(home: &Path, variables: &[(&str, &str)], wanted: &Wanted) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -111,7 +111,7 @@ fn get_from(hub: &Hub, home: &Path, wanted: &Wanted) -> Outcome {
     get(home, &[("HF_ENDPOINT", &hub.address)], wanted)
 }
 
-/// Every file and link below a folder, as far as there are any.
+/// Every file and link below a folder.
 fn all_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
@@ -144,7 +144,7 @@ fn a_file_comes_once_and_lies_where_other_clients_look_for_it() {
         std::fs::read_to_string(cached.join("refs/main")).unwrap(),
         COMMIT
     );
-    // The blob, the link to it and the branch: nothing else is left.
+    // The blob, the link to it and the branch, and nothing else.
     let left = all_files(&home.path().join("hf"));
     assert_eq!(left.len(), 3, "{left:?}");
 
@@ -153,7 +153,7 @@ fn a_file_comes_once_and_lies_where_other_clients_look_for_it() {
         get_from(&hub, home.path(), &Wanted::weights()).unwrap().0,
         path
     );
-    // Whether the branch has gone on is all that is asked.
+    // The only request is for the commit of the branch.
     let listing = "GET /api/models/timm/resnet18.a1_in1k/revision/main";
     assert_eq!(hub.take_requests(), [listing]);
     let off = [
@@ -167,7 +167,7 @@ fn a_file_comes_once_and_lies_where_other_clients_look_for_it() {
     for wanted in [&Wanted::weights(), &pinned] {
         assert_eq!(get(home.path(), &off, wanted).unwrap().0, path);
     }
-    // A commit never changes, and without an answer the cache has to do.
+    // A commit never changes, and without an answer the cached file is used.
     let unreachable = &off[..1];
     for wanted in [&pinned, &Wanted::weights()] {
         assert_eq!(get(home.path(), unreachable, wanted).unwrap().0, path);
@@ -197,18 +197,18 @@ fn small_files_and_pinned_commits_come_as_well() {
     assert!(!home.path().join(CACHED).join("refs").exists());
 }
 
-/// Takes twice as long as silence is borne, but is never silent for so long.
+/// Takes twice as long as the timeout, but never pauses for that long.
 const SLOW: Fault = Fault::Slow(Duration::from_millis(150));
 
 #[test]
-fn what_passes_is_survived() {
+fn temporary_failures_are_retried() {
     for fault in [
         Fault::Busy("503 Service Unavailable", 2),
         Fault::Busy("500 Internal Server Error", 1),
         Fault::Busy("429 Too Many Requests", 1),
         Fault::Storage("503 Service Unavailable", 1),
         Fault::Storage("500 Internal Server Error", 2),
-        // More often than the client tries by itself.
+        // More failures than the client itself retries.
         Fault::Storage("503 Slow Down", 4),
         Fault::Truncated(1),
         Fault::Reset(1),
@@ -229,7 +229,7 @@ fn what_passes_is_survived() {
 }
 
 #[test]
-fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
+fn permanent_failures_are_one_line_and_leave_no_files() {
     let damaged = "the download of model.safetensors from timm/resnet18.a1_in1k@main is damaged";
     let cases: [(Fault, &[&str]); 13] = [
         (
@@ -307,14 +307,14 @@ fn what_stays_is_said_in_a_line_and_leaves_nothing_behind() {
         }
         let repository = home.path().join(CACHED);
         assert_eq!(all_files(&repository), Vec::<PathBuf>::new(), "{fault:?}");
-        // The Hub is well again.
+        // The Hub works again.
         let hub = Hub::start(vec![self::repository()]);
         let (path, _) = get_from(&hub, home.path(), &wanted).unwrap();
         assert!(std::fs::read(path).unwrap() == content(), "{fault:?}");
     }
 }
 
-/// Of small files the Hub tells what git names their content by.
+/// For small files the Hub announces the hash of git.
 #[test]
 fn a_damaged_small_file_is_found_out() {
     let home = TempDir::new().unwrap();
@@ -324,7 +324,7 @@ fn a_damaged_small_file_is_found_out() {
         ..Wanted::weights()
     };
     let error = get_from(&hub, home.path(), &wanted).expect_err("it is damaged");
-    // As `printf '{}' | git hash-object --stdin` has it.
+    // The output of `printf '{}' | git hash-object --stdin`.
     let hash = "not 9e26dfeeb6e641a33dae4961196235bdb965b21b";
     for part in ["config.json", "its git SHA-1 is ", hash] {
         assert!(error.contains(part), "{error}");
@@ -376,7 +376,7 @@ fn a_branch_that_has_gone_on_is_followed() {
     let home = TempDir::new().unwrap();
     let hub = Hub::start(vec![repository()]);
     let (old, _) = get_from(&hub, home.path(), &Wanted::weights()).unwrap();
-    // First only another file has changed: then the content is not downloaded again.
+    // Another file has changed: the content of this one is not downloaded again.
     let (place, mut files) = repository();
     files.insert("README.md".to_owned(), b"new".to_vec());
     let hub = Hub::later(vec![(place, files.clone())]);
@@ -389,7 +389,7 @@ fn a_branch_that_has_gone_on_is_followed() {
         !requests.iter().any(|line| line.ends_with(&from_storage)),
         "{requests:?}"
     );
-    // What was there stays for those who ask for its commit.
+    // The old content stays available by its commit.
     assert!(std::fs::read(&old).unwrap() == content());
     let other: Vec<u8> = content().into_iter().rev().collect();
     files.insert(FILE.to_owned(), other.clone());
@@ -399,13 +399,13 @@ fn a_branch_that_has_gone_on_is_followed() {
     let hub = Hub::later(vec![(place, files)]);
     let (path, _) = get_from(&hub, home.path(), &Wanted::weights()).unwrap();
     assert!(std::fs::read(&path).unwrap() == other);
-    // And what is gone from the branch is not made up for by the cache.
+    // The cache does not replace a file that was removed from the branch.
     let hub = Hub::start(vec![(place, HashMap::new())]);
     let error = get_from(&hub, home.path(), &Wanted::weights()).unwrap_err();
     assert!(error.contains("has no model.safetensors"), "{error}");
 }
 
-/// The commit in whose folder a file of the cache lies.
+/// The commit of a file in the cache.
 fn commit(path: &Path) -> String {
     candle_mish::hub::commit(path, FILE).unwrap()
 }
@@ -437,7 +437,7 @@ fn what_a_killed_process_left_is_removed_by_a_later_one() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let left = staged().unwrap();
-    // As if it had gone on for long.
+    // As after a long download.
     let age = |folder: &Path| {
         let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
         std::fs::File::open(folder)

@@ -1,4 +1,4 @@
-//! Small data sets in the layouts of the real ones.
+//! Small data sets in the published layouts.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
-/// Images that differ everywhere and have no symmetry: byte of image `i`, channel, row, column.
+/// A byte of image `i`. The images differ everywhere and have no symmetry.
 pub fn byte(i: usize, channel: usize, row: usize, column: usize) -> u8 {
     (i * 31 + channel * 85 + row * 7 + column * 3 + row * column) as u8
 }
 
-/// Image `i`, planar.
+/// The planar bytes of image `i`.
 pub fn planar(i: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(3072);
     for channel in 0..3 {
@@ -43,7 +43,7 @@ pub struct Rows {
     pub images: Vec<Vec<u8>>,
     pub label: &'static str,
     pub labels: Vec<i64>,
-    /// None: no such column.
+    /// None for no such column.
     pub coarse: Option<Vec<i64>>,
     pub image: &'static str,
     pub group: usize,
@@ -72,7 +72,7 @@ impl Rows {
         }
     }
 
-    /// The file's bytes.
+    /// The bytes of the file.
     pub fn bytes(&self) -> Vec<u8> {
         let coarse = match self.coarse {
             Some(_) => "optional int64 coarse_label;",

@@ -1,4 +1,4 @@
-//! Data sets from folders and archives: what is read, and what is refused.
+//! Data sets from folders and archives.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ fn read(dataset: DatasetKind, folder: &Path) -> Result<Dataset, DataError> {
     open(&options(dataset, folder, cache.path()))
 }
 
-/// The error of a folder, which must fit on one line.
+/// The error for a folder, which must be one line.
 fn refusal(dataset: DatasetKind, folder: &Path) -> String {
     let message = read(dataset, folder).unwrap_err().to_string();
     assert!(!message.contains('\n'), "{message}");
@@ -56,8 +56,8 @@ fn parquet_is_read_pixel_by_pixel_upright() {
     assert_ne!(image[1], image[32]);
 }
 
-/// What candle-datasets does with the same images: its loader needs the Hub, so its layout
-/// conversion (a permutation of [N, 32, 32, 3] by (0, 3, 2, 1)) is repeated here.
+/// The images as candle-datasets loads them. Its loader needs the Hub, so this repeats its layout
+/// conversion, a permutation of [N, 32, 32, 3] by (0, 3, 2, 1).
 #[test]
 fn candles_own_conversion_transposes_and_ours_does_not() {
     let folder = TempDir::new().unwrap();
@@ -230,7 +230,7 @@ fn a_folder_without_the_data_set_is_refused() {
     );
     std::fs::write(folder.path().join("notes.txt"), "nothing").unwrap();
     let message = refusal(DatasetKind::Cifar100, folder.path());
-    assert!(message.contains("none of its files"), "{message}");
+    assert!(message.contains("none of the files"), "{message}");
     let message = refusal(DatasetKind::Cifar100, &folder.path().join("notes.txt"));
     assert!(message.contains("this is a file"), "{message}");
     std::fs::write(folder.path().join("cifar-100-python.tar.gz"), "pickles").unwrap();
@@ -368,7 +368,7 @@ fn bad_binary_files_are_refused_with_their_path() {
     }
 }
 
-/// Whatever single byte of a file is wrong: an answer or an error, never a panic.
+/// For any wrong byte in a file: a result or an error, never a panic.
 #[test]
 fn a_damaged_parquet_file_does_not_panic() {
     let (folder, train) = with_train(&Rows::cifar100(0, 6));
@@ -379,7 +379,7 @@ fn a_damaged_parquet_file_does_not_panic() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x55;
         std::fs::write(&train, bytes).unwrap();
-        // Most are refused; a flipped bit of a label or of metadata may leave a valid file.
+        // Most are refused. A flipped bit in a label or in metadata may leave a valid file.
         let _ = read(DatasetKind::Cifar100, folder.path());
     }
 }

@@ -1,7 +1,7 @@
 //! Data sets from the Hugging Face Hub.
 //!
-//! The Hub's settings are environment variables, so each case runs in a process of its own: this
-//! test binary again, asked for the one test [`child`].
+//! The settings of the Hub are environment variables, so each case runs in a process of its own:
+//! this test binary, called with the one test [`child`].
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -31,7 +31,7 @@ fn cifar100_files() -> HashMap<String, Vec<u8>> {
     ])
 }
 
-/// What [`child`] found.
+/// The result of [`child`].
 #[derive(Debug, Serialize, Deserialize)]
 enum Outcome {
     Opened {
@@ -43,7 +43,7 @@ enum Outcome {
     Refused(String),
 }
 
-/// Opens what the environment asks for and prints what came of it; run by the tests below.
+/// Opens the data set that the environment names and prints the result; run by the tests below.
 #[test]
 #[ignore = "run by the other tests of this module in a process of its own"]
 fn child() {
@@ -56,11 +56,20 @@ fn child() {
         first_image_is_right: data.train.image(0).unwrap() == planar(0),
         source: data.source,
     };
-    let outcome = open(&options).map_or_else(|error| Outcome::Refused(error.to_string()), opened);
+    let outcome = open(&options).map_or_else(|error| Outcome::Refused(chain(&error)), opened);
     println!("\noutcome {}", serde_json::to_string(&outcome).unwrap());
 }
 
-/// Opens a data set in a process whose environment is `home` and `variables` only.
+/// The message of an error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(|error| error.to_string())
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// Opens a data set in a process with only `home` and `variables` in its environment.
 fn run(home: &Path, variables: &[(&str, &str)], options: &str) -> Outcome {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "hub::child", "--ignored", "--nocapture"])
@@ -79,7 +88,7 @@ fn run(home: &Path, variables: &[(&str, &str)], options: &str) -> Outcome {
     serde_json::from_str(outcome).unwrap()
 }
 
-/// The source of a data set that is CIFAR-100 from the Hub.
+/// The source of CIFAR-100 from the Hub.
 fn from_hub(outcome: Outcome) -> Source {
     match outcome {
         Outcome::Opened {
@@ -104,7 +113,7 @@ fn the_hub_fills_its_cache_and_the_cache_serves_without_it() {
     assert_eq!(source.location, "uoft-cs/cifar100@main");
     assert!(!source.from_cache && source.fallback.is_none());
     let requests = hub.take_requests();
-    // The token is for the Hub's own address, and nobody else sees it.
+    // Only the Hub itself gets the token.
     let (storage, site): (Vec<&String>, Vec<_>) =
         requests.iter().partition(|line| !line.contains("uoft-cs"));
     assert!(
@@ -130,7 +139,7 @@ fn the_hub_fills_its_cache_and_the_cache_serves_without_it() {
             .exists()
     );
 
-    // The warm cache asks the Hub nothing, and needs neither it nor the network.
+    // With a warm cache there are no requests, and no network is needed.
     for options in [r#"{"dataset":"cifar100"}"#, r#"{"dataset":"auto"}"#] {
         let source = from_hub(run(home.path(), &online, options));
         assert!(source.from_cache);

@@ -48,7 +48,7 @@ fn batches(set: &candle_mish::data::ImageSet, augmentation: Augmentation) -> Vec
 fn tree(root: &Path) -> Dataset {
     let mut i = 0;
     for (split, extra) in [("train", 2), ("val", 1)] {
-        // Their order is that of code points: upper case first, 10 before 9.
+        // In the order of code points: upper case first, 10 before 9.
         for (class, name) in ["Zebra", "class10", "class9"].iter().enumerate() {
             for image in 0..class + extra {
                 let file = root.join(split).join(name).join(format!("{image}.png"));
@@ -73,7 +73,7 @@ fn classes_and_files_are_in_the_order_of_torchvision() {
     let preprocess = data.test.preprocess().unwrap();
     let want = preprocess.pixels(&Image::read(&file).unwrap()).unwrap();
     assert_eq!(data.test.image(4).unwrap(), want);
-    // A file in a folder of a class comes behind those of the class itself; other files do not count.
+    // Files in a subfolder come after the files of the class itself. Other files do not count.
     write(&root.path().join("val/Zebra/a/0.PNG"), &png(7, 9, 9));
     write(&root.path().join("val/Zebra/b.jpeg"), &png(8, 9, 9));
     write(&root.path().join("val/Zebra/notes.txt"), b"no image");
@@ -91,7 +91,7 @@ fn classes_and_files_are_in_the_order_of_torchvision() {
     assert_eq!((taken.len(), taken.labels()), (1, &[1][..]));
 }
 
-/// torchvision has such a class as well: without it all later labels would be others.
+/// torchvision counts such a class too: without it all later labels would differ.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_class_whose_name_is_not_utf8_is_not_passed_over() {
@@ -109,12 +109,12 @@ fn a_class_whose_name_is_not_utf8_is_not_passed_over() {
 }
 
 #[test]
-fn grey_pictures_have_one_channel() {
+fn grey_images_have_one_channel() {
     let root = tempfile::tempdir().unwrap();
     let data = tree(root.path()).grey();
     let preprocess = *data.test.preprocess().unwrap();
-    let picture = Image::read(&root.path().join("val/class9/1.png")).unwrap();
-    let want = preprocess.pixels(&picture.into_grey()).unwrap();
+    let decoded = Image::read(&root.path().join("val/class9/1.png")).unwrap();
+    let want = preprocess.pixels(&decoded.into_grey()).unwrap();
     assert_eq!(want.len(), 12 * 12);
     assert_eq!(data.test.image(4).unwrap(), want);
     for (augmentation, set) in [
@@ -128,7 +128,7 @@ fn grey_pictures_have_one_channel() {
 }
 
 #[test]
-fn batches_hold_the_preprocessed_pictures() {
+fn batches_hold_the_preprocessed_images() {
     let root = tempfile::tempdir().unwrap();
     let data = tree(root.path());
     let found = batches(&data.test, Augmentation::none());
@@ -167,7 +167,7 @@ fn training_sees_random_parts_that_repeat_with_the_seed() {
     let pairs = random.chunks(image).zip(plain.chunks(image));
     assert_eq!(pairs.filter(|(a, b)| a == b).count(), 0);
     assert!(random.iter().all(|v| (0.0..=1.0).contains(v)));
-    // The padding of crops for small images plays no part.
+    // The padding for crops of small images has no effect.
     let padded = Augmentation {
         crop_padding: 9,
         ..Augmentation::default()
@@ -176,7 +176,7 @@ fn training_sees_random_parts_that_repeat_with_the_seed() {
 }
 
 #[test]
-fn one_tree_is_for_measuring() {
+fn a_single_tree_is_the_test_set() {
     let root = tempfile::tempdir().unwrap();
     write(&root.path().join("b/x.png"), &png(1, 8, 8));
     write(&root.path().join("a/x.png"), &png(2, 8, 8));
@@ -188,12 +188,12 @@ fn one_tree_is_for_measuring() {
 }
 
 #[test]
-fn what_is_wrong_with_a_tree_is_said() {
+fn errors_name_the_problem_of_a_tree() {
     let root = tempfile::tempdir().unwrap();
     let message = refusal(&root.path().join("absent"));
     assert!(message.contains("absent"), "{message}");
     let message = refusal(root.path());
-    assert!(message.contains("no folders of classes"), "{message}");
+    assert!(message.contains("no class folders"), "{message}");
     write(&root.path().join("train/a/x.png"), &png(1, 8, 8));
     let message = refusal(root.path());
     assert!(message.contains("no val, validation or test"), "{message}");
@@ -202,14 +202,17 @@ fn what_is_wrong_with_a_tree_is_said() {
     assert!(message.contains("no folder b"), "{message}");
     write(&root.path().join("train/b/notes.txt"), b"");
     let message = refusal(root.path());
-    assert!(message.contains("a class without images"), "{message}");
+    assert!(message.contains("the class has no images"), "{message}");
     assert!(message.contains("train/b"), "{message}");
     let nowhere = DataOptions {
         data_dir: None,
         ..options(root.path())
     };
     let message = open(&nowhere).unwrap_err().to_string();
-    assert!(message.contains("folder:PATH"), "{message}");
+    assert!(
+        message.contains("data_dir must name the folder"),
+        "{message}"
+    );
 }
 
 #[test]

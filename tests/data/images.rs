@@ -1,4 +1,4 @@
-//! Decoding against Pillow's (tests/reference/pictures.py).
+//! Decoding compared with Pillow (tests/reference/pictures.py).
 
 use candle_mish::data::Image;
 use serde::Deserialize;
@@ -32,37 +32,37 @@ fn cases() -> Vec<(Case, Image)> {
     let read = |case: Case| {
         let path = folder.path().join(&case.name);
         std::fs::write(&path, bytes(&case.file)).unwrap();
-        let picture = Image::read(&path).unwrap();
+        let image = Image::read(&path).unwrap();
         assert_eq!(
-            (picture.height(), picture.width()),
+            (image.height(), image.width()),
             (case.height, case.width),
             "{}",
             case.name
         );
-        (case, picture)
+        (case, image)
     };
     reference.cases.into_iter().map(read).collect()
 }
 
 #[test]
 fn lossless_files_are_decoded_as_by_pillow() {
-    for (case, picture) in cases() {
+    for (case, image) in cases() {
         if LOSSY.iter().all(|(name, ..)| *name != case.name) {
-            assert_eq!(picture.pixels(), bytes(&case.rgb), "{}", case.name);
-            let grey = picture.into_grey();
+            assert_eq!(image.pixels(), bytes(&case.rgb), "{}", case.name);
+            let grey = image.into_grey();
             assert_eq!(grey.channels(), 1);
             assert_eq!(grey.pixels(), bytes(&case.grey), "{}", case.name);
         }
     }
 }
 
-/// The largest difference of a byte and the mean one, in hundredths.
+/// The largest difference of a byte, and the mean difference in hundredths.
 const LOSSY: [(&str, u8, u32); 9] = [
     ("grey.jpg", 1, 2),
     ("444.jpg", 2, 3),
     ("rotated.jpg", 2, 2),
     ("cmyk.jpg", 1, 1),
-    // Colours with half or a quarter of the pixels.
+    // Chroma with half or a quarter of the pixels.
     ("422.jpg", 24, 30),
     ("420.jpg", 10, 37),
     ("420_smooth.jpg", 3, 49),
@@ -74,9 +74,9 @@ const LOSSY: [(&str, u8, u32); 9] = [
 fn lossy_files_are_decoded_nearly_as_by_pillow() {
     let cases = cases();
     for (name, largest, mean) in LOSSY {
-        let (case, picture) = cases.iter().find(|(case, _)| case.name == name).unwrap();
+        let (case, image) = cases.iter().find(|(case, _)| case.name == name).unwrap();
         let want = bytes(&case.rgb);
-        let pairs = picture.pixels().iter().zip(&want);
+        let pairs = image.pixels().iter().zip(&want);
         let differences: Vec<u8> = pairs.map(|(got, want)| got.abs_diff(*want)).collect();
         let sum: u32 = differences.iter().map(|d| u32::from(*d)).sum();
         let found = (

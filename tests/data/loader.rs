@@ -45,7 +45,7 @@ fn normalised(byte: u8, channel: usize) -> f32 {
     (f32::from(byte) / 255.0 - MEAN[channel]) / STD[channel]
 }
 
-/// Pillow's luma, normalised with the averages of the channels'.
+/// Pillow's luma, normalised with the averages over the channels.
 #[test]
 fn grey_images_have_one_channel() {
     let config = LoaderConfig {
@@ -225,7 +225,7 @@ fn sets_without_images_and_batches_of_none_are_harmless() {
     assert_eq!(ones.epoch(0, 0).count(), 3);
 }
 
-/// The thread holds the images; once an unfinished epoch is dropped, nothing else may.
+/// The thread holds the images. After an unfinished epoch is dropped, nothing holds them.
 #[test]
 fn dropping_an_epoch_ends_its_thread() {
     let pixels: Vec<u8> = (0..64).flat_map(planar).collect();
@@ -236,7 +236,7 @@ fn dropping_an_epoch_ends_its_thread() {
         for _ in 0..taken {
             epoch.next().unwrap().unwrap();
         }
-        // Returns only when the thread has ended: this would hang otherwise.
+        // Returns only after the thread has ended.
         drop(epoch);
     }
 }
@@ -244,7 +244,7 @@ fn dropping_an_epoch_ends_its_thread() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Any size, padding and mode: as many batches as announced, every image once, all finite.
+    /// For any size, padding and mode: the announced number of batches, every image once, all finite.
     #[test]
     fn any_configuration_yields_every_image_once(
         count in 0usize..40,

@@ -1,4 +1,4 @@
-//! Preprocessing against pixels of timm and Pillow (tests/reference/preprocess.py).
+//! Preprocessing compared with timm and Pillow (tests/reference/preprocess.py).
 
 use candle_mish::data::{DataError, Image, Interpolation, Preprocess};
 use serde::Deserialize;
@@ -21,8 +21,8 @@ struct Case {
     values: Vec<f32>,
 }
 
-/// The picture that the script makes: slopes, edges and noise.
-fn picture(height: usize, width: usize) -> Image {
+/// The image of the reference script: slopes, edges and noise.
+fn image(height: usize, width: usize) -> Image {
     let mut pixels = Vec::with_capacity(3 * height * width);
     for c in 0..3 {
         for y in 0..height {
@@ -39,7 +39,7 @@ fn picture(height: usize, width: usize) -> Image {
 }
 
 #[test]
-fn pixels_are_those_of_timm() {
+fn pixels_equal_those_of_timm() {
     let reference = include_str!("../reference/preprocess.json");
     let reference: Reference = serde_json::from_str(reference).unwrap();
     assert_eq!(reference.cases.len(), 32);
@@ -51,15 +51,15 @@ fn pixels_are_those_of_timm() {
             ..Preprocess::default()
         };
         preprocess.check().unwrap();
-        let picture = picture(case.height, case.width);
-        let pixels = preprocess.pixels(&picture).unwrap();
+        let image = image(case.height, case.width);
+        let pixels = preprocess.pixels(&image).unwrap();
         let what = format!("{}x{} to {preprocess:?}", case.height, case.width);
         let shown: Vec<u8> = case.places.iter().map(|i| pixels[*i]).collect();
         assert_eq!(shown, case.pixels, "{what}");
         let mut crc = flate2::Crc::new();
         crc.update(&pixels);
         assert_eq!(crc.sum(), case.crc32, "{what}");
-        let values = preprocess.tensor(&picture).unwrap();
+        let values = preprocess.tensor(&image).unwrap();
         assert_eq!(values.dims(), [1, 3, case.size, case.size]);
         let values = values.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for (place, want) in case.places.iter().zip(case.values) {
@@ -69,18 +69,18 @@ fn pixels_are_those_of_timm() {
 }
 
 #[test]
-fn a_very_long_picture_takes_no_more_memory_than_what_is_seen_of_it() {
-    // Scaled as a whole it would have 60,000 x 20 million pixels.
-    let picture = picture(1, 60_000);
+fn a_very_long_image_needs_memory_only_for_its_crop() {
+    // The whole scaled image would have 60,000 x 20 million pixels.
+    let image = image(1, 60_000);
     let preprocess = Preprocess {
         input_size: 224,
         ..Preprocess::default()
     };
-    assert_eq!(preprocess.pixels(&picture).unwrap().len(), 3 * 224 * 224);
+    assert_eq!(preprocess.pixels(&image).unwrap().len(), 3 * 224 * 224);
 }
 
 #[test]
-fn values_that_make_no_picture_are_refused() {
+fn values_out_of_range_are_refused() {
     let good = Preprocess::default();
     for (wrong, option) in [
         (

@@ -1,4 +1,4 @@
-//! The real CIFAR-100, where `CIFAR100_DIR` names its folder.
+//! The real CIFAR-100, if `CIFAR100_DIR` names its folder.
 
 use std::path::PathBuf;
 
@@ -55,7 +55,7 @@ fn check(data: &Dataset) {
     );
     let coarse = data.train.coarse_labels().unwrap();
     assert!(counts(coarse, 20).iter().all(|count| *count == 2500));
-    // Every fine class lies in one coarse class, five in each.
+    // Every fine class is in one coarse class; each coarse class has five.
     let mut parents = vec![None; 100];
     for (fine, coarse) in data.train.labels().iter().zip(coarse) {
         let parent = parents[*fine as usize].get_or_insert(*coarse);

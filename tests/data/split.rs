@@ -33,7 +33,7 @@ fn the_split_is_stratified_and_complete() {
     );
     assert!(counts(validation.labels()).iter().all(|count| *count == 2));
     assert!(counts(data.train.labels()).iter().all(|count| *count == 8));
-    // Together the images of the whole set, none twice.
+    // Together they have all images of the set, none twice.
     let all = |sets: &[&candle_mish::data::ImageSet]| {
         let mut images: Vec<Vec<u8>> = sets
             .iter()
@@ -79,7 +79,7 @@ fn options_that_leave_nothing_are_refused() {
     };
     refuse(
         tiny,
-        "of 3 training images that leaves 3 to train and 0 to validate",
+        "of 3 training images, 3 would remain for training and 0 for validation",
     );
     refuse(
         DataOptions {
@@ -100,7 +100,7 @@ fn options_that_leave_nothing_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Whatever the fraction: the sizes add up and no class is off by more than one image.
+    /// For any fraction: the sizes add up, and no class is off by more than one image.
     #[test]
     fn any_fraction_is_kept_over_all_classes(
         limit in 150usize..600,

@@ -12,17 +12,18 @@
 #            Metal with real address spaces (needs clang++)
 # registers  registers and spills of every CUDA kernel (needs nvcc and ptxas)
 #
-# Without names it does all that the machine has the tools for. What it builds lies under
+# Without names it runs every check that the machine has the tools for. The build goes to
 # target/gpu-checks.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
+sources=src/ops/activation/gpu/kernels
 work=$root/target/gpu-checks
 mkdir -p "$work"
 
 # The names of the rows of functions.h.
 names() {
-    sed -n 's/^ACTIVATION(\([a-z0-9_]*\),.*/\1/p' src/kernels/functions.h
+    sed -n 's/^ACTIVATION(\([a-z0-9_]*\),.*/\1/p' "$sources/functions.h"
 }
 
 cuda() {
@@ -84,7 +85,7 @@ kernels() {
     } >"$source"
     clang++ -std=c++17 -fsyntax-only -w -DMSL_ADDRESS_SPACES \
         -Xclang -fallow-half-arguments-and-returns -Xclang -cl-single-precision-constant \
-        -I tests/gpu/shim -I src/kernels "$source"
+        -I tests/gpu/shim -I "$sources" "$source"
     echo "the Metal kernels keep their address spaces"
 }
 
@@ -95,7 +96,7 @@ registers() {
         local source=activation.cu
         [ "$name" = parametric ] && source=parametric.cu
         "${NVCC:-nvcc}" -ptx -O3 -std=c++17 -arch="compute_75" -DFUNCTION="$name" \
-            "src/kernels/$source" -o "$ptx"
+            "$sources/$source" -o "$ptx"
         ptxas -v -arch="sm_$capability" "$ptx" -o /dev/null 2>&1 | awk '
             /Compiling entry function/ { split($0, quoted, "\047"); kernel = quoted[2] }
             /bytes stack frame/ { stack = $1; stores = $5; loads = $9 }

@@ -7,17 +7,20 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use half::{bf16, f16};
 
-const KERNELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels");
+const KERNELS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/src/ops/activation/gpu/kernels"
+);
 const SHIM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/gpu/shim");
 
-/// Whose kernels.
+/// The API of the kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backend {
     Cuda,
     Metal,
 }
 
-/// What tensors hold.
+/// The element type of tensors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     F32,
@@ -44,7 +47,7 @@ impl Type {
         }
     }
 
-    /// What is summed in.
+    /// The type of sums.
     pub fn compute(self) -> Self {
         match self {
             Self::F64 => Self::F64,
@@ -72,7 +75,7 @@ impl Type {
         bytes.chunks_exact(self.size()).map(value).collect()
     }
 
-    /// `values` as tensors of this type hold them.
+    /// `values` rounded to this type.
     pub fn rounded(self, values: &[f64]) -> Vec<f64> {
         self.values(&self.bytes(values))
     }
@@ -86,7 +89,7 @@ impl Backend {
         }
     }
 
-    /// A program with all kernels, for the names of all activations.
+    /// A program with the kernels of all these activations.
     fn source(self, names: &[&str]) -> String {
         let (main, before, kernels, parametric) = match self {
             Self::Cuda => (
@@ -95,7 +98,7 @@ impl Backend {
                 "activation.cu",
                 &["parametric.cu"][..],
             ),
-            // As the library puts its source together.
+            // In the order of the library.
             Self::Metal => (
                 "metal_main.h",
                 &["prelude.metal", "functions.h", "elementwise.h"][..],
@@ -147,19 +150,19 @@ pub fn names() -> Vec<String> {
 pub struct Request {
     pub name: String,
     pub n: u64,
-    /// Whether addresses are aligned (Metal), or whether the result lies as x does.
+    /// Whether addresses are aligned (Metal), or whether the result has the layout of x.
     pub flag: u64,
     pub blocks: u64,
-    /// Blocks before this one are left out.
+    /// The first block that runs.
     pub first_block: u64,
     pub threads: u64,
     pub parts: u64,
     pub x: Vec<u8>,
     pub p: Vec<u8>,
     pub grad: Vec<u8>,
-    /// Bytes of the result; none where it is written over x.
+    /// Bytes of the result; 0 if the kernel overwrites x.
     pub y: usize,
-    /// By how many bytes the addresses of x, p, grad and y are moved.
+    /// Offsets in bytes of the addresses of x, p, grad and y.
     pub shifts: [i64; 4],
     pub strided: [u64; 25],
     pub planes: [u64; 2],
@@ -249,13 +252,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // The end of its input ends the program.
+        // The program ends with its input.
         drop(self.input.take());
         let _ = self.child.wait();
     }
 }
 
-/// The compiled program; compiled again only where a file that it is made of has changed.
+/// The compiled program. It is recompiled only if one of its files has changed.
 fn compile(backend: Backend, compiler: &str, source: &str) -> PathBuf {
     let flags = std::env::var("KERNEL_CXXFLAGS").unwrap_or_default();
     let mut contents = format!("{compiler} {flags} {source}");
@@ -280,7 +283,7 @@ fn compile(backend: Backend, compiler: &str, source: &str) -> PathBuf {
     if program.exists() {
         return program;
     }
-    // Several tests may compile at once: each in a folder of its own, moved into place.
+    // Several tests may compile at once, each in its own folder; the result is moved into place.
     let own = tempfile::tempdir_in(folder).unwrap();
     let file = own.path().join("kernels.cpp");
     fs::write(&file, source).unwrap();

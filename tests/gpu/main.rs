@@ -1,6 +1,5 @@
-//! The kernels for CUDA and Metal, compiled as C++ and run on the CPU: the same oracles as for
-//! the ops on the CPU. What a GPU alone can show (its own arithmetic, the launches) is for
-//! `tests/gpu.sh`.
+//! The kernels for CUDA and Metal, compiled as C++ and run on the CPU, against the oracles of the
+//! CPU's ops. The arithmetic of a GPU and the launches need a GPU: `tests/gpu.sh` tests them.
 
 mod kernels;
 #[path = "../ops/oracle.rs"]

@@ -2,7 +2,7 @@
 
 use crate::kernels::{Program, Request, Type};
 
-/// Value, derivative and the derivatives for the parameters, as formulas in f64.
+/// Value, derivative and derivatives with respect to the parameters, as formulas in f64.
 struct Function {
     name: &'static str,
     rows: usize,
@@ -75,8 +75,8 @@ fn assert_close(name: &str, ty: Type, is: &[f64], should: &[f64], size: f64) {
 }
 
 pub fn values_and_gradients(program: &mut Program) {
-    // Images, channels, parameters' channels, elements of a plane: whole packs, torn ones, planes
-    // shorter than a pack, one set of parameters for all, one element.
+    // Images, channels, channels of the parameters, elements of a plane: whole packs, partial
+    // packs, planes shorter than a pack, one set of parameters for all, one element.
     let shapes = [
         (2, 3, 3, 16),
         (3, 4, 4, 5),
@@ -151,7 +151,7 @@ fn check(
         let places = sums.len() * parts as usize;
         partial.y = places * ty.compute().size();
         let written = program.run(&partial);
-        // The same every time, bit for bit.
+        // Reproducible bit by bit.
         assert_eq!(written, program.run(&partial), "{name}");
         let mut total = request("total");
         total.parts = parts;

@@ -19,7 +19,7 @@ fn request(activation: &Activation, what: &str, ty: Type, x: &[f64], grad: &[f64
         name: format!("{}_{what}_{}", activation.name(), ty.name()),
         n: x.len() as u64,
         flag: 1,
-        // Fewer threads than elements, so that each takes several.
+        // Fewer threads than elements, so that each thread takes several.
         blocks: 3,
         threads: 32,
         x: ty.bytes(x),
@@ -43,7 +43,7 @@ fn evaluate(
     (ty.values(&y), ty.values(&dy))
 }
 
-/// As the vector kernels on the CPU: the same points and bounds.
+/// The points and bounds of the vector kernels on the CPU.
 pub fn mish_is_accurate(program: &mut Program) {
     let f32_points = sweep(-126, 127, 50, -95.0, 25.0);
     let f64_points = sweep(-1022, 1023, 10, -735.0, 45.0);
@@ -72,7 +72,7 @@ pub fn mish_is_accurate(program: &mut Program) {
     }
 }
 
-/// Every f16 and bf16: at most the neighbour of the exact value.
+/// All f16 and bf16 values: the result is at most the neighbour of the exact value.
 pub fn halves_of_mish_are_nearest(program: &mut Program) {
     for (ty, bits, min_exponent) in [(Type::F16, 11, -14), (Type::BF16, 8, -126)] {
         let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
@@ -100,7 +100,7 @@ fn points() -> Vec<f64> {
         .collect()
 }
 
-/// The bounds are those of the op on the CPU.
+/// With the bounds of the op on the CPU.
 pub fn functions_are_those_of_the_table(program: &mut Program) {
     for function in Activation::all() {
         for ty in program.backend.types().iter().copied() {
@@ -180,7 +180,7 @@ fn assert_close(name: &str, ty: Type, is: &[f64], should: &[f64]) {
     }
 }
 
-/// The 16-byte path with its tail, and the path for addresses that are no multiple of 16.
+/// The 16-byte path with its tail, and the path for addresses that are not multiples of 16.
 pub fn every_length_and_alignment(program: &mut Program) {
     let mish = Activation::Mish;
     for ty in program.backend.types().iter().copied() {
@@ -206,7 +206,7 @@ pub fn every_length_and_alignment(program: &mut Program) {
     }
 }
 
-/// The layout of two tensors as the kernels take it.
+/// The layout of two tensors in the form of the kernels.
 fn strided(a: &Layout, b: &Layout) -> [u64; 25] {
     let mut numbers = [0; 25];
     numbers[0] = a.dims().len() as u64;
@@ -218,7 +218,7 @@ fn strided(a: &Layout, b: &Layout) -> [u64; 25] {
     numbers
 }
 
-/// Where the elements lie, in row-major order.
+/// The offsets of the elements, in row-major order.
 fn places(layout: &Layout) -> Vec<usize> {
     let axes = layout.dims().iter().zip(layout.stride());
     axes.fold(vec![layout.start_offset()], |places, (dim, stride)| {
@@ -259,7 +259,7 @@ pub fn strided_and_in_place(program: &mut Program) {
             let name = format!("{ty:?} {view:?}");
             assert_close(&name, ty, &ty.values(&program.run(&map)), &values);
 
-            // The gradient lies in row-major order while x does not.
+            // The gradient is contiguous, x is not.
             let grad = ty.rounded(&ramp(n + 1)[1..]);
             let product = inputs
                 .iter()
@@ -275,7 +275,7 @@ pub fn strided_and_in_place(program: &mut Program) {
             if view.stride().contains(&0) {
                 continue;
             }
-            // In place: what the view does not show stays as it is.
+            // In place: elements outside of the view do not change.
             let mut expected = x[view.start_offset()..].to_vec();
             for (place, y) in places(view).into_iter().zip(&values) {
                 expected[place - view.start_offset()] = *y;
@@ -292,8 +292,8 @@ pub fn strided_and_in_place(program: &mut Program) {
     }
 }
 
-/// The last elements of tensors that nothing could hold here: the addresses that the kernels are
-/// given are those of the first elements, and only the last blocks run.
+/// The last elements of tensors that are too large for this machine: the kernels receive the
+/// addresses of the first elements, and only the last blocks run.
 pub fn beyond_2_to_the_32(program: &mut Program) {
     const WINDOW: u64 = 4096;
     const THREADS: u64 = 32;
@@ -315,8 +315,8 @@ pub fn beyond_2_to_the_32(program: &mut Program) {
         assert!(first + 1024 < values.len());
         assert_close("the end", ty, &written[first..], &values[first..]);
 
-        // One row of 64, broadcast. Metal counts threads in 32 bits, so that the last elements
-        // are not those of the last threads.
+        // One row of 64, broadcast. Metal counts threads in 32 bits, so the last threads do not
+        // have the last elements.
         if program.backend == Backend::Metal {
             continue;
         }

@@ -1,4 +1,4 @@
-//! What is allocated, counted by the allocator: costs that no clock is needed for.
+//! Counts allocated bytes in the allocator: a cost that needs no clock.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes on to the system's allocator unchanged; counting allocates nothing.
+// SAFETY: every call goes to the system's allocator unchanged, and counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.fetch_add(layout.size(), Relaxed);
@@ -38,7 +38,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// The counts are of the whole process: one test at a time.
+/// The counts belong to the whole process, so tests run one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Bytes that `work` allocates, whether or not it frees them.
@@ -48,9 +48,9 @@ fn allocated(work: impl FnOnce() -> Result<()>) -> Result<usize> {
     Ok(ALLOCATED.load(Relaxed) - before)
 }
 
-/// Candle cuts a grouped convolution into one per group, and the backward pass of each cut fills
-/// a tensor of the whole input's size: four times the channels allocate about sixteen times the
-/// bytes. Here it is four times.
+/// Candle splits a grouped convolution into one per group, and the backward pass of each fills a
+/// tensor of the size of the whole input: with four times the channels it allocates about sixteen
+/// times the bytes. This crate allocates four times the bytes.
 #[test]
 fn the_cost_of_groups_is_quadratic_in_candle_and_linear_here() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock();
@@ -71,7 +71,7 @@ fn the_cost_of_groups_is_quadratic_in_candle_and_linear_here() -> Result<()> {
             y.backward()?;
             Ok(())
         };
-        // The first call also fills the workspaces that later ones reuse.
+        // The first call also allocates the workspaces that later calls reuse.
         work()?;
         allocated(work)
     };
@@ -98,7 +98,7 @@ impl ModuleT for Network {
     }
 }
 
-/// Without a graph nothing of a batch outlives it: twenty batches need what three need.
+/// Without a graph nothing outlives its batch: twenty batches need as much memory as three.
 #[test]
 fn evaluation_needs_the_memory_of_one_batch() -> Result<()> {
     let _alone = ONE_AT_A_TIME.lock();

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use candle_core::{DType, Device, Tensor};
 use candle_mish::activation::Activation;
+use candle_mish::autograd::trace::trace;
 use candle_mish::nn::ParamStore;
 use candle_mish::onnx::proto::{GraphProto, ModelProto};
 use candle_mish::onnx::{self, INPUT, OUTPUT};
-use candle_mish::trace::trace;
 use candle_mish_models::{Entry, ModelSpec, create, entries, find};
 
 /// Exports a network with initial weights, for images of `size`.

@@ -1,7 +1,7 @@
 //! Activations: the table, reading and printing, PyTorch's values, finite differences, the
 //! vector kernels against the table, and the layer with its parameters.
 
-use candle_core::{DType, Device, ModuleT, Result, Tensor, Var};
+use candle_core::{DType, Device, Module, ModuleT, Result, Tensor, Var};
 use candle_mish::nn::{Act, ParamStore, act};
 use candle_mish::ops::activation::{activation, leaky_relu_with, prelu, srelu};
 use candle_mish::rng::Generator;
@@ -22,9 +22,10 @@ test_all_devices! {
     layers_start_as_their_function_and_learn_what_can_be_learned,
     random_slopes_are_drawn_in_training_only,
     kinks_have_the_gradients_of_pytorch_where_candle_has_others,
+    candles_activations_are_the_same_functions,
 }
 
-/// As many activations as the paper's comparison has, and what was added to them.
+/// The activations of the paper's comparison, and the added ones.
 #[test]
 fn the_table_is_complete() {
     let names: Vec<_> = Activation::all().map(|a| a.name()).collect();
@@ -44,7 +45,7 @@ fn the_table_is_complete() {
     let count = all.len();
     all.sort_unstable();
     all.dedup();
-    assert_eq!(all.len(), count, "a name stands for two activations");
+    assert_eq!(all.len(), count, "two activations share a name");
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn rounded(points: &[f64], dtype: DType) -> Result<Tensor> {
     Tensor::new(points, &Device::Cpu)?.to_dtype(dtype)
 }
 
-/// Whether the target has f64, if that is what `dtype` is.
+/// Whether the target has the type `dtype`.
 fn has(dtype: DType) -> bool {
     dtype != DType::F64 || real() == DType::F64
 }
@@ -157,7 +158,7 @@ fn apply(function: &Activation, points: &[f64], dtype: DType) -> Result<(Vec<f64
     let y = activation(x.as_tensor(), function)?;
     let gradients = y.sum_all()?.backward()?;
     let gradient = gradients.get(x.as_tensor()).map(values);
-    // The identity is no op, so its gradient is that of the sum.
+    // The identity is not an op, so its gradient is the gradient of the sum.
     Ok((
         values(&y),
         gradient.unwrap_or_else(|| vec![1.0; points.len()]),
@@ -167,7 +168,7 @@ fn apply(function: &Activation, points: &[f64], dtype: DType) -> Result<(Vec<f64
 fn values_and_gradients_are_pytorchs() -> Result<()> {
     let reference: Reference =
         serde_json::from_str(include_str!("../reference/activation.json")).unwrap();
-    // The points are not rounded to f32, which the steepest functions notice.
+    // The points are not rounded to f32, which matters for the steepest functions.
     let (tolerance, steep) = match real() {
         DType::F32 => (2e-6, 2e-5),
         _ => (1e-14, 1e-13),
@@ -192,7 +193,7 @@ fn values_and_gradients_are_pytorchs() -> Result<()> {
     Ok(())
 }
 
-/// Points over the whole bend of every activation, none of them a kink.
+/// Points over the bends of all activations, without their kinks.
 fn points() -> Vec<f64> {
     (-2000..2000)
         .map(|i| f64::from(i) * 0.0051 + 0.001_234)
@@ -247,7 +248,7 @@ fn the_op_is_the_table_in_every_type() -> Result<()> {
     Ok(())
 }
 
-/// Where a function vanishes it must do so in its own last places, not in those of 1.
+/// Near a zero of a function the relative error must stay small.
 fn small_values_keep_their_relative_accuracy() -> Result<()> {
     let magnitudes: Vec<f64> = (-60..=5)
         .flat_map(|exponent| [1.0, 1.37].map(|m| m * f64::from(exponent).exp2()))
@@ -270,7 +271,7 @@ fn small_values_keep_their_relative_accuracy() -> Result<()> {
         Activation::Mish,
     ];
     for function in functions {
-        // The table's own erfc is good for a dozen digits far out.
+        // The erfc of the table has about 12 correct digits in the tail.
         for (dtype, tolerance, smallest) in [(DType::F64, 2e-12, 1e-300), (DType::F32, 2e-6, 1e-37)]
         {
             if !has(dtype) {
@@ -421,8 +422,8 @@ fn random_slopes_are_drawn_in_training_only() -> Result<()> {
     Ok(())
 }
 
-/// Candle's ReLU has the slope 1 at 0 and its clamp, which makes ReLU6, half slopes at both
-/// ends; PyTorch's have 0.
+/// Candle's ReLU has slope 1 at 0. Its clamp, which implements ReLU6, has half slopes at both ends.
+/// PyTorch's slopes are 0.
 fn kinks_have_the_gradients_of_pytorch_where_candle_has_others() -> Result<()> {
     let gradient = |x: f32, f: &dyn Fn(&Tensor) -> Result<Tensor>| -> Result<f32> {
         let x = Var::new(x, &device())?;
@@ -435,6 +436,35 @@ fn kinks_have_the_gradients_of_pytorch_where_candle_has_others() -> Result<()> {
     for end in [0.0, 6.0] {
         assert_ne!(gradient(end, &|x| x.clamp(0f32, 6f32))?, 0.0);
         assert_eq!(gradient(end, &|x| activation(x, &Activation::Relu6))?, 0.0);
+    }
+    Ok(())
+}
+
+fn candles_activations_are_the_same_functions() -> Result<()> {
+    use candle_nn::Activation as Candle;
+    let x = array(points());
+    let all = [
+        Candle::Gelu,
+        Candle::NewGelu,
+        Candle::GeluPytorchTanh,
+        Candle::Relu,
+        Candle::Relu6,
+        Candle::Silu,
+        Candle::Swish,
+        Candle::Sigmoid,
+        Candle::HardSigmoid,
+        Candle::Mish,
+        Candle::HardSwish,
+        Candle::Elu(0.5),
+        Candle::LeakyRelu(0.2),
+    ];
+    for candle in all {
+        let ours = Activation::try_from(candle).unwrap().forward(&x)?;
+        assert_values(&values(&ours), &values(&candle.forward(&x)?), 1e-6);
+    }
+    for candle in [Candle::Relu2, Candle::Swiglu] {
+        let error = Activation::try_from(candle).unwrap_err();
+        assert!(matches!(error, ParseActivationError::Unknown { .. }));
     }
     Ok(())
 }

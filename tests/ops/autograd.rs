@@ -16,7 +16,7 @@ test_devices! {
     values_beside_the_loss_are_handed_on,
 }
 
-/// y = x², as an op with a backward of its own.
+/// y = x², as an op with its own backward.
 struct Square;
 
 impl CustomOp1 for Square {
@@ -40,7 +40,7 @@ impl CustomOp1 for Square {
     }
 }
 
-/// y = a b, as an op with a backward of its own.
+/// y = a b, as an op with its own backward.
 struct Product;
 
 impl CustomOp2 for Product {
@@ -77,7 +77,7 @@ fn variables() -> Result<[Var; 2]> {
     Ok([a, b])
 }
 
-/// Both ways over the same function, which must agree to the last bit of small integers.
+/// Differentiates one function both ways. With small integers the results must be equal bit by bit.
 fn assert_same_gradients(f: impl Fn(&Tensor, &Tensor) -> Result<Tensor>) -> Result<()> {
     let [a, b] = variables()?;
     let candle = f(&a, &b)?.backward()?;

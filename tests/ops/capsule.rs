@@ -82,7 +82,7 @@ proptest! {
     }
 }
 
-/// More capsules than a chunk has, and wide ones.
+/// More capsules than a chunk has, and long vectors.
 fn many_capsules_are_routed() {
     let (u, w) = (uniform(1, (2, 150, 3)), uniform(2, (150, 3, 4, 17)));
     let w = (w * 0.1).unwrap();

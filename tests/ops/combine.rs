@@ -1,4 +1,4 @@
-//! Sums, concatenations and channel scales against Candle's and finite differences.
+//! Sums, concatenations and channel scales against Candle's ops and finite differences.
 
 use candle_core::{DType, Tensor};
 use candle_mish::autograd::value_and_grad;
@@ -135,7 +135,7 @@ fn parts_and_shapes_must_fit() {
     }
 }
 
-/// Both halves of a tensor on the tape: their gradients meet in one.
+/// Both halves of a tensor on the tape: the sum of their gradients is the gradient of the tensor.
 fn the_halves_of_a_tensor_make_its_gradient_together() {
     let x = candle_core::Var::from_tensor(&uniform(1, (2, 4, 3))).unwrap();
     let (_, (), gradients) = value_and_grad(|| {

@@ -1,10 +1,13 @@
-//! Convolution: values and gradients against a loop over the definition in f64, and by finite
-//! differences.
+//! Convolution: values and gradients against the definition in f64 and against finite differences.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use candle_core::{D, DType, Device, Result, Tensor, Var};
 use candle_mish::autograd::value_and_grad;
-use candle_mish::ops::{Conv2dParams, conv2d};
+use candle_mish::ops::{Conv2dParams, conv2d, conv2d_algorithms};
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use crate::support::{self, device, every_device_with_products, made, real};
 
@@ -12,16 +15,17 @@ test_all_devices_with_products! {
     halves_are_rounded_once,
     stages_of_the_networks,
     batches_of_one_and_none,
-    strided_inputs_are_read_right,
-    a_gradient_that_is_broadcast_is_read_right,
+    strided_inputs_are_read_correctly,
+    a_broadcast_gradient_is_read_correctly,
     finite_differences,
     the_input_gradient_is_not_computed_for_a_plain_input,
     odd_sizes_under_a_stride_have_a_gradient_where_candle_fails,
     groups_agree_with_candle,
+    sizes_that_overflow_are_refused,
     what_does_not_fit_is_named,
 }
 
-/// A case: shapes and parameters, all that is needed to make its tensors.
+/// Shapes and parameters, from which the tensors follow.
 #[derive(Debug, Clone, Copy)]
 struct Case {
     n: usize,
@@ -75,6 +79,13 @@ impl Case {
         let p = &self.params;
         self.size.0 + 2 * p.padding.0 > p.dilation.0 * (self.kernel.0 - 1)
             && self.size.1 + 2 * p.padding.1 > p.dilation.1 * (self.kernel.1 - 1)
+    }
+
+    /// The algorithms that the CPU takes for the convolution, its input and its weight gradient.
+    fn algorithms(&self, dtype: DType) -> [&'static str; 3] {
+        let (n, c, h, w) = self.x_shape();
+        let (o, ci, kh, kw) = self.w_shape();
+        conv2d_algorithms(&[n, c, h, w], &[o, ci, kh, kw], &self.params, dtype).expect("it fits")
     }
 
     /// x, weight, bias and dy, multiples of 1/64 in [-1, 1): exact in every dtype but bf16, and
@@ -161,7 +172,7 @@ fn flat(tensor: &Tensor) -> Result<Vec<f64>> {
     Ok(support::values(tensor))
 }
 
-/// Largest difference, relative to the largest magnitude that a sum of this kind can have.
+/// Fails unless values agree within `tolerance` times the largest of them, or times 1.
 fn assert_close(what: &str, case: &Case, got: &[f64], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what} of {case:?}");
     let scale = want.iter().fold(1.0f64, |m, v| m.max(v.abs()));
@@ -173,7 +184,7 @@ fn assert_close(what: &str, case: &Case, got: &[f64], want: &[f64], tolerance: f
     }
 }
 
-/// Runs our op in `dtype`, both on the tape and through Candle's backward, against the oracle.
+/// Compares the op and its gradients in `dtype` with the oracle.
 fn check(case: &Case, dtype: DType, tolerance: f64) -> Result<()> {
     // The device may lack f64.
     if dtype == DType::F64 && real() != dtype {
@@ -191,7 +202,7 @@ fn check(case: &Case, dtype: DType, tolerance: f64) -> Result<()> {
     let weight = make(&values[1], &[o, ci, kh, kw])?;
     let bias = make(&values[2], &[o])?;
     let dy = make(&values[3], &[n, o, oh, ow])?;
-    // The oracle sees what the dtype has kept of the values.
+    // The oracle gets the values as the dtype rounds them.
     let kept = [flat(&x)?, flat(&weight)?, flat(&bias)?, flat(&dy)?];
     let want = oracle(case, &kept);
     let b = case.bias.then_some(bias.as_tensor());
@@ -222,7 +233,7 @@ fn check(case: &Case, dtype: DType, tolerance: f64) -> Result<()> {
 fn case() -> impl Strategy<Value = Case> {
     let pair = |range: std::ops::Range<usize>| (range.clone(), range);
     (
-        (1usize..4, 1usize..6, 1usize..20),
+        (0usize..4, 1usize..6, 1usize..20),
         (1usize..20, 1usize..36),
         (1usize..5, 1usize..8),
         (pair(1..4), pair(0..4), pair(1..3), 1usize..4),
@@ -245,8 +256,8 @@ fn case() -> impl Strategy<Value = Case> {
         .prop_filter("the kernel must fit", Case::fits)
 }
 
-/// The shapes that networks have: square kernels, one stride for both axes, padding that keeps
-/// the size, more channels. They take other kernels than odd ones.
+/// Shapes of networks: square kernels, one stride for both axes, padding that keeps the size, more
+/// channels. They take other algorithms than odd shapes.
 fn usual_case() -> impl Strategy<Value = Case> {
     let channels = prop_oneof![
         Just(1usize),
@@ -267,7 +278,7 @@ fn usual_case() -> impl Strategy<Value = Case> {
         Just((7, 1))
     ];
     (
-        1usize..4,
+        0usize..4,
         (channels.clone(), channels),
         (size.clone(), size),
         kernel,
@@ -337,6 +348,63 @@ proptest! {
     }
 }
 
+/// Depthwise cases with an odd or a usual geometry.
+fn depthwise_case() -> impl Strategy<Value = Case> {
+    let cases = prop_oneof![case(), usual_case()];
+    (cases, 2usize..20, 1usize..3).prop_map(|(mut case, channels, multiplier)| {
+        case.params.groups = channels;
+        (case.group_in, case.group_out) = (1, multiplier);
+        case
+    })
+}
+
+/// The passes in the order of [`Case::algorithms`], and the algorithms of each for a dtype.
+fn expected_algorithms(dtype: DType) -> Vec<(usize, &'static str)> {
+    let of_passes: [&[&str]; 3] = match dtype {
+        DType::F64 => [
+            &["depthwise", "im2col"],
+            &["depthwise", "im2col"],
+            &["depthwise", "pixel lanes"],
+        ],
+        _ => [&["depthwise", "channel lanes", "pixel lanes"]; 3],
+    };
+    let passes = of_passes.into_iter().enumerate();
+    passes
+        .flat_map(|(pass, algorithms)| {
+            let all = algorithms.iter().copied().chain(["empty"]);
+            all.map(move |algorithm| (pass, algorithm))
+        })
+        .collect()
+}
+
+/// Draws shapes until this machine takes each algorithm for each pass, and checks all passes.
+#[test]
+fn every_algorithm_is_taken_and_agrees_with_the_definition() {
+    for (dtype, tolerance) in [
+        (DType::F32, 2e-6),
+        (DType::F64, 1e-13),
+        (DType::F16, 1.0 / 2048.0),
+        (DType::BF16, 1.0 / 256.0),
+    ] {
+        let expected = expected_algorithms(dtype);
+        let taken = RefCell::new(BTreeSet::new());
+        for &(pass, algorithm) in &expected {
+            let cases = prop_oneof![case(), usual_case(), depthwise_case()];
+            let cases = cases.prop_filter("another algorithm", move |case| {
+                case.algorithms(dtype)[pass] == algorithm
+            });
+            let mut runner = TestRunner::new(ProptestConfig::with_cases(8));
+            let run = runner.run(&cases, |case| {
+                let algorithms = case.algorithms(dtype).into_iter().enumerate();
+                taken.borrow_mut().extend(algorithms);
+                check(&case, dtype, tolerance).map_err(|e| TestCaseError::fail(e.to_string()))
+            });
+            run.unwrap_or_else(|e| panic!("{algorithm} in {dtype:?}: {e}"));
+        }
+        assert_eq!(taken.into_inner(), expected.into_iter().collect());
+    }
+}
+
 fn plain(n: usize, c_in: usize, c_out: usize, size: (usize, usize), k: usize) -> Case {
     Case {
         n,
@@ -392,6 +460,12 @@ fn batches_of_one_and_none() -> Result<()> {
     check(&plain(1, 8, 8, (12, 12), 3), DType::F32, 2e-6)?;
     for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
         check(&plain(0, 3, 4, (5, 5), 3), dtype, 0.0)?;
+        check(&plain(0, 16, 16, (8, 8), 3), dtype, 0.0)?;
+        check(&plain(0, 16, 40, (8, 8), 1), dtype, 0.0)?;
+        let mut grouped = plain(0, 4, 6, (8, 8), 3);
+        grouped.params.groups = 2;
+        grouped.bias = true;
+        check(&grouped, dtype, 0.0)?;
         let mut depthwise = plain(0, 1, 1, (5, 5), 3);
         depthwise.params.groups = 4;
         check(&depthwise, dtype, 0.0)?;
@@ -399,7 +473,7 @@ fn batches_of_one_and_none() -> Result<()> {
     Ok(())
 }
 
-fn strided_inputs_are_read_right() -> Result<()> {
+fn strided_inputs_are_read_correctly() -> Result<()> {
     let base = made(noise(1, 2 * 9 * 10 * 7), (2, 9, 10, 7));
     let weight = made(noise(2, 6 * 4 * 3 * 3), (3, 3, 4, 6));
     let params = Conv2dParams {
@@ -435,7 +509,7 @@ fn strided_inputs_are_read_right() -> Result<()> {
     Ok(())
 }
 
-fn a_gradient_that_is_broadcast_is_read_right() -> Result<()> {
+fn a_broadcast_gradient_is_read_correctly() -> Result<()> {
     let x = Var::from_tensor(&made(noise(1, 2 * 3 * 6 * 6), (2, 3, 6, 6)))?;
     let w = Var::from_tensor(&made(noise(2, 4 * 3 * 3 * 3), (4, 3, 3, 3)))?;
     let b = Var::from_tensor(&made(noise(3, 4), 4))?;
@@ -458,7 +532,7 @@ fn a_gradient_that_is_broadcast_is_read_right() -> Result<()> {
 }
 
 fn finite_differences() -> Result<()> {
-    // Differences of f32 say little.
+    // Finite differences in f32 are too inaccurate.
     if real() == DType::F32 {
         return Ok(());
     }
@@ -522,19 +596,136 @@ fn the_input_gradient_is_not_computed_for_a_plain_input() -> Result<()> {
     Ok(())
 }
 
-/// Row 9 of Candle's defects: the output padding of its input gradient comes from the height.
+/// The message of the error that a convolution of zeros in f32 gives.
+fn message(
+    x: &[usize],
+    w: &[usize],
+    bias: Option<&Tensor>,
+    params: &Conv2dParams,
+) -> Result<String> {
+    let zeros = |shape| Tensor::zeros(shape, DType::F32, &device());
+    Ok(match conv2d(&zeros(x)?, &zeros(w)?, bias, params) {
+        Ok(y) => format!("no error: {y:?}"),
+        Err(e) => e.to_string(),
+    })
+}
+
+/// The default parameters after `change`.
+fn with(change: impl Fn(&mut Conv2dParams)) -> Conv2dParams {
+    let mut params = Conv2dParams::default();
+    change(&mut params);
+    params
+}
+
+/// Numbers that overflow a size or a position, with 32 or 64 bits.
+const HUGE: [usize; 8] = [
+    i32::MAX as usize,
+    u32::MAX as usize,
+    usize::MAX / 5,
+    usize::MAX / 3,
+    usize::MAX / 2,
+    usize::MAX / 2 + 1,
+    usize::MAX - 1,
+    usize::MAX,
+];
+
+fn sizes_that_overflow_are_refused() -> Result<()> {
+    let (x, w) = ([1, 2, 5, 6], [2, 2, 3, 3]);
+    for huge in HUGE {
+        for (params, part) in [
+            (with(|p| p.padding.0 = huge), "height 5 with padding"),
+            (with(|p| p.padding.1 = huge), "width 6 with padding"),
+            (with(|p| p.dilation.0 = huge), "too small"),
+            (with(|p| p.dilation.1 = huge), "too small"),
+            (with(|p| p.groups = huge), "groups"),
+            (
+                with(|p| (p.padding.0, p.dilation.0) = (huge, huge)),
+                "too large",
+            ),
+            (
+                with(|p| (p.padding, p.dilation) = ((huge, huge), (huge, huge))),
+                "too large",
+            ),
+        ] {
+            let message = message(&x, &w, None, &params)?;
+            assert!(
+                message.contains(part),
+                "{message:?} should say {part:?}: {params:?}"
+            );
+        }
+    }
+    // Each size fits in a `usize`, but their product does not.
+    let wide = with(|p| p.padding = (1 << 29, 1 << 29));
+    assert!(message(&x, &[64, 2, 3, 3], None, &wide)?.contains("too large"));
+    Ok(())
+}
+
+/// A result of petabytes is an error, not an abort.
+#[test]
+fn results_that_do_not_fit_in_memory_are_refused() -> Result<()> {
+    let wide = with(|p| p.padding = (1 << 24, 1 << 24));
+    for (x, w, groups) in [
+        ([1, 2, 5, 6], [2, 2, 3, 3], 1),
+        ([1, 2, 5, 6], [2, 1, 3, 3], 2),
+    ] {
+        let message = message(&x, &w, None, &Conv2dParams { groups, ..wide })?;
+        assert!(message.contains("memory"), "{message}");
+    }
+    Ok(())
+}
+
+/// A stride beyond the image has no effect, and neither has the dilation of a kernel with one tap.
+/// A dilation and a padding beyond the image allocate nothing for the distance.
+#[test]
+fn distances_beyond_the_image_agree_with_the_definition() -> Result<()> {
+    for (c_in, c_out, groups) in [(2, 3, 1), (16, 32, 1), (1, 2, 3)] {
+        for huge in HUGE {
+            let mut case = plain(2, c_in, c_out, (5, 6), 3);
+            case.params.groups = groups;
+            case.bias = true;
+            let mut cases = vec![case; 3];
+            cases[0].params.stride = (huge, huge);
+            cases[1].params.stride = (1, huge);
+            cases[2].kernel = (3, 1);
+            cases[2].params.dilation = (1, huge);
+            for case in cases {
+                check(&case, DType::F32, 2e-6)?;
+                check(&case, DType::F64, 1e-13)?;
+            }
+        }
+        for far in [1000, 1 << 20, (1 << 30) - 8] {
+            let mut case = plain(2, c_in, c_out, (5, 6), 3);
+            case.params.groups = groups;
+            case.params.padding = (far, 1);
+            case.params.dilation = (far, 1);
+            check(&case, DType::F32, 2e-6)?;
+            check(&case, DType::F64, 1e-13)?;
+            case.kernel = (2, 2);
+            case.params.padding = (far / 2, far / 2);
+            case.params.dilation = (far, far);
+            check(&case, DType::F32, 2e-6)?;
+            check(&case, DType::F64, 1e-13)?;
+        }
+    }
+    Ok(())
+}
+
+/// Candle takes the output padding of its input gradient from the height for both axes.
 fn odd_sizes_under_a_stride_have_a_gradient_where_candle_fails() -> Result<()> {
     let mut case = plain(2, 3, 4, (7, 8), 3);
     case.params.stride = (2, 2);
     let x = Var::from_tensor(&made(noise(1, 2 * 3 * 7 * 8), (2, 3, 7, 8)))?;
     let w = Var::from_tensor(&made(noise(2, 4 * 3 * 9), (4, 3, 3, 3)))?;
     let candles = x.conv2d(&w, 1, 2, 1, 1)?.sum_all()?.backward();
-    assert!(candles.is_err(), "Candle has learnt it: this test can go");
+    assert!(
+        candles.is_err(),
+        "Candle computes it now: this test can be removed"
+    );
     check(&case, DType::F64, 1e-13)?;
     check(&case, DType::F32, 2e-6)
 }
 
-/// Row 10 of Candle's defects: the cost of groups is quadratic; the values at least agree.
+/// Candle's time grows with the square of the groups, but its values are correct.
 fn groups_agree_with_candle() -> Result<()> {
     let x = made(noise(1, 2 * 12 * 49), (2, 12, 7, 7));
     for groups in [1, 2, 3, 6, 12] {
@@ -556,69 +747,45 @@ fn groups_agree_with_candle() -> Result<()> {
 fn what_does_not_fit_is_named() -> Result<()> {
     let device = &device();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, device);
-    let x = zeros(&[1, 4, 5, 5])?;
-    let w = zeros(&[6, 4, 3, 3])?;
+    let (x, w) = ([1, 4, 5, 5], [6, 4, 3, 3]);
     let default = Conv2dParams::default();
-    let message =
-        |x: &Tensor, w: &Tensor, b: Option<&Tensor>, p: &Conv2dParams| match conv2d(x, w, b, p) {
+    let of_dtypes = |x_dtype, w_dtype| -> Result<String> {
+        let (x, w) = (zeros(&x)?.to_dtype(x_dtype)?, zeros(&w)?.to_dtype(w_dtype)?);
+        Ok(match conv2d(&x, &w, None, &default) {
             Ok(y) => format!("no error: {y:?}"),
             Err(e) => e.to_string(),
-        };
-    let with = |change: fn(&mut Conv2dParams)| {
-        let mut p = default;
-        change(&mut p);
-        p
+        })
     };
     for (message, part) in [
-        (message(&zeros(&[1, 3, 5, 5])?, &w, None, &default), "has 3"),
+        (message(&[1, 3, 5, 5], &w, None, &default)?, "has 3"),
+        (message(&[4, 5, 5], &w, None, &default)?, "4 dimensions"),
+        (message(&x, &[6, 4, 3], None, &default)?, "4 dimensions"),
+        (message(&x, &w, None, &with(|p| p.groups = 4))?, "groups"),
         (
-            message(&zeros(&[4, 5, 5])?, &w, None, &default),
-            "4 dimensions",
-        ),
-        (
-            message(&x, &zeros(&[6, 4, 3])?, None, &default),
-            "4 dimensions",
-        ),
-        (message(&x, &w, None, &with(|p| p.groups = 4)), "groups"),
-        (
-            message(&x, &w, None, &with(|p| p.groups = 2)),
+            message(&x, &w, None, &with(|p| p.groups = 2))?,
             "groups = 2 takes 8",
         ),
-        (message(&x, &w, None, &with(|p| p.groups = 0)), "groups"),
+        (message(&x, &w, None, &with(|p| p.groups = 0))?, "groups"),
         (
-            message(&x, &w, None, &with(|p| p.stride = (1, 0))),
+            message(&x, &w, None, &with(|p| p.stride = (1, 0)))?,
             "stride",
         ),
         (
-            message(&x, &w, None, &with(|p| p.dilation = (0, 1))),
+            message(&x, &w, None, &with(|p| p.dilation = (0, 1)))?,
             "dilation",
         ),
         (
-            message(&x, &w, None, &with(|p| p.dilation = (1, 3))),
+            message(&x, &w, None, &with(|p| p.dilation = (1, 3)))?,
             "width 5",
         ),
+        (message(&[1, 4, 2, 5], &w, None, &default)?, "height 2"),
+        (message(&x, &[6, 4, 0, 3], None, &default)?, "empty"),
         (
-            message(&zeros(&[1, 4, 2, 5])?, &w, None, &default),
-            "height 2",
-        ),
-        (message(&x, &zeros(&[6, 4, 0, 3])?, None, &default), "empty"),
-        (
-            message(&x, &w, Some(&zeros(&[5])?), &default),
+            message(&x, &w, Some(&zeros(&[5])?), &default)?,
             "bias must be [6]",
         ),
-        (
-            message(&x, &w.to_dtype(DType::BF16)?, None, &default),
-            "BF16",
-        ),
-        (
-            message(
-                &x.to_dtype(DType::U8)?,
-                &w.to_dtype(DType::U8)?,
-                None,
-                &default,
-            ),
-            "U8",
-        ),
+        (of_dtypes(DType::F32, DType::BF16)?, "BF16"),
+        (of_dtypes(DType::U8, DType::U8)?, "U8"),
     ] {
         assert!(message.contains(part), "{message:?} should say {part:?}");
     }

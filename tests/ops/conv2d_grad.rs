@@ -1,4 +1,4 @@
-//! Gradients of convolutions that threads share: the same to the last bit, however often.
+//! Gradients that several threads compute are the same bit for bit in every run.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::autograd::value_and_grad;

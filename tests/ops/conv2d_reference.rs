@@ -1,12 +1,14 @@
-//! Convolutions and their gradients against PyTorch's stored ones.
+//! Convolutions and their gradients against stored results of PyTorch.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::{Conv2dParams, conv2d};
 
 use crate::support::{device, real, values};
 
 test_all_devices_with_products! {
-    values_and_gradients_are_those_of_pytorch,
+    values_and_gradients_agree_with_pytorch,
+    empty_convolutions_agree_with_pytorch,
 }
 
 #[derive(serde::Deserialize)]
@@ -40,7 +42,7 @@ fn compare(name: &str, got: &Tensor, want: &[f64], tolerance: f64) -> Result<()>
     Ok(())
 }
 
-fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
+fn values_and_gradients_agree_with_pytorch() -> Result<()> {
     let cases: Vec<Case> = serde_json::from_str(include_str!("../reference/conv2d.json")).unwrap();
     assert!(cases.len() >= 9);
     for (dtype, tolerance) in [(DType::F64, 2e-12), (DType::F32, 1e-5)] {
@@ -73,6 +75,60 @@ fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
                 ("db", &b, &case.db),
             ] {
                 compare(&name(of), gradients.get(var).unwrap(), want, tolerance)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct EmptyCase {
+    x_shape: Vec<usize>,
+    w_shape: Vec<usize>,
+    padding: usize,
+    groups: usize,
+    /// None where PyTorch fails.
+    y_shape: Option<Vec<usize>>,
+}
+
+/// The gradients of these cases are all zero in PyTorch.
+fn empty_convolutions_agree_with_pytorch() -> Result<()> {
+    let cases = include_str!("../reference/conv2d_empty.json");
+    let cases: Vec<EmptyCase> = serde_json::from_str(cases).unwrap();
+    assert!(cases.len() >= 23);
+    for dtype in [DType::F32, DType::F64, DType::F16, DType::BF16] {
+        // The device may lack f64.
+        if dtype == DType::F64 && real() != dtype {
+            continue;
+        }
+        for case in &cases {
+            let ones = |shape: &[usize]| {
+                let x = Tensor::ones(shape, dtype, &Device::Cpu)?;
+                Var::from_tensor(&x.to_device(&device())?)
+            };
+            let inputs = [
+                ones(&case.x_shape)?,
+                ones(&case.w_shape)?,
+                ones(&case.w_shape[..1])?,
+            ];
+            let [x, w, b] = &inputs;
+            let params = Conv2dParams {
+                padding: (case.padding, case.padding),
+                groups: case.groups,
+                ..Conv2dParams::default()
+            };
+            let (y, want) = match (conv2d(x, w, Some(b), &params), &case.y_shape) {
+                (Ok(y), Some(want)) => (y, want),
+                (Err(_), None) => continue,
+                (y, _) => panic!("{case:?} gives {y:?}"),
+            };
+            assert_eq!(y.dims(), want, "{case:?} in {dtype:?}");
+            let (_, (), gradients) =
+                value_and_grad(|| Ok((conv2d(x, w, Some(b), &params)?.sum_all()?, ())))?;
+            for input in &inputs {
+                let gradient = gradients.get(input).unwrap();
+                assert_eq!(gradient.dims(), input.dims(), "{case:?} in {dtype:?}");
+                assert!(values(gradient).iter().all(|v| *v == 0.0), "{case:?}");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Every op on a device beside the same op on the CPU, in f32: values and gradients. Not every
-//! device has the f64 that the ops' own tests need.
+//! Every op on each device against the same op on the CPU, in f32: values and gradients. The tests
+//! of the ops need f64, which not every device has.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::Activation;
@@ -7,10 +7,11 @@ use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::activation::{activation, leaky_relu_with, prelu, srelu};
 use candle_mish::ops::capsule::{dynamic_routing, length, squash};
 use candle_mish::ops::{
-    Conv2dParams, CrossEntropy, Margin, Pool2dParams, Statistics, Target as Labels,
-    adaptive_avg_pool2d, add_scaled, avg_pool2d, batch_norm_act, cat, channel_shuffle, conv2d,
-    cross_entropy, drop_path, dropout, global_avg_pool2d, group_norm, layer_norm, linear,
-    margin_loss, max_pool2d, narrow, permute, reshape, scale_channels, squared_error, stack,
+    AvgDivisor, Conv2dParams, CrossEntropy, DropPathScale, Margin, Pool2dParams, Statistics,
+    Target as Labels, adaptive_avg_pool2d, add_scaled, avg_pool2d, batch_norm_act, cat,
+    channel_shuffle, conv2d, cross_entropy, drop_path, dropout, global_avg_pool2d, group_norm,
+    layer_norm, linear, margin_loss, max_pool2d, narrow, permute, reshape, scale_channels,
+    squared_error, stack,
 };
 
 use crate::support::{assert_values, device, has_products, uniform, values};
@@ -22,7 +23,7 @@ test_all_devices! {
 
 type Op = Box<dyn Fn(&[Tensor]) -> Result<Tensor>>;
 
-/// What an op is called, the shapes of its inputs, and the op.
+/// The name of an op, the shapes of its inputs, and the op.
 type Case = (&'static str, Vec<Vec<usize>>, Op);
 
 fn case(
@@ -34,7 +35,7 @@ fn case(
     (name, shapes, Box::new(op))
 }
 
-/// Whether a case multiplies matrices on a device without our kernels.
+/// Whether the composition of a case multiplies matrices.
 fn multiplies(name: &str) -> bool {
     let products = [
         "conv2d",
@@ -80,7 +81,7 @@ fn cases() -> Vec<Case> {
         convolution("conv2d, depthwise", (2, 2), (1, 1), (1, 1), 6),
         case("max_pool2d", &[image], move |x| max_pool2d(&x[0], &pool)),
         case("avg_pool2d", &[image], move |x| {
-            avg_pool2d(&x[0], &pool, false)
+            avg_pool2d(&x[0], &pool, AvgDivisor::Values)
         }),
         case("adaptive_avg_pool2d", &[image], |x| {
             adaptive_avg_pool2d(&x[0], (3, 2))
@@ -114,7 +115,9 @@ fn cases() -> Vec<Case> {
             squared_error(&x[0], &Tensor::ones_like(&x[0])?, 0.5)
         }),
         case("dropout", &[image], |x| dropout(&x[0], 0.3, 7)),
-        case("drop_path", &[image], |x| drop_path(&x[0], 0.5, true, 3)),
+        case("drop_path", &[image], |x| {
+            drop_path(&x[0], 0.5, DropPathScale::KeepMean, 3)
+        }),
         case("channel_shuffle", &[image], |x| channel_shuffle(&x[0], 3)),
         case("add_scaled", &[image, image], |x| {
             add_scaled(&x[0], &x[1], 0.5)
@@ -201,7 +204,7 @@ fn every_activation_is_that_of_the_cpu() -> Result<()> {
             (DType::BF16, 1.6e-2),
         ] {
             let x = Tensor::new(points.as_slice(), &Device::Cpu)?.to_dtype(dtype)?;
-            // Whole, from an odd place on, and strided.
+            // Whole, from an odd offset on, and strided.
             let views: [fn(&Tensor) -> Result<Tensor>; 3] = [
                 |x| Ok(x.clone()),
                 |x| x.narrow(0, 3, 1001),

@@ -20,7 +20,7 @@ test_all_devices! {
 
 const EPS: f64 = 1e-5;
 
-/// Rows of `len` values, each normalised; value `i` of row `r` times `weight` plus `bias` at
+/// Normalises rows of `len` values. Value `i` of row `r` has the weight and bias of channel
 /// `channel(r, i)`.
 fn oracle(
     x: &Tensor,
@@ -50,7 +50,7 @@ fn group_oracle(x: &Tensor, groups: usize, weight: &Tensor, bias: &Tensor) -> Te
     oracle(x, channels * plane, channel, weight, bias)
 }
 
-/// Whether no row is so even that differences say nothing.
+/// Whether all rows vary enough for finite differences.
 fn varied(x: &Tensor, len: usize) -> bool {
     values(x).chunks(len).all(|row| {
         let mean = row.iter().sum::<f64>() / len as f64;
@@ -107,7 +107,7 @@ proptest! {
     }
 }
 
-/// Larger than the thresholds of every way of dividing the work, and off zero.
+/// Larger than all thresholds for threads, and with a mean that is not zero.
 fn every_type_on_large_tensors() {
     for (dtype, tolerance) in [
         (real(), 1e-10),

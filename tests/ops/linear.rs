@@ -13,6 +13,7 @@ test_all_devices_with_products! {
     a_large_product_of_every_type,
     nothing_in_gives_the_bias_or_nothing_out,
     what_does_not_fit_is_refused,
+    sizes_do_not_wrap,
 }
 
 fn oracle(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
@@ -93,4 +94,11 @@ fn what_does_not_fit_is_refused() {
     assert!(linear(&x, &uniform(2, 4), None).is_err());
     assert!(linear(&x, &weight, Some(&uniform(3, 4))).is_err());
     assert!(linear(&x, &weight.to_dtype(DType::BF16).unwrap(), None).is_err());
+}
+
+fn sizes_do_not_wrap() {
+    const HUGE: usize = 1 << 40;
+    let zeros = |shape: (usize, usize)| Tensor::zeros(shape, real(), &device()).unwrap();
+    // Without inputs the operands are empty, but the result would be huge.
+    assert!(linear(&zeros((HUGE, 0)), &zeros((HUGE, 0)), None).is_err());
 }

@@ -34,7 +34,7 @@ fn vector<T: candle_core::WithDType>(values: Vec<T>) -> Tensor {
     x.to_dtype(dtype).unwrap().to_device(&device()).unwrap()
 }
 
-/// The loss by its definition, in f64.
+/// The definition of the loss, in f64.
 fn oracle(logits: &[Vec<f64>], shares: &[Vec<f64>], weights: &[f64], smoothing: f64) -> f64 {
     let mut loss = 0.0;
     for (x, shares) in logits.iter().zip(shares) {

@@ -13,7 +13,7 @@ use candle_mish::nn::{
     batch_norm2d_zero, conv_norm_act, conv2d, gain, group_norm, layer_norm, linear, linear_no_bias,
     linear_with, squeeze_excite, summarize,
 };
-use candle_mish::ops::{Pool2dParams, channel_shuffle, drop_path, dropout};
+use candle_mish::ops::{DropPathScale, Pool2dParams, channel_shuffle, drop_path, dropout};
 use candle_mish::rng::Generator;
 use candle_nn::ModuleT;
 use serde::Deserialize;
@@ -287,28 +287,45 @@ fn drop_path_drops_whole_samples() -> Result<()> {
         assert_eq!(values(&layer(3)?.forward_t(&ones, false)?), values(&ones));
     }
     let x = uniform(1, (6, 2, 3));
-    check_gradients(std::slice::from_ref(&x), |x| drop_path(&x[0], 0.5, true, 2));
-    let y = drop_path(&x, 0.5, true, 2)?;
+    check_gradients(std::slice::from_ref(&x), |x| {
+        drop_path(&x[0], 0.5, DropPathScale::KeepMean, 2)
+    });
+    let y = drop_path(&x, 0.5, DropPathScale::KeepMean, 2)?;
     assert!(values(&y).contains(&0.0) && values(&y).iter().any(|v| *v != 0.0));
-    assert_close(&drop_path(&strided(&x), 0.5, true, 2)?, &y, 0.0);
+    assert_close(
+        &drop_path(&strided(&x), 0.5, DropPathScale::KeepMean, 2)?,
+        &y,
+        0.0,
+    );
     for dtype in HALVES {
         let x = x.to_dtype(dtype)?;
-        let y = drop_path(&x, 0.5, true, 2)?;
+        let y = drop_path(&x, 0.5, DropPathScale::KeepMean, 2)?;
         // A factor of two is exact.
         assert_eq!(y.dtype(), dtype);
         assert_eq!(
             values(&y),
-            values(&drop_path(&x.to_dtype(DType::F64)?, 0.5, true, 2)?)
+            values(&drop_path(
+                &x.to_dtype(DType::F64)?,
+                0.5,
+                DropPathScale::KeepMean,
+                2
+            )?)
         );
     }
     // A dropped value is zero, even if it was infinite.
     let infinite = (&x * f64::INFINITY)?;
-    assert_eq!(values(&drop_path(&infinite, 1.0, true, 2)?), vec![0.0; 36]);
+    assert_eq!(
+        values(&drop_path(&infinite, 1.0, DropPathScale::KeepMean, 2)?),
+        vec![0.0; 36]
+    );
     let empty = uniform(1, (0, 2, 3));
-    assert_eq!(drop_path(&empty, 0.5, true, 2)?.dims(), [0, 2, 3]);
+    assert_eq!(
+        drop_path(&empty, 0.5, DropPathScale::KeepMean, 2)?.dims(),
+        [0, 2, 3]
+    );
     for p in [-0.1, 1.1, f64::NAN] {
         assert!(DropPath::new(p, &Generator::new(7)).is_err());
-        assert!(drop_path(&x, p, true, 9).is_err());
+        assert!(drop_path(&x, p, DropPathScale::KeepMean, 9).is_err());
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Mish in twice the precision of f64, and the points that it is compared at.
+//! Mish in twice the precision of f64, and the points of the comparison.
 
 /// A number as the unevaluated sum of two doubles: about 106 bits.
 #[derive(Clone, Copy)]
@@ -90,13 +90,13 @@ pub fn distance(
     if exponent + k < min_exponent {
         return None;
     }
-    // Both sides without the power of 2: 2^-k in two factors, for it may leave the range.
+    // Both sides without the power of 2. 2^-k is two factors, because it may leave the range.
     let ours = libm::ldexp(libm::ldexp(ours, -k / 2), -k - (-k / 2));
     Some(libm::ldexp((ours - y - rest).abs(), bits - 1 - exponent))
 }
 
-/// Every sign, every exponent of the type, `steps` significands each, and a finer sweep of where
-/// the function bends.
+/// All signs and exponents of the type with `steps` significands each, and a finer sweep over the
+/// bend of the function.
 pub fn sweep(min_exponent: i32, max_exponent: i32, steps: i32, low: f64, high: f64) -> Vec<f64> {
     let mut points = Vec::new();
     for exponent in min_exponent..=max_exponent {

@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Result, Tensor, Var};
 use candle_mish::ops::{
-    Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d,
+    AvgDivisor, Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -23,9 +23,19 @@ test_all_devices_with_products! {
     every_type_and_the_empty_batch,
     many_planes_are_those_of_one_at_a_time,
     impossible_windows_are_refused,
+    sizes_do_not_wrap,
 }
 
-/// PyTorch's number of outputs, by trying where windows may start.
+/// The divisor that PyTorch's `count_include_pad` chooses.
+fn divisor(count_include_pad: bool) -> AvgDivisor {
+    if count_include_pad {
+        AvgDivisor::Window
+    } else {
+        AvgDivisor::Values
+    }
+}
+
+/// PyTorch's number of outputs: tries all starts of windows.
 fn outputs(len: usize, k: usize, s: usize, p: usize, d: usize, ceil: bool) -> usize {
     let (len, k, s, p, d) = (len as i64, k as i64, s as i64, p as i64, d as i64);
     let fits = |start: i64| start + d * (k - 1) < len + p;
@@ -35,7 +45,7 @@ fn outputs(len: usize, k: usize, s: usize, p: usize, d: usize, ceil: bool) -> us
         .count()
 }
 
-/// The values and their number within the padding that each window of a plane sees.
+/// The values of each window of a plane, and the number of its places within the padding.
 fn windows(x: &Tensor, p: &Pool2dParams) -> (Vec<usize>, Vec<(Vec<f64>, usize)>) {
     let (n, c, h, w) = x.dims4().unwrap();
     let data: Vec<f64> = values(x);
@@ -96,7 +106,7 @@ fn avg_oracle(x: &Tensor, params: &Pool2dParams, include: bool) -> Tensor {
     tensor(dims, seen.into_iter().map(mean).collect())
 }
 
-/// Values in a random order that lie so far apart that no difference changes which is the largest.
+/// Values in random order, so far apart that a finite difference does not change the largest.
 fn spaced(seed: u64, shape: (usize, usize, usize, usize)) -> Tensor {
     let random = values(&uniform(seed, shape));
     let mut order: Vec<usize> = (0..random.len()).collect();
@@ -129,9 +139,9 @@ proptest! {
                 .with_ceil_mode(ceil_mode);
             let x = uniform(seed, (n, c, rows.3, columns.3));
             assert_close(&max_pool2d(&x, &params).unwrap(), &max_oracle(&x, &params), 0.0);
-            let mean = avg_pool2d(&x, &params, include).unwrap();
+            let mean = avg_pool2d(&x, &params, divisor(include)).unwrap();
             assert_close(&mean, &avg_oracle(&x, &params, include), 1e-14);
-            let mean = avg_pool2d(&strided(&x), &params, include).unwrap();
+            let mean = avg_pool2d(&strided(&x), &params, divisor(include)).unwrap();
             assert_close(&mean, &avg_oracle(&x, &params, include), 1e-14);
             prop_assert_eq!(params.output_size((rows.3, columns.3)).unwrap(), {
                 let dims = mean.dims();
@@ -139,7 +149,7 @@ proptest! {
             });
             let x = spaced(seed, (1, 1, rows.3, columns.3));
             check_gradients(std::slice::from_ref(&x), |x| max_pool2d(&x[0], &params));
-            check_gradients(&[x], |x| avg_pool2d(&x[0], &params, include));
+            check_gradients(&[x], |x| avg_pool2d(&x[0], &params, divisor(include)));
             Ok(())
         })?;
     }
@@ -228,7 +238,7 @@ fn values_and_gradients_are_those_of_pytorch() {
         let x = Var::from_tensor(&tensor(case.shape, case.x)).unwrap();
         let y = match case.pool.as_str() {
             "max" => max_pool2d(&x, &params).unwrap(),
-            "avg" => avg_pool2d(&x, &params, case.count_include_pad).unwrap(),
+            "avg" => avg_pool2d(&x, &params, divisor(case.count_include_pad)).unwrap(),
             "adaptive" => adaptive_avg_pool2d(&x, case.kernel).unwrap(),
             other => panic!("unknown pool {other}"),
         };
@@ -286,7 +296,10 @@ fn a_kernel_that_does_not_divide_the_input_misplaces_gradients_in_candle_and_not
     let quarters: Vec<f64> = (0..25)
         .map(|i| if i % 5 < 4 && i < 20 { 0.25 } else { 0.0 })
         .collect();
-    assert_eq!(gradient(&|x| avg_pool2d(x, &params, true)), quarters);
+    assert_eq!(
+        gradient(&|x| avg_pool2d(x, &params, AvgDivisor::Window)),
+        quarters
+    );
     assert_ne!(gradient(&|x| x.avg_pool2d(2)), quarters);
 }
 
@@ -331,7 +344,7 @@ fn every_type_and_the_empty_batch() {
         let y = max_pool2d(&x, &params).unwrap();
         assert_eq!(y.dtype(), dtype);
         assert_close(&y, &max_oracle(&wide, &params), 0.0);
-        let y = avg_pool2d(&x, &params, true).unwrap();
+        let y = avg_pool2d(&x, &params, AvgDivisor::Window).unwrap();
         assert_close(&y, &avg_oracle(&wide, &params, true), tolerance);
         let x = Var::from_tensor(&x).unwrap();
         let grads = global_avg_pool2d(&x).unwrap().backward().unwrap();
@@ -353,12 +366,12 @@ fn many_planes_are_those_of_one_at_a_time() {
         .with_stride((2, 2))
         .with_padding((1, 1));
     let all = max_pool2d(&x, &params).unwrap();
-    let means = avg_pool2d(&x, &params, true).unwrap();
+    let means = avg_pool2d(&x, &params, AvgDivisor::Window).unwrap();
     for n in 0..4 {
         let one = x.narrow(0, n, 1).unwrap();
         let part = max_pool2d(&one, &params).unwrap();
         assert_close(&all.narrow(0, n, 1).unwrap(), &part, 0.0);
-        let part = avg_pool2d(&one, &params, true).unwrap();
+        let part = avg_pool2d(&one, &params, AvgDivisor::Window).unwrap();
         assert_close(&means.narrow(0, n, 1).unwrap(), &part, 0.0);
     }
 }
@@ -374,9 +387,56 @@ fn impossible_windows_are_refused() {
     refused(params.with_stride((1, 0)), "at least 1");
     refused(params.with_padding((2, 0)), "half");
     refused(Pool2dParams::new((5, 5)), "larger");
-    assert!(avg_pool2d(&x, &params.with_dilation((2, 2)), true).is_err());
+    assert!(avg_pool2d(&x, &params.with_dilation((2, 2)), AvgDivisor::Window).is_err());
     assert!(adaptive_avg_pool2d(&x, (0, 1)).is_err());
     let none = Tensor::zeros((1, 1, 0, 4), DType::F32, &device()).unwrap();
     assert!(global_avg_pool2d(&none).is_err());
     assert!(max_pool2d(&x.flatten_all().unwrap(), &params).is_err());
+}
+
+fn sizes_do_not_wrap() {
+    const HUGE: usize = usize::MAX;
+    let x = uniform(1, (1, 1, 4, 4));
+    let plain = Pool2dParams::new((2, 2));
+    let refused = [
+        Pool2dParams::new((HUGE, 2)).with_stride((1, 1)),
+        Pool2dParams::new((2, HUGE))
+            .with_stride((1, 1))
+            .with_padding((0, HUGE / 2)),
+        Pool2dParams::new((HUGE / 2, 2))
+            .with_stride((1, 1))
+            .with_ceil_mode(true),
+        plain.with_dilation((HUGE, 1)),
+        plain.with_dilation((HUGE - 1, 1)).with_ceil_mode(true),
+        Pool2dParams::new((3, 3)).with_dilation((1, HUGE / 2 + 1)),
+        plain.with_stride((HUGE, HUGE)).with_ceil_mode(true),
+    ];
+    for params in refused {
+        assert!(params.output_size((4, 4)).is_err(), "{params:?}");
+        assert!(max_pool2d(&x, &params).is_err(), "{params:?}");
+        assert!(
+            avg_pool2d(&x, &params, AvgDivisor::Window).is_err(),
+            "{params:?}"
+        );
+    }
+    // Large, but valid.
+    let strided = plain.with_stride((1 << 40, 1 << 40));
+    let first = x.narrow(2, 0, 2).unwrap().narrow(3, 0, 2).unwrap();
+    let expected = max_pool2d(&first, &plain).unwrap();
+    for ceil_mode in [false, true] {
+        let params = strided.with_ceil_mode(ceil_mode);
+        assert_close(&max_pool2d(&x, &params).unwrap(), &expected, 0.0);
+    }
+    assert!(adaptive_avg_pool2d(&x, (HUGE, 1)).is_err());
+}
+
+#[test]
+fn padding_wider_than_the_image_takes_no_memory() {
+    let x = uniform(1, (1, 1, 1, 4));
+    let whole = Pool2dParams::new((1, 1 << 40))
+        .with_stride((1, 1 << 39))
+        .with_padding((0, 1 << 39));
+    let largest = values(&x).into_iter().fold(f64::NEG_INFINITY, f64::max);
+    let y = max_pool2d(&x, &whole).unwrap();
+    assert_eq!(values(&y), [largest]);
 }

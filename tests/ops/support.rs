@@ -1,5 +1,4 @@
-//! What the tests of the ops share: the devices that they run on, random tensors and the
-//! comparison of gradients.
+//! Shared by the tests of the ops: devices, random tensors and the comparison of gradients.
 
 use std::cell::Cell;
 
@@ -14,14 +13,14 @@ use proptest::test_runner::TestCaseError;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// What the body of a test runs on.
+/// The device and kernels of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The CPU with our kernels.
+    /// The CPU with its kernels.
     Cpu,
-    /// The CPU with the compositions that stand in for them on other devices.
+    /// The CPU with the compositions of other devices.
     Composed,
-    /// The same in f32: what a device without f64 computes, tests of which this checks.
+    /// The CPU with compositions in f32, as on a device without f64.
     Single,
     /// The first CUDA device.
     #[cfg(feature = "cuda")]
@@ -31,7 +30,7 @@ pub enum Target {
     Metal,
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: &[Target] = &[
     Target::Cpu,
     Target::Composed,
@@ -67,7 +66,7 @@ pub fn real() -> DType {
     }
 }
 
-/// `tolerance`, or what f32 can keep to where that is the widest type.
+/// `tolerance`, or the tolerance of f32 if that is the widest type.
 fn reachable(tolerance: f64) -> f64 {
     match real() {
         DType::F32 => tolerance.max(1e-5),
@@ -75,8 +74,8 @@ fn reachable(tolerance: f64) -> f64 {
     }
 }
 
-/// Whether the target has products of matrices, which Candle takes from instructions on Metal that
-/// not every GPU has. Where it has none, this says that the test is skipped.
+/// Whether the target has matrix products. On Metal, Candle uses instructions for them that not
+/// every GPU has. Without them, this prints that the test is skipped.
 pub fn has_products() -> bool {
     #[cfg(feature = "metal")]
     if TARGET.get() == Target::Metal {
@@ -87,7 +86,7 @@ pub fn has_products() -> bool {
         };
         let have = *HAVE.get_or_init(|| multiply().is_ok_and(|y| y[31][31] == 32.0));
         if !have {
-            println!("skipped: this GPU has no products of matrices");
+            println!("skipped: this GPU has no matrix products");
         }
         return have;
     }
@@ -105,7 +104,7 @@ pub fn every_device(
     Ok(())
 }
 
-/// The same of a property that needs products of matrices.
+/// [`every_device`] for a property that needs matrix products.
 pub fn every_device_with_products(
     mut body: impl FnMut() -> std::result::Result<(), TestCaseError>,
 ) -> std::result::Result<(), TestCaseError> {
@@ -164,7 +163,8 @@ macro_rules! test_all_devices {
     };
 }
 
-/// The same of functions that need products of matrices, which not every Metal device has.
+/// As `test_all_devices!`, for functions that need matrix products, which not every Metal device
+/// has.
 macro_rules! test_all_devices_with_products {
     ($($name:ident,)*) => {
         test_devices! { $($name,)* }
@@ -201,7 +201,7 @@ pub fn uniform(seed: u64, shape: impl Into<Shape>) -> Tensor {
 
 /// `x`, which is on the CPU, on the device of the target in its widest type.
 fn move_here(x: &Tensor) -> Tensor {
-    // Converted first: not every device has f64.
+    // Converted on the CPU: not every device has f64.
     x.to_dtype(real()).unwrap().to_device(&device()).unwrap()
 }
 
@@ -247,14 +247,14 @@ pub fn assert_values(actual: &[f64], expected: &[f64], tolerance: f64) {
     }
 }
 
-/// The sum of `x` times constants that differ from value to value: a loss that no gradient
-/// passes unseen.
+/// The sum of `x` times a different constant for each value: a loss that detects every wrong
+/// gradient.
 struct Weighted;
 
-/// The gradient of [`Weighted`] given that of the sum.
+/// The gradient of [`Weighted`], given the gradient of the sum.
 struct WeightedGrad(Shape);
 
-/// What an op of the tests makes of a tensor on another device, by way of the CPU.
+/// Applies an op of the tests to a tensor on another device, on the CPU.
 fn on_host<B>(op: &dyn CustomOp1, x: &B, layout: &Layout) -> Result<(B, Shape)>
 where
     B: BackendStorage<Device: BackendDevice<Storage = B>>,
@@ -329,7 +329,7 @@ impl CustomOp1 for WeightedGrad {
     }
 }
 
-/// The gradients of a weighted sum of what `f` makes of `inputs`, from the tape.
+/// The gradients of a weighted sum of `f(inputs)`, from the tape.
 pub fn gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Vec<Tensor> {
     let vars: Vec<Tensor> = inputs
         .iter()
@@ -340,9 +340,9 @@ pub fn gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) -> 
     vars.iter().map(gradient).collect()
 }
 
-/// Fails unless the gradients of a weighted sum of what `f` makes of the `inputs` are its
-/// central differences, both from the tape and from Candle's backward. In f32, which is too short
-/// for differences, they are held against those of the CPU's kernels, which the differences prove.
+/// Compares the gradients of a weighted sum of `f(inputs)`, from the tape and from Candle's
+/// backward, with central differences. f32 is too short for differences, so there the gradients of
+/// the CPU's kernels are the reference; they pass the test against differences.
 #[track_caller]
 pub fn check_gradients(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let vars: Vec<Var> = inputs

@@ -2,10 +2,10 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::Activation;
+use candle_mish::autograd::trace::{Graph, Operation, Value, trace};
 use candle_mish::ops;
 use candle_mish::ops::activation::{activation, activation_inplace};
 use candle_mish::ops::{Conv2dParams, Pool2dParams, Statistics};
-use candle_mish::trace::{Graph, Operation, Value, trace};
 
 fn image() -> Tensor {
     Tensor::ones((2, 4, 6, 6), DType::F32, &Device::Cpu).unwrap()
@@ -41,7 +41,7 @@ fn a_pass_is_recorded_with_its_constants() {
         ..Conv2dParams::default()
     };
     let graph = trace(&image(), constants.to_vec(), |x| {
-        // A tensor is recognised by its values, whichever handle leads to them.
+        // The trace recognises a tensor by its values, through any handle.
         let y = ops::conv2d(x, &weight.detach(), None, &params)?;
         let gain_bias = ops::stack(&[&gain, &bias])?;
         let statistics = Statistics::Running {
@@ -53,14 +53,20 @@ fn a_pass_is_recorded_with_its_constants() {
         let parts: Vec<Tensor> = (0..4)
             .map(|i| ops::narrow(&y, 1, i, 1))
             .collect::<Result<_>>()?;
-        // Four parts are a tree of nodes on the tape and one operation here.
+        // Four parts are a tree of nodes on the tape, but one operation here.
         ops::global_avg_pool2d(&ops::cat(&parts.iter().collect::<Vec<_>>(), 1)?)
     })
     .unwrap();
     let constant = Value::Constant;
     assert_eq!(graph.input, [2, 4, 6, 6]);
     assert_eq!(graph.nodes.len(), 3 + 4 + 2);
-    assert_eq!(graph.nodes[0].operation, Operation::Conv2d(params));
+    let convolution = Operation::Conv2d {
+        stride: (1, 1),
+        padding: (1, 1),
+        dilation: (1, 1),
+        groups: 1,
+    };
+    assert_eq!(graph.nodes[0].operation, convolution);
     assert_eq!(graph.nodes[0].inputs, [Value::Input, constant(0)]);
     assert_eq!(graph.nodes[1].operation, Operation::Stack);
     assert_eq!(graph.nodes[1].inputs, [constant(1), constant(2)]);
@@ -89,17 +95,17 @@ fn a_pass_is_recorded_with_its_constants() {
 #[test]
 fn what_comes_from_elsewhere_is_an_error_and_no_constant() {
     let pool = Pool2dParams::new((2, 2));
-    // Candle's operation, in the middle, at the end, and on a parameter.
+    // A Candle operation in the middle, at the end, and on a parameter.
     let message = refusal(|x| ops::max_pool2d(&(x * 2.0)?, &pool));
     assert!(message.contains("input 1 of MaxPool2d"), "{message}");
     let message = refusal(|x| ops::max_pool2d(x, &pool)?.relu());
     assert!(message.contains("the network's result"), "{message}");
     let message = refusal(|x| ops::add(x, &image()));
     assert!(message.contains("input 2 of AddScaled"), "{message}");
-    // A view of a known tensor is not that tensor.
+    // A view of a known tensor is another tensor.
     let message = refusal(|x| ops::max_pool2d(&x.narrow(2, 0, 4)?, &pool));
     assert!(message.contains("input 1 of MaxPool2d"), "{message}");
-    // An op of ours that says nothing of itself is named.
+    // The error names an op of this crate that notes no operation.
     let message = refusal(|x| ops::max_pool2d(&ops::dropout(x, 0.5, 1)?, &pool));
     assert!(message.contains("operation 'dropout'"), "{message}");
     let batch = Statistics::Batch;
@@ -121,10 +127,10 @@ fn what_comes_from_elsewhere_is_an_error_and_no_constant() {
 fn tracing_ends_with_its_body() {
     let pool = Pool2dParams::new((2, 2));
     refusal(|_| candle_core::bail!("stop"));
-    // Nothing records any more, so what would be refused is not.
+    // No trace records any more, so nothing is refused.
     ops::max_pool2d(&(image() * 2.0).unwrap(), &pool).unwrap();
     activation_inplace(&image(), &Activation::Relu).unwrap();
-    // A trace within a trace is one of its own.
+    // A trace inside of a trace is separate.
     let graph = traced(|x| {
         let y = ops::max_pool2d(x, &pool)?;
         let inner = traced(|x| activation(x, &Activation::Mish))?;

@@ -1,6 +1,7 @@
-"""Values and gradients of PyTorch's activation functions, in double precision.
+"""Prints activation.json: values and gradients of PyTorch's activation functions in float64.
 
-Made with torch 2.13.0: python tests/reference/activation.py > tests/reference/activation.json
+    pip install torch==2.13.0
+    python tests/reference/activation.py > tests/reference/activation.json
 """
 
 import json
@@ -33,7 +34,7 @@ FUNCTIONS = {
     "hardtanh:-2,0.5": lambda x: F.hardtanh(x, -2.0, 0.5),
     "log_sigmoid": F.logsigmoid,
     "sigmoid": torch.sigmoid,
-    # F.hardsigmoid's own gradient has a sixth in single precision.
+    # The gradient of F.hardsigmoid uses 1/6 in single precision.
     "hard_sigmoid": lambda x: F.relu6(x + 3) / 6,
     "tanh": torch.tanh,
     "softsign": F.softsign,
@@ -41,7 +42,7 @@ FUNCTIONS = {
     "hard_swish": F.hardswish,
 }
 
-# The kinks of all of these are among the points.
+# POINTS includes the kinks of all of these.
 POINTS = [-30.0, -8.0, -6.0, -3.5, -3.0, -2.5, -2.0, -1.25, -1.0, -0.5, -0.3, -1e-3, 0.0]
 POINTS += [1e-3, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.5, 6.0, 7.0, 12.0, 30.0]
 

@@ -1,11 +1,11 @@
-"""Times in PyTorch what `mish bench` times here, under the same names.
+"""Measures in PyTorch what `mish bench` measures, under the same names.
 
     pip install torch==2.13.0
     python bench_torch.py [mish] [norm] [conv] [resnet20] [--threads 2] [--seconds 2]
     python bench_torch.py mish --device cuda --dtype bfloat16 --shape 268435456
 
-Prints one JSON object per case: name, median_ms, min_ms, max_ms, rounds. Without names of groups
-all of them are timed.
+Prints one JSON object per case: name, median_ms, min_ms, max_ms, rounds. Runs all groups if none is
+named.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 
 GROUPS = ("mish", "norm", "conv", "resnet20")
 SHAPE = (128, 64, 32, 32)
-# Calls that a GPU is given before the host waits for it, as in `mish bench`.
+# Calls queued on a GPU between two synchronisations, as in `mish bench`.
 GPU_CALLS = 10
 DEVICE = "cpu"
 DTYPE = torch.float32
@@ -39,13 +39,13 @@ CONVOLUTIONS = [
 
 
 def synchronize():
-    """A GPU works on after a call has returned."""
+    """Waits for the GPU, which runs asynchronously."""
     if DEVICE != "cpu":
         torch.cuda.synchronize()
 
 
 def measure(name, step, seconds, images=None):
-    """Times `step` at least nine times, and for so many seconds."""
+    """Times `step` for at least nine rounds and at least `seconds`."""
     calls = 1 if DEVICE == "cpu" else GPU_CALLS
     for _ in range(2):
         step()
@@ -142,7 +142,7 @@ class Block(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """He et al.'s for CIFAR, with a projection where the shape changes."""
+    """ResNet-20 for CIFAR (He et al.) with projection shortcuts where the shape changes."""
 
     def __init__(self, act, classes=100):
         super().__init__()
@@ -189,9 +189,9 @@ def main():
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(GROUPS))
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--seconds", type=float, default=2.0, help="for each case")
-    parser.add_argument("--device", default="cpu", help="of the group mish: cpu or cuda")
-    parser.add_argument("--dtype", default="float32", help="of the group mish")
-    parser.add_argument("--shape", help="of the group mish, such as 128,64,32,32")
+    parser.add_argument("--device", default="cpu", help="for the group mish: cpu or cuda")
+    parser.add_argument("--dtype", default="float32", help="for the group mish")
+    parser.add_argument("--shape", help="for the group mish, such as 128,64,32,32")
     args = parser.parse_args()
     unknown = set(args.groups) - set(GROUPS)
     if unknown:

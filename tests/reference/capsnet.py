@@ -1,7 +1,7 @@
-"""Makes capsnet.json: what PyTorch computes for CapsNet on 32x32 images.
+"""Writes capsnet.json: CapsNet on 32x32 images, computed by PyTorch.
 
-See zoo.py. The training loss is the margin loss of the paper. The script makes sure that the
-routing counts: fewer iterations would give other logits.
+See zoo.py. The training loss is the margin loss of the paper. The script asserts that routing has an
+effect: fewer iterations give other logits.
 """
 
 import collections
@@ -89,7 +89,7 @@ LOSSES = {"capsnet": loss_of, "capsnet_reconstruction": loss_with_reconstruction
 
 
 def assert_routing_counts(model, size):
-    """Of the model as its case has left it."""
+    """Asserts that the number of routing iterations changes the logits of `model`."""
     model.eval()
     with torch.no_grad():
         images = rule.tensor("input", (2, 3, size, size)).double()
@@ -97,16 +97,16 @@ def assert_routing_counts(model, size):
         for model.digit_caps.iterations in (1, 2, 3):
             logits.append(model(images))
     once, twice, thrice = logits
-    told = [zoo.largest(other - thrice, thrice) for other in (once, twice)]
-    print("one and two iterations differ by", told, file=sys.stderr)
-    assert min(told) > 0.02, told
+    differences = [zoo.largest(other - thrice, thrice) for other in (once, twice)]
+    print("one and two iterations differ by", differences, file=sys.stderr)
+    assert min(differences) > 0.02, differences
 
 
 def cases():
     for activation, (name, loss) in itertools.product(("relu", "mish"), LOSSES.items()):
         model = CapsNet(activation, 100, reconstruction=name != "capsnet")
         case = zoo.case(name, "cifar", activation, model, 32, batch=2, training=True, loss=loss)
-        # Those of the predictions, which are no layer of PyTorch's.
+        # The multiply-adds of the predictions, which are not a PyTorch layer.
         case["multiply_adds"] += model.digit_caps.weight.numel()
         assert_routing_counts(model, 32)
         yield case

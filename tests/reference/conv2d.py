@@ -1,6 +1,7 @@
-"""Writes conv2d.json: PyTorch's convolutions and their gradients for small inputs, in float64.
+"""Writes conv2d.json: PyTorch's convolutions and their gradients for small inputs in float64.
 
-Made with Python 3 and torch 2.13.0 (CPU): `python tests/reference/conv2d.py`.
+    pip install torch==2.13.0
+    python tests/reference/conv2d.py
 """
 
 import json

@@ -1,8 +1,7 @@
-"""Makes darknet.json: what timm computes for DarkNet-53 and the cross-stage-partial networks.
+"""Writes darknet.json: DarkNet-53 and the cross-stage-partial networks, computed by timm.
 
-See zoo.py. The form for CIFAR is timm's network with a stem that keeps the resolution: the 7x7
-convolution of stride 2 and the pooling become a 3x3 convolution, the first stage of a DarkNet has
-stride 1.
+See zoo.py. The CIFAR form is timm's network with a stem that keeps the resolution: a 3x3 convolution
+replaces the strided 7x7 convolution and the pooling, and the first stage of a DarkNet has stride 1.
 """
 
 import timm
@@ -26,7 +25,7 @@ def cifar(name, activation):
 
 
 NAMES = ("darknet53", "cspdarknet53", "cspresnet50", "cspresnext50")
-# One of each kind of block.
+# One network per kind of block.
 ACTIVATIONS = ("relu", "mish", "leaky_relu:0.01")
 TRAINED = ("darknet53", "cspdarknet53", "cspresnet50")
 

@@ -1,8 +1,8 @@
-"""Makes densenet.json: what timm computes for the DenseNets, and PyTorch for DenseNet-BC 100-12.
+"""Writes densenet.json: the DenseNets computed by timm, and DenseNet-BC 100-12 by PyTorch.
 
 See zoo.py. The CIFAR form of the ImageNet networks is timm's with another first convolution and
-without max pool. For densenet121 (in the form of ImageNet, at 96x96) and for DenseNet-BC also the
-loss of a training step and the gradient norm of every parameter.
+without max pooling. densenet121 (ImageNet form, at 96x96) and DenseNet-BC also have the loss of a
+training step and the gradient norm of every parameter.
 """
 
 from collections import OrderedDict
@@ -25,7 +25,7 @@ def network(name, stem, activation):
 
 
 class Layer(nn.Module):
-    """The bottleneck of DenseNet-BC: what it makes is put behind its input."""
+    """The bottleneck of DenseNet-BC: concatenates its output to its input."""
 
     def __init__(self, inputs, growth, activation):
         super().__init__()
@@ -42,7 +42,7 @@ class Layer(nn.Module):
 
 
 class DenseNetBC(nn.Module):
-    """Three blocks with as many layers each as make the depth, for images of 32x32."""
+    """DenseNet-BC for 32x32 images: three blocks with (depth - 4) / 6 layers each."""
 
     def __init__(self, depth, growth, activation):
         super().__init__()

@@ -1,6 +1,6 @@
-"""Makes efficientnet.json: what timm computes for EfficientNet B0, B1 and B2.
+"""Writes efficientnet.json: EfficientNet B0, B1 and B2, computed by timm.
 
-See zoo.py. For 32x32 images timm's network with stride 1 in the first convolution.
+See zoo.py. The CIFAR form is timm's network with stride 1 in the first convolution.
 """
 
 import timm

@@ -1,4 +1,4 @@
-"""Writes group_norm.json: group and layer normalisation by PyTorch in float64."""
+"""Writes group_norm.json: group and layer normalisation, computed by PyTorch in float64."""
 
 import json
 import pathlib

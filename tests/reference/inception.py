@@ -1,7 +1,7 @@
-"""Makes inception.json: what timm computes for Inception v3 and Inception-ResNet v2. See zoo.py.
+"""Writes inception.json: Inception v3 and Inception-ResNet v2, computed by timm.
 
-The form for CIFAR is timm's network with a stem that keeps the resolution: no stride, no pooling,
-and padding in the first two convolutions.
+See zoo.py. The CIFAR form is timm's network with a stem that keeps the resolution: no stride, no
+pooling, and padding in the first two convolutions.
 """
 
 import timm

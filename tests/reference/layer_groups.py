@@ -1,6 +1,6 @@
-"""The layers into which timm divides its networks for layer-wise learning rates.
+"""Writes layer_groups.json: timm's layer groups for layer-wise learning rates.
 
-For each network: how many there are, and the CRC-32 of a line "NAME LAYER" for each parameter, sorted.
+For each network: the number of groups, and the CRC-32 of the sorted lines "NAME LAYER", one per parameter.
 
     pip install torch==2.15.0 timm==1.0.31
     python layer_groups.py          # writes layer_groups.json

@@ -1,4 +1,7 @@
-"""Writes layers.json: layers in evaluation by PyTorch in float64, their weights by timm's keys."""
+"""Writes layers.json: layers in evaluation mode, computed by PyTorch and timm in float64.
+
+The weights have timm's keys.
+"""
 
 import json
 import pathlib

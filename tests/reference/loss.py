@@ -1,4 +1,4 @@
-"""Writes loss.json: what torch.nn.functional.cross_entropy gives for small inputs in float64."""
+"""Writes loss.json: torch.nn.functional.cross_entropy for small inputs in float64."""
 
 import itertools
 import json

@@ -1,7 +1,7 @@
-"""Makes mobilenet.json: what timm computes for the MobileNets v1 and v2.
+"""Writes mobilenet.json: the MobileNets v1 and v2, computed by timm.
 
-See zoo.py. For 32x32 images timm's network with other strides: the first convolution, and in v2
-the first strided stage.
+See zoo.py. The CIFAR form is timm's network with stride 1 in the first convolution and, in v2, in the
+first strided stage.
 """
 
 import timm

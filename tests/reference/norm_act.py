@@ -1,4 +1,4 @@
-"""Writes norm_act.json: activation(batch_norm(x) + residual) by PyTorch in float64."""
+"""Writes norm_act.json: activation(batch_norm(x) + residual), computed by PyTorch in float64."""
 
 import itertools
 import json

@@ -1,8 +1,8 @@
-"""Trajectories of PyTorch's optimizers and schedules, for tests/train.
+"""Prints optimizers.json: trajectories of PyTorch's optimizers and schedules, for tests/train.
 
     python tests/reference/optimizers.py > tests/reference/optimizers.json
 
-The gradient of the test function sum(c * (w - t)^4 / 4 + sin(w)) is computed here and there.
+Both this script and the tests compute the gradient of sum(c * (w - t)^4 / 4 + sin(w)).
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Makes peleenet.json: what PyTorch computes for PeleeNet.
+"""Writes peleenet.json: PeleeNet, computed by PyTorch.
 
-See zoo.py. The network is written down from the paper (arXiv:1804.06882, table 1 and figures 1
-and 2) with the names of the authors' checkpoint.
+See zoo.py. The network follows the paper (arXiv:1804.06882, table 1 and figures 1 and 2) and has the
+keys of the authors' checkpoint.
 """
 
 import torch

@@ -1,8 +1,7 @@
-"""Reference pixels of Pillow's decoders: small files and what `convert` makes of them.
+"""Writes pictures.json: small image files and the pixels that Pillow decodes from them.
 
-Each case holds a file and the bytes, planar, of Pillow's `convert("RGB")` and `convert("L")`, which is
-what timm's data sets take. PNG of 16 bits for each colour, which Pillow reads but does not write, is
-written here.
+Each case holds a file and the planar bytes of Pillow's `convert("RGB")` and `convert("L")`, which timm's
+data sets use. The script encodes 16-bit PNG itself, because Pillow reads it but does not write it.
 
     pip install pillow==13.0.0 numpy
     python pictures.py              # writes pictures.json
@@ -21,8 +20,8 @@ from PIL import Image
 HEIGHT, WIDTH = 17, 24
 
 
-def picture() -> np.ndarray:
-    """[height, width, 3]: slopes, edges and noise."""
+def pattern() -> np.ndarray:
+    """An image [height, width, 3] with slopes, edges and noise."""
     y, x, c = np.meshgrid(np.arange(HEIGHT), np.arange(WIDTH), np.arange(3), indexing="ij")
     slope = (9 * x + 7 * y + 60 * c) % 256
     noise = (x * 73856093 ^ y * 19349663 ^ c * 83492791) >> 7 & 255
@@ -31,7 +30,7 @@ def picture() -> np.ndarray:
 
 
 def smooth() -> np.ndarray:
-    """[height, width, 3]: slopes, as most of a photograph is."""
+    """A smooth image [height, width, 3], like most of a photograph."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     return np.stack([40 + 6 * x, 30 + 4 * x + 5 * y, 220 - 9 * y], axis=-1).astype(np.uint8)
 
@@ -43,10 +42,10 @@ def saved(image: Image.Image, format: str, **options) -> bytes:
 
 
 def png16(color: int, channels: int) -> bytes:
-    """A PNG of 16 bits: the picture in the upper half, something else in the lower one."""
-    upper = np.concatenate([picture(), picture()[..., :1]], axis=-1)[..., :channels].astype(np.uint16)
+    """A 16-bit PNG: the image in the high bytes, other values in the low bytes."""
+    upper = np.concatenate([pattern(), pattern()[..., :1]], axis=-1)[..., :channels].astype(np.uint16)
     values = upper * 256 + (upper * 7 + 3) % 256
-    # Some that a byte holds.
+    # Some values that fit a byte.
     values[::4] %= 300
 
     def chunk(name: bytes, data: bytes) -> bytes:
@@ -60,8 +59,8 @@ def png16(color: int, channels: int) -> bytes:
 
 
 def files() -> dict[str, bytes]:
-    rgb, even = Image.fromarray(picture()), Image.fromarray(smooth())
-    alpha = Image.fromarray(picture()[..., 1])
+    rgb, even = Image.fromarray(pattern()), Image.fromarray(smooth())
+    alpha = Image.fromarray(pattern()[..., 1])
     rgba = rgb.copy()
     rgba.putalpha(alpha)
     grey_alpha = rgb.convert("L")

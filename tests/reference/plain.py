@@ -1,4 +1,4 @@
-"""Makes plain.json: what PyTorch computes for the plain networks of the Mish paper. See zoo.py."""
+"""Writes plain.json: the plain networks of the Mish paper, computed by PyTorch. See zoo.py."""
 
 import collections
 
@@ -51,7 +51,7 @@ class Mlp(nn.Module):
         return self.fc(self.layers(x.flatten(1)))
 
 
-# The last is in no table: any depth and width can be named.
+# The registry has no row for the last: any depth and width can be named.
 SIZES = ((5, 500), (15, 500), (3, 64))
 
 

@@ -1,4 +1,4 @@
-"""Writes pool2d.json: what PyTorch's pools give for small inputs, with ties, in float64."""
+"""Writes pool2d.json: PyTorch's pooling of small inputs, with ties, in float64."""
 
 import json
 import pathlib
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 def case(pool, shape, kernel, stride=None, padding=(0, 0), dilation=(1, 1), ceil_mode=False,
          count_include_pad=True):
     stride = stride or kernel
-    # Quarters, so that windows have equal maxima.
+    # Multiples of a quarter, so that windows have ties.
     x = (torch.randn(shape, dtype=torch.float64) * 4).round() / 4
     x.requires_grad_()
     if pool == "max":

@@ -1,7 +1,7 @@
-"""Reference pixels of timm's transform for evaluation, with Pillow's resampling.
+"""Writes preprocess.json: pixels of timm's evaluation transform with Pillow's resampling.
 
-Pictures follow a rule that stands in tests/data/preprocess.rs as well. For each case the result's
-CRC-32 (planar RGB bytes) and a few pixels are stored, and the normalised values of these.
+tests/data/preprocess.rs generates the same images by the same rule. Each case holds the CRC-32 of the
+result (planar RGB bytes), a few pixels, and their normalised values.
 
     pip install torch==2.15.0 torchvision==0.29.2 timm==1.0.31 pillow==13.0.0 numpy
     python preprocess.py            # writes preprocess.json
@@ -19,7 +19,7 @@ from PIL import Image
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.data.transforms_factory import transforms_imagenet_eval
 
-# Height and width of the picture, size of the input, share of the crop.
+# Height and width of the image, size of the input, share of the crop.
 SIZES = [
     (375, 500, 224, 0.875),
     (500, 333, 224, 0.95),
@@ -40,8 +40,8 @@ SIZES = [
 ]
 
 
-def picture(height: int, width: int) -> np.ndarray:
-    """[height, width, 3]: slopes, edges and noise, so that filters overshoot in both directions."""
+def pattern(height: int, width: int) -> np.ndarray:
+    """An image [height, width, 3] with slopes, edges and noise: filters overshoot in both directions."""
     y, x, c = np.meshgrid(np.arange(height), np.arange(width), np.arange(3), indexing="ij")
     slope = (7 * x + 5 * y + 60 * c) // 4 % 256
     noise = (x * 73856093 ^ y * 19349663 ^ c * 83492791) >> 7 & 255
@@ -50,7 +50,7 @@ def picture(height: int, width: int) -> np.ndarray:
 
 
 def case(height, width, size, crop_pct, interpolation):
-    image = Image.fromarray(picture(height, width))
+    image = Image.fromarray(pattern(height, width))
     arguments = dict(img_size=size, crop_pct=crop_pct, interpolation=interpolation)
     pixels = transforms_imagenet_eval(**arguments, normalize=False)(image).numpy()
     values = transforms_imagenet_eval(

@@ -1,8 +1,8 @@
-"""Makes pytorch_file.pth and pytorch_file.json: weights as PyTorch writes them, and what they are.
+"""Writes pytorch_file.pth, a training state as PyTorch saves it, and pytorch_file.json, its values.
 
-As in a training state: the table is a part of it, its keys have the prefix of a wrapper, and
-beside plain tensors there are one of every type, one that is a transposed view, one that begins in
-the middle of another's storage, parameters, and things that are no weights.
+The state dict is part of a larger dictionary, and its keys have a wrapper's prefix. It holds plain tensors,
+one tensor of every dtype, a transposed view, a view into another tensor's storage, parameters, and values
+that are not weights.
 
     pip install torch==2.15.0
     python pytorch_file.py            # writes pytorch_file.pth and pytorch_file.json

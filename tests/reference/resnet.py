@@ -1,8 +1,8 @@
-"""Makes resnet.json: what timm computes for the ResNets in the form of ImageNet and their kin.
+"""Writes resnet.json: the ImageNet ResNets and their relatives, computed by timm.
 
-See zoo.py. The CIFAR form is timm's network with another first convolution and without max pool.
-For one network of each kind also the loss of a training step and the gradient norm of every
-parameter: of resnet18 in the form of ImageNet, at 96x96.
+See zoo.py. The CIFAR form is timm's network with another first convolution and without max pooling. One
+network of each kind also has the loss of a training step and the gradient norm of every parameter; for
+resnet18 that is the ImageNet form at 96x96.
 """
 
 import timm

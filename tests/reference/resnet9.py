@@ -1,7 +1,7 @@
-"""Makes resnet9.json: what PyTorch computes for the ResNet-9 of DAWNBench.
+"""Writes resnet9.json: the ResNet-9 of DAWNBench, computed by PyTorch.
 
-See zoo.py. The network is written here after David Page's description ("How to train your
-ResNet", 2018). Also the loss of a training step and the gradient norm of every parameter.
+See zoo.py. The network follows David Page's description ("How to train your ResNet", 2018). The cases
+include the loss of a training step and the gradient norm of every parameter.
 """
 
 import torch.nn as nn

@@ -1,7 +1,7 @@
-"""Makes resnet_cifar.json: what PyTorch computes for the CIFAR ResNets v1 and v2.
+"""Writes resnet_cifar.json: the CIFAR ResNets v1 and v2, computed by PyTorch.
 
-See zoo.py. For every variant the first logits in evaluation mode; for the smallest of each version
-also the loss of a training step and the gradient norm of every parameter.
+See zoo.py. Every variant has logits in evaluation mode. The smallest of each version also has the loss of
+a training step and the gradient norm of every parameter.
 """
 
 import torch.nn as nn

@@ -1,19 +1,19 @@
-"""Weights and inputs by a fixed rule from a tensor's name.
+"""Derives weights and inputs from a tensor's name by a fixed rule.
 
-The same rule stands in tests/models/rule.rs, so that the reference and the Rust network hold the
-same values without a file of weights. Element i of a tensor is u = splitmix64(fnv1a(name) + i)
-cut to 24 bits, a number in [0, 1), and then
+tests/models/rule.rs implements the same rule, so the reference and the Rust network have the same values
+without a weights file. Element i of a tensor is u = splitmix64(fnv1a(name) + i), truncated to 24 bits as a
+number in [0, 1), and then
 
     running_var, norm weights   0.75 + 0.5 u
     running_mean, biases        0.1 (2u - 1)
     other weights               gain sqrt(3 / fan_in) (2u - 1)
     inputs                      (2u - 1) + level + slope * height
 
-The gain belongs to the case: what one network needs so that the image still shows in its logits
-makes another's values explode. An image of independent values would be averaged away by the first
-poolings, so each plane of the input has a level and a slope from its first row (height -1) to its
-last (height 1), both from [-1, 1). The fan-in of the matrices between capsules is the length of a
-capsule, shape[1], so that the predictions are large enough for their agreement to count.
+Each case has its own gain: a gain that one network needs for its logits to depend on the image makes the
+values of another explode. Pooling would average an image of independent values away, so each plane of the
+input has a level, and a slope from its first row (height -1) to its last (height 1), both from [-1, 1). The
+fan-in of the matrices between capsules is the length of a capsule, shape[1], so that the predictions are
+large enough for their agreement to matter.
 """
 
 import math
@@ -42,7 +42,7 @@ def uniform(name: str, count: int) -> np.ndarray:
 
 
 def planes(u: np.ndarray, name: str, shape) -> np.ndarray:
-    """Images [N, C, H, W] of u with the level and the slope of each plane."""
+    """Images [N, C, H, W] from u, with a level and a slope for each plane."""
     count = shape[0] * shape[1]
     level = 2 * uniform(name + ".level", count).reshape(*shape[:2], 1, 1) - 1
     slope = 2 * uniform(name + ".slope", count).reshape(*shape[:2], 1, 1) - 1
@@ -75,6 +75,6 @@ def fill(module: torch.nn.Module, gain: float = 1.0) -> None:
 
 
 def digest(module: torch.nn.Module) -> str:
-    """A hash of the names and shapes of all that a checkpoint of the module holds."""
+    """A hash of the names and shapes of the module's state dict."""
     shapes = {name: "x".join(map(str, v.shape)) for name, v in module.state_dict().items()}
     return f"{fnv1a(''.join(f'{name} {shapes[name]}{chr(10)}' for name in sorted(shapes))):016x}"

@@ -1,8 +1,7 @@
-"""Makes shufflenet.json: what PyTorch computes for ShuffleNet v1 (three groups) and v2.
+"""Writes shufflenet.json: ShuffleNet v1 (three groups) and v2, computed by PyTorch.
 
-See zoo.py. v1 is written down from the paper (arXiv:1707.01083, table 1 and figure 2), v2 is
-torchvision's. For 32x32 images both with stride 1 in the first convolution and without the
-pooling behind it.
+See zoo.py. v1 follows the paper (arXiv:1707.01083, table 1 and figure 2), v2 is torchvision's. The CIFAR
+forms have stride 1 in the first convolution and no pooling after it.
 """
 
 import torch

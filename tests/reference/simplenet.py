@@ -1,4 +1,4 @@
-"""Makes simplenet.json: what PyTorch computes for the 13-layer SimpleNet. See zoo.py."""
+"""Writes simplenet.json: the 13-layer SimpleNet, computed by PyTorch. See zoo.py."""
 
 import torch.nn as nn
 

@@ -1,7 +1,7 @@
-"""Makes squeezenet.json: what torchvision computes for the SqueezeNets.
+"""Writes squeezenet.json: the SqueezeNets, computed by torchvision.
 
-See zoo.py. The CIFAR form is torchvision's network with another first convolution. For
-squeezenet1_1 also the loss of a training step and the gradient norm of every parameter.
+See zoo.py. The CIFAR form is torchvision's network with another first convolution. squeezenet1_1 also has
+the loss of a training step and the gradient norm of every parameter.
 """
 
 import torch.nn as nn

@@ -1,8 +1,8 @@
-"""Makes vgg.json: what timm computes for the VGG networks.
+"""Writes vgg.json: the VGG networks, computed by timm.
 
-See zoo.py. The CIFAR form is timm's features with one linear layer. For VGG-11, in the form
-of ImageNet and with and without batch norm in that of CIFAR, also the loss of a training step and
-the gradient norm of every parameter.
+See zoo.py. The CIFAR form is timm's features with one linear layer. VGG-11 also has the loss of a training
+step and the gradient norm of every parameter, in the ImageNet form and in the CIFAR form with and without
+batch norm.
 """
 
 import timm
@@ -10,14 +10,14 @@ import torch.nn as nn
 
 import zoo
 
-# Less would be tried in vain, which takes long with so many weights.
+# Smaller gains fail, and trying them takes long for networks of this size.
 GAINS = zoo.GAINS[2:]
 
 
 def network(name, stem, activation):
     classes = 1000 if stem == "imagenet" else 100
     if stem == "cifar":
-        # The hidden layers go: no need for their hundred million weights.
+        # Without the hidden layers and their hundred million weights.
         model = timm.create_model(name, pretrained=False, num_classes=classes, mlp_ratio=1e-3)
         model.pre_logits = nn.Identity()
         model.head.fc = nn.Linear(512, classes)
@@ -34,9 +34,9 @@ def cases():
                 cifar = network(name, "cifar", activation)
                 yield zoo.case(name, "cifar", activation, cifar, 32, batch=2, training=training)
                 model = network(name, "imagenet", activation)
-                # At full size, as smaller maps are stretched in front of the hidden layers.
+                # At full size, because smaller maps are resized before the hidden layers.
                 yield zoo.case(name, "imagenet", activation, model, 224, gains=GAINS, own=224)
-    # A map that is smaller than the window of the first hidden layer.
+    # A map smaller than the window of the first hidden layer.
     for activation in ("relu", "mish"):
         model = network("vgg11", "imagenet", activation)
         yield zoo.case("vgg11", "imagenet", activation, model, 96, training=True, gains=GAINS)

@@ -1,7 +1,7 @@
-"""Makes wide_resnet.json: what PyTorch computes for the CIFAR Wide ResNets.
+"""Writes wide_resnet.json: the CIFAR Wide ResNets, computed by PyTorch.
 
-See zoo.py. The network is written here after the paper (Zagoruyko, Komodakis, arXiv:1605.07146).
-For the smallest also the loss of a training step and the gradient norm of every parameter.
+See zoo.py. The network follows the paper (Zagoruyko, Komodakis, arXiv:1605.07146). The smallest also has the
+loss of a training step and the gradient norm of every parameter.
 """
 
 import torch.nn as nn
@@ -10,7 +10,7 @@ import zoo
 
 
 class Block(nn.Module):
-    """Pre-activation; where the channels change, the shortcut starts from the activated input."""
+    """A pre-activation block. If the channels change, the shortcut takes the activated input."""
 
     def __init__(self, inputs, outputs, stride, activation):
         super().__init__()

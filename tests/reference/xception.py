@@ -1,7 +1,7 @@
-"""Makes xception.json: what timm computes for Xception and the aligned Xception-41.
+"""Writes xception.json: Xception and the aligned Xception-41, computed by timm.
 
-See zoo.py. For 32x32 images timm's network with stride 1 in the first convolution; the stem of
-the original, which has no padding otherwise, keeps the size there.
+See zoo.py. The CIFAR form is timm's network with stride 1 in the first convolution. The stem of the original
+Xception, which has no padding in the ImageNet form, is padded to keep the size.
 """
 
 import timm

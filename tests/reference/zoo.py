@@ -1,13 +1,12 @@
-"""What the scripts of the families share: cases of a network under PyTorch.
+"""Shared by the scripts of the families: reference cases of a network, computed by PyTorch.
 
-A family's script builds its networks with timm, torchvision or its own classes, and calls `write`
-with a case for each. Weights and images follow rule.py. Everything is computed in double
-precision, by the versions that the file names.
+A family's script builds its networks with timm, torchvision or its own classes, and calls `write` with one
+case per network. Weights and images follow rule.py. Everything is computed in double precision; the file
+records the library versions.
 
-A logit says something of a network only as far as it depends on the image: a case that the layers
-have made a constant would hide a wrong pooling in front of them. So a case tries gains of the
-rule until the logits of its first two images differ, and those with the network's own activation
-differ from ReLU's; the gain is part of the case.
+A logit tests the network only if it depends on the image: if the layers turn their input into a constant, a
+wrong pooling before them goes unnoticed. So a case tries gains of the rule until the logits of its first two
+images differ, and the logits with the given activation differ from those with ReLU. The case records the gain.
 
     pip install torch==2.13.0 torchvision==0.28.0 timm==1.0.31 numpy
     python resnet.py            # writes resnet.json
@@ -36,18 +35,18 @@ MODULES = {
     "tanh": nn.Tanh,
 }
 GAINS = (1.0, 1.2, 1.4, 1.5, 1.6, 1.8, 2.0)
-# What the logits of two images, and those of an activation and of ReLU, differ by at least,
-# relative to their root mean square.
+# The least difference between the logits of two images, and between the logits with an activation and
+# with ReLU, relative to their root mean square.
 IMAGES_DIFFER = 0.1
 ACTIVATIONS_DIFFER = 0.02
-# What single precision may change of a logit, so that the network is no amplifier of rounding.
+# The largest change of a logit in single precision: the case must not amplify rounding.
 ROUNDING = 2e-5
 SWAPPED = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.LeakyReLU, nn.Mish, nn.GELU, nn.ELU)
 
 
 def depthwise(x, weight, stride, padding):
-    """A depthwise convolution as sums of products, for which PyTorch takes twenty times as long in
-    double precision."""
+    """A depthwise convolution as sums of products: PyTorch's own takes twenty times as long in double
+    precision."""
     kernel, (n, channels) = weight.shape[2:], x.shape[:2]
     rows = (x.shape[2] + 2 * padding[0] - kernel[0]) // stride[0] + 1
     windows = F.unfold(x, kernel, padding=padding, stride=stride)
@@ -66,7 +65,7 @@ nn.Conv2d._conv_forward = conv_forward
 
 
 def swap(module: nn.Module, activation: str) -> nn.Module:
-    """Puts `activation` in place of every activation module; gates (sigmoids) stay."""
+    """Replaces every activation module by `activation`; gates (sigmoids) stay."""
     for name, child in module.named_children():
         if isinstance(child, SWAPPED):
             setattr(module, name, MODULES[activation]())
@@ -76,7 +75,7 @@ def swap(module: nn.Module, activation: str) -> nn.Module:
 
 
 def multiply_adds(model: nn.Module, images: torch.Tensor) -> int:
-    """Those of the convolutions and linear layers, without biases, for one image."""
+    """Multiply-adds of the convolutions and linear layers, without biases, for one image."""
     total = 0
 
     def count(module, _inputs, output):
@@ -100,7 +99,7 @@ def loss_of(model, images, labels):
 
 
 def largest(difference, logits):
-    """The largest of a difference, relative to the root mean square of the logits."""
+    """The largest element of a difference, relative to the root mean square of the logits."""
     return (difference.abs().max() / logits.square().mean().sqrt()).item()
 
 
@@ -116,23 +115,23 @@ def is_telling(model, activation, images):
 
 
 def fill(model, activation, images, gains):
-    """Fills the model with the first gain that tells, and returns it."""
+    """Fills the model with the first gain whose logits depend on image and activation; returns the gain."""
     for gain in gains:
         rule.fill(model, gain)
         with torch.no_grad():
             if is_telling(model, activation, images):
                 return gain
-    raise ValueError("no gain lets the image show")
+    raise ValueError("no gain makes the logits depend on the image")
 
 
 def case(
     name, stem, activation, model, size, batch=2, training=False, loss=loss_of, gains=GAINS, own=None
 ):
-    """The case of `model`, which has `activation` already, for images of `size` x `size`.
+    """A case of `model`, which already has `activation`, for images of `size` x `size`.
 
-    With `own`, the size that the network is meant for, also the multiply-adds of that.
-    With `training` also the loss of a training step for the classes 3, 71, 3, 71, … and the
-    gradient norm of every parameter; random layers (dropout) must be off.
+    With `own`, the image size that the network is designed for, the case has the multiply-adds at that size.
+    With `training`, it has the loss of a training step for the classes 3, 71, 3, 71, … and the gradient norm
+    of every parameter; random layers (dropout) must be off.
     """
     model = model.float().eval()
     full = None
@@ -148,9 +147,9 @@ def case(
         logits = model(images)
         sensitivity = largest(logits[0] - logits[1], logits)
         rounding = largest(single - logits, logits)
-        told = f"gain {gain}, images differ by {sensitivity:.2g}, rounding {rounding:.0e}"
-        print(name, stem, activation, size, told, file=sys.stderr)
-        assert sensitivity > IMAGES_DIFFER / 2 and rounding < ROUNDING, told
+        message = f"gain {gain}, images differ by {sensitivity:.2g}, rounding {rounding:.0e}"
+        print(name, stem, activation, size, message, file=sys.stderr)
+        assert sensitivity > IMAGES_DIFFER / 2 and rounding < ROUNDING, message
         found = {
             "model": name,
             "stem": stem,
@@ -176,12 +175,12 @@ def case(
 
 
 def half(name, stem, activation, model, size, **options):
-    """The case at half the size that the network is meant for, which takes a quarter of the time."""
+    """A case at half the image size that the network is designed for, in a quarter of the time."""
     return case(name, stem, activation, model, size // 2, own=size, **options)
 
 
 def write(script: str, cases) -> None:
-    """Writes the cases beside the script, as <script>.json."""
+    """Writes the cases to <script>.json in the script's folder."""
     path = pathlib.Path(script).with_suffix(".json")
     versions = {module.__name__: module.__version__ for module in (torch, torchvision, timm)}
     text = json.dumps({**versions, "cases": list(cases)}, indent=1)

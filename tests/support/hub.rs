@@ -1,10 +1,9 @@
-//! The Hugging Face Hub, played by servers on the loopback interface: one for the site and one
-//! for the storage of large files, to which the site redirects.
+//! A mock of the Hugging Face Hub on the loopback interface: one server for the site, and one for
+//! the storage of large files, to which the site redirects.
 //!
-//! The layout is that of the Hub: the listing of a revision below `/api`, files below `/resolve`
-//! with their ETag and commit, and for large files a redirect with `X-Linked-ETag` (the SHA-256)
-//! and `X-Linked-Size`; the storage serves ranges, with which the client asks why a file did not
-//! come.
+//! The layout is the Hub's: the listing of a revision below `/api`, files below `/resolve` with
+//! their ETag and commit, and for large files a redirect with `X-Linked-ETag` (the SHA-256) and
+//! `X-Linked-Size`. The storage serves ranges, which the client requests after a failed download.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -17,50 +16,50 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use socket2::SockRef;
 
-/// The commit that `main` is at.
+/// The commit of `main`.
 pub const COMMIT: &str = "aadb3af77e9048adbea6b47c21a81e47dd092ae5";
-/// The commit that it goes on to.
+/// The next commit of `main`.
 pub const LATER: &str = "0f5c9c7e2c0b3f5a1f66d1c98a5b7e1d2f3a4b5c";
 
-/// What goes wrong.
+/// A fault of the mock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The site answers with this status and `X-Error-Code`.
     Site(&'static str, &'static str),
-    /// The site lists all files, but answers with this status to requests for the one named.
+    /// The site lists all files, but answers requests for the named file with this status.
     File(&'static str, &'static str),
-    /// Both servers answer so to the first requests, as many as the second number says.
+    /// Both servers answer the first requests with this status; the second number counts them.
     Busy(&'static str, usize),
-    /// The storage answers with this status and a text, to the first requests.
+    /// The storage answers the first requests with this status and a text.
     Storage(&'static str, usize),
-    /// The storage breaks off half-way, for the first requests.
+    /// The storage breaks off half-way in the first requests.
     Truncated(usize),
-    /// The storage says that half the file is all.
+    /// The storage claims that half of the file is the whole file.
     Short,
     /// The storage sends other bytes.
     Changed,
-    /// The storage resets the connection half-way, for the first requests.
+    /// The storage resets the connection half-way in the first requests.
     Reset(usize),
-    /// The storage stops sending half-way and keeps the connection.
+    /// The storage stops sending half-way and keeps the connection open.
     Silent,
-    /// The storage sends a twentieth at a time, with this pause in between.
+    /// The storage sends a twentieth at a time, with this pause between the parts.
     Slow(Duration),
 }
 
-/// A repository's address on the Hub, such as `models/timm/resnet18.a1_in1k`, and its files.
+/// The address of a repository on the Hub, such as `models/timm/resnet18.a1_in1k`, and its files.
 pub type Repository = (&'static str, HashMap<String, Vec<u8>>);
 
 /// The two servers.
 pub struct Hub {
-    /// What `HF_ENDPOINT` has to be.
+    /// The value for `HF_ENDPOINT`.
     pub address: String,
     shared: Arc<Shared>,
 }
 
-/// What the server threads know.
+/// The state that the server threads share.
 struct Shared {
     repositories: Vec<Repository>,
-    /// Where `main` is.
+    /// The commit of `main`.
     commit: &'static str,
     fault: Option<Fault>,
     storage: String,
@@ -69,17 +68,17 @@ struct Shared {
 }
 
 impl Hub {
-    /// Serves repositories.
+    /// Serves `repositories`.
     pub fn start(repositories: Vec<Repository>) -> Self {
         Self::failing(repositories, None)
     }
 
-    /// Serves them badly.
+    /// Serves `repositories` with a fault.
     pub fn failing(repositories: Vec<Repository>, fault: impl Into<Option<Fault>>) -> Self {
         Self::at(COMMIT, repositories, fault.into())
     }
 
-    /// Serves them with `main` at another commit.
+    /// Serves `repositories` with `main` at the next commit.
     pub fn later(repositories: Vec<Repository>) -> Self {
         Self::at(LATER, repositories, None)
     }
@@ -101,7 +100,7 @@ impl Hub {
         Self { address, shared }
     }
 
-    /// The requests since the last call: method, path, and the token if one came along.
+    /// The requests since the last call: method, path, and the token if there is one.
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.requests.lock().unwrap())
     }
@@ -125,7 +124,7 @@ struct Request {
     stream: TcpStream,
     is_head: bool,
     path: String,
-    /// The first byte asked for and the last one, if it is a part that is asked for.
+    /// The first and the last byte of the requested range, if the request has one.
     range: Option<(usize, usize)>,
 }
 
@@ -216,7 +215,7 @@ impl Shared {
                 let headers = "Content-Type: application/json\r\n";
                 return request.send("200 OK", headers, info.to_string().as_bytes());
             }
-            // Models have no prefix.
+            // The addresses of models have no prefix.
             let place = address.strip_prefix("models/").unwrap_or(address);
             let Some(rest) = path.strip_prefix(&format!("/{place}/resolve/")) else {
                 continue;
@@ -241,7 +240,7 @@ impl Shared {
             let hash = sha256(bytes);
             let commit = format!("X-Repo-Commit: {}\r\n", self.commit);
             if name.ends_with(".json") || name.ends_with(".md") {
-                // A small file, whose ETag is that of git.
+                // The ETag of a small file is git's hash.
                 let headers = format!("ETag: \"{}\"\r\n{commit}", git_sha1(bytes));
                 let mut sent = bytes.clone();
                 if let (Some(Fault::Changed), Some(first)) = (self.fault, sent.first_mut()) {
@@ -292,7 +291,7 @@ impl Shared {
             Some(Fault::Reset(times)) if self.is_early(times) => {
                 request.head("200 OK", "", bytes.len());
                 let _ = request.stream.write_all(&bytes[..half]);
-                // Without lingering the end of the connection is a reset instead of a farewell.
+                // Without lingering, closing the connection resets it.
                 let socket = SockRef::from(&request.stream);
                 socket.set_linger(Some(Duration::ZERO)).unwrap();
                 return;
@@ -329,7 +328,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(&Sha256::digest(bytes))
 }
 
-/// What `git hash-object` says of a file.
+/// The hash of a file as `git hash-object` computes it.
 fn git_sha1(bytes: &[u8]) -> String {
     let header = format!("blob {}\0", bytes.len());
     hexadecimal(&Sha1::new_with_prefix(header).chain_update(bytes).finalize())

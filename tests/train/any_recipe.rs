@@ -21,7 +21,7 @@ use candle_nn::{Init, ModuleT, VarBuilder};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
-/// Images of the training set: batches above this are refused by the trainer.
+/// The number of training images. The trainer refuses larger batches.
 const IMAGES: usize = 8;
 
 /// Channel means through two linear layers.
@@ -60,7 +60,7 @@ impl Observer for StopAfterOne {
     }
 }
 
-/// Numbers that a careless or hostile hand may write.
+/// Plausible, extreme and invalid numbers.
 fn number() -> impl Strategy<Value = f64> {
     let odd = [
         0.0,
@@ -137,7 +137,7 @@ fn kind<T: std::str::FromStr>(names: &[&str], choice: usize) -> T {
     parsed.ok().expect("a listed name")
 }
 
-/// A recipe that works, with up to three fields changed.
+/// A valid recipe with up to three changed fields.
 fn recipes() -> impl Strategy<Value = Recipe> {
     let changes = prop::collection::vec((0..FIELDS, number(), number(), count()), 0..4);
     (any::<[u8; 5]>(), 1usize..4, 1usize..=IMAGES, changes).prop_map(
@@ -174,7 +174,7 @@ fn synthetic() -> Dataset {
     })
 }
 
-/// Image files of several sizes, which take random resized crops.
+/// Image files of several sizes, for random resized crops.
 fn files(folder: &Path) -> Dataset {
     let class = folder.join("class");
     std::fs::create_dir(&class).expect("a folder");
@@ -254,7 +254,7 @@ fn any_recipe_is_refused_in_one_line_or_trains_a_step() {
     let check = |recipe: Recipe| {
         let run = tempfile::tempdir().expect("a folder");
         let valid = recipe.validate();
-        // What a file says is judged in the same way.
+        // A recipe from a file has the same checks.
         if let Ok(text) = toml::to_string(&recipe) {
             let read = Recipe::from_toml(&text).map(drop);
             prop_assert_eq!(&read, &valid);

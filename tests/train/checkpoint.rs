@@ -33,7 +33,7 @@ fn metadata() -> BTreeMap<String, String> {
 }
 
 #[test]
-fn what_is_written_is_read() -> std::result::Result<(), Box<dyn std::error::Error>> {
+fn written_checkpoints_are_read_back() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("weights.safetensors");
     checkpoint::write(&path, &tensors()?, &metadata())?;
@@ -49,7 +49,7 @@ fn what_is_written_is_read() -> std::result::Result<(), Box<dyn std::error::Erro
         let values = |t: &Tensor| t.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>();
         assert_eq!(values(read)?, values(&tensor)?);
     }
-    // Equal content makes equal bytes, and nothing else is left in the folder.
+    // Equal content gives equal bytes, and the folder has no other file.
     let bytes = std::fs::read(&path)?;
     checkpoint::write(&path, &tensors()?, &metadata())?;
     assert_eq!(std::fs::read(&path)?, bytes);
@@ -117,7 +117,7 @@ fn a_failed_write_leaves_the_old_file() -> std::result::Result<(), Box<dyn std::
         .join("missing folder")
         .join("weights.safetensors");
     assert!(checkpoint::write(&path, &tensors()?, &metadata()).is_err());
-    // A folder cannot be replaced by a file; the temporary file goes.
+    // A folder cannot be replaced by a file. The temporary file is removed.
     let path = folder.path().join("weights.safetensors");
     std::fs::create_dir(&path)?;
     std::fs::write(path.join("kept"), "kept")?;

@@ -44,7 +44,7 @@ fn values(parameters: &[(String, Var)]) -> Result<Vec<Vec<f64>>> {
     parameters.iter().map(flat).collect()
 }
 
-/// On the CPU's own kernels and on what other devices compose.
+/// Checks the CPU kernels and the compositions for other devices.
 fn check(case: &str, rule: Rule, clip: Option<Clip>) -> Result<()> {
     follow(case, rule, clip)?;
     composed::everywhere(|| follow(case, rule, clip))
@@ -189,7 +189,7 @@ fn a_restored_state_continues_bit_for_bit() -> Result<()> {
         }
         assert_eq!(values(&straight)?, values(&second)?);
 
-        // What was saved is not written to by the one that continued.
+        // The restored optimizer does not write to the saved tensors.
         let missing = saved.into_iter().skip(1).collect();
         assert!(continued.restore(&missing, 5).is_err());
     }
@@ -198,7 +198,7 @@ fn a_restored_state_continues_bit_for_bit() -> Result<()> {
 
 #[test]
 fn large_tensors_are_updated_as_small_ones() -> Result<()> {
-    // Above the size at which threads share a tensor, with an odd remainder.
+    // Large enough for several tasks, with an odd remainder.
     let n = 300_001;
     let ramp = |scale: f64| {
         let ramp = Tensor::arange(0u32, n as u32, &Device::Cpu)?;

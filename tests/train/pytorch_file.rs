@@ -1,4 +1,4 @@
-//! Files of PyTorch: whole, damaged and hostile.
+//! PyTorch files: intact, damaged and hostile.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -54,7 +54,7 @@ fn tensors_are_those_that_pytorch_wrote() -> candle_core::Result<()> {
     Ok(())
 }
 
-/// Whatever is changed, it is read or refused in a line.
+/// With any change, a file is read or refused in one line.
 #[test]
 fn damage_is_survived() {
     let folder = tempfile::tempdir().unwrap();
@@ -80,7 +80,7 @@ fn damage_is_survived() {
 }
 
 #[test]
-fn what_is_no_table_of_weights_is_refused() {
+fn files_without_weights_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.pth");
     let refuses = |pickle: &[u8], says: &str| {
@@ -89,7 +89,7 @@ fn what_is_no_table_of_weights_is_refused() {
         assert!(message.contains(says), "{message}");
         assert!(!message.contains('\n'), "{message}");
     };
-    // A call of os.system is data, and no weights.
+    // A call of os.system is data, not weights.
     let call = b"\x80\x02cos\nsystem\nX\x0d\x00\x00\x00touch /tmp/no\x85R.";
     refuses(call, "a whole object");
     refuses(b"\x80\x02}.", "no tensors by name");
@@ -97,10 +97,10 @@ fn what_is_no_table_of_weights_is_refused() {
     refuses(b"\x80\x02X\xff\xff\xff\xffab.", "breaks off");
     refuses(b"\x80\x02\x8a\xff.", "huge integer");
     refuses(b"\x80\x02\xf0.", "unknown op-code");
-    // A million tuples, each in the next one.
+    // A million nested tuples.
     let nested = [b"\x80\x02)".as_slice(), &vec![0x85; 1_000_000], b"."].concat();
     refuses(&nested, "nests too deeply");
-    // A pair of itself, forty times over.
+    // A pair of the previous value, forty times.
     let mut doubled = b"\x80\x02)q\x00".to_vec();
     for _ in 0..40 {
         doubled.extend(b"h\x00h\x00\x86q\x00");
@@ -117,7 +117,7 @@ fn what_is_no_table_of_weights_is_refused() {
 }
 
 #[test]
-fn older_formats_are_named_with_what_helps() {
+fn older_formats_are_named_with_a_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.pth");
     // The first bytes of `torch.save(…, _use_new_zipfile_serialization=False)`.
@@ -135,7 +135,7 @@ fn older_formats_are_named_with_what_helps() {
         assert!(message.contains(what), "{message}");
         assert!(message.contains("safetensors.torch.save_file"), "{message}");
     }
-    // A safetensors file whose header has 640 bytes begins as a pickle does.
+    // A safetensors file with a header of 640 bytes starts like a pickle.
     let mut header = br#"{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#.to_vec();
     header.resize(0x280, b' ');
     std::fs::write(&path, [&0x280u64.to_le_bytes()[..], &header].concat()).unwrap();

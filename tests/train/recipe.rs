@@ -24,7 +24,7 @@ fn a_recipe_survives_toml() {
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn missing_fields_have_their_defaults() {
     let recipe = Recipe::from_toml("lr = 0.05\nopt = 'adamw'\nsched = 'cosine'\n").expect("valid");
     let expected = Recipe {
         lr: 0.05,
@@ -36,7 +36,7 @@ fn what_is_left_out_has_its_default() {
 }
 
 #[test]
-fn a_wrong_recipe_is_told_what_is_wrong() {
+fn errors_name_the_field_and_its_range() {
     assert_eq!(
         message("opt = 'adanw'"),
         "unknown optimizer 'adanw'; did you mean 'adamw'?"
@@ -105,9 +105,9 @@ fn a_wrong_recipe_is_told_what_is_wrong() {
     }
 }
 
-/// Fine-tuning with a run's recipe goes through all of its schedule in fewer steps.
+/// Fine-tuning with the recipe of a run follows the whole schedule in fewer steps.
 #[test]
-fn a_schedule_is_squeezed_into_the_steps_there_are() {
+fn a_schedule_scales_to_the_number_of_steps() {
     let cosine = Recipe {
         epochs: 50,
         sched: ScheduleKind::Cosine,

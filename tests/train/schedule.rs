@@ -1,4 +1,4 @@
-//! Schedules against PyTorch's.
+//! Schedules compared with PyTorch's.
 
 use candle_mish::train::{Recipe, Schedule, ScheduleKind, Warmup};
 use proptest::prelude::*;
@@ -160,7 +160,7 @@ fn a_tiny_interval_of_decays_needs_no_list() {
     assert_eq!(schedule.lr(500), 0.0);
     for refused in [1e-300, 1e-9, 1e300] {
         assert!(recipe(refused).validate().is_err(), "{refused}");
-        // Even unchecked it neither panics nor takes memory.
+        // Without the check it neither panics nor allocates.
         assert!(recipe(refused).schedule(100).lr(999) <= 0.3);
     }
 }

@@ -1,4 +1,4 @@
-//! The loop: learning, resuming bit for bit, stopping on nonsense.
+//! The training loop: learning, exact resume, refused input.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ use rand::Rng;
 
 const HIDDEN: usize = 24;
 
-/// Two linear layers with what a real network has: a running buffer, and dropout that draws.
+/// Two linear layers with a running buffer and random dropout.
 struct Network {
     first: Tensor,
     second: Tensor,
@@ -71,7 +71,7 @@ impl ModuleT for Network {
     }
 }
 
-/// The second layer in training, the first as when it is evaluated.
+/// The second layer in training mode, the first in evaluation mode.
 struct HeadOnly(Network);
 
 impl ModuleT for HeadOnly {
@@ -214,7 +214,7 @@ fn lines(records: &[EpochRecord]) -> String {
     records.iter().map(line).collect()
 }
 
-/// What does not depend on the time it took.
+/// The fields that do not depend on time.
 fn timeless(metrics: &str) -> Vec<Vec<String>> {
     let fields = |line: &str| {
         let fields = line.split(',').map(str::to_string);
@@ -264,7 +264,7 @@ fn a_run_learns_and_leaves_its_files() {
 }
 
 #[test]
-fn a_run_makes_the_loss_of_its_recipe_small() {
+fn a_run_minimises_the_loss_of_its_recipe() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = |loss| {
         let path = folder.path().join(format!("{loss}"));
@@ -287,7 +287,7 @@ fn an_interrupted_run_resumes_bit_for_bit() {
     let straight = folder.path().join("straight");
     let (outcome, _) = Session::new(&straight).run().expect("a run");
     assert!(matches!(outcome, Outcome::Finished(_)));
-    // Six steps make an epoch: within the first, at the end of one, within the last.
+    // An epoch has six steps: stops within the first, at the end of one, within the last.
     for stops in [vec![2], vec![6], vec![8, 10, 17]] {
         let path = folder.path().join(format!("{stops:?}"));
         for (i, stop) in stops.iter().enumerate() {
@@ -319,7 +319,7 @@ fn validation_images_choose_the_best_epoch() {
         panic!("{outcome:?}");
     };
     assert_eq!((record.best.images, record.last.images), (70, 70));
-    // 40 validation images: the epochs' accuracies are multiples of 1/40.
+    // With 40 validation images all accuracies are multiples of 1/40.
     for epoch in &record.epochs {
         assert!((epoch.top1 * 40.0).fract().abs() < 1e-9);
     }
@@ -378,7 +378,7 @@ fn a_foreign_state_is_refused() {
     session.stop_after = Some(3);
     session.run().expect("a run");
     let state = folder.path().join("state.safetensors");
-    // The weights are no state.
+    // Weights are not a state.
     std::fs::copy(folder.path().join(LAST), &state).expect("copied");
     let mut session = Session::new(folder.path());
     session.resume = true;
@@ -417,10 +417,10 @@ fn a_state_that_no_run_reaches_is_refused() {
     checkpoint::write(&state, &tensors, &saved.metadata).expect("written");
     let mut session = Session::new(folder.path());
     session.resume = true;
-    session.run().expect("the run goes on");
+    session.run().expect("the run continues");
 }
 
-/// Values of a tensor of a run's store.
+/// The values of a tensor in the store.
 fn values(store: &ParamStore, name: &str) -> Vec<f32> {
     let found = store.tensors().into_iter().find(|(n, _)| n == name);
     let (_, tensor) = found.expect("a tensor");
@@ -454,7 +454,7 @@ fn tuned(folder: &Path) -> Session<'_> {
     session
 }
 
-/// Stopped while the head learns alone, and after it, the run comes to the same weights.
+/// Stops during and after the warm-up of the head; the resumed run ends with the same weights.
 #[test]
 fn a_warmup_of_the_head_and_rates_by_layer_resume_bit_for_bit() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -484,7 +484,7 @@ fn a_warmup_of_the_head_and_rates_by_layer_resume_bit_for_bit() {
     for name in ["first.weight", "second.weight", "norm.running_mean"] {
         assert_eq!(values(&resumed, name), values(&whole, name), "{name}");
     }
-    // Adam's first step after the rest is a whole one, at a quarter of the rate.
+    // Adam's first step after the warm-up of the head is a full step at a quarter of the rate.
     let path = folder.path().join("one");
     let mut session = tuned(&path);
     session.recipe.sched = ScheduleKind::Constant;

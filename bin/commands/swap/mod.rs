@@ -1,138 +1,36 @@
 //! `mish swap`: replaces the activation of a trained network and measures the effect.
 
+mod args;
 mod setting;
 mod text;
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
-use candle_mish::checkpoint::{check_writable, write_atomically};
+use candle_mish::checkpoint::write_atomically;
 use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::swap::{FineTune, Replacement, SwapData, SwapOptions, study};
 use candle_mish::train::Recipe;
 use candle_mish_models::swap::Subject;
 use candle_mish_models::{COLOUR_CHANNELS, ModelSpec, Stem};
 
-use super::eval::Origin;
-use crate::args::range::{
-    MAX_BATCH, MAX_EPOCHS, MAX_IMAGES, MAX_RATE, MAX_STEPS, check_batch, check_classes, count,
-    number, positive, seed,
-};
-use crate::args::{DataArgs, NETWORK, OUTPUT, PreprocessArgs};
+use super::origin::Origin;
+use crate::args::range::{check_batch, check_classes};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::{Weights, check_name};
-use crate::source::WeightsArgs;
 use crate::{device, output, preprocessing};
+pub use args::SwapArgs;
 
 /// Evaluations between the first and the last step of fine-tuning.
 const EVALUATIONS: usize = 4;
-
-/// Headings of the flags.
-const REPLACEMENT: &str = "Replacement";
-const FINE_TUNING: &str = "Fine-tuning";
-const MEASUREMENTS: &str = "Measurements";
-
-/// Flags of `mish swap`.
-#[derive(Debug, clap::Args)]
-#[command(allow_negative_numbers = true)]
-pub struct SwapArgs {
-    /// The network [default: from the weights]
-    model: Option<String>,
-    // The data set and the recipe default to those of the run that the weights belong to.
-    #[command(flatten, next_help_heading = "Weights")]
-    weights: WeightsArgs,
-    /// Activation of the weights [default: from the weights]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    activation: Option<Activation>,
-    /// First layers: cifar or imagenet [default: from the weights, or cifar for images of up to 64
-    /// pixels]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    stem: Option<Stem>,
-    /// New activations, separated by commas
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true,
-          help_heading = REPLACEMENT)]
-    to: Vec<Activation>,
-    /// Replace only the activation layers at these paths, separated by commas. * matches any text.
-    /// `mish models NAME` shows the paths [default: all]
-    #[arg(long, value_name = "PATTERNS", value_delimiter = ',', help_heading = REPLACEMENT)]
-    layers: Vec<String>,
-    /// Augmented training batches for new batch-norm statistics, or 0 to keep the old ones
-    #[arg(long, value_name = "N", default_value_t = 100, help_heading = REPLACEMENT,
-          value_parser = count(0..=MAX_STEPS))]
-    recalibrate: usize,
-    /// Epochs to train each activation
-    #[arg(long, value_name = "N", help_heading = FINE_TUNING, conflicts_with = "fine_tune_steps",
-          value_parser = number::<f64>(positive(MAX_EPOCHS)))]
-    fine_tune_epochs: Option<f64>,
-    /// Steps to train each activation
-    #[arg(long, value_name = "N", help_heading = FINE_TUNING, value_parser = count(1..=MAX_STEPS))]
-    fine_tune_steps: Option<usize>,
-    /// Peak learning rate [default: the run's, divided by 15]
-    #[arg(long, value_name = "RATE", help_heading = FINE_TUNING,
-          value_parser = number::<f64>(positive(MAX_RATE)))]
-    lr: Option<f64>,
-    /// Blend from the old activation to the new one over the first half of fine-tuning. It starts
-    /// from the original weights, without recalibration
-    #[arg(long, help_heading = FINE_TUNING)]
-    blend: bool,
-    /// Images per batch [default: as in the run of the weights]
-    #[arg(long, short, value_name = "N", help_heading = FINE_TUNING,
-          value_parser = count(1..=MAX_BATCH))]
-    batch_size: Option<usize>,
-    /// Seed of the order and augmentation of training images, of the sampled images and of the
-    /// noise
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = FINE_TUNING,
-          value_parser = seed)]
-    seed: u64,
-    /// Also replace one stage and one layer at a time, measured on this many images
-    #[arg(long, value_name = "IMAGES", num_args = 0..=1, default_missing_value = "2000",
-          help_heading = MEASUREMENTS, value_parser = count(0..=MAX_IMAGES))]
-    per_layer: Option<usize>,
-    /// Also measure on this many perturbed images
-    #[arg(long, value_name = "IMAGES", num_args = 0..=1, default_missing_value = "2000",
-          help_heading = MEASUREMENTS, value_parser = count(0..=MAX_IMAGES))]
-    robustness: Option<usize>,
-    /// Standard deviations of the noise, as shares of a pixel's range [default: 0.02,0.05,0.1]
-    #[arg(long, value_name = "STRENGTHS", value_delimiter = ',', requires = "robustness",
-          help_heading = MEASUREMENTS, value_parser = number::<f64>(0.0..=1.0))]
-    noise: Option<Vec<f64>>,
-    /// Step sizes of FGSM, as shares of a pixel's range [default: 0.5, 1 and 2 divided by 255]
-    #[arg(long, value_name = "STRENGTHS", value_delimiter = ',', requires = "robustness",
-          help_heading = MEASUREMENTS, value_parser = number::<f64>(0.0..=1.0))]
-    fgsm: Option<Vec<f64>>,
-    /// Also write the report as a web page
-    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
-    html: Option<PathBuf>,
-    #[command(flatten)]
-    data: DataArgs,
-    #[command(flatten)]
-    preprocess: PreprocessArgs,
-}
-
-impl SwapArgs {
-    fn noise(&self) -> Vec<f64> {
-        self.noise.clone().unwrap_or_else(|| vec![0.02, 0.05, 0.1])
-    }
-
-    fn fgsm(&self) -> Vec<f64> {
-        let usual = || [0.5, 1.0, 2.0].map(|steps| steps / 255.0).to_vec();
-        self.fgsm.clone().unwrap_or_else(usual)
-    }
-
-    fn fine_tunes(&self) -> bool {
-        self.fine_tune_epochs.is_some() || self.fine_tune_steps.is_some()
-    }
-}
 
 /// Measures each activation and prints a report.
 ///
 /// # Errors
 /// If flags, weights or data are wrong, or a measurement fails.
 pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
-    check(args)?;
+    args.check()?;
     let (name, offline) = (args.model.as_deref(), args.data.offline);
     let weights = args.weights.read(name, offline, context)?;
     let model = weights.model(args.model.as_deref())?;
@@ -227,30 +125,6 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     match report.failures.as_slice() {
         [] => Ok(Done::Complete),
         [failure, ..] => bail!("{} is not complete: {}", failure.activation, failure.error),
-    }
-}
-
-/// Refuses combinations of flags, before anything is read.
-fn check(args: &SwapArgs) -> anyhow::Result<()> {
-    if !args.fine_tunes() {
-        let needs = |flag| {
-            Err(usage(format!(
-                "{flag} needs --fine-tune-epochs or --fine-tune-steps"
-            )))
-        };
-        if args.blend {
-            return needs("--blend");
-        }
-        if args.lr.is_some() {
-            return needs("--lr");
-        }
-    }
-    match &args.html {
-        // Before hours of work, not after.
-        Some(path) => {
-            check_writable(path).with_context(|| format!("cannot write --html {}", path.display()))
-        }
-        None => Ok(()),
     }
 }
 

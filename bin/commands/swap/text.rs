@@ -57,7 +57,7 @@ fn comparisons(rows: &[Row]) -> String {
             row.stage.to_string(),
             with_interval(&c.top1, 100.0, 2),
             change(Some(&c.change)),
-            change(row.beside_control.as_ref()),
+            change(row.from_control.as_ref()),
             share(c.top5.value),
             format!("{:.4}", c.loss.value),
             share(c.calibration_error.value),
@@ -120,10 +120,10 @@ fn robustness(rows: &[Robustness]) -> String {
     for row in rows {
         table.add_row([
             row.activation.clone(),
-            row.disturbance.to_string(),
+            row.perturbation.to_string(),
             format!("{:.4}", row.strength),
             with_interval(&row.top1, 100.0, 2),
-            change(row.beside_control.as_ref()),
+            change(row.from_control.as_ref()),
             format!("{:.3}", row.loss.value),
         ]);
     }

@@ -1,5 +1,5 @@
-//! The binary version: records of the labels (coarse and fine for CIFAR-100, one for CIFAR-10)
-//! and a planar image, without any header.
+//! The binary version: records of labels (coarse and fine for CIFAR-100, one for CIFAR-10) and a
+//! planar image, without a header.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use super::spec::{PIXELS, SIZE, Spec, check_label};
 use crate::data::error::DataError;
 use crate::data::images::ImageSet;
 
-/// No file of the binary version is nearly as large: more is not read into memory.
+/// A larger file is not a file of the binary version and is not read into memory.
 const LARGEST: u64 = 1 << 30;
 
 /// Reads one split from its files.
@@ -75,7 +75,7 @@ pub(super) fn read_archive(path: &Path, spec: &Spec) -> Result<(ImageSet, ImageS
         let mut split = Split::default();
         for name in files {
             let bytes = members.get(*name).ok_or_else(|| {
-                DataError::invalid(path, format!("there is no {name} in it"), spec.archive)
+                DataError::invalid(path, format!("it has no {name}"), spec.archive)
             })?;
             split.add(&path.join(name), bytes, spec)?;
         }
@@ -84,7 +84,7 @@ pub(super) fn read_archive(path: &Path, spec: &Spec) -> Result<(ImageSet, ImageS
     Ok((split(spec.train_files)?, split(spec.test_files)?))
 }
 
-/// A split as it is put together.
+/// A split under construction.
 #[derive(Default)]
 struct Split {
     pixels: Vec<u8>,

@@ -23,8 +23,8 @@ pub(super) enum Layout {
 }
 
 impl Layout {
-    /// Looks in `path`, then in the subfolders that the publishers use; `path` may also be the
-    /// archive itself.
+    /// Looks in `path`, then in the subfolders of the published layouts. `path` may also be the
+    /// archive.
     pub(super) fn find(path: &Path, spec: &Spec) -> Result<Self, DataError> {
         let missing = |path: &Path, problem: String| DataError::Missing {
             dataset: spec.title,
@@ -76,7 +76,7 @@ impl Layout {
         let problem = if names.is_empty() {
             "the folder is empty".to_owned()
         } else {
-            "none of its files is here".to_owned()
+            "it has none of the files".to_owned()
         };
         Err(missing(path, problem))
     }
@@ -87,7 +87,7 @@ fn no(file: &str) -> String {
 }
 
 fn pickled(name: &str) -> String {
-    format!("{name} is the Python version, whose pickles can run code when read")
+    format!("{name} is the Python version, and reading its pickles can run code")
 }
 
 fn archive_or_refusal(path: &Path, spec: &Spec) -> Result<Layout, DataError> {
@@ -115,8 +115,8 @@ fn list(folder: &Path) -> Result<Vec<String>, DataError> {
     Ok(names)
 }
 
-/// The parquet files of a split in order. Where their names count them, as in
-/// `train-00000-of-00002.parquet`, all must be there.
+/// The parquet files of a split, in order. If their names have a total, as in
+/// `train-00000-of-00002.parquet`, all files must be there.
 fn shards(
     folder: &Path,
     names: &[String],
@@ -144,10 +144,7 @@ fn shards(
         Some(total) if total != found.len() => Err(DataError::Missing {
             dataset: spec.title,
             path: folder.to_owned(),
-            problem: format!(
-                "{} of {total} {split}-*.parquet files are here",
-                found.len()
-            ),
+            problem: format!("it has {} of {total} {split}-*.parquet files", found.len()),
             expected: format!(
                 "{split}-*.parquet for each of 0 to {}",
                 total.saturating_sub(1)

@@ -1,5 +1,5 @@
 //! CIFAR-100 and CIFAR-10 (A. Krizhevsky, "Learning Multiple Layers of Features from Tiny
-//! Images", 2009) from files, in the layouts they are published in.
+//! Images", 2009) from files, in their published layouts.
 
 mod binary;
 mod layout;
@@ -20,15 +20,15 @@ pub(super) use spec::{CIFAR10, CIFAR100, Spec};
 pub(super) struct Loaded {
     pub train: ImageSet,
     pub test: ImageSet,
-    /// The files they came from.
+    /// The source files.
     pub files: Vec<SourceFile>,
-    /// Whether both sets came out of the decoded cache.
+    /// Whether both sets come from the cache of decoded images.
     pub from_cache: bool,
-    /// What is unusual about them.
+    /// Unusual properties of the sets.
     pub notes: Vec<String>,
 }
 
-/// Reads the data set from a folder (or from its archive), in any layout that is understood.
+/// Reads the data set from a folder or from its archive, in any supported layout.
 pub(super) fn load(path: &Path, spec: &Spec, cache: &Cache) -> Result<Loaded, DataError> {
     let layout = Layout::find(path, spec)?;
     tracing::debug!(?layout, "reading {}", spec.title);
@@ -70,8 +70,8 @@ pub(super) fn load(path: &Path, spec: &Spec, cache: &Cache) -> Result<Loaded, Da
         ("training", &train, spec.rows.0),
         ("test", &test, spec.rows.1),
     ] {
-        // A file cut inside a record or page is an error; a whole one of another length may be
-        // a subset that someone made.
+        // A file cut inside a record or page is an error. Complete records in another number may be
+        // a deliberate subset.
         if images.len() != rows {
             notes.push(format!(
                 "{} {split} images in {} where {} has {rows}",

@@ -104,7 +104,7 @@ pub const CIFAR100_FINE: [&str; 100] = [
     "worm",
 ];
 
-/// The 20 coarse classes of CIFAR-100, of five fine ones each.
+/// The 20 coarse classes of CIFAR-100, each of five fine classes.
 pub const CIFAR100_COARSE: [&str; 20] = [
     "aquatic_mammals",
     "fish",

@@ -1,4 +1,4 @@
-//! The Hub's layout: parquet files with an encoded image (PNG) and its labels in each row.
+//! The layout on the Hub: parquet files with a PNG image and its labels in each row.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use super::spec::{PIXELS, SIZE, Spec, check_label};
 use crate::data::error::DataError;
 use crate::data::images::ImageSet;
 
-/// The names that the image's column has had on the Hub.
+/// The column of the image, under the names used on the Hub.
 const IMAGE_COLUMNS: [&str; 2] = ["img.bytes", "image.bytes"];
 const COARSE_COLUMN: &str = "coarse_label";
-/// Rows asked for at a time, whatever a file claims to hold.
+/// Rows per read, whatever number a file claims.
 const BLOCK: usize = 4096;
 
 /// The decoded rows of one row group.
@@ -30,14 +30,14 @@ struct Group {
     coarse: Vec<u32>,
 }
 
-/// Where the columns are.
+/// The indices of the columns.
 struct Columns {
     image: usize,
     label: usize,
     coarse: Option<usize>,
 }
 
-/// Reads one split from its files, all row groups and images in parallel.
+/// Reads a split from its files, with row groups and images in parallel.
 pub(super) fn read(files: &[PathBuf], spec: &Spec) -> Result<ImageSet, DataError> {
     let mut pixels = Vec::new();
     let mut labels = Vec::new();
@@ -122,7 +122,7 @@ impl Columns {
             let names: Vec<&str> = leaves.iter().map(|(name, _)| name.as_str()).collect();
             DataError::invalid(
                 path,
-                format!("there is no column {column}, only {}", names.join(", ")),
+                format!("it has no column {column}, only {}", names.join(", ")),
                 expected(spec),
             )
         };
@@ -168,13 +168,13 @@ impl Columns {
             )
         };
         let column = |index: usize| {
-            // The reader asserts these instead of returning an error.
+            // The reader panics on these values instead of returning an error.
             let chunk = group.metadata().column(index);
             let first = chunk
                 .dictionary_page_offset()
                 .unwrap_or(chunk.data_page_offset());
             if first < 0 || chunk.compressed_size() < 0 {
-                return Err(damaged("a column lies outside the file".to_owned()));
+                return Err(damaged("a column is outside the file".to_owned()));
             }
             group
                 .get_column_reader(index)
@@ -232,7 +232,7 @@ fn integers(column: ColumnReader, rows: usize) -> Result<Vec<i64>, String> {
     }
 }
 
-/// All values of a column, none of them null.
+/// All values of a column without nulls.
 fn values<T: DataType>(mut reader: ColumnReaderImpl<T>, rows: usize) -> Result<Vec<T::T>, String> {
     let mut values = Vec::new();
     let mut levels = Vec::new();
@@ -254,7 +254,7 @@ fn values<T: DataType>(mut reader: ColumnReaderImpl<T>, rows: usize) -> Result<V
     Ok(values)
 }
 
-/// Decodes an image into planar RGB: `out` is `[3, SIZE, SIZE]`, rows from the top.
+/// Decodes an image to planar RGB: `out` is `[3, SIZE, SIZE]`, top row first.
 fn decode(encoded: &ByteArray, out: &mut [u8]) -> Result<(), String> {
     let reader = image::ImageReader::new(Cursor::new(encoded.data()))
         .with_guessed_format()

@@ -1,4 +1,4 @@
-//! What sets CIFAR-100 and CIFAR-10 apart.
+//! The differences between CIFAR-100 and CIFAR-10.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ pub(super) const SIZE: usize = 32;
 /// Bytes of an image.
 pub(super) const PIXELS: usize = 3 * SIZE * SIZE;
 
-/// What sets the two data sets apart.
+/// Names, classes and files of a data set.
 #[derive(Debug)]
 pub struct Spec {
     /// The name in options and files.
@@ -23,22 +23,22 @@ pub struct Spec {
     pub mean: [f32; 3],
     /// Their standard deviations.
     pub std: [f32; 3],
-    /// The classes that are learnt.
+    /// The (fine) classes.
     pub classes: &'static [&'static str],
-    /// The classes of these classes, if any.
+    /// The coarse classes; empty if there are none.
     pub coarse_classes: &'static [&'static str],
     /// Images in the training and the test set.
     pub(super) rows: (usize, usize),
-    /// The label's column in parquet files.
+    /// The column of the label in parquet files.
     pub(super) label_column: &'static str,
-    /// Subfolders in which the files may lie.
+    /// Subfolders that may have the files.
     pub(super) subfolders: &'static [&'static str],
     /// The files of the binary version.
     pub(super) train_files: &'static [&'static str],
     pub(super) test_files: &'static [&'static str],
-    /// The binary version's archive.
+    /// The archive of the binary version.
     pub(super) archive: &'static str,
-    /// What the Python version's files are called.
+    /// The file names of the Python version.
     pub(super) pickles: &'static [&'static str],
 }
 
@@ -93,12 +93,12 @@ pub const CIFAR10: Spec = Spec {
 };
 
 impl Spec {
-    /// Whether images have a coarse label too.
+    /// Whether images also have a coarse label.
     pub(super) fn has_coarse(&self) -> bool {
         !self.coarse_classes.is_empty()
     }
 
-    /// The layouts that are understood, for messages.
+    /// The supported layouts, for messages.
     pub(super) fn expected(&self) -> String {
         format!(
             "train-*.parquet and test-*.parquet, or {} and {}, or {}",

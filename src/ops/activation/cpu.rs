@@ -1,20 +1,21 @@
-//! Activations on the CPU: vectors inside, threads outside.
+//! Activations on the CPU: threads over chunks, vectors within each chunk.
 
-use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, Layout, Result, bail};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::kernels::{KernelVisitor, Pointwise, Table};
+use super::dispatch::{KernelVisitor, visit_kernel};
+use super::simd::{Pointwise, Table};
 use crate::activation::Activation;
+use crate::ops::storage::{PARALLEL_THRESHOLD, contiguous, for_each_line, initialised, written};
 use crate::parallel::for_each_chunk;
 use crate::simd::{self, Lanes, Real, Simd, WithSimd};
 
-/// Elements that one thread takes at a time; a tensor of no more is not worth a second thread.
-const CHUNK: usize = 1 << 14;
-/// Elements of a half type that are widened at a time, on the stack.
+/// Elements that one thread takes at a time.
+const CHUNK: usize = PARALLEL_THRESHOLD;
+/// Elements of a half type that are converted at a time, on the stack.
 const BLOCK: usize = 512;
 
 pub(super) fn forward(
@@ -23,10 +24,10 @@ pub(super) fn forward(
     layout: &Layout,
 ) -> Result<CpuStorage> {
     Ok(match x {
-        CpuStorage::F32(x) => CpuStorage::F32(map(activation, &gather(x, layout))),
-        CpuStorage::F64(x) => CpuStorage::F64(map(activation, &gather(x, layout))),
-        CpuStorage::F16(x) => CpuStorage::F16(map(activation, &gather(x, layout))),
-        CpuStorage::BF16(x) => CpuStorage::BF16(map(activation, &gather(x, layout))),
+        CpuStorage::F32(x) => CpuStorage::F32(map(activation, &contiguous(x, layout))),
+        CpuStorage::F64(x) => CpuStorage::F64(map(activation, &contiguous(x, layout))),
+        CpuStorage::F16(x) => CpuStorage::F16(map(activation, &contiguous(x, layout))),
+        CpuStorage::BF16(x) => CpuStorage::BF16(map(activation, &contiguous(x, layout))),
         _ => bail!("{activation} is not defined for {:?}", dtype(x)),
     })
 }
@@ -40,7 +41,7 @@ pub(super) fn backward(
 ) -> Result<CpuStorage> {
     if x_layout.shape() != grad_layout.shape() {
         bail!(
-            "a gradient of shape {:?} for an activation of shape {:?}",
+            "a gradient of shape {:?} does not fit an activation of shape {:?}",
             grad_layout.shape(),
             x_layout.shape()
         )
@@ -49,8 +50,8 @@ pub(super) fn backward(
         ($variant:ident, $x:expr, $grad:expr) => {
             CpuStorage::$variant(zip(
                 activation,
-                &gather($x, x_layout),
-                &gather($grad, grad_layout),
+                &contiguous($x, x_layout),
+                &contiguous($grad, grad_layout),
             ))
         };
     }
@@ -82,41 +83,9 @@ fn dtype(storage: &CpuStorage) -> candle_core::DType {
     candle_core::backend::BackendStorage::dtype(storage)
 }
 
-/// The elements of a tensor in order: borrowed where they lie so already.
-pub(super) fn gather<'a, T: Copy>(data: &'a [T], layout: &Layout) -> Cow<'a, [T]> {
-    match layout.contiguous_offsets() {
-        Some((start, end)) => Cow::Borrowed(&data[start..end]),
-        None => {
-            let mut elements = Vec::with_capacity(layout.shape().elem_count());
-            walk(layout, |index| elements.push(data[index]));
-            Cow::Owned(elements)
-        }
-    }
-}
-
-/// Calls `visit` with the place of every element, in order.
-fn walk(layout: &Layout, mut visit: impl FnMut(usize)) {
-    fn descend(dims: &[usize], strides: &[usize], start: usize, visit: &mut impl FnMut(usize)) {
-        match (dims, strides) {
-            ([dim, dims @ ..], [stride, strides @ ..]) => {
-                for index in 0..*dim {
-                    descend(dims, strides, start + index * stride, visit);
-                }
-            }
-            _ => visit(start),
-        }
-    }
-    descend(
-        layout.dims(),
-        layout.stride(),
-        layout.start_offset(),
-        &mut visit,
-    );
-}
-
-/// An element type of tensors, and how a piece of one goes through a kernel.
-trait Element: Copy + Default + Send + Sync + 'static {
-    /// What is computed in.
+/// How a slice of a tensor goes through a kernel: directly, or through f32 for the halves.
+trait ThroughKernel: Copy + Default + Send + Sync + 'static {
+    /// The type of the computation.
     type Compute: Real;
 
     fn map<K: Pointwise<Self::Compute>>(kernel: K, x: &[Self], y: &mut [MaybeUninit<Self>]);
@@ -131,9 +100,9 @@ trait Element: Copy + Default + Send + Sync + 'static {
     fn update<K: Pointwise<Self::Compute>>(kernel: K, x: &mut [Self]);
 }
 
-macro_rules! impl_element_real {
+macro_rules! impl_through_kernel_real {
     ($($real:ty)*) => {$(
-        impl Element for $real {
+        impl ThroughKernel for $real {
             type Compute = Self;
 
             fn map<K: Pointwise<Self>>(kernel: K, x: &[Self], y: &mut [MaybeUninit<Self>]) {
@@ -156,11 +125,11 @@ macro_rules! impl_element_real {
     )*};
 }
 
-impl_element_real!(f32 f64);
+impl_through_kernel_real!(f32 f64);
 
-macro_rules! impl_element_half {
+macro_rules! impl_through_kernel_half {
     ($($half:ty)*) => {$(
-        impl Element for $half {
+        impl ThroughKernel for $half {
             type Compute = f32;
 
             fn map<K: Pointwise<f32>>(kernel: K, x: &[Self], y: &mut [MaybeUninit<Self>]) {
@@ -172,7 +141,7 @@ macro_rules! impl_element_half {
                     x.convert_to_f32_slice(wide);
                     f32::update(kernel, wide);
                     narrow.convert_from_f32_slice(wide);
-                    fill(y, narrow);
+                    copy(y, narrow);
                 }
             }
 
@@ -196,11 +165,9 @@ macro_rules! impl_element_half {
                     grad.convert_to_f32_slice(wide_grad);
                     f32::zip(kernel, wide, wide_grad, wide_out);
                     // SAFETY: every element was initialised when the array was made.
-                    let wide_out = unsafe {
- std::slice::from_raw_parts(wide_out.as_ptr().cast::<f32>(), wide_out.len())
- };
+                    let wide_out = unsafe { initialised(wide_out) };
                     narrow.convert_from_f32_slice(wide_out);
-                    fill(out, narrow);
+                    copy(out, narrow);
                 }
             }
 
@@ -217,29 +184,30 @@ macro_rules! impl_element_half {
     )*};
 }
 
-impl_element_half!(f16 bf16);
+impl_through_kernel_half!(f16 bf16);
 
-fn fill<T: Copy>(target: &mut [MaybeUninit<T>], source: &[T]) {
+fn copy<T: Copy>(target: &mut [MaybeUninit<T>], source: &[T]) {
     for (target, source) in target.iter_mut().zip(source) {
         target.write(*source);
     }
 }
 
 /// f(x) of every element.
-fn map<T: Element>(activation: &Activation, x: &[T]) -> Vec<T> {
+fn map<T: ThroughKernel>(activation: &Activation, x: &[T]) -> Vec<T> {
     // SAFETY: `MapVisitor` writes all elements of y.
-    unsafe { collect(x.len(), |y| run(activation, MapVisitor { x, y })) }
+    unsafe { written(x.len(), |y| run(activation, MapVisitor { x, y })) }
 }
 
 /// grad f'(x) of every pair of elements.
-fn zip<T: Element>(activation: &Activation, x: &[T], grad: &[T]) -> Vec<T> {
+fn zip<T: ThroughKernel>(activation: &Activation, x: &[T], grad: &[T]) -> Vec<T> {
     // SAFETY: `ZipVisitor` writes all elements of out; `backward` has checked that the shapes,
     // and with them the lengths, agree.
-    unsafe { collect(x.len(), |out| run(activation, ZipVisitor { x, grad, out })) }
+    unsafe { written(x.len(), |out| run(activation, ZipVisitor { x, grad, out })) }
 }
 
-fn update<T: Element>(activation: &Activation, x: &mut [T], layout: &Layout) {
+fn update<T: ThroughKernel>(activation: &Activation, x: &mut [T], layout: &Layout) {
     match layout.contiguous_offsets() {
+        Some((start, end)) if start == end => {}
         Some((start, end)) => run(
             activation,
             UpdateVisitor {
@@ -247,34 +215,22 @@ fn update<T: Element>(activation: &Activation, x: &mut [T], layout: &Layout) {
             },
         ),
         None => {
-            let y = map(activation, &gather(x, layout));
+            let y = map(activation, &contiguous(x, layout));
             let mut y = y.into_iter();
-            walk(layout, |index| {
-                if let Some(y) = y.next() {
-                    x[index] = y;
+            for_each_line(layout, |start, len, step| {
+                for (i, y) in (0..len).zip(&mut y) {
+                    x[start + i * step] = y;
                 }
             });
         }
     }
 }
 
-/// A vector of `len` elements that are not set before `write` does.
-///
-/// # Safety
-/// `write` must initialise the whole slice that it is given.
-unsafe fn collect<T>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
-    let mut elements = Vec::with_capacity(len);
-    write(&mut elements.spare_capacity_mut()[..len]);
-    // SAFETY: the capacity is at least `len`, and the caller vouches for the contents.
-    unsafe { elements.set_len(len) };
-    elements
-}
-
 fn run<F: Real, V>(activation: &Activation, mut visitor: V)
 where
     for<'a> &'a mut V: KernelVisitor<F, Output = ()>,
 {
-    if activation.visit_kernel(&mut visitor).is_none() {
+    if visit_kernel(activation, &mut visitor).is_none() {
         (&mut visitor).visit(Table(*activation));
     }
 }
@@ -284,7 +240,7 @@ struct MapVisitor<'a, T> {
     y: &'a mut [MaybeUninit<T>],
 }
 
-impl<T: Element> KernelVisitor<T::Compute> for &mut MapVisitor<'_, T> {
+impl<T: ThroughKernel> KernelVisitor<T::Compute> for &mut MapVisitor<'_, T> {
     type Output = ();
 
     fn visit<K: Pointwise<T::Compute>>(self, kernel: K) {
@@ -304,7 +260,7 @@ struct ZipVisitor<'a, T> {
     out: &'a mut [MaybeUninit<T>],
 }
 
-impl<T: Element> KernelVisitor<T::Compute> for &mut ZipVisitor<'_, T> {
+impl<T: ThroughKernel> KernelVisitor<T::Compute> for &mut ZipVisitor<'_, T> {
     type Output = ();
 
     fn visit<K: Pointwise<T::Compute>>(self, kernel: K) {
@@ -322,7 +278,7 @@ struct UpdateVisitor<'a, T> {
     x: &'a mut [T],
 }
 
-impl<T: Element> KernelVisitor<T::Compute> for &mut UpdateVisitor<'_, T> {
+impl<T: ThroughKernel> KernelVisitor<T::Compute> for &mut UpdateVisitor<'_, T> {
     type Output = ();
 
     fn visit<K: Pointwise<T::Compute>>(self, kernel: K) {

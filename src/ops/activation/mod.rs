@@ -1,177 +1,19 @@
 //! Element-wise activation functions: value and derivative in one pass over memory each.
 //!
-//! The ops save x alone and compute the derivative from it again, which costs less than writing
-//! and reading anything else would.
+//! The ops save only x and compute the derivative from it again: that costs less than writing and
+//! reading another tensor.
 
 mod cpu;
-#[cfg(feature = "cuda")]
-mod cuda;
-pub(crate) mod functions;
-mod kernels;
+pub(crate) mod dispatch;
+mod function;
 #[cfg(any(feature = "cuda", feature = "metal", test))]
-mod launch;
-#[cfg(feature = "metal")]
-mod metal;
+mod gpu;
+mod mish;
 mod parametric;
+mod pointwise;
+pub(crate) mod simd;
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, InplaceOp1, Layout, Result, Shape, Tensor};
-
-pub use kernels::{
-    Elu, Gelu, GeluTanh, HardMish, HardSigmoid, HardSwish, Hardtanh, Identity, KernelVisitor,
-    LeakyRelu, Mish, Pointwise, Relu, Relu6, Sigmoid, Silu, Softplus, Tanh,
-};
+pub use dispatch::has_kernel;
+pub use mish::{Mish, mish, mish_inplace};
 pub use parametric::{leaky_relu_with, prelu, srelu};
-
-use crate::activation::Activation;
-use crate::autograd;
-use crate::trace::{Operation, noted, refuse};
-
-/// Applies an activation to every element.
-///
-/// Learnable parameters have their initial value here and random slopes their mean; the layer
-/// [`nn::Act`](crate::nn::Act) learns and draws them.
-///
-/// # Shapes
-/// Any shape and layout; the result has the shape of `x` and is contiguous.
-///
-/// # Errors
-/// If the element type is not `f32`, `f64`, `f16` or `bf16`, or is one that the device lacks.
-pub fn activation(x: &Tensor, activation: &Activation) -> Result<Tensor> {
-    if matches!(activation, Activation::Identity) {
-        return Ok(x.clone());
-    }
-    let y = autograd::apply1(Forward(*activation), x)?;
-    noted(y, || Operation::Activation(*activation), &[x])
-}
-
-/// Replaces every element of `x` by its activation, for inference: nothing is recorded for a
-/// backward pass, and everything that shares the storage of `x` changes with it.
-///
-/// # Errors
-/// As [`activation`], and if `x` is part of a graph whose backward pass needs it, or the network is
-/// traced.
-pub fn activation_inplace(x: &Tensor, activation: &Activation) -> Result<()> {
-    refuse("an activation in place")?;
-    if x.track_op() {
-        candle_core::bail!("an activation in place would change what the backward pass needs");
-    }
-    x.inplace_op1(&InPlace(*activation))
-}
-
-/// The gradient of `x` for the gradient `grad` of f(x): what the backward pass of [`activation`]
-/// applies. It is no part of a graph.
-///
-/// # Shapes
-/// x and grad: the same, any, in any layout; the result is contiguous.
-///
-/// # Errors
-/// As [`activation`], and if `grad` is of another shape or element type than `x`.
-pub fn activation_gradient(x: &Tensor, grad: &Tensor, activation: &Activation) -> Result<Tensor> {
-    if matches!(activation, Activation::Identity) {
-        return Ok(grad.clone());
-    }
-    x.apply_op2_no_bwd(grad, &Backward(*activation))
-}
-
-struct Forward(Activation);
-
-impl CustomOp1 for Forward {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = cpu::forward(&self.0, x, layout)?;
-        Ok((y, layout.shape().clone()))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        x: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let y = cuda::forward(&self.0, x, layout)?;
-        Ok((y, layout.shape().clone()))
-    }
-
-    #[cfg(feature = "metal")]
-    fn metal_fwd(
-        &self,
-        x: &candle_core::MetalStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::MetalStorage, Shape)> {
-        let y = metal::forward(&self.0, x, layout)?;
-        Ok((y, layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        activation_gradient(x, grad, &self.0).map(Some)
-    }
-}
-
-/// (x, gradient of f(x)) to the gradient of x.
-struct Backward(Activation);
-
-impl CustomOp2 for Backward {
-    fn name(&self) -> &'static str {
-        "activation-backward"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        grad: &CpuStorage,
-        grad_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let gradient = cpu::backward(&self.0, x, x_layout, grad, grad_layout)?;
-        Ok((gradient, x_layout.shape().clone()))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        x: &candle_core::CudaStorage,
-        x_layout: &Layout,
-        grad: &candle_core::CudaStorage,
-        grad_layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let gradient = cuda::backward(&self.0, x, x_layout, grad, grad_layout)?;
-        Ok((gradient, x_layout.shape().clone()))
-    }
-
-    #[cfg(feature = "metal")]
-    fn metal_fwd(
-        &self,
-        x: &candle_core::MetalStorage,
-        x_layout: &Layout,
-        grad: &candle_core::MetalStorage,
-        grad_layout: &Layout,
-    ) -> Result<(candle_core::MetalStorage, Shape)> {
-        let gradient = metal::backward(&self.0, x, x_layout, grad, grad_layout)?;
-        Ok((gradient, x_layout.shape().clone()))
-    }
-}
-
-struct InPlace(Activation);
-
-impl InplaceOp1 for InPlace {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn cpu_fwd(&self, x: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        cpu::in_place(&self.0, x, layout)
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, x: &mut candle_core::CudaStorage, layout: &Layout) -> Result<()> {
-        cuda::in_place(&self.0, x, layout)
-    }
-
-    #[cfg(feature = "metal")]
-    fn metal_fwd(&self, x: &mut candle_core::MetalStorage, layout: &Layout) -> Result<()> {
-        metal::in_place(&self.0, x, layout)
-    }
-}
+pub use pointwise::{activation, activation_gradient, activation_inplace};

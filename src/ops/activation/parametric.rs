@@ -1,36 +1,30 @@
 //! Activations whose parameters are tensors: one set for all channels, one for each channel or
 //! one for each element.
 
-use std::borrow::Cow;
-
-use candle_core::{
-    CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, WithDType, bail,
-};
-use half::{bf16, f16};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::cpu::gather;
+use super::function::Function;
 #[cfg(feature = "cuda")]
-use super::cuda;
+use super::gpu::cuda;
 #[cfg(any(feature = "cuda", feature = "metal"))]
-use super::launch;
+use super::gpu::launch;
 #[cfg(feature = "metal")]
-use super::metal;
+use super::gpu::metal;
 use crate::autograd;
+use crate::autograd::trace::{Operation, noted};
+use crate::ops::storage::{Float, PARALLEL_THRESHOLD, elements, same_dtype, with_float};
 use crate::simd::Real;
-use crate::trace::{Operation, noted};
 
-/// Elements that one thread takes at a time.
-const CHUNK: usize = 1 << 14;
-
-/// x where positive, slope x elsewhere, with a slope that is learned (He et al., "Delving Deep
-/// into Rectifiers", 2015).
+/// x where positive, slope x elsewhere, with a learned slope (He et al., "Delving Deep into
+/// Rectifiers", 2015).
 ///
 /// # Shapes
-/// x: [N, C, …] or any with a single slope; slope: `[C]` or `[1]`, of the type of x.
+/// x: `[N, C, ..]`, or any shape with a single slope; slope: `[C]` or `[1]`, of the type of x.
 ///
 /// # Errors
-/// If the shapes do not match, the element type is no float.
+/// If the shapes or types do not match, or the element type is not `f32`, `f64`, `f16` or `bf16`.
 pub fn prelu(x: &Tensor, slope: &Tensor) -> Result<Tensor> {
     let op = Forward {
         function: Function::PRelu,
@@ -40,17 +34,21 @@ pub fn prelu(x: &Tensor, slope: &Tensor) -> Result<Tensor> {
     noted(y, || Operation::PRelu, &[x, slope])
 }
 
-/// x where positive, slope x elsewhere, with a slope for each element, as the randomised ReLU
-/// draws them. The slopes receive a gradient as well if they are variables.
+/// x where positive, slope x elsewhere, with a slope for each element, as randomised leaky ReLU
+/// draws them. The slopes receive a gradient if they are variables.
 ///
 /// # Shapes
-/// x and slopes: the same, any.
+/// x and slopes: any shape, the same for both.
 ///
 /// # Errors
 /// As [`prelu`].
 pub fn leaky_relu_with(x: &Tensor, slopes: &Tensor) -> Result<Tensor> {
     if x.shape() != slopes.shape() {
-        bail!("slopes of shape {:?} for {:?}", slopes.shape(), x.shape())
+        bail!(
+            "slopes of shape {:?} do not fit {:?}",
+            slopes.shape(),
+            x.shape()
+        )
     }
     let op = Forward {
         function: Function::PRelu,
@@ -63,12 +61,11 @@ pub fn leaky_relu_with(x: &Tensor, slopes: &Tensor) -> Result<Tensor> {
 }
 
 /// Three straight lines (Jin et al., "Deep Learning with S-shaped Rectified Linear Activation
-/// Units", 2016): x between the two thresholds, and from each of them outwards a line of
-/// another slope.
+/// Units", 2016): x between the two thresholds, and outside of each a line with its own slope.
 ///
 /// # Shapes
-/// x: [N, C, …]; parameters: [4, C] or [4, 1], of the type of x, in the rows left threshold,
-/// left slope, right threshold, right slope.
+/// x: `[N, C, ..]`; parameters: `[4, C]` or `[4, 1]`, of the type of x. Their rows are left
+/// threshold, left slope, right threshold, right slope.
 ///
 /// # Errors
 /// As [`prelu`].
@@ -85,78 +82,10 @@ pub fn srelu(x: &Tensor, parameters: &Tensor) -> Result<Tensor> {
     noted(y, || Operation::SRelu, &[x, parameters])
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Function {
-    PRelu,
-    SRelu,
-}
-
-#[cfg(any(feature = "cuda", feature = "metal"))]
-impl Function {
-    /// The name in the names of the kernels.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::PRelu => "prelu",
-            Self::SRelu => "srelu",
-        }
-    }
-
-    /// Whether each of `elements` elements has a slope of its own, so that nothing is summed.
-    pub(super) fn one_for_each(self, planes: launch::Planes, elements: usize) -> bool {
-        matches!(self, Self::PRelu) && planes.channels as usize == elements
-    }
-}
-
-impl Function {
-    fn parameters(self) -> usize {
-        match self {
-            Self::PRelu => 1,
-            Self::SRelu => 4,
-        }
-    }
-
-    #[inline(always)]
-    fn value<F: Real>(self, x: F, [a, al, tr, ar]: [F; 4]) -> F {
-        match self {
-            Self::PRelu if x > F::default() => x,
-            Self::PRelu => x * a,
-            Self::SRelu if x <= a => a + (x - a) * al,
-            Self::SRelu if x >= tr => tr + (x - tr) * ar,
-            Self::SRelu => x,
-        }
-    }
-
-    /// The derivative with respect to x.
-    #[inline(always)]
-    fn derivative<F: Real>(self, x: F, [a, al, tr, ar]: [F; 4]) -> F {
-        let one = F::from_f64(1.0);
-        match self {
-            Self::PRelu if x > F::default() => one,
-            Self::PRelu => a,
-            Self::SRelu if x <= a => al,
-            Self::SRelu if x >= tr => ar,
-            Self::SRelu => one,
-        }
-    }
-
-    /// The derivatives with respect to the parameters.
-    #[inline(always)]
-    fn parameter_derivatives<F: Real>(self, x: F, [a, al, tr, ar]: [F; 4]) -> [F; 4] {
-        let (zero, one) = (F::default(), F::from_f64(1.0));
-        match self {
-            Self::PRelu if x > zero => [zero; 4],
-            Self::PRelu => [x, zero, zero, zero],
-            Self::SRelu if x <= a => [one - al, x - a, zero, zero],
-            Self::SRelu if x >= tr => [zero, zero, one - ar, x - tr],
-            Self::SRelu => [zero; 4],
-        }
-    }
-}
-
 /// A contiguous tensor as runs of elements that share their parameters.
 #[derive(Debug, Clone, Copy)]
 struct Planes {
-    /// Sets of parameters; the runs take them in turn.
+    /// Sets of parameters, which the runs use in turn.
     channels: usize,
     /// Elements in a run.
     inner: usize,
@@ -165,20 +94,20 @@ struct Planes {
 impl Planes {
     fn of_channels(x: &Tensor, parameters: &[usize]) -> Result<Self> {
         let channels = x.dims().get(1).copied().unwrap_or(1);
-        let inner = x.dims().iter().skip(2).product();
+        let inner = elements("activation", x.dims().get(2..).unwrap_or_default())?;
         match *parameters {
             [given] if given == channels || given == 1 => Ok(Self {
                 channels: given,
                 inner,
             }),
             _ => bail!(
-                "activation parameters of shape {parameters:?} for {channels} channels of {:?}",
+                "activation parameters of shape {parameters:?} do not fit the {channels} channels of {:?}",
                 x.shape()
             ),
         }
     }
 
-    /// The parameters of run number `plane` from rows of one value for each channel.
+    /// The parameters of run `plane`, from rows with one value for each channel.
     #[inline(always)]
     fn parameters<F: Real>(self, rows: &[F], count: usize, plane: usize) -> [F; 4] {
         let channel = plane % self.channels;
@@ -201,74 +130,8 @@ impl Planes {
 
     /// How many runs a thread takes at a time.
     fn per_chunk(self) -> usize {
-        (CHUNK / self.inner.max(1)).max(1)
+        (PARALLEL_THRESHOLD / self.inner.max(1)).max(1)
     }
-}
-
-/// An element type and what is computed in for it.
-trait Element: WithDType {
-    type Compute: Real;
-
-    fn widen(elements: &[Self]) -> Cow<'_, [Self::Compute]>;
-    fn narrow(elements: Vec<Self::Compute>) -> Vec<Self>;
-}
-
-macro_rules! impl_element {
-    ($($real:ty)*; $($half:ty)*) => {
-        $(impl Element for $real {
-            type Compute = Self;
-
-            fn widen(elements: &[Self]) -> Cow<'_, [Self]> {
-                Cow::Borrowed(elements)
-            }
-
-            fn narrow(elements: Vec<Self>) -> Vec<Self> {
-                elements
-            }
-        })*
-        $(impl Element for $half {
-            type Compute = f32;
-
-            fn widen(elements: &[Self]) -> Cow<'_, [f32]> {
-                Cow::Owned(elements.iter().map(|x| x.to_f32()).collect())
-            }
-
-            fn narrow(elements: Vec<f32>) -> Vec<Self> {
-                elements.into_iter().map(Self::from_f32).collect()
-            }
-        })*
-    };
-}
-
-impl_element!(f32 f64; f16 bf16);
-
-/// Calls `$body` with the element type of the first storage, which the others must have too.
-macro_rules! for_element {
-    ($storage:expr, $element:ident => $body:expr) => {
-        match candle_core::backend::BackendStorage::dtype($storage) {
-            DType::F32 => {
-                type $element = f32;
-                $body
-            }
-            DType::F64 => {
-                type $element = f64;
-                $body
-            }
-            DType::F16 => {
-                type $element = f16;
-                $body
-            }
-            DType::BF16 => {
-                type $element = bf16;
-                $body
-            }
-            dtype => bail!("activations are not defined for {dtype:?}"),
-        }
-    };
-}
-
-fn load<'a, E: Element>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [E]>> {
-    Ok(gather(E::cpu_storage_as_slice(storage)?, layout))
 }
 
 /// (x, parameters) to f(x).
@@ -289,11 +152,12 @@ impl CustomOp2 for Forward {
         p: &CpuStorage,
         p_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let y = for_element!(x, E => {
-            let (x, p) = (load::<E>(x, x_layout)?, load::<E>(p, p_layout)?);
-            let (x, p) = (E::widen(&x), E::widen(&p));
+        let dtype = x.dtype();
+        same_dtype(CustomOp2::name(self), dtype, p.dtype())?;
+        let y = with_float!(dtype, CustomOp2::name(self), T => {
+            let (x, p) = (T::read(x, x_layout)?, T::read(p, p_layout)?);
             let y = self.run(&x, &x, &p, |x, _, p| self.function.value(x, p));
-            E::to_cpu_storage_owned(E::narrow(y))
+            T::into_storage(y, dtype)?
         });
         Ok((y, x_layout.shape().clone()))
     }
@@ -373,8 +237,8 @@ impl Forward {
         y
     }
 
-    /// The sums over each channel of the gradient times each parameter's derivative, in rows of
-    /// one value for each channel. The order of summation does not depend on the threads.
+    /// The sums over each channel of the gradient times each parameter's derivative, in rows
+    /// with one value for each channel. The order of summation does not depend on the threads.
     fn sum<F: Real>(&self, x: &[F], grad: &[F], p: &[F]) -> Vec<F> {
         let count = self.function.parameters();
         let (inner, channels) = (self.planes.inner.max(1), self.planes.channels);
@@ -421,12 +285,13 @@ impl CustomOp3 for InputGradient {
         grad_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let function = self.0.function;
-        let gradient = for_element!(x, E => {
-            let (x, p) = (load::<E>(x, x_layout)?, load::<E>(p, p_layout)?);
-            let grad = load::<E>(grad, grad_layout)?;
-            let (x, p, grad) = (E::widen(&x), E::widen(&p), E::widen(&grad));
+        let dtype = x.dtype();
+        same_dtype(self.name(), dtype, grad.dtype())?;
+        let gradient = with_float!(dtype, self.name(), T => {
+            let (x, p) = (T::read(x, x_layout)?, T::read(p, p_layout)?);
+            let grad = T::read(grad, grad_layout)?;
             let gradient = self.0.run(&x, &grad, &p, |x, grad, p| grad * function.derivative(x, p));
-            E::to_cpu_storage_owned(E::narrow(gradient))
+            T::into_storage(gradient, dtype)?
         });
         Ok((gradient, x_layout.shape().clone()))
     }
@@ -481,11 +346,12 @@ impl CustomOp3 for ParameterGradient {
         grad: &CpuStorage,
         grad_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let gradient = for_element!(x, E => {
-            let (x, p) = (load::<E>(x, x_layout)?, load::<E>(p, p_layout)?);
-            let grad = load::<E>(grad, grad_layout)?;
-            let (x, p, grad) = (E::widen(&x), E::widen(&p), E::widen(&grad));
-            E::to_cpu_storage_owned(E::narrow(self.0.sum(&x, &grad, &p)))
+        let dtype = x.dtype();
+        same_dtype(self.name(), dtype, grad.dtype())?;
+        let gradient = with_float!(dtype, self.name(), T => {
+            let (x, p) = (T::read(x, x_layout)?, T::read(p, p_layout)?);
+            let grad = T::read(grad, grad_layout)?;
+            T::into_storage(self.0.sum(&x, &grad, &p), dtype)?
         });
         Ok((gradient, p_layout.shape().clone()))
     }

@@ -1,5 +1,5 @@
-//! Capsules in Candle's ops. The gradient of the routing is that which Candle derives of it:
-//! none of the ops here is one that Candle differentiates wrongly.
+//! Capsules in Candle's ops. Candle derives the gradient of the routing: it differentiates these
+//! ops correctly.
 
 use candle_core::{Result, Tensor, Var, bail};
 
@@ -7,12 +7,12 @@ use super::{DynamicRouting, DynamicRoutingGrad, Length, LengthGrad, Squash, Squa
 use crate::ops::composed::{Composed1, Composed2, constants, wide};
 use crate::ops::storage::same_dtype;
 
-/// The lengths of the vectors along the last axis, which stays with one place.
+/// The lengths of the vectors along the last axis, which keeps size 1.
 fn lengths(x: &Tensor) -> Result<Tensor> {
     x.sqr()?.sum_keepdim(x.rank() - 1)?.sqrt()
 }
 
-/// `values` where `lengths` are not zero, and zero there.
+/// `values` where `lengths` are not zero, else zero.
 fn unless_zero(lengths: &Tensor, values: &Tensor) -> Result<Tensor> {
     lengths.ne(0.0)?.where_cond(values, &values.zeros_like()?)
 }
@@ -70,17 +70,17 @@ impl Composed2 for LengthGrad {
 /// The softmax over the last axis.
 fn softmax(x: &Tensor) -> Result<Tensor> {
     let last = x.rank() - 1;
-    // The largest value only keeps the exponentials small: no gradient needs to pass it.
+    // The largest value only keeps the exponentials small, so it needs no gradient.
     let largest = x.detach().max_keepdim(last)?;
     let powers = x.broadcast_sub(&largest)?.exp()?;
     powers.broadcast_div(&powers.sum_keepdim(last)?)
 }
 
-/// As [`squash`], with a gradient that is finite at length zero.
+/// [`squash`] with a finite gradient at length zero.
 fn differentiable_squash(x: &Tensor) -> Result<Tensor> {
     let square = x.sqr()?.sum_keepdim(x.rank() - 1)?;
     let tiny = constants(vec![1e-30], (), &square)?.broadcast_as(square.shape())?;
-    // Where the square is smaller it is a constant: the length's gradient is infinite at zero.
+    // A smaller square becomes a constant: the gradient of the length is infinite at zero.
     let safe = square
         .ge(&tiny.contiguous()?)?
         .where_cond(&square, &tiny.contiguous()?)?;

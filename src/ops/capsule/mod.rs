@@ -1,6 +1,5 @@
-//! What capsules are made of: vectors whose length says how likely something is there, and the
-//! routing from one layer of them to the next (Sabour et al., "Dynamic Routing Between Capsules",
-//! 2017, arXiv:1710.09829).
+//! Capsules: vectors whose length is a probability, and the routing from one layer of them to the
+//! next (Sabour et al., "Dynamic Routing Between Capsules", 2017, arXiv:1710.09829).
 
 mod composed;
 mod routing;
@@ -9,16 +8,16 @@ mod vectors;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, apply2, run2};
-use crate::ops::storage::{Float, same_dtype, with_float};
-use crate::trace::{Operation, noted};
+use crate::ops::storage::{Float, elements, same_dtype, with_float};
 use routing::Routing;
 
-/// The vectors along the last axis with their directions kept and their lengths n made
-/// n² / (1 + n²), below one (equation 1).
+/// The vectors along the last axis, with the same directions and with lengths n² / (1 + n²), below
+/// one (equation 1): `[.., D]` to the same shape.
 ///
 /// # Errors
-/// Where `x` has no axis, or is not floating-point.
+/// If `x` has no axis or D is 0, or `x` is not floating-point.
 pub fn squash(x: &Tensor) -> Result<Tensor> {
     vectors("squash", x)?;
     noted(apply1(Squash, x)?, || Operation::Squash, &[x])
@@ -41,18 +40,22 @@ fn vectors(op: &str, x: &Tensor) -> Result<()> {
     }
 }
 
-/// Routing by agreement (procedure 1): capsules `u` [N, I, D] to capsules [N, J, E], squashed.
+/// Routing by agreement (procedure 1), with squashed results.
 ///
-/// Each of the I capsules predicts each of the J by its matrix in `weight` [I, D, J, E]. Its
-/// predictions are weighted by a softmax over the J, which begins even and in each of
-/// `iterations` leans to those that agree with what came out. The gradient goes through all
-/// iterations.
+/// Each of the I capsules predicts each of the J by its matrix in `weight`. A softmax over the J
+/// weights the predictions. It begins uniform; each of `iterations` increases the weight of
+/// predictions that agree with the result. The gradient goes through all iterations.
 ///
-/// The predictions, I J E values an image, are never stored: a pass over them makes them anew,
-/// and memory stays at a few times the result.
+/// The predictions, I J E values per image, are never stored: every pass recomputes them, and
+/// memory stays at a few times the result.
+///
+/// # Shapes
+/// - `u`: `[N, I, D]`
+/// - `weight`: `[I, D, J, E]`
+/// - result: `[N, J, E]`
 ///
 /// # Errors
-/// Where shapes or types do not fit, or there are no iterations.
+/// If shapes or types do not fit, `weight` has an empty axis, or `iterations` is 0.
 pub fn dynamic_routing(u: &Tensor, weight: &Tensor, iterations: usize) -> Result<Tensor> {
     let (&[_, capsules, values], &[inputs, width, ..]) = (u.dims(), weight.dims()) else {
         bail!(
@@ -77,6 +80,10 @@ pub fn dynamic_routing(u: &Tensor, weight: &Tensor, iterations: usize) -> Result
     if iterations == 0 {
         bail!("dynamic_routing needs at least one iteration");
     }
+    elements(
+        "dynamic_routing",
+        &[&u.dims()[..1], &weight.dims()[2..]].concat(),
+    )?;
     let y = apply2(DynamicRouting { iterations }, u, weight)?;
     noted(y, || Operation::DynamicRouting { iterations }, &[u, weight])
 }
@@ -90,7 +97,7 @@ struct DynamicRouting {
     iterations: usize,
 }
 
-/// The gradient of `u`, and behind it that of the weight, flat: both come of the same pass.
+/// The flat gradients of `u` and of the weight, concatenated: one pass computes both.
 struct DynamicRoutingGrad {
     iterations: usize,
     grad: Tensor,

@@ -1,16 +1,16 @@
 //! Routing by agreement on the CPU.
 //!
-//! With û the predictions of one image, [I, J, E], and V the sum of what earlier iterations gave,
-//! [J, E], the couplings are c = softmax over j of û·V, so that nothing but the V have to be kept
-//! from one iteration to the next. A pass goes over the capsules i, in chunks over all threads,
-//! and makes the û of each image anew from the matrix of i, which stays in the cache.
+//! Let û be the predictions of one image, `[I, J, E]`, and V the sum of the results of earlier
+//! iterations, `[J, E]`. The couplings are c = softmax over j of û·V, so an iteration needs only V
+//! of the earlier ones. A pass iterates over the capsules i, in chunks over all threads, and
+//! recomputes the û of each image from the matrix of i, which stays in the cache.
 
 use super::vectors::{squash, squash_grad};
 use crate::ops::storage::Float;
 use crate::parallel;
 use crate::simd::dispatch;
 
-/// Capsules of a chunk. Sums are over chunks, whatever the number of threads.
+/// Capsules of a chunk. Sums go over chunks, so they do not depend on the number of threads.
 const CHUNK: usize = 64;
 
 pub(super) struct Routing<'a, T> {
@@ -26,11 +26,11 @@ pub(super) struct Routing<'a, T> {
     row: usize,
 }
 
-/// What goes into the couplings of an iteration: V, if it is not the first.
+/// V, which determines the couplings; `None` in the first iteration.
 type Earlier<T> = Option<Vec<T>>;
 
 impl<'a, T: Float> Routing<'a, T> {
-    /// The sizes are those of the weight: I, D, J, E.
+    /// The last argument is the shape of the weight: I, D, J, E.
     pub fn new(
         u: &'a [T],
         weight: &'a [T],
@@ -48,14 +48,14 @@ impl<'a, T: Float> Routing<'a, T> {
         }
     }
 
-    /// The capsules that come out, [N, J, E].
+    /// The resulting capsules, `[N, J, E]`.
     pub fn forward(&self, iterations: usize) -> Vec<T> {
         let mut sums = self.sums(iterations);
         let last = sums.pop().map(|(_, sum)| squash(&sum, self.width));
         last.unwrap_or_default()
     }
 
-    /// V and the weighted sums of predictions of every iteration, [N, J, E] each.
+    /// V and the weighted sums of predictions of every iteration, `[N, J, E]` each.
     fn sums(&self, iterations: usize) -> Vec<(Earlier<T>, Vec<T>)> {
         let mut found = Vec::with_capacity(iterations);
         let mut earlier: Earlier<T> = None;
@@ -74,10 +74,10 @@ impl<'a, T: Float> Routing<'a, T> {
         found
     }
 
-    /// The gradient of u and behind it that of the weight.
+    /// The gradients of u and of the weight, concatenated.
     pub fn backward(&self, grad: &[T], iterations: usize) -> Vec<T> {
         let sums = self.sums(iterations);
-        // Of the outputs of each iteration, of which the last one alone leaves the op.
+        // The gradients of the outputs of each iteration. Only the last output leaves the op.
         let mut of_outputs = vec![vec![T::zero(); grad.len()]; iterations];
         of_outputs[iterations - 1].copy_from_slice(grad);
         let mut of_sums = vec![Vec::new(); iterations];
@@ -99,8 +99,8 @@ impl<'a, T: Float> Routing<'a, T> {
         self.of_arguments(&sums, &of_sums)
     }
 
-    /// The sum over the capsules i of what `body(n, prediction, scratch, result)` adds to the
-    /// result of image n, [N, J, E].
+    /// Sums over the capsules i: `body(n, prediction, scratch, result)` adds to the result of image
+    /// n. The result is `[N, J, E]`.
     fn pass(&self, body: impl Fn(usize, &[T], &mut Scratch<T>, &mut [T]) + Sync) -> Vec<T> {
         let chunks = self.inputs.div_ceil(CHUNK);
         let partial = |chunk: usize| {
@@ -130,7 +130,7 @@ impl<'a, T: Float> Routing<'a, T> {
         start..(start + CHUNK).min(self.inputs)
     }
 
-    /// What capsule i of image n predicts.
+    /// The predictions of capsule i of image n.
     #[inline(always)]
     fn predict(&self, i: usize, n: usize, prediction: &mut [T]) {
         prediction.fill(T::zero());
@@ -164,7 +164,7 @@ impl<'a, T: Float> Routing<'a, T> {
         }
     }
 
-    /// The gradient of the logits of the couplings, given that of the weighted sum.
+    /// The gradient of the logits of the couplings, given the gradient of the weighted sum.
     #[inline(always)]
     fn agree(&self, prediction: &[T], of_sum: &[T], scratch: &mut Scratch<T>) {
         let (couplings, of_logits) = (&scratch.couplings, &mut scratch.of_logits);
@@ -176,8 +176,8 @@ impl<'a, T: Float> Routing<'a, T> {
         }
     }
 
-    /// One more pass: the gradient of each prediction over all iterations, and by it those of u
-    /// and the weight.
+    /// One more pass: the gradient of each prediction over all iterations, and from it the
+    /// gradients of u and the weight.
     fn of_arguments(&self, sums: &[(Earlier<T>, Vec<T>)], of_sums: &[Vec<T>]) -> Vec<T> {
         let (depth, row, width) = (self.depth, self.row, self.width);
         let chunk = |chunk: usize| {
@@ -237,7 +237,7 @@ impl<'a, T: Float> Routing<'a, T> {
 /// A value for each of the J output capsules.
 struct Scratch<T> {
     couplings: Vec<T>,
-    /// The gradient of what the couplings are the softmax of.
+    /// The gradient of the logits of the couplings.
     of_logits: Vec<T>,
 }
 
@@ -281,7 +281,7 @@ fn dots<T: Float>(a: &[T], b: &[T], width: usize, y: &mut [T]) {
     }
 }
 
-/// a · b, in eight sums that vectors can hold.
+/// a · b, in eight sums so that it vectorises.
 #[inline(always)]
 fn long_dot<T: Float>(a: &[T], b: &[T]) -> T {
     let mut sums = [T::zero(); 8];

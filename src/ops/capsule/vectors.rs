@@ -1,8 +1,8 @@
-//! Squashing and measuring vectors of `width` values.
+//! Squashed vectors and lengths of vectors of `width` values.
 
 use crate::ops::storage::Float;
 
-/// n / (1 + n²) for the length n: what a vector is multiplied by.
+/// n / (1 + n²) for the length n: the factor that squashes a vector.
 fn factor<T: Float>(length: T) -> T {
     length / (T::one() + length * length)
 }

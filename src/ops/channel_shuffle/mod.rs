@@ -1,13 +1,13 @@
-//! Channels of several groups put in turn, so that grouped convolutions mix.
+//! Interleaves the channels of several groups, so that grouped convolutions mix.
 
 mod composed;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, run1};
 use crate::ops::storage::{Float, build, with_float};
-use crate::trace::{Operation, noted};
 
 const OP: &str = "channel_shuffle";
 
@@ -15,7 +15,7 @@ const OP: &str = "channel_shuffle";
 /// al., "ShuffleNet", 2017): `[N, C, ..]` to the same shape.
 ///
 /// # Errors
-/// Where the groups do not divide the channels, or `x` is not floating-point.
+/// If the groups do not divide the channels, or `x` is not floating-point.
 pub fn channel_shuffle(x: &Tensor, groups: usize) -> Result<Tensor> {
     let &[_, channels, ..] = x.dims() else {
         bail!("{OP} takes [N, C, ..], not {:?}", x.dims());
@@ -63,7 +63,7 @@ impl CustomOp1 for ChannelShuffle {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        // With as many groups as each had channels, everything goes back to its place.
+        // A shuffle with as many groups as a group has channels is the inverse.
         let groups = x.dim(1)? / self.groups;
         if groups == 0 {
             return Ok(Some(grad.clone()));

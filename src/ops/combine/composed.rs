@@ -1,4 +1,4 @@
-//! Sums, concatenations, parts and scales in Candle's ops.
+//! Sums, concatenations, slices and scales in Candle's ops.
 
 use candle_core::{Result, Tensor};
 

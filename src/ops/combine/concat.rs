@@ -1,22 +1,22 @@
-//! Concatenation along an axis, and back.
+//! Concatenation along an axis.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
 };
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, apply2, apply3, run1};
 use crate::ops::storage::{Float, build, same_dtype, with_float};
-use crate::trace::{Operation, noted};
 
-/// `tensors` one behind the other along axis `dim`: `[N, C1, H, W]`, `[N, C2, H, W]`, … to
+/// Concatenates `tensors` along axis `dim`: `[N, C1, H, W]`, `[N, C2, H, W]`, … to
 /// `[N, C1 + C2 + …, H, W]` with `dim` 1.
 ///
 /// Up to three tensors are one node of the graph, more are a tree of such nodes.
 ///
 /// # Errors
-/// Where there is no tensor, `dim` is not an axis of theirs, or they differ in type or in
-/// another axis.
+/// If there is no tensor, `dim` is not one of their axes, or they differ in type or in another
+/// axis.
 pub fn cat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
     let y = joined(tensors, dim)?;
     match tensors {
@@ -45,6 +45,14 @@ fn joined(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
         }
         same_dtype("cat", first.dtype(), other.dtype())?;
     }
+    let total = tensors.iter().map(|tensor| tensor.dims()[dim]);
+    if total
+        .into_iter()
+        .try_fold(0usize, usize::checked_add)
+        .is_none()
+    {
+        bail!("cat: the tensors are too long along axis {dim}");
+    }
     match *tensors {
         [a] => Ok(a.clone()),
         [a, b] => apply2(Cat { dim }, a, b),
@@ -59,7 +67,7 @@ fn joined(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
     }
 }
 
-/// `tensors` of one shape along a new first axis: `[C]`, `[C]` to `[2, C]`.
+/// Stacks `tensors` of one shape along a new first axis: `[C]`, `[C]` to `[2, C]`.
 ///
 /// # Errors
 /// As [`cat`].
@@ -103,7 +111,7 @@ impl Cat {
         Ok((y, dims.into()))
     }
 
-    /// The gradient of each of `parts`, where it is tracked.
+    /// The gradients of those `parts` that are tracked.
     fn backward<const N: usize>(
         &self,
         parts: [&Tensor; N],
@@ -180,7 +188,7 @@ impl CustomOp3 for Cat {
     }
 }
 
-/// A slice in memory of its own: kept as a view, it would keep all of the gradient alive.
+/// A copy of a slice. A view would keep the whole gradient alive.
 pub(super) struct Copy;
 
 impl CustomOp1 for Copy {
@@ -197,7 +205,7 @@ impl CustomOp1 for Copy {
     }
 }
 
-/// Puts an axis of one in front.
+/// Adds a first axis of size 1.
 pub(super) struct Unsqueeze;
 
 impl CustomOp1 for Unsqueeze {

@@ -1,4 +1,4 @@
-//! Sums, concatenations, parts and per-channel scales, each with its own backward.
+//! Sums, concatenations, slices and scales, each with its own backward.
 
 mod composed;
 mod concat;
@@ -8,23 +8,23 @@ mod view;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::apply2;
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
-use crate::trace::{Operation, noted};
 
 pub use concat::{cat, stack};
 pub use scale::{scale, scale_channels};
 pub use view::{flatten_from, narrow, permute, reshape};
 
-/// `a + b` of two tensors of one shape: the join of a residual block.
+/// `a + b` of two tensors of one shape, as at the end of a residual block.
 ///
 /// # Errors
-/// Where shapes or types differ; nothing is broadcast.
+/// If shapes or types differ. It does not broadcast.
 pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     add_scaled(a, b, 1.0)
 }
 
-/// `a + scale b` of two tensors of one shape: the join of a residual block that is damped.
+/// `a + scale b` of two tensors of one shape, as at the end of a scaled residual block.
 ///
 /// # Errors
 /// As [`add`].

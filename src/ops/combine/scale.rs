@@ -1,5 +1,5 @@
-//! One factor for all values, or one per channel of each image, which is what
-//! squeeze-and-excitation multiplies with.
+//! Multiplication by one factor, or by one factor per channel of each image as in
+//! squeeze-and-excitation.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{
@@ -7,16 +7,16 @@ use candle_core::{
 };
 use rayon::prelude::*;
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, apply2, run1, run2};
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
-use crate::trace::{Operation, noted};
 
 const OP: &str = "scale_channels";
 
 /// `x[n, c, ..] * s[n, c]`: `[N, C, H, W]` and `[N, C]` or `[N, C, 1, 1]` to `[N, C, H, W]`.
 ///
 /// # Errors
-/// Where shapes or types do not fit.
+/// If shapes or types do not fit.
 pub fn scale_channels(x: &Tensor, s: &Tensor) -> Result<Tensor> {
     let &[n, c, _, _] = x.dims() else {
         bail!("{OP} takes [N, C, H, W], not {:?}", x.dims());
@@ -31,7 +31,7 @@ pub fn scale_channels(x: &Tensor, s: &Tensor) -> Result<Tensor> {
 /// `factor x`, of any shape.
 ///
 /// # Errors
-/// Where `x` is not floating-point.
+/// If `x` is not floating-point.
 pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
     let y = apply1(Scale { factor }, x)?;
     noted(y, || Operation::Scale { factor }, &[x])

@@ -1,20 +1,20 @@
-//! Parts and other shapes of a tensor, as nodes of the tape.
+//! Slices and other shapes of a tensor, as nodes of the tape.
 //!
-//! Candle's own give the same values; but as nodes that are not on the tape they would hand all
-//! of the network in front of them to Candle's backward.
+//! Candle's own ops give the same values, but they are not on the tape: they would leave the whole
+//! network before them to Candle's backward.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::concat::cat;
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::apply1;
-use crate::ops::storage::{Float, with_float};
-use crate::trace::{Operation, noted};
+use crate::ops::storage::{Float, elements, with_float};
 
 /// The `len` places from `start` on along axis `dim`, such as half of the channels.
 ///
 /// # Errors
-/// Where `dim` is not an axis or the places are not all there.
+/// If `dim` is not an axis, or the axis has fewer than `start + len` places.
 pub fn narrow(x: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor> {
     match x.dims().get(dim) {
         Some(size) if start.checked_add(len).is_some_and(|end| end <= *size) => {
@@ -31,7 +31,7 @@ pub fn narrow(x: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor
 /// The same values in row-major order in another shape.
 ///
 /// # Errors
-/// Where the shape has another number of elements.
+/// If the shape has another number of elements.
 pub fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
     let shape = shape.into();
     if shape.elem_count() != x.elem_count() {
@@ -43,20 +43,20 @@ pub fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
 /// All axes from `dim` on as one: `[N, C, H, W]` to `[N, C H W]` with `dim` 1.
 ///
 /// # Errors
-/// Where `dim` is not an axis.
+/// If `dim` is larger than the number of axes.
 pub fn flatten_from(x: &Tensor, dim: usize) -> Result<Tensor> {
     let Some((outer, inner)) = x.dims().split_at_checked(dim) else {
         bail!("flatten_from: {:?} has no axis {dim}", x.dims());
     };
     let mut dims = outer.to_vec();
-    dims.push(inner.iter().product());
+    dims.push(elements("flatten_from", inner)?);
     reshape(x, dims)
 }
 
 /// The axes in the order of `axes`: `[N, C, H, W]` to `[N, H, W, C]` with `[0, 2, 3, 1]`.
 ///
 /// # Errors
-/// Where `axes` does not name each axis once.
+/// If `axes` does not contain each axis once.
 pub fn permute(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
     let mut inverse = vec![usize::MAX; x.rank()];
     for (to, from) in axes.iter().enumerate() {
@@ -66,7 +66,7 @@ pub fn permute(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
     }
     if axes.len() != x.rank() || inverse.contains(&usize::MAX) {
         bail!(
-            "permute: {axes:?} is no order of the axes of {:?}",
+            "permute: {axes:?} is not an order of the axes of {:?}",
             x.dims()
         );
     }
@@ -105,9 +105,9 @@ impl CustomOp1 for Narrow {
             dims[self.dim] = len;
             Tensor::zeros(dims, grad.dtype(), grad.device())
         };
-        let behind = x.dim(self.dim)? - self.start - self.len;
-        let (before, behind) = (zeros(self.start)?, zeros(behind)?);
-        cat(&[&before, grad, &behind], self.dim).map(Some)
+        let after = x.dim(self.dim)? - self.start - self.len;
+        let (before, after) = (zeros(self.start)?, zeros(after)?);
+        cat(&[&before, grad, &after], self.dim).map(Some)
     }
 }
 

@@ -1,10 +1,11 @@
-//! Convolution and its gradients in Candle's ops.
+//! The convolution and its gradients as compositions of Candle's ops, for devices without kernels
+//! of this crate.
 //!
-//! Without groups these are Candle's convolutions, of inputs that are padded and cropped so that
-//! the kernel's steps fit exactly: then sizes are right on both axes. Kernels are made contiguous
-//! first, which Candle's own backward on Metal forgets. With groups the patches are multiplied by
-//! the weights, whose cost does not grow with the square of the groups; depthwise kernels go tap
-//! by tap.
+//! Without groups they are Candle's convolutions. The inputs are padded and cropped so that the
+//! steps of the kernel fit exactly; then the sizes of the gradients are correct on both axes.
+//! Weights are made contiguous first, which Candle's own backward on Metal omits. With groups,
+//! patches are multiplied by the weights, so the cost doesn't grow with the square of the groups.
+//! Depthwise convolutions add up the products of one tap after the other.
 
 use candle_core::{Result, Tensor};
 
@@ -15,12 +16,20 @@ use crate::ops::composed::{Composed1, Composed2, Composed3, every, place, spread
 const OP: &str = "conv2d";
 
 impl Composed2 for Convolution {
+    fn multiply_adds(&self, _x: &Tensor, weight: &Tensor) -> usize {
+        weight.dims().iter().skip(1).product()
+    }
+
     fn composed(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
         forward(&self.0, x, weight, None)
     }
 }
 
 impl Composed3 for Convolution {
+    fn multiply_adds(&self, _x: &Tensor, weight: &Tensor) -> usize {
+        weight.dims().iter().skip(1).product()
+    }
+
     fn composed(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         forward(&self.0, x, weight, Some(bias))
     }
@@ -95,7 +104,7 @@ impl Geometry {
         }
     }
 
-    /// Rows and columns of the padded input that some tap reaches.
+    /// Rows and columns of the padded input up to the last that a tap reaches.
     fn reach(&self) -> (usize, usize) {
         (
             (self.out_h - 1) * self.stride.0 + (self.kh - 1) * self.dilation.0 + 1,
@@ -108,14 +117,14 @@ impl Geometry {
         x.pad_with_zeros(2, ph, ph)?.pad_with_zeros(3, pw, pw)
     }
 
-    /// The padded input without what no tap reaches.
+    /// The padded input without the rows and columns that no tap reaches.
     fn reached(&self, x: &Tensor) -> Result<Tensor> {
         let (height, width) = self.reach();
         let x = self.padded(x)?.narrow(2, 0, height)?.narrow(3, 0, width)?;
         x.contiguous()
     }
 
-    /// What [`Self::reached`] makes of an input, back: zeros where no tap reached.
+    /// The transpose of [`Self::reached`]: zeros where no tap reaches.
     fn input_part(&self, dx: &Tensor) -> Result<Tensor> {
         let (ph, pw) = self.padding;
         let dx = place(dx, 2, 0, self.h + 2 * ph)?.narrow(2, ph, self.h)?;
@@ -123,8 +132,8 @@ impl Geometry {
         dx.contiguous()
     }
 
-    /// A kernel with one dilation, and that dilation: where the axes differ, with zeros between
-    /// its taps.
+    /// The weight with one dilation for both axes, and that dilation. If the axes differ, zeros are
+    /// inserted between the taps.
     fn dilated(&self, weight: &Tensor) -> Result<(Tensor, usize)> {
         let (dh, dw) = self.dilation;
         if dh == dw {
@@ -134,8 +143,8 @@ impl Geometry {
         Ok((weight.contiguous()?, 1))
     }
 
-    /// A gradient of the result that belongs to one stride, and that stride: where the axes
-    /// differ, with zeros between its places.
+    /// The gradient of the output with one stride for both axes, and that stride. If the axes
+    /// differ, zeros are inserted between the values.
     fn strided(&self, dy: &Tensor) -> Result<(Tensor, usize)> {
         let (sh, sw) = self.stride;
         if sh == sw {
@@ -166,8 +175,8 @@ impl Geometry {
         dy.conv_transpose2d(&weight, 0, 0, stride, dilation)
     }
 
-    /// A convolution of the input by the gradient, in which images are channels and stride and
-    /// dilation change their parts.
+    /// A convolution of the input with the gradient. Images take the role of channels, and stride
+    /// and dilation are exchanged.
     fn plain_weight_grad(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let (dy, stride) = self.strided(dy)?;
         let x = x.transpose(0, 1)?.contiguous()?;
@@ -183,20 +192,20 @@ impl Geometry {
         taps.transpose(0, 1)?.contiguous()
     }
 
-    /// The taps of the kernel in row-major order.
-    fn taps(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+    /// The row and column of each tap, in row-major order.
+    fn each_tap(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (kh, kw) = (self.kh, self.kw);
         (0..kh).flat_map(move |i| (0..kw).map(move |j| (i, j)))
     }
 
-    /// What tap (i, j) sees of the reached input: `[n, c_in, out_h, out_w]`.
+    /// The values of the reached input that tap (i, j) sees: `[n, c_in, out_h, out_w]`.
     fn seen(&self, x: &Tensor, (i, j): (usize, usize)) -> Result<Tensor> {
         let rows = every(x, 2, i * self.dilation.0, self.stride.0, self.out_h)?;
         every(&rows, 3, j * self.dilation.1, self.stride.1, self.out_w)
     }
 
-    /// What reaches the input through tap (i, j): the gradient of what the tap has seen, in its
-    /// place.
+    /// The transpose of [`Self::seen`]: the gradient of the values that tap (i, j) sees, at their
+    /// positions in the reached input.
     fn back(&self, seen: &Tensor, (i, j): (usize, usize)) -> Result<Tensor> {
         let (height, width) = self.reach();
         let dx = spread(&spread(seen, 2, self.stride.0)?, 3, self.stride.1)?;
@@ -208,7 +217,7 @@ impl Geometry {
         )
     }
 
-    /// The weight of one tap of a depthwise kernel: `[1, c, 1, 1]`.
+    /// The weights of one tap of a depthwise kernel: `[1, c, 1, 1]`.
     fn depthwise_tap(&self, weight: &Tensor, (i, j): (usize, usize)) -> Result<Tensor> {
         let tap = weight.narrow(2, i, 1)?.narrow(3, j, 1)?;
         tap.reshape((1, self.c_in, 1, 1))
@@ -219,7 +228,7 @@ impl Geometry {
             let seen = self.seen(x, tap)?;
             seen.broadcast_mul(&self.depthwise_tap(weight, tap)?)
         };
-        sum(self.taps().map(product))
+        sum(self.each_tap().map(product))
     }
 
     fn depthwise_input_grad(&self, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
@@ -227,24 +236,25 @@ impl Geometry {
             let seen = dy.broadcast_mul(&self.depthwise_tap(weight, tap)?)?;
             self.back(&seen, tap)
         };
-        sum(self.taps().map(product))
+        sum(self.each_tap().map(product))
     }
 
     fn depthwise_weight_grad(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let product = |tap| (self.seen(x, tap)? * dy)?.sum((0, 2, 3));
-        let taps = self.taps().map(product).collect::<Result<Vec<_>>>()?;
+        let taps = self.each_tap().map(product).collect::<Result<Vec<_>>>()?;
         Tensor::stack(&taps, 1)?.reshape(&self.weight_shape())
     }
 
     /// The patches of the input: `[n, groups, c_in / groups * kh * kw, out_h * out_w]`.
     fn patches(&self, x: &Tensor) -> Result<Tensor> {
-        let seen = self.taps().map(|tap| self.seen(x, tap));
+        let seen = self.each_tap().map(|tap| self.seen(x, tap));
         let seen = seen.collect::<Result<Vec<_>>>()?;
         let places = self.out_h * self.out_w;
         Tensor::stack(&seen, 2)?.reshape((self.n, self.groups, self.patch(), places))
     }
 
-    /// The weights of each group, for each image.
+    /// The weights of each group, repeated for each image:
+    /// `[n, groups, c_out / groups, c_in / groups * kh * kw]`.
     fn group_weights(&self, weight: &Tensor) -> Result<Tensor> {
         let sizes = (self.n, self.groups, self.group_out(), self.patch());
         let weight = weight.reshape((1, self.groups, self.group_out(), self.patch()))?;
@@ -270,7 +280,7 @@ impl Geometry {
             let seen = patches.narrow(2, index, 1)?.squeeze(2)?;
             self.back(&seen.contiguous()?, tap)
         };
-        sum(self.taps().enumerate().map(back))
+        sum(self.each_tap().enumerate().map(back))
     }
 
     fn grouped_weight_grad(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {

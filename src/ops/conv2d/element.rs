@@ -1,11 +1,11 @@
-//! What the kernels compute in.
+//! The types that convolutions compute in.
 
 use std::mem::MaybeUninit;
 use std::ops::{Add, AddAssign, Mul};
 
 use crate::simd::Real;
 
-/// A float that convolutions compute in: `f32`, for which there are more kernels, and `f64`.
+/// A type that convolutions compute in: `f32`, which has more algorithms, or `f64`.
 pub trait Element:
     Real
     + Copy
@@ -22,17 +22,20 @@ pub trait Element:
     const ZERO: Self;
     /// 1.
     const ONE: Self;
-    /// The slice as it is, where this type is `f32`.
+    /// Whether this type is `f32`.
+    const IS_F32: bool;
+    /// The same slice, if this type is `f32`.
     fn as_f32(values: &[Self]) -> Option<&[f32]>;
-    /// The slice as it is, where this type is `f32`.
+    /// The same slice, if this type is `f32`.
     fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]>;
-    /// The slice as it is, where this type is `f32`.
+    /// The same slice, if this type is `f32`.
     fn as_f32_uninit(values: &mut [MaybeUninit<Self>]) -> Option<&mut [MaybeUninit<f32>]>;
 }
 
 impl Element for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    const IS_F32: bool = true;
     fn as_f32(values: &[Self]) -> Option<&[f32]> {
         Some(values)
     }
@@ -47,6 +50,7 @@ impl Element for f32 {
 impl Element for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    const IS_F32: bool = false;
     fn as_f32(_: &[Self]) -> Option<&[f32]> {
         None
     }

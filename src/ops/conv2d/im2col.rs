@@ -1,7 +1,16 @@
 //! The general convolution: tiles of output rows, unrolled to a matrix, times the weight.
 //!
-//! It covers every geometry in `f32` and `f64`. No whole unrolled image exists, only a tile of
-//! at most [`TILE`] values in a workspace that each thread keeps.
+//! It covers every geometry, and computes the convolution and its input gradient in f64. The
+//! unrolled image never exists as a whole, only a tile of it in a workspace of each thread.
+//!
+//! ```text
+//! for (image, group)                                  // threads
+//!     for tile of output rows                         // TILE: L2
+//!         col[patch][pixel] = x, unrolled             // zeros in the padding
+//!         y[channel][pixel] = weight[channel][patch] * col    // gemm, on this thread
+//! ```
+//!
+//! The input gradient runs the same loops the other way: `col = weight^T * dy`, added to dx.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -11,9 +20,9 @@ use rayon::prelude::*;
 
 use super::element::Element;
 use super::geometry::Geometry;
-use super::workspace::{sized, with_workspace};
+use super::workspace::{fill, sized, with_workspace};
 
-/// Values of an unrolled tile: half of a usual second-level cache.
+/// Values of an unrolled tile: 512 KiB in f64, half of a usual L2 cache.
 const TILE: usize = 1 << 16;
 
 /// Output rows per tile.
@@ -21,34 +30,40 @@ fn tile_rows(g: &Geometry) -> usize {
     (TILE / (g.patch() * g.out_w).max(1)).clamp(1, g.out_h)
 }
 
-/// Calls `copy(column row, its part of the tile, input offset)` for each run of outputs that
-/// one tap sees inside the image; what is outside is reported by `outside`.
-fn for_taps(
-    g: &Geometry,
-    rows: &Range<usize>,
-    mut visit: impl FnMut(usize, usize, Range<usize>, usize),
-) {
+/// Outputs of one row that a tap sees inside of the image.
+struct Line {
+    /// Input channel of the group.
+    channel: usize,
+    /// Position of the first input in the plane of the channel.
+    input: usize,
+    /// Positions in the unrolled tile.
+    tile: Range<usize>,
+    /// Distance between the inputs.
+    step: usize,
+}
+
+/// Calls `visit` for each line of outputs that some tap sees inside of the image.
+fn for_lines(g: &Geometry, rows: &Range<usize>, mut visit: impl FnMut(Line)) {
     let tile = rows.len() * g.out_w;
-    for c in 0..g.group_in() {
+    for channel in 0..g.group_in() {
         for ky in 0..g.kh {
-            let valid_y = Geometry::valid(ky, g.h, g.out_h, g.stride.0, g.padding.0, g.dilation.0);
+            let valid_y = g.vertical().valid_outputs(ky);
             for kx in 0..g.kw {
-                let valid_x =
-                    Geometry::valid(kx, g.w, g.out_w, g.stride.1, g.padding.1, g.dilation.1);
+                let valid_x = g.horizontal().valid_outputs(kx);
                 if valid_x.is_empty() {
                     continue;
                 }
-                let row = ((c * g.kh + ky) * g.kw + kx) * tile;
+                let row = ((channel * g.kh + ky) * g.kw + kx) * tile;
                 let x0 = valid_x.start * g.stride.1 + kx * g.dilation.1 - g.padding.1;
                 for y in rows.start.max(valid_y.start)..rows.end.min(valid_y.end) {
                     let input_y = y * g.stride.0 + ky * g.dilation.0 - g.padding.0;
                     let start = row + (y - rows.start) * g.out_w;
-                    visit(
-                        c,
-                        input_y * g.w + x0,
-                        start + valid_x.start..start + valid_x.end,
-                        g.stride.1,
-                    );
+                    visit(Line {
+                        channel,
+                        input: input_y * g.w + x0,
+                        tile: start + valid_x.start..start + valid_x.end,
+                        step: g.stride.1,
+                    });
                 }
             }
         }
@@ -56,78 +71,74 @@ fn for_taps(
 }
 
 /// Unrolls output rows `rows` of one group of one image to `[patch, rows * out_w]`.
-pub(super) fn unroll<F: Element>(g: &Geometry, rows: &Range<usize>, x: &[F], col: &mut [F]) {
+fn unroll<F: Element>(g: &Geometry, rows: &Range<usize>, x: &[F], col: &mut [F]) {
     col.fill(F::ZERO);
-    for_taps(g, rows, |c, offset, part, step| {
-        let x = &x[c * g.in_plane() + offset..];
-        let part = &mut col[part];
-        if step == 1 {
-            part.copy_from_slice(&x[..part.len()]);
+    for_lines(g, rows, |line| {
+        let x = &x[line.channel * g.in_plane() + line.input..];
+        let col = &mut col[line.tile];
+        if line.step == 1 {
+            col.copy_from_slice(&x[..col.len()]);
         } else {
-            for (p, x) in part.iter_mut().zip(x.iter().step_by(step)) {
-                *p = *x;
+            for (c, x) in col.iter_mut().zip(x.iter().step_by(line.step)) {
+                *c = *x;
             }
         }
     });
 }
 
-/// Adds an unrolled tile to where its values came from: the transpose of [`unroll`].
+/// Adds an unrolled tile to the positions that its values came from: the transpose of [`unroll`].
 fn roll_add<F: Element>(g: &Geometry, rows: &Range<usize>, col: &[F], dx: &mut [F]) {
-    for_taps(g, rows, |c, offset, part, step| {
-        let dx = &mut dx[c * g.in_plane() + offset..];
-        for (d, p) in dx.iter_mut().step_by(step).zip(&col[part]) {
-            *d += *p;
+    for_lines(g, rows, |line| {
+        let dx = &mut dx[line.channel * g.in_plane() + line.input..];
+        for (d, c) in dx.iter_mut().step_by(line.step).zip(&col[line.tile]) {
+            *d += *c;
         }
     });
 }
 
-/// A matrix inside a slice: rows, columns and their steps are checked against its length.
+/// The strides of a matrix in a slice.
 #[derive(Clone, Copy)]
-pub(super) struct Steps {
-    /// Distance of rows.
-    pub row: usize,
-    /// Distance of columns.
-    pub col: usize,
+struct Strides {
+    /// Distance between rows.
+    row: usize,
+    /// Distance between columns.
+    col: usize,
 }
 
-fn check(len: usize, rows: usize, cols: usize, steps: Steps) {
+fn check(len: usize, rows: usize, cols: usize, strides: Strides) {
     if rows > 0 && cols > 0 {
-        assert!((rows - 1) * steps.row + (cols - 1) * steps.col < len);
+        assert!((rows - 1) * strides.row + (cols - 1) * strides.col < len);
     }
 }
 
-/// `c = alpha c + a b`, on one thread; `alpha` is 0 (then `c` is not read) or 1. The sizes are
-/// those of `c [m, n]` and the inner one, `k`.
-pub(super) fn matmul<F: Element>(
+/// `c = a b` for `c [m, n]` and `a [m, k]`, on one thread.
+fn matmul<F: Element>(
     (m, n, k): (usize, usize, usize),
-    (c, c_steps): (&mut [MaybeUninit<F>], Steps),
-    accumulate: bool,
-    (a, a_steps): (&[F], Steps),
-    (b, b_steps): (&[F], Steps),
+    (c, c_strides): (&mut [MaybeUninit<F>], Strides),
+    (a, a_strides): (&[F], Strides),
+    (b, b_strides): (&[F], Strides),
 ) {
-    check(c.len(), m, n, c_steps);
-    check(a.len(), m, k, a_steps);
-    check(b.len(), k, n, b_steps);
-    let alpha = if accumulate { F::ONE } else { F::ZERO };
-    // SAFETY: the three matrices lie within their slices, as checked above, `c` is borrowed
-    // mutably and so overlaps neither, and it is read only where `accumulate` says that the
-    // caller has initialised it.
+    check(c.len(), m, n, c_strides);
+    check(a.len(), m, k, a_strides);
+    check(b.len(), k, n, b_strides);
+    // SAFETY: the three matrices are within their slices, as checked above. `c` is borrowed
+    // mutably, so it overlaps neither of the others, and it is not read.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
             c.as_mut_ptr().cast::<F>(),
-            c_steps.col as isize,
-            c_steps.row as isize,
-            accumulate,
+            c_strides.col as isize,
+            c_strides.row as isize,
+            false,
             a.as_ptr(),
-            a_steps.col as isize,
-            a_steps.row as isize,
+            a_strides.col as isize,
+            a_strides.row as isize,
             b.as_ptr(),
-            b_steps.col as isize,
-            b_steps.row as isize,
-            alpha,
+            b_strides.col as isize,
+            b_strides.row as isize,
+            F::ZERO,
             F::ONE,
             false,
             false,
@@ -137,16 +148,19 @@ pub(super) fn matmul<F: Element>(
     }
 }
 
-/// Initialised values seen as values that need not be.
+/// The slice as memory that need not be initialised.
 fn as_uninit<F: Element>(values: &mut [F]) -> &mut [MaybeUninit<F>] {
     let len = values.len();
-    // SAFETY: same layout; only `matmul` gets the slice, and it writes floats, never
-    // uninitialised values.
+    // SAFETY: same layout. Only `matmul` gets the slice, and it writes floats, never uninitialised
+    // values.
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), len) }
 }
 
-/// The convolution; `y` is written completely, `bias` is added by the caller.
-pub(super) fn forward<F: Element>(g: &Geometry, x: &[F], w: &[F], y: &mut [MaybeUninit<F>]) {
+/// The convolution without the bias; writes all of `y`.
+pub fn forward<F: Element>(g: &Geometry, x: &[F], w: &[F], y: &mut [MaybeUninit<F>]) {
+    if y.is_empty() {
+        return;
+    }
     let (out, plane) = (g.group_out(), g.out_plane());
     let step = tile_rows(g);
     let patch = g.patch();
@@ -164,18 +178,20 @@ pub(super) fn forward<F: Element>(g: &Geometry, x: &[F], w: &[F], y: &mut [Maybe
                     unroll(g, &rows, x, col);
                     matmul(
                         (out, tile, patch),
-                        (&mut y[start * g.out_w..], Steps { row: plane, col: 1 }),
-                        false,
-                        (w, Steps { row: patch, col: 1 }),
-                        (col, Steps { row: tile, col: 1 }),
+                        (&mut y[start * g.out_w..], Strides { row: plane, col: 1 }),
+                        (w, Strides { row: patch, col: 1 }),
+                        (col, Strides { row: tile, col: 1 }),
                     );
                 }
             });
         });
 }
 
-/// The gradient with respect to the input; `dx` is written completely.
-pub(super) fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUninit<F>]) {
+/// Gradient with respect to the input; writes all of `dx`.
+pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUninit<F>]) {
+    if dx.is_empty() {
+        return;
+    }
     let (out, plane) = (g.group_out(), g.out_plane());
     let step = tile_rows(g);
     let patch = g.patch();
@@ -183,7 +199,7 @@ pub(super) fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [
         .enumerate()
         .for_each(|(i, dx)| {
             let group = i % g.groups;
-            let dx = super::workspace::fill(dx, F::ZERO);
+            let dx = fill(dx, F::ZERO);
             let dy = &dy[i * out * plane..][..out * plane];
             let w = &w[group * out * patch..][..out * patch];
             with_workspace(|col: &mut Vec<F>| {
@@ -193,10 +209,9 @@ pub(super) fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [
                     let col = sized(col, patch * tile);
                     matmul(
                         (patch, tile, out),
-                        (as_uninit(col), Steps { row: tile, col: 1 }),
-                        false,
-                        (w, Steps { row: 1, col: patch }),
-                        (&dy[start * g.out_w..], Steps { row: plane, col: 1 }),
+                        (as_uninit(col), Strides { row: tile, col: 1 }),
+                        (w, Strides { row: 1, col: patch }),
+                        (&dy[start * g.out_w..], Strides { row: plane, col: 1 }),
                     );
                     roll_add(g, &rows, col, dx);
                 }

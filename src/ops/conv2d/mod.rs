@@ -1,64 +1,50 @@
 //! Two-dimensional convolution with any kernel, stride, padding, dilation and groups.
 //!
-//! Candle's own takes one number for both axes and computes a wrong size of the input gradient
-//! where height and width leave different remainders, and its groups cost quadratic time.
+//! Candle's own convolution takes one number for both axes. The size of its input gradient is
+//! wrong if height and width leave different remainders under the stride, and the time of its
+//! grouped convolution grows with the square of the groups.
+//!
+//! On the CPU, [`dispatch`] chooses an algorithm per pass by the sizes of the convolution:
+//!
+//! - [`direct`]: the convolution and its input gradient in f32, without an unrolled matrix;
+//! - [`weight_grad`]: the weight gradient in f32 and f64;
+//! - [`depthwise`]: all passes of convolutions with one input channel per group;
+//! - [`im2col`]: the convolution and its input gradient in f64.
+//!
+//! [`pack`] copies inputs and weights to the order in which these read them. Other devices use
+//! the compositions in [`composed`].
 
-mod channel_lanes;
-mod choice;
 mod composed;
+mod cost_model;
 mod depthwise;
+mod direct;
+mod dispatch;
 mod element;
 mod geometry;
 mod im2col;
-mod kernel;
-#[cfg(test)]
-mod levels;
-mod pixel_lanes;
+mod pack;
 mod plan;
-mod planes;
-mod stage;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod weight_grad;
 mod workspace;
 
 use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail,
 };
 
+use dispatch::{Algorithm, Pass};
+pub use geometry::Conv2dParams;
 use geometry::Geometry;
-use storage::{Pass, run};
+use storage::run;
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply2, apply3, run1, run2};
-use crate::trace::{Operation, noted};
-
-/// How the kernel moves over the input; pairs are (vertical, horizontal).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conv2dParams {
-    /// Steps of the kernel, at least 1.
-    pub stride: (usize, usize),
-    /// Zeros on each side of the input.
-    pub padding: (usize, usize),
-    /// Distance of kernel taps, at least 1.
-    pub dilation: (usize, usize),
-    /// Parts that the channels are divided into, each with a convolution of its own.
-    pub groups: usize,
-}
-
-impl Default for Conv2dParams {
-    /// Stride and dilation 1, no padding, one group.
-    fn default() -> Self {
-        Self {
-            stride: (1, 1),
-            padding: (0, 0),
-            dilation: (1, 1),
-            groups: 1,
-        }
-    }
-}
 
 /// Convolves (cross-correlates) a batch of images, as PyTorch's `conv2d`.
 ///
-/// f32 and f64; f16 and bf16 are computed in f32 and rounded once.
+/// Takes f32, f64, f16 and bf16. The halves are computed in f32 and rounded once.
 ///
 /// # Shapes
 /// - `x`: `[n, c_in, h, w]`, any layout
@@ -67,8 +53,12 @@ impl Default for Conv2dParams {
 /// - result: `[n, c_out, out_h, out_w]` with
 ///   `out = (size + 2 padding - dilation (kernel - 1) - 1) / stride + 1`
 ///
+/// The batch may be empty: then the gradients of weight and bias are zero. As in PyTorch, an input
+/// without channels gives an output without channels.
+///
 /// # Errors
-/// Where shapes, dtypes or `params` do not fit.
+/// If shapes, dtypes or `params` do not fit, if the kernel is larger than the padded input, or if
+/// a size is too large.
 pub fn conv2d(
     x: &Tensor,
     weight: &Tensor,
@@ -81,7 +71,7 @@ pub fn conv2d(
             && tensor.dtype() != x.dtype()
         {
             bail!(
-                "conv2d: the input is {:?}, but the {name} {:?}",
+                "conv2d: the input is {:?}, but the {name} is {:?}",
                 x.dtype(),
                 tensor.dtype()
             );
@@ -102,13 +92,46 @@ pub fn conv2d(
         Some(bias) => apply3(op, x, weight, bias),
     }?;
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
-    noted(y, || Operation::Conv2d(*params), &inputs)
+    let Conv2dParams {
+        stride,
+        padding,
+        dilation,
+        groups,
+    } = *params;
+    let operation = || Operation::Conv2d {
+        stride,
+        padding,
+        dilation,
+        groups,
+    };
+    noted(y, operation, &inputs)
+}
+
+/// The algorithms that the CPU of this machine takes for the convolution, its input gradient and
+/// its weight gradient. For tests and benchmarks.
+///
+/// # Errors
+/// As [`conv2d`].
+#[doc(hidden)]
+pub fn conv2d_algorithms(
+    x: &[usize],
+    weight: &[usize],
+    params: &Conv2dParams,
+    dtype: DType,
+) -> Result<[&'static str; 3]> {
+    let g = Geometry::new(x, weight, params)?;
+    let name = |pass| dispatch::algorithm_for(pass, &g, dtype).map(Algorithm::name);
+    Ok([
+        name(Pass::Forward)?,
+        name(Pass::InputGrad)?,
+        name(Pass::WeightGrad)?,
+    ])
 }
 
 struct Convolution(Geometry);
 
 impl Convolution {
-    /// The gradients of those arguments that track one.
+    /// The gradients of the arguments that track one.
     fn gradients(
         &self,
         x: &Tensor,
@@ -190,7 +213,7 @@ impl CustomOp3 for Convolution {
     }
 }
 
-/// Of dy and weight.
+/// From dy and weight.
 struct InputGrad(Geometry);
 
 impl CustomOp2 for InputGrad {
@@ -210,7 +233,7 @@ impl CustomOp2 for InputGrad {
     }
 }
 
-/// Of x and dy.
+/// From x and dy.
 struct WeightGrad(Geometry);
 
 impl CustomOp2 for WeightGrad {
@@ -230,7 +253,7 @@ impl CustomOp2 for WeightGrad {
     }
 }
 
-/// Of dy.
+/// From dy.
 struct BiasGrad(Geometry);
 
 impl CustomOp1 for BiasGrad {

@@ -1,23 +1,23 @@
-//! What a direct convolution has to do, the same for the convolution and its input gradient.
+//! What a direct convolution computes, in one form for the convolution and for its input gradient.
 //!
-//! The gradient with respect to the input is a convolution of dy as well: of stride 1, with the
-//! kernel turned round, and under a stride once per phase: the inputs whose coordinates leave
-//! the same remainder are reached by the same taps.
+//! The gradient with respect to the input is a convolution of dy too: with stride 1 and the kernel
+//! reversed. Under a stride it splits into phases: inputs whose coordinates leave the same
+//! remainder meet the same taps.
 
 use super::geometry::Geometry;
 
-/// One place of the kernel, relative to the output's own place in the source.
+/// One position of the kernel, relative to the position of the output in the source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tap {
     /// Rows from the source row `output row * step`; negative above it.
     pub y: isize,
-    /// Columns, likewise.
+    /// Columns from the source column `output column * step`.
     pub x: isize,
-    /// Index into the kernel's `kh * kw` weights.
+    /// Index into the `kh * kw` weights of the kernel.
     pub weight: usize,
 }
 
-/// Outputs that are made by the same taps: every `out_step`-th from `origin`.
+/// Outputs with the same taps: every `out_step`-th from `origin` on.
 #[derive(Debug)]
 pub(super) struct Phase {
     pub origin: (usize, usize),
@@ -33,17 +33,20 @@ pub(super) struct Plan {
     pub groups: usize,
     /// Source channels of a group.
     pub src_c: usize,
+    /// Size of a source plane.
     pub src: (usize, usize),
     /// Destination channels of a group.
     pub dst_c: usize,
+    /// Size of a destination plane.
     pub dst: (usize, usize),
-    /// Source places between neighbouring outputs of a phase.
+    /// Source positions between neighbouring outputs of a phase.
     pub step: (usize, usize),
-    /// Destination places between them.
+    /// Destination positions between neighbouring outputs of a phase.
     pub out_step: (usize, usize),
     pub phases: Vec<Phase>,
-    /// Smallest and largest tap, over all phases.
+    /// Smallest and largest `y` of the taps of all phases.
     pub reach_y: (isize, isize),
+    /// Smallest and largest `x` of the taps of all phases.
     pub reach_x: (isize, isize),
 }
 
@@ -59,7 +62,7 @@ impl Plan {
             origin: (0, 0),
             rows: g.out_h,
             cols: g.out_w,
-            taps: (0..g.kh * g.kw).map(tap).collect(),
+            taps: (0..g.taps()).map(tap).collect(),
         };
         Self {
             n: g.n,
@@ -98,7 +101,7 @@ impl Plan {
                     origin: (y, x),
                     rows: (g.h - y).div_ceil(g.stride.0),
                     cols: (g.w - x).div_ceil(g.stride.1),
-                    taps: (0..g.kh * g.kw).filter_map(tap).collect(),
+                    taps: (0..g.taps()).filter_map(tap).collect(),
                 });
             }
         }
@@ -138,10 +141,13 @@ impl Plan {
         self.phases.iter().map(|p| p.cols).max().unwrap_or(0)
     }
 
-    /// Multiplications and additions of the whole, counting those with padding.
-    pub fn work(&self) -> usize {
-        let phase = |p: &Phase| p.rows * p.cols * p.taps.len();
-        let places: usize = self.phases.iter().map(phase).sum();
-        2 * self.n * self.groups * self.src_c * self.dst_c * places
+    /// Multiplications for all outputs, including those with padding.
+    pub fn multiplications(&self) -> usize {
+        let phase = |p: &Phase| (p.rows * p.cols).saturating_mul(p.taps.len());
+        let outputs = self.phases.iter().map(phase);
+        let outputs = outputs.fold(0, usize::saturating_add);
+        [self.n, self.groups, self.src_c, self.dst_c]
+            .into_iter()
+            .fold(outputs, usize::saturating_mul)
     }
 }

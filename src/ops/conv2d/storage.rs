@@ -1,32 +1,19 @@
-//! From Candle's CPU storage to the passes and back: any layout, halves through `f32`.
+//! Between Candle's CPU storage and the passes: any layout, and halves through `f32`.
 
 use std::borrow::Cow;
 
 use candle_core::{CpuStorage, Layout, Result, bail};
 
+use super::dispatch::{self, Pass};
 use super::element::Element;
 use super::geometry::Geometry;
-use super::kernel;
 use super::workspace::written;
 use crate::ops::storage::{Float, with_float};
-
-/// What to compute from the arguments, in their order.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Pass {
-    /// From x, weight and perhaps bias.
-    Forward,
-    /// From dy and weight.
-    InputGrad,
-    /// From x and dy.
-    WeightGrad,
-    /// From dy.
-    BiasGrad,
-}
 
 /// An argument of an op.
 pub(super) type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
-/// Computes one pass of the convolution.
+/// Computes a pass of the convolution from its arguments, in the order that [`Pass`] gives.
 pub(super) fn run(pass: Pass, g: &Geometry, arguments: &[Argument]) -> Result<CpuStorage> {
     use candle_core::backend::BackendStorage;
     let Some(dtype) = arguments.first().map(|a| a.0.dtype()) else {
@@ -34,34 +21,34 @@ pub(super) fn run(pass: Pass, g: &Geometry, arguments: &[Argument]) -> Result<Cp
     };
     if let Some((other, _)) = arguments.iter().find(|a| a.0.dtype() != dtype) {
         bail!(
-            "conv2d takes tensors of one type, not {dtype:?} and {:?}",
+            "conv2d takes tensors of one dtype, not {dtype:?} and {:?}",
             other.dtype()
         );
     }
     with_float!(dtype, "conv2d", T => {
         let slices = arguments.iter().map(|(storage, layout)| T::read(storage, layout));
         let slices = slices.collect::<Result<Vec<_>>>()?;
-        T::into_storage(compute(pass, g, &slices), dtype)
+        T::into_storage(compute(pass, g, &slices)?, dtype)
     })
 }
 
-fn compute<F: Element>(pass: Pass, g: &Geometry, arguments: &[Cow<[F]>]) -> Vec<F> {
+fn compute<F: Element>(pass: Pass, g: &Geometry, arguments: &[Cow<[F]>]) -> Result<Vec<F>> {
     match (pass, arguments) {
         (Pass::Forward, [x, w, bias @ ..]) => {
             let bias = bias.first().map(|b| b.as_ref());
             // SAFETY: `forward` writes every output.
-            unsafe { written(g.out_len(), |y| kernel::forward(g, x, w, bias, y)) }
+            unsafe { written(g.out_len(), |y| dispatch::forward(g, x, w, bias, y)) }
         }
         (Pass::InputGrad, [dy, w]) => {
             // SAFETY: `input_grad` writes every value.
-            unsafe { written(g.in_len(), |dx| kernel::input_grad(g, dy, w, dx)) }
+            unsafe { written(g.in_len(), |dx| dispatch::input_grad(g, dy, w, dx)) }
         }
         (Pass::WeightGrad, [x, dy]) => {
             let mut dw = vec![F::ZERO; g.weight_len()];
-            kernel::weight_grad(g, x, dy, &mut dw);
-            dw
+            dispatch::weight_grad(g, x, dy, &mut dw);
+            Ok(dw)
         }
-        (Pass::BiasGrad, [dy]) => kernel::bias_grad(g, dy),
-        _ => unreachable!("each op hands over the arguments of its pass"),
+        (Pass::BiasGrad, [dy]) => Ok(dispatch::bias_grad(g, dy)),
+        _ => unreachable!("each op passes the arguments of its pass"),
     }
 }

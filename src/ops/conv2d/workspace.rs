@@ -1,9 +1,11 @@
-//! Scratch memory that each thread keeps between calls, and slices not yet initialised.
+//! Scratch memory that each thread keeps between calls, and memory that is not initialised yet.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
+
+use candle_core::{Result, bail};
 
 use super::element::Element;
 
@@ -11,8 +13,8 @@ thread_local! {
     static WORKSPACES: RefCell<HashMap<TypeId, Vec<Box<dyn Any>>>> = RefCell::default();
 }
 
-/// Runs `f` with a buffer of this thread that keeps its size, and what it holds, between calls.
-/// A nested call, or one of a stolen task, gets a buffer of its own.
+/// Runs `f` with a buffer of this thread. The buffer keeps its size and its values between calls.
+/// A nested call gets another buffer, and so does a task that the thread steals meanwhile.
 pub fn with_workspace<F: Element, T>(f: impl FnOnce(&mut Vec<F>) -> T) -> T {
     let id = TypeId::of::<F>();
     let mut buffer: Box<Vec<F>> = WORKSPACES
@@ -24,7 +26,7 @@ pub fn with_workspace<F: Element, T>(f: impl FnOnce(&mut Vec<F>) -> T) -> T {
     result
 }
 
-/// The first `len` values of a workspace, of any value, growing it as needed.
+/// The first `len` values of a workspace, which grows as needed. The values are arbitrary.
 pub fn sized<F: Element>(buffer: &mut Vec<F>, len: usize) -> &mut [F] {
     if buffer.len() < len {
         buffer.resize(len, F::ZERO);
@@ -32,16 +34,16 @@ pub fn sized<F: Element>(buffer: &mut Vec<F>, len: usize) -> &mut [F] {
     &mut buffer[..len]
 }
 
-/// A destination that tasks write to in disjoint places.
+/// A result that several tasks write, each to its own part.
 #[derive(Clone, Copy)]
 pub struct Destination(pub *mut f32);
 
-// SAFETY: tasks write to disjoint places, and nothing is read through it.
+// SAFETY: tasks write to disjoint parts, and none reads through the pointer.
 unsafe impl Sync for Destination {}
 // SAFETY: as above.
 unsafe impl Send for Destination {}
 
-/// Sets all of a slice.
+/// Sets all values of a slice.
 pub fn fill<F: Element>(values: &mut [MaybeUninit<F>], value: F) -> &mut [F] {
     for v in values.iter_mut() {
         v.write(value);
@@ -50,23 +52,32 @@ pub fn fill<F: Element>(values: &mut [MaybeUninit<F>], value: F) -> &mut [F] {
     unsafe { assume_init(values) }
 }
 
-/// A slice known to be initialised.
+/// The slice as initialised values.
 ///
 /// # Safety
-/// Every element must have been written.
+/// Every element must be initialised.
 pub unsafe fn assume_init<F: Element>(values: &mut [MaybeUninit<F>]) -> &mut [F] {
     // SAFETY: same layout, and the caller has written every element.
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
 }
 
-/// A vector that `write` fills completely.
+/// A vector of `len` values, all written by `write`.
+///
+/// # Errors
+/// If the memory cannot be allocated.
 ///
 /// # Safety
-/// `write` must write every element of the slice that it is given.
-pub unsafe fn written<F: Element>(len: usize, write: impl FnOnce(&mut [MaybeUninit<F>])) -> Vec<F> {
-    let mut values = Vec::with_capacity(len);
+/// `write` must write every element of its slice.
+pub unsafe fn written<F: Element>(
+    len: usize,
+    write: impl FnOnce(&mut [MaybeUninit<F>]),
+) -> Result<Vec<F>> {
+    let mut values = Vec::new();
+    if values.try_reserve_exact(len).is_err() {
+        bail!("conv2d: not enough memory for a result of {len} values");
+    }
     write(&mut values.spare_capacity_mut()[..len]);
-    // SAFETY: the capacity is there and `write` has written every element.
+    // SAFETY: the capacity is at least `len`, and `write` has written every element.
     unsafe { values.set_len(len) };
-    values
+    Ok(values)
 }

@@ -11,7 +11,7 @@ impl Composed1 for DropPath {
         let mut dims = vec![1; x.rank()];
         dims[0] = self.factors.len();
         let factors = constants(self.factors.to_vec(), dims, &wide)?;
-        // Not a product where dropped: infinity times zero is not zero.
+        // No product for a dropped sample: infinity times zero is NaN.
         let kept = factors.ne(0.0)?.broadcast_as(x.shape())?.contiguous()?;
         let scaled = wide.broadcast_mul(&factors)?;
         let y = kept.where_cond(&scaled, &wide.zeros_like()?)?;

@@ -1,4 +1,4 @@
-//! Stochastic depth: whole samples are dropped.
+//! Stochastic depth: drops whole samples.
 
 mod composed;
 
@@ -14,21 +14,30 @@ use crate::rng::Generator;
 
 const OP: &str = "drop_path";
 
+/// What [`drop_path`] does with the samples that it keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DropPathScale {
+    /// Divides them by 1 - p, which keeps the mean: timm's `scale_by_keep=True`.
+    #[default]
+    KeepMean,
+    /// Leaves them as they are.
+    Unchanged,
+}
+
 /// Sets each sample `x[n]` to zero with probability `p` (Huang et al., "Deep Networks with
-/// Stochastic Depth", 2016): `[N, ..]` to the same shape. With `scale_by_keep` the others are
-/// divided by 1 - p, which keeps the mean. The same `seed` drops the same samples.
+/// Stochastic Depth", 2016): `[N, ..]` to the same shape. `scale` says how the other samples
+/// change. The same `seed` drops the same samples.
 ///
 /// # Errors
 /// If `p` is not in [0, 1], or if `x` has no axis or is not floating-point.
-pub fn drop_path(x: &Tensor, p: f64, scale_by_keep: bool, seed: u64) -> Result<Tensor> {
+pub fn drop_path(x: &Tensor, p: f64, scale: DropPathScale, seed: u64) -> Result<Tensor> {
     if !(0.0..=1.0).contains(&p) {
         bail!("{OP}: the probability is {p}, must be in [0, 1]");
     }
     let samples = x.dim(0)?;
-    let kept = if scale_by_keep && p < 1.0 {
-        1.0 / (1.0 - p)
-    } else {
-        1.0
+    let kept = match scale {
+        DropPathScale::KeepMean if p < 1.0 => 1.0 / (1.0 - p),
+        DropPathScale::KeepMean | DropPathScale::Unchanged => 1.0,
     };
     let generator = Generator::new(seed);
     let mut random = generator.lock();
@@ -40,7 +49,7 @@ pub fn drop_path(x: &Tensor, p: f64, scale_by_keep: bool, seed: u64) -> Result<T
     apply1(DropPath { factors }, x)
 }
 
-/// Multiplies each sample by a number of its own.
+/// Multiplies each sample by its factor.
 struct DropPath {
     factors: Arc<[f64]>,
 }
@@ -58,7 +67,7 @@ impl CustomOp1 for DropPath {
             let scale = |index: usize, y: &mut [std::mem::MaybeUninit<T>]| {
                 let factor = T::from_f64(self.factors[index]);
                 for (y, x) in y.iter_mut().zip(&x[index * len..]) {
-                    // Not a product where dropped: infinity times zero is not zero.
+                    // No product for a dropped sample: infinity times zero is NaN.
                     y.write(if self.factors[index] == 0.0 { factor } else { *x * factor });
                 }
             };

@@ -1,4 +1,4 @@
-//! Dropout in Candle's ops; the mask is drawn on the CPU, so that it is the same on each device.
+//! Dropout in Candle's ops. The mask comes from the CPU, so it is the same on each device.
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;

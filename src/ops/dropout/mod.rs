@@ -7,12 +7,11 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use crate::ops::composed::{apply1, run1};
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, with_float};
 
-/// Values that share one thread's visit.
+/// Values that one thread takes at a time.
 const CHUNK: usize = PARALLEL_THRESHOLD;
 
 /// Sets each value of `x` (any shape) to zero with probability `p` and divides the others by
-/// 1 - p. The same `seed` gives the same mask: it is computed from the seed and the position,
-/// so that the backward pass draws it again instead of keeping it.
+/// 1 - p. The mask is a function of `seed` and position, so the backward pass recomputes it.
 ///
 /// # Errors
 /// If `p` is not in [0, 1), or if `x` is not floating-point.

@@ -27,12 +27,20 @@ fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor>
 }
 
 impl Composed2 for Linear {
+    fn multiply_adds(&self, _x: &Tensor, weight: &Tensor) -> usize {
+        weight.dims().last().copied().unwrap_or(0)
+    }
+
     fn composed(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
         forward(x, weight, None)
     }
 }
 
 impl Composed3 for Linear {
+    fn multiply_adds(&self, _x: &Tensor, weight: &Tensor) -> usize {
+        weight.dims().last().copied().unwrap_or(0)
+    }
+
     fn composed(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         forward(x, weight, Some(bias))
     }

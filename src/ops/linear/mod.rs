@@ -2,23 +2,34 @@
 
 mod composed;
 
+use std::mem::MaybeUninit;
+
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use gemm::Parallelism;
 
+use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply2, apply3, run2};
-use crate::ops::storage::{Float, fill, same_dtype, with_float};
-use crate::trace::{Operation, noted};
+use crate::ops::storage::{
+    Float, PARALLEL_THRESHOLD, elements, fill, same_dtype, with_float, written,
+};
 
 const OP: &str = "linear";
 
-/// Multiplications below which one thread does the work.
-const PARALLEL_PRODUCTS: usize = 1 << 18;
+/// Multiplications below which one thread does the work: a value of a product costs about as much
+/// as 16 of a copy.
+const PARALLEL_PRODUCTS: usize = 16 * PARALLEL_THRESHOLD;
 
-/// `x weight^T + bias`: `[.., I]`, `[O, I]` and `[O]` to `[.., O]`.
+/// `x weight^T + bias`.
+///
+/// # Shapes
+/// - `x`: `[.., I]`
+/// - `weight`: `[O, I]`
+/// - `bias`: `[O]`
+/// - result: `[.., O]`
 ///
 /// # Errors
-/// Where shapes or types do not fit.
+/// If shapes or types do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let &[outputs, inputs] = weight.dims() else {
         bail!("{OP} takes a weight [O, I], not {:?}", weight.dims());
@@ -47,7 +58,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 
 struct Linear;
 
-/// A matrix by its values, its size and its strides.
+/// A matrix: values, size and strides.
 #[derive(Clone, Copy)]
 struct Matrix<'a, T> {
     values: &'a [T],
@@ -78,34 +89,39 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// `a b`, added to the row `start` in each row where there is one; row by row.
-fn product<T: Float>(a: Matrix<T>, b: Matrix<T>, start: Option<&[T]>) -> Vec<T> {
+/// `a b`, plus the row `start` in each row if there is one; row by row.
+fn product<T: Float>(a: Matrix<T>, b: Matrix<T>, start: Option<&[T]>) -> Result<Vec<T>> {
     assert_eq!(a.columns, b.rows);
     let (m, n, k) = (a.rows, b.columns, a.columns);
-    let mut y = Vec::with_capacity(m * n);
-    if let Some(start) = start {
-        assert_eq!(start.len(), n);
-        for _ in 0..m {
-            y.extend_from_slice(start);
+    let len = elements(OP, &[m, n])?;
+    let products = len.saturating_mul(k);
+    let parallelism = if products < PARALLEL_PRODUCTS {
+        Parallelism::None
+    } else {
+        Parallelism::Rayon(0)
+    };
+    let write = |y: &mut [MaybeUninit<T>]| {
+        if let Some(start) = start {
+            assert_eq!(start.len(), n);
+            for row in y.chunks_exact_mut(n.max(1)) {
+                for (y, start) in row.iter_mut().zip(start) {
+                    y.write(*start);
+                }
+            }
+        } else if k == 0 {
+            fill(y, T::zero());
         }
-    } else if k == 0 {
-        fill(&mut y.spare_capacity_mut()[..m * n], T::zero());
-    }
-    if m * n * k > 0 {
-        let parallelism = if m * n * k < PARALLEL_PRODUCTS {
-            Parallelism::None
-        } else {
-            Parallelism::Rayon(0)
-        };
+        if products == 0 {
+            return;
+        }
         // SAFETY: the strides of `a` and `b` stay within their values, as their constructors
-        // leave them; `y` has room for `m * n` values, which are read only where `start` has
-        // initialised them.
+        // leave them; `y` has `m * n` values, which are read only if `start` has initialised them.
         unsafe {
             gemm::gemm(
                 m,
                 n,
                 k,
-                y.as_mut_ptr(),
+                y.as_mut_ptr().cast::<T>(),
                 1,
                 n as isize,
                 start.is_some(),
@@ -123,10 +139,9 @@ fn product<T: Float>(a: Matrix<T>, b: Matrix<T>, start: Option<&[T]>) -> Vec<T> 
                 parallelism,
             );
         }
-    }
-    // SAFETY: `start`, the zeros or the product have initialised all of them.
-    unsafe { y.set_len(m * n) };
-    y
+    };
+    // SAFETY: `start`, the zeros or the product initialise every value.
+    Ok(unsafe { written(len, write) })
 }
 
 fn forward(
@@ -142,19 +157,19 @@ fn forward(
     }
     let mut dims = x_layout.dims().to_vec();
     dims.pop();
-    let rows = dims.iter().product();
+    let rows = elements(OP, &dims)?;
     dims.push(outputs);
     let y = with_float!(dtype, OP, T => {
         let (x, weight) = (T::read(x, x_layout)?, T::read(weight, weight_layout)?);
         let bias = bias.map(|(bias, layout)| T::read(bias, layout)).transpose()?;
         let weight = Matrix::new(&weight, outputs, inputs).transposed();
-        let y = product(Matrix::new(&x, rows, inputs), weight, bias.as_deref());
+        let y = product(Matrix::new(&x, rows, inputs), weight, bias.as_deref())?;
         T::into_storage(y, dtype)?
     });
     Ok((y, dims.into()))
 }
 
-/// The gradients of `x` and `weight`, each only where it is tracked.
+/// The gradients of `x` and `weight`, each only if it is tracked.
 fn backward(
     x: &Tensor,
     weight: &Tensor,
@@ -229,7 +244,7 @@ impl CustomOp3 for Linear {
         let db = if bias.track_op() {
             let outputs = bias.dim(0)?;
             let rows = grad.elem_count() / outputs.max(1);
-            // Summed in f32 or wider: a half would lose the small addends.
+            // The sum is in f32 or wider: a half loses small addends.
             let wide = match grad.dtype() {
                 DType::F64 => DType::F64,
                 _ => DType::F32,
@@ -261,13 +276,13 @@ impl CustomOp2 for InputGrad {
         let (outputs, inputs) = weight_layout.shape().dims2()?;
         let mut dims = grad_layout.dims().to_vec();
         dims.pop();
-        let rows = dims.iter().product();
+        let rows = elements(OP, &dims)?;
         dims.push(inputs);
         let dtype = grad.dtype();
         let dx = with_float!(dtype, OP, T => {
             let (grad, weight) = (T::read(grad, grad_layout)?, T::read(weight, weight_layout)?);
             let weight = Matrix::new(&weight, outputs, inputs);
-            T::into_storage(product(Matrix::new(&grad, rows, outputs), weight, None), dtype)?
+            T::into_storage(product(Matrix::new(&grad, rows, outputs), weight, None)?, dtype)?
         });
         Ok((dx, dims.into()))
     }
@@ -290,16 +305,14 @@ impl CustomOp2 for WeightGrad {
     ) -> Result<(CpuStorage, Shape)> {
         let (Some(&outputs), Some(&inputs)) = (grad_layout.dims().last(), x_layout.dims().last())
         else {
-            bail!("{}: no gradient of a scalar", self.name());
+            bail!("{}: the arguments must have at least one axis", self.name());
         };
-        let rows = x_layout.dims()[..x_layout.dims().len() - 1]
-            .iter()
-            .product();
+        let rows = elements(OP, &x_layout.dims()[..x_layout.dims().len() - 1])?;
         let dtype = grad.dtype();
         let dw = with_float!(dtype, OP, T => {
             let (grad, x) = (T::read(grad, grad_layout)?, T::read(x, x_layout)?);
             let grad = Matrix::new(&grad, rows, outputs).transposed();
-            T::into_storage(product(grad, Matrix::new(&x, rows, inputs), None), dtype)?
+            T::into_storage(product(grad, Matrix::new(&x, rows, inputs), None)?, dtype)?
         });
         Ok((dw, (outputs, inputs).into()))
     }

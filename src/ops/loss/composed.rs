@@ -1,23 +1,23 @@
-//! Losses in Candle's ops; labels and weights, which no gradient flows to, come from the CPU.
+//! Losses in Candle's ops. Labels and weights receive no gradient and come from the CPU.
 
 use candle_core::{Result, Tensor, bail};
 
+use super::cross_entropy::{FusedCrossEntropy, FusedCrossEntropyGrad, OP};
 use super::margin::{MarginLoss, MarginLossGrad};
 use super::squared_error::{SquaredError, SquaredErrorGrad};
-use super::{FusedCrossEntropy, FusedCrossEntropyGrad, OP};
 use crate::ops::composed::{Composed1, Composed2, Composed3, constants, wide};
 use crate::ops::storage::same_dtype;
 
-/// ln softmax of each row, kept from overflow by its largest value.
+/// ln softmax of each row. Subtracting the largest value prevents overflow.
 fn log_softmax(logits: &Tensor) -> Result<Tensor> {
-    // Strides of its own: Candle divides by that of an axis of one place, which may be 0.
+    // New strides: Candle divides by the stride of an axis of size 1, which may be 0.
     let logits = logits.contiguous()?.reshape(logits.shape())?;
     let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?)?;
     let log_sums = shifted.exp()?.sum_keepdim(1)?.log()?;
     shifted.broadcast_sub(&log_sums)
 }
 
-/// The gradient of a loss as a scalar of the type that is computed in.
+/// The gradient of a loss as a scalar in its compute type.
 fn scalar(op: &str, grad: &Tensor) -> Result<Tensor> {
     if grad.elem_count() != 1 {
         bail!("{op}: the gradient of the loss is empty");
@@ -30,7 +30,7 @@ impl Composed1 for FusedCrossEntropy {
         let wide = wide(OP, logits)?.contiguous()?;
         let coefficients = self.coefficients.matrix(&wide)?;
         let products = (log_softmax(&wide)? * &coefficients)?;
-        // A class without a share adds nothing, also where its logit is minus infinity.
+        // A class with coefficient 0 adds nothing, even if its logit is minus infinity.
         let shares = coefficients
             .ne(0.0)?
             .where_cond(&products, &products.zeros_like()?)?;
@@ -52,7 +52,7 @@ impl Composed2 for FusedCrossEntropyGrad {
     }
 }
 
-/// By how much each length misses its margin, with its sign, and how much that counts.
+/// The signed distance of each length from its margin, and its weight.
 fn misses(loss: &MarginLoss, lengths: &Tensor) -> Result<(Tensor, Tensor)> {
     let (rows, classes) = lengths.dims2()?;
     let options = loss.options;

@@ -13,8 +13,8 @@ pub(super) enum Target {
     Probabilities(Vec<f64>),
 }
 
-/// The loss of row n is the sum over k of `c[n][k] * -log_softmax(logits)[n][k]`. These `c`
-/// hold labels, smoothing and class weights.
+/// The coefficients `c` of the loss: row n has the loss sum over k of
+/// `c[n][k] * -log_softmax(logits)[n][k]`. They combine labels, smoothing and class weights.
 pub(super) struct Coefficients {
     target: Target,
     rows: usize,
@@ -44,7 +44,8 @@ impl Coefficients {
         self.weights.as_ref().map_or(1.0, |weights| weights[class])
     }
 
-    /// What the mean divides by: the weights of the labels, or the rows with soft labels.
+    /// The divisor of the mean: the sum of the labels' weights, or the number of rows with soft
+    /// labels.
     pub(super) fn total_weight(&self) -> f64 {
         match &self.target {
             Target::Classes(labels) => labels.iter().map(|label| self.weight(*label)).sum(),
@@ -92,13 +93,13 @@ impl Coefficients {
             let sum: f64 = x.iter().map(|x| (*x - max).exp().to_f64()).sum();
             let log_sum = sum.ln();
             let max = max.to_f64();
-            // A class without a share adds nothing, also where its logit is minus infinity.
+            // A class with coefficient 0 adds nothing, even if its logit is minus infinity.
             let shares = c.iter().zip(x).filter(|(c, _)| **c != 0.0);
             shares
                 .map(|(c, x)| c * (log_sum - (x.to_f64() - max)))
                 .sum::<f64>()
         };
-        // Collected before they are summed, so that the order of the sum is always the same.
+        // Collected first, so that the order of the sum is always the same.
         let losses: Vec<f64> = logits
             .par_chunks_exact(self.classes.max(1))
             .enumerate()
@@ -120,7 +121,7 @@ impl Coefficients {
             for (dx, x) in chunk.iter_mut().zip(x) {
                 sum += dx.write((*x - max).exp()).to_f64();
             }
-            // SAFETY: the loop above has written every value of the chunk.
+            // SAFETY: the loop above writes every value of the chunk.
             let dx = unsafe { initialised(chunk) };
             for (dx, c) in dx.iter_mut().zip(&c) {
                 *dx = T::from_f64(scale * (dx.to_f64() * (total / sum) - c));
@@ -130,13 +131,13 @@ impl Coefficients {
         unsafe { build(logits.len(), self.classes.max(1), fill) }
     }
 
-    /// Rows that one thread does: each of their values takes some twenty times a copy's time.
+    /// Rows per thread: a value takes about sixteen times as long as a copy.
     fn min_rows(&self) -> usize {
         (PARALLEL_THRESHOLD / 16).div_ceil(self.classes.max(1))
     }
 }
 
-/// The largest value of a row, NaN where there is one.
+/// The largest value of a row, or NaN if the row contains NaN.
 fn maximum<T: Float>(row: &[T]) -> T {
     let larger = |a: T, b: &T| {
         if *b > a || b.partial_cmp(b).is_none() {

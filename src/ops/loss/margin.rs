@@ -5,7 +5,7 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
-use super::read_labels;
+use super::labels::read_labels;
 use crate::ops::composed::{apply1, run2};
 use crate::ops::storage::{Float, same_dtype, with_float};
 
@@ -14,11 +14,11 @@ const OP: &str = "margin_loss";
 /// The options of [`margin_loss`]; the defaults are the paper's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Margin {
-    /// The length that the capsule of the right class should reach.
+    /// The length that the capsule of the correct class should reach.
     pub upper: f64,
-    /// The length that the others should stay below.
+    /// The length that the other capsules should stay below.
     pub lower: f64,
-    /// How much the others count.
+    /// The weight of the other capsules.
     pub others: f64,
 }
 
@@ -32,13 +32,17 @@ impl Default for Margin {
     }
 }
 
-/// The margin loss of capsule lengths [N, K] (Sabour et al., "Dynamic Routing Between Capsules",
-/// 2017, equation 4), a scalar: for the class of a row max(0, upper - length)², for every other
-/// class `others` max(0, length - lower)², summed over the classes and averaged over the rows.
-/// `labels` are the class of each row: `[N]` of u8, u32 or i64.
+/// The margin loss of capsule lengths (Sabour et al., "Dynamic Routing Between Capsules", 2017,
+/// equation 4): max(0, upper - length)² for the class of a row, and `others` max(0, length -
+/// lower)² for each other class, summed over the classes and averaged over the rows.
+///
+/// # Shapes
+/// - `lengths`: `[N, K]`
+/// - `labels`: `[N]` of u8, u32 or i64, the class of each row
+/// - result: `[]`
 ///
 /// # Errors
-/// Where a label is not below K, or shapes or types are others.
+/// If a label is not below K, or shapes or types do not fit.
 pub fn margin_loss(lengths: &Tensor, labels: &Tensor, options: &Margin) -> Result<Tensor> {
     let &[rows, classes] = lengths.dims() else {
         bail!("{OP} takes lengths [N, K], not {:?}", lengths.dims());
@@ -54,7 +58,7 @@ pub fn margin_loss(lengths: &Tensor, labels: &Tensor, options: &Margin) -> Resul
     apply1(op, lengths)
 }
 
-/// The labels, which no gradient flows to, are part of the op.
+/// The labels receive no gradient and are part of the op.
 #[derive(Clone)]
 pub(super) struct MarginLoss {
     pub labels: std::sync::Arc<[usize]>,
@@ -62,18 +66,20 @@ pub(super) struct MarginLoss {
     pub options: Margin,
 }
 
-/// The gradient of [`MarginLoss`] of the lengths, given that of the loss.
+/// The gradient of [`MarginLoss`] with respect to the lengths, given the gradient of the loss.
 pub(super) struct MarginLossGrad(pub MarginLoss);
 
 impl MarginLoss {
-    /// By how much each length misses its margin, with its sign and its weight, row by row.
+    /// The signed distance of each length from its margin, and its weight, row by row.
     fn misses<'a, T: Float>(&'a self, lengths: &'a [T]) -> impl Iterator<Item = (f64, f64)> + 'a {
         let Margin {
             upper,
             lower,
             others,
         } = self.options;
-        let rows = lengths.chunks_exact(self.classes).zip(self.labels.iter());
+        let rows = lengths
+            .chunks_exact(self.classes.max(1))
+            .zip(self.labels.iter());
         rows.flat_map(move |(row, label)| {
             row.iter().enumerate().map(move |(class, length)| {
                 let length = length.to_f64();

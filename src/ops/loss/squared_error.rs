@@ -10,15 +10,18 @@ use crate::ops::storage::{Float, same_dtype, with_float};
 
 const OP: &str = "squared_error";
 
-/// `scale` times the sum of (x - target)², averaged over the rows: [N, …] and a target of the
-/// same shape to a scalar. The target is a constant: no gradient flows to it.
+/// `scale` times the sum of (x - target)², averaged over the rows. The target receives no gradient.
+///
+/// # Shapes
+/// - `x` and `target`: `[N, ..]`
+/// - result: `[]`
 ///
 /// # Errors
-/// Where shapes or types differ.
+/// If shapes or types differ.
 pub fn squared_error(x: &Tensor, target: &Tensor, scale: f64) -> Result<Tensor> {
     if x.dims() != target.dims() || x.rank() == 0 {
         bail!(
-            "{OP} takes two tensors [N, …] of one shape, not {:?} and {:?}",
+            "{OP} takes two tensors [N, ..] of one shape, not {:?} and {:?}",
             x.dims(),
             target.dims()
         );
@@ -31,7 +34,7 @@ pub(super) struct SquaredError {
     pub scale: f64,
 }
 
-/// The gradient of [`SquaredError`] of x, given that of the result.
+/// The gradient of [`SquaredError`] with respect to x, given the gradient of the result.
 pub(super) struct SquaredErrorGrad {
     pub scale: f64,
 }

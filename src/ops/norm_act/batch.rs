@@ -1,4 +1,4 @@
-//! The node of the graph: from Candle's storage to the loops over channels and back.
+//! The node of the graph: between Candle's storage and the loops over channels.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -8,35 +8,36 @@ use candle_core::{
     CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
-use super::OP;
 use super::channels::{Backward, Dims, Forward, Gradients, Moment, Parameters};
-use crate::Activation;
+use super::statistics::OP;
+use crate::activation::Activation;
+use crate::ops::activation::dispatch::visit_kernel;
 use crate::ops::storage::{Float, build, on_cpu, same_dtype, with_float};
 use crate::simd::Real;
 
-/// Planes smaller than this are put together to one run per channel: their ends would cost more
-/// than the copies.
+/// Planes smaller than this are copied together to one run per channel: the ends of runs would cost
+/// more than the copies.
 const SMALL_PLANE: usize = 16;
 
-/// act(norm(x) + residual); the moments are filled in by the forward pass.
+/// act(norm(x) + residual). The forward pass fills in the moments.
 pub(super) struct BatchNormAct {
     pub activation: Activation,
     pub eps: f64,
-    /// Whether the moments are those of the batch.
+    /// Whether the moments come from the batch.
     pub own: bool,
     pub moments: Arc<OnceLock<Vec<Moment>>>,
 }
 
 type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
-/// The values of a tensor of floats in f64.
+/// The values of a float tensor in f64.
 pub(super) fn read_f64(storage: &CpuStorage, layout: &Layout) -> Result<Vec<f64>> {
     with_float!(storage.dtype(), OP, T => {
         Ok(T::read(storage, layout)?.iter().map(|v| WithDType::to_f64(*v)).collect())
     })
 }
 
-/// How the values of a tensor lie, and whether in the order of its channels.
+/// The sizes of a tensor, and whether its values are packed by channel.
 #[derive(Clone, Copy)]
 struct Arrangement {
     dims: Dims,
@@ -59,7 +60,7 @@ impl Arrangement {
         })
     }
 
-    /// The values in the order that the loops take them.
+    /// The values in the order of the loops.
     fn pack<'a, F: Copy + Send + Sync>(&self, values: Cow<'a, [F]>) -> Cow<'a, [F]> {
         let Dims {
             images,
@@ -72,7 +73,7 @@ impl Arrangement {
         }
     }
 
-    /// The values in the tensor's order.
+    /// The values in the order of the tensor.
     fn unpack<F: Copy + Send + Sync>(&self, values: Vec<F>) -> Vec<F> {
         let Dims {
             images,
@@ -85,7 +86,7 @@ impl Arrangement {
         }
     }
 
-    /// The sizes that the loops see.
+    /// The sizes for the loops.
     fn loops(&self) -> Dims {
         match self.packed {
             true => Dims {
@@ -143,7 +144,7 @@ impl BatchNormAct {
                 given: self.moments.get().map(|moments| moments.as_slice()),
                 eps: self.eps,
             };
-            let Some((y, moments)) = self.activation.visit_kernel::<T, _>(forward) else {
+            let Some((y, moments)) = visit_kernel::<T, _>(&self.activation, forward) else {
                 bail!("{OP} has no kernel for {:?}", self.activation);
             };
             (T::into_storage(arrangement.unpack(y), dtype)?, moments)
@@ -172,7 +173,7 @@ impl BatchNormAct {
         grad: &Tensor,
     ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
         let Some(moments) = self.moments.get() else {
-            bail!("{OP}: the backward pass comes before the forward pass");
+            bail!("{OP}: the backward pass must run after the forward pass");
         };
         let arrangement = Arrangement::new(x.shape())?;
         let parameters = parameters(on_cpu(OP, gamma_beta, read_f64)?);
@@ -191,7 +192,7 @@ impl BatchNormAct {
                 own: self.own,
                 eps: self.eps,
             };
-            let Some(gradients) = self.activation.visit_kernel::<T, _>(backward) else {
+            let Some(gradients) = visit_kernel::<T, _>(&self.activation, backward) else {
                 bail!("{OP} has no kernel for {:?}", self.activation);
             };
             Ok(gradients)

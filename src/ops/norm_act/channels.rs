@@ -1,18 +1,19 @@
-//! Normalisation of all channels of a tensor: which thread does what, in which order.
+//! Normalisation of all channels of a tensor: the work of each thread, and its order.
 //!
-//! Statistics and result, or sums and gradient, of a channel are done in one visit: a channel
-//! of the whole batch stays in the cache. Where there are too few channels for the threads,
-//! images are divided too, and the two steps are separated.
+//! A thread computes the statistics and the result of a channel (or the sums and the gradient) in
+//! one visit: the channel of the whole batch stays in the cache. If there are fewer channels than
+//! the threads need, the images are divided as well and the two steps are separate.
 
 use std::ops::Range;
 
-use super::kernels::{Affine, Apply, Center, Centering, Moments, Output, Pull};
-use crate::ops::activation::{KernelVisitor, Pointwise};
-use crate::ops::storage::PARALLEL_THRESHOLD;
+use super::kernels::{Affine, Apply, Center, Centering, Moments, Pull};
+use crate::ops::activation::dispatch::KernelVisitor;
+use crate::ops::activation::simd::Pointwise;
+use crate::ops::storage::{Output, PARALLEL_THRESHOLD};
 use crate::parallel;
 use crate::simd::{Real, dispatch};
 
-/// Values that the first estimate of a mean is made of.
+/// Values that the first estimate of a mean uses.
 const PIVOT: usize = 1024;
 
 /// A tensor of `images` x `channels` x `plane` values.
@@ -33,7 +34,7 @@ impl Dims {
         self.images * self.plane
     }
 
-    /// Where the runs of `channel` in `images` start.
+    /// The starts of the runs of `channel` in `images`.
     fn runs(&self, channel: usize, images: Range<usize>) -> impl Iterator<Item = usize> + use<> {
         let Self {
             channels, plane, ..
@@ -41,7 +42,7 @@ impl Dims {
         images.map(move |image| (image * channels + channel) * plane)
     }
 
-    /// Parts that the images are divided into so that all threads have something to do.
+    /// The number of parts of the images that keeps all threads busy.
     fn parts(&self) -> usize {
         let threads = rayon::current_num_threads();
         if self.channels >= 2 * threads || self.len() < 2 * PARALLEL_THRESHOLD {
@@ -70,7 +71,7 @@ impl Dims {
     }
 }
 
-/// Mean and variance (that of the values, not the unbiased estimate) of each channel.
+/// Mean and variance (biased) of a channel.
 #[derive(Debug, Clone)]
 pub(super) struct Moment {
     pub mean: f64,
@@ -83,7 +84,7 @@ impl Moment {
     }
 }
 
-/// Sums over `part` of its channel with a pivot, as (sum of d, sum of d^2).
+/// The sums of d and d^2 over `images` of `channel`, with d = x - pivot.
 fn sums<F: Real>(
     x: &[F],
     dims: &Dims,
@@ -112,8 +113,8 @@ fn pivot<F: Real>(x: &[F], dims: &Dims, channel: usize) -> F {
     F::from_f64(sum / count as f64)
 }
 
-/// The moments that `sums` around `pivot` of `count` values give, and whether the pivot was too
-/// far from the mean for the variance to be accurate.
+/// The moments from the `sums` of `count` values around `pivot`, and whether the pivot is too far
+/// from the mean for an accurate variance.
 fn moment<F: Real>(sums: (f64, f64), pivot: F, count: usize) -> (Moment, bool) {
     let offset = sums.0 / count as f64;
     let variance = (sums.1 / count as f64 - offset * offset).max(0.0);
@@ -121,11 +122,11 @@ fn moment<F: Real>(sums: (f64, f64), pivot: F, count: usize) -> (Moment, bool) {
         mean: pivot.to_f64() + offset,
         variance,
     };
-    // d^2 lost as many bits as offset^2 exceeds the variance by.
+    // The variance loses the bits by which offset^2 exceeds it.
     (moment, offset * offset > 2.0 * variance)
 }
 
-/// The moments of `channel`, visited once, or twice where its first values were misleading.
+/// The moments of `channel`: one visit, or two if the first pivot is poor.
 pub(super) fn channel_moments<F: Real>(x: &[F], dims: &Dims, channel: usize) -> Moment {
     let count = dims.per_channel();
     let first = pivot(x, dims, channel);
@@ -139,7 +140,7 @@ pub(super) fn channel_moments<F: Real>(x: &[F], dims: &Dims, channel: usize) -> 
     moment(all, second, count).0
 }
 
-/// The moments of all channels, whose images are divided into parts.
+/// The moments of all channels, with the images divided into parts.
 fn divided_moments<F: Real>(x: &[F], dims: &Dims, parts: usize) -> Vec<Moment> {
     let count = dims.per_channel();
     let round = |pivots: &[F]| -> Vec<(Moment, bool)> {
@@ -174,20 +175,20 @@ pub(super) struct Forward<'a, F> {
     pub residual: Option<&'a [F]>,
     pub dims: Dims,
     pub parameters: &'a Parameters,
-    /// Statistics to use in place of the batch's own.
+    /// Statistics to use instead of the batch's.
     pub given: Option<&'a [Moment]>,
     pub eps: f64,
 }
 
 impl<F: Real> KernelVisitor<F> for Forward<'_, F> {
-    /// The result and the statistics used.
+    /// The result and the statistics.
     type Output = (Vec<F>, Vec<Moment>);
 
     fn visit<K: Pointwise<F>>(self, kernel: K) -> Self::Output {
         let Self { x, dims, .. } = self;
         let mut y = Vec::with_capacity(dims.len());
         let parts = dims.parts();
-        // SAFETY: each task below has a channel and images of its own.
+        // SAFETY: no two tasks below share both channel and images.
         let output = unsafe { Output::new(&mut y, dims.len()) };
         let apply = |channel: usize, images: Range<usize>, moment: &Moment| {
             let scale = self.parameters.gamma[channel] * moment.inverse_deviation(self.eps);
@@ -217,7 +218,7 @@ impl<F: Real> KernelVisitor<F> for Forward<'_, F> {
                 moment
             }),
         };
-        // SAFETY: every run of every channel has been written, and there is nothing between.
+        // SAFETY: every run of every channel is written, and the runs are all of the memory.
         unsafe { y.set_len(dims.len()) };
         (y, moments)
     }
@@ -231,12 +232,12 @@ pub(super) struct Backward<'a, F> {
     pub dims: Dims,
     pub parameters: &'a Parameters,
     pub moments: &'a [Moment],
-    /// Whether the moments are those of `x` and move with it.
+    /// Whether the moments come from `x`, so that gradients flow through them.
     pub own: bool,
     pub eps: f64,
 }
 
-/// What [`Backward`] returns.
+/// The result of [`Backward`].
 pub(super) struct Gradients<F> {
     pub dx: Vec<F>,
     /// Empty without a residual.
@@ -251,14 +252,14 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
     fn visit<K: Pointwise<F>>(self, kernel: K) -> Gradients<F> {
         let Self { x, dims, .. } = self;
         let (mut dx, mut dr) = (Vec::with_capacity(dims.len()), Vec::new());
-        // SAFETY: each task below has a channel and images of its own.
+        // SAFETY: no two tasks below share both channel and images.
         let dx_output = unsafe { Output::new(&mut dx, dims.len()) };
         let dr_output = self.residual.map(|_| {
             dr.reserve_exact(dims.len());
             // SAFETY: as above.
             unsafe { Output::new(&mut dr, dims.len()) }
         });
-        // Without own moments dx is a multiple of dz, and needs no second look at the values.
+        // Without own moments dx is a multiple of dz and needs no second pass over the values.
         let direct = !self.own && dr_output.is_none();
         let scale =
             |c: usize| self.parameters.gamma[c] * self.moments[c].inverse_deviation(self.eps);
@@ -284,7 +285,7 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
             let (b, c) = if self.own {
                 let count = dims.per_channel() as f64;
                 let deviation = moment.inverse_deviation(self.eps);
-                // The sums are around the mean as rounded to `F`.
+                // The sums are around the mean rounded to `F`.
                 let lost = mean.to_f64() - moment.mean;
                 let b = -a * deviation * deviation * (dz_d + lost * dz) / count;
                 (b, b * lost - a * dz / count)
@@ -320,7 +321,7 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
             }
             sums
         };
-        // SAFETY: every run of every channel has been written, and there is nothing between.
+        // SAFETY: every run of every channel is written, and the runs are all of the memory.
         unsafe { dx.set_len(dims.len()) };
         if dr_output.is_some() {
             // SAFETY: as above.

@@ -1,29 +1,29 @@
-//! The norms in Candle's ops, with the backward of the fused ones: one node of the graph that
-//! keeps its inputs and the statistics.
+//! Normalisation in Candle's ops. As with the fused ops, each is one node of the graph that keeps
+//! its inputs and the statistics.
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use super::{BatchStatistics, OP, Statistics};
-use crate::Activation;
+use super::statistics::{BatchStatistics, OP, Statistics};
+use crate::activation::Activation;
 use crate::ops::activation::{activation as activate, activation_gradient};
-use crate::ops::composed::{deliver, wide};
+use crate::ops::composed::{into_node, wide};
 use crate::ops::storage::same_dtype;
 
-/// `act((x - mean) * inverse * gain + bias + residual)`, seen as `[images, channels, plane]`.
+/// `act((x - mean) * inverse * gain + bias + residual)`, on `[images, channels, plane]`.
 #[derive(Clone)]
 struct Normalised {
     activation: Activation,
     /// `[1, channels, 1]`
     mean: Tensor,
-    /// What rounding has taken from the mean.
+    /// The rounding error of the mean.
     rest: Tensor,
     /// One over the standard deviation.
     inverse: Tensor,
-    /// Whether mean and deviation are those of the batch, through which gradients flow as well.
+    /// Whether mean and deviation come from the batch, so that gradients flow through them.
     own: bool,
 }
 
-/// `x` as `[images, channels, plane]`, in the type that is computed in.
+/// `x` as `[images, channels, plane]`, in its compute type.
 fn planes(x: &Tensor) -> Result<Tensor> {
     let (images, channels) = (x.dim(0)?, x.dim(1)?);
     let plane = x.dims().iter().skip(2).product::<usize>();
@@ -32,7 +32,7 @@ fn planes(x: &Tensor) -> Result<Tensor> {
         .reshape((images, channels, plane))
 }
 
-/// The sum over planes and then over images, which rounds less than one after the other:
+/// The sum over planes and then over images, which rounds less than one long sum:
 /// `[1, channels, 1]`.
 fn channel_sums(x: &Tensor) -> Result<Tensor> {
     x.sum_keepdim(2)?.sum_keepdim(0)
@@ -51,7 +51,7 @@ impl Normalised {
         centred.broadcast_mul(&self.inverse)
     }
 
-    /// What the activation is applied to.
+    /// The argument of the activation.
     fn inner(
         &self,
         values: &Tensor,
@@ -139,7 +139,7 @@ pub(super) fn batch_norm_act(
     let inputs: Vec<&Tensor> = [x, gamma_beta].into_iter().chain(residual).collect();
     if x.elem_count() == 0 {
         let y = x.detach().force_contiguous()?;
-        let y = deliver(OP, &inputs, y, |inputs, _, _| {
+        let y = into_node(OP, &inputs, y, |inputs, _, _| {
             let zeros = inputs.iter().map(|input| input.zeros_like().map(Some));
             zeros.collect()
         })?;
@@ -184,7 +184,7 @@ pub(super) fn batch_norm_act(
         &gamma_beta.detach(),
         residual.map(Tensor::detach).as_ref(),
     )?;
-    let y = deliver(OP, &inputs, y, move |inputs, _, grad| match *inputs {
+    let y = into_node(OP, &inputs, y, move |inputs, _, grad| match *inputs {
         [x, gamma_beta] => norm.backward(x, gamma_beta, None, grad),
         [x, gamma_beta, residual] => norm.backward(x, gamma_beta, Some(residual), grad),
         _ => bail!("{OP} has two or three inputs"),
@@ -192,7 +192,7 @@ pub(super) fn batch_norm_act(
     Ok((y, of_batch))
 }
 
-/// How values share statistics and parameters: `[rows / groups, groups, channels, plane]`.
+/// The sizes of `x` as `[images, groups, channels, plane]`.
 #[derive(Clone, Copy)]
 struct Grouped {
     images: usize,
@@ -202,7 +202,7 @@ struct Grouped {
 }
 
 impl Grouped {
-    /// Each row of values that share their statistics.
+    /// `x` with a row for each set of statistics.
     fn rows(&self, x: &Tensor) -> Result<Tensor> {
         let rows = (self.images, self.groups, self.channels, self.plane);
         wide("group_norm", &x.detach())?.contiguous()?.reshape(rows)
@@ -221,7 +221,7 @@ impl Grouped {
     /// The normalised values and one over their deviation.
     fn normalise(&self, x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
         let centred = x.broadcast_sub(&self.mean(x)?)?;
-        // What rounding has taken from the mean.
+        // The rounding error of the mean.
         let centred = centred.broadcast_sub(&self.mean(&centred)?)?;
         let inverse = (self.mean(&centred.sqr()?)? + eps)?.sqrt()?.recip()?;
         Ok((centred.broadcast_mul(&inverse)?, inverse))
@@ -252,7 +252,7 @@ pub(super) fn group_norm(
         let y = values.broadcast_mul(&gain)?.broadcast_add(&shift)?;
         y.reshape(x.shape())?.to_dtype(x.dtype())?
     };
-    deliver(name, &[x, weight, bias], y, move |inputs, _, grad| {
+    into_node(name, &[x, weight, bias], y, move |inputs, _, grad| {
         let [x, weight, bias] = *inputs else {
             bail!("{name} has three inputs");
         };

@@ -1,16 +1,19 @@
-//! Batch normalisation as part of the convolution in front of it.
+//! Batch normalisation folded into the convolution before it.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-/// Weight and bias of the convolution that gives what a convolution with `weight` `[O, ..]` and
-/// `bias` `[O]` gives after batch normalisation with these running statistics `[O]`:
-/// `w' = w gamma / sqrt(variance + eps)`, `b' = (b - mean) gamma / sqrt(variance + eps) + beta`.
+/// Weight and bias of one convolution that replaces a convolution and the batch normalisation after
+/// it, for inference: `w' = w gamma / sqrt(variance + eps)`,
+/// `b' = (b - mean) gamma / sqrt(variance + eps) + beta`.
 ///
-/// They are computed in f64 and returned in the type of `weight`, without a graph: this is for
-/// inference.
+/// The computation is in f64; the results have the type of `weight` and no graph.
+///
+/// # Shapes
+/// - `weight`: `[O, ..]`
+/// - `bias`, `gamma`, `beta`, `mean` and `variance`: `[O]`
 ///
 /// # Errors
-/// Where shapes do not fit.
+/// If shapes do not fit.
 pub fn fold_batch_norm(
     weight: &Tensor,
     bias: Option<&Tensor>,
@@ -45,7 +48,7 @@ pub fn fold_batch_norm(
     Ok((back(folded)?, back(bias)?))
 }
 
-/// The values in f64 on the CPU: not every device has that type.
+/// The values in f64, on the CPU: not every device has f64.
 fn on_cpu(t: &Tensor) -> Result<Tensor> {
     t.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64)
 }

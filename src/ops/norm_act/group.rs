@@ -1,4 +1,4 @@
-//! Group and layer normalisation: each image, or row, by statistics of its own values.
+//! Group and layer normalisation, with the statistics of each group or row.
 
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -11,19 +11,24 @@ use super::channels::{Dims, Moment, channel_moments};
 use super::composed;
 use crate::autograd::apply3;
 use crate::ops::composed::composes;
-use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, on_cpu, same_dtype, with_float};
+use crate::ops::storage::{
+    Float, PARALLEL_THRESHOLD, build, elements, on_cpu, same_dtype, with_float,
+};
 use crate::parallel;
 use crate::simd::Real;
 
-/// Each group of channels of each image to mean zero and variance one, times `weight` plus
-/// `bias` per channel (Wu, He, "Group Normalization", 2018): `[N, C, ..]` to the same shape.
+/// Normalises each group of channels of each image to mean zero and variance one, then applies
+/// `weight` and `bias` per channel (Wu, He, "Group Normalization", 2018).
 ///
-/// `weight` and `bias` are `[C]`, one and zero if absent, and may be of a wider type than `x`.
-/// `eps` is added to the variance, which is that of the values (not the unbiased estimate). The
-/// same in training and evaluation.
+/// `weight` and `bias` default to one and zero, and may have a wider type than `x`. `eps` is added
+/// to the biased variance. Training and evaluation do the same.
+///
+/// # Shapes
+/// - `x` and the result: `[N, C, ..]`
+/// - `weight` and `bias`: `[C]`
 ///
 /// # Errors
-/// Where the groups do not divide the channels or shapes or types do not fit.
+/// If `num_groups` does not divide the channels, or shapes or types do not fit.
 pub fn group_norm(
     x: &Tensor,
     num_groups: usize,
@@ -38,22 +43,25 @@ pub fn group_norm(
     if num_groups == 0 || !channels.is_multiple_of(num_groups) {
         bail!("{OP}: {num_groups} groups do not divide {channels} channels");
     }
+    elements(OP, &x.dims()[1..])?;
     let groups = Groups {
         groups: num_groups,
         channels: channels / num_groups,
-        plane: rest.iter().product(),
+        plane: elements(OP, rest)?,
     };
     apply(OP, groups, x, &[channels], weight, bias, eps)
 }
 
-/// The values of the last axes to mean zero and variance one, times `weight` plus `bias` (Ba,
-/// Kiros, Hinton, "Layer Normalization", 2016): `[.., normalized_shape]` to the same shape.
-///
-/// `weight` and `bias` have the shape `normalized_shape`; they and `eps` are as in
+/// Normalises the values of the last axes to mean zero and variance one, then applies `weight` and
+/// `bias` (Ba, Kiros, Hinton, "Layer Normalization", 2016). `weight`, `bias` and `eps` are as in
 /// [`group_norm`].
 ///
+/// # Shapes
+/// - `x` and the result: `[.., normalized_shape]`
+/// - `weight` and `bias`: `normalized_shape`
+///
 /// # Errors
-/// Where `normalized_shape` is empty or not the last axes of `x`, or shapes or types do not fit.
+/// If `normalized_shape` is empty or not the last axes of `x`, or shapes or types do not fit.
 pub fn layer_norm(
     x: &Tensor,
     normalized_shape: &[usize],
@@ -70,7 +78,7 @@ pub fn layer_norm(
     }
     let groups = Groups {
         groups: 1,
-        channels: normalized_shape.iter().product(),
+        channels: elements(OP, normalized_shape)?,
         plane: 1,
     };
     apply(OP, groups, x, normalized_shape, weight, bias, eps)
@@ -110,8 +118,8 @@ fn apply(
     apply3(op, x, &weight, &bias)
 }
 
-/// How rows of values that share their statistics are made: `groups` to an image, each of
-/// `channels` times `plane` values.
+/// The rows of values that share their statistics: `groups` per image, each of `channels` times
+/// `plane` values.
 #[derive(Debug, Clone, Copy)]
 struct Groups {
     groups: usize,
@@ -125,12 +133,12 @@ impl Groups {
         self.channels * self.plane
     }
 
-    /// The place of a row's first channel in weight and bias.
+    /// The index of the first channel of a row in weight and bias.
     fn first_channel(&self, row: usize) -> usize {
         row % self.groups * self.channels
     }
 
-    /// `values` values as rows that lie one behind the other.
+    /// `values` values as consecutive rows.
     fn rows(&self, values: usize) -> Dims {
         Dims {
             images: 1,
@@ -144,11 +152,11 @@ struct GroupNorm {
     name: &'static str,
     groups: Groups,
     eps: f64,
-    /// Of each row, filled in by the forward pass.
+    /// The moments of each row, which the forward pass fills in.
     moments: OnceLock<Vec<Moment>>,
 }
 
-/// What the backward pass sums over some rows.
+/// The sums of the backward pass over some rows.
 struct Sums {
     /// Sums of dy weight and of dy weight (x - mean) of each row.
     rows: Vec<(f64, f64)>,
@@ -191,8 +199,8 @@ impl GroupNorm {
         (y, moments)
     }
 
-    /// The sums over all rows; those of the parameters have been added in an order that depends
-    /// on the number of threads only.
+    /// The sums over all rows. The order of the sums for the parameters depends only on the number
+    /// of threads.
     fn sums<T: Float>(&self, x: &[T], dy: &[T], moments: &[Moment], weight: &[f64]) -> Sums {
         let Groups {
             channels, plane, ..
@@ -276,7 +284,7 @@ impl GroupNorm {
         unsafe { build(x.len(), len.max(1), pull) }
     }
 
-    /// The gradients of x, if asked for, and of weight and bias.
+    /// The gradients of x, if x tracks gradients, and of weight and bias.
     fn gradients<T: Float + Real>(
         &self,
         x: &Tensor,
@@ -285,7 +293,7 @@ impl GroupNorm {
     ) -> Result<(Option<Tensor>, Vec<f64>, Vec<f64>)> {
         let Some(moments) = self.moments.get() else {
             bail!(
-                "{}: the backward pass comes before the forward pass",
+                "{}: the backward pass must run after the forward pass",
                 self.name
             );
         };
@@ -307,7 +315,7 @@ impl GroupNorm {
     }
 }
 
-/// `mean` as the type that is computed in, and what it is larger than `mean` by.
+/// `mean` in the compute type, and its rounding error.
 fn rounded<T: Real>(mean: f64) -> (T, f64) {
     let rounded = T::from_f64(mean);
     (rounded, rounded.to_f64() - mean)
@@ -315,7 +323,7 @@ fn rounded<T: Real>(mean: f64) -> (T, f64) {
 
 /// The sums of g and of g (x - mean).
 fn dot<T: Float>(g: &[T], x: &[T], mean: f64) -> (f64, f64) {
-    // Several sums side by side, so that they are added in vectors.
+    // Several sums at once, so that the loop vectorises.
     const LANES: usize = 8;
     let (mut first, mut second) = ([0.0; LANES], [0.0; LANES]);
     let (g_blocks, g_rest) = g.as_chunks::<LANES>();

@@ -1,65 +1,20 @@
 //! The loops of normalisation over the values of one channel, on vectors.
 //!
-//! A channel's values lie in runs of equal length, one in each image. All kernels here take the
-//! starts of the runs; what they keep in registers goes on from run to run.
+//! The values of a channel are runs of equal length, one in each image:
+//!
+//! ```text
+//! for start in runs                      one run per image
+//!     for block of BLOCK vectors         partial sums stay in registers, totals in f64
+//!         for vector in block            2 or 4 independent sums
+//!     tail shorter than a vector         padded with zeros that do not count
+//! ```
 
-use std::marker::PhantomData;
-use std::mem::MaybeUninit;
-
-use crate::ops::activation::Pointwise;
-use crate::ops::storage::{fill, initialised};
+use crate::ops::activation::simd::Pointwise;
+use crate::ops::storage::{Output, fill, initialised};
 use crate::simd::{Lanes, Real, Simd, WithSimd};
 
-/// Vectors that are added up in the element type before the sum goes on in f64.
+/// Vectors that are summed in the element type before the sum moves to f64.
 const BLOCK: usize = 256;
-
-/// A new tensor's memory, which several threads write different runs of.
-pub(super) struct Output<'a, F> {
-    values: *mut F,
-    len: usize,
-    buffer: PhantomData<&'a mut [MaybeUninit<F>]>,
-}
-
-impl<F> Clone for Output<'_, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<F> Copy for Output<'_, F> {}
-
-// SAFETY: the memory is reached only through `run`, whose callers use each run in one place at
-// a time.
-unsafe impl<F: Send> Send for Output<'_, F> {}
-// SAFETY: as above.
-unsafe impl<F: Send> Sync for Output<'_, F> {}
-
-impl<'a, F: Real> Output<'a, F> {
-    /// The memory of `values` that is not in use yet, `len` of it.
-    ///
-    /// # Safety
-    /// No two kernels that run at the same time may be given copies of this and a run of the
-    /// same place.
-    pub(super) unsafe fn new(values: &'a mut Vec<F>, len: usize) -> Self {
-        let spare = &mut values.spare_capacity_mut()[..len];
-        Self {
-            values: spare.as_mut_ptr().cast(),
-            len,
-            buffer: PhantomData,
-        }
-    }
-
-    /// The values `start..start + len`.
-    ///
-    /// # Safety
-    /// No two slices in use at the same time may overlap.
-    #[inline(always)]
-    unsafe fn run(self, start: usize, len: usize) -> &'a mut [MaybeUninit<F>] {
-        assert!(start + len <= self.len);
-        // SAFETY: within the buffer, which is borrowed for 'a; the caller keeps slices apart.
-        unsafe { std::slice::from_raw_parts_mut(self.values.add(start).cast(), len) }
-    }
-}
 
 /// Sums of a and of a b over many vectors, in several lanes, with f64 totals.
 struct Totals<S: Simd, F: Real, const N: usize> {
@@ -88,7 +43,7 @@ impl<S: Simd, F: Real, const N: usize> Totals<S, F, N> {
         self.second[lane] = a.mul_add(b, self.second[lane]);
     }
 
-    /// Moves the lanes to the totals where `added` more vectors make it time to.
+    /// Counts `added` more vectors, and moves the lanes to the totals after [`BLOCK`] vectors.
     #[inline(always)]
     fn settle(&mut self, added: usize) {
         self.pending += added;
@@ -148,7 +103,7 @@ impl<F: Real, I: Iterator<Item = usize>> WithSimd for Moments<'_, F, I> {
                 totals.settle(block.len());
             }
             if !tail.is_empty() {
-                // The register's other elements are 0, which is not the pivot.
+                // The other elements of the register are 0, not the pivot.
                 let x = Lanes::partial_load(simd, tail);
                 let ones = [F::from_f64(1.0); 16];
                 let present = Lanes::partial_load(simd, &ones[..tail.len()]);
@@ -170,7 +125,7 @@ pub(super) struct Affine<F> {
 }
 
 impl<F: Real> Affine<F> {
-    /// (x - mean) scale + shift; what `mean` loses on its way to `F` is made good by the shift.
+    /// (x - mean) scale + shift. The shift corrects the rounding of `mean` to `F`.
     pub(super) fn new(mean: f64, scale: f64, shift: f64) -> Self {
         let center = F::from_f64(mean);
         Self {
@@ -226,7 +181,7 @@ impl<F: Real, K: Pointwise<F>, I: Iterator<Item = usize>> WithSimd for Apply<'_,
         let affine = AffineLanes::<S, F>::new(simd, self.affine);
         for start in self.runs {
             let (xs, x_tail) = F::split::<S>(&self.x[start..start + self.len]);
-            // SAFETY: no other kernel has this run now, as `Output::new` asks for.
+            // SAFETY: no other kernel uses this run now, as `Output::new` requires.
             let y = unsafe { self.y.run(start, self.len) };
             let (ys, y_tail) = F::split_uninit::<S>(y);
             let r_tail = match self.residual {
@@ -271,7 +226,7 @@ pub(super) struct Pull<'a, F, K, I> {
     pub kernel: K,
 }
 
-/// One step of [`Pull`]: adds to the sums, and returns what to write.
+/// One step of [`Pull`]: adds to the sums and returns the vector to write.
 struct PullStep<S: Simd, F: Real, K> {
     affine: AffineLanes<S, F>,
     factor: Lanes<S, F>,
@@ -312,7 +267,7 @@ impl<F: Real, K: Pointwise<F>, I: Iterator<Item = usize>> WithSimd for Pull<'_, 
             let range = start..start + self.len;
             let (xs, x_tail) = F::split::<S>(&self.x[range.clone()]);
             let (gs, g_tail) = F::split::<S>(&self.grad[range.clone()]);
-            // SAFETY: no other kernel has this run now, as `Output::new` asks for.
+            // SAFETY: no other kernel uses this run now, as `Output::new` requires.
             let dz = unsafe { self.dz.run(start, self.len) };
             let (zs, z_tail) = F::split_uninit::<S>(dz);
             let residual = self.residual.map(|r| F::split::<S>(&r[range]));
@@ -347,7 +302,7 @@ impl<F: Real, K: Pointwise<F>, I: Iterator<Item = usize>> WithSimd for Pull<'_, 
                 }
             }
             if !x_tail.is_empty() {
-                // The register's other elements add nothing: their gradient is 0.
+                // The other elements of the register add nothing: their gradient is 0.
                 let x = Lanes::partial_load(simd, x_tail);
                 let g = Lanes::partial_load(simd, g_tail);
                 let r = residual.map(|(_, tail)| Lanes::partial_load(simd, tail));
@@ -360,7 +315,7 @@ impl<F: Real, K: Pointwise<F>, I: Iterator<Item = usize>> WithSimd for Pull<'_, 
     }
 }
 
-/// dx = a dz + b (x - center) + c, the gradient of values whose mean and variance are their own.
+/// dx = a dz + b (x - center) + c: the gradient if mean and variance depend on x.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Centering<F> {
     pub center: F,
@@ -369,7 +324,7 @@ pub(super) struct Centering<F> {
     pub c: F,
 }
 
-/// Writes [`Centering`] of `x` and of dz, which `dx` holds already where it is not given.
+/// Writes [`Centering`] of `x` and dz. Without `dz`, `dx` holds dz.
 pub(super) struct Center<'a, F, I> {
     x: &'a [F],
     dz: Option<Output<'a, F>>,
@@ -411,10 +366,10 @@ impl<F: Real, I: Iterator<Item = usize>> WithSimd for Center<'_, F, I> {
         let step = |x: Lanes<S, F>, dz: Lanes<S, F>| a.mul_add(dz, b.mul_add(x - center, c));
         for start in self.runs {
             let (xs, x_tail) = F::split::<S>(&self.x[start..start + self.len]);
-            // SAFETY: no other kernel has this run now, as `Output::new` asks for.
+            // SAFETY: no other kernel uses this run now, as `Output::new` requires.
             let dx = unsafe { self.dx.run(start, self.len) };
             if let Some(dz) = self.dz {
-                // SAFETY: as for dx, and what `new` asks for: dz has been written.
+                // SAFETY: as for dx; dz is written, as `new` requires.
                 let dz = unsafe { initialised(dz.run(start, self.len)) };
                 let (zs, z_tail) = F::split::<S>(dz);
                 let (ys, y_tail) = F::split_uninit::<S>(dx);
@@ -428,7 +383,7 @@ impl<F: Real, I: Iterator<Item = usize>> WithSimd for Center<'_, F, I> {
                     step(x, dz).partial_store(fill(y_tail, F::from_f64(0.0)));
                 }
             } else {
-                // SAFETY: what `new` asks for: dx has been written.
+                // SAFETY: dx is written, as `new` requires.
                 let (ys, y_tail) = F::split_mut::<S>(unsafe { initialised(dx) });
                 for (y, x) in ys.iter_mut().zip(xs) {
                     *y = step(Lanes::new(simd, *x), Lanes::new(simd, *y)).vector();

@@ -1,8 +1,9 @@
-//! Normalisation with what follows it: `act(bn(x) + residual)` as one node of the graph.
+//! Normalisation with the residual and activation after it: `act(bn(x) + residual)` as one node of
+//! the graph.
 //!
-//! Batch normalisation is that of Ioffe and Szegedy (2015) with PyTorch's conventions. The
-//! graph keeps the inputs and two numbers per channel; the normalised values and what goes into
-//! the activation are computed again in the backward pass, which is cheaper than to store them.
+//! Batch normalisation follows Ioffe and Szegedy (2015) with PyTorch's conventions. The graph keeps
+//! the inputs and two numbers per channel. The backward pass recomputes the normalised values and
+//! the argument of the activation, which is cheaper than storing them.
 
 mod batch;
 mod channels;
@@ -10,60 +11,40 @@ mod composed;
 mod fold;
 mod group;
 mod kernels;
+mod statistics;
 
 use std::sync::{Arc, OnceLock};
 
 use candle_core::{Result, Tensor, bail};
 
+use crate::activation::Activation;
+use crate::autograd::trace::{Operation, note};
 use crate::autograd::{apply2, apply3};
-use crate::ops::activation::{KernelVisitor, Pointwise};
+use crate::ops::activation::{activation as activate, has_kernel};
 use crate::ops::composed::composes;
-use crate::ops::storage::on_cpu;
-use crate::trace::{Operation, note};
-use crate::{Activation, ops};
+use crate::ops::storage::{elements, on_cpu};
 use batch::{BatchNormAct, read_f64};
 use channels::Moment;
+use statistics::OP;
 
 pub use fold::fold_batch_norm;
 pub use group::{group_norm, layer_norm};
+pub use statistics::{BatchStatistics, Statistics};
 
-const OP: &str = "batch_norm_act";
-
-/// What batch normalisation normalises with.
-#[derive(Debug, Clone, Copy)]
-pub enum Statistics<'a> {
-    /// The batch's own mean and variance, as in training.
-    Batch,
-    /// These constants, `[C]` each, as in evaluation; no gradient flows to them.
-    Running {
-        /// The mean of each channel.
-        mean: &'a Tensor,
-        /// The variance of each channel.
-        variance: &'a Tensor,
-    },
-}
-
-/// What a batch says about each channel: what running statistics are updated with.
-#[derive(Debug, Clone)]
-pub struct BatchStatistics {
-    /// The mean, `[C]`.
-    pub mean: Tensor,
-    /// The unbiased estimate of the variance (divided by the number of values less one), `[C]`.
-    pub variance: Tensor,
-}
-
-/// `act(norm(x) * gamma + beta + residual)`: `[N, C, ..]` to the same shape, and the batch's
-/// statistics where these were used.
+/// `act(norm(x) * gamma + beta + residual)`, and the batch's statistics for [`Statistics::Batch`].
 ///
-/// `gamma_beta` is `[2, C]`: gain and bias of each channel ([`stack`](crate::ops::stack) makes
-/// it of the two). `residual` has the shape of `x`. `eps` is added to the variance. The
-/// statistics are of the type of `gamma_beta`, which may be wider than that of `x`.
+/// `gamma_beta` holds gain and bias of each channel; [`stack`](crate::ops::stack) makes it from the
+/// two. `eps` is added to the variance. `gamma_beta` may have a wider type than `x`; the statistics
+/// have its type. The op is differentiable with [`Statistics::Running`] too. An empty batch gives
+/// an empty result and no statistics.
 ///
-/// With [`Statistics::Running`] the op is differentiable as well: a frozen normalisation.
+/// # Shapes
+/// - `x`, `residual` and the result: `[N, C, ..]`
+/// - `gamma_beta`: `[2, C]`
 ///
 /// # Errors
-/// Where shapes or types do not fit, and for [`Statistics::Batch`] with a single value (or
-/// none) per channel, whose variance is undefined.
+/// If shapes or types do not fit, or if [`Statistics::Batch`] meets a single value per channel,
+/// whose variance is undefined.
 pub fn batch_norm_act(
     x: &Tensor,
     gamma_beta: &Tensor,
@@ -90,10 +71,10 @@ pub fn batch_norm_act(
             x.dims()
         );
     }
-    let count = images * rest.iter().product::<usize>();
+    let count = elements(OP, &[&[images], rest].concat())?;
     match statistics {
         Statistics::Running { mean, variance } => check_running(mean, variance, channels)?,
-        Statistics::Batch if count < 2 => bail!(
+        Statistics::Batch if count == 1 => bail!(
             "{OP}: the statistics of a batch need more than one value per channel, \
              {:?} has {count}: use a larger batch, or running statistics",
             x.dims()
@@ -105,6 +86,14 @@ pub fn batch_norm_act(
     }
     let given = match statistics {
         Statistics::Running { mean, variance } => Some(running(mean, variance)?),
+        // No value to normalise, so any statistics will do.
+        Statistics::Batch if count == 0 => Some(vec![
+            Moment {
+                mean: 0.0,
+                variance: 1.0,
+            };
+            channels
+        ]),
         Statistics::Batch => None,
     };
     let own = given.is_none();
@@ -112,10 +101,11 @@ pub fn batch_norm_act(
     if let Some(given) = given {
         used.get_or_init(|| given);
     }
-    // An activation without a kernel for vectors is applied to the result.
-    let fused = match activation.visit_kernel::<f32, _>(HasKernel) {
-        Some(()) => *activation,
-        None => Activation::Identity,
+    // An activation without a vector kernel is applied to the result.
+    let fused = if has_kernel(activation) {
+        *activation
+    } else {
+        Activation::Identity
     };
     let op = BatchNormAct {
         activation: fused,
@@ -136,7 +126,7 @@ pub fn batch_norm_act(
     let y = if fused == *activation {
         y
     } else {
-        ops::activation::activation(&y, activation)?
+        activate(&y, activation)?
     };
     if !own {
         return Ok((y, None));
@@ -171,13 +161,4 @@ fn running(mean: &Tensor, variance: &Tensor) -> Result<Vec<Moment>> {
     Ok(pairs
         .map(|(mean, variance)| Moment { mean, variance })
         .collect())
-}
-
-/// Finds out whether an activation can be fused.
-struct HasKernel;
-
-impl KernelVisitor<f32> for HasKernel {
-    type Output = ();
-
-    fn visit<K: Pointwise<f32>>(self, _kernel: K) {}
 }

@@ -7,7 +7,7 @@ use super::window::adaptive;
 use crate::ops::composed::run1;
 use crate::ops::storage::{Float, build, fill, with_float};
 
-/// The positions of one axis that an output is the mean of, and what their sum is divided by.
+/// The positions of one axis that go into a mean, and the divisor of their sum.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     pub start: usize,
@@ -15,38 +15,52 @@ pub(super) struct Span {
     pub divisor: usize,
 }
 
+/// The shape of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// `[.., rows, columns]`.
+    Planes,
+    /// `[..]`, for one row and one column.
+    Flat,
+}
+
 /// Means over all pairs of a span of rows and a span of columns.
 #[derive(Debug, Clone)]
 pub(super) struct AveragePool2d {
     pub rows: Vec<Span>,
     pub columns: Vec<Span>,
-    /// Whether the result loses its last two axes, which are then of size one.
-    pub flat: bool,
+    pub output: Output,
 }
 
-/// The gradient of [`AveragePool2d`] given that of its result: the input's values play no part.
+/// The gradient of [`AveragePool2d`], given the gradient of its result. It does not depend on the
+/// input's values.
 pub(super) struct AveragePool2dGrad {
     pub pool: AveragePool2d,
     pub shape: Shape,
 }
 
 impl AveragePool2d {
-    pub(super) fn adaptive(from: (usize, usize), to: (usize, usize), flat: bool) -> Self {
-        let spans = |len, outputs| {
-            let windows = adaptive(len, outputs).into_iter();
-            windows
+    pub(super) fn adaptive(
+        op: &str,
+        from: (usize, usize),
+        to: (usize, usize),
+        output: Output,
+    ) -> Result<Self> {
+        let spans = |len, outputs| -> Result<Vec<Span>> {
+            let windows = adaptive(op, len, outputs)?.into_iter();
+            Ok(windows
                 .map(|window| Span {
                     start: window.start,
                     count: window.count,
                     divisor: window.count,
                 })
-                .collect()
+                .collect())
         };
-        Self {
-            rows: spans(from.0, to.0),
-            columns: spans(from.1, to.1),
-            flat,
-        }
+        Ok(Self {
+            rows: spans(from.0, to.0)?,
+            columns: spans(from.1, to.1)?,
+            output,
+        })
     }
 
     fn outputs(&self) -> usize {
@@ -70,7 +84,7 @@ impl AveragePool2d {
                             let parts = parts.map(|r| &r[column.start..][..column.count]);
                             parts.flatten().fold(T::zero(), |sum, value| sum + *value)
                         };
-                        y.write(sum / T::from_f64((row.divisor * column.divisor) as f64));
+                        y.write(sum / T::from_f64(row.divisor as f64 * column.divisor as f64));
                     }
                 }
             })
@@ -86,14 +100,14 @@ impl AveragePool2d {
             build(planes * height * width, height * width, |index, chunk| {
                 let grad = &grad[index * self.outputs()..][..self.outputs()];
                 if global {
-                    let divisor = self.rows[0].divisor * self.columns[0].divisor;
-                    fill(chunk, grad[0] / T::from_f64(divisor as f64));
+                    let divisor = self.rows[0].divisor as f64 * self.columns[0].divisor as f64;
+                    fill(chunk, grad[0] / T::from_f64(divisor));
                     return;
                 }
                 let dx = fill(chunk, T::zero());
                 for (line, row) in grad.chunks_exact(self.columns.len()).zip(&self.rows) {
                     for (g, column) in line.iter().zip(&self.columns) {
-                        let share = *g / T::from_f64((row.divisor * column.divisor) as f64);
+                        let share = *g / T::from_f64(row.divisor as f64 * column.divisor as f64);
                         for i in row.start..row.start + row.count {
                             for dx in &mut dx[i * width + column.start..][..column.count] {
                                 *dx += share;
@@ -106,7 +120,7 @@ impl AveragePool2d {
     }
 }
 
-/// The sum of `values`, kept in lanes so that it vectorises and rounds little.
+/// The sum of `values`, in lanes: it vectorises and rounds little.
 fn sum<T: Float>(values: &[T]) -> T {
     const LANES: usize = 16;
     let mut lanes = [T::zero(); LANES];
@@ -141,7 +155,7 @@ impl CustomOp1 for AveragePool2d {
         let rank = dims.len();
         let (height, width) = (dims[rank - 2], dims[rank - 1]);
         dims.truncate(rank - 2);
-        if !self.flat {
+        if self.output == Output::Planes {
             dims.extend([self.rows.len(), self.columns.len()]);
         }
         let dtype = x.dtype();

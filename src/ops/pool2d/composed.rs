@@ -1,17 +1,17 @@
-//! Pools in Candle's ops: maxima tap by tap, means as products with matrices.
+//! Pools in Candle's ops: maxima tap by tap, means as matrix products.
 
 use candle_core::{Result, Tensor, bail};
 
-use super::average::{AveragePool2d, AveragePool2dGrad, Span};
+use super::average::{AveragePool2d, AveragePool2dGrad, Output, Span};
 use super::max::{MaxPool2d, MaxPool2dGrad};
 use super::window::Axis;
 use crate::ops::composed::{Composed1, Composed2, constants, every, place, spread, wide};
 
-/// A pool over the last two axes, seen along both.
+/// The windows of a pool along its two axes.
 struct Windows {
-    /// Rows and columns, with the input's size and the number of outputs.
+    /// Rows and columns, each with the size of the input and the number of outputs.
     axes: [(Axis, usize, usize); 2],
-    /// The input's first of these two axes.
+    /// The first of the two axes in the input's shape.
     first: usize,
 }
 
@@ -32,19 +32,19 @@ impl Windows {
         })
     }
 
-    /// Places that the windows of an axis reach, with the padding in front.
+    /// Places that the windows of an axis cover, including the padding before the input.
     fn reach((axis, len, outputs): (Axis, usize, usize)) -> usize {
         let last = (outputs - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1;
         last.max(len + axis.padding)
     }
 
-    /// The input with minus infinity around it, as far as windows reach.
+    /// The input padded with minus infinity, as far as windows reach.
     fn padded(&self, x: &Tensor) -> Result<Tensor> {
         let mut padded = x.clone();
         for (i, axis) in self.axes.into_iter().enumerate() {
             let dim = self.first + i;
             let (before, total) = (axis.0.padding, Self::reach(axis));
-            let behind = total - before - axis.1;
+            let after = total - before - axis.1;
             let infinite = |len: usize| {
                 let mut dims = padded.dims().to_vec();
                 dims[dim] = len;
@@ -55,8 +55,8 @@ impl Windows {
                 parts.push(infinite(before)?);
             }
             parts.push(padded.clone());
-            if behind > 0 {
-                parts.push(infinite(behind)?);
+            if after > 0 {
+                parts.push(infinite(after)?);
             }
             if parts.len() > 1 {
                 padded = Tensor::cat(&parts, dim)?;
@@ -70,7 +70,7 @@ impl Windows {
         (0..rows.kernel).flat_map(move |i| (0..columns.kernel).map(move |j| [i, j]))
     }
 
-    /// What place `tap` of each window sees.
+    /// The value at place `tap` of each window.
     fn seen(&self, padded: &Tensor, tap: [usize; 2]) -> Result<Tensor> {
         let mut seen = padded.clone();
         for (i, (axis, _, outputs)) in self.axes.into_iter().enumerate() {
@@ -80,7 +80,7 @@ impl Windows {
         seen.contiguous()
     }
 
-    /// What belongs to place `tap` of each window, in the padded input.
+    /// The values of place `tap` of each window, put back into the padded input.
     fn back(&self, seen: &Tensor, tap: [usize; 2]) -> Result<Tensor> {
         let mut back = seen.clone();
         for (i, axis) in self.axes.into_iter().enumerate() {
@@ -96,8 +96,8 @@ impl Windows {
         Ok(back)
     }
 
-    /// The maximum of each window, and the number of the place that has it: the first of equal
-    /// ones, the last NaN.
+    /// The maximum of each window and the number of its place: the first of equal values, or the
+    /// last NaN.
     fn maxima(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let padded = self.padded(x)?;
         let mut taps = self.taps();
@@ -152,7 +152,7 @@ impl Composed2 for MaxPool2dGrad {
     }
 }
 
-/// The matrix `[len, outputs]` that makes the means of one axis.
+/// The matrix `[len, outputs]` whose product takes the means along one axis.
 fn means(spans: &[Span], len: usize, like: &Tensor) -> Result<Tensor> {
     let mut values = vec![0.0; len * spans.len()];
     for (output, span) in spans.iter().enumerate() {
@@ -163,7 +163,7 @@ fn means(spans: &[Span], len: usize, like: &Tensor) -> Result<Tensor> {
     constants(values, (len, spans.len()), like)
 }
 
-/// `x` `[.., rows, columns]` times matrices along both axes.
+/// `x` `[.., rows, columns]`, multiplied by a matrix along each of both axes.
 fn product(x: &Tensor, rows: &Tensor, columns: &Tensor) -> Result<Tensor> {
     let (height, r) = rows.dims2()?;
     let (width, c) = columns.dims2()?;
@@ -181,7 +181,7 @@ impl Composed1 for AveragePool2d {
     fn composed(&self, x: &Tensor) -> Result<Tensor> {
         let mut dims = x.dims().to_vec();
         let (width, height) = (dims.pop().unwrap_or(1), dims.pop().unwrap_or(1));
-        if !self.flat {
+        if self.output == Output::Planes {
             dims.extend([self.rows.len(), self.columns.len()]);
         }
         let wide = wide("avg_pool2d", x)?.contiguous()?;

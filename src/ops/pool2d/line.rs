@@ -1,4 +1,4 @@
-//! The maxima of a plane's windows, whole rows at a time.
+//! The maxima of all windows of a plane, row by row.
 
 use std::mem::MaybeUninit;
 
@@ -6,16 +6,16 @@ use super::window::{Axis, Window};
 use crate::ops::storage::{Float, fill};
 use crate::simd::{Simd, WithSimd};
 
-/// The maxima of all windows of a plane: first of the rows of a window, value by value, then of
-/// its columns. Both loops have no branches, which leaves them to the compiler to vectorise.
+/// The maxima of all windows of a plane: first over the rows of a window, then over its columns.
+/// Neither loop has branches, so the compiler vectorises both.
 pub(super) struct Lines<'a, T> {
     pub plane: &'a [T],
     pub width: usize,
     pub rows: &'a [Window],
-    /// Distance of a window's rows.
+    /// Distance between the rows of a window.
     pub row_step: usize,
     pub columns: Axis,
-    /// Written completely: as many lines of equal length as there are `rows`.
+    /// The result, completely overwritten: one line for each of `rows`, all of one length.
     pub y: &'a mut [MaybeUninit<T>],
 }
 
@@ -40,8 +40,11 @@ impl<T: Float> WithSimd for Lines<'_, T> {
             ..
         } = columns;
         let outputs = y.len() / rows.len();
-        // What lies outside is smaller than anything; the last step may reach beyond a window.
-        let reach = outputs * stride + dilation * (kernel - 1);
+        // Taps beyond the values see padding only.
+        let taps = kernel.min((padding + width).div_ceil(dilation));
+        // Padding is smaller than anything. A step of 2 reads pairs, the last of which may reach
+        // over the end of a window.
+        let reach = (outputs - 1) * stride + dilation * (taps - 1) + stride.min(2);
         let nothing = T::from_f64(f64::NEG_INFINITY);
         let mut line = vec![nothing; reach.max(padding + width)];
         for (row, y) in rows.iter().zip(y.chunks_exact_mut(outputs)) {
@@ -58,7 +61,7 @@ impl<T: Float> WithSimd for Lines<'_, T> {
                 }
             }
             let y = fill(y, nothing);
-            for k in 0..kernel {
+            for k in 0..taps {
                 let from = &line[k * dilation..];
                 match stride {
                     1 => accumulate(y, from.iter()),
@@ -77,7 +80,7 @@ fn accumulate<'a, T: Float>(y: &mut [T], values: impl Iterator<Item = &'a T>) {
     }
 }
 
-/// The larger one, or the one that is NaN.
+/// The larger value, or NaN if one is NaN.
 #[inline(always)]
 fn larger<T: Float>(a: T, b: T) -> T {
     // The second comparison holds for a NaN only.

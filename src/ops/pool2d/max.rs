@@ -1,10 +1,12 @@
-//! The maximum of each window, and where its gradient goes.
+//! The maximum of each window, and its gradient.
+
+use std::mem::MaybeUninit;
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::Pool2dParams;
 use super::line::Lines;
+use super::params::Pool2dParams;
 use super::window::{Axis, Window};
 use crate::ops::composed::run2;
 use crate::ops::storage::{Float, build, fill, same_dtype, with_float};
@@ -16,8 +18,9 @@ pub(super) struct MaxPool2d {
     pub params: Pool2dParams,
 }
 
-/// The gradient of [`MaxPool2d`] of the first argument, given that of its result. The maxima
-/// are found again: that reads the input once and saves the memory of their positions.
+/// The gradient of [`MaxPool2d`] with respect to the first argument, given the gradient of its
+/// result. It searches the maxima a second time, which reads the input once and saves memory for
+/// positions.
 pub(super) struct MaxPool2dGrad {
     pub params: Pool2dParams,
 }
@@ -51,8 +54,8 @@ impl Geometry {
         self.rows.len() * self.columns.len()
     }
 
-    /// The first maximum of a window and where it lies in `plane`, or the last NaN; nothing for
-    /// a window that sees padding only.
+    /// The first maximum of a window, or its last NaN, with the position in `plane`; `None` for a
+    /// window of padding only.
     #[inline(always)]
     fn maximum<T: Float>(&self, plane: &[T], row: Window, column: Window) -> Option<(T, usize)> {
         if row.count == 0 || column.count == 0 {
@@ -78,11 +81,16 @@ impl Geometry {
     fn forward<T: Float>(&self, x: &[T]) -> Vec<T> {
         let plane_len = self.height * self.width;
         let planes = x.len() / plane_len;
-        // SAFETY: the lines write each value of the chunk.
+        // SAFETY: the lines, or the scan, write each value of the chunk.
         unsafe {
             build(planes * self.outputs(), self.outputs(), |index, chunk| {
+                let plane = &x[index * plane_len..][..plane_len];
+                if self.column_axis.padding > self.width {
+                    self.scan(plane, chunk);
+                    return;
+                }
                 simd::dispatch(Lines {
-                    plane: &x[index * plane_len..][..plane_len],
+                    plane,
                     width: self.width,
                     rows: &self.rows,
                     row_step: self.dilation.0,
@@ -90,6 +98,18 @@ impl Geometry {
                     y: chunk,
                 });
             })
+        }
+    }
+
+    /// Writes the maximum of each window, one window after the other: for padding that is wider
+    /// than the plane, whose lines would be mostly padding.
+    fn scan<T: Float>(&self, plane: &[T], y: &mut [MaybeUninit<T>]) {
+        let nothing = T::from_f64(f64::NEG_INFINITY);
+        for (line, row) in y.chunks_exact_mut(self.columns.len()).zip(&self.rows) {
+            for (y, column) in line.iter_mut().zip(&self.columns) {
+                let maximum = self.maximum(plane, *row, *column);
+                y.write(maximum.map_or(nothing, |(value, _)| value));
+            }
         }
     }
 

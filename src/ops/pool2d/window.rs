@@ -1,4 +1,4 @@
-//! Which input positions each output of a pool sees, along one axis.
+//! The input positions of each output of a pool, along one axis.
 
 use candle_core::{Result, bail};
 
@@ -12,18 +12,18 @@ pub(super) struct Axis {
     pub ceil_mode: bool,
 }
 
-/// The input positions `start`, `start + step`, … (`count` of them) that one output sees.
+/// The `count` input positions `start`, `start + step`, … of one output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
     pub start: usize,
     pub count: usize,
-    /// Positions of the window before it was cut to the input, for the mean's divisor.
+    /// Positions of the window in the padded input, for the divisor of a mean.
     pub padded: usize,
 }
 
 impl Axis {
-    /// The number of outputs for `len` inputs, by PyTorch's rule: with `ceil_mode` a last
-    /// window may hang over the end, but must start inside the input or its left padding.
+    /// The number of outputs for `len` inputs, by PyTorch's rule: with `ceil_mode` a last window
+    /// may reach over the end, but must start inside the input or its left padding.
     pub(super) fn outputs(&self, op: &str, len: usize) -> Result<usize> {
         let Self {
             kernel,
@@ -38,26 +38,42 @@ impl Axis {
                  not {kernel}, {stride} and {dilation}"
             );
         }
-        let extent = dilation * (kernel - 1) + 1;
         if padding > kernel / 2 {
             bail!("{op}: padding {padding} is more than half of the kernel {kernel}");
         }
         if len == 0 {
             bail!("{op}: the input has no rows or no columns");
         }
-        if len + 2 * padding < extent && !(ceil_mode && len + 2 * padding + stride > extent) {
+        let Some((extent, padded, with_slack)) = self.sizes(len) else {
+            bail!(
+                "{op}: kernel {kernel}, stride {stride}, padding {padding} and dilation {dilation} \
+                 are too large"
+            );
+        };
+        if with_slack < extent {
             bail!(
                 "{op}: the kernel's extent {extent} is larger than the input's {len} \
                  with {padding} of padding on both sides"
             );
         }
-        let slack = if ceil_mode { stride - 1 } else { 0 };
-        let outputs = (len + 2 * padding + slack - extent) / stride + 1;
-        let last_starts_outside = ceil_mode && (outputs - 1) * stride >= len + padding;
+        let outputs = (with_slack - extent) / stride + 1;
+        let last_starts_outside = ceil_mode && (outputs - 1) * stride >= padded - padding;
         match outputs - usize::from(last_starts_outside) {
             0 => bail!("{op}: an input of {len} gives no output"),
             outputs => Ok(outputs),
         }
+    }
+
+    /// The places that a window spans, the inputs with padding on both sides, and these with the
+    /// places that `ceil_mode` lets a last window reach over the end. `None` if one of the sizes
+    /// exceeds the largest size of a slice.
+    fn sizes(&self, len: usize) -> Option<(usize, usize, usize)> {
+        let extent = self.dilation.checked_mul(self.kernel - 1)?.checked_add(1)?;
+        let padded = self.padding.checked_mul(2)?.checked_add(len)?;
+        let slack = if self.ceil_mode { self.stride - 1 } else { 0 };
+        let with_slack = padded.checked_add(slack)?;
+        let last = with_slack.checked_add(extent)?.checked_add(self.stride)?;
+        (last <= isize::MAX as usize).then_some((extent, padded, with_slack))
     }
 
     /// The window of each output for `len` inputs.
@@ -78,9 +94,12 @@ impl Axis {
     }
 }
 
-/// The windows that divide `len` inputs among `outputs` as evenly as possible, by PyTorch's
+/// The windows that divide `len` inputs into `outputs` parts as evenly as possible, by PyTorch's
 /// rule: they may overlap by one.
-pub(super) fn adaptive(len: usize, outputs: usize) -> Vec<Window> {
+pub(super) fn adaptive(op: &str, len: usize, outputs: usize) -> Result<Vec<Window>> {
+    if outputs.checked_mul(len).is_none() {
+        bail!("{op}: {outputs} outputs are too many");
+    }
     let window = |output: usize| {
         let start = output * len / outputs;
         let count = ((output + 1) * len).div_ceil(outputs) - start;
@@ -90,5 +109,5 @@ pub(super) fn adaptive(len: usize, outputs: usize) -> Vec<Window> {
             padded: count,
         }
     };
-    (0..outputs).map(window).collect()
+    Ok((0..outputs).map(window).collect())
 }

@@ -5,18 +5,18 @@ use maud::{Markup, html};
 use super::text::distinct;
 use crate::swap::report::{LayerRow, Recovery, Row, Stage};
 
-/// Colours that stay apart for most eyes (Okabe and Ito, "Color Universal Design", 2008).
+/// Colours that most people can distinguish (Okabe and Ito, "Color Universal Design", 2008).
 const COLOURS: [&str; 7] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f",
 ];
-/// Dashes that tell lines apart without their colour.
+/// Dashes that distinguish lines without colour.
 const DASHES: [&str; 5] = ["none", "7 3", "2 3", "10 3 2 3", "14 4"];
 
 fn colour(index: usize) -> &'static str {
     COLOURS[index % COLOURS.len()]
 }
 
-/// Seven colours and five dashes have no common factor: 35 lines differ.
+/// 7 colours and 5 dashes, which have no common factor, distinguish 35 lines.
 fn dash(index: usize) -> &'static str {
     DASHES[index % DASHES.len()]
 }
@@ -36,7 +36,7 @@ pub(super) fn accuracy(rows: &[Row]) -> Markup {
     };
     html! {
         svg viewBox=(format!("0 0 {} {height}", LEFT + WIDTH + 70.0)) role="img"
-            aria-label="Top-1 of every activation and stage; the table below has the figures" {
+            aria-label="Top-1 of every activation and stage; the table below has the values" {
             @for tick in 0..=5 {
                 @let share = f64::from(tick) / 5.0;
                 line.grid x1=(x(share)) x2=(x(share)) y1="0" y2=(height - 25.0) {}
@@ -73,7 +73,7 @@ pub(super) fn recovery(recoveries: &[Recovery]) -> Markup {
     let y = |share: f64| 10.0 + HEIGHT * (1.0 - scale.place(100.0 * share));
     html! {
         svg viewBox=(format!("0 0 {} {}", LEFT + WIDTH + 150.0, HEIGHT + 45.0)) role="img"
-            aria-label="Top-1 over the steps of fine-tuning; the table below has the figures" {
+            aria-label="Top-1 over the steps of fine-tuning; the table below has the values" {
             @for percent in scale.ticks() {
                 @let height = y(percent / 100.0);
                 line.grid x1=(LEFT) x2=(LEFT + WIDTH) y1=(height) y2=(height) {}
@@ -132,7 +132,7 @@ pub(super) fn layers(rows: &[LayerRow]) -> Markup {
     }
 }
 
-/// An axis whose ends are multiples of its tick.
+/// An axis with ends at multiples of its tick.
 struct Scale {
     tick: f64,
     first: i64,
@@ -140,7 +140,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// Covers `values` with at most about `most` ticks of 1, 2 or 5 times a power of ten.
+    /// Covers `values` with about `most` ticks of 1, 2 or 5 times a power of ten.
     fn covering(values: impl Iterator<Item = f64>, most: f64) -> Self {
         let (low, high) = values
             .filter(|value| value.is_finite())
@@ -157,13 +157,13 @@ impl Scale {
         Self { tick, first, last }
     }
 
-    /// Where on the axis a value lies, from 0 to 1.
+    /// The position of a value on the axis, from 0 to 1.
     fn place(&self, value: f64) -> f64 {
         (value / self.tick - self.first as f64) / (self.last - self.first) as f64
     }
 
     fn ticks(&self) -> impl Iterator<Item = f64> {
-        // Rounded so that 3 times 0.1 is printed as 0.3.
+        // Rounded, so that 3 times 0.1 prints as 0.3.
         let tick = self.tick;
         let round = move |i: i64| (i as f64 * tick * 1e6).round() / 1e6;
         (self.first..=self.last).map(round)

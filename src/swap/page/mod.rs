@@ -1,4 +1,4 @@
-//! The report as a web page in one file.
+//! The report as a web page in a single file.
 
 mod charts;
 mod tables;
@@ -29,7 +29,7 @@ dt { opacity: .75; } dd { margin: 0; overflow-wrap: anywhere; }
 ";
 
 impl SwapReport {
-    /// A web page with tables and plots, in one file that loads nothing.
+    /// A web page with tables and plots, in a single file without external resources.
     pub fn page(&self) -> String {
         render(self)
     }
@@ -50,7 +50,7 @@ fn render(report: &SwapReport) -> String {
                 h1 { (title) }
                 p { (summary(report)) }
                 @if report.interrupted {
-                    p { strong { "The study was stopped before it was complete." } }
+                    p { strong { "The study was stopped early." } }
                 }
                 @for failure in &report.failures {
                     p { strong { (failure.activation) " was not completed: " } (failure.error) }
@@ -72,19 +72,19 @@ fn render(report: &SwapReport) -> String {
                 @if !report.layers.is_empty() {
                     h2 { "One part at a time" }
                     p.note {
-                        "Top-1 gained or lost when only these layers take the new activation, "
-                        "zero-shot, on " (report.layers[0].comparison.images)
-                        " images drawn at random, with the interval of the paired difference."
+                        "Change of top-1 when only these layers have the new activation, zero-shot, "
+                        "on " (report.layers[0].comparison.images)
+                        " random images, with the interval of the paired difference."
                     }
                     (figure(charts::layers(&report.layers)))
                     (figure(tables::layers(&report.layers)))
                 }
                 @if !report.robustness.is_empty() {
-                    h2 { "Disturbed images" }
+                    h2 { "Perturbed images" }
                     p.note {
-                        "Top-1 on " (report.robustness[0].images) " images drawn at random, after "
-                        "the last stage of each activation. Strengths are parts of a pixel's "
-                        "range; FGSM attacks the network that it is measured on."
+                        "Top-1 on " (report.robustness[0].images) " random images after the last stage "
+                        "of each activation. Strengths are fractions of the pixel range. FGSM uses "
+                        "the gradient of the measured network."
                     }
                     (figure(tables::robustness(&report.robustness)))
                 }
@@ -94,7 +94,7 @@ fn render(report: &SwapReport) -> String {
     page.into_string()
 }
 
-/// Something wide that scrolls by itself on a narrow screen.
+/// Wide content that scrolls separately on a narrow screen.
 fn figure(content: Markup) -> Markup {
     html! { div.wide { (content) } }
 }
@@ -102,21 +102,21 @@ fn figure(content: Markup) -> Markup {
 fn definitions(from: &str) -> Markup {
     html! {
         p.note {
-            "Intervals are of 95 % over the images: Wilson's for shares, bootstrapped for the "
-            "others. Changes are of the same images, in pairs: to the original network, and to the "
-            "control, which is " (from) " after the same recalibration and training. ECE is the "
-            "expected calibration error, agreement the share of images with the original's class, "
-            "KL is Σ p (ln p − ln q) with the original's probabilities p and the new ones q, and "
-            "logit error the difference of the logits relative to the original's, as norms."
+            "Intervals cover 95 % over the images: Wilson's for proportions, bootstrap for the "
+            "others. Changes are paired over the same images: from the original network, and from "
+            "the control, which is " (from) " after the same recalibration and training. ECE is the "
+            "expected calibration error, agreement the fraction of images with the original's class, "
+            "KL is Σ p (ln p − ln q) with the original's probabilities p and the new probabilities q, "
+            "and logit error the norm of the difference of the logits relative to the original's."
         }
     }
 }
 
-/// The best new activation at its last stage, in a sentence.
+/// A sentence about the best new activation at its last stage.
 fn summary(report: &SwapReport) -> String {
     let best = last_stages(&report.rows)
         .into_iter()
-        .filter(|row| row.beside_control.is_some())
+        .filter(|row| row.from_control.is_some())
         .max_by(|a, b| {
             let (a, b) = (a.comparison.top1.value, b.comparison.top1.value);
             a.total_cmp(&b)
@@ -124,15 +124,15 @@ fn summary(report: &SwapReport) -> String {
     let Some((original, best)) = report.rows.first().zip(best) else {
         return format!("Trained with {}.", report.from);
     };
-    let change = best.beside_control.unwrap_or_default().top1;
+    let change = best.from_control.unwrap_or_default().top1;
     let verdict = match () {
         () if change.low > 0.0 => "better than the control",
         () if change.high < 0.0 => "worse than the control",
-        () => "no different from the control as far as these images can tell",
+        () => "not significantly different from the control",
     };
     format!(
-        "Trained with {}: top-1 {:.2} %. Of the new activations {} does best in the end \
-         ({}): top-1 {:.2} %, {} points beside {} at the same stage, {verdict}.",
+        "Trained with {}: top-1 {:.2} %. The best new activation is {} ({}): top-1 {:.2} %, {} \
+         points compared with {} at the same stage, {verdict}.",
         report.from,
         100.0 * original.comparison.top1.value,
         best.activation,

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::text::{distinct, points, signed};
 use crate::eval::{Change, Estimate};
-use crate::swap::report::{Disturbance, LayerRow, Recovery, Robustness, Row};
+use crate::swap::report::{LayerRow, Perturbation, Recovery, Robustness, Row};
 
 /// A row for each activation and stage.
 pub(super) fn comparison(rows: &[Row], from: &str) -> Markup {
@@ -26,7 +26,7 @@ pub(super) fn comparison(rows: &[Row], from: &str) -> Markup {
     let first = |i: usize| i == 0 || rows[i - 1].activation != rows[i].activation;
     html! {
         table {
-            caption { "Each activation at each stage; the rows of " (from) " are the control" }
+            caption { "Each activation at each stage. The rows of " (from) " are the control." }
             (head(&columns))
             tbody {
                 @for (i, row) in rows.iter().enumerate() {
@@ -36,7 +36,7 @@ pub(super) fn comparison(rows: &[Row], from: &str) -> Markup {
                         td { (row.stage) }
                         (share(&c.top1))
                         (change(Some(&c.change)))
-                        (change(row.beside_control.as_ref()))
+                        (change(row.from_control.as_ref()))
                         (share(&c.top5)) (number(&c.loss)) (share(&c.calibration_error))
                         (share(&c.agreement)) (number(&c.divergence)) (number(&c.logit_error))
                     }
@@ -58,7 +58,7 @@ pub(super) fn recovery(recoveries: &[Recovery]) -> Markup {
     };
     html! {
         table {
-            caption { "Top-1 in % after so many steps" }
+            caption { "Top-1 in % by step" }
             thead {
                 tr {
                     th scope="col" { "activation" }
@@ -89,7 +89,7 @@ pub(super) fn layers(rows: &[LayerRow]) -> Markup {
     };
     html! {
         table {
-            caption { "Change of top-1 in points with the activation in one part at a time" }
+            caption { "Change of top-1 in points, one part at a time" }
             thead {
                 tr {
                     th scope="col" { "layers" }
@@ -108,22 +108,22 @@ pub(super) fn layers(rows: &[LayerRow]) -> Markup {
     }
 }
 
-/// A row for each disturbance, a column for each activation.
+/// A row for each perturbation, a column for each activation.
 pub(super) fn robustness(rows: &[Robustness]) -> Markup {
     let names = distinct(rows.iter().map(|row| row.activation.as_str()));
-    let mut cases: Vec<(Disturbance, f64)> = Vec::new();
+    let mut cases: Vec<(Perturbation, f64)> = Vec::new();
     for row in rows {
-        if !cases.contains(&(row.disturbance, row.strength)) {
-            cases.push((row.disturbance, row.strength));
+        if !cases.contains(&(row.perturbation, row.strength)) {
+            cases.push((row.perturbation, row.strength));
         }
     }
-    let of = |case: &(Disturbance, f64), name: &str| {
+    let of = |case: &(Perturbation, f64), name: &str| {
         let mut rows = rows.iter();
-        rows.find(|row| (row.disturbance, row.strength) == *case && row.activation == name)
+        rows.find(|row| (row.perturbation, row.strength) == *case && row.activation == name)
     };
     html! {
         table {
-            caption { "Top-1 in %, and in points the change to the control on the same images" }
+            caption { "Top-1 in %, and the change from the control on the same images in points" }
             thead {
                 tr {
                     th scope="col" { "images" }
@@ -133,12 +133,12 @@ pub(super) fn robustness(rows: &[Robustness]) -> Markup {
             tbody {
                 @for case in &cases {
                     tr {
-                        th scope="row" { (disturbance(case.0, case.1)) }
+                        th scope="row" { (perturbation(case.0, case.1)) }
                         @for name in &names {
                             td {
                                 @if let Some(row) = of(case, name) {
                                     (format!("{:.2} ", 100.0 * row.top1.value))
-                                    @match &row.beside_control {
+                                    @match &row.from_control {
                                         Some(change) => small { (points(&change.top1)) },
                                         None => small { (interval(&row.top1, 100.0, 2)) },
                                     }
@@ -152,18 +152,19 @@ pub(super) fn robustness(rows: &[Robustness]) -> Markup {
     }
 }
 
-/// What was done to the images, such as `FGSM 2/255`.
-fn disturbance(kind: Disturbance, strength: f64) -> String {
+/// A perturbation with its strength, such as `FGSM 2/255`.
+fn perturbation(kind: Perturbation, strength: f64) -> String {
     match kind {
-        Disturbance::None => kind.to_string(),
-        Disturbance::Noise => format!("{kind} {strength}"),
-        Disturbance::Fgsm => {
-            // The usual unit; what is none of it is shown as it is.
+        Perturbation::None => kind.to_string(),
+        Perturbation::Noise => format!("{kind} {strength}"),
+        Perturbation::Fgsm => {
+            // In units of 1/255, or as a number if it is not a multiple of 0.01/255.
             let steps = strength * 255.0;
             let rounded = (steps * 100.0).round() / 100.0;
-            match (steps - rounded).abs() < 1e-6 {
-                true => format!("{kind} {rounded}/255"),
-                false => format!("{kind} {strength}"),
+            if (steps - rounded).abs() < 1e-6 {
+                format!("{kind} {rounded}/255")
+            } else {
+                format!("{kind} {strength}")
             }
         }
     }
@@ -206,10 +207,13 @@ mod tests {
 
     #[test]
     fn attacks_are_shown_in_steps_of_a_byte() {
-        assert_eq!(disturbance(Disturbance::Fgsm, 0.5 / 255.0), "FGSM 0.5/255");
-        assert_eq!(disturbance(Disturbance::Fgsm, 2.0 / 255.0), "FGSM 2/255");
-        assert_eq!(disturbance(Disturbance::Fgsm, 0.0051), "FGSM 0.0051");
-        assert_eq!(disturbance(Disturbance::Noise, 0.05), "noise 0.05");
-        assert_eq!(disturbance(Disturbance::None, 0.0), "clean");
+        assert_eq!(
+            perturbation(Perturbation::Fgsm, 0.5 / 255.0),
+            "FGSM 0.5/255"
+        );
+        assert_eq!(perturbation(Perturbation::Fgsm, 2.0 / 255.0), "FGSM 2/255");
+        assert_eq!(perturbation(Perturbation::Fgsm, 0.0051), "FGSM 0.0051");
+        assert_eq!(perturbation(Perturbation::Noise, 0.05), "noise 0.05");
+        assert_eq!(perturbation(Perturbation::None, 0.0), "clean");
     }
 }

@@ -2,20 +2,20 @@
 
 use crate::eval::Estimate;
 
-/// A change of a share in points, with its interval.
+/// A change of a proportion in percentage points, with its interval.
 pub(super) fn points(change: &Estimate) -> String {
     let Estimate { value, low, high } = change;
     format!("{} [{}, {}]", signed(*value), signed(*low), signed(*high))
 }
 
-/// A change of a share, in points.
+/// A change of a proportion in percentage points.
 pub(super) fn signed(share: f64) -> String {
-    // What rounds to nothing has no sign.
+    // Zero after rounding has no sign.
     let rounded = (100.0 * share * 100.0).round() / 100.0 + 0.0;
     format!("{rounded:+.2}")
 }
 
-/// Each name once, in the order of their appearance.
+/// Each name once, in order of appearance.
 pub(super) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut found: Vec<&str> = Vec::new();
     for name in names {

@@ -1,58 +1,58 @@
-//! What an observer hears: the start of a run, each step, each epoch.
+//! The interface of observers.
 
 use crate::train::error::TrainError;
 use crate::train::record::EpochRecord;
 
-/// Watches a run. An error ends it.
+/// Observes a run. An error of an observer ends the run.
 pub trait Observer {
-    /// The run begins, or continues after the epochs in `records`.
+    /// Called when the run starts, or continues after the epochs in `records`.
     ///
     /// # Errors
-    /// When something cannot be written.
+    /// If output cannot be written.
     fn start(&mut self, records: &[EpochRecord], epochs: usize) -> Result<(), TrainError> {
         let _ = (records, epochs);
         Ok(())
     }
 
-    /// A step was taken.
+    /// Called after each step.
     ///
     /// # Errors
-    /// When something cannot be written.
+    /// If output cannot be written.
     fn step(&mut self, report: &StepReport) -> Result<(), TrainError> {
         let _ = report;
         Ok(())
     }
 
-    /// An epoch was trained, evaluated and saved.
+    /// Called after each epoch, once it is evaluated and saved.
     ///
     /// # Errors
-    /// When something cannot be written.
+    /// If output cannot be written.
     fn epoch(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
         let _ = record;
         Ok(())
     }
 }
 
-/// A step that was taken.
+/// The figures of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
-    /// The epoch it belongs to, counted from 1.
+    /// The epoch of the step, counted from 1.
     pub epoch: usize,
     /// Steps taken in this epoch.
     pub batch: usize,
-    /// Steps of an epoch.
+    /// Steps in an epoch.
     pub batches: usize,
     /// Steps taken in the run.
     pub step: u64,
     /// The learning rate of this step.
     pub lr: f64,
-    /// The training loss of this step's batch.
+    /// The training loss of the batch.
     pub loss: f64,
-    /// Images per second in this epoch.
+    /// Training images per second in this epoch.
     pub images_per_second: f64,
 }
 
-/// One line that describes an epoch.
+/// Formats the figures of an epoch in one line.
 pub(super) fn describe(record: &EpochRecord, epochs: usize) -> String {
     format!(
         "epoch {:>width$}/{epochs}  lr {:.4}  train loss {:.4} top-1 {:5.2} %  \

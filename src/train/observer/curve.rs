@@ -1,4 +1,4 @@
-//! The training curve as an SVG that reads well on a light and on a dark page.
+//! The training curve as an SVG for light and dark pages.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ const TEST: RGBColor = RGBColor(9, 105, 218);
 const TOP5: RGBColor = RGBColor(26, 127, 55);
 const TRAIN: RGBColor = RGBColor(188, 76, 0);
 
-/// The colours of a dark page for each of those above.
+/// Each colour above, and the colour that replaces it on a dark page.
 const DARK: [(RGBColor, &str); 5] = [
     (INK, "#E6EDF3"),
     (GRID, "#30363D"),
@@ -26,7 +26,7 @@ const DARK: [(RGBColor, &str); 5] = [
     (TRAIN, "#F0883E"),
 ];
 
-/// Draws accuracy and loss over the epochs, anew after each epoch.
+/// Draws accuracy and loss over the epochs. Redraws the file after each epoch.
 pub struct Curve {
     path: PathBuf,
     title: String,
@@ -34,7 +34,7 @@ pub struct Curve {
 }
 
 impl Curve {
-    /// Writes to `path`; the title says what was trained.
+    /// Draws to `path` under `title`.
     pub fn new(path: &Path, title: &str) -> Self {
         Self {
             path: path.to_path_buf(),
@@ -141,7 +141,7 @@ fn panel<'a>(
     top: f64,
 ) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>> {
     let epochs = records.len().max(1) as f64;
-    // A single epoch is a point, and an axis of no length cannot be drawn.
+    // A single epoch is a point, but the axis needs a length.
     let last = if epochs > 1.0 { epochs } else { 2.0 };
     let mut chart = ChartBuilder::on(area)
         .margin(12)
@@ -198,7 +198,7 @@ fn panel<'a>(
         .draw()
 }
 
-/// Adds the style that changes the colours on a dark page.
+/// Adds the style with the colours of a dark page.
 fn adapt(svg: &str) -> String {
     let rules = DARK.map(|(RGBColor(r, g, b), dark)| {
         let light = format!("#{r:02X}{g:02X}{b:02X}");

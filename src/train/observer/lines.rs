@@ -1,4 +1,4 @@
-//! Plain lines, for a log or a pipe.
+//! Lines of text for a log or a pipe.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::base::{Observer, StepReport, describe};
 use crate::train::error::TrainError;
 use crate::train::record::EpochRecord;
 
-/// A line for each epoch, and one every so often within a long one.
+/// Prints a line for each epoch, and lines at intervals within a long epoch.
 pub struct Lines {
     print: Box<dyn FnMut(&str)>,
     interval: Duration,
@@ -15,7 +15,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Hands lines to `print`, within an epoch at most one per `interval`.
+    /// Passes lines to `print`, within an epoch at most one per `interval`.
     pub fn new(interval: Duration, print: impl FnMut(&str) + 'static) -> Self {
         Self {
             print: Box::new(print),

@@ -27,8 +27,8 @@ fn line(record: &EpochRecord) -> std::io::Result<String> {
 }
 
 impl Observer for Metrics {
-    /// Begins the file anew with what is known: a run that died may have written lines of epochs
-    /// that its state does not hold.
+    /// Rewrites the file from `records`: a run that died may have written lines of epochs that its
+    /// state does not have.
     fn start(&mut self, records: &[EpochRecord], _epochs: usize) -> Result<(), TrainError> {
         let lines = records
             .iter()

@@ -8,15 +8,15 @@ use super::base::{Observer, StepReport, describe};
 use crate::train::error::TrainError;
 use crate::train::record::EpochRecord;
 
-/// A bar for the current epoch with speed, loss and the time that the whole run still needs, and
-/// a line above it for each epoch that is done.
+/// Shows a bar for the current epoch with speed, loss and the remaining time of the run, and above
+/// it a line for each finished epoch.
 pub struct Progress {
     bars: MultiProgress,
     bar: ProgressBar,
     epochs: usize,
-    /// A moving average of the loss: one batch's value says little.
+    /// A moving average of the loss, because single batches vary.
     loss: Option<f64>,
-    /// Seconds of all steps and of evaluation per step, from the last epoch.
+    /// Seconds of the last epoch, including evaluation, per step.
     seconds_per_step: Option<f64>,
 }
 
@@ -33,7 +33,7 @@ impl Progress {
     }
 
     fn begin(&mut self, batches: usize) {
-        // The template is a constant and valid; the default would do, too.
+        // The template is a valid constant; the default is a fallback.
         let style = ProgressStyle::with_template("{prefix} {wide_bar:.cyan/dim} {pos}/{len} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("━╸─");
@@ -78,9 +78,9 @@ impl Observer for Progress {
         }
         self.bar.finish_and_clear();
         let line = describe(record, self.epochs);
-        // Only on a terminal, which is why this observer was chosen.
+        // Prints only on a terminal; callers choose another observer elsewhere.
         self.bars.println(line).map_err(|source| TrainError::Io {
-            path: "terminal".into(),
+            path: "to the terminal".into(),
             source,
         })
     }

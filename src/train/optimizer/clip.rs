@@ -1,21 +1,21 @@
-//! Gradient clipping, folded into the optimizer's pass over the gradients.
+//! Gradient clipping, which the optimizer applies in its pass over the gradients.
 
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::ops::composed::{composes, wide};
 
-/// How gradients are bounded before an update.
+/// The bound on gradients before an update.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Clip {
-    /// Scales all gradients down so that their joint L2 norm is at most this
+    /// Scales all gradients down to this joint L2 norm
     /// (`torch.nn.utils.clip_grad_norm_`).
     Norm(f64),
     /// Clamps each element to this magnitude (`torch.nn.utils.clip_grad_value_`).
     Value(f64),
 }
 
-/// The L2 norm over all elements of all tensors, summed in f64; on other devices than the CPU each
-/// tensor in its own type, so that one number for each is copied.
+/// The L2 norm over all elements of all tensors. Sums in f64 on the CPU; on other devices sums each
+/// tensor in its own type and copies one number per tensor.
 pub(super) fn global_norm<'a>(gradients: impl Iterator<Item = &'a Tensor>) -> Result<f64> {
     let mut sum = 0.0;
     let mut squares = Vec::new();

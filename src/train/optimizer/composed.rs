@@ -1,10 +1,10 @@
-//! The update rules in Candle's ops, for parameters that are not on the CPU.
+//! The update rules as compositions of Candle's ops, for parameters on other devices than the CPU.
 
 use candle_core::{DType, Result, Tensor, Var, bail};
 
 use super::rules::{Rule, Update};
 
-/// Applies `update` to one parameter and puts its buffers' new values in their place.
+/// Applies `update` to a parameter and its buffers.
 pub(super) fn apply(
     update: &Update<'_>,
     var: &Var,
@@ -73,13 +73,13 @@ pub(super) fn apply(
             }
             (&w - (direction * update.lr)?)?
         }
-        // `Rule::buffers` gives each rule what it needs.
+        // Unreachable: `Rule::buffers` determines the number of buffers.
         (Rule::Adam { .. } | Rule::AdamW { .. } | Rule::RmsProp { .. }, _) => return Ok(()),
     };
     var.set(&new)
 }
 
-/// Updates Adam's moments and returns what to subtract from the weight.
+/// Updates Adam's moments and returns the amount to subtract from the weight.
 fn adam(
     update: &Update<'_>,
     (beta1, beta2): (f64, f64),

@@ -1,4 +1,4 @@
-//! Access to the elements of the tensors that an update writes in place, split over threads.
+//! In-place updates of the elements of tensors on the CPU, split over threads.
 
 use std::cell::RefCell;
 
@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Storage, Tensor
 use super::rules::Update;
 use super::scalar::Scalar;
 
-/// Fewer elements than this are not worth a second thread.
+/// A task has at most this number of elements: a second thread does not pay for fewer.
 const ELEMENTS_PER_TASK: usize = 64 * 1024;
 
 /// Applies `update` to one parameter and its buffers.
@@ -55,8 +55,8 @@ fn elements<'a, T: Scalar>(storage: &'a CpuStorage, layout: &Layout) -> Option<&
 
 /// Calls `then` with the elements of all `tensors` at once.
 ///
-/// Candle lends the storage of one tensor at a time, to an in-place op: each tensor's op here
-/// borrows the next one.
+/// Candle gives an in-place op the storage of one tensor. So the op of each tensor runs the op of
+/// the next one, and the innermost op has all slices.
 fn borrow_all<T: Scalar>(
     tensors: &[&Tensor],
     borrowed: Vec<&mut [T]>,
@@ -76,7 +76,7 @@ fn borrow_all<T: Scalar>(
     ))
 }
 
-/// An in-place op that hands the elements to a closure, once.
+/// An in-place op that passes the elements to a closure, once.
 struct Borrow<T, F>(RefCell<Option<F>>, std::marker::PhantomData<T>);
 
 impl<T: Scalar, F: FnOnce(&mut [T]) -> Result<()>> InplaceOp1 for Borrow<T, F> {
@@ -95,8 +95,8 @@ impl<T: Scalar, F: FnOnce(&mut [T]) -> Result<()>> InplaceOp1 for Borrow<T, F> {
     }
 }
 
-/// Splits the elements in halves until a part is small enough for one thread. Which part an
-/// element falls in does not change its result.
+/// Splits the elements in halves until a part is small enough for one task. The split does not
+/// change the result of an element.
 fn in_parallel<T: Scalar>(
     update: &Update<'_>,
     weights: &mut [T],

@@ -1,5 +1,5 @@
-//! Optimizers with PyTorch's arithmetic: the update of a tensor is one pass over it, in place on
-//! its [`Var`], and never enters a graph.
+//! Optimizers with PyTorch's arithmetic. An update is one pass over a tensor, in place on its
+//! [`Var`], and is not part of any graph.
 
 mod clip;
 mod composed;
@@ -16,44 +16,45 @@ use crate::ops::composed::composes;
 pub use clip::Clip;
 pub use rules::Rule;
 
-/// What moves parameters along their gradients.
+/// Updates parameters from their gradients.
 pub trait Optimizer {
-    /// Updates every parameter that has a gradient, at learning rate `lr`, and returns the global
-    /// norm of the gradients before clipping where [`Clip::Norm`] had to compute it.
+    /// Updates every parameter that has a gradient, at learning rate `lr`. With [`Clip::Norm`]
+    /// returns the global norm of the gradients before clipping.
     ///
     /// # Errors
-    /// A gradient of another shape or dtype than its parameter; a dtype without implementation.
+    /// A gradient with another shape or dtype than its parameter, or an unsupported dtype.
     fn step(&mut self, gradients: &Gradients, lr: f64, clip: Option<Clip>) -> Result<Option<f64>>;
 
-    /// How many steps were taken.
+    /// The number of steps taken.
     fn steps(&self) -> u64;
 
     /// The state as named tensors, `<parameter>.<PyTorch's name of the buffer>`.
     fn state(&self) -> Vec<(String, Tensor)>;
 
-    /// Continues from the `state` after `steps` steps.
+    /// Restores the `state` after `steps` steps.
     ///
     /// # Errors
-    /// A buffer that is missing or has another shape or dtype.
+    /// A buffer is missing or has another shape or dtype.
     fn restore(&mut self, state: &HashMap<String, Tensor>, steps: u64) -> Result<()>;
 }
 
-/// Parameters that share weight decay and a factor on the learning rate.
+/// A parameter group: parameters with the same weight decay and learning-rate factor.
 #[derive(Debug, Clone)]
 pub struct ParameterGroup {
-    /// Names and variables, in the order in which they are updated.
+    /// Names and variables, in the order of the updates.
     pub parameters: Vec<(String, Var)>,
     /// The weight decay of this group.
     pub weight_decay: f64,
-    /// Multiplies the learning rate of every step.
+    /// Multiplies the learning rate.
     pub lr_scale: f64,
-    /// The steps of the run during which this group rests; its own are counted from there.
+    /// The number of steps before the first update of this group. The group counts its own steps
+    /// from there.
     pub start: u64,
 }
 
 impl ParameterGroup {
-    /// Splits parameters as timm does: tensors of at most one dimension (scales and shifts of
-    /// norms, slopes of activations) and biases are not decayed.
+    /// Splits parameters as timm does: biases and tensors of at most one dimension (scales and shifts
+    /// of norms, slopes of activations) have no weight decay.
     pub fn split(parameters: Vec<(String, Var)>, weight_decay: f64) -> Vec<Self> {
         let (plain, decayed) = parameters
             .into_iter()
@@ -70,7 +71,7 @@ impl ParameterGroup {
     }
 }
 
-/// An [`Optimizer`] whose [`Rule`] treats each element by itself: SGD, Adam, AdamW, RMSprop.
+/// An [`Optimizer`] with an elementwise [`Rule`]: SGD, Adam, AdamW, RMSprop.
 #[derive(Debug)]
 pub struct ElementwiseOptimizer {
     rule: Rule,
@@ -95,10 +96,10 @@ struct Parameter {
 }
 
 impl ElementwiseOptimizer {
-    /// An optimizer that has taken no step.
+    /// An optimizer with zeroed buffers.
     ///
     /// # Errors
-    /// When a buffer cannot be allocated.
+    /// A buffer cannot be allocated.
     pub fn new(rule: Rule, groups: Vec<ParameterGroup>) -> Result<Self> {
         let parameter = |(name, var): (String, Var)| {
             let buffers = rule.buffers().iter().map(|_| buffer(&var));
@@ -127,7 +128,7 @@ impl ElementwiseOptimizer {
     }
 }
 
-/// Zeros that own their memory, as they are written in place.
+/// Zeros with memory of their own: updates write in place.
 fn buffer(var: &Var) -> Result<Tensor> {
     Tensor::zeros(var.shape(), var.dtype(), var.device())
 }
@@ -211,7 +212,7 @@ impl Optimizer for ElementwiseOptimizer {
                         buffer.shape()
                     )
                 }
-                // A copy: the update writes in place.
+                // A copy, because updates write in place.
                 *buffer = saved.to_device(buffer.device())?.force_contiguous()?;
             }
         }

@@ -5,42 +5,42 @@ use super::scalar::Scalar;
 /// An update rule with its constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
-    /// `torch.optim.SGD`.
+    /// `torch.optim.SGD`, with weight decay added to the gradient.
     Sgd {
-        /// The decay of the running sum of gradients; 0 keeps none.
+        /// The decay rate of the running sum of gradients; 0 for no momentum.
         momentum: f64,
-        /// Looks one step ahead along the momentum.
+        /// Uses Nesterov momentum.
         nesterov: bool,
     },
-    /// `torch.optim.Adam`: weight decay is added to the gradient.
+    /// `torch.optim.Adam`, with weight decay added to the gradient.
     Adam {
-        /// Decays of the running means of the gradient and its square.
+        /// Decay rates of the running means of the gradient and its square.
         betas: (f64, f64),
         /// Added to the denominator.
         eps: f64,
     },
-    /// `torch.optim.AdamW`: weight decay is taken off the weight.
+    /// `torch.optim.AdamW`, with weight decay applied to the weight.
     AdamW {
-        /// Decays of the running means of the gradient and its square.
+        /// Decay rates of the running means of the gradient and its square.
         betas: (f64, f64),
         /// Added to the denominator.
         eps: f64,
     },
     /// `torch.optim.RMSprop`.
     RmsProp {
-        /// The decay of the running mean of the squared gradient.
+        /// The decay rate of the running mean of the squared gradient.
         alpha: f64,
-        /// The decay of the running sum of updates; 0 keeps none.
+        /// The decay rate of the running sum of updates; 0 for no momentum.
         momentum: f64,
         /// Added to the denominator.
         eps: f64,
-        /// Subtracts the squared running mean of the gradient: the variance instead of the square.
+        /// Divides by the standard deviation of the gradient, not by its root mean square.
         centered: bool,
     },
 }
 
 impl Rule {
-    /// PyTorch's names of the tensors that this rule keeps for each parameter.
+    /// PyTorch's names of the buffers of a parameter.
     pub fn buffers(&self) -> &'static [&'static str] {
         match self {
             Self::Sgd { momentum, .. } if *momentum == 0.0 => &[],
@@ -64,16 +64,16 @@ pub(super) struct Update<'a> {
     pub rule: &'a Rule,
     pub lr: f64,
     pub weight_decay: f64,
-    /// Counts from 1.
+    /// The number of this step, counted from 1.
     pub step: u64,
-    /// Multiplies the gradient (clipping by norm).
+    /// Multiplies the gradient, for clipping by norm.
     pub scale: f64,
-    /// Bounds each element of the gradient (clipping by value).
+    /// Bounds each element of the gradient, for clipping by value.
     pub limit: Option<f64>,
 }
 
 impl Update<'_> {
-    /// Updates `weights` and `buffers` from `gradient`; all have one length.
+    /// Updates `weights` and `buffers` from `gradient`. All have the same length.
     #[inline(always)]
     pub fn run<T: Scalar>(&self, weights: &mut [T], gradient: &[T], buffers: &mut [&mut [T]]) {
         let scale = T::of(self.scale);
@@ -146,7 +146,7 @@ impl Update<'_> {
                     }
                 }
             }
-            // `Rule::buffers` gives each rule what it needs.
+            // Unreachable: `Rule::buffers` determines the number of buffers.
             (Rule::Adam { .. } | Rule::AdamW { .. } | Rule::RmsProp { .. }, _) => {}
         }
     }
@@ -175,7 +175,7 @@ impl<T: Scalar> Moments<T> {
         }
     }
 
-    /// Updates the moments and returns what to subtract from the weight.
+    /// Updates the moments and returns the amount to subtract from the weight.
     #[inline(always)]
     fn step(&self, g: T, mean: &mut T, square: &mut T) -> T {
         *mean = *mean + self.toward_gradient * (g - *mean);

@@ -1,4 +1,4 @@
-//! What a recipe's fields describe: the update rule, the schedule, the loss, the augmentation.
+//! From the fields of a recipe to the update rule, the schedule, the loss and the augmentation.
 
 use candle_core::Tensor;
 
@@ -10,12 +10,13 @@ use crate::train::optimizer::{Clip, Rule};
 use crate::train::schedule::{Schedule, Warmup};
 
 impl Recipe {
-    /// Whether parts of the network are treated differently.
+    /// Whether the recipe treats parts of the network differently, so that a run needs
+    /// [`Parts`](crate::train::Parts).
     pub fn tells_parts_apart(&self) -> bool {
         self.layer_decay.is_some() || self.freeze_backbone || self.head_warmup_epochs > 0.0
     }
 
-    /// The rule of the optimizer.
+    /// The update rule of the optimizer.
     pub fn rule(&self) -> Rule {
         let betas = self.opt_betas.into();
         let eps = self.opt_eps;
@@ -40,13 +41,13 @@ impl Recipe {
         }
     }
 
-    /// The schedule of a run with this many steps in an epoch.
+    /// The schedule of a run with `steps_per_epoch` steps in each epoch.
     pub fn schedule(&self, steps_per_epoch: usize) -> Schedule {
         self.schedule_over(self.epochs.saturating_mul(steps_per_epoch) as u64)
     }
 
-    /// The schedule of a run of `total_steps`; what is counted in epochs takes the same share of it
-    /// as of [`epochs`](Self::epochs).
+    /// The schedule of a run of `total_steps`. Durations in epochs take the same fraction of it as
+    /// of [`epochs`](Self::epochs).
     pub fn schedule_over(&self, total_steps: u64) -> Schedule {
         let epoch = total_steps as f64 / self.epochs as f64;
         let steps = |epochs: f64| (epochs * epoch).round() as u64;
@@ -89,10 +90,10 @@ impl Recipe {
         }
     }
 
-    /// The loss of logits [N, K] for the classes `labels` `[N]`, a scalar.
+    /// The mean loss of logits `[N, K]` for the classes `labels` `[N]`, a scalar.
     ///
     /// # Errors
-    /// Where they do not fit.
+    /// If the shapes differ or a label is not below K.
     pub fn loss_of(&self, logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
         match self.loss {
             LossKind::CrossEntropy => {
@@ -106,7 +107,7 @@ impl Recipe {
         }
     }
 
-    /// The changes to training images.
+    /// The random changes to training images.
     pub fn augmentation(&self) -> Augmentation {
         Augmentation {
             crop_padding: self.crop_padding,
@@ -123,7 +124,7 @@ impl Recipe {
         }
     }
 
-    /// How gradients are clipped.
+    /// Gradient clipping, if the recipe asks for it.
     pub fn clip(&self) -> Option<Clip> {
         self.clip_grad.map(|bound| match self.clip_mode {
             ClipMode::Norm => Clip::Norm(bound),

@@ -1,5 +1,7 @@
 //! What can be wrong with a recipe.
 
+use crate::suggest::suggest;
+
 /// A recipe that cannot be read, or that no run can follow. The message names the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -15,7 +17,7 @@ pub enum RecipeError {
         /// Its value.
         value: String,
         /// The range.
-        expected: &'static str,
+        expected: String,
     },
     /// A pair of values for random crops that do not fit together.
     #[error("{0}")]
@@ -36,12 +38,10 @@ pub enum RecipeError {
 
 impl RecipeError {
     pub(super) fn unknown(what: &'static str, name: &str, known: &'static [&'static str]) -> Self {
-        let distance = |candidate: &&&str| strsim::osa_distance(candidate, name);
-        let nearest = known.iter().min_by_key(distance);
         Self::UnknownName {
             what,
             name: name.to_owned(),
-            suggestion: nearest.filter(|best| distance(best) <= 2).copied(),
+            suggestion: suggest(name, known.iter().copied()),
             known,
         }
     }
@@ -55,6 +55,6 @@ fn advice(suggestion: &Option<&'static str>, known: &[&str]) -> String {
 }
 
 /// The message of a TOML error in one line, without the excerpt of the text.
-pub(in crate::train) fn one_line(error: &toml::de::Error) -> String {
+pub(crate) fn one_line(error: &toml::de::Error) -> String {
     error.message().replace('\n', " ")
 }

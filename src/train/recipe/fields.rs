@@ -7,8 +7,8 @@ use crate::data::{PadMode, ResizedCrop};
 
 /// Every hyperparameter of a training run.
 ///
-/// The default trains a CIFAR ResNet in few epochs: SGD with Nesterov momentum, one cycle to a
-/// rate of 0.3, weight decay on weights only, reflect-padded crops and flips.
+/// The default trains a CIFAR ResNet in 10 epochs: SGD with Nesterov momentum, a one-cycle schedule
+/// with a peak rate of 0.3, weight decay on weights only, reflect-padded crops and flips.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
@@ -20,27 +20,27 @@ pub struct Recipe {
     pub seed: u64,
     /// The optimizer.
     pub opt: OptimizerKind,
-    /// The learning rate, the highest one where the schedule varies it.
+    /// The learning rate; the highest one if the schedule varies it.
     pub lr: f64,
     /// Momentum of SGD and RMSprop.
     pub momentum: f64,
-    /// Weight decay; not on norms and biases.
+    /// Weight decay. Norms and biases have none.
     pub weight_decay: f64,
-    /// Adam's decays of its running means.
+    /// Adam's decay rates of its running means.
     pub opt_betas: [f64; 2],
-    /// What Adam and RMSprop add to the denominator.
+    /// Added to the denominator by Adam and RMSprop.
     pub opt_eps: f64,
-    /// RMSprop's decay of the running mean of squares.
+    /// RMSprop's decay rate of the running mean of squares.
     pub opt_alpha: f64,
     /// The schedule.
     pub sched: ScheduleKind,
-    /// Epochs of linear warm-up, not for one-cycle.
+    /// Epochs of linear warm-up. The one-cycle schedule ignores it.
     pub warmup_epochs: f64,
-    /// The rate that the warm-up begins with.
+    /// The learning rate at the start of the warm-up.
     pub warmup_lr: f64,
-    /// The rate at which a cosine ends.
+    /// Cosine: the learning rate at the end.
     pub min_lr: f64,
-    /// One-cycle: the share of steps with a rising rate.
+    /// One-cycle: the fraction of the steps with a rising rate.
     pub pct_start: f64,
     /// One-cycle: the first rate is `lr` divided by this.
     pub div_factor: f64,
@@ -48,35 +48,35 @@ pub struct Recipe {
     pub final_div_factor: f64,
     /// Step: epochs between two decays.
     pub decay_epochs: f64,
-    /// Multi-step: epochs after which the rate decays.
+    /// Multi-step: the epochs at which the rate decays, ascending.
     pub decay_milestones: Vec<f64>,
     /// Step and multi-step: the factor of a decay.
     pub decay_rate: f64,
     /// The loss.
     pub loss: LossKind,
-    /// Label smoothing, of cross-entropy.
+    /// Label smoothing of the cross-entropy.
     pub smoothing: f64,
-    /// Bound of gradient clipping.
+    /// The bound of gradient clipping; none clips nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_grad: Option<f64>,
     /// What `clip_grad` bounds.
     pub clip_mode: ClipMode,
     /// Pixels of padding for random crops; 0 does not crop.
     pub crop_padding: usize,
-    /// What the padding holds.
+    /// The content of the padding.
     pub crop_pad_mode: PadMode,
     /// The probability of mirroring an image left and right.
     pub hflip: f64,
-    /// For folders of images: the smallest and largest share of a picture's area in a random crop.
+    /// Image folders: the smallest and largest fraction of the image's area in a random crop.
     pub scale: [f64; 2],
-    /// For folders of images: the smallest and largest width of a random crop, in heights.
+    /// Image folders: the smallest and largest ratio of width to height of a random crop.
     pub ratio: [f64; 2],
-    /// The learning rate of a layer is that of the next one times this; that of the head is `lr`.
+    /// Multiplies the learning rate from each layer to the one before it. The head has `lr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_decay: Option<f64>,
-    /// Only the head learns, on the features of the trained backbone.
+    /// Trains only the head, on the features of the trained backbone.
     pub freeze_backbone: bool,
-    /// Epochs at the beginning in which only the head learns.
+    /// Epochs at the start of the run that train only the head.
     pub head_warmup_epochs: f64,
 }
 
@@ -120,11 +120,11 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// What trained weights take of the rate of random ones: 0.02 of 0.3. At the full rate they
-    /// would be gone after a few steps.
+    /// The learning rate for trained weights relative to random ones: 0.02 instead of 0.3. The full
+    /// rate destroys trained weights within a few steps.
     const FINE_TUNING_RATE: f64 = 1.0 / 15.0;
 
-    /// The recipe for weights that are trained already.
+    /// The same recipe with a learning rate for weights that are already trained.
     pub fn for_trained_weights(self) -> Self {
         Self {
             lr: Self::FINE_TUNING_RATE * self.lr,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::RecipeError;
 
-/// Declares an enum whose variants are written as names, with a suggestion for a wrong one.
+/// Declares an enum that is read and written by name and suggests a name for an unknown one.
 macro_rules! named {
     ($(#[$doc:meta])* $type:ident, $what:literal,
      $($(#[$variant_doc:meta])* $variant:ident = $name:literal $(| $alias:literal)*),+ $(,)?) => {
@@ -74,15 +74,16 @@ named! {
 named! {
     /// The learning-rate schedule.
     ScheduleKind, "schedule",
-    /// Up to `lr` over `pct_start` of the steps and down a cosine, as PyTorch's `OneCycleLR`.
+    /// Rises to `lr` over `pct_start` of the steps, then falls along a cosine, as PyTorch's
+    /// `OneCycleLR` does.
     OneCycle = "onecycle" | "one-cycle",
-    /// A warm-up, then a cosine down to `min_lr`.
+    /// A linear warm-up, then a cosine from `lr` to `min_lr`.
     Cosine = "cosine",
-    /// Multiplied by `decay_rate` every `decay_epochs`.
+    /// Multiplies the rate by `decay_rate` every `decay_epochs`.
     Step = "step",
-    /// Multiplied by `decay_rate` at each of `decay_milestones`.
+    /// Multiplies the rate by `decay_rate` at each of `decay_milestones`.
     MultiStep = "multistep",
-    /// One rate.
+    /// The same rate in every step after the warm-up.
     Constant = "constant" | "none",
 }
 
@@ -96,7 +97,7 @@ named! {
 }
 
 named! {
-    /// What is made small.
+    /// The loss that training minimises.
     LossKind, "loss",
     /// The cross-entropy of the logits.
     CrossEntropy = "cross_entropy" | "cross-entropy",

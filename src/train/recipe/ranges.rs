@@ -1,6 +1,7 @@
 //! The range of each field, checked before anything is computed or allocated from it.
 
 use std::fmt::Debug;
+use std::ops::RangeInclusive;
 
 use super::error::{RecipeError, one_line};
 use super::fields::Recipe;
@@ -33,22 +34,16 @@ impl Recipe {
     /// # Errors
     /// Names the first field that is not, and its range.
     pub fn validate(&self) -> Result<(), RecipeError> {
-        whole("epochs", self.epochs, 1, MAX_EPOCHS, "at most 1000000")?;
+        whole("epochs", self.epochs, 1..=MAX_EPOCHS)?;
         let seed = self.seed;
         let fits = seed <= i64::MAX as u64;
         check(
             fits,
             "seed",
             &seed,
-            "at most 2^63 - 1, as TOML holds no more",
+            "at most 2^63 - 1, the largest integer of TOML",
         )?;
-        whole(
-            "batch_size",
-            self.batch_size,
-            1,
-            MAX_BATCH_SIZE,
-            "at most 1048576",
-        )?;
+        whole("batch_size", self.batch_size, 1..=MAX_BATCH_SIZE)?;
         positive("lr", self.lr)?;
         share("momentum", self.momentum)?;
         not_negative("weight_decay", self.weight_decay)?;
@@ -60,13 +55,7 @@ impl Recipe {
         share("smoothing", self.smoothing)?;
         self.clip_grad
             .map_or(Ok(()), |clip| positive("clip_grad", clip))?;
-        whole(
-            "crop_padding",
-            self.crop_padding,
-            0,
-            MAX_PADDING,
-            "at most 16384",
-        )?;
+        whole("crop_padding", self.crop_padding, 0..=MAX_PADDING)?;
         probability("hflip", self.hflip)?;
         if let Some(problem) = self.resized_crop().problem() {
             return Err(RecipeError::Crop(problem));
@@ -127,27 +116,26 @@ fn check(
     ok: bool,
     field: &'static str,
     value: &dyn Debug,
-    expected: &'static str,
+    expected: &str,
 ) -> Result<(), RecipeError> {
-    match ok {
-        true => Ok(()),
-        false => Err(RecipeError::OutOfRange {
-            field,
-            value: format!("{value:?}"),
-            expected,
-        }),
+    if ok {
+        return Ok(());
     }
+    Err(RecipeError::OutOfRange {
+        field,
+        value: format!("{value:?}"),
+        expected: expected.to_owned(),
+    })
 }
 
 fn whole(
     field: &'static str,
     value: usize,
-    least: usize,
-    most: usize,
-    at_most: &'static str,
+    range: RangeInclusive<usize>,
 ) -> Result<(), RecipeError> {
-    check(value >= least, field, &value, "1 or more")?;
-    check(value <= most, field, &value, at_most)
+    check(value >= *range.start(), field, &value, "1 or more")?;
+    let expected = format!("at most {}", range.end());
+    check(value <= *range.end(), field, &value, &expected)
 }
 
 fn positive(field: &'static str, value: f64) -> Result<(), RecipeError> {

@@ -1,40 +1,53 @@
-//! Sums of correlations of planes with kernels: the forward pass and the input's gradient.
+//! Sums of correlations of planes with kernels: the convolution and its input gradient.
+//!
+//! ```text
+//! for some planes of the result                       // threads
+//!     for batch of planes                             // BATCH_BYTES: L1
+//!         for term                                    // output channels of a group, for dx
+//!             copy the source planes with their padding
+//!             for plane of the batch
+//!                 for N taps of the kernel            // N <= 25 or 9: weights in registers
+//!                     for vector of outputs
+//!                         sum = 0, or what the taps before gave
+//!                         for tap in N
+//!                             sum += copy[tap + vector] * weight[tap]
+//!                         outputs[vector] = sum
+//!         copy the outputs to the plane, unless they went there directly
+//! ```
 
 use std::mem::MaybeUninit;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::super::cost_model::ONE_THREAD;
 use super::super::element::Element;
-use super::super::planes::{load, store};
+use super::super::pack::planes::{Plane, load, store};
 use super::super::workspace::{sized, with_workspace};
-use super::copies::{Copies, Places};
-use super::{SMALL, by_registers};
+use super::padded::{PaddedCopies, TapPositions};
+use super::registers::by_registers;
 
 /// A sum of correlations of planes with kernels, for every channel of the result.
-pub(super) struct Correlation<'a, F> {
-    pub(super) from: &'a [F],
-    /// Of a plane of `from`.
-    pub(super) size: (usize, usize),
-    /// Of `from` and of the result.
-    pub(super) channels: (usize, usize),
-    /// Kernels of a channel of the result, one after the other in `weights`.
-    pub(super) terms: usize,
+pub struct Correlation<'a, F> {
+    pub from: &'a [F],
+    /// Size of a plane of `from`.
+    pub size: (usize, usize),
+    /// Channels of `from` and of the result.
+    pub channels: (usize, usize),
+    /// Kernels of a channel of the result, contiguous in `weights`.
+    pub terms: usize,
     /// Kernels that read the same channel of `from`.
-    pub(super) shared_by: usize,
-    pub(super) weights: &'a [F],
-    /// Distance of the values of `from` when zeros are put between them.
-    pub(super) spread: (usize, usize),
-    pub(super) places: Places,
+    pub shared_by: usize,
+    pub weights: &'a [F],
+    /// Distance between the values of `from` after zeros are inserted.
+    pub spread: (usize, usize),
+    pub positions: TapPositions,
     /// Size of a plane of the result.
-    pub(super) to: (usize, usize),
+    pub to: (usize, usize),
 }
 
-/// Computes all of a correlation.
-pub(super) struct All<'a, F>(
-    pub(super) &'a Correlation<'a, F>,
-    pub(super) &'a mut [MaybeUninit<F>],
-);
+/// A correlation and its result, which must not be empty.
+pub struct All<'a, F>(pub &'a Correlation<'a, F>, pub &'a mut [MaybeUninit<F>]);
 
 impl<F: Element> WithSimd for All<'_, F> {
     type Output = ();
@@ -42,14 +55,11 @@ impl<F: Element> WithSimd for All<'_, F> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self(correlation, to) = self;
         let plane = correlation.to.0 * correlation.to.1;
-        if plane == 0 {
-            return;
-        }
         let lanes = F::lanes::<S>();
-        let copies = &Copies::new(&correlation.places, lanes);
+        let copies = &PaddedCopies::new(&correlation.positions, lanes);
         let all = to.len() / plane;
         let taps = copies.taps.len();
-        let tasks = if to.len() * taps < SMALL {
+        let tasks = if to.len().saturating_mul(taps) < ONE_THREAD {
             1
         } else {
             4 * rayon::current_num_threads()
@@ -78,7 +88,7 @@ impl<F: Element> WithSimd for All<'_, F> {
 /// Computes some planes of a correlation.
 struct Part<'a, F> {
     correlation: &'a Correlation<'a, F>,
-    copies: &'a Copies,
+    copies: &'a PaddedCopies,
     first: usize,
     to: &'a mut [MaybeUninit<F>],
     buffer: &'a mut [F],
@@ -114,14 +124,17 @@ impl<F: Element> WithSimd for Part<'_, F> {
                 for (i, copy) in copy.chunks_exact_mut(copies.len).enumerate().take(count) {
                     let image = (first + i) / c.channels.1;
                     let source = image * c.channels.0 + kernel(i) / c.shared_by;
-                    let at = source * c.size.0 * c.size.1;
-                    copies.copy(simd, c.from, at, c.size, c.spread, copy);
+                    let plane = Plane {
+                        all: c.from,
+                        at: source * c.size.0 * c.size.1,
+                        size: c.size,
+                    };
+                    copies.copy(simd, plane, c.spread, copy);
                 }
                 for (i, copy) in copy.chunks_exact(copies.len).enumerate().take(count) {
                     let weights = &c.weights[kernel(i) * taps..][..taps];
-                    // SAFETY: the copy holds a vector at each place and tap, and there is room
-                    // for the outputs, either in the buffer or, if they fill whole vectors, in
-                    // the plane.
+                    // SAFETY: the copy holds a vector at each position and tap. There is room for
+                    // the outputs: in the buffer or, if they fill whole vectors, in the plane.
                     unsafe {
                         let out = out.add(i * distance);
                         correlate(simd, copies, copy.as_ptr(), weights, out, term > 0);
@@ -133,7 +146,7 @@ impl<F: Element> WithSimd for Part<'_, F> {
                     // SAFETY: `plane` values, row by row.
                     unsafe {
                         let sums = sums.as_ptr().add(i * copies.outputs);
-                        unpitch::<S, F>(sums, copies.pitch, c.to, to.add(i * plane));
+                        remove_pitch::<S, F>(sums, copies.pitch, c.to, to.add(i * plane));
                     }
                 }
             }
@@ -141,12 +154,12 @@ impl<F: Element> WithSimd for Part<'_, F> {
     }
 }
 
-/// Copies rows of distance `pitch` to a plane without gaps.
+/// Copies rows that are `pitch` values apart to a contiguous plane.
 ///
 /// # Safety
 /// `from` must hold the rows and less than a vector more, and `to` be valid for writing a plane.
 #[inline(always)]
-unsafe fn unpitch<S: Simd, F: Element>(
+unsafe fn remove_pitch<S: Simd, F: Element>(
     from: *const F,
     pitch: usize,
     (h, w): (usize, usize),
@@ -154,8 +167,8 @@ unsafe fn unpitch<S: Simd, F: Element>(
 ) {
     let lanes = F::lanes::<S>();
     for i in 0..h {
-        // SAFETY: whole vectors only where they end within the plane; rows are written in order,
-        // so that the next one overwrites what is too much.
+        // SAFETY: whole vectors only if they end within the plane. Rows are written in order, so
+        // the next row overwrites the excess.
         unsafe {
             let (from, to) = (from.add(i * pitch), to.add(i * w));
             if i * w + w.next_multiple_of(lanes) <= h * w {
@@ -169,14 +182,14 @@ unsafe fn unpitch<S: Simd, F: Element>(
     }
 }
 
-/// The sums of all taps, weighted, at all places; added to `to` or put there.
+/// Writes the weighted sums of all taps at all positions to `to`, or adds them.
 ///
 /// # Safety
-/// `x` must hold a vector at every place and tap, and `to` one for each place.
+/// `x` must hold a vector at every position and tap, and `to` one for each position.
 #[inline(always)]
 unsafe fn correlate<S: Simd, F: Element>(
     simd: S,
-    copies: &Copies,
+    copies: &PaddedCopies,
     x: *const F,
     weights: &[F],
     to: *mut F,
@@ -207,18 +220,20 @@ unsafe fn correlate<S: Simd, F: Element>(
     by_registers!(F::Vector<S>, left, run);
 }
 
+/// The microkernel: `N` taps at all positions.
+///
 /// # Safety
-/// As [`correlate`].
+/// As for [`correlate`].
 #[inline(always)]
 unsafe fn correlate_taps<S: Simd, F: Element, const N: usize, const ADD: bool>(
     simd: S,
-    places: &[usize],
+    positions: &[usize],
     taps: [*const F; N],
     weights: [F::Vector<S>; N],
     to: *mut F,
 ) {
     let lanes = F::lanes::<S>();
-    for (v, place) in places.iter().enumerate() {
+    for (v, position) in positions.iter().enumerate() {
         // SAFETY: the caller's promise.
         unsafe {
             let to = to.add(v * lanes);
@@ -228,7 +243,7 @@ unsafe fn correlate_taps<S: Simd, F: Element, const N: usize, const ADD: bool>(
                 F::splat(simd, F::ZERO)
             };
             for (tap, weight) in taps.iter().zip(weights) {
-                sum = F::mul_add(simd, load::<S, F>(tap.add(*place)), weight, sum);
+                sum = F::mul_add(simd, load::<S, F>(tap.add(*position)), weight, sum);
             }
             store::<S, F>(to, sum);
         }

@@ -1,0 +1,71 @@
+//! The run that trained weights belong to.
+
+use std::path::Path;
+
+use candle_mish::data::DataOptions;
+use candle_mish::train::Recipe;
+use candle_mish::train::run_folder::CONFIG;
+use candle_mish_models as models;
+
+use crate::args::DataArgs;
+use crate::config::{Config, read_recipe};
+use crate::failure::usage;
+use crate::network::Weights;
+
+/// The run that weights belong to, or else the data set that they name.
+pub(super) struct Origin {
+    /// The data set, overridden with the flags given.
+    pub data: DataOptions,
+    /// The hyperparameters of the run, or else the network's own.
+    pub recipe: Recipe,
+    /// Dropout before the classifier during training.
+    pub drop: f64,
+    /// Stochastic depth during training.
+    pub drop_path: f64,
+}
+
+impl Origin {
+    /// Reads the configuration in the folder of the weights, if there is one.
+    ///
+    /// # Errors
+    /// If the configuration cannot be read, or there is no network `model`.
+    pub fn of(weights: &Weights, model: &str, flags: &DataArgs) -> anyhow::Result<Self> {
+        let folder = match weights.path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut origin = if folder.join(CONFIG).is_file() && weights.dataset().is_some() {
+            let config = Config::read(folder)?;
+            Self {
+                data: config.data,
+                recipe: config.recipe,
+                drop: config.network.drop_rate.unwrap_or(0.0),
+                drop_path: config.network.drop_path_rate.unwrap_or(0.0),
+            }
+        } else {
+            let mut data = DataOptions::default();
+            if let Some(Ok(dataset)) = weights.dataset().map(str::parse) {
+                data.dataset = dataset;
+            }
+            let entry = models::find(model).map_err(usage)?;
+            Self {
+                data,
+                recipe: read_recipe(entry.recipe, None)?,
+                drop: 0.0,
+                drop_path: 0.0,
+            }
+        };
+        // The run's folder and revision belong to the run's data set.
+        let own = origin.data.dataset;
+        if flags
+            .dataset
+            .as_ref()
+            .is_some_and(|dataset| dataset.kind != own)
+        {
+            origin.data.data_dir = None;
+            origin.data.revision = None;
+        }
+        flags.apply(&mut origin.data);
+        Ok(origin)
+    }
+}

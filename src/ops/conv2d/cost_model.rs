@@ -1,0 +1,162 @@
+//! Estimates which algorithm computes a pass faster.
+//!
+//! Both direct algorithms come near the peak of the machine if they fill their vectors. The model
+//! estimates the share of the peak that each reaches, and the larger share wins.
+//!
+//! # Where the constants come from
+//! They were set by hand in November 2026 (commits 68f0515 and dfda545), on two cores of an AMD
+//! Zen 5 server with AVX-512, from timings of single convolutions with either algorithm. The
+//! history keeps these findings, but no milliseconds:
+//!
+//! - 64 channels on a map of 56x56 take as long either way; on a map of 8x8 they take 1.8 times as
+//!   long with the pixels in the lanes;
+//! - a single vector of channels reaches three quarters of what two reach;
+//! - convolutions with few terms, and weight gradients on wide maps, are faster with the pixels in
+//!   the lanes.
+//!
+//! To repeat the timings, let [`forward`], [`input_grad`] or [`weight_grad`] always return one
+//! value of [`Lanes`], then the other, and compare the two runs of `cargo bench --bench conv2d` or
+//! of `mish bench ops --filter conv_ --ours-only`.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::geometry::{Axis, Geometry};
+
+/// Multiplications below which one thread computes a pass. At the peak of a Zen 5 core they take
+/// about a microsecond, less than it takes to wake another thread.
+pub(super) const ONE_THREAD: usize = 1 << 17;
+
+/// What the lanes of a vector hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lanes {
+    /// Output channels of one pixel: no copies, and small maps fill the vectors too.
+    Channels,
+    /// Pixels of one output channel: few channels fill the vectors too.
+    Pixels,
+}
+
+/// Share of the peak that is left after rows are copied with their padding.
+const PIXELS_AFTER_COPY: f64 = 0.92;
+
+/// What the ends of a row cost, in pixels.
+const PIXELS_OF_ROW_ENDS: f64 = 4.0;
+
+/// Share of the peak that one vector of channels reaches. It needs as many loads as
+/// multiplications.
+const ONE_VECTOR: f64 = 0.8;
+
+/// The same share for the weight gradient.
+const ONE_VECTOR_OF_WEIGHT_GRAD: f64 = 0.9;
+
+/// What transposing the sum of an output costs, in multiplications.
+const TERMS_OF_TRANSPOSE: f64 = 10.0;
+
+/// Input channels that one tile of the weight gradient holds at least.
+const INPUTS_OF_WEIGHT_GRAD: usize = 8;
+
+/// For the convolution.
+pub(super) fn forward(arch: Arch, g: &Geometry) -> Lanes {
+    let channels = Channels {
+        count: g.group_out(),
+        terms: g.patch(),
+    };
+    faster(
+        channels.share(arch),
+        pixels_share(g.out_w, g.out_plane(), g),
+    )
+}
+
+/// For the gradient with respect to the input. Pixels whose coordinates leave the same remainder
+/// under the stride are computed together.
+pub(super) fn input_grad(arch: Arch, g: &Geometry) -> Lanes {
+    let phases = g.stride.0.saturating_mul(g.stride.1);
+    let channels = Channels {
+        count: g.group_in(),
+        terms: g.group_out() * g.taps().div_ceil(phases),
+    };
+    let cols = g.w.div_ceil(g.stride.1);
+    faster(channels.share(arch), pixels_share(cols, g.in_plane(), g))
+}
+
+/// For the gradient with respect to the weight.
+pub(super) fn weight_grad(arch: Arch, g: &Geometry) -> Lanes {
+    let lanes = arch.dispatch(F32Lanes);
+    let outputs = filled(g.group_out(), lanes);
+    let inputs = filled(g.group_in(), lanes.min(INPUTS_OF_WEIGHT_GRAD));
+    let vectors = if g.group_out() <= lanes {
+        ONE_VECTOR_OF_WEIGHT_GRAD
+    } else {
+        1.0
+    };
+    faster(
+        outputs * inputs * vectors,
+        pixels_share(g.out_w, g.out_plane(), g),
+    )
+}
+
+fn faster(channels: f64, pixels: f64) -> Lanes {
+    if channels >= pixels {
+        Lanes::Channels
+    } else {
+        Lanes::Pixels
+    }
+}
+
+/// The share of the peak that the pixels in the lanes reach on rows of `cols` pixels. A kernel of
+/// one tap treats a whole plane as one row.
+fn pixels_share(cols: usize, plane: usize, g: &Geometry) -> f64 {
+    let pointwise = (g.kh, g.kw, g.stride, g.padding) == (1, 1, (1, 1), (0, 0));
+    let cols = if pointwise { plane } else { cols } as f64;
+    PIXELS_AFTER_COPY * cols / (cols + PIXELS_OF_ROW_ENDS)
+}
+
+/// The output channels of a convolution, and the multiplications for one output.
+struct Channels {
+    count: usize,
+    terms: usize,
+}
+
+impl Channels {
+    /// The share of the peak that the channels in the lanes reach.
+    fn share(&self, arch: Arch) -> f64 {
+        let lanes = arch.dispatch(F32Lanes);
+        let vectors = if self.count <= lanes { ONE_VECTOR } else { 1.0 };
+        let terms = self.terms as f64;
+        filled(self.count, lanes) * vectors * terms / (terms + TERMS_OF_TRANSPOSE)
+    }
+}
+
+/// The share of full lanes if `count` of them are rounded up to a multiple.
+fn filled(count: usize, multiple: usize) -> f64 {
+    count as f64 / count.next_multiple_of(multiple) as f64
+}
+
+/// Values of a padded plane that are always allowed: 1 MiB in `f32`, enough for the dilations of
+/// segmentation networks on small maps.
+const PADDED_PLANE: usize = 1 << 18;
+
+/// How much larger than its input and output a padded plane may be beyond that. Usual padding
+/// gives at most 16.
+const PADDED_RATIO: usize = 64;
+
+/// Whether copies of the planes with their padding have a reasonable size. A dilation or a stride
+/// far larger than the image is legal, and a copy with that padding would not fit in memory. Then
+/// only algorithms that read the planes in place can compute the pass.
+pub(super) fn padded_copies_fit(g: &Geometry) -> bool {
+    // A bound for the copies of all algorithms, with one copy per remainder under the stride.
+    let extent = |a: Axis| 2 * (a.size + 2 * a.padding) + a.stride;
+    let copy = extent(g.vertical()).saturating_mul(extent(g.horizontal()));
+    let planes = g.in_plane().saturating_add(g.out_plane());
+    copy <= PADDED_PLANE.max(planes.saturating_mul(PADDED_RATIO))
+}
+
+/// The `f32` lanes of an instruction set.
+struct F32Lanes;
+
+impl WithSimd for F32Lanes {
+    type Output = usize;
+
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        S::F32_LANES
+    }
+}

@@ -1,0 +1,162 @@
+//! The innermost loops: a tile of pixels by vectors of output channels, in registers.
+//!
+//! ```text
+//! acc[P][V] = sums                            // P * V registers
+//! for tap in taps                             // of a run: at most the kernel's
+//!     for c in source channels                // of a pass through the weights: see runs.rs
+//!         w[V] = weights[tap][c]              // V registers, from L1
+//!         for p in P
+//!             acc[p] += w * x[c][p + tap]     // one broadcast for V multiply-adds
+//! sums = acc
+//! ```
+//!
+//! Tiles have at most 24 sums with 32 registers (AVX-512, NEON) and 12 with 16 (AVX2). The rest
+//! holds the weights and the broadcast value.
+
+use pulp::Simd;
+
+use super::runs::{RowTap, Run};
+
+/// Source channels in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// The first channel.
+    pub at: *const f32,
+    pub channels: usize,
+    /// Distance between channels.
+    pub plane: usize,
+    /// Distance between neighbouring pixels.
+    pub step: usize,
+}
+
+/// Source channels of one image, the weights for them, and the sums.
+pub struct Accumulation<'a> {
+    pub source: Source,
+    pub taps: &'a [RowTap],
+    pub weights: *const f32,
+    pub sums: *mut f32,
+}
+
+impl Accumulation<'_> {
+    /// Adds the products of a run, in tiles of `vectors` vectors.
+    ///
+    /// # Safety
+    /// The taps of the run must be within the source and the weights, and its pixels within the
+    /// sums.
+    #[inline(always)]
+    pub unsafe fn add<S: Simd>(&self, simd: S, run: &Run, vectors: usize) {
+        let mut source = self.source;
+        source.at = source.at.wrapping_add(run.column);
+        let taps = &self.taps[run.taps.0..run.taps.1];
+        let sums = self.sums.wrapping_add(run.at);
+        macro_rules! tile {
+            ($p:literal, $v:literal) => {
+                // SAFETY: the caller's promise.
+                unsafe { tile::<S, $p, $v>(simd, taps, source, self.weights, sums) }
+            };
+        }
+        match (vectors, run.pixels) {
+            (1, 1) => tile!(1, 1),
+            (1, 2) => tile!(2, 1),
+            (1, 3) => tile!(3, 1),
+            (1, 4) => tile!(4, 1),
+            (1, 5) => tile!(5, 1),
+            (1, 6) => tile!(6, 1),
+            (1, 7) => tile!(7, 1),
+            (1, 8) => tile!(8, 1),
+            (1, 9) => tile!(9, 1),
+            (1, 10) => tile!(10, 1),
+            (1, 11) => tile!(11, 1),
+            (1, 12) => tile!(12, 1),
+            (1, 13) => tile!(13, 1),
+            (1, 14) => tile!(14, 1),
+            (1, 15) => tile!(15, 1),
+            (1, 16) => tile!(16, 1),
+            (2, 1) => tile!(1, 2),
+            (2, 2) => tile!(2, 2),
+            (2, 3) => tile!(3, 2),
+            (2, 4) => tile!(4, 2),
+            (2, 5) => tile!(5, 2),
+            (2, 6) => tile!(6, 2),
+            (2, 7) => tile!(7, 2),
+            (2, 8) => tile!(8, 2),
+            (3, 1) => tile!(1, 3),
+            (3, 2) => tile!(2, 3),
+            (3, 3) => tile!(3, 3),
+            (3, 4) => tile!(4, 3),
+            (3, 5) => tile!(5, 3),
+            (3, 6) => tile!(6, 3),
+            (3, 7) => tile!(7, 3),
+            (3, 8) => tile!(8, 3),
+            (4, 1) => tile!(1, 4),
+            (4, 2) => tile!(2, 4),
+            (4, 3) => tile!(3, 4),
+            (4, 4) => tile!(4, 4),
+            (4, 5) => tile!(5, 4),
+            (4, 6) => tile!(6, 4),
+            (vectors, pixels) => unreachable!("no tile of {pixels} pixels by {vectors} vectors"),
+        }
+    }
+}
+
+/// Adds the products of some taps to `sums`, `[P][V vectors]`.
+///
+/// # Safety
+/// - `sums` must hold `P * V` vectors;
+/// - each tap must have `source.channels * V` vectors from its position in `weights` on;
+/// - for each tap `t`, channel `c` and pixel `p < P`, the value at
+///   `source.at + t.src + c * plane + p * step` must be readable.
+#[inline(always)]
+unsafe fn tile<S: Simd, const P: usize, const V: usize>(
+    simd: S,
+    taps: &[RowTap],
+    source: Source,
+    weights: *const f32,
+    sums: *mut f32,
+) {
+    let lanes = S::F32_LANES;
+    let mut acc = [[simd.splat_f32s(0.0); V]; P];
+    for (p, acc) in acc.iter_mut().enumerate() {
+        for (v, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: one of the `P * V` vectors.
+            *acc = unsafe { load(sums.add((p * V + v) * lanes)) };
+        }
+    }
+    for tap in taps {
+        let mut src = source.at.wrapping_offset(tap.src);
+        let mut weights = weights.wrapping_add(tap.weights);
+        for _ in 0..source.channels {
+            let mut w = [acc[0][0]; V];
+            for (v, w) in w.iter_mut().enumerate() {
+                // SAFETY: one of the tap's vectors.
+                *w = unsafe { load(weights.add(v * lanes)) };
+            }
+            for (p, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: readable, as the caller promises.
+                let x = simd.splat_f32s(unsafe { *src.wrapping_add(p * source.step) });
+                for (acc, w) in acc.iter_mut().zip(w) {
+                    *acc = simd.mul_add_f32s(w, x, *acc);
+                }
+            }
+            src = src.wrapping_add(source.plane);
+            weights = weights.wrapping_add(V * lanes);
+        }
+    }
+    for (p, acc) in acc.iter().enumerate() {
+        for (v, acc) in acc.iter().enumerate() {
+            let to = sums.wrapping_add((p * V + v) * lanes);
+            // SAFETY: one of the `P * V` vectors.
+            unsafe { to.cast::<S::f32s>().write_unaligned(*acc) };
+        }
+    }
+}
+
+/// Loads a vector; it need not be aligned.
+///
+/// # Safety
+/// It must be readable.
+#[inline(always)]
+unsafe fn load<V: Copy>(from: *const f32) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { from.cast::<V>().read_unaligned() }
+}

@@ -1,0 +1,225 @@
+//! The algorithm of each pass, and the passes on slices.
+//!
+//! ```text
+//!                        forward, input gradient         weight gradient
+//! no multiplications     Empty                           Empty
+//! padding out of range   ChannelLanes, f64: Im2col       ChannelLanes, f64: PixelLanes
+//! depthwise              Depthwise                       Depthwise
+//! f32                    ChannelLanes or PixelLanes, as the cost model estimates
+//! f64                    Im2col                          PixelLanes
+//! ```
+//!
+//! Halves are computed in f32. "Padding out of range" means that the padded copies of planes that
+//! most algorithms make would be too large: see [`cost_model::padded_copies_fit`].
+
+use std::mem::MaybeUninit;
+
+use candle_core::{DType, Result, bail};
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::cost_model::{self, Lanes};
+use super::direct::{self, Problem};
+use super::element::Element;
+use super::geometry::Geometry;
+use super::workspace::assume_init;
+use super::{depthwise, im2col, weight_grad};
+
+/// One computation of the convolution or of its backward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// From x, weight and optionally bias.
+    Forward,
+    /// From dy and weight.
+    InputGrad,
+    /// From x and dy.
+    WeightGrad,
+    /// From dy.
+    BiasGrad,
+}
+
+/// How a pass is computed on the CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// Nothing is multiplied: the result is empty or zero.
+    Empty,
+    /// One kernel per plane, on padded copies of the planes.
+    Depthwise,
+    /// Directly, with channels in the lanes of a vector.
+    ChannelLanes,
+    /// Directly, with pixels in the lanes of a vector.
+    PixelLanes,
+    /// By products with unrolled tiles of the input.
+    Im2col,
+    /// By sums, without multiplications.
+    Sum,
+}
+
+impl Algorithm {
+    /// The name that tests and benchmarks report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Depthwise => "depthwise",
+            Self::ChannelLanes => "channel lanes",
+            Self::PixelLanes => "pixel lanes",
+            Self::Im2col => "im2col",
+            Self::Sum => "sum",
+        }
+    }
+}
+
+/// The algorithm of a pass in a dtype on this machine, whose vectors decide it too.
+pub fn algorithm_for(pass: Pass, g: &Geometry, dtype: DType) -> Result<Algorithm> {
+    match dtype {
+        DType::F32 | DType::F16 | DType::BF16 => Ok(algorithm::<f32>(Arch::new(), pass, g)),
+        DType::F64 => Ok(algorithm::<f64>(Arch::new(), pass, g)),
+        dtype => bail!("conv2d takes f32, f64, f16 or bf16, not {dtype:?}"),
+    }
+}
+
+/// The algorithm of a pass with the vectors of `arch`.
+pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm {
+    if g.is_empty() {
+        return Algorithm::Empty;
+    }
+    let direct = |lanes| match lanes {
+        Lanes::Channels => Algorithm::ChannelLanes,
+        Lanes::Pixels => Algorithm::PixelLanes,
+    };
+    let in_range = cost_model::padded_copies_fit(g);
+    match pass {
+        Pass::BiasGrad => Algorithm::Sum,
+        _ if in_range && g.is_depthwise() => Algorithm::Depthwise,
+        Pass::WeightGrad if !F::IS_F32 => Algorithm::PixelLanes,
+        _ if !F::IS_F32 => Algorithm::Im2col,
+        _ if !in_range => Algorithm::ChannelLanes,
+        Pass::Forward => direct(cost_model::forward(arch, g)),
+        Pass::InputGrad => direct(cost_model::input_grad(arch, g)),
+        Pass::WeightGrad => direct(cost_model::weight_grad(arch, g)),
+    }
+}
+
+/// The convolution; writes all of `y`. All slices are contiguous, in the shapes of `g`.
+pub fn forward<F: Element>(
+    g: &Geometry,
+    x: &[F],
+    w: &[F],
+    bias: Option<&[F]>,
+    y: &mut [MaybeUninit<F>],
+) {
+    check(g, x.len(), w.len(), y.len());
+    if y.is_empty() {
+        return;
+    }
+    let arch = Arch::new();
+    let algorithm = algorithm::<F>(arch, Pass::Forward, g);
+    if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y))
+        && algorithm != Algorithm::Depthwise
+    {
+        let problem = Problem::forward(g, x, w, bias.and_then(F::as_f32));
+        convolve_directly(arch, algorithm, &problem, y);
+        return;
+    }
+    match algorithm {
+        Algorithm::Depthwise => depthwise::forward(arch, g, x, w, y),
+        _ => im2col::forward(g, x, w, y),
+    }
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), g.c_out);
+        // SAFETY: both convolutions above write all of `y`.
+        let y = unsafe { assume_init(y) };
+        y.par_chunks_mut(g.out_plane())
+            .with_min_len(16)
+            .enumerate()
+            .for_each(|(i, plane)| {
+                let b = bias[i % g.c_out];
+                plane.iter_mut().for_each(|y| *y += b);
+            });
+    }
+}
+
+/// Gradient with respect to the input; writes all of `dx`.
+pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUninit<F>]) {
+    check(g, dx.len(), w.len(), dy.len());
+    if dx.is_empty() {
+        return;
+    }
+    let arch = Arch::new();
+    let algorithm = algorithm::<F>(arch, Pass::InputGrad, g);
+    if let (Some(dy), Some(w), Some(dx)) = (F::as_f32(dy), F::as_f32(w), F::as_f32_uninit(dx))
+        && algorithm != Algorithm::Depthwise
+    {
+        let problem = Problem::input_grad(g, dy, w);
+        convolve_directly(arch, algorithm, &problem, dx);
+        return;
+    }
+    match algorithm {
+        Algorithm::Depthwise => depthwise::input_grad(arch, g, dy, w, dx),
+        _ => im2col::input_grad(g, dy, w, dx),
+    }
+}
+
+fn convolve_directly(
+    arch: Arch,
+    algorithm: Algorithm,
+    problem: &Problem,
+    to: &mut [MaybeUninit<f32>],
+) {
+    match algorithm {
+        Algorithm::PixelLanes => direct::pixel_lanes::convolve(arch, problem, to),
+        _ => direct::channel_lanes::convolve(arch, problem, to),
+    }
+}
+
+/// Gradient with respect to the weight, summed over the images; writes all of `dw`.
+pub fn weight_grad<F: Element>(g: &Geometry, x: &[F], dy: &[F], dw: &mut [F]) {
+    check(g, x.len(), dw.len(), dy.len());
+    let arch = Arch::new();
+    let algorithm = algorithm::<F>(arch, Pass::WeightGrad, g);
+    if algorithm == Algorithm::ChannelLanes
+        && let (Some(x), Some(dy)) = (F::as_f32(x), F::as_f32(dy))
+        && let Some(dw) = F::as_f32_mut(dw)
+    {
+        weight_grad::channel_lanes::weight_grad(arch, g, x, dy, dw);
+        return;
+    }
+    match algorithm {
+        Algorithm::Empty => dw.fill(F::ZERO),
+        Algorithm::Depthwise => depthwise::weight_grad(arch, g, x, dy, dw),
+        _ => weight_grad::pixel_lanes::weight_grad(arch, g, x, dy, dw),
+    }
+}
+
+/// Gradient with respect to the bias: the sum of `dy` over each output channel.
+pub fn bias_grad<F: Element>(g: &Geometry, dy: &[F]) -> Vec<F> {
+    if dy.is_empty() {
+        return vec![F::ZERO; g.c_out];
+    }
+    let plane = g.out_plane();
+    let channel = |c: usize| {
+        let mut sum = F::ZERO;
+        for i in 0..g.n {
+            // Many partial sums: they fill a vector register and round less.
+            let mut lanes = [F::ZERO; 16];
+            let values = &dy[(i * g.c_out + c) * plane..][..plane];
+            let chunks = values.chunks_exact(lanes.len());
+            let rest = chunks.remainder();
+            for chunk in chunks {
+                lanes.iter_mut().zip(chunk).for_each(|(l, v)| *l += *v);
+            }
+            lanes.iter_mut().zip(rest).for_each(|(l, v)| *l += *v);
+            lanes.into_iter().for_each(|l| sum += l);
+        }
+        sum
+    };
+    (0..g.c_out).into_par_iter().map(channel).collect()
+}
+
+fn check(g: &Geometry, x: usize, w: usize, y: usize) {
+    assert_eq!(
+        (x, w, y),
+        (g.in_len(), g.weight_len(), g.out_len()),
+        "slices do not fit {g:?}"
+    );
+}

@@ -1,0 +1,28 @@
+//! The statistics of batch normalisation.
+
+use candle_core::Tensor;
+
+pub(super) const OP: &str = "batch_norm_act";
+
+/// The mean and variance that batch normalisation uses.
+#[derive(Debug, Clone, Copy)]
+pub enum Statistics<'a> {
+    /// The mean and variance of the batch, as in training.
+    Batch,
+    /// These constants, `[C]` each, as in evaluation. They receive no gradient.
+    Running {
+        /// The mean of each channel.
+        mean: &'a Tensor,
+        /// The variance of each channel.
+        variance: &'a Tensor,
+    },
+}
+
+/// The statistics of a batch for each channel, for the update of running statistics.
+#[derive(Debug, Clone)]
+pub struct BatchStatistics {
+    /// The mean, `[C]`.
+    pub mean: Tensor,
+    /// The unbiased variance (divided by the number of values minus one), `[C]`.
+    pub variance: Tensor,
+}

@@ -1,0 +1,44 @@
+//! "Did you mean": the known name that is most like an unknown one.
+
+/// Names that are less similar than this (Jaro-Winkler, from 0 to 1) are no suggestion.
+const SIMILAR: f64 = 0.75;
+
+/// The candidate that is most similar to `name`, or `None` if no candidate is similar. Case does
+/// not matter.
+pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let score = |candidate: &'a str| {
+        let similarity = strsim::jaro_winkler(&name, candidate);
+        // Jaro-Winkler sees no similarity between short names with two letters exchanged.
+        let one_edit = strsim::osa_distance(&name, candidate) == 1;
+        (
+            if one_edit {
+                similarity.max(SIMILAR)
+            } else {
+                similarity
+            },
+            candidate,
+        )
+    };
+    candidates
+        .into_iter()
+        .map(score)
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::suggest;
+
+    #[test]
+    fn similar_names_are_suggested() {
+        let known = ["sgd", "adam", "adamw", "rmsprop"];
+        assert_eq!(suggest("Adamw", known), Some("adamw"));
+        assert_eq!(suggest("sdg", known), Some("sgd"));
+        assert_eq!(suggest("rmsporp", known), Some("rmsprop"));
+        assert_eq!(suggest("cosine", known), None);
+        assert_eq!(suggest("sgd", []), None);
+    }
+}
