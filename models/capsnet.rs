@@ -91,7 +91,7 @@ struct ClassCapsules {
 impl ClassCapsules {
     fn new(classes: usize, vb: VarBuilder) -> Result<Self> {
         if classes > MOST_CLASSES {
-            bail!("capsnet has at most {MOST_CLASSES} classes, not {classes}");
+            bail!("capsnet has a capsule for each class, at most {MOST_CLASSES}, not {classes}");
         }
         let init = Init::Randn {
             mean: 0.0,
