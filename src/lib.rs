@@ -71,8 +71,8 @@
 //! ```
 //!
 //! With the feature `train`, [`train::train`] is a complete loop: optimizers, schedules,
-//! checkpoints, exact resume, and records of every epoch. `examples/train.rs` trains a custom
-//! network on a custom data set with it.
+//! checkpoints, exact resume, and records of every epoch. `train::step` takes one step:
+//! `examples/train.rs` trains a custom network on custom data with it.
 //!
 //! # Features
 //! No feature is on by default: ops and layers only. Each feature includes those that it needs.

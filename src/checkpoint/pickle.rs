@@ -15,7 +15,8 @@ use candle_core::pickle::{Object, Stack};
 use candle_core::{DType, Device, Tensor};
 use zip::ZipArchive;
 
-/// A longer pickle is not that of a network and is not read into memory.
+/// The longest pickle, in bytes. Weights of a network need far less; a longer pickle is not read into
+/// memory.
 const LONGEST_PICKLE: u64 = 1 << 26;
 /// The deepest nesting of values, far above the nesting of weights within a training state.
 const DEEPEST: usize = 100;

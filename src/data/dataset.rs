@@ -33,7 +33,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// The same images in grey, with one channel, as Pillow's `convert("L")` makes it of RGB.
+    /// The same images in grey, with one channel, as Pillow's `convert("L")` computes it from RGB.
     pub fn grey(self) -> Self {
         Self {
             train: self.train.grey(),

@@ -23,7 +23,7 @@ const LARGEST_BATCH: usize = 1 << 31;
 pub struct LoaderConfig {
     /// Images in a batch; 0 counts as 1.
     pub batch_size: usize,
-    /// Whether each epoch has a new random order. Otherwise the order is that of the set.
+    /// Whether each epoch has a new random order. Otherwise the images keep the order of the set.
     pub shuffle: bool,
     /// Whether to drop the last batch if it is not full.
     pub drop_last: bool,
@@ -295,7 +295,7 @@ impl Shared {
     }
 }
 
-/// The batches of an epoch; see [`Loader::epoch`].
+/// An iterator over the batches of an epoch; see [`Loader::epoch`].
 #[derive(Debug)]
 pub struct Epoch {
     receiver: Option<Receiver<Result<Batch>>>,
@@ -318,7 +318,7 @@ impl Iterator for Epoch {
             self.remaining = if batch.is_ok() { self.remaining - 1 } else { 0 };
             return Some(batch);
         }
-        // A dead thread must not make the epoch look shorter.
+        // The thread died with batches left. An error, so that the epoch does not look complete.
         self.remaining = 0;
         let failure = self.failure.take();
         Some(received.unwrap_or_else(|| {

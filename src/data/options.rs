@@ -88,7 +88,7 @@ pub struct DataOptions {
     pub revision: Option<String>,
     /// The folder for decoded images; the user's cache folder if none.
     pub cache_dir: Option<PathBuf>,
-    /// Whether the network is off.
+    /// Whether to use only local files and the Hub's cache.
     pub offline: bool,
     /// The seed of the validation split and of the synthetic set.
     pub seed: u64,

@@ -1,8 +1,8 @@
 //! Downloads of single files, verified before they enter the cache.
 //!
-//! The Hub's client writes every answer under the final name, even the text of an error.
-//! So it downloads into a staging cache, a temporary folder on the same disk. A file moves from
-//! there to its place once its size and hash are those that the Hub announced.
+//! The Hub's client stores every answer under the file's final name, even the text of an error. It
+//! therefore downloads into a staging cache, a temporary folder on the same disk. A file moves to
+//! its place in the cache once its size and hash match what the Hub announced.
 
 use std::fs::File;
 use std::io::Read;
@@ -64,7 +64,8 @@ impl<K: Kind> Repository<K> {
                 return Ok(path);
             }
         };
-        // Names what is missing, which the answer to a request for the file does not.
+        // This error names the missing file and the existing ones. The answer to a request for the
+        // file would not.
         if !has.iter().any(|name| name == file) {
             return Err(HubError::NoFile {
                 location: self.location(),
@@ -118,8 +119,8 @@ impl<K: Kind> Repository<K> {
         sweep(cache);
         let mut staging = tempfile::Builder::new();
         let staging = staging.prefix(STAGING).tempdir_in(cache).map_err(io)?;
-        // The system releases the lock when the process ends, whatever ends it. A file system
-        // without locks keeps abandoned folders.
+        // The system releases the lock when the process ends, even if it is killed. On a file
+        // system without locks, abandoned folders stay.
         let lock = File::create(staging.path().join(LOCK)).map_err(io)?;
         let _ = lock.try_lock();
         self.lend(file, cache, staging.path());
@@ -197,8 +198,8 @@ impl<K: Kind> Repository<K> {
         })
     }
 
-    /// Compares a file with the announced size, if there is one, and with its hash, which is its
-    /// name among the blobs: SHA-256, or git's SHA-1 for small files.
+    /// Compares a file with the announced size, if there is one, and with its hash. The name of its
+    /// blob is the hash: SHA-256, or git's SHA-1 for small files.
     fn verify(&self, file: &str, staged: &Path, announced: u64) -> Result<(), Failure> {
         let damaged = |problem: String| HubError::Damaged {
             location: self.location(),
@@ -369,7 +370,7 @@ impl<R: Send> ProgressHandler for Listener<R> {
     }
 }
 
-/// The hash, in hexadecimal, of what `hash` has already seen followed by a file.
+/// Feeds a file to `hash` and returns the result in hexadecimal.
 fn digest(mut hash: impl Digest, path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0; 1 << 20];

@@ -81,7 +81,7 @@ pub enum HubError {
         /// How it differs.
         problem: String,
     },
-    /// It is not in the cache, and the network is off.
+    /// The file is not in the cache, and offline mode or `HF_HUB_OFFLINE` forbids a download.
     #[error("{what} is not in the Hub's cache, and the network is off")]
     Offline {
         /// The file with its location.
@@ -119,7 +119,7 @@ fn listed(files: &[String]) -> String {
 }
 
 impl HubError {
-    /// What a failed request for something of a repository means.
+    /// Interprets a failed request to a repository.
     pub(super) fn new(repo: &str, revision: &str, endpoint: &str, error: &HFError) -> Self {
         let (repo, endpoint) = (repo.to_owned(), endpoint.to_owned());
         match error {
@@ -155,8 +155,8 @@ impl HubError {
         }
     }
 
-    /// One line with the innermost cause. The outer causes of a request say only that it failed,
-    /// and repeat its address.
+    /// One line with the innermost cause. The outer causes only repeat the address and say that the
+    /// request failed.
     pub(super) fn other(repo: &str, error: &HFError) -> Self {
         let (outer, inner) = (one_line(error), innermost(error));
         let problem = match error {

@@ -1,4 +1,4 @@
-//! A repository on the Hub: what it lists and what the cache has of it.
+//! A repository on the Hub, its listing and its files in the cache.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -166,7 +166,7 @@ impl<K: Kind> Repository<K> {
         }
     }
 
-    /// What a failed request means.
+    /// Interprets a failed request.
     pub(super) fn failure(&self, error: &HFError) -> HubError {
         HubError::new(&self.id(), &self.revision, self.client.endpoint(), error)
     }

@@ -7,7 +7,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// When a request is given up.
+/// When to give up a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The longest time without any progress.
@@ -33,7 +33,7 @@ impl RetryPolicy {
         std::iter::successors(Some(FIRST_WAIT), double).take(self.retries)
     }
 
-    /// At most this timeout, and at most one retry.
+    /// The same policy with at most this timeout and at most one retry.
     pub(super) fn at_most(&self, timeout: Duration) -> Self {
         Self {
             timeout: self.timeout.min(timeout),

@@ -11,7 +11,7 @@ use super::proto::{
 };
 use crate::autograd::trace::{Graph, Value};
 
-/// Readers refuse a longer message.
+/// The limit of protobuf: readers refuse a longer message.
 const LARGEST: usize = i32::MAX as usize;
 
 /// Converts `graph` to a network called `name`, with `metadata` as key-value pairs.

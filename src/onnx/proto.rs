@@ -212,7 +212,7 @@ impl ModelProto {
     /// Decodes the message of a file.
     ///
     /// # Errors
-    /// The bytes are not such a message.
+    /// If the bytes are not an ONNX file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
         Self::decode(bytes)
     }

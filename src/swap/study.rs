@@ -1,4 +1,4 @@
-//! The course of a study.
+//! Running a study.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

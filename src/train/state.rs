@@ -22,8 +22,8 @@ const PROGRESS: &str = "progress";
 
 /// The progress of a run, its weights and the buffers of its optimizer.
 ///
-/// The loader has no state: a batch depends only on seed, epoch and position. Nor has the schedule,
-/// which is a function of the step.
+/// The loader and the schedule have no state: a batch depends only on seed, epoch and position, a
+/// learning rate only on the step.
 #[derive(Debug)]
 pub struct RunState {
     pub(super) progress: Progress,

@@ -1,7 +1,6 @@
 //! One training step: forward, loss, backward, update.
 //!
-//! The trainer, the fine-tuning of an activation swap and `mish bench train` all take their steps
-//! here.
+//! The trainer, the fine-tuning of an activation swap and `mish bench train` all use it.
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -28,7 +27,7 @@ impl From<candle_core::Error> for StepError {
     }
 }
 
-/// What a step computed.
+/// The result of a step.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// The mean loss of the batch, with the network's own loss.
@@ -44,7 +43,7 @@ pub struct Step {
 /// batch. `recipe` gives the loss and the clipping of gradients.
 ///
 /// # Errors
-/// A loss that is not finite, or what `forward`, an op or the optimizer report.
+/// If the loss is not finite, or `forward`, an op or the optimizer fails.
 pub fn step(
     forward: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
     labels: &Tensor,

@@ -2,7 +2,7 @@
 
 use crate::suggest::suggest;
 
-/// A recipe that cannot be read, or that no run can follow. The message names the field.
+/// A recipe that cannot be read or has an invalid value. The message names the field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecipeError {
@@ -22,10 +22,10 @@ pub enum RecipeError {
     /// A pair of values for random crops that do not fit together.
     #[error("{0}")]
     Crop(&'static str),
-    /// A name that no option has.
+    /// An unknown name, for example of an optimizer.
     #[error("unknown {what} '{name}'; {}", advice(.suggestion, .known))]
     UnknownName {
-        /// What it should name, such as `optimizer`.
+        /// The kind of name, such as `optimizer`.
         what: &'static str,
         /// The name given.
         name: String,
