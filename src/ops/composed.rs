@@ -423,7 +423,8 @@ pub(crate) fn every(
 /// Axis `dim` with `step - 1` zeros between neighbouring places.
 pub(crate) fn spread(x: &Tensor, dim: usize, step: usize) -> Result<Tensor> {
     let len = x.dim(dim)?;
-    if step == 1 || len == 0 {
+    // One value has no neighbours. Its stride may exceed the input, so zeros would not fit.
+    if step == 1 || len < 2 {
         return Ok(x.clone());
     }
     let mut dims = x.dims().to_vec();

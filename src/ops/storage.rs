@@ -10,7 +10,7 @@ use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType,
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-pub(crate) use crate::parallel::{PARALLEL_THRESHOLD, build, written};
+pub(crate) use crate::parallel::{PARALLEL_THRESHOLD, build, try_written, written};
 
 /// The type that kernels compute in: f32 (also for the halves) or f64.
 pub(crate) trait Float: WithDType {

@@ -20,7 +20,8 @@ use rayon::prelude::*;
 
 use super::element::Element;
 use super::geometry::Geometry;
-use super::workspace::{fill, sized, with_workspace};
+use super::workspace::{sized, with_workspace};
+use crate::ops::storage::fill;
 
 /// Values of an unrolled tile: 512 KiB in f64, half of a usual L2 cache.
 const TILE: usize = 1 << 16;

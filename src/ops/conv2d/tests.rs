@@ -11,7 +11,8 @@ use super::direct::{self, Problem};
 use super::dispatch::{self, Algorithm, Pass};
 use super::element::Element;
 use super::geometry::{Conv2dParams, Geometry};
-use super::{cost_model, depthwise, im2col, weight_grad, workspace};
+use super::{cost_model, depthwise, im2col, weight_grad};
+use crate::ops::storage::written;
 
 /// The instruction sets of this machine.
 fn levels() -> Vec<Arch> {
@@ -165,15 +166,6 @@ fn depthwise_passes<F: Element>(g: &Geometry, tolerance: f64) {
         depthwise::weight_grad(arch, g, &x, &dy, &mut got);
         check(&name("weight gradient"), &got, &dw, tolerance);
     }
-}
-
-/// [`workspace::written`] of results that fit in memory.
-///
-/// # Safety
-/// `write` must write every element of its slice.
-unsafe fn written<F: Element>(len: usize, write: impl FnOnce(&mut [MaybeUninit<F>])) -> Vec<F> {
-    // SAFETY: the caller's promise.
-    unsafe { workspace::written(len, write) }.expect("enough memory")
 }
 
 /// A pass from two arguments, with a given instruction set.
