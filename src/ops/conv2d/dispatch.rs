@@ -69,7 +69,7 @@ impl Algorithm {
     }
 }
 
-/// The algorithm of a pass in a dtype on this machine, whose vectors decide it too.
+/// The algorithm of a pass in a dtype with the vectors of this machine.
 pub fn algorithm_for(pass: Pass, g: &Geometry, dtype: DType) -> Result<Algorithm> {
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 => Ok(algorithm::<f32>(Arch::new(), pass, g)),

@@ -1,4 +1,4 @@
-//! Between Candle's CPU storage and the passes: any layout, and halves through `f32`.
+//! Runs the passes on Candle's CPU storage: any layout, and halves through `f32`.
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -59,7 +59,7 @@ fn compute<F: Element>(pass: Pass, g: &Geometry, arguments: &[Cow<[F]>]) -> Resu
 /// # Safety
 /// `write` must initialise every value of its slice.
 unsafe fn result<F>(len: usize, write: impl FnOnce(&mut [MaybeUninit<F>])) -> Result<Vec<F>> {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     match unsafe { try_written(len, write) } {
         Ok(values) => Ok(values),
         Err(_) => bail!("conv2d: not enough memory for a result of {len} values"),

@@ -402,7 +402,7 @@ proptest! {
         dispatched_passes::<f64>(&g, 1e-13);
     }
 
-    /// As many channels as fill the widest tiles, with and without some more.
+    /// Channel counts that fill the widest tiles, with and without a remainder.
     #[test]
     fn wide(
         g in geometries(0..6),
@@ -453,7 +453,7 @@ proptest! {
     }
 }
 
-/// A square kernel with padding for half of it.
+/// A square kernel of `k` taps with padding `k / 2`.
 fn plain(
     (n, c_in, c_out, groups): (usize, usize, usize, usize),
     size: (usize, usize),
@@ -597,8 +597,8 @@ fn more_than_the_caches_hold() {
     }
 }
 
-/// The zeros that fill up a row are multiplied too, so values of an earlier call must not be left in
-/// the workspace.
+/// The zeros that pad a row are multiplied too, so the workspace must not keep values of an earlier
+/// call.
 #[test]
 fn workspaces_keep_nothing_of_a_call_with_infinities() {
     let wide = plain((1, 3, 4, 1), (21, 19), 5, 1);
