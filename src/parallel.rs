@@ -10,7 +10,8 @@ use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-/// Values below which one thread does the work: a hand-over costs a few microseconds.
+/// The number of values below which one thread does the work: waking another thread costs a few
+/// microseconds.
 pub(crate) const PARALLEL_THRESHOLD: usize = 1 << 14;
 
 /// Calls `body(index, chunk)` for all chunks of `chunk` values (the last may be shorter). A
@@ -45,7 +46,7 @@ pub(crate) fn map<R: Send>(
 /// `write` must initialise every value of the slice that it receives.
 pub(crate) unsafe fn written<T>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { append(&mut values, len, write) };
     values
 }
@@ -63,7 +64,7 @@ pub(crate) unsafe fn try_written<T>(
 ) -> Result<Vec<T>, TryReserveError> {
     let mut values = Vec::new();
     values.try_reserve_exact(len)?;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { append(&mut values, len, write) };
     Ok(values)
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::suggest::suggest;
 use functions as f;
 
-/// Why a text is not an activation.
+/// The reason why a text does not parse as an activation.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ParseActivationError {
     /// No activation has this name.
