@@ -456,6 +456,9 @@ mod tests {
                 [0.0, 7.0, 0.0, 9.0, 0.0, 11.0, 0.0]
             ]
         );
+        // A single value needs no zeros, even with the largest step.
+        let one = x.narrow(1, 0, 1)?;
+        assert_eq!(spread(&one, 1, usize::MAX)?.dims(), [2, 1]);
         Ok(())
     }
 
