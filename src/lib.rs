@@ -115,5 +115,4 @@ pub mod swap;
 pub mod train;
 
 pub use activation::{Activation, ParseActivationError};
-pub use autograd::trace;
 pub use ops::activation::{Mish, mish, mish_inplace};

@@ -5,11 +5,13 @@
 //! get its own copy of the thread pool's machinery, which made up most of the build time. One call
 //! through a pointer per chunk costs nothing compared with the chunk.
 
+use std::collections::TryReserveError;
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
-/// Values below which one thread does the work: a hand-over costs a few microseconds.
+/// The number of values below which one thread does the work: waking another thread costs a few
+/// microseconds.
 pub(crate) const PARALLEL_THRESHOLD: usize = 1 << 14;
 
 /// Calls `body(index, chunk)` for all chunks of `chunk` values (the last may be shorter). A
@@ -44,10 +46,38 @@ pub(crate) fn map<R: Send>(
 /// `write` must initialise every value of the slice that it receives.
 pub(crate) unsafe fn written<T>(len: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
-    write(&mut values.spare_capacity_mut()[..len]);
-    // SAFETY: the capacity is at least `len`, and `write` has initialised all of it.
-    unsafe { values.set_len(len) };
+    // SAFETY: guaranteed by the caller.
+    unsafe { append(&mut values, len, write) };
     values
+}
+
+/// [`written`] for results that may not fit in memory.
+///
+/// # Errors
+/// If the memory cannot be allocated.
+///
+/// # Safety
+/// As for [`written`].
+pub(crate) unsafe fn try_written<T>(
+    len: usize,
+    write: impl FnOnce(&mut [MaybeUninit<T>]),
+) -> Result<Vec<T>, TryReserveError> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len)?;
+    // SAFETY: guaranteed by the caller.
+    unsafe { append(&mut values, len, write) };
+    Ok(values)
+}
+
+/// Appends `len` values that `write` initialises to an empty vector.
+///
+/// # Safety
+/// As for [`written`].
+unsafe fn append<T>(values: &mut Vec<T>, len: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) {
+    assert!(values.is_empty());
+    write(&mut values.spare_capacity_mut()[..len]);
+    // SAFETY: the slice above is within the capacity, and `write` has initialised all of it.
+    unsafe { values.set_len(len) };
 }
 
 /// `len` values that `fill(index of the chunk, chunk)` writes in chunks of `chunk`, on several

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone)]
 pub struct Generator(Arc<Mutex<GeneratorState>>);
 
-/// The position of a [`Generator`] in its sequence: it can be saved with a checkpoint, and draws by
-/// the traits of `rand`.
+/// The position of a [`Generator`] in its sequence. It can be saved with a checkpoint, and it draws
+/// numbers through the traits of `rand`.
 ///
 /// It is the state of xoshiro256++ (Blackman and Vigna, "Scrambled Linear Pseudorandom Number
 /// Generators", 2021).
@@ -69,7 +69,7 @@ impl GeneratorState {
 
 impl RngCore for GeneratorState {
     fn next_u32(&mut self) -> u32 {
-        // The upper bits are the better ones.
+        // The upper bits have the better quality.
         (self.next_u64() >> 32) as u32
     }
 
@@ -81,7 +81,7 @@ impl RngCore for GeneratorState {
         result
     }
 
-    /// As `rand_core`: the last four bytes or fewer come from 32 bits.
+    /// As in `rand_core`: a rest of four bytes or fewer takes 32 bits.
     fn fill_bytes(&mut self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
             match chunk.len() {

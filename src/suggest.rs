@@ -1,4 +1,4 @@
-//! "Did you mean": the known name that is most like an unknown one.
+//! "Did you mean": the known name that is most similar to an unknown one.
 
 /// Names that are less similar than this (Jaro-Winkler, from 0 to 1) are no suggestion.
 const SIMILAR: f64 = 0.75;
@@ -9,7 +9,7 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let name = name.to_lowercase();
     let score = |candidate: &'a str| {
         let similarity = strsim::jaro_winkler(&name, candidate);
-        // Jaro-Winkler sees no similarity between short names with two letters exchanged.
+        // Jaro-Winkler finds no similarity between short names with two letters exchanged.
         let one_edit = strsim::osa_distance(&name, candidate) == 1;
         (
             if one_edit {

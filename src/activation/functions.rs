@@ -1,5 +1,5 @@
 //! The activation functions and their derivatives in double precision. The formulas are accurate
-//! on the whole real line and have the right limits.
+//! on the whole real line and have the correct limits.
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
@@ -283,7 +283,7 @@ pub fn isru_derivative(x: f64, alpha: f64) -> f64 {
 }
 
 pub fn soft_clipping(x: f64, alpha: f64) -> f64 {
-    // Both terms grow with x. To the right of the bends only their differences from the
+    // Both terms grow with x and cancel. Above the bends, only their differences from the
     // asymptotes matter.
     let (left, right) = (alpha * x, alpha * (x - 1.0));
     if x > 1.0 {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::suggest::suggest;
 use functions as f;
 
-/// Why a text is not an activation.
+/// The reason why a text does not parse as an activation.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ParseActivationError {
     /// No activation has this name.
@@ -427,10 +427,13 @@ fn names() -> impl Iterator<Item = &'static str> {
 impl TryFrom<candle_nn::Activation> for Activation {
     type Error = ParseActivationError;
 
-    /// The same function as `candle_nn`'s.
+    /// The activation that computes the same function, with the same parameter.
+    ///
+    /// This is `TryFrom` rather than `From` because two variants have no counterpart here: `Relu2`
+    /// is not in the table, and `Swiglu` halves an axis, so it is not a function of single values.
     ///
     /// # Errors
-    /// [`ParseActivationError::Unknown`] for `Relu2` and `Swiglu`: the table has neither.
+    /// [`ParseActivationError::Unknown`] for `Relu2` and `Swiglu`.
     fn try_from(activation: candle_nn::Activation) -> Result<Self, Self::Error> {
         use candle_nn::Activation as Candle;
         Ok(match activation {

@@ -18,7 +18,7 @@
 //! the fields `op`, `pass` (`forward` or `backward`) and `multiply_adds`, for profilers. Without a
 //! subscriber a span costs one atomic read.
 //!
-//! This module knows no op: an op that multiplies matrices passes its multiply-adds along.
+//! This module depends on no op. An op that multiplies matrices reports its own multiply-adds.
 
 mod sum;
 pub mod trace;
@@ -75,7 +75,8 @@ fn span(name: &'static str, pass: &'static str) -> Span {
     tracing::trace_span!("op", op = name, pass, multiply_adds = Empty)
 }
 
-/// Records `passes` times the multiply-adds of a result, `per_value` for each of its values.
+/// Records the multiply-adds of `passes` passes that each take `per_value` for each value of
+/// `result`.
 fn count(span: &Span, per_value: usize, result: &Tensor, passes: usize) {
     if per_value > 0 && !span.is_disabled() {
         let products = result.elem_count() * per_value * passes;
@@ -83,12 +84,15 @@ fn count(span: &Span, per_value: usize, result: &Tensor, passes: usize) {
     }
 }
 
-/// How many of the tensors receive a gradient.
+/// The number of tensors that receive a gradient.
 fn tracked(tensors: &[&Tensor]) -> usize {
     tensors.iter().filter(|tensor| tensor.track_op()).count()
 }
 
-/// Applies a unary op; without a graph where `x` tracks none.
+/// Applies a unary op. It becomes part of a graph only if `x` does.
+///
+/// # Errors
+/// The errors of the op.
 pub fn apply1<C: CustomOp1 + Send + Sync + 'static>(op: C, x: &Tensor) -> Result<Tensor> {
     let _entered = span(op.name(), "forward").entered();
     if !x.track_op() {
@@ -103,7 +107,10 @@ pub fn apply1<C: CustomOp1 + Send + Sync + 'static>(op: C, x: &Tensor) -> Result
     Ok(result)
 }
 
-/// Applies a binary op; without a graph where no argument tracks one.
+/// Applies a binary op. It becomes part of a graph only if an argument does.
+///
+/// # Errors
+/// The errors of the op.
 pub fn apply2<C: CustomOp2 + Send + Sync + 'static>(
     op: C,
     a: &Tensor,
@@ -112,8 +119,8 @@ pub fn apply2<C: CustomOp2 + Send + Sync + 'static>(
     apply2_counted(op, a, b, 0)
 }
 
-/// [`apply2`] of an op that takes `products` multiply-adds for each value of its result. The
-/// gradient of `a` and the gradient of `b` take as many in total as the result.
+/// [`apply2`] of an op that takes `products` multiply-adds for each value of its result. Each of
+/// the two gradients takes as many multiply-adds as the whole result.
 pub(crate) fn apply2_counted<C: CustomOp2 + Send + Sync + 'static>(
     op: C,
     a: &Tensor,
@@ -136,7 +143,10 @@ pub(crate) fn apply2_counted<C: CustomOp2 + Send + Sync + 'static>(
     Ok(result)
 }
 
-/// Applies a ternary op; without a graph where no argument tracks one.
+/// Applies a ternary op. It becomes part of a graph only if an argument does.
+///
+/// # Errors
+/// The errors of the op.
 pub fn apply3<C: CustomOp3 + Send + Sync + 'static>(
     op: C,
     a: &Tensor,
@@ -146,7 +156,7 @@ pub fn apply3<C: CustomOp3 + Send + Sync + 'static>(
     apply3_counted(op, a, b, c, 0)
 }
 
-/// [`apply3`] of an op whose multiply-adds are counted as by [`apply2_counted`]; the gradient of
+/// [`apply3`] of an op whose multiply-adds are counted as in [`apply2_counted`]. The gradient of
 /// `c` takes none.
 pub(crate) fn apply3_counted<C: CustomOp3 + Send + Sync + 'static>(
     op: C,
@@ -211,7 +221,7 @@ impl From<candle_core::backprop::GradStore> for Gradients {
     }
 }
 
-/// Restores the outer tape, also if the closure fails or panics.
+/// Restores the outer tape, even if the closure fails or panics.
 struct Scope {
     outer: Option<Vec<Record>>,
 }
@@ -235,7 +245,7 @@ impl Drop for Scope {
 /// A loss that is not a scalar is summed over its elements, as by [`Tensor::backward`].
 ///
 /// # Errors
-/// Those of `forward` and of the backward pass of each op.
+/// The errors of `forward` and of the backward pass of each op.
 pub fn value_and_grad<T>(
     forward: impl FnOnce() -> Result<(Tensor, T)>,
 ) -> Result<(Tensor, T, Gradients)> {
@@ -243,7 +253,8 @@ pub fn value_and_grad<T>(
     let (loss, extra) = forward()?;
     let records = TAPE.replace(None).unwrap_or_default();
     let value = loss.detach();
-    // From here on only the records keep activations alive. Each record is dropped after its use.
+    // Only the records keep activations alive now. Each record is dropped after its use, so memory
+    // falls during the backward pass.
     let gradients = backward(loss, records)?;
     drop(scope);
     Ok((value, extra, gradients))

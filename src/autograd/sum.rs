@@ -63,7 +63,7 @@ impl CustomOp2 for Sum {
     }
 }
 
-/// The sums of two slices of one length.
+/// The element-wise sums of two slices of equal length.
 fn added<T: Copy + Send + Sync>(a: &[T], b: &[T], add: impl Fn(T, T) -> T + Sync) -> Vec<T> {
     assert_eq!(a.len(), b.len());
     let fill = |index: usize, chunk: &mut [std::mem::MaybeUninit<T>]| {

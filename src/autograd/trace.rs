@@ -23,7 +23,7 @@ pub enum Operation {
         stride: (usize, usize),
         /// Zeros on both sides of the input.
         padding: (usize, usize),
-        /// Step between two taps of the kernel.
+        /// Distance between neighbouring taps of the kernel.
         dilation: (usize, usize),
         /// Groups of channels, each with its own convolution.
         groups: usize,
@@ -62,13 +62,13 @@ pub enum Operation {
     },
     /// All inputs, along a new first axis.
     Stack,
-    /// `len` places of x from `start` on along `dim`.
+    /// `len` positions of x along `dim`, from `start` on.
     Narrow {
         /// The axis.
         dim: usize,
-        /// The first place.
+        /// The first position.
         start: usize,
-        /// The number of places.
+        /// The number of positions.
         len: usize,
     },
     /// x in the shape of the node's output.
@@ -93,7 +93,7 @@ pub enum Operation {
         stride: (usize, usize),
         /// Padding on both sides of the input.
         padding: (usize, usize),
-        /// Step between two places of a window.
+        /// Distance between neighbouring values of a window.
         dilation: (usize, usize),
         /// Whether a last window that reaches over the end counts.
         ceil_mode: bool,
@@ -207,7 +207,7 @@ struct Tracer {
     unnoted: HashMap<Place, &'static str>,
     /// All tensors in `known` and `unnoted`, so that no address is reused.
     alive: Vec<Tensor>,
-    /// The last noted layer.
+    /// The path of the last noted layer, for error messages.
     last: Option<String>,
 }
 
@@ -215,7 +215,7 @@ thread_local! {
     static TRACER: RefCell<Option<Tracer>> = const { RefCell::new(None) };
 }
 
-/// Restores the outer tracer, also if the body fails or panics.
+/// Restores the outer tracer, even if the body fails or panics.
 struct Scope(Option<Tracer>);
 
 impl Drop for Scope {
@@ -228,8 +228,8 @@ impl Drop for Scope {
 /// are the named tensors that it may use: parameters and running statistics.
 ///
 /// # Errors
-/// Those of `forward`. Also if it uses or returns a tensor that does not come from the input and
-/// the constants through an [`Operation`].
+/// The errors of `forward`, and an error if it uses or returns a tensor that was not computed from
+/// the input and the constants by an [`Operation`].
 pub fn trace(
     input: &Tensor,
     constants: Vec<(String, Tensor)>,
@@ -328,7 +328,8 @@ pub(crate) fn note_op(name: &'static str, output: &Tensor) {
     });
 }
 
-/// An error if this thread traces. In-place operations call it.
+/// Fails while this thread traces. In-place operations call it, because a graph cannot express
+/// them.
 pub(crate) fn refuse(what: &str) -> Result<()> {
     if TRACER.with_borrow(Option::is_some) {
         bail!("cannot trace {what}");

@@ -13,7 +13,7 @@ use crate::ops;
 use crate::ops::activation::{activation, leaky_relu_with, prelu, srelu};
 use crate::rng::Generator;
 
-/// An activation with what it learns or draws.
+/// An activation with its learned parameters or its generator.
 ///
 /// PReLU learns one slope for each channel, or one for all channels. SReLU learns two thresholds
 /// and two slopes for each channel. RReLU draws a slope for each element in training and uses the
@@ -31,7 +31,7 @@ pub struct Act {
 }
 
 /// The share of the new activation in a blend of two, from 0 (the old one only) to 1 (the new one
-/// only). Clones share the value, so that one handle moves all layers of a network.
+/// only). Clones share the value, so one handle changes all layers of a network.
 #[derive(Debug, Clone, Default)]
 pub struct Blend(Arc<AtomicU64>);
 
@@ -60,8 +60,8 @@ impl Act {
     /// A layer for a fixed function.
     ///
     /// # Errors
-    /// If `activation` learns or draws something: use [`Act::prelu`], [`Act::srelu`],
-    /// [`Act::rrelu`] or [`act()`].
+    /// If `activation` has learnable parameters or draws random slopes: use [`Act::prelu`],
+    /// [`Act::srelu`], [`Act::rrelu`] or [`act()`].
     pub fn new(activation: &Activation) -> Result<Self> {
         if activation.is_learnable() || matches!(activation, Activation::RRelu { .. }) {
             candle_core::bail!(
@@ -95,7 +95,7 @@ impl Act {
         for tensor in &params {
             if tensor.dims() != [channels] {
                 candle_core::bail!(
-                    "srelu: a parameter has the shape {:?}, must be [{channels}] as the first",
+                    "srelu: a parameter has the shape {:?}, must be [{channels}] like the first",
                     tensor.dims()
                 );
             }
@@ -146,7 +146,7 @@ impl Act {
         &self.activation
     }
 
-    /// What the activation learns: PReLU's slopes, or SReLU's left threshold, left slope, right
+    /// The learned parameters: PReLU's slopes, or SReLU's left threshold, left slope, right
     /// threshold and right slope.
     pub fn params(&self) -> Vec<&Tensor> {
         match &self.state {

@@ -26,7 +26,7 @@ pub struct BatchNorm2d {
     running_var: Var,
     num_batches_tracked: Var,
     eps: f64,
-    /// None averages all batches equally.
+    /// `None` weights all batches equally.
     momentum: Option<f64>,
     path: String,
 }
@@ -51,7 +51,7 @@ impl BatchNorm2d {
         ] {
             if tensor.dims() != [channels] {
                 candle_core::bail!(
-                    "batch_norm2d: {name} has the shape {:?}, must be [{channels}] as weight",
+                    "batch_norm2d: {name} has the shape {:?}, must be [{channels}] like weight",
                     tensor.dims()
                 );
             }
@@ -83,7 +83,7 @@ impl BatchNorm2d {
     }
 
     /// Makes the running statistics the mean over all batches since `num_batches_tracked` was 0,
-    /// as PyTorch does with a momentum of None. Use it to measure the statistics again.
+    /// as PyTorch does with a momentum of None. Use it to re-estimate the statistics.
     pub fn with_cumulative_statistics(self) -> Self {
         Self {
             momentum: None,
@@ -203,8 +203,8 @@ pub fn batch_norm2d(channels: usize, vb: VarBuilder) -> Result<BatchNorm2d> {
     starting_at(1.0, channels, vb)
 }
 
-/// As [`batch_norm2d`], but `weight` starts at zero. At the end of a residual branch it makes the
-/// block start as its shortcut alone (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section
+/// As [`batch_norm2d`], but `weight` starts at zero. At the end of a residual branch, the block
+/// then starts as its shortcut alone (Goyal et al., "Accurate, Large Minibatch SGD", 2017, section
 /// 5.1).
 ///
 /// # Errors

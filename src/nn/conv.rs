@@ -3,8 +3,8 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::WeightInit;
 use super::summary::record;
+use super::{WeightInit, named};
 use crate::ops::{self, Conv2dParams};
 
 /// The options of a [`Conv2d`] layer, with PyTorch's names. Pairs are (height, width).
@@ -135,18 +135,16 @@ pub fn conv2d(
         groups,
         ..
     } = config;
+    let name = || named("conv2d", &vb.prefix());
     if groups == 0 || !in_channels.is_multiple_of(groups) || !out_channels.is_multiple_of(groups) {
         candle_core::bail!(
-            "conv2d {}: groups = {groups} does not divide {in_channels} input and {out_channels} \
-             output channels",
-            vb.prefix()
+            "{}: groups = {groups} does not divide {in_channels} input and {out_channels} output \
+             channels",
+            name()
         );
     }
     if in_channels == 0 || out_channels == 0 || kh == 0 || kw == 0 {
-        candle_core::bail!(
-            "conv2d {}: channels and kernel_size must not be 0",
-            vb.prefix()
-        );
+        candle_core::bail!("{}: channels and kernel_size must not be 0", name());
     }
     let fans = (kh.checked_mul(kw)).and_then(|taps| {
         let fan_in = (in_channels / groups).checked_mul(taps)?;
@@ -154,7 +152,7 @@ pub fn conv2d(
         Some((fan_in, fan_out))
     });
     let Some((fan_in, fan_out)) = fans else {
-        candle_core::bail!("conv2d {}: the kernel is too large", vb.prefix());
+        candle_core::bail!("{}: the kernel is too large", name());
     };
     let (init, bias_init) = config.init.distributions(fan_in, fan_out);
     let shape = (out_channels, in_channels / groups, kh, kw);

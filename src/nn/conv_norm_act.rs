@@ -20,7 +20,7 @@ pub struct ConvNormAct {
 }
 
 impl ConvNormAct {
-    /// A block of three layers.
+    /// A block from its three layers.
     pub fn new(conv: Conv2d, norm: BatchNorm2d, act: Act) -> Self {
         Self { conv, norm, act }
     }
@@ -54,8 +54,8 @@ impl ConvNormAct {
 }
 
 /// A [`ConvNormAct`] block with timm's keys: takes `conv.weight`, the batch norm's tensors at `bn`,
-/// and what the activation learns at `bn.act` from `vb`. Pass [`Activation::Identity`] for a block
-/// without an activation.
+/// and the activation's learned parameters at `bn.act` from `vb`. Pass [`Activation::Identity`] for
+/// a block without an activation.
 ///
 /// # Errors
 /// As [`conv2d`], [`batch_norm2d`] and [`act()`].

@@ -3,6 +3,7 @@
 use candle_core::{Module, Result, Shape, Tensor};
 use candle_nn::{Init, VarBuilder};
 
+use super::named;
 use super::summary::record;
 use crate::ops;
 
@@ -34,7 +35,7 @@ impl GroupNorm {
         let channels = weight.dims1()?;
         if bias.dims() != [channels] {
             candle_core::bail!(
-                "group_norm: bias has the shape {:?}, must be [{channels}] as weight",
+                "group_norm: bias has the shape {:?}, must be [{channels}] like weight",
                 bias.dims()
             );
         }
@@ -92,7 +93,8 @@ pub fn group_norm(num_groups: usize, channels: usize, vb: VarBuilder) -> Result<
 fn check_groups(num_groups: usize, channels: usize, path: &str) -> Result<()> {
     if num_groups == 0 || !channels.is_multiple_of(num_groups) {
         candle_core::bail!(
-            "group_norm {path}: num_groups = {num_groups} does not divide {channels} channels"
+            "{}: num_groups = {num_groups} does not divide {channels} channels",
+            named("group_norm", path)
         );
     }
     Ok(())

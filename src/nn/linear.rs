@@ -3,8 +3,8 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::WeightInit;
 use super::summary::record;
+use super::{WeightInit, named};
 use crate::ops;
 
 /// The options of a [`Linear`] layer, with PyTorch's defaults.
@@ -102,7 +102,7 @@ pub fn linear_with(
     vb: VarBuilder,
 ) -> Result<Linear> {
     if inputs == 0 {
-        candle_core::bail!("linear {}: inputs must not be 0", vb.prefix());
+        candle_core::bail!("{}: inputs must not be 0", named("linear", &vb.prefix()));
     }
     let (init, bias_init) = config.init.distributions(inputs, outputs);
     let weight = vb.get_with_hints((outputs, inputs), "weight", init)?;

@@ -62,3 +62,12 @@ pub use params::{LoadReport, ParamStore};
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig, squeeze_excite};
 pub use summary::{LayerRecord, record, summarize};
+
+/// A layer's name in error messages: its kind, and its path if it has one.
+fn named(kind: &str, path: &str) -> String {
+    if path.is_empty() {
+        kind.to_string()
+    } else {
+        format!("{kind} {path}")
+    }
+}

@@ -27,7 +27,7 @@ pub struct ParamStore {
     entries: Arc<Mutex<Entries>>,
     dtype: DType,
     device: Device,
-    /// The seed of the initial values. Without one, values that would be drawn are zero.
+    /// The seed of the initial values. Without a seed, zeros replace random values.
     seed: Option<u64>,
     frozen: bool,
     /// The path of the layer that still learns in a frozen store.
@@ -187,8 +187,8 @@ impl ParamStore {
         self.select(is_buffer)
     }
 
-    /// Name and detached value of each parameter and buffer, in the order of creation: what a
-    /// checkpoint holds.
+    /// Name and detached value of each parameter and buffer, in the order of creation: the content
+    /// of a checkpoint.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         let entries = self.entries();
         let detached = |(name, var): &(String, Var)| (name.clone(), var.as_detached_tensor());
@@ -256,6 +256,7 @@ impl ParamStore {
         self.entries.lock().unwrap_or_else(|p| p.into_inner())
     }
 
+    /// The tensor of a variable as a layer receives it.
     fn hand_out(&self, name: &str, var: &Var) -> Tensor {
         // A buffer stays a variable in a frozen store: its layer sets it, and detaches it before
         // computing with it.
@@ -268,6 +269,7 @@ impl ParamStore {
         }
     }
 
+    /// The initial value of a tensor. It depends on the seed and on `name` only.
     fn initial(&self, shape: &Shape, name: &str, init: Init, dtype: DType) -> Result<Tensor> {
         if let Init::Const(value) = init {
             return Tensor::full(value, shape, &Device::Cpu)?

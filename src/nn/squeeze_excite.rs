@@ -68,7 +68,7 @@ pub struct SqueezeExcite {
 }
 
 impl SqueezeExcite {
-    /// A layer of four layers: `fc1` from C to the hidden channels, `fc2` back to C.
+    /// A layer from its four parts: `fc1` from C to the hidden channels, `fc2` back to C.
     pub fn new(fc1: Conv2d, act: Act, fc2: Conv2d, gate: Act) -> Self {
         Self {
             fc1,
@@ -95,8 +95,8 @@ impl SqueezeExcite {
 }
 
 /// A [`SqueezeExcite`] layer for `channels` channels: takes `weight` and `bias` of two convolutions
-/// at `fc1` and `fc2`, and what the activations learn at `act` and `gate`, from `vb`.
-/// [`SqueezeExciteConfig::keys`] sets other paths.
+/// at `fc1` and `fc2`, and the learned parameters of the activations at `act` and `gate`, from
+/// `vb`. [`SqueezeExciteConfig::keys`] sets other paths.
 ///
 /// # Errors
 /// As [`conv2d`] and [`act()`].

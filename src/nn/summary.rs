@@ -17,8 +17,8 @@ pub struct LayerRecord {
     pub output: Vec<usize>,
     /// The number of trained values.
     pub params: usize,
-    /// The number of multiply-adds for the whole batch. Convolutions and linear layers count,
-    /// without biases, as in torchvision.
+    /// The number of multiply-adds for the whole batch. As in torchvision, only convolutions and
+    /// linear layers count, without biases.
     pub multiply_adds: u64,
 }
 

@@ -247,8 +247,8 @@ fn share_memory(a: &Tensor, b: &Tensor) -> bool {
     std::ptr::eq(&raw const *a, &raw const *b)
 }
 
-/// An in-place op that moves the memory out of a tensor that is not used any more. It is the only
-/// way to pass a result of Candle's ops to a custom op without a copy.
+/// An in-place op that moves the memory out of a tensor that is no longer used. Candle has no other
+/// way to pass a result of its ops to a custom op without a copy.
 struct Take(RefCell<Option<Storage>>);
 
 impl InplaceOp1 for Take {
@@ -404,7 +404,7 @@ pub(crate) fn constants(
     cpu.to_dtype(like.dtype())?.to_device(like.device())
 }
 
-/// The `len` places `start`, `start + step`, … of axis `dim`.
+/// The `len` positions `start`, `start + step`, … along axis `dim`.
 pub(crate) fn every(
     x: &Tensor,
     dim: usize,
@@ -420,10 +420,11 @@ pub(crate) fn every(
     x.contiguous()?.index_select(&places, dim)
 }
 
-/// Axis `dim` with `step - 1` zeros between neighbouring places.
+/// `x` with `step - 1` zeros between neighbouring positions along axis `dim`.
 pub(crate) fn spread(x: &Tensor, dim: usize, step: usize) -> Result<Tensor> {
     let len = x.dim(dim)?;
-    if step == 1 || len == 0 {
+    // One value has no neighbours. Its stride may exceed the input, so zeros would not fit.
+    if step == 1 || len < 2 {
         return Ok(x.clone());
     }
     let mut dims = x.dims().to_vec();
@@ -433,7 +434,7 @@ pub(crate) fn spread(x: &Tensor, dim: usize, step: usize) -> Result<Tensor> {
     spread.reshape(dims)?.narrow(dim, 0, (len - 1) * step + 1)
 }
 
-/// Axis `dim` placed at `start` of `total` places, with zeros around it.
+/// `x` at position `start` of an axis `dim` of size `total`, with zeros around it.
 pub(crate) fn place(x: &Tensor, dim: usize, start: usize, total: usize) -> Result<Tensor> {
     x.pad_with_zeros(dim, start, total - start - x.dim(dim)?)
 }
@@ -455,6 +456,9 @@ mod tests {
                 [0.0, 7.0, 0.0, 9.0, 0.0, 11.0, 0.0]
             ]
         );
+        // A single value needs no zeros, even with the largest step.
+        let one = x.narrow(1, 0, 1)?;
+        assert_eq!(spread(&one, 1, usize::MAX)?.dims(), [2, 1]);
         Ok(())
     }
 

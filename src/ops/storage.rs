@@ -1,6 +1,6 @@
-//! From Candle's storage to the slices that CPU kernels read and write: the one element trait, the
-//! one gather of a layout, and (from [`crate::parallel`]) the one uninitialised buffer and the one
-//! size from which threads pay.
+//! The slices of Candle's storage that CPU kernels read and write. All ops share these: the element
+//! trait, the gather of a layout, and (from [`crate::parallel`]) uninitialised buffers and the size
+//! from which threads pay.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType,
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-pub(crate) use crate::parallel::{PARALLEL_THRESHOLD, build, written};
+pub(crate) use crate::parallel::{PARALLEL_THRESHOLD, build, try_written, written};
 
 /// The type that kernels compute in: f32 (also for the halves) or f64.
 pub(crate) trait Float: WithDType {
@@ -142,7 +142,7 @@ pub(crate) fn for_each_line(layout: &Layout, mut visit: impl FnMut(usize, usize,
             _ => visit(start, 1, 1),
         }
     }
-    // An empty tensor has lines of no values, whose starts may be outside of the storage.
+    // The lines of an empty tensor are empty, and their starts may be outside of the storage.
     if layout.shape().elem_count() > 0 {
         let (dims, strides) = (layout.dims(), layout.stride());
         descend(dims, strides, layout.start_offset(), &mut visit);
@@ -165,7 +165,7 @@ pub(crate) unsafe fn initialised<T>(values: &mut [MaybeUninit<T>]) -> &mut [T] {
     unsafe { &mut *(std::ptr::from_mut(values) as *mut [T]) }
 }
 
-/// The memory of a new tensor, of which several threads write different runs.
+/// The memory of a new tensor, to whose runs several threads write at the same time.
 pub(crate) struct Output<'a, F> {
     values: *mut F,
     len: usize,

@@ -82,11 +82,11 @@ fn parts_may_be_empty_and_must_fit() {
 proptest! {
     #[test]
     fn parts_of_any_axis(
-        dim in 0usize..3, before in 0usize..3, len in 0usize..4, behind in 0usize..3, seed: u64,
+        dim in 0usize..3, before in 0usize..3, len in 0usize..4, after in 0usize..3, seed: u64,
     ) {
         every_device(|| {
             let mut dims = vec![2, 3];
-            dims.insert(dim, before + len + behind);
+            dims.insert(dim, before + len + after);
             let x = uniform(seed, dims);
             let expected = x.narrow(dim, before, len).unwrap();
             assert_close(&narrow(&x, dim, before, len).unwrap(), &expected, 0.0);

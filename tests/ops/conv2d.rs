@@ -81,7 +81,7 @@ impl Case {
             && self.size.1 + 2 * p.padding.1 > p.dilation.1 * (self.kernel.1 - 1)
     }
 
-    /// The algorithms that the CPU takes for the convolution, its input and its weight gradient.
+    /// The algorithms that the CPU uses for the convolution, its input and its weight gradient.
     fn algorithms(&self, dtype: DType) -> [&'static str; 3] {
         let (n, c, h, w) = self.x_shape();
         let (o, ci, kh, kw) = self.w_shape();
@@ -256,8 +256,8 @@ fn case() -> impl Strategy<Value = Case> {
         .prop_filter("the kernel must fit", Case::fits)
 }
 
-/// Shapes of networks: square kernels, one stride for both axes, padding that keeps the size, more
-/// channels. They take other algorithms than odd shapes.
+/// Shapes of common networks: square kernels, one stride for both axes, padding that keeps the
+/// size, more channels. Dispatch chooses other algorithms for them than for odd shapes.
 fn usual_case() -> impl Strategy<Value = Case> {
     let channels = prop_oneof![
         Just(1usize),
@@ -377,7 +377,7 @@ fn expected_algorithms(dtype: DType) -> Vec<(usize, &'static str)> {
         .collect()
 }
 
-/// Draws shapes until this machine takes each algorithm for each pass, and checks all passes.
+/// Draws shapes until this machine has used each algorithm for each pass, and checks all passes.
 #[test]
 fn every_algorithm_is_taken_and_agrees_with_the_definition() {
     for (dtype, tolerance) in [
@@ -674,8 +674,8 @@ fn results_that_do_not_fit_in_memory_are_refused() -> Result<()> {
     Ok(())
 }
 
-/// A stride beyond the image has no effect, and neither has the dilation of a kernel with one tap.
-/// A dilation and a padding beyond the image allocate nothing for the distance.
+/// A stride larger than the image has no effect, and neither has the dilation of a kernel with one
+/// tap. A dilation and a padding larger than the image allocate no memory for the distance.
 #[test]
 fn distances_beyond_the_image_agree_with_the_definition() -> Result<()> {
     for (c_in, c_out, groups) in [(2, 3, 1), (16, 32, 1), (1, 2, 3)] {

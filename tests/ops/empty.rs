@@ -112,7 +112,7 @@ fn activations() -> Result<()> {
             }
         }
     }
-    // A view of nothing may start after the end of its storage.
+    // An empty view may start after the end of its storage.
     let x = Tensor::ones((2, 3, 4), DType::F32, &device())?;
     let nothing = x.narrow(0, 2, 0)?.narrow(1, 3, 0)?;
     assert_eq!(activation(&nothing, &Activation::Mish)?.dims(), [0, 0, 4]);
@@ -186,7 +186,7 @@ fn sums_and_views() {
         for start in [0, full[dim]] {
             check("narrow", &[&full], |x| narrow(&x[0], dim, start, 0), &empty);
         }
-        // An empty part leaves the other as it is.
+        // An empty part does not change the other.
         let parts: [&[usize]; 2] = [&full, &empty];
         let cat = |x: &[Tensor]| cat(&[&x[0], &x[1]], dim);
         check_all("cat", &parts, cat, (&full, 1.0), &[1.0, 0.0]);
@@ -261,7 +261,7 @@ fn norms() -> Result<()> {
             shape,
         );
     }
-    // A batch without values has no statistics, and running ones stay as they are.
+    // A batch without values has no statistics, and running statistics do not change.
     let x = Tensor::zeros((0, 4, 3, 3), DType::F32, &device())?;
     let pair = Tensor::ones((2, 4), DType::F32, &device())?;
     let (_, none) = batch_norm_act(&x, &pair, None, Statistics::Batch, 1e-5, &Activation::Relu)?;

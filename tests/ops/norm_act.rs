@@ -214,7 +214,7 @@ fn statistics_are_those_of_the_batch() {
 fn a_mean_far_from_zero_does_not_cancel() {
     let x = uniform(5, (16, 4, 8, 8));
     let gamma_beta = Tensor::new(&[[1.0f32; 4], [0.0; 4]], &device()).unwrap();
-    // In one case the first image has another mean than the others.
+    // In one case the mean of the first image differs from the others.
     let step = (0..16).map(|image| if image > 0 { 1e3 } else { 0.0 });
     let step = made(step.collect(), (16, 1, 1, 1));
     let shifted = (&x + 1e4).unwrap();

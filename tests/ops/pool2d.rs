@@ -45,7 +45,7 @@ fn outputs(len: usize, k: usize, s: usize, p: usize, d: usize, ceil: bool) -> us
         .count()
 }
 
-/// The values of each window of a plane, and the number of its places within the padding.
+/// The values of each window of a plane, and the number of its positions in the padded input.
 fn windows(x: &Tensor, p: &Pool2dParams) -> (Vec<usize>, Vec<(Vec<f64>, usize)>) {
     let (n, c, h, w) = x.dims4().unwrap();
     let data: Vec<f64> = values(x);
@@ -265,7 +265,7 @@ fn the_first_of_equal_maxima_takes_the_whole_gradient() {
     assert_eq!(values(ours.get(&vars).unwrap()), first.concat());
 }
 
-/// The sum over the input of what `pool` sends back for a gradient of ones.
+/// The sum of the input's gradient for a gradient of ones at the output of `pool`.
 fn total_gradient(x: &Var, pool: impl Fn(&Tensor) -> Result<Tensor>) -> f64 {
     let grads = pool(x).unwrap().sum_all().unwrap().backward().unwrap();
     values(grads.get(x).unwrap()).iter().sum()

@@ -127,10 +127,10 @@ fn what_comes_from_elsewhere_is_an_error_and_no_constant() {
 fn tracing_ends_with_its_body() {
     let pool = Pool2dParams::new((2, 2));
     refusal(|_| candle_core::bail!("stop"));
-    // No trace records any more, so nothing is refused.
+    // The trace has ended, so nothing is refused.
     ops::max_pool2d(&(image() * 2.0).unwrap(), &pool).unwrap();
     activation_inplace(&image(), &Activation::Relu).unwrap();
-    // A trace inside of a trace is separate.
+    // A nested trace is separate.
     let graph = traced(|x| {
         let y = ops::max_pool2d(x, &pool)?;
         let inner = traced(|x| activation(x, &Activation::Mish))?;

@@ -83,7 +83,7 @@ fn dtype(storage: &CpuStorage) -> candle_core::DType {
     candle_core::backend::BackendStorage::dtype(storage)
 }
 
-/// How a slice of a tensor goes through a kernel: directly, or through f32 for the halves.
+/// Applies a kernel to a slice of a tensor: directly, or through f32 for the halves.
 trait ThroughKernel: Copy + Default + Send + Sync + 'static {
     /// The type of the computation.
     type Compute: Real;

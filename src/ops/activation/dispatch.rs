@@ -1,4 +1,4 @@
-//! From an activation known at run time to code that is compiled for its vector kernel.
+//! Chooses the code that is compiled for the vector kernel of an activation known at run time.
 
 use super::simd::{
     Elu, Gelu, GeluTanh, HardMish, HardSigmoid, HardSwish, Hardtanh, Identity, LeakyRelu, Mish,

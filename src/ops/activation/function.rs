@@ -19,15 +19,15 @@ impl Function {
         }
     }
 
-    /// Whether each of `elements` elements has its own slope, one for each of `channels`, so that
-    /// nothing is summed.
+    /// Whether each of `elements` elements has its own slope. Then `channels` equals `elements`,
+    /// and the gradient of the slopes sums nothing.
     pub(super) fn one_for_each(self, channels: u64, elements: usize) -> bool {
         matches!(self, Self::PRelu) && channels as usize == elements
     }
 }
 
 impl Function {
-    /// How many parameters a channel has.
+    /// The number of parameters of a channel.
     pub(super) fn parameters(self) -> usize {
         match self {
             Self::PRelu => 1,

@@ -8,7 +8,7 @@ use crate::activation::Activation;
 
 /// Applies Mish to every element.
 ///
-/// The error of a normal result is at most 4 units in the last place. The limits are right: -0 at
+/// The error of a normal result is at most 4 units in the last place. The limits are exact: -0 at
 /// negative infinity, infinity at infinity.
 ///
 /// # Shapes

@@ -1,6 +1,6 @@
 //! Element-wise activation functions: value and derivative in one pass over memory each.
 //!
-//! The ops save only x and compute the derivative from it again: that costs less than writing and
+//! The ops save only x and recompute what the derivative needs. That costs less than writing and
 //! reading another tensor.
 
 mod cpu;

@@ -34,8 +34,8 @@ pub fn prelu(x: &Tensor, slope: &Tensor) -> Result<Tensor> {
     noted(y, || Operation::PRelu, &[x, slope])
 }
 
-/// x where positive, slope x elsewhere, with a slope for each element, as randomised leaky ReLU
-/// draws them. The slopes receive a gradient if they are variables.
+/// x where positive, slope x elsewhere, with a slope for each element. Randomised leaky ReLU draws
+/// such slopes. The slopes receive a gradient if they are variables.
 ///
 /// # Shapes
 /// x and slopes: any shape, the same for both.
@@ -128,7 +128,7 @@ impl Planes {
         }
     }
 
-    /// How many runs a thread takes at a time.
+    /// The number of runs that a thread takes at a time.
     fn per_chunk(self) -> usize {
         (PARALLEL_THRESHOLD / self.inner.max(1)).max(1)
     }

@@ -43,8 +43,8 @@ fn vectors(op: &str, x: &Tensor) -> Result<()> {
 /// Routing by agreement (procedure 1), with squashed results.
 ///
 /// Each of the I capsules predicts each of the J by its matrix in `weight`. A softmax over the J
-/// weights the predictions. It begins uniform; each of `iterations` increases the weight of
-/// predictions that agree with the result. The gradient goes through all iterations.
+/// weights the predictions. It starts uniform, and each iteration after the first increases the
+/// weights of predictions that agree with the result. The gradient flows through all iterations.
 ///
 /// The predictions, I J E values per image, are never stored: every pass recomputes them, and
 /// memory stays at a few times the result.

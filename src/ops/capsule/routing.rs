@@ -10,7 +10,7 @@ use crate::ops::storage::Float;
 use crate::parallel;
 use crate::simd::dispatch;
 
-/// Capsules of a chunk. Sums go over chunks, so they do not depend on the number of threads.
+/// Capsules of a chunk. Sums are taken by chunk, so they do not depend on the number of threads.
 const CHUNK: usize = 64;
 
 pub(super) struct Routing<'a, T> {
@@ -77,7 +77,7 @@ impl<'a, T: Float> Routing<'a, T> {
     /// The gradients of u and of the weight, concatenated.
     pub fn backward(&self, grad: &[T], iterations: usize) -> Vec<T> {
         let sums = self.sums(iterations);
-        // The gradients of the outputs of each iteration. Only the last output leaves the op.
+        // The gradients of the outputs of each iteration. Only the last output is the op's result.
         let mut of_outputs = vec![vec![T::zero(); grad.len()]; iterations];
         of_outputs[iterations - 1].copy_from_slice(grad);
         let mut of_sums = vec![Vec::new(); iterations];
@@ -234,7 +234,7 @@ impl<'a, T: Float> Routing<'a, T> {
     }
 }
 
-/// A value for each of the J output capsules.
+/// Buffers of one value for each of the J output capsules.
 struct Scratch<T> {
     couplings: Vec<T>,
     /// The gradient of the logits of the couplings.

@@ -1,4 +1,4 @@
-//! Interleaves the channels of several groups, so that grouped convolutions mix.
+//! Interleaves the channels of several groups, so that the next grouped convolution mixes them.
 
 mod composed;
 

@@ -25,7 +25,7 @@ pub fn cat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
     }
 }
 
-/// [`cat`] without a note: a tree of nodes is one operation.
+/// [`cat`] without a note in the trace, where a tree of nodes is one operation.
 fn joined(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
     let Some((first, others)) = tensors.split_first() else {
         bail!("cat needs at least one tensor");
@@ -111,7 +111,7 @@ impl Cat {
         Ok((y, dims.into()))
     }
 
-    /// The gradients of those `parts` that are tracked.
+    /// The gradients of the tracked parts.
     fn backward<const N: usize>(
         &self,
         parts: [&Tensor; N],

@@ -16,7 +16,7 @@ pub use concat::{cat, stack};
 pub use scale::{scale, scale_channels};
 pub use view::{flatten_from, narrow, permute, reshape};
 
-/// `a + b` of two tensors of one shape, as at the end of a residual block.
+/// `a + b` of two tensors of the same shape, as at the end of a residual block.
 ///
 /// # Errors
 /// If shapes or types differ. It does not broadcast.
@@ -24,7 +24,7 @@ pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     add_scaled(a, b, 1.0)
 }
 
-/// `a + scale b` of two tensors of one shape, as at the end of a scaled residual block.
+/// `a + scale b` of two tensors of the same shape, as at the end of a scaled residual block.
 ///
 /// # Errors
 /// As [`add`].

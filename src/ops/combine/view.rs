@@ -1,7 +1,7 @@
-//! Slices and other shapes of a tensor, as nodes of the tape.
+//! Slices, reshapes and permutations, as nodes of the tape.
 //!
-//! Candle's own ops give the same values, but they are not on the tape: they would leave the whole
-//! network before them to Candle's backward.
+//! Candle's own ops give the same values, but they are not on the tape: Candle's slower backward
+//! would then differentiate the whole network before them.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
@@ -11,10 +11,10 @@ use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::apply1;
 use crate::ops::storage::{Float, elements, with_float};
 
-/// The `len` places from `start` on along axis `dim`, such as half of the channels.
+/// The `len` positions of `x` along axis `dim`, from `start` on: for example half of the channels.
 ///
 /// # Errors
-/// If `dim` is not an axis, or the axis has fewer than `start + len` places.
+/// If `dim` is not an axis, or the axis is shorter than `start + len`.
 pub fn narrow(x: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor> {
     match x.dims().get(dim) {
         Some(size) if start.checked_add(len).is_some_and(|end| end <= *size) => {
@@ -22,7 +22,7 @@ pub fn narrow(x: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor
             noted(y, || Operation::Narrow { dim, start, len }, &[x])
         }
         _ => bail!(
-            "narrow: {:?} has no places {start} to {start} + {len} on axis {dim}",
+            "narrow: {:?} has no positions {start} to {start} + {len} on axis {dim}",
             x.dims()
         ),
     }
@@ -40,7 +40,7 @@ pub fn reshape(x: &Tensor, shape: impl Into<Shape>) -> Result<Tensor> {
     noted(apply1(Reshape { shape }, x)?, || Operation::Reshape, &[x])
 }
 
-/// All axes from `dim` on as one: `[N, C, H, W]` to `[N, C H W]` with `dim` 1.
+/// Merges all axes from `dim` on into one: `[N, C, H, W]` to `[N, C H W]` with `dim` 1.
 ///
 /// # Errors
 /// If `dim` is larger than the number of axes.
@@ -66,7 +66,7 @@ pub fn permute(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
     }
     if axes.len() != x.rank() || inverse.contains(&usize::MAX) {
         bail!(
-            "permute: {axes:?} is not an order of the axes of {:?}",
+            "permute: {axes:?} is not a permutation of the axes of {:?}",
             x.dims()
         );
     }

@@ -35,10 +35,10 @@ pub(super) enum Lanes {
     Pixels,
 }
 
-/// Share of the peak that is left after rows are copied with their padding.
+/// Share of the peak that remains after rows are copied with their padding.
 const PIXELS_AFTER_COPY: f64 = 0.92;
 
-/// What the ends of a row cost, in pixels.
+/// The cost of the ends of a row, in pixels.
 const PIXELS_OF_ROW_ENDS: f64 = 4.0;
 
 /// Share of the peak that one vector of channels reaches. It needs as many loads as
@@ -48,10 +48,10 @@ const ONE_VECTOR: f64 = 0.8;
 /// The same share for the weight gradient.
 const ONE_VECTOR_OF_WEIGHT_GRAD: f64 = 0.9;
 
-/// What transposing the sum of an output costs, in multiplications.
+/// The cost of transposing the sum of an output, in multiplications.
 const TERMS_OF_TRANSPOSE: f64 = 10.0;
 
-/// Input channels that one tile of the weight gradient holds at least.
+/// The fewest input channels in a tile of the weight gradient.
 const INPUTS_OF_WEIGHT_GRAD: usize = 8;
 
 /// For the convolution.
@@ -135,15 +135,16 @@ fn filled(count: usize, multiple: usize) -> f64 {
 /// segmentation networks on small maps.
 const PADDED_PLANE: usize = 1 << 18;
 
-/// How much larger than its input and output a padded plane may be beyond that. Usual padding
-/// gives at most 16.
+/// The largest ratio of a larger padded plane to its input and output. Usual padding gives at most
+/// 16.
 const PADDED_RATIO: usize = 64;
 
 /// Whether copies of the planes with their padding have a reasonable size. A dilation or a stride
 /// far larger than the image is legal, and a copy with that padding would not fit in memory. Then
 /// only algorithms that read the planes in place can compute the pass.
 pub(super) fn padded_copies_fit(g: &Geometry) -> bool {
-    // A bound for the copies of all algorithms, with one copy per remainder under the stride.
+    // An upper bound for the copies of all algorithms, with one copy per remainder under the
+    // stride.
     let extent = |a: Axis| 2 * (a.size + 2 * a.padding) + a.stride;
     let copy = extent(g.vertical()).saturating_mul(extent(g.horizontal()));
     let planes = g.in_plane().saturating_add(g.out_plane());

@@ -22,8 +22,8 @@ use super::cost_model::{self, Lanes};
 use super::direct::{self, Problem};
 use super::element::Element;
 use super::geometry::Geometry;
-use super::workspace::assume_init;
 use super::{depthwise, im2col, weight_grad};
+use crate::ops::storage::initialised;
 
 /// One computation of the convolution or of its backward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Algorithm {
     }
 }
 
-/// The algorithm of a pass in a dtype on this machine, whose vectors decide it too.
+/// The algorithm of a pass in a dtype with the vectors of this machine.
 pub fn algorithm_for(pass: Pass, g: &Geometry, dtype: DType) -> Result<Algorithm> {
     match dtype {
         DType::F32 | DType::F16 | DType::BF16 => Ok(algorithm::<f32>(Arch::new(), pass, g)),
@@ -128,7 +128,7 @@ pub fn forward<F: Element>(
     if let Some(bias) = bias {
         assert_eq!(bias.len(), g.c_out);
         // SAFETY: both convolutions above write all of `y`.
-        let y = unsafe { assume_init(y) };
+        let y = unsafe { initialised(y) };
         y.par_chunks_mut(g.out_plane())
             .with_min_len(16)
             .enumerate()

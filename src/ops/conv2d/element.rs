@@ -1,28 +1,18 @@
 //! The types that convolutions compute in.
 
 use std::mem::MaybeUninit;
-use std::ops::{Add, AddAssign, Mul};
+use std::ops::AddAssign;
 
 use crate::simd::Real;
 
-/// A type that convolutions compute in: `f32`, which has more algorithms, or `f64`.
-pub trait Element:
-    Real
-    + Copy
-    + Default
-    + Send
-    + Sync
-    + PartialEq
-    + Add<Output = Self>
-    + Mul<Output = Self>
-    + AddAssign
-    + 'static
-{
-    /// 0.
+/// A type that convolutions compute in: `f32` or `f64`.
+///
+/// The direct algorithms are written for `f32` only. This trait lets code for both types find out
+/// whether it can use them.
+pub trait Element: Real + AddAssign {
     const ZERO: Self;
-    /// 1.
     const ONE: Self;
-    /// Whether this type is `f32`.
+    /// Whether the direct algorithms support this type.
     const IS_F32: bool;
     /// The same slice, if this type is `f32`.
     fn as_f32(values: &[Self]) -> Option<&[f32]>;

@@ -127,7 +127,7 @@ impl Geometry {
             kw,
             out_h: vertical.out,
             out_w: horizontal.out,
-            // A larger stride gives one output all the same, and a larger dilation has one tap.
+            // Even a larger stride gives one output, and a larger dilation requires a single tap.
             stride: (stride.0.min(MAX_EXTENT), stride.1.min(MAX_EXTENT)),
             padding,
             dilation: (dilation.0.min(MAX_EXTENT), dilation.1.min(MAX_EXTENT)),
@@ -246,7 +246,7 @@ impl Geometry {
     }
 }
 
-/// Values of a tensor. Dimensions of zero come first, so that no product before them overflows.
+/// Values of a tensor. Tests for zeros first: the other dimensions of an empty tensor may overflow.
 fn len(shape: &[usize; 4]) -> usize {
     if shape.contains(&0) {
         return 0;

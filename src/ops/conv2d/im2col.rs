@@ -20,7 +20,8 @@ use rayon::prelude::*;
 
 use super::element::Element;
 use super::geometry::Geometry;
-use super::workspace::{fill, sized, with_workspace};
+use super::workspace::{sized, with_workspace};
+use crate::ops::storage::fill;
 
 /// Values of an unrolled tile: 512 KiB in f64, half of a usual L2 cache.
 const TILE: usize = 1 << 16;
@@ -30,7 +31,7 @@ fn tile_rows(g: &Geometry) -> usize {
     (TILE / (g.patch() * g.out_w).max(1)).clamp(1, g.out_h)
 }
 
-/// Outputs of one row that a tap sees inside of the image.
+/// Neighbouring outputs of one row for which a tap is inside the image.
 struct Line {
     /// Input channel of the group.
     channel: usize,
@@ -42,7 +43,7 @@ struct Line {
     step: usize,
 }
 
-/// Calls `visit` for each line of outputs that some tap sees inside of the image.
+/// Calls `visit` for each line of each tap.
 fn for_lines(g: &Geometry, rows: &Range<usize>, mut visit: impl FnMut(Line)) {
     let tile = rows.len() * g.out_w;
     for channel in 0..g.group_in() {
@@ -148,7 +149,7 @@ fn matmul<F: Element>(
     }
 }
 
-/// The slice as memory that need not be initialised.
+/// The slice as a destination of [`matmul`], which does not read it.
 fn as_uninit<F: Element>(values: &mut [F]) -> &mut [MaybeUninit<F>] {
     let len = values.len();
     // SAFETY: same layout. Only `matmul` gets the slice, and it writes floats, never uninitialised

@@ -107,8 +107,8 @@ pub fn conv2d(
     noted(y, operation, &inputs)
 }
 
-/// The algorithms that the CPU of this machine takes for the convolution, its input gradient and
-/// its weight gradient. For tests and benchmarks.
+/// The algorithms that the CPU of this machine uses for the convolution, its input gradient and its
+/// weight gradient. For tests and benchmarks.
 ///
 /// # Errors
 /// As [`conv2d`].

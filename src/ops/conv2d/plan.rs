@@ -1,8 +1,8 @@
-//! What a direct convolution computes, in one form for the convolution and for its input gradient.
+//! A plan describes a direct convolution, in one form for the convolution and its input gradient.
 //!
-//! The gradient with respect to the input is a convolution of dy too: with stride 1 and the kernel
-//! reversed. Under a stride it splits into phases: inputs whose coordinates leave the same
-//! remainder meet the same taps.
+//! The gradient with respect to the input is also a convolution, of dy with the kernel reversed and
+//! stride 1. A strided convolution's gradient splits into phases: inputs whose coordinates leave
+//! the same remainder use the same taps.
 
 use super::geometry::Geometry;
 

@@ -1,14 +1,14 @@
-//! Between Candle's CPU storage and the passes: any layout, and halves through `f32`.
+//! Runs the passes on Candle's CPU storage: any layout, and halves through `f32`.
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, Layout, Result, bail};
 
 use super::dispatch::{self, Pass};
 use super::element::Element;
 use super::geometry::Geometry;
-use super::workspace::written;
-use crate::ops::storage::{Float, with_float};
+use crate::ops::storage::{Float, try_written, with_float};
 
 /// An argument of an op.
 pub(super) type Argument<'a> = (&'a CpuStorage, &'a Layout);
@@ -37,11 +37,11 @@ fn compute<F: Element>(pass: Pass, g: &Geometry, arguments: &[Cow<[F]>]) -> Resu
         (Pass::Forward, [x, w, bias @ ..]) => {
             let bias = bias.first().map(|b| b.as_ref());
             // SAFETY: `forward` writes every output.
-            unsafe { written(g.out_len(), |y| dispatch::forward(g, x, w, bias, y)) }
+            unsafe { result(g.out_len(), |y| dispatch::forward(g, x, w, bias, y)) }
         }
         (Pass::InputGrad, [dy, w]) => {
             // SAFETY: `input_grad` writes every value.
-            unsafe { written(g.in_len(), |dx| dispatch::input_grad(g, dy, w, dx)) }
+            unsafe { result(g.in_len(), |dx| dispatch::input_grad(g, dy, w, dx)) }
         }
         (Pass::WeightGrad, [x, dy]) => {
             let mut dw = vec![F::ZERO; g.weight_len()];
@@ -50,5 +50,18 @@ fn compute<F: Element>(pass: Pass, g: &Geometry, arguments: &[Cow<[F]>]) -> Resu
         }
         (Pass::BiasGrad, [dy]) => Ok(dispatch::bias_grad(g, dy)),
         _ => unreachable!("each op passes the arguments of its pass"),
+    }
+}
+
+/// [`try_written`] with the error of a convolution: with large padding a legal result may not fit
+/// in memory.
+///
+/// # Safety
+/// `write` must initialise every value of its slice.
+unsafe fn result<F>(len: usize, write: impl FnOnce(&mut [MaybeUninit<F>])) -> Result<Vec<F>> {
+    // SAFETY: guaranteed by the caller.
+    match unsafe { try_written(len, write) } {
+        Ok(values) => Ok(values),
+        Err(_) => bail!("conv2d: not enough memory for a result of {len} values"),
     }
 }

@@ -11,7 +11,8 @@ use super::direct::{self, Problem};
 use super::dispatch::{self, Algorithm, Pass};
 use super::element::Element;
 use super::geometry::{Conv2dParams, Geometry};
-use super::{cost_model, depthwise, im2col, weight_grad, workspace};
+use super::{cost_model, depthwise, im2col, weight_grad};
+use crate::ops::storage::written;
 
 /// The instruction sets of this machine.
 fn levels() -> Vec<Arch> {
@@ -165,15 +166,6 @@ fn depthwise_passes<F: Element>(g: &Geometry, tolerance: f64) {
         depthwise::weight_grad(arch, g, &x, &dy, &mut got);
         check(&name("weight gradient"), &got, &dw, tolerance);
     }
-}
-
-/// [`workspace::written`] of results that fit in memory.
-///
-/// # Safety
-/// `write` must write every element of its slice.
-unsafe fn written<F: Element>(len: usize, write: impl FnOnce(&mut [MaybeUninit<F>])) -> Vec<F> {
-    // SAFETY: the caller's promise.
-    unsafe { workspace::written(len, write) }.expect("enough memory")
 }
 
 /// A pass from two arguments, with a given instruction set.
@@ -410,7 +402,7 @@ proptest! {
         dispatched_passes::<f64>(&g, 1e-13);
     }
 
-    /// As many channels as fill the widest tiles, with and without some more.
+    /// Channel counts that fill the widest tiles, with and without a remainder.
     #[test]
     fn wide(
         g in geometries(0..6),
@@ -461,7 +453,7 @@ proptest! {
     }
 }
 
-/// A square kernel with padding for half of it.
+/// A square kernel of `k` taps with padding `k / 2`.
 fn plain(
     (n, c_in, c_out, groups): (usize, usize, usize, usize),
     size: (usize, usize),
@@ -605,8 +597,8 @@ fn more_than_the_caches_hold() {
     }
 }
 
-/// The zeros that fill up a row are multiplied too, so values of an earlier call must not be left in
-/// the workspace.
+/// The zeros that pad a row are multiplied too, so the workspace must not keep values of an earlier
+/// call.
 #[test]
 fn workspaces_keep_nothing_of_a_call_with_infinities() {
     let wide = plain((1, 3, 4, 1), (21, 19), 5, 1);

@@ -1,11 +1,9 @@
-//! Scratch memory that each thread keeps between calls, and memory that is not initialised yet.
+//! Scratch memory that each thread keeps between calls, and the pointer through which tasks write
+//! one result.
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::mem::MaybeUninit;
-
-use candle_core::{Result, bail};
 
 use super::element::Element;
 
@@ -42,42 +40,3 @@ pub struct Destination(pub *mut f32);
 unsafe impl Sync for Destination {}
 // SAFETY: as above.
 unsafe impl Send for Destination {}
-
-/// Sets all values of a slice.
-pub fn fill<F: Element>(values: &mut [MaybeUninit<F>], value: F) -> &mut [F] {
-    for v in values.iter_mut() {
-        v.write(value);
-    }
-    // SAFETY: every element was just written.
-    unsafe { assume_init(values) }
-}
-
-/// The slice as initialised values.
-///
-/// # Safety
-/// Every element must be initialised.
-pub unsafe fn assume_init<F: Element>(values: &mut [MaybeUninit<F>]) -> &mut [F] {
-    // SAFETY: same layout, and the caller has written every element.
-    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
-}
-
-/// A vector of `len` values, all written by `write`.
-///
-/// # Errors
-/// If the memory cannot be allocated.
-///
-/// # Safety
-/// `write` must write every element of its slice.
-pub unsafe fn written<F: Element>(
-    len: usize,
-    write: impl FnOnce(&mut [MaybeUninit<F>]),
-) -> Result<Vec<F>> {
-    let mut values = Vec::new();
-    if values.try_reserve_exact(len).is_err() {
-        bail!("conv2d: not enough memory for a result of {len} values");
-    }
-    write(&mut values.spare_capacity_mut()[..len]);
-    // SAFETY: the capacity is at least `len`, and `write` has written every element.
-    unsafe { values.set_len(len) };
-    Ok(values)
-}

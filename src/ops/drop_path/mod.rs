@@ -14,7 +14,7 @@ use crate::rng::Generator;
 
 const OP: &str = "drop_path";
 
-/// What [`drop_path`] does with the samples that it keeps.
+/// How [`drop_path`] scales the samples that it keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DropPathScale {
     /// Divides them by 1 - p, which keeps the mean: timm's `scale_by_keep=True`.
@@ -25,8 +25,8 @@ pub enum DropPathScale {
 }
 
 /// Sets each sample `x[n]` to zero with probability `p` (Huang et al., "Deep Networks with
-/// Stochastic Depth", 2016): `[N, ..]` to the same shape. `scale` says how the other samples
-/// change. The same `seed` drops the same samples.
+/// Stochastic Depth", 2016): `[N, ..]` to the same shape. `scale` applies to the other samples. The
+/// same `seed` drops the same samples.
 ///
 /// # Errors
 /// If `p` is not in [0, 1], or if `x` has no axis or is not floating-point.
@@ -41,9 +41,12 @@ pub fn drop_path(x: &Tensor, p: f64, scale: DropPathScale, seed: u64) -> Result<
     };
     let generator = Generator::new(seed);
     let mut random = generator.lock();
-    let draw = |_| match random.random::<f64>() >= p {
-        true => kept,
-        false => 0.0,
+    let draw = |_| {
+        if random.random::<f64>() >= p {
+            kept
+        } else {
+            0.0
+        }
     };
     let factors = (0..samples).map(draw).collect();
     apply1(DropPath { factors }, x)

@@ -89,7 +89,7 @@ impl<'a, T> Matrix<'a, T> {
     }
 }
 
-/// `a b`, plus the row `start` in each row if there is one; row by row.
+/// `a b` row by row, with the row `start` added to each row if given.
 fn product<T: Float>(a: Matrix<T>, b: Matrix<T>, start: Option<&[T]>) -> Result<Vec<T>> {
     assert_eq!(a.columns, b.rows);
     let (m, n, k) = (a.rows, b.columns, a.columns);
@@ -114,8 +114,8 @@ fn product<T: Float>(a: Matrix<T>, b: Matrix<T>, start: Option<&[T]>) -> Result<
         if products == 0 {
             return;
         }
-        // SAFETY: the strides of `a` and `b` stay within their values, as their constructors
-        // leave them; `y` has `m * n` values, which are read only if `start` has initialised them.
+        // SAFETY: `Matrix::new` checks that the strides of `a` and `b` stay within their values.
+        // `y` has `m * n` values, which are read only if `start` has initialised them.
         unsafe {
             gemm::gemm(
                 m,

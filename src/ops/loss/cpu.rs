@@ -99,7 +99,7 @@ impl Coefficients {
                 .map(|(c, x)| c * (log_sum - (x.to_f64() - max)))
                 .sum::<f64>()
         };
-        // Collected first, so that the order of the sum is always the same.
+        // Collect first, so that the order of the sum does not depend on the threads.
         let losses: Vec<f64> = logits
             .par_chunks_exact(self.classes.max(1))
             .enumerate()

@@ -25,10 +25,10 @@ pub enum Target<'a> {
 /// The reduction of the losses of all rows to one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reduction {
-    /// Their mean; with integer labels and class weights, the weighted mean.
+    /// The mean; with integer labels and class weights, the weighted mean.
     #[default]
     Mean,
-    /// Their sum.
+    /// The sum.
     Sum,
 }
 

@@ -1,4 +1,4 @@
-//! The node of the graph: between Candle's storage and the loops over channels.
+//! The node of the graph: it reads Candle's storage and runs the loops over channels.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -15,8 +15,8 @@ use crate::ops::activation::dispatch::visit_kernel;
 use crate::ops::storage::{Float, build, on_cpu, same_dtype, with_float};
 use crate::simd::Real;
 
-/// Planes smaller than this are copied together to one run per channel: the ends of runs would cost
-/// more than the copies.
+/// Planes smaller than this are first copied to one run per channel: the ends of many short runs
+/// cost more than the copy.
 const SMALL_PLANE: usize = 16;
 
 /// act(norm(x) + residual). The forward pass fills in the moments.
@@ -67,9 +67,10 @@ impl Arrangement {
             channels,
             plane,
         } = self.dims;
-        match self.packed {
-            true => Cow::Owned(swap(&values, images, channels, plane)),
-            false => values,
+        if self.packed {
+            Cow::Owned(swap(&values, images, channels, plane))
+        } else {
+            values
         }
     }
 
@@ -80,21 +81,23 @@ impl Arrangement {
             channels,
             plane,
         } = self.dims;
-        match self.packed && !values.is_empty() {
-            true => swap(&values, channels, images, plane),
-            false => values,
+        if self.packed && !values.is_empty() {
+            swap(&values, channels, images, plane)
+        } else {
+            values
         }
     }
 
     /// The sizes for the loops.
     fn loops(&self) -> Dims {
-        match self.packed {
-            true => Dims {
+        if self.packed {
+            Dims {
                 images: 1,
                 channels: self.dims.channels,
                 plane: self.dims.per_channel(),
-            },
-            false => self.dims,
+            }
+        } else {
+            self.dims
         }
     }
 }

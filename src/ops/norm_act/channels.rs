@@ -1,8 +1,9 @@
 //! Normalisation of all channels of a tensor: the work of each thread, and its order.
 //!
-//! A thread computes the statistics and the result of a channel (or the sums and the gradient) in
-//! one visit: the channel of the whole batch stays in the cache. If there are fewer channels than
-//! the threads need, the images are divided as well and the two steps are separate.
+//! A thread computes the statistics and the result of a channel (or the sums and the gradient) one
+//! after the other, while the channel of the whole batch is in the cache. If there are too few
+//! channels to keep all threads busy, the images are divided as well, and the two steps are
+//! separate.
 
 use std::ops::Range;
 
@@ -126,7 +127,7 @@ fn moment<F: Real>(sums: (f64, f64), pivot: F, count: usize) -> (Moment, bool) {
     (moment, offset * offset > 2.0 * variance)
 }
 
-/// The moments of `channel`: one visit, or two if the first pivot is poor.
+/// The moments of `channel`: one pass over its values, or two if the first pivot is poor.
 pub(super) fn channel_moments<F: Real>(x: &[F], dims: &Dims, channel: usize) -> Moment {
     let count = dims.per_channel();
     let first = pivot(x, dims, channel);
@@ -259,7 +260,7 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
             // SAFETY: as above.
             unsafe { Output::new(&mut dr, dims.len()) }
         });
-        // Without own moments dx is a multiple of dz and needs no second pass over the values.
+        // With constant moments, dx is a multiple of dz and needs no second pass over the values.
         let direct = !self.own && dr_output.is_none();
         let scale =
             |c: usize| self.parameters.gamma[c] * self.moments[c].inverse_deviation(self.eps);

@@ -1,5 +1,5 @@
-//! Normalisation in Candle's ops. As with the fused ops, each is one node of the graph that keeps
-//! its inputs and the statistics.
+//! Normalisation in Candle's ops. Like the fused ops, each is one node of the graph that keeps its
+//! inputs and the statistics.
 
 use candle_core::{DType, Result, Tensor, bail};
 
@@ -221,7 +221,7 @@ impl Grouped {
     /// The normalised values and one over their deviation.
     fn normalise(&self, x: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
         let centred = x.broadcast_sub(&self.mean(x)?)?;
-        // The rounding error of the mean.
+        // A second subtraction removes the rounding error of the mean.
         let centred = centred.broadcast_sub(&self.mean(&centred)?)?;
         let inverse = (self.mean(&centred.sqr()?)? + eps)?.sqrt()?.recip()?;
         Ok((centred.broadcast_mul(&inverse)?, inverse))

@@ -21,7 +21,7 @@ use crate::simd::Real;
 /// `weight` and `bias` per channel (Wu, He, "Group Normalization", 2018).
 ///
 /// `weight` and `bias` default to one and zero, and may have a wider type than `x`. `eps` is added
-/// to the biased variance. Training and evaluation do the same.
+/// to the biased variance. Training and evaluation are the same.
 ///
 /// # Shapes
 /// - `x` and the result: `[N, C, ..]`

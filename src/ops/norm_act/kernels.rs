@@ -16,7 +16,7 @@ use crate::simd::{Lanes, Real, Simd, WithSimd};
 /// Vectors that are summed in the element type before the sum moves to f64.
 const BLOCK: usize = 256;
 
-/// Sums of a and of a b over many vectors, in several lanes, with f64 totals.
+/// Sums of a and of a b over many vectors, in `N` independent registers, with f64 totals.
 struct Totals<S: Simd, F: Real, const N: usize> {
     first: [Lanes<S, F>; N],
     second: [Lanes<S, F>; N],

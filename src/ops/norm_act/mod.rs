@@ -43,8 +43,8 @@ pub use statistics::{BatchStatistics, Statistics};
 /// - `gamma_beta`: `[2, C]`
 ///
 /// # Errors
-/// If shapes or types do not fit, or if [`Statistics::Batch`] meets a single value per channel,
-/// whose variance is undefined.
+/// If shapes or types do not fit, or if `x` has a single value per channel with
+/// [`Statistics::Batch`]: its variance is undefined.
 pub fn batch_norm_act(
     x: &Tensor,
     gamma_beta: &Tensor,
@@ -86,7 +86,7 @@ pub fn batch_norm_act(
     }
     let given = match statistics {
         Statistics::Running { mean, variance } => Some(running(mean, variance)?),
-        // No value to normalise, so any statistics will do.
+        // There is no value to normalise, so the statistics do not matter.
         Statistics::Batch if count == 0 => Some(vec![
             Moment {
                 mean: 0.0,

@@ -7,7 +7,7 @@ use super::window::adaptive;
 use crate::ops::composed::run1;
 use crate::ops::storage::{Float, build, fill, with_float};
 
-/// The positions of one axis that go into a mean, and the divisor of their sum.
+/// The positions along one axis that a mean includes, and the divisor of their sum.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     pub start: usize,
@@ -120,7 +120,7 @@ impl AveragePool2d {
     }
 }
 
-/// The sum of `values`, in lanes: it vectorises and rounds little.
+/// The sum of `values` in several lanes, which vectorise and round less than one long sum.
 fn sum<T: Float>(values: &[T]) -> T {
     const LANES: usize = 16;
     let mut lanes = [T::zero(); LANES];

@@ -32,7 +32,8 @@ impl Windows {
         })
     }
 
-    /// Places that the windows of an axis cover, including the padding before the input.
+    /// The number of positions that the windows of an axis cover, with the padding before the
+    /// input.
     fn reach((axis, len, outputs): (Axis, usize, usize)) -> usize {
         let last = (outputs - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1;
         last.max(len + axis.padding)
@@ -70,7 +71,7 @@ impl Windows {
         (0..rows.kernel).flat_map(move |i| (0..columns.kernel).map(move |j| [i, j]))
     }
 
-    /// The value at place `tap` of each window.
+    /// The value at position `tap` of each window.
     fn seen(&self, padded: &Tensor, tap: [usize; 2]) -> Result<Tensor> {
         let mut seen = padded.clone();
         for (i, (axis, _, outputs)) in self.axes.into_iter().enumerate() {
@@ -80,7 +81,8 @@ impl Windows {
         seen.contiguous()
     }
 
-    /// The values of place `tap` of each window, put back into the padded input.
+    /// The transpose of [`Self::seen`]: puts the values at position `tap` back into the padded
+    /// input.
     fn back(&self, seen: &Tensor, tap: [usize; 2]) -> Result<Tensor> {
         let mut back = seen.clone();
         for (i, axis) in self.axes.into_iter().enumerate() {
@@ -96,8 +98,8 @@ impl Windows {
         Ok(back)
     }
 
-    /// The maximum of each window and the number of its place: the first of equal values, or the
-    /// last NaN.
+    /// The maximum of each window and the index of its tap: the first of equal values, or the last
+    /// NaN.
     fn maxima(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let padded = self.padded(x)?;
         let mut taps = self.taps();

@@ -40,10 +40,10 @@ impl<T: Float> WithSimd for Lines<'_, T> {
             ..
         } = columns;
         let outputs = y.len() / rows.len();
-        // Taps beyond the values see padding only.
+        // Taps beyond the values read only padding.
         let taps = kernel.min((padding + width).div_ceil(dilation));
-        // Padding is smaller than anything. A step of 2 reads pairs, the last of which may reach
-        // over the end of a window.
+        // Padding is minus infinity. A stride of 2 reads pairs, and the last pair may extend beyond
+        // the last window.
         let reach = (outputs - 1) * stride + dilation * (taps - 1) + stride.min(2);
         let nothing = T::from_f64(f64::NEG_INFINITY);
         let mut line = vec![nothing; reach.max(padding + width)];

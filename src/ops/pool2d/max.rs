@@ -19,8 +19,8 @@ pub(super) struct MaxPool2d {
 }
 
 /// The gradient of [`MaxPool2d`] with respect to the first argument, given the gradient of its
-/// result. It searches the maxima a second time, which reads the input once and saves memory for
-/// positions.
+/// result. It searches the maxima a second time. That reads the input once more, but needs no
+/// memory for their positions.
 pub(super) struct MaxPool2dGrad {
     pub params: Pool2dParams,
 }
@@ -101,8 +101,8 @@ impl Geometry {
         }
     }
 
-    /// Writes the maximum of each window, one window after the other: for padding that is wider
-    /// than the plane, whose lines would be mostly padding.
+    /// Writes the maximum of each window, one window after the other. This is for padding that is
+    /// wider than the plane: the lines of [`Lines`] would be mostly padding.
     fn scan<T: Float>(&self, plane: &[T], y: &mut [MaybeUninit<T>]) {
         let nothing = T::from_f64(f64::NEG_INFINITY);
         for (line, row) in y.chunks_exact_mut(self.columns.len()).zip(&self.rows) {

@@ -1,7 +1,7 @@
 //! Max and average pooling over the last two axes, with PyTorch's shapes and gradients.
 //!
 //! Candle's pools have neither padding nor `ceil_mode`. Their backward passes are wrong or missing
-//! if the kernel is not the stride or does not divide the input.
+//! if the stride differs from the kernel or the kernel does not divide the input.
 
 mod average;
 mod composed;
@@ -21,13 +21,14 @@ use window::Axis;
 
 pub use params::Pool2dParams;
 
-/// What an average is divided by.
+/// The divisor of an average.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AvgDivisor {
-    /// All places of the window, padding included: PyTorch's `count_include_pad=True`.
+    /// The number of positions in the window, including padding: PyTorch's
+    /// `count_include_pad=True`.
     #[default]
     Window,
-    /// The values of the input in the window: PyTorch's `count_include_pad=False`.
+    /// The number of input values in the window: PyTorch's `count_include_pad=False`.
     Values,
 }
 
@@ -62,7 +63,7 @@ pub fn max_pool2d(x: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
 
 /// The mean of each window: `[N, C, H, W]` to `[N, C, H', W']`, or without `N`.
 ///
-/// `divisor` says what each sum is divided by.
+/// Each mean is the sum of a window over its `divisor`.
 ///
 /// # Errors
 /// As [`max_pool2d`]; also if the dilation is not (1, 1).
@@ -145,7 +146,7 @@ fn plane_size(op: &str, x: &Tensor) -> Result<(usize, usize)> {
     }
 }
 
-/// [`plane_size`] of an `x` that has channels: as PyTorch, only the batch may be empty.
+/// [`plane_size`] of an `x` that has channels: as in PyTorch, only the batch may be empty.
 fn channels(op: &str, x: &Tensor) -> Result<(usize, usize)> {
     let size = plane_size(op, x)?;
     if x.dims()[x.rank() - 3] == 0 {

@@ -14,9 +14,9 @@ pub struct Pool2dParams {
     /// Rows and columns added on both sides of the input: minus infinity for the maximum, zero for
     /// the average. At most half of the kernel.
     pub padding: (usize, usize),
-    /// Step from one position of a window to the next; averages take (1, 1) only.
+    /// Distance between neighbouring positions of a window; averages take (1, 1) only.
     pub dilation: (usize, usize),
-    /// Whether a last window that reaches over the end counts.
+    /// Whether a last window that extends beyond the padded input counts.
     pub ceil_mode: bool,
 }
 
@@ -32,22 +32,22 @@ impl Pool2dParams {
         }
     }
 
-    /// With another step from one window to the next.
+    /// Sets the step from one window to the next.
     pub fn with_stride(self, stride: (usize, usize)) -> Self {
         Self { stride, ..self }
     }
 
-    /// With padding on both sides.
+    /// Sets the padding on both sides.
     pub fn with_padding(self, padding: (usize, usize)) -> Self {
         Self { padding, ..self }
     }
 
-    /// With another step from one position of a window to the next.
+    /// Sets the distance between neighbouring positions of a window.
     pub fn with_dilation(self, dilation: (usize, usize)) -> Self {
         Self { dilation, ..self }
     }
 
-    /// With or without a last window that reaches over the end.
+    /// Sets whether a last window that extends beyond the padded input counts.
     pub fn with_ceil_mode(self, ceil_mode: bool) -> Self {
         Self { ceil_mode, ..self }
     }
@@ -55,7 +55,7 @@ impl Pool2dParams {
     /// The output size (rows, columns) for an input of `size` (rows, columns).
     ///
     /// # Errors
-    /// As [`max_pool2d`].
+    /// As [`max_pool2d`](super::max_pool2d).
     pub fn output_size(&self, size: (usize, usize)) -> Result<(usize, usize)> {
         let (rows, columns) = self.axes();
         Ok((

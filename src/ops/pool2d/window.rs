@@ -22,8 +22,8 @@ pub(super) struct Window {
 }
 
 impl Axis {
-    /// The number of outputs for `len` inputs, by PyTorch's rule: with `ceil_mode` a last window
-    /// may reach over the end, but must start inside the input or its left padding.
+    /// The number of outputs for `len` inputs, by PyTorch's rule: with `ceil_mode`, the last window
+    /// may extend beyond the padded input, but must start inside the input or its left padding.
     pub(super) fn outputs(&self, op: &str, len: usize) -> Result<usize> {
         let Self {
             kernel,
@@ -64,9 +64,9 @@ impl Axis {
         }
     }
 
-    /// The places that a window spans, the inputs with padding on both sides, and these with the
-    /// places that `ceil_mode` lets a last window reach over the end. `None` if one of the sizes
-    /// exceeds the largest size of a slice.
+    /// Three sizes: the extent of a window, the padded input, and the padded input with the
+    /// positions that `ceil_mode` adds at the end. `None` if one of them exceeds the largest size
+    /// of a slice.
     fn sizes(&self, len: usize) -> Option<(usize, usize, usize)> {
         let extent = self.dilation.checked_mul(self.kernel - 1)?.checked_add(1)?;
         let padded = self.padding.checked_mul(2)?.checked_add(len)?;

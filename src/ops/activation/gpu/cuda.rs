@@ -118,7 +118,7 @@ fn parametric(
     Ok(CudaFunction::clone(&function))
 }
 
-/// Memory for `n` elements, and for one where `n` is 0: CUDA does not allocate nothing.
+/// Memory for `n` elements, but at least one: CUDA refuses empty allocations.
 fn allocate<T: DeviceRepr>(device: &CudaDevice, n: usize) -> Result<CudaSlice<T>> {
     // SAFETY: the kernel of each caller writes all `n` elements, and nothing reads further.
     unsafe { device.alloc(n.max(1)) }

@@ -7,7 +7,7 @@ use crate::activation::Activation;
 
 /// Threads of a block: a power of two, for blocks that sum.
 pub(super) const THREADS: usize = 256;
-/// The most blocks of a launch; beyond it, threads take more elements.
+/// The most blocks of a launch. Beyond that, each thread takes more elements.
 const MAX_BLOCKS: usize = 1 << 20;
 /// Elements that a block sums, up to [`MAX_PARTS`] blocks.
 const SUMMED: usize = 8192;
@@ -41,7 +41,7 @@ impl Strided {
         }
         if axes.len() > AXES {
             bail!(
-                "activations on a GPU take at most {AXES} axes, {:?} with strides {:?} has \
+                "activations on a GPU take at most {AXES} axes, but {:?} with strides {:?} has \
                  {}: make it contiguous first",
                 a.dims(),
                 a.stride(),

@@ -24,7 +24,7 @@ const PARAMETRIC: &str = include_str!("kernels/parametric.metal");
 /// The compiled kernels, by device and name.
 #[derive(Default)]
 struct Compiled {
-    /// All kernels of one activation: compilation of the source takes long.
+    /// All kernels of one activation: compiling them one by one would repeat the slow parse.
     libraries: HashMap<(u64, String), Library>,
     pipelines: HashMap<(u64, String), ComputePipeline>,
 }
@@ -49,8 +49,8 @@ fn pipeline(
         Entry::Occupied(library) => library.into_mut(),
         Entry::Vacant(place) => {
             let options = MTLCompileOptions::new();
-            // The tails need exact arithmetic. Newer systems have a finer setting, which this one
-            // includes.
+            // The tails need exact arithmetic. Newer systems deprecate this setting in favour of a
+            // finer one, but older systems lack that.
             #[allow(deprecated)]
             options.setFastMathEnabled(false);
             let library = metal.new_library_with_source(&source(), Some(&options));
@@ -111,13 +111,13 @@ fn source<'a>(x: &'a MetalStorage, layout: &Layout) -> BufferOffset<'a> {
     }
 }
 
-/// Whether all tensors begin at a multiple of 16 bytes. Buffers do.
+/// Whether all tensors begin at a multiple of 16 bytes. Buffers always do, views may not.
 fn aligned(tensors: &[&BufferOffset]) -> u32 {
     let aligned = |tensor: &&BufferOffset| tensor.offset_in_bytes.is_multiple_of(16);
     u32::from(tensors.iter().all(aligned))
 }
 
-/// Memory for `n` elements, and for one where `n` is 0: Metal does not allocate nothing.
+/// Memory for `n` elements, but at least one: Metal refuses empty allocations.
 fn allocate(device: &MetalDevice, n: usize, dtype: DType) -> Result<Arc<Buffer>> {
     let builder = device.new_buffer_builder();
     builder

@@ -121,7 +121,7 @@ impl<F: Real> Pointwise<F> for Mish {
     #[inline(always)]
     fn value<S: Simd>(self, x: Lanes<S, F>) -> Lanes<S, F> {
         let x = x.at_least(F::TAIL);
-        // y = x e may be normal where e is subnormal: there, e comes as two factors.
+        // y = x e may be normal where e is subnormal, so e is computed as two factors.
         let (e, scale) = x.min(x.constant(20.0)).exp_scaled();
         let n = e.mul_add(e, e + e);
         (x * scale) * (n / (n + 2.0))
@@ -254,9 +254,9 @@ pub(crate) struct GeluTanh;
 impl GeluTanh {
     const LINEAR: f64 = 1.595_769_121_605_730_8;
     const CUBIC: f64 = Self::LINEAR * 0.044_715;
-    /// To the left of it the function is 0, in both precisions.
+    /// Below this the function is 0 in both precisions.
     const LEFT: f64 = -25.0;
-    /// To the right of it the function is the identity.
+    /// Above this the function is the identity in both precisions.
     const RIGHT: f64 = 8.0;
 }
 

@@ -8,11 +8,11 @@
 //!             for plane of the batch
 //!                 for N taps of the kernel            // N <= 25 or 9: weights in registers
 //!                     for vector of outputs
-//!                         sum = 0, or what the taps before gave
+//!                         sum = 0, or the sum of the taps before
 //!                         for tap in N
 //!                             sum += copy[tap + vector] * weight[tap]
 //!                         outputs[vector] = sum
-//!         copy the outputs to the plane, unless they went there directly
+//!         copy the outputs to the plane, unless they were written there directly
 //! ```
 
 use std::mem::MaybeUninit;
@@ -199,7 +199,7 @@ unsafe fn correlate<S: Simd, F: Element>(
     let mut left = copies.taps.len();
     macro_rules! run {
         ($n:literal) => {{
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             unsafe {
                 let mut taps = [x; $n];
                 let mut splats = [F::splat(simd, F::ZERO); $n];
@@ -234,7 +234,7 @@ unsafe fn correlate_taps<S: Simd, F: Element, const N: usize, const ADD: bool>(
 ) {
     let lanes = F::lanes::<S>();
     for (v, position) in positions.iter().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let to = to.add(v * lanes);
             let mut sum = if ADD {

@@ -10,11 +10,11 @@ use super::super::pack::planes::{self, AxisCopies, PerTap, Plane, Window};
 /// stores have written can be loaded only after they have reached the L1 cache.
 const BATCH_BYTES: usize = 16 << 10;
 
-/// Planes of a batch, at most. The weight gradient sums as many channels together, so that their
+/// The most planes of a batch. The weight gradient sums this many channels together, so that their
 /// sums stay in the L1 cache.
 pub const CHANNELS: usize = 16;
 
-/// What determines the positions at which the taps of a kernel meet the pixels.
+/// The sizes that determine which pixels the taps of a kernel read.
 #[derive(Debug, Clone, Copy)]
 pub struct TapPositions {
     pub kernel: (usize, usize),
@@ -118,7 +118,7 @@ impl PaddedCopies {
             .step_by(lanes)
             .map(|at| at / out_pitch * pitch + at % out_pitch)
             .collect();
-        // How far the last vector of the last row may reach after the planes.
+        // The last vector of the last row may end after the planes.
         let len = windows.len() * plane + needed - pitch + 2 * lanes;
         Self {
             windows,
@@ -158,7 +158,7 @@ impl PaddedCopies {
                 }
             }
         }
-        // Must not be NaN, because it is multiplied by zero.
+        // The vectors multiply the values after the planes by zero, so these must not be NaN.
         let end = self.windows.len() * self.plane;
         let whole = (self.len - end) / F::lanes::<S>() * F::lanes::<S>();
         // SAFETY: whole vectors up to the end. The last may overlap the one before.

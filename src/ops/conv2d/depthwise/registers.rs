@@ -1,4 +1,4 @@
-//! How many taps a pass over the vectors computes.
+//! The number of taps that a pass over the vectors computes.
 
 /// Runs `$run!(n)` for the next `n` of `$left` taps until none are left. `n` is the largest of a few
 /// numbers that the registers allow; each number is compiled separately. 9 and 25 taps are whole

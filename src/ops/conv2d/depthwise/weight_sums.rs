@@ -184,7 +184,7 @@ unsafe fn accumulate<S: Simd, F: Element>(
     let mut left = copies.taps.len();
     macro_rules! run {
         ($n:literal) => {{
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             unsafe {
                 let mut taps = [x; $n];
                 for k in 0..$n {
@@ -215,7 +215,7 @@ unsafe fn accumulate_taps<S: Simd, F: Element, const N: usize>(
     let lanes = F::lanes::<S>();
     let mut totals = [F::splat(simd, F::ZERO); N];
     for (v, position) in positions.iter().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let d = load::<S, F>(dy.add(v * lanes));
             for (total, tap) in totals.iter_mut().zip(taps) {
@@ -224,7 +224,7 @@ unsafe fn accumulate_taps<S: Simd, F: Element, const N: usize>(
         }
     }
     for (k, total) in totals.into_iter().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe {
             let sum = sums.add(k * lanes);
             store::<S, F>(

@@ -1,4 +1,4 @@
-//! What both direct algorithms compute.
+//! The input of both direct algorithms.
 
 use super::super::geometry::Geometry;
 use super::super::pack::weights::WeightStrides;
@@ -9,9 +9,9 @@ pub struct Problem<'a> {
     pub plan: Plan,
     /// The source, contiguous.
     pub src: &'a [f32],
-    /// The weight as the op got it.
+    /// The weight in the op's layout.
     pub weights: &'a [f32],
-    /// Where the plan's channels are in the weight.
+    /// The positions of the plan's channels in the weight.
     pub strides: WeightStrides,
     /// One value per destination channel.
     pub bias: Option<&'a [f32]>,

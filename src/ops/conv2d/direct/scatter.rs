@@ -28,7 +28,7 @@ impl PhaseOutputs<'_> {
         let width = plan.dst.1;
         let (step_y, step_x) = plan.out_step;
         if step_x == 2 && width > 1 {
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             unsafe { self.interleave(plan, plane) };
             return;
         }

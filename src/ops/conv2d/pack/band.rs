@@ -23,7 +23,7 @@ pub struct Band {
     pub channel: usize,
 }
 
-/// Which outputs a band is for.
+/// The outputs that a band is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     pub image: usize,
@@ -43,7 +43,7 @@ impl Band {
         Self {
             rows,
             pitch,
-            // Channels at a distance of a power of two share few sets of the cache.
+            // Channels at a distance of a power of two would map to few sets of the cache.
             channel: if channel.is_multiple_of(256) {
                 channel + 16
             } else {
@@ -190,8 +190,8 @@ fn split_line(line: &[f32], padding: usize, [even, odd]: [&mut [f32]; 2]) {
     }
 }
 
-/// Copies a line, usually too short for a call of memcpy to pay off. The last vector overlaps the
-/// one before it.
+/// Copies a line by vectors: most lines are too short for a call of memcpy to pay off. The last
+/// vector overlaps the one before it.
 #[inline(always)]
 fn copy_values<S: Simd>(_: S, from: &[f32], to: &mut [f32]) {
     let (len, lanes) = (from.len(), S::F32_LANES);

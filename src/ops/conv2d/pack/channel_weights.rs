@@ -7,7 +7,7 @@ use super::super::plan::{Phase, Plan};
 use super::transpose;
 use super::weights::WeightStrides;
 
-/// Values that a thread packs at least: handing over fewer costs more than it gains.
+/// The fewest values that a thread packs: handing over fewer costs more than it gains.
 const VALUES_PER_THREAD: usize = 1 << 15;
 
 /// For each phase `[group][block][tap][source channel][channel of the block]`.

@@ -93,7 +93,7 @@ impl Panels {
     }
 }
 
-/// Which part of the images to pack.
+/// The part of the images to pack.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
     pub g: &'a Geometry,

@@ -5,11 +5,11 @@ use rayon::prelude::*;
 use super::super::plan::{Phase, Plan};
 use super::weights::WeightStrides;
 
-/// Values that a thread packs at least: handing over fewer costs more than it gains.
+/// The fewest values that a thread packs: handing over fewer costs more than it gains.
 const VALUES_PER_THREAD: usize = 1 << 14;
 
-/// Destination channels of a register tile: `full` in all blocks but the last, `half` in a last
-/// block that has no more.
+/// Destination channels of a register tile: `half` in a last block of at most that many channels,
+/// `full` in all other blocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Heights {
     pub full: usize,

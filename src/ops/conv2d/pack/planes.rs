@@ -108,7 +108,7 @@ pub unsafe fn copy<S: Simd, F: Element>(simd: S, plane: Plane<F>, window: Window
     let (start, end) = (inner.start, inner.end);
     let from = plane.values();
     if step.1 == 1 && pitch <= F::lanes::<S>() {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { copy_narrow(simd, plane, window, to) };
         return;
     }
@@ -220,7 +220,7 @@ pub unsafe fn zero<S: Simd, F: Element>(simd: S, to: *mut F, count: usize) {
     let zeros = F::splat(simd, F::ZERO);
     let mut j = 0;
     while j < count {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { store::<S, F>(to.add(j), zeros) };
         j += F::lanes::<S>();
     }
@@ -241,7 +241,7 @@ pub unsafe fn gather<S: Simd, F: Element>(
     let lanes = F::lanes::<S>();
     assert!(count == 0 || (count - 1) * step < from.len());
     // SAFETY: the assertion and the test for a whole vector keep reads within `from`; the caller
-    // promises the writes.
+    // guarantees the writes.
     unsafe {
         if step != 1 {
             if step == 2 {
@@ -274,7 +274,7 @@ pub unsafe fn gather<S: Simd, F: Element>(
 #[inline(always)]
 unsafe fn every_second<F: Element>(from: &[F], to: *mut F) {
     for j in 0..from.len().div_ceil(2) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { *to.add(j) = *from.get_unchecked(2 * j) };
     }
 }
@@ -285,7 +285,7 @@ unsafe fn every_second<F: Element>(from: &[F], to: *mut F) {
 /// `from` must be valid for reading a vector. It need not be aligned.
 #[inline(always)]
 pub unsafe fn load<S: Simd, F: Element>(from: *const F) -> F::Vector<S> {
-    // SAFETY: the caller's promise; every bit pattern is a vector of floats.
+    // SAFETY: guaranteed by the caller; every bit pattern is a vector of floats.
     unsafe { from.cast::<F::Vector<S>>().read_unaligned() }
 }
 
@@ -295,6 +295,6 @@ pub unsafe fn load<S: Simd, F: Element>(from: *const F) -> F::Vector<S> {
 /// `to` must be valid for writing a vector. It need not be aligned.
 #[inline(always)]
 pub unsafe fn store<S: Simd, F: Element>(to: *mut F, v: F::Vector<S>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { to.cast::<F::Vector<S>>().write_unaligned(v) }
 }

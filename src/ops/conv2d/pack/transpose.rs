@@ -54,7 +54,7 @@ fn first_lanes<S: Simd>(values: &[[f32; 4]; MAX_LANES / 4]) -> S::f32s {
 /// Sizes of a matrix of pixels by channels.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix {
-    /// Channels, without those that fill up a vector.
+    /// Channels, without the padding to a whole vector.
     pub channels: usize,
     /// Pixels.
     pub pixels: usize,
@@ -106,8 +106,8 @@ pub unsafe fn to_channel_major<S: Simd>(simd: S, from: &[f32], sizes: Matrix, to
     }
 }
 
-/// Writes `[channel][pixel]` as `[pixel][channel]`, with at most a vector's lanes of channels.
-/// Zeros fill up the vector of a pixel.
+/// Writes `[channel][pixel]` as `[pixel][channel]`, with at most a vector's lanes of channels. The
+/// vector of a pixel is padded with zeros.
 #[inline(always)]
 pub fn to_pixel_major<S: Simd>(simd: S, from: &[f32], sizes: Matrix, to: &mut [f32]) {
     let Matrix {

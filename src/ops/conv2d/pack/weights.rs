@@ -1,4 +1,4 @@
-//! Where a direct convolution finds its weights.
+//! The positions of a direct convolution's weights.
 
 use super::super::geometry::Geometry;
 

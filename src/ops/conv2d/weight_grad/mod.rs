@@ -4,8 +4,8 @@
 //! algorithms compute it. They differ in what the lanes of a vector hold: [`channel_lanes`] holds
 //! output channels of one pixel (f32 only), [`pixel_lanes`] pixels of one channel.
 //!
-//! In both, threads take fixed shares of the images and their sums are added in order. So results
-//! depend on the number of threads, but not on which of them is faster.
+//! In both, threads take fixed shares of the images, and their sums are added in order. So results
+//! depend on the number of threads, but not on their timing.
 
 pub mod channel_lanes;
 pub mod pixel_lanes;

@@ -2,13 +2,13 @@
 // arithmetic, `E` the element type of the tensors. `GLOBAL` and `CONSTANT` are Metal's address
 // spaces.
 //
-// Every thread starts at its own number and advances by the number of all threads, so any grid
-// covers any number of elements; counts and offsets have 64 bits.
+// Every thread starts at its own index and advances by the number of threads, so any grid covers
+// any number of elements. Counts and offsets have 64 bits.
 
 #ifndef CANDLE_MISH_ELEMENTWISE_H
 #define CANDLE_MISH_ELEMENTWISE_H
 
-// The strides, in elements, of one or two tensors of one shape. The layout is that of `Strided` in
+// The strides, in elements, of one or two tensors of one shape. The layout matches `Strided` in
 // src/ops/activation/gpu/launch.rs.
 struct Strided {
     uint64 rank;

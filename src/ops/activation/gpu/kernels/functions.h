@@ -1,7 +1,7 @@
 // The activation functions and their derivatives, one row for each, in CUDA C++ and in Metal.
 //
-// The formulas are those of src/ops/activation/simd/mod.rs for functions with a vector kernel, and
-// of src/activation/functions.rs for the others. `M` is the arithmetic: the type `T` and its
+// The formulas match src/ops/activation/simd/mod.rs for functions with a vector kernel, and
+// src/activation/functions.rs for the others. `M` is the arithmetic: the type `T` and its
 // elementary functions (prelude.cuh, prelude.metal). A prelude comes first. It defines `FN`, the
 // qualifiers of a device function, and Metal's address spaces `GLOBAL` and `CONSTANT`.
 
@@ -230,7 +230,7 @@ template <class M> struct Formulas {
     }
 
     static FN T soft_clipping(T x, T alpha) {
-        // Both terms grow with x. To the right of the bends only their differences from the
+        // Both terms grow with x and cancel. Above the bends, only their differences from the
         // asymptotes matter.
         const T left = alpha * x, right = alpha * (x - T(1));
         return x > T(1) ? T(1) + (M::log1p(M::exp(-left)) - M::log1p(M::exp(-right))) / alpha

@@ -1,6 +1,6 @@
 // Activations whose parameters are tensors, in CUDA C++ and in Metal. A row of parameters has one
-// value for each channel; runs of `inner` elements use the channels in turn. The formulas are those
-// of src/ops/activation/function.rs.
+// value for each channel; runs of `inner` elements use the channels in turn. The formulas match
+// src/ops/activation/function.rs.
 
 #ifndef CANDLE_MISH_PARAMETRIC_H
 #define CANDLE_MISH_PARAMETRIC_H
@@ -84,7 +84,7 @@ FN void parametric_map(uint64 n, bool aligned, Planes planes, GLOBAL const E *x,
             Pack<E> pack = load_pack(x + i * lanes);
             Pack<E> grads = pack;
             if (derivative) grads = load_pack(grad + i * lanes);
-            // One division for all lanes: they count on from the first lane.
+            // One division for all lanes: the other lanes count up from the first.
             const uint64 run = quotient(i * lanes, planes.inner);
             uint64 place = i * lanes - run * planes.inner;
             uint64 channel = run - quotient(run, planes.channels) * planes.channels;

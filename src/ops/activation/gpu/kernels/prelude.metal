@@ -35,7 +35,7 @@ struct Single {
         sum = metal::fma(sum, x, 0.5f);
         return metal::fma(sum * x, x, x);
     }
-    // For x >= 0: the logarithm of the rounded sum, corrected by how it was rounded.
+    // For x >= 0: the logarithm of the rounded sum, corrected for the rounding error.
     static FN T log1p(T x) {
         const T sum = 1.0f + x;
         return sum == 1.0f ? x : precise::log(sum) * (x / (sum - 1.0f));

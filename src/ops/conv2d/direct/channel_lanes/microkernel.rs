@@ -51,7 +51,7 @@ impl Accumulation<'_> {
         let sums = self.sums.wrapping_add(run.at);
         macro_rules! tile {
             ($p:literal, $v:literal) => {
-                // SAFETY: the caller's promise.
+                // SAFETY: guaranteed by the caller.
                 unsafe { tile::<S, $p, $v>(simd, taps, source, self.weights, sums) }
             };
         }
@@ -132,7 +132,7 @@ unsafe fn tile<S: Simd, const P: usize, const V: usize>(
                 *w = unsafe { load(weights.add(v * lanes)) };
             }
             for (p, acc) in acc.iter_mut().enumerate() {
-                // SAFETY: readable, as the caller promises.
+                // SAFETY: readable, as the caller guarantees.
                 let x = simd.splat_f32s(unsafe { *src.wrapping_add(p * source.step) });
                 for (acc, w) in acc.iter_mut().zip(w) {
                     *acc = simd.mul_add_f32s(w, x, *acc);
@@ -157,6 +157,6 @@ unsafe fn tile<S: Simd, const P: usize, const V: usize>(
 /// It must be readable.
 #[inline(always)]
 unsafe fn load<V: Copy>(from: *const f32) -> V {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { from.cast::<V>().read_unaligned() }
 }

@@ -1,6 +1,6 @@
 //! Direct convolution with the output channels in the lanes of a vector.
 //!
-//! The source is read in place, value by value, and each value is multiplied with vectors of
+//! The source is read in place, value by value, and each value is multiplied by vectors of
 //! weights. Nothing is copied, rows and columns outside of the source are skipped rather than
 //! multiplied by zero, and maps of any size fill the vectors.
 //!
@@ -49,8 +49,8 @@ const SOURCE: usize = 1 << 17;
 /// Tasks per thread, so that a thread that is interrupted does not delay the others much.
 const TASKS_PER_THREAD: usize = 4;
 
-/// Bands that an image is split into, at most, only to get that many tasks. Short bands compute
-/// their runs for few pixels.
+/// The most bands that an image is split into for [`TASKS_PER_THREAD`] alone. A short band spreads
+/// the cost of its runs over few pixels.
 const BANDS_FOR_THREADS: usize = 4;
 
 /// Computes `problem` with the vectors of `arch`; writes all of `dst`.
@@ -90,7 +90,7 @@ pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
     }
 }
 
-/// Chooses the register tile for rows of `cols` pixels and that many channels.
+/// Chooses the register tile for rows of `cols` pixels and `channels` output channels.
 struct ChooseTile {
     cols: usize,
     channels: usize,
@@ -113,7 +113,7 @@ impl WithSimd for ChooseTile {
             _ => &[tile(8, 2), tile(8, 3), tile(6, 4), tile(16, 1)],
         };
         let padded = |t: &&Tile| self.channels.next_multiple_of(t.width);
-        // The first of those that leave the fewest lanes empty; one vector only for few channels.
+        // The first tile that leaves the fewest lanes empty. One vector is only for few channels.
         let wide = tiles.iter().filter(|t| t.width > lanes).min_by_key(padded);
         let one = tile(tiles[tiles.len() - 1].pixels, 1);
         wide.copied()

@@ -1,4 +1,4 @@
-//! Which taps meet which pixels of a row.
+//! Splits rows into runs of pixels that use the same taps.
 
 use std::ops::Range;
 
@@ -9,8 +9,8 @@ use super::super::super::plan::{Phase, Plan};
 /// or 48 KiB that it usually has.
 const WEIGHTS: usize = 6 << 10;
 
-/// Source channels that a pass through the weights has at least, so that loading and storing the
-/// sums is amortised.
+/// The fewest source channels of a pass through the weights. They amortise loading and storing the
+/// sums.
 const MIN_DEPTH: usize = 16;
 
 /// A tap of the kernel on a row of outputs.
@@ -37,7 +37,7 @@ pub struct Run {
 /// The size of a register tile.
 #[derive(Debug, Clone, Copy)]
 pub struct Tile {
-    /// Pixels, at most.
+    /// The most pixels.
     pub pixels: usize,
     /// Output channels.
     pub width: usize,

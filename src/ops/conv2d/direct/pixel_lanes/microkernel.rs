@@ -53,11 +53,11 @@ pub unsafe fn tile<S: Simd, const MR: usize, const NR: usize>(
             let at = c * channel + tap;
             let mut values = [sums[0][0]; NR];
             for (value, src) in values.iter_mut().zip(src) {
-                // SAFETY: readable, as the caller promises.
+                // SAFETY: readable, as the caller guarantees.
                 *value = unsafe { src.add(at).cast::<S::f32s>().read_unaligned() };
             }
             for (m, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: one of the values that the caller promises.
+                // SAFETY: one of the values that the caller guarantees.
                 let weight = simd.splat_f32s(unsafe { *weights.add(m) });
                 for (sum, value) in sums.iter_mut().zip(values) {
                     *sum = simd.mul_add_f32s(weight, value, *sum);

@@ -59,8 +59,8 @@ pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
     };
     let tasks = tasks(plan, heights);
     let run = |task: &Task| {
-        // The buffers are borrowed outside of the dispatch: the compiler would build closures inside
-        // it without the instruction set.
+        // Borrow the buffers outside of the dispatch: the compiler would build closures inside it
+        // without the instruction set.
         with_workspace(|copy| {
             with_workspace(|phases| {
                 arch.dispatch(RunTask {
@@ -278,7 +278,7 @@ impl Packed<'_> {
     /// Computes one phase for the channels of the task.
     ///
     /// # Safety
-    /// All positions that `target` names must be writable.
+    /// All positions in `target` must be writable.
     #[inline(always)]
     unsafe fn phase_tiles<S: Simd, const MR: usize, const HALF: usize>(
         &self,
@@ -324,7 +324,7 @@ impl Packed<'_> {
                         .to
                         .wrapping_add((block - task.blocks.start) * MR * target.channel),
                 };
-                // SAFETY: the reads were checked above, and the caller promises the writes.
+                // SAFETY: the reads were checked above, and the caller guarantees the writes.
                 unsafe {
                     match (now.len(), shared.heights.of(block, plan.dst_c) == MR) {
                         (3, true) => block_tiles.tile::<S, MR, 3>(simd, now),
@@ -377,8 +377,8 @@ impl BlockTiles<'_> {
         };
         // SAFETY: the weights exist, and the copy reaches far enough.
         let sums = unsafe { microkernel::tile::<S, MR, NR>(simd, source, init) };
-        // Only constant indices from here on, or the compiler keeps a copy of the sums in memory
-        // through the loops above.
+        // Use only constant indices from here on. Otherwise the compiler keeps a copy of the sums
+        // in memory during the loops above.
         if self.channels == MR && slots.iter().all(|s| s.segments.is_empty()) {
             let mut to = [self.to; NR];
             for (to, slot) in to.iter_mut().zip(slots) {

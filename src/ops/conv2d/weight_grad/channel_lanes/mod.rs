@@ -1,9 +1,9 @@
 //! The weight gradient in `f32` with output channels in the lanes of a vector.
 //!
 //! A band of some images, or of some rows of one, is packed as `[pixel][channel]`. Then a vector
-//! of output channels of dy is multiplied with single values of x. A tap skips the rows and
-//! columns at which it is outside of the image, so an infinite or NaN value reaches exactly the
-//! weights that it belongs to.
+//! of output channels of dy is multiplied by single values of x. A tap skips the rows and columns
+//! at which it is outside of the image, so an infinite or NaN value affects only the weights whose
+//! gradient depends on it.
 //!
 //! ```text
 //! for task: (some images, some blocks of output channels)      // threads
@@ -35,11 +35,11 @@ use microkernel::{PackedBand, TapOutputs};
 /// the same pixels of a panel of x, so both stay near the L1 cache.
 const PIXELS: usize = 192;
 
-/// Sums of all threads up to which each of them sums the whole weight: 2 MiB. Beyond that,
-/// threads take different blocks of channels, and none adds up the sums of others.
+/// The most sums, over all threads, for which each thread sums the whole weight: 2 MiB. Beyond
+/// that, threads take different blocks of channels, and no sums are added up afterwards.
 const SUMS: usize = 1 << 19;
 
-/// Values that a thread transposes to the weight at least.
+/// The fewest values that a thread transposes to the weight.
 const VALUES_PER_THREAD: usize = 1 << 14;
 
 /// Gradient with respect to the weight, summed over the images, with the vectors of `arch`.

@@ -1,4 +1,4 @@
-//! How the pixels are laid out for the weight gradient with pixel lanes.
+//! The layout of the pixels for the weight gradient with pixel lanes.
 
 use pulp::Simd;
 
@@ -17,8 +17,8 @@ const GROUP_BYTES: usize = 16 << 10;
 /// Bytes of the copied input: it should stay in the L2 cache, with dy.
 const INPUT_BYTES: usize = 384 << 10;
 
-/// Values between the planes of dy, in bytes: three cache lines, so that planes with a size of a
-/// power of two do not share few sets of the cache.
+/// Bytes between the planes of dy: three cache lines, so that planes whose size is a power of two
+/// do not all map to the same sets of the cache.
 const PLANE_GAP_BYTES: usize = 3 * 64;
 
 /// A tap of the kernel in the copied planes.
@@ -55,7 +55,7 @@ pub struct TileLayout {
     pub channels: usize,
 }
 
-/// Which taps have a plane of their own.
+/// The taps that have a plane of their own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Split {
     /// Taps in rows and columns with the same remainder under the stride share a plane.
@@ -75,7 +75,7 @@ pub struct Room {
     pub dy_plane: usize,
     /// All planes of dy.
     pub dy_len: usize,
-    /// What the vectors at the end of a tile load after the planes of x.
+    /// The values after the planes of x that the vectors at the end of a tile load.
     pub slack: usize,
 }
 
@@ -169,10 +169,10 @@ impl TileLayout {
         }
     }
 
-    /// An estimate of the time for one tile and input channel of a group, in half cycles: one per
-    /// product, and per copied vector six and two more for each block that loads it. The history
-    /// records no timings for these weights. To check them, let [`Self::new`] return the layout of
-    /// each [`Split`] in turn and compare the lines "forward + weight gradient" of
+    /// An estimate of the time for one image and input channel of a group, in half cycles: one per
+    /// product, six per copied vector, and two more for each block that loads that vector. The
+    /// history records no timings for these weights. To check them, let [`Self::new`] return the
+    /// layout of each [`Split`] in turn and compare the lines "forward + weight gradient" of
     /// `cargo bench --bench conv2d`.
     fn cost(&self, g: &Geometry, lanes: usize) -> usize {
         let blocks = g.group_out().div_ceil(BLOCK);

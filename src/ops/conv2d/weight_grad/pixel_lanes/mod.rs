@@ -28,10 +28,10 @@
 //! of tiles.
 //!
 //! Between the rows and at the end of a tile, dy is zero and meets pixels of x that belong to
-//! other taps, or to the next image or channel. If such a pixel is infinite or NaN, so that some
-//! weight gradients are infinite or NaN by the definition, others may be NaN that are finite by
-//! the definition. A mask in the innermost loop would slow down every call to save those that are
-//! lost anyway.
+//! other taps, or to the next image or channel. If such a pixel is infinite or NaN, some weight
+//! gradients are infinite or NaN by the definition, and this algorithm may make further ones NaN. A
+//! mask in the innermost loop would prevent that, but slow down every call for the sake of a
+//! training run that has diverged already.
 
 mod layout;
 
@@ -171,7 +171,7 @@ impl<F: Element> WithSimd for Sum<'_, F> {
                     let channels = layout.channels.min(group_in - first);
                     let start = gi * group_in + first;
                     let used = share.copy_x(simd, group.clone(), start..start + channels, xs);
-                    // Must not be NaN, because it is multiplied by zero.
+                    // Zeros of dy meet these values, so they must not be NaN.
                     xs[used..used + room.slack].fill(F::ZERO);
                     for block in 0..out_blocks {
                         let rows = BLOCK.min(group_out - block * BLOCK);
@@ -325,13 +325,13 @@ impl<F: Element> Strip<'_, F> {
             let at = |k: usize| {
                 let tap = layout.taps[k % taps];
                 let plane = k / taps * layout.planes.len() + tap.plane;
-                // SAFETY: the caller's promise.
+                // SAFETY: guaranteed by the caller.
                 unsafe { self.x.add(plane * self.plane + tap.offset) }
             };
             macro_rules! run {
                 ($n:literal) => {{
                     let xs: [*const F; $n] = std::array::from_fn(|j| at(k + j));
-                    // SAFETY: the caller's promise.
+                    // SAFETY: guaranteed by the caller.
                     let sums = unsafe { self.block::<S, $n>(simd, xs) };
                     for (i, sums) in sums.iter().enumerate().take(rows) {
                         let dw = &mut dw[i * patch + k..][..$n];
@@ -369,7 +369,7 @@ impl<F: Element> Strip<'_, F> {
         let lanes = F::lanes::<S>();
         let mut sums = [[F::splat(simd, F::ZERO); N]; BLOCK];
         for (v, place) in places.iter().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             unsafe {
                 let mut x = [F::splat(simd, F::ZERO); N];
                 for (x, from) in x.iter_mut().zip(xs) {
