@@ -11,7 +11,7 @@ use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
 use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::weights::{self, LoadError, Note};
-use candle_mish_models::{self as models, BuildContext, Model, ModelError, ModelSpec};
+use candle_mish_models::{self as models, BuildContext, Entry, Model, ModelError, ModelSpec};
 
 use crate::device;
 use crate::failure::usage;
@@ -117,9 +117,12 @@ fn flag(argument: &str) -> String {
     format!("--{}", argument.replace('_', "-"))
 }
 
-/// A usage error for a choice that the registry does not offer.
-fn choice(error: ModelError) -> anyhow::Error {
+/// A usage error for a name or an option that the registry refuses.
+pub fn choice(error: ModelError) -> anyhow::Error {
     match error {
+        ModelError::Unknown {
+            suggestion: None, ..
+        } => usage(format!("{error}; `mish models` lists all")),
         ModelError::Unknown { .. } | ModelError::Option(_) => usage(error),
         _ => error.into(),
     }
@@ -156,12 +159,12 @@ pub fn explained(error: LoadError) -> anyhow::Error {
     }
 }
 
-/// Refuses a name that the registry does not have.
+/// The registry's entry called `name`.
 ///
 /// # Errors
-/// A usage error with the most similar name.
-pub fn check_name(name: &str) -> anyhow::Result<()> {
-    models::find(name).map(|_| ()).map_err(usage)
+/// A usage error with the most similar name, if there is no such network.
+pub fn entry(name: &str) -> anyhow::Result<&'static Entry> {
+    models::find(name).map_err(choice)
 }
 
 /// The header of a run's checkpoints.

@@ -3,11 +3,11 @@
 use std::fmt::Display;
 
 use candle_mish::data::{DataOptions, Dataset, DatasetKind, Preprocess};
-use candle_mish_models::{self as models, COLOUR_CHANNELS, Stem};
+use candle_mish_models::{COLOUR_CHANNELS, Stem};
 
 use crate::args::PreprocessArgs;
 use crate::failure::usage;
-use crate::network::Weights;
+use crate::network::{Weights, choice, entry};
 
 /// Whether the data set consists of image files, which have any size.
 pub fn has_image_files(options: &DataOptions) -> bool {
@@ -45,8 +45,7 @@ pub fn with_channels(dataset: Dataset, in_chans: usize) -> anyhow::Result<Datase
 /// # Errors
 /// If there is no such network.
 pub fn default_stem(model: &str, size: Option<usize>) -> anyhow::Result<Stem> {
-    let entry = models::find(model).map_err(usage)?;
-    Ok(entry.default_stem(size))
+    Ok(entry(model)?.default_stem(size))
 }
 
 /// The preprocessing for a new network: the flags, or else timm's defaults at the network's own
@@ -55,9 +54,9 @@ pub fn default_stem(model: &str, size: Option<usize>) -> anyhow::Result<Stem> {
 /// # Errors
 /// If there is no such network, or a flag does not suit it.
 pub fn for_training(model: &str, stem: Stem, flags: &PreprocessArgs) -> anyhow::Result<Preprocess> {
-    let entry = models::find(model).map_err(usage)?;
+    let entry = entry(model)?;
     let mut preprocess = Preprocess {
-        input_size: entry.form(stem).map_err(usage)?.input.1,
+        input_size: entry.form(stem).map_err(choice)?.input.1,
         ..Preprocess::default()
     };
     flags.apply(&mut preprocess)?;

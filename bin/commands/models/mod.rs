@@ -11,6 +11,7 @@ use candle_mish_models::{self as models, Stem};
 use crate::args::range::{MAX_CLASSES, count};
 use crate::context::Context;
 use crate::failure::{Done, usage};
+use crate::network::choice;
 use crate::output;
 use layers::{Form, layer_table, layers};
 use list::list;
@@ -72,7 +73,7 @@ pub fn run(args: &ModelsArgs, context: &Context) -> anyhow::Result<Done> {
     let rows: Vec<Row> = models::list(&pattern).into_iter().map(Row::from).collect();
     if rows.is_empty() {
         // The error suggests a similar name.
-        return Err(found.map_or_else(usage, |_| usage("no network matches")));
+        return Err(found.map_or_else(choice, |_| usage("no network matches")));
     }
     if context.json {
         output::json(&rows)?;

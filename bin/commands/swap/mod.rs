@@ -18,7 +18,7 @@ use crate::args::range::{check_batch, check_classes};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
-use crate::network::{Weights, check_name};
+use crate::network::Weights;
 use crate::{device, output, preprocessing};
 pub use args::SwapArgs;
 
@@ -34,7 +34,6 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     let (name, offline) = (args.model.as_deref(), args.data.offline);
     let weights = args.weights.read(name, offline, context)?;
     let model = weights.model(args.model.as_deref())?;
-    check_name(&model)?;
     let from = activation(args, &weights)?;
     let to = replacements(args, &from)?;
     let mut origin = Origin::of(&weights, &model, &args.data)?;
