@@ -214,7 +214,7 @@ impl Weights {
     /// If the file cannot be read.
     pub fn read(path: &Path, model: Option<&str>) -> anyhow::Result<Self> {
         let mut weights = weights::Weights::read(path).map_err(explained)?;
-        weights.suppose(model);
+        weights.assume_model(model);
         Ok(weights.into())
     }
 

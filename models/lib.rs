@@ -23,10 +23,10 @@
 //! ```
 //!
 //! # Load trained weights
-//! `from_file` (feature `checkpoint`) rebuilds a network from a checkpoint of this program or of
-//! timm; `create_pretrained` (feature `hub`) downloads timm's weights. Both return the network with
-//! its [`ModelSpec`], class names, preprocessing (feature `data`), and notes about everything that
-//! the file does not record and that was assumed.
+//! `from_file` (feature `checkpoint`) rebuilds a network from a checkpoint that candle-mish or timm
+//! wrote. `create_pretrained` (feature `hub`) downloads timm's weights. Both return the network with
+//! its [`ModelSpec`], class names, preprocessing (feature `data`), and notes about every default that
+//! was assumed because the file does not record a value.
 //!
 //! ```no_run
 //! # #[cfg(feature = "hub")]
@@ -43,10 +43,10 @@
 //! ```
 //!
 //! # Fine-tune, or use the features
-//! [`reset_classifier`] replaces the classifier, [`Entry::layer_groups`] gives the layers for
-//! layer-wise learning rates, [`tuning::HeadOnly`] trains only the classifier.
-//! [`Model::features`] and [`Model::feature_maps`] return pooled features and maps inside the
-//! network.
+//! [`reset_classifier`] replaces the classifier, [`Entry::layer_groups`] assigns parameters to layers
+//! for layer-wise learning rates, and [`tuning::HeadOnly`] trains only the classifier.
+//! [`Model::features`] returns the pooled features, [`Model::feature_maps`] the intermediate feature
+//! maps.
 
 mod capsnet;
 mod chain;
