@@ -8,8 +8,8 @@
 //!
 //! `capsnet_reconstruction` adds the decoder of section 4.1: three linear layers reconstruct the
 //! image from the capsule of its class, and the loss gains 0.0005 of their squared error. Images
-//! are normalised here and not in [0, 1], so the last layer is linear and has no sigmoid. Evaluation
-//! does not run the decoder.
+//! are normalised here and not in [0, 1], so the last layer is linear and has no sigmoid.
+//! Evaluation does not run the decoder.
 //!
 //! The paper's network takes 28x28 images, and 24x24 crops of CIFAR-10. For 32x32 images there are
 //! 8x8 capsules of each kind instead of 6x6. Dropout applies to the first capsules, before the

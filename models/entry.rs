@@ -42,8 +42,9 @@ pub struct Form {
     pub input: (usize, usize, usize),
 }
 
-/// Parts of checkpoint keys of other programs and versions, and their replacements, applied in order
-/// to keys that the network does not have. `None` ignores the tensor: the network has no such part.
+/// Parts of checkpoint keys of other programs and versions, and their replacements, applied in
+/// order to keys that the network does not have. `None` ignores the tensor: the network has no such
+/// part.
 pub(crate) type Renames = &'static [(&'static str, Option<&'static str>)];
 
 /// Parameters and multiply-adds.

@@ -31,12 +31,12 @@ pub(crate) const GROUPS: GroupMatcher = &[
 /// The block that a stage repeats.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
-    /// A depthwise separable convolution: a depthwise and a 1x1 convolution, both with an activation,
-    /// without a shortcut. MobileNet v1.
+    /// A depthwise separable convolution: a depthwise and a 1x1 convolution, both with an
+    /// activation, without a shortcut. MobileNet v1.
     Separable,
-    /// A 1x1 convolution to `expansion` times the channels (none if that is 1), a depthwise one, and
-    /// a 1x1 one without an activation (the linear bottleneck). It has a shortcut if input and output
-    /// have the same shape.
+    /// A 1x1 convolution to `expansion` times the channels (none if that is 1), a depthwise one,
+    /// and a 1x1 one without an activation (the linear bottleneck). It has a shortcut if input and
+    /// output have the same shape.
     Inverted {
         /// The channels inside a block over its input channels.
         expansion: usize,

@@ -89,8 +89,8 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// If `zero_init_last`, the scale of the last batch norm of each residual branch starts at zero:
-    /// timm's option.
+    /// If `zero_init_last`, the scale of the last batch norm of each residual branch starts at
+    /// zero: timm's option.
     pub fn with_zero_init_last(self, zero_init_last: bool) -> Self {
         Self {
             zero_init_last,
@@ -210,8 +210,8 @@ impl<'a> Layers<'a> {
     }
 
     /// Squeeze-and-excitation. The spec's gate replaces the gate of `config`. The weights have
-    /// PyTorch's default initialisation. timm scales it by their small fan-out: the gate then starts
-    /// saturated and learns more slowly.
+    /// PyTorch's default initialisation. timm scales it by their small fan-out: the gate then
+    /// starts saturated and learns more slowly.
     pub fn squeeze_excite(
         &self,
         channels: usize,

@@ -38,8 +38,9 @@ pub trait Model: ModuleT + Send + Sync {
     /// timm's `feature_info`. Empty for a network without feature maps, such as a perceptron.
     fn feature_info(&self) -> &[FeatureInfo];
 
-    /// Intermediate feature maps [N, channels, H / reduction, W / reduction], one for each index into
-    /// [`Model::feature_info`]: timm's `features_only` with `out_indices`. The whole backbone runs.
+    /// Intermediate feature maps [N, channels, H / reduction, W / reduction], one for each index
+    /// into [`Model::feature_info`]: timm's `features_only` with `out_indices`. The whole backbone
+    /// runs.
     ///
     /// # Errors
     /// If an index is out of range, or as [`Model::features`].

@@ -2,8 +2,8 @@
 //! Function" (2019, arXiv:1908.08681), section 4.1.
 //!
 //! `cnn6` has six 3x3 convolutions with batch norm, two each with 32, 64 and 128 channels, max
-//! pooling between them, and global average pooling before the classifier. The paper only states the
-//! number of layers.
+//! pooling between them, and global average pooling before the classifier. The paper only states
+//! the number of layers.
 //!
 //! `mlp_<depth>x<width>` has `depth` dense layers of `width` neurons, each with batch norm,
 //! activation and dropout, before the classifier. The paper studies the depth with 500 neurons on

@@ -3,8 +3,8 @@
 //!
 //! Pre-activation bottlenecks in three stages of n blocks, 9n + 2 layers. Bottlenecks have 16, 64
 //! and 128 channels inside and 64, 128 and 256 at the output. Every convolution has a bias. The
-//! first block of a stage has a 1x1 convolution without norm as its shortcut. The first block of all
-//! starts without norm and activation, since the stem ends with them.
+//! first block of a stage has a 1x1 convolution without norm as its shortcut. The first block of
+//! all starts without norm and activation, since the stem ends with them.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath};

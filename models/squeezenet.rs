@@ -141,15 +141,15 @@ fn classifier(num_features: usize, num_classes: usize, root: &Layers) -> Result<
     ConvAct::new(("1", "2"), num_features, num_classes, config, &layers)
 }
 
-/// The network below `root`. The first convolution has `stem` channels and, for ImageNet, this kernel
-/// size. `groups` has the number of fire modules after each max pool.
+/// The network below `root`. The first convolution has `stem` channels and, for ImageNet, this
+/// kernel size. `groups` has the number of fire modules after each max pool.
 fn build(
     (stem, kernel): (usize, usize),
     groups: [usize; 3],
     root: Layers,
 ) -> Result<Box<dyn Model>> {
-    // Without norms, the weights determine the scale of the features. The authors initialise them by
-    // the fan-in.
+    // Without norms, the weights determine the scale of the features. The authors initialise them
+    // by the fan-in.
     let gain = gain(&root.spec.activation);
     let root = root.with_conv_init(WeightInit::KaimingFanIn { gain });
     let layers = root.pp("features");

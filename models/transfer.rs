@@ -28,15 +28,15 @@ pub struct Transfer {
     /// The number of ignored tensors. They belong to parts that the network does not have, such as
     /// auxiliary classifiers.
     pub ignored: usize,
-    /// The key of the first convolution if its weights were adapted, with the old and the new number
-    /// of image channels.
+    /// The key of the first convolution if its weights were adapted, with the old and the new
+    /// number of image channels.
     pub adapted: Option<(String, usize, usize)>,
     /// The path of the classifier.
     pub classifier: String,
     /// The number of classes of the checkpoint's classifier, if it has one.
     pub classes: Option<usize>,
-    /// Whether the network's classifier keeps its initial values, because the checkpoint has none of
-    /// its shape.
+    /// Whether the network's classifier keeps its initial values, because the checkpoint has none
+    /// of its shape.
     pub fresh_classifier: bool,
     /// All other tensors that are missing, unexpected or of another shape.
     pub report: LoadReport,

@@ -6,8 +6,8 @@ use candle_nn::ModuleT;
 use crate::model::{Mode, Model};
 
 /// Trains only the classifier: the backbone runs in evaluation mode. Build the network on
-/// [`ParamStore::frozen_except`](candle_mish::nn::ParamStore::frozen_except) the classifier, so that
-/// the backbone records no graph.
+/// [`ParamStore::frozen_except`](candle_mish::nn::ParamStore::frozen_except) the classifier, so
+/// that the backbone records no graph.
 pub struct HeadOnly(pub Box<dyn Model>);
 
 impl ModuleT for HeadOnly {

@@ -3,8 +3,8 @@
 //! et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
 //! (2018, arXiv:1802.02611), figure 4, as timm's `xception41`.
 //!
-//! Both consist of residual blocks of depthwise separable convolutions. The first three and the last
-//! halve the size, the eight in the middle keep it, and a few separable convolutions without a
+//! Both consist of residual blocks of depthwise separable convolutions. The first three and the
+//! last halve the size, the eight in the middle keep it, and a few separable convolutions without a
 //! shortcut follow. The original has no norm between a depthwise convolution and its 1x1
 //! convolution, and halves the size with max pooling. The aligned network has one, and halves the
 //! size with the stride of a block's last convolution.
@@ -163,8 +163,8 @@ struct Keys {
 }
 
 impl Keys {
-    /// The keys of separable convolution `unit` in a block of the original. A block is a list of layers that
-    /// begins with an activation, except in the first block.
+    /// The keys of separable convolution `unit` in a block of the original. A block is a list of
+    /// layers that begins with an activation, except in the first block.
     fn original(block: usize, unit: usize) -> Self {
         let first = if block == 0 { 3 * unit } else { 3 * unit + 1 };
         let rep = |index: usize| format!("block{}.rep.{index}", block + 1);

@@ -39,7 +39,7 @@ pub struct NetworkBenchArgs {
     /// Steps to time. The result is the median
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = count(1..=MAX_ROUNDS))]
     steps: usize,
-    /// Run as many steps again and show each op's share of the time
+    /// Also show each op's share of the time, measured in as many more steps
     #[arg(long)]
     profile: bool,
 }

@@ -25,8 +25,8 @@ const INPUT: &str = "input";
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct PredictArgs {
-    /// The network, unless the weights name it, and image files: PNG, JPEG, WebP, TIFF, BMP, PNM,
-    /// or safetensors with a normalised tensor `input` [N, C, H, W]
+    /// The network's name, if the weights do not record it, then image files: PNG, JPEG, WebP,
+    /// TIFF, BMP or PNM, or safetensors with a normalised tensor `input` [N, C, H, W]
     #[arg(required = true, value_name = "[NAME] IMAGE")]
     inputs: Vec<PathBuf>,
     #[command(flatten, next_help_heading = "Weights")]

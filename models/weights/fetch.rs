@@ -79,8 +79,8 @@ pub fn create_pretrained_with(
     fetch(args.model.as_deref(), &text, options)?.build(args, device)
 }
 
-/// Reads the weights that `text` names for `model`, in the syntax of [`named`], from a file, the Hub
-/// or its cache. The header is completed from the table of weights or from the repository's
+/// Reads the weights that `text` names for `model`, in the syntax of [`named`], from a file, the
+/// Hub or its cache. The header is completed from the table of weights or from the repository's
 /// description.
 ///
 /// # Errors

@@ -52,8 +52,8 @@ impl Weights {
         })
     }
 
-    /// Reads a checkpoint (safetensors or a PyTorch file) and timm's description `config.json` in its
-    /// folder, if there is one. The header takes precedence over the description.
+    /// Reads a checkpoint (safetensors or a PyTorch file) and timm's description `config.json` in
+    /// its folder, if there is one. The header takes precedence over the description.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -387,8 +387,9 @@ impl Weights {
         Ok((transfer, notes))
     }
 
-    /// Removes the parameters of activations from the report, if the weights have another activation
-    /// or do not record it. Returns the number of tensors that keep their initial values.
+    /// Removes the parameters of activations from the report, if the weights have another
+    /// activation or do not record it. Returns the number of tensors that keep their initial
+    /// values.
     fn exclude_activation(
         &self,
         spec: &ModelSpec,

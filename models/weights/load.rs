@@ -81,8 +81,8 @@ pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Loaded, Load
     from_file_with(path, &ModelArgs::default(), device)
 }
 
-/// As [`from_file`], with arguments that supplement or override what the file records. A file without
-/// a header needs at least the model's name.
+/// As [`from_file`], with arguments that supplement or override what the file records. A file
+/// without a header needs at least the model's name.
 ///
 /// ```no_run
 /// use candle_core::Device;

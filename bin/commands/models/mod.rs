@@ -18,8 +18,8 @@ use list::list;
 use markdown::markdown;
 use rows::Row;
 
-/// Limit of `--img-size`: an image of this size goes through the network, which takes gigabytes in
-/// some.
+/// Limit of `--img-size`. The command runs an image of this size through the network, which takes
+/// gigabytes of memory for some networks.
 const MAX_IMAGE: usize = 1024;
 /// Heading of the flags that apply to the layers of one network.
 const LAYERS: &str = "Layers of one network";
@@ -27,8 +27,8 @@ const LAYERS: &str = "Layers of one network";
 /// Flags of `mish models`.
 #[derive(Debug, clap::Args)]
 pub struct ModelsArgs {
-    /// A network, to show its layers. Or a part of a name or family, or a pattern with * (any text)
-    /// and ? (any character), to list the networks that match
+    /// A network, to show its layers; or part of a name or family, or a pattern with * (any text)
+    /// and ? (any character), to list matching networks
     pattern: Option<String>,
     /// Form of the network: cifar or imagenet
     #[arg(long, value_name = "NAME", default_value_t = Stem::Cifar, help_heading = LAYERS)]
