@@ -98,8 +98,8 @@ impl Network {
     }
 }
 
-/// Logs a warning of the library, with the flags that choose something else.
-fn warn(note: &Note) {
+/// Logs a note of the library as a warning, with the flags that override what it assumed.
+pub fn warn(note: &Note) {
     for line in &note.details {
         tracing::info!("{line}");
     }
@@ -128,12 +128,12 @@ pub fn choice(error: ModelError) -> anyhow::Error {
     }
 }
 
-/// An error of the library as this program reports it: usage errors, and the complete list of what
-/// does not fit in the log.
+/// Translates an error of the library for the command line: wrong names and options become usage
+/// errors, and tensors that do not fit are all listed in the log.
 pub fn explained(error: LoadError) -> anyhow::Error {
     match error {
         LoadError::Model(error) => choice(error),
-        // As itself, so that its remedy is found.
+        // Unwrapped, so that `failure` finds its remedy.
         LoadError::Hub(error) => error.into(),
         LoadError::Unnamed { path } => usage(format!(
             "{} does not record its network: name it as MODEL",

@@ -3,11 +3,12 @@
 use std::fmt::Display;
 
 use candle_mish::data::{DataOptions, Dataset, DatasetKind, Preprocess};
+use candle_mish_models::weights::Note;
 use candle_mish_models::{COLOUR_CHANNELS, Stem};
 
 use crate::args::PreprocessArgs;
 use crate::failure::usage;
-use crate::network::{Weights, choice, entry};
+use crate::network::{Weights, choice, entry, warn};
 
 /// Whether the data set consists of image files, which have any size.
 pub fn has_image_files(options: &DataOptions) -> bool {
@@ -97,19 +98,7 @@ pub fn for_weights(
     };
     flags.apply(&mut preprocess)?;
     if silent && !complete {
-        let Preprocess {
-            input_size,
-            crop_pct,
-            interpolation,
-            mean,
-            std,
-        } = &preprocess;
-        tracing::warn!(
-            "{} does not record its preprocessing: assuming {input_size} pixels, crop {crop_pct}, \
-             {interpolation}, mean {mean:?}, std {std:?}; change it with --img-size, --crop-pct, \
-             --interpolation, --mean and --std",
-            weights.path.display()
-        );
+        warn(&Note::assumed_preprocess(&weights.origin, &preprocess));
     }
     Ok(preprocess)
 }

@@ -51,8 +51,9 @@ impl Note {
         Self::new(message, &["stem"])
     }
 
+    /// The preprocessing of weights that do not record theirs.
     #[cfg(feature = "data")]
-    pub(super) fn assumed_preprocess(origin: &str, preprocess: &Preprocess) -> Self {
+    pub fn assumed_preprocess(origin: &str, preprocess: &Preprocess) -> Self {
         let Preprocess {
             input_size,
             crop_pct,
