@@ -1,6 +1,4 @@
-//! How image files become a network's input, and which normalisation images get.
-
-use std::fmt::Display;
+//! How image files become a network's input, and how images are normalised.
 
 use candle_mish::data::{DataOptions, Dataset, DatasetKind, Preprocess};
 use candle_mish_models::weights::Note;
@@ -89,9 +87,9 @@ pub fn for_weights(
             ..Preprocess::default()
         },
         None => {
-            let path = weights.path.display();
+            let origin = &weights.origin;
             return Err(usage(format!(
-                "{path} does not record its image size and normalisation: give --img-size, --mean \
+                "{origin} does not record its image size and normalisation: give --img-size, --mean \
                  and --std"
             )));
         }
@@ -160,7 +158,7 @@ pub fn normalisation(
             Some(own) => own,
             None => {
                 if flags.mean.is_none() || flags.std.is_none() {
-                    warn_of_normalisation(&weights.path.display(), dataset);
+                    warn_of_normalisation(&weights.origin, dataset);
                 }
                 (dataset.mean, dataset.std)
             }
@@ -181,7 +179,7 @@ pub fn normalisation(
 }
 
 /// Warns that weights do not record their normalisation, and that the data set's is used.
-pub fn warn_of_normalisation(origin: &dyn Display, dataset: &Dataset) {
+pub fn warn_of_normalisation(origin: &str, dataset: &Dataset) {
     let Dataset {
         name, mean, std, ..
     } = dataset;
@@ -191,8 +189,8 @@ pub fn warn_of_normalisation(origin: &dyn Display, dataset: &Dataset) {
     );
 }
 
-/// Warns if the class folders of a data set differ from the network's classes: only their order
-/// then relates one to the other.
+/// Warns if the class folders of a data set differ from the network's classes. They are then
+/// matched by order.
 ///
 /// # Errors
 /// If the header of the weights holds invalid values.

@@ -103,7 +103,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     if num_classes < classes {
         bail!(
             "{} has {num_classes} classes, {} has {classes}",
-            weights.path.display(),
+            weights.origin,
             dataset.name
         );
     }

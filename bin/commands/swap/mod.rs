@@ -133,7 +133,7 @@ fn activation(args: &SwapArgs, weights: &Weights) -> anyhow::Result<Activation> 
     if args.activation.is_none() && weights.own_activation()?.is_none() {
         return Err(usage(format!(
             "{} does not record its activation: name it with --activation",
-            weights.path.display()
+            weights.origin
         )));
     }
     weights.activation(args.activation.as_ref())
@@ -174,7 +174,7 @@ fn spec(
     if num_classes < classes {
         bail!(
             "{} has {num_classes} classes, {} has {classes}",
-            weights.path.display(),
+            weights.origin,
             dataset.name
         );
     }
