@@ -75,7 +75,7 @@ impl Network {
     /// Loads trained weights into a new network, to train it further.
     ///
     /// # Errors
-    /// If a tensor does not fit that has to.
+    /// If a required tensor does not fit.
     pub fn start_from(&self, spec: &ModelSpec, weights: &Weights) -> anyhow::Result<()> {
         let loaded = weights.initialise(&*self.model, spec, &self.store);
         let (_, notes) = loaded.map_err(explained)?;

@@ -127,8 +127,8 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     }
 }
 
-/// The activation that the weights were trained with. A wrong assumption would make every figure
-/// wrong.
+/// The activation that the weights were trained with. It is not guessed, because a wrong guess would
+/// invalidate every figure.
 fn activation(args: &SwapArgs, weights: &Weights) -> anyhow::Result<Activation> {
     if args.activation.is_none() && weights.own_activation()?.is_none() {
         return Err(usage(format!(
@@ -139,8 +139,8 @@ fn activation(args: &SwapArgs, weights: &Weights) -> anyhow::Result<Activation> 
     weights.activation(args.activation.as_ref())
 }
 
-/// The activations of `--to` without duplicates and without the network's own, which is the control
-/// and always measured.
+/// The activations of `--to` without duplicates and without the network's own. That one is the
+/// control, which is always measured.
 fn replacements(args: &SwapArgs, from: &Activation) -> anyhow::Result<Vec<Activation>> {
     let mut to: Vec<Activation> = Vec::new();
     for activation in args.to.iter().filter(|activation| *activation != from) {

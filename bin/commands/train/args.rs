@@ -58,7 +58,7 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// The choices of the network that flags make, except its name.
+    /// The options of the network from the flags, without its name.
     pub(super) fn network(&self) -> ModelArgs {
         ModelArgs {
             model: None,

@@ -14,8 +14,8 @@ use crate::failure::usage;
 use crate::network::{Weights, entry};
 use crate::{preprocessing, source};
 
-/// The configuration of a run, and the trained weights to start from, if any. The run to resume or
-/// else the recipe and the defaults supply what no flag gives.
+/// The configuration of a run, and the trained weights to start from, if any. Flags override the run
+/// to resume, or else the recipe and the defaults.
 ///
 /// # Errors
 /// If flags contradict each other or the run to resume, or a file cannot be read.
