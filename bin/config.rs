@@ -17,7 +17,7 @@ use crate::network::Weights;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The network. The data set supplies the number of classes and the stem where they are open;
+    /// The network. The data set supplies the number of classes and the stem if they are not set;
     /// everything else has a value.
     #[serde(flatten)]
     pub network: ModelArgs,
@@ -38,7 +38,7 @@ pub struct Config {
     pub data: DataOptions,
 }
 
-/// The choices of a network that no flag and no file makes.
+/// The defaults for options of a network that no flag or file sets.
 fn defaults() -> ModelArgs {
     ModelArgs {
         in_chans: Some(COLOUR_CHANNELS),
@@ -118,7 +118,7 @@ impl Config {
         Ok(())
     }
 
-    /// The network. `num_classes` and `stem` fill what the configuration leaves open.
+    /// The network. `num_classes` and `stem` are defaults for what the configuration does not set.
     pub fn spec(&self, num_classes: usize, stem: Stem) -> ModelSpec {
         let open = ModelSpec {
             num_classes,

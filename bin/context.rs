@@ -1,8 +1,8 @@
-//! What every command gets apart from its own flags.
+//! The settings that all commands share.
 
 use indicatif::MultiProgress;
 
-/// The settings of one process that all commands share.
+/// The settings from the global flags, and the terminal's progress bars.
 pub struct Context {
     /// Whether results are printed as JSON.
     pub json: bool,

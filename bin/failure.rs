@@ -20,7 +20,7 @@ pub enum Done {
 /// The exit code of an interrupted command: 128 + SIGINT, as in shells.
 pub const INTERRUPTED: u8 = 130;
 
-/// The command line is wrong, whatever the files and the machine are.
+/// An error in the command line, independent of files and the machine.
 #[derive(Debug)]
 pub struct Usage(pub String);
 
@@ -82,7 +82,7 @@ fn append(line: &mut String, cause: &str) {
         .filter(|start| line.ends_with(start))
         .last()
         .unwrap_or_default();
-    // Shorter overlaps are chance.
+    // Shorter overlaps are coincidental.
     if overlap.len() >= 4 || overlap.len() == line.len() {
         line.push_str(&cause[overlap.len()..]);
     } else {

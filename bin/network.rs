@@ -11,7 +11,7 @@ use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
 use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::weights::{self, LoadError, Note};
-use candle_mish_models::{self as models, BuildContext, Model, ModelError, ModelSpec};
+use candle_mish_models::{self as models, BuildContext, Entry, Model, ModelError, ModelSpec};
 
 use crate::device;
 use crate::failure::usage;
@@ -75,7 +75,7 @@ impl Network {
     /// Loads trained weights into a new network, to train it further.
     ///
     /// # Errors
-    /// If a tensor does not fit that has to.
+    /// If a required tensor does not fit.
     pub fn start_from(&self, spec: &ModelSpec, weights: &Weights) -> anyhow::Result<()> {
         let loaded = weights.initialise(&*self.model, spec, &self.store);
         let (_, notes) = loaded.map_err(explained)?;
@@ -98,8 +98,8 @@ impl Network {
     }
 }
 
-/// Logs a warning of the library, with the flags that choose something else.
-fn warn(note: &Note) {
+/// Logs a note of the library as a warning, with the flags that override what it assumed.
+pub fn warn(note: &Note) {
     for line in &note.details {
         tracing::info!("{line}");
     }
@@ -117,20 +117,23 @@ fn flag(argument: &str) -> String {
     format!("--{}", argument.replace('_', "-"))
 }
 
-/// A usage error for a choice that the registry does not offer.
-fn choice(error: ModelError) -> anyhow::Error {
+/// A usage error for a name or an option that the registry refuses.
+pub fn choice(error: ModelError) -> anyhow::Error {
     match error {
+        ModelError::Unknown {
+            suggestion: None, ..
+        } => usage(format!("{error}; `mish models` lists all")),
         ModelError::Unknown { .. } | ModelError::Option(_) => usage(error),
         _ => error.into(),
     }
 }
 
-/// An error of the library as this program reports it: usage errors, and the complete list of what
-/// does not fit in the log.
+/// Translates an error of the library for the command line: wrong names and options become usage
+/// errors, and tensors that do not fit are all listed in the log.
 pub fn explained(error: LoadError) -> anyhow::Error {
     match error {
         LoadError::Model(error) => choice(error),
-        // As itself, so that its remedy is found.
+        // Unwrapped, so that `failure` finds its remedy.
         LoadError::Hub(error) => error.into(),
         LoadError::Unnamed { path } => usage(format!(
             "{} does not record its network: name it as MODEL",
@@ -156,12 +159,12 @@ pub fn explained(error: LoadError) -> anyhow::Error {
     }
 }
 
-/// Refuses a name that the registry does not have.
+/// The registry's entry called `name`.
 ///
 /// # Errors
-/// A usage error with the most similar name.
-pub fn check_name(name: &str) -> anyhow::Result<()> {
-    models::find(name).map(|_| ()).map_err(usage)
+/// A usage error with the most similar name, if there is no such network.
+pub fn entry(name: &str) -> anyhow::Result<&'static Entry> {
+    models::find(name).map_err(choice)
 }
 
 /// The header of a run's checkpoints.
@@ -211,7 +214,7 @@ impl Weights {
     /// If the file cannot be read.
     pub fn read(path: &Path, model: Option<&str>) -> anyhow::Result<Self> {
         let mut weights = weights::Weights::read(path).map_err(explained)?;
-        weights.suppose(model);
+        weights.assume_model(model);
         Ok(weights.into())
     }
 

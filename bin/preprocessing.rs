@@ -1,13 +1,12 @@
-//! How image files become a network's input, and which normalisation images get.
-
-use std::fmt::Display;
+//! How image files become a network's input, and how images are normalised.
 
 use candle_mish::data::{DataOptions, Dataset, DatasetKind, Preprocess};
-use candle_mish_models::{self as models, COLOUR_CHANNELS, Stem};
+use candle_mish_models::weights::Note;
+use candle_mish_models::{COLOUR_CHANNELS, Stem};
 
 use crate::args::PreprocessArgs;
 use crate::failure::usage;
-use crate::network::Weights;
+use crate::network::{Weights, choice, entry, warn};
 
 /// Whether the data set consists of image files, which have any size.
 pub fn has_image_files(options: &DataOptions) -> bool {
@@ -45,8 +44,7 @@ pub fn with_channels(dataset: Dataset, in_chans: usize) -> anyhow::Result<Datase
 /// # Errors
 /// If there is no such network.
 pub fn default_stem(model: &str, size: Option<usize>) -> anyhow::Result<Stem> {
-    let entry = models::find(model).map_err(usage)?;
-    Ok(entry.default_stem(size))
+    Ok(entry(model)?.default_stem(size))
 }
 
 /// The preprocessing for a new network: the flags, or else timm's defaults at the network's own
@@ -55,9 +53,9 @@ pub fn default_stem(model: &str, size: Option<usize>) -> anyhow::Result<Stem> {
 /// # Errors
 /// If there is no such network, or a flag does not suit it.
 pub fn for_training(model: &str, stem: Stem, flags: &PreprocessArgs) -> anyhow::Result<Preprocess> {
-    let entry = models::find(model).map_err(usage)?;
+    let entry = entry(model)?;
     let mut preprocess = Preprocess {
-        input_size: entry.form(stem).map_err(usage)?.input.1,
+        input_size: entry.form(stem).map_err(choice)?.input.1,
         ..Preprocess::default()
     };
     flags.apply(&mut preprocess)?;
@@ -89,28 +87,16 @@ pub fn for_weights(
             ..Preprocess::default()
         },
         None => {
-            let path = weights.path.display();
+            let origin = &weights.origin;
             return Err(usage(format!(
-                "{path} does not record its image size and normalisation: give --img-size, --mean \
+                "{origin} does not record its image size and normalisation: give --img-size, --mean \
                  and --std"
             )));
         }
     };
     flags.apply(&mut preprocess)?;
     if silent && !complete {
-        let Preprocess {
-            input_size,
-            crop_pct,
-            interpolation,
-            mean,
-            std,
-        } = &preprocess;
-        tracing::warn!(
-            "{} does not record its preprocessing: assuming {input_size} pixels, crop {crop_pct}, \
-             {interpolation}, mean {mean:?}, std {std:?}; change it with --img-size, --crop-pct, \
-             --interpolation, --mean and --std",
-            weights.path.display()
-        );
+        warn(&Note::assumed_preprocess(&weights.origin, &preprocess));
     }
     Ok(preprocess)
 }
@@ -172,7 +158,7 @@ pub fn normalisation(
             Some(own) => own,
             None => {
                 if flags.mean.is_none() || flags.std.is_none() {
-                    warn_of_normalisation(&weights.path.display(), dataset);
+                    warn_of_normalisation(&weights.origin, dataset);
                 }
                 (dataset.mean, dataset.std)
             }
@@ -193,7 +179,7 @@ pub fn normalisation(
 }
 
 /// Warns that weights do not record their normalisation, and that the data set's is used.
-pub fn warn_of_normalisation(origin: &dyn Display, dataset: &Dataset) {
+pub fn warn_of_normalisation(origin: &str, dataset: &Dataset) {
     let Dataset {
         name, mean, std, ..
     } = dataset;
@@ -203,8 +189,8 @@ pub fn warn_of_normalisation(origin: &dyn Display, dataset: &Dataset) {
     );
 }
 
-/// Warns if the class folders of a data set differ from the network's classes: only their order
-/// then relates one to the other.
+/// Warns if the class folders of a data set differ from the network's classes. They are then
+/// matched by order.
 ///
 /// # Errors
 /// If the header of the weights holds invalid values.

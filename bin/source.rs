@@ -12,15 +12,16 @@ use crate::context::Context;
 use crate::failure::usage;
 use crate::network::{Weights, explained};
 
-/// Which weights; one of the two.
+/// Which weights to read. One of the two is required.
 #[derive(Debug, Clone, Args)]
 #[group(required = true, multiple = false)]
 pub struct WeightsArgs {
     /// A checkpoint: safetensors, or a PyTorch file (.pth, .bin)
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// Weights from the Hugging Face Hub: without a value the network's default; a tag (`mish
-    /// models NAME` lists them); or hf://owner/name[@revision][/file]. Or a file, as --weights
+    /// Weights from the Hugging Face Hub: a tag (`mish models NAME` lists them),
+    /// hf://owner/name[@revision][/file], or without a value the network's default. A file is read
+    /// as with --weights
     #[arg(long, value_name = "TAG", num_args = 0..=1, default_missing_value = "")]
     pretrained: Option<String>,
 }

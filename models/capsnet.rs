@@ -8,8 +8,8 @@
 //!
 //! `capsnet_reconstruction` adds the decoder of section 4.1: three linear layers reconstruct the
 //! image from the capsule of its class, and the loss gains 0.0005 of their squared error. Images
-//! are normalised here and not in [0, 1], so the last layer is linear and has no sigmoid. Evaluation
-//! does not run the decoder.
+//! are normalised here and not in [0, 1], so the last layer is linear and has no sigmoid.
+//! Evaluation does not run the decoder.
 //!
 //! The paper's network takes 28x28 images, and 24x24 crops of CIFAR-10. For 32x32 images there are
 //! 8x8 capsules of each kind instead of 6x6. Dropout applies to the first capsules, before the
@@ -63,7 +63,8 @@ weight_decay = 0.0
 
 const CHANNELS: usize = 256;
 const KERNEL: usize = 9;
-/// Kinds of primary capsules, values of each, and capsules of a kind for a 32x32 image.
+/// The kinds of primary capsules, the values of a capsule, and the capsules of a kind for a 32x32
+/// image.
 const KINDS: usize = 32;
 const VALUES: usize = 8;
 const PLACES: usize = 8 * 8;
@@ -71,9 +72,9 @@ const CAPSULES: usize = KINDS * PLACES;
 /// Values of a class capsule.
 const CLASS_VALUES: usize = 16;
 const ITERATIONS: usize = 3;
-/// A class has a quarter of a million weights, and as many predictions per image.
+/// The limit of the number of classes. Each has 262,144 weights and 32,768 predictions per image.
 const MOST_CLASSES: usize = 4000;
-/// The path of the routing's weights and of the decoder, which also depends on the classes.
+/// The path of the routing weights, and of the decoder, whose shape also depends on the classes.
 const CLASSES: &str = "digit_caps";
 /// Height and width of the images.
 const SIDE: usize = 32;
@@ -292,8 +293,8 @@ impl AuxiliaryLoss for CapsNet {
             bail!("this capsnet has no decoder")
         };
         let capsules = self.class_capsules(images, Mode::Train)?;
-        let drawn = decoder.decode(&capsules, labels)?;
-        let error = squared_error(&drawn, &images.flatten_from(1)?, RECONSTRUCTION)?;
+        let reconstruction = decoder.decode(&capsules, labels)?;
+        let error = squared_error(&reconstruction, &images.flatten_from(1)?, RECONSTRUCTION)?;
         Ok((length(&capsules)?, error))
     }
 }

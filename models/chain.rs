@@ -1,5 +1,5 @@
-//! A body without branches: stages of convolutions with batch norm and activation, max pooling
-//! between the stages.
+//! A backbone without branches: stages of convolutions with batch norm and activation, and max
+//! pooling between the stages.
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, Dropout};
@@ -24,7 +24,7 @@ pub(crate) const GROUPS: GroupMatcher = &[
 pub(crate) struct Chain {
     stages: Vec<Vec<ConvNormAct>>,
     dropout: Dropout,
-    /// The last map of each stage.
+    /// One map per stage, its last.
     pub info: Vec<FeatureInfo>,
     /// The channels of the last map.
     pub channels: usize,

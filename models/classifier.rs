@@ -9,12 +9,12 @@ use crate::model::{FeatureInfo, Mode, Model, Taps};
 
 /// Everything before the classifier.
 pub(crate) trait Backbone: Send + Sync {
-    /// The pooled features [N, C] of images [N, C, H, W]. Offers `taps` each map of the network's
-    /// [`FeatureInfo`], in order.
+    /// The pooled features [N, F] of images [N, C, H, W]. Offers the maps of the network's
+    /// [`FeatureInfo`] to `taps`, in order.
     fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor>;
 }
 
-/// The classifier's place in a checkpoint, its inputs, and its bias and initialisation.
+/// How to build the classifier: its path, the number of its inputs, its bias and initialisation.
 struct Head {
     path: &'static str,
     num_features: usize,
@@ -22,7 +22,7 @@ struct Head {
 }
 
 impl Head {
-    /// The layer below `root`: for construction and for [`Model::replace_classifier`].
+    /// Builds the layer below `root`, in construction and in [`Model::replace_classifier`].
     fn build(&self, num_classes: usize, root: &VarBuilder) -> Result<Linear> {
         linear_with(
             self.num_features,
@@ -60,7 +60,7 @@ impl<B: Backbone + 'static> Classifier<B> {
                 init: layers.head_init,
             },
         };
-        Self::over(backbone, info, head, layers)
+        Self::with_head(backbone, info, head, layers)
     }
 
     /// As [`Classifier::boxed`], with a classifier that has no bias.
@@ -79,10 +79,10 @@ impl<B: Backbone + 'static> Classifier<B> {
                 init: layers.head_init,
             },
         };
-        Self::over(backbone, info, head, layers)
+        Self::with_head(backbone, info, head, layers)
     }
 
-    fn over(
+    fn with_head(
         backbone: B,
         info: Vec<FeatureInfo>,
         head: Head,

@@ -1,4 +1,4 @@
-//! How to build a network, apart from which one it is.
+//! The build-time settings of a network that are not part of its [`ModelSpec`](crate::ModelSpec).
 
 use candle_mish::activation::Activation;
 use candle_mish::nn::Blend;
@@ -8,9 +8,9 @@ use candle_mish::rng::Generator;
 /// What [`crate::create_with`] needs besides a [`crate::ModelSpec`].
 #[derive(Debug, Clone)]
 pub struct BuildContext {
-    /// The random layers (dropout, stochastic depth, RReLU) draw from it in training.
+    /// The random generator of dropout, stochastic depth and RReLU in training.
     pub generator: Generator,
-    /// Another activation in the whole network or a part of it.
+    /// A replacement of the activation, in all layers or in some.
     pub swap: Option<Swap>,
     /// How batch norms update their running statistics.
     pub statistics: Statistics,
@@ -32,7 +32,7 @@ pub enum Statistics {
     /// An exponential moving average, as PyTorch's default.
     #[default]
     Exponential,
-    /// The mean over all batches, for recalibrating trained weights: PyTorch's `momentum=None`.
+    /// The mean over all batches, to recalibrate trained weights: PyTorch's `momentum=None`.
     Cumulative,
 }
 
@@ -41,16 +41,16 @@ pub enum Statistics {
 pub struct Swap {
     /// The new activation.
     pub to: Activation,
-    /// Patterns of the paths of the activation layers to replace (`layer1.0.act1`, `layer2*`); `*`
-    /// matches any characters. Empty: all.
+    /// Patterns for the paths of the activation layers to replace, such as `layer1.0.act1` or
+    /// `layer2*`, where `*` matches any characters. If empty, all are replaced.
     pub layers: Vec<String>,
     /// A gradual change from the old to the new activation. `None` replaces it at once.
     pub blend: Option<Blend>,
 }
 
 impl Swap {
-    /// Whether it replaces the activation layer at `path`.
-    pub fn reaches(&self, path: &str) -> bool {
+    /// Whether the swap replaces the activation layer at `path`.
+    pub fn applies_to(&self, path: &str) -> bool {
         self.layers.is_empty() || self.layers.iter().any(|pattern| matches(pattern, path))
     }
 }

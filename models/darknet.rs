@@ -1,7 +1,7 @@
 //! DarkNet-53: Redmon, Farhadi, "YOLOv3: An Incremental Improvement" (2018, arXiv:1804.02767),
-//! section 2.4; and networks in which half of the channels bypass the blocks of a stage: Wang et
-//! al., "CSPNet: A New Backbone that can Enhance Learning Capability of CNN" (2019,
-//! arXiv:1911.11929), figure 2 and table 1.
+//! section 2.4; and CSPNet, where half of the channels bypass the blocks of a stage: Wang et al.,
+//! "CSPNet: A New Backbone that can Enhance Learning Capability of CNN" (2019, arXiv:1911.11929),
+//! figure 2 and table 1.
 //!
 //! Structure and keys are timm's, which expands the channels in one 1x1 convolution and then
 //! splits them. The papers use Leaky ReLU with slope 0.1, timm with 0.01.
@@ -77,7 +77,7 @@ const CSP: &str = "arXiv:1911.11929";
 /// A network of this family.
 struct Config {
     blocks: BlockKind,
-    /// Whether only half of a stage's channels go through its blocks.
+    /// Whether half of a stage's channels bypass its blocks: CSPNet.
     cross: bool,
     stages: &'static [StageConfig],
 }
@@ -248,7 +248,7 @@ impl Stage {
                 (Some(down), inputs)
             }
         };
-        // In timm's order.
+        // The order of construction is timm's.
         let expansion = match config.cross {
             true => Some(Cross::expansion(config.blocks, stage, inputs, layers)?),
             false => None,

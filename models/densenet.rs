@@ -7,10 +7,10 @@
 //! resolution. The first convolution has 2k channels.
 //!
 //! - densenet121, 161, 169 and 201 have four blocks. For ImageNet the first convolution is 7x7
-//!   with stride 2, and a max pool follows; for 32x32 images it is 3x3 with stride 1 and the max
-//!   pool is gone, as in the usual CIFAR ports. The keys are timm's in both forms.
+//!   with stride 2, and a max pool follows; for 32x32 images it is 3x3 with stride 1, without a max
+//!   pool, as in the usual CIFAR ports. The keys are timm's in both forms.
 //! - densenet_bc100_12 is the paper's DenseNet-BC for CIFAR (section 4.2): three blocks, k = 12,
-//!   and no norm after the first convolution. The keys have the same form.
+//!   and no norm after the first convolution. Its keys follow the same pattern.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, MaxPool2d};
@@ -78,7 +78,7 @@ struct DenseStem {
 }
 
 impl DenseStem {
-    /// `features.conv0` and, except in the networks for CIFAR only, `features.norm0`.
+    /// `features.conv0` and, if `norm`, `features.norm0`.
     fn new(channels: usize, norm: bool, layers: &Layers) -> Result<Self> {
         let (config, pool) = match layers.spec.stem {
             Stem::Cifar => (Conv2dConfig::same(3), None),
@@ -161,7 +161,8 @@ struct DenseNet {
 fn build(growth: usize, blocks: &[usize], root: Layers) -> Result<Box<dyn Model>> {
     let features = root.pp("features");
     let mut channels = 2 * growth;
-    // The networks for ImageNet have four blocks, those for CIFAR only three.
+    // Networks with an ImageNet form have four blocks. DenseNet-BC for CIFAR has three, and no norm
+    // in the stem.
     let stem = DenseStem::new(channels, blocks.len() > 3, &features)?;
     let [stem_reduction, mut reduction] = match root.spec.stem {
         Stem::Cifar => [1, 1],

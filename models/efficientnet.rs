@@ -6,8 +6,8 @@
 //! paper and of timm is SiLU, the gate of the channel attention a sigmoid.
 //!
 //! The paper's regularisation is off by default: dropout of 0.2 (0.3 for B2) before the classifier
-//! and stochastic depth of 0.2. Batch-norm constants (PyTorch's) and image sizes are those of timm's
-//! networks of the same names; the paper uses 260 pixels for B2.
+//! and stochastic depth of 0.2. Batch-norm constants (PyTorch's) and image sizes are those of
+//! timm's networks of the same names; the paper uses 260 pixels for B2.
 
 use candle_core::Result;
 

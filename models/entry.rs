@@ -1,4 +1,4 @@
-//! What the registry knows of a network.
+//! What the registry knows about a network.
 
 use std::collections::HashMap;
 
@@ -16,35 +16,35 @@ use crate::spec::Stem;
 pub struct Entry {
     /// The name to create the network by.
     pub name: &'static str,
-    /// The family.
+    /// The family, such as `resnet`.
     pub family: &'static str,
-    /// The paper that describes it.
+    /// The paper, as an arXiv number if it has one.
     pub paper: &'static str,
     /// Its form for 32x32 images, with 100 classes.
     pub cifar: Form,
     /// Its form for ImageNet, with 1000 classes, if it has one.
     pub imagenet: Option<Form>,
-    /// The values, in TOML, that it is trained with in place of the default recipe's. Usually
-    /// empty.
+    /// The hyperparameters, in TOML, that replace those of the default recipe. Usually empty.
     pub recipe: &'static str,
     pub(crate) renames: Renames,
     pub(crate) groups: GroupMatcher,
     build: Builder,
 }
 
-/// The size of a network in one form, with an activation that has no parameters.
+/// The size of a network with one stem and an activation that has no parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Form {
-    /// The number of trained values.
+    /// The number of trainable parameters.
     pub params: usize,
-    /// Multiply-adds of the convolutions and linear layers for one image.
+    /// The multiply-adds of the convolutions and linear layers for one image.
     pub multiply_adds: u64,
     /// Channels, height and width of the images.
     pub input: (usize, usize, usize),
 }
 
-/// Parts of the keys of other programs and versions, and their replacements, applied in order to
-/// keys that the network does not have. `None` ignores the tensor: the network has no such part.
+/// Parts of checkpoint keys of other programs and versions, and their replacements, applied in
+/// order to keys that the network does not have. `None` ignores the tensor: the network has no such
+/// part.
 pub(crate) type Renames = &'static [(&'static str, Option<&'static str>)];
 
 /// Parameters and multiply-adds.
@@ -131,12 +131,12 @@ impl Entry {
         Self { recipe, ..self }
     }
 
-    /// Sets the key styles of other programs and versions.
+    /// Sets the renames of checkpoint keys from other programs and versions.
     pub(crate) const fn renames(self, renames: Renames) -> Self {
         Self { renames, ..self }
     }
 
-    /// Sets the layers for layer-wise learning rates.
+    /// Sets the layers for layer-wise learning rates, timm's `group_matcher`.
     pub(crate) const fn groups(self, groups: GroupMatcher) -> Self {
         Self { groups, ..self }
     }
@@ -144,7 +144,7 @@ impl Entry {
     /// The form with this stem.
     ///
     /// # Errors
-    /// If the network has none.
+    /// If the network has no form with this stem.
     pub fn form(&self, stem: Stem) -> std::result::Result<&Form, ModelError> {
         match stem {
             Stem::Cifar => Ok(&self.cifar),
@@ -165,8 +165,8 @@ impl Entry {
     }
 
     /// The layer of each parameter of `store`, which holds this network, for layer-wise learning
-    /// rates: 0 is nearest to the images, the classifier has the highest number. The layers equal
-    /// timm's `group_matcher` for networks that timm has.
+    /// rates: 0 is nearest to the images, and the classifier has the highest number. For networks
+    /// that timm has, the layers equal those of its `group_matcher`.
     pub fn layer_groups(&self, store: &ParamStore) -> HashMap<String, usize> {
         let names = store.params().into_iter().map(|(name, _)| name);
         groups::layers(self.groups, names)

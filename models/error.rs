@@ -12,7 +12,7 @@ pub enum ModelError {
         /// The most similar name, if one is similar.
         suggestion: Option<&'static str>,
     },
-    /// A choice that the network does not offer.
+    /// An option that the network does not support, or weights that do not exist.
     #[error("{0}")]
     Option(String),
     /// A layer cannot be built, for example because the weights have another shape.
@@ -21,8 +21,5 @@ pub enum ModelError {
 }
 
 fn hint(suggestion: &Option<&'static str>) -> String {
-    match suggestion {
-        Some(name) => format!("; did you mean '{name}'?"),
-        None => "; `mish models` lists all".to_string(),
-    }
+    suggestion.map_or_else(String::new, |name| format!("; did you mean '{name}'?"))
 }

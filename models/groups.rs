@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 /// A family's layers. Each row is a pattern and the sort key of the layer that matching parameters
-/// belong to. The first pattern that matches the beginning of a parameter's name counts; `#` matches
-/// a number. Parameters that no pattern matches belong to the last layer, the classifier's.
+/// belong to. The first pattern that matches the beginning of a parameter's name counts; `#`
+/// matches a number. Parameters that no pattern matches belong to the last layer, the classifier's.
 pub(crate) type GroupMatcher = &'static [(&'static str, &'static [Place])];
 
 /// Part of a sort key.

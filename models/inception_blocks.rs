@@ -1,5 +1,5 @@
-//! What Inception v3 and Inception-ResNet v2 share: branches described as data, their layers, and
-//! the stem.
+//! The parts that Inception v3 and Inception-ResNet v2 share: branches described as data, their
+//! layers, and the stem.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{AvgPool2d, Conv2dConfig, MaxPool2d};

@@ -1,4 +1,4 @@
-//! The body of MobileNet and EfficientNet: a convolution, stages of blocks with a depthwise
+//! The backbone of MobileNet and EfficientNet: a convolution, stages of blocks with a depthwise
 //! convolution, and a 1x1 convolution.
 //!
 //! The inverted residual is from Sandler et al., "MobileNetV2: Inverted Residuals and Linear
@@ -19,7 +19,7 @@ use crate::layers::Layers;
 use crate::model::{FeatureInfo, Model, Taps};
 use crate::spec::Stem;
 
-/// The layers of both families.
+/// The layers of both families for layer-wise learning rates.
 pub(crate) const GROUPS: GroupMatcher = &[
     ("conv_stem.", STEM),
     ("bn1.", STEM),
@@ -31,11 +31,12 @@ pub(crate) const GROUPS: GroupMatcher = &[
 /// The block that a stage repeats.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
-    /// A depthwise separable convolution: a depthwise and a 1x1 convolution, both with an activation,
-    /// without a shortcut. MobileNet v1.
+    /// A depthwise separable convolution: a depthwise and a 1x1 convolution, both with an
+    /// activation, without a shortcut. MobileNet v1.
     Separable,
-    /// A 1x1 convolution to `expansion` times the channels (none if that is 1), a depthwise one, and
-    /// a 1x1 one without an activation (the linear bottleneck). A shortcut if the shape stays.
+    /// A 1x1 convolution to `expansion` times the channels (none if that is 1), a depthwise one,
+    /// and a 1x1 one without an activation (the linear bottleneck). It has a shortcut if input and
+    /// output have the same shape.
     Inverted {
         /// The channels inside a block over its input channels.
         expansion: usize,
@@ -50,7 +51,7 @@ pub(crate) enum Unit {
 pub(crate) struct Stage {
     /// The block.
     pub unit: Unit,
-    /// Rows and columns of the depthwise kernels.
+    /// Height and width of the depthwise kernels.
     pub kernel: usize,
     /// Output channels of every block.
     pub channels: usize,
@@ -66,8 +67,8 @@ pub(crate) struct Plan<'a> {
     pub stem: usize,
     /// The blocks.
     pub stages: &'a [Stage],
-    /// The stages whose last map [`Model::feature_maps`] can return: in the ImageNet form those
-    /// that a stride follows.
+    /// The stages whose last map [`Model::feature_maps`] can return. In the ImageNet form, they are
+    /// the last stages of each resolution.
     pub maps: [usize; 5],
     /// Output channels of the 1x1 convolution after the blocks, if there is one.
     pub head: Option<usize>,

@@ -25,7 +25,7 @@ pub(crate) struct Layers<'a> {
     activation: Activation,
     drop_rate: f64,
     conv_init: WeightInit,
-    /// How the classifier starts.
+    /// The initialisation of the classifier.
     pub head_init: WeightInit,
     zero_init_last: bool,
     zero_norms: bool,
@@ -89,8 +89,8 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// If `zero_init_last`, the last batch norm of each residual branch starts at zero: timm's
-    /// option.
+    /// If `zero_init_last`, the scale of the last batch norm of each residual branch starts at
+    /// zero: timm's option.
     pub fn with_zero_init_last(self, zero_init_last: bool) -> Self {
         Self {
             zero_init_last,
@@ -137,7 +137,7 @@ impl<'a> Layers<'a> {
             nn::act(activation, channels, self.vb.clone(), generator)
         };
         match &self.context.swap {
-            Some(swap) if swap.reaches(&self.vb.prefix()) => match &swap.blend {
+            Some(swap) if swap.applies_to(&self.vb.prefix()) => match &swap.blend {
                 Some(blend) => Ok(new(&self.activation)?.blended(new(&swap.to)?, blend.clone())),
                 None => new(&swap.to),
             },
@@ -209,9 +209,9 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// Squeeze-and-excitation; the spec's gate replaces the gate of `config`. Its weights start as
-    /// PyTorch's. timm draws them by their small fan-out: the gate then starts saturated and learns
-    /// more slowly.
+    /// Squeeze-and-excitation. The spec's gate replaces the gate of `config`. The weights have
+    /// PyTorch's default initialisation. timm scales it by their small fan-out: the gate then
+    /// starts saturated and learns more slowly.
     pub fn squeeze_excite(
         &self,
         channels: usize,
@@ -256,7 +256,7 @@ pub(crate) struct ResidualConv {
 }
 
 impl ResidualConv {
-    /// With channel attention before the sum.
+    /// With squeeze-and-excitation before the sum.
     pub fn with_squeeze_excite(self, squeeze_excite: Option<SqueezeExcite>) -> Self {
         Self {
             squeeze_excite,

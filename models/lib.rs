@@ -2,8 +2,8 @@
 //!
 //! # Create a network
 //! A [`ModelSpec`] says what a network is: its name in the registry ([`list`] searches it), its
-//! activation, its classes, and the image size that its first layers are made for. [`create`] builds
-//! it from a [`ParamStore`](candle_mish::nn::ParamStore) or any other `VarBuilder`.
+//! activation, its classes, and the image size that its first layers are made for. [`create`]
+//! builds it from a [`ParamStore`](candle_mish::nn::ParamStore) or any other `VarBuilder`.
 //!
 //! ```
 //! use candle_core::{DType, Device, Tensor};
@@ -23,10 +23,10 @@
 //! ```
 //!
 //! # Load trained weights
-//! `from_file` (feature `checkpoint`) rebuilds a network from a checkpoint of this program or of
-//! timm; `create_pretrained` (feature `hub`) downloads timm's weights. Both return the network with
-//! its [`ModelSpec`], class names, preprocessing (feature `data`), and notes about everything that
-//! the file does not record and that was assumed.
+//! `from_file` (feature `checkpoint`) rebuilds a network from a checkpoint that candle-mish or timm
+//! wrote. `create_pretrained` (feature `hub`) downloads timm's weights. Both return the network
+//! with its [`ModelSpec`], class names, preprocessing (feature `data`), and notes about every
+//! default that was assumed because the file does not record a value.
 //!
 //! ```no_run
 //! # #[cfg(feature = "hub")]
@@ -43,10 +43,10 @@
 //! ```
 //!
 //! # Fine-tune, or use the features
-//! [`reset_classifier`] replaces the classifier, [`Entry::layer_groups`] gives the layers for
-//! layer-wise learning rates, [`tuning::HeadOnly`] trains only the classifier.
-//! [`Model::features`] and [`Model::feature_maps`] return pooled features and maps inside the
-//! network.
+//! [`reset_classifier`] replaces the classifier, [`Entry::layer_groups`] assigns parameters to
+//! layers for layer-wise learning rates, and [`tuning::HeadOnly`] trains only the classifier.
+//! [`Model::features`] returns the pooled features, [`Model::feature_maps`] the intermediate
+//! feature maps.
 
 mod capsnet;
 mod chain;

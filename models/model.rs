@@ -34,12 +34,13 @@ pub trait Model: ModuleT + Send + Sync {
     /// The number of pooled features.
     fn num_features(&self) -> usize;
 
-    /// The maps that [`Model::feature_maps`] can return, from the images to the classifier: timm's
-    /// `feature_info`. Empty for a network without maps, such as a perceptron.
+    /// The feature maps that [`Model::feature_maps`] can return, from the images to the classifier:
+    /// timm's `feature_info`. Empty for a network without feature maps, such as a perceptron.
     fn feature_info(&self) -> &[FeatureInfo];
 
-    /// Maps [N, channels, H / reduction, W / reduction] inside the network, one for each index into
-    /// [`Model::feature_info`]: timm's `features_only` with `out_indices`. The whole backbone runs.
+    /// Intermediate feature maps [N, channels, H / reduction, W / reduction], one for each index
+    /// into [`Model::feature_info`]: timm's `features_only` with `out_indices`. The whole backbone
+    /// runs.
     ///
     /// # Errors
     /// If an index is out of range, or as [`Model::features`].
@@ -50,7 +51,7 @@ pub trait Model: ModuleT + Send + Sync {
         mode: Mode,
     ) -> Result<Vec<Tensor>>;
 
-    /// The path of the classifier, such as `fc`.
+    /// The path of the classifier in a checkpoint, such as `fc`.
     fn classifier(&self) -> &'static str;
 
     /// The logits [N, num_classes], as [`ModuleT::forward_t`] in any [`Mode`].
@@ -59,8 +60,9 @@ pub trait Model: ModuleT + Send + Sync {
     /// As [`Model::features`].
     fn forward_mode(&self, images: &Tensor, mode: Mode) -> Result<Tensor>;
 
-    /// Builds the classifier for `num_classes` classes from `vb`, the network's root, as
-    /// construction does. [`reset_classifier`] calls it for a network on a [`ParamStore`].
+    /// Builds a new classifier for `num_classes` classes from `vb`, the root of the network's
+    /// variables, as construction does. Call [`reset_classifier`] instead for a network on a
+    /// [`ParamStore`].
     ///
     /// # Errors
     /// If `vb` holds tensors of other shapes, such as the present classifier's.
@@ -100,14 +102,14 @@ impl Mode {
     }
 }
 
-/// A map inside a network.
+/// An intermediate feature map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeatureInfo {
-    /// Its channels.
+    /// The number of channels.
     pub channels: usize,
-    /// The height of the image over the height of the map, before rounding.
+    /// The image's height divided by the map's, without rounding.
     pub reduction: usize,
-    /// The path of the last module that makes it.
+    /// The path of the module whose output it is.
     pub module: String,
 }
 
@@ -121,7 +123,7 @@ impl FeatureInfo {
     }
 }
 
-/// The maps that a call of [`Model::feature_maps`] asks for, collected while the backbone runs.
+/// Collects the maps that a call of [`Model::feature_maps`] asks for while the backbone runs.
 pub(crate) struct Taps<'a> {
     wanted: &'a [usize],
     maps: Vec<Option<Tensor>>,
@@ -156,7 +158,7 @@ impl<'a> Taps<'a> {
         })
     }
 
-    /// Offers the next map.
+    /// Takes the next map of the backbone, and keeps it if it is wanted.
     pub fn offer(&mut self, map: &Tensor) {
         for (slot, wanted) in self.maps.iter_mut().zip(self.wanted) {
             if *wanted == self.next {

@@ -4,9 +4,9 @@
 //! A densely connected network of plain convolutions. The stem halves the resolution twice, the
 //! second time with two branches. Every dense layer adds 16 channels with a 3x3 receptive field and
 //! 16 with 5x5. The transitions keep the channels. Paths are those of the authors' PyTorch
-//! checkpoint. For 32x32 images the first convolution has stride 1, so that the dense blocks work at
-//! 16x16, 8x8, 4x4 and 2x2. The authors' dropout of 0.05 before the classifier is off by default.
-//! Their activation is ReLU.
+//! checkpoint. For 32x32 images the first convolution has stride 1, so that the dense blocks work
+//! at 16x16, 8x8, 4x4 and 2x2. The authors' dropout of 0.05 before the classifier is off by
+//! default. Their activation is ReLU.
 
 use candle_core::{Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct};

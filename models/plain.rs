@@ -2,12 +2,12 @@
 //! Function" (2019, arXiv:1908.08681), section 4.1.
 //!
 //! `cnn6` has six 3x3 convolutions with batch norm, two each with 32, 64 and 128 channels, max
-//! pooling between them, and global average pooling before the classifier. The paper only states the
-//! number of layers.
+//! pooling between them, and global average pooling before the classifier. The paper only states
+//! the number of layers.
 //!
 //! `mlp_<depth>x<width>` has `depth` dense layers of `width` neurons, each with batch norm,
 //! activation and dropout, before the classifier. The paper studies the depth with 500 neurons on
-//! MNIST. Any depth and width can be named; the table lists two. An image is 32x32 values per
+//! MNIST. Any depth and width is valid; the table lists two. An image is 32x32 values per
 //! channel. The dense layers have no bias, since a batch norm follows.
 //!
 //! The dropout rate is 0 by default; the paper has 0.25.
@@ -36,7 +36,7 @@ pub(crate) const ENTRIES: [Entry; 3] = [
 const FAMILY: &str = "plain";
 const PAPER: &str = "arXiv:1908.08681";
 
-/// All dense layers are one.
+/// All dense layers form one group.
 const MLP_GROUPS: GroupMatcher = &[("layers.", STEM)];
 
 const CNN6: [&[(usize, usize)]; 3] = [
@@ -62,14 +62,14 @@ impl Backbone for Cnn {
     }
 }
 
-/// Rows and columns of the images that a perceptron takes.
+/// Height and width of the images that a perceptron takes.
 const SIDE: usize = 32;
 /// The largest depth and width of a name.
 const LARGEST: (usize, usize) = (1000, 10_000);
 /// The most parameters of a named perceptron: 4 GB in f32.
 const MOST_PARAMS: usize = 1_000_000_000;
 
-/// The row of a perceptron.
+/// The entry of a perceptron.
 const fn mlp_entry(name: &'static str, grid: Grid) -> Entry {
     let (depth, width) = grid;
     let (inputs, classes) = (3 * SIDE * SIDE, 100);
@@ -78,7 +78,7 @@ const fn mlp_entry(name: &'static str, grid: Grid) -> Entry {
     Entry::grid(name, FAMILY, PAPER, size, (grid, mlp)).groups(MLP_GROUPS)
 }
 
-/// The row of any `mlp_<depth>x<width>`. It lives as long as the table.
+/// The entry of any `mlp_<depth>x<width>`, made on first use and kept for the whole process.
 ///
 /// # Errors
 /// If it would have too many parameters.

@@ -1,8 +1,8 @@
-//! ResNet in its ImageNet form, and networks that change only its blocks.
+//! ResNet in its ImageNet form, and variants that change only its blocks.
 //!
 //! - ResNet: He et al., "Deep Residual Learning for Image Recognition" (2015, arXiv:1512.03385),
-//!   table 1. The 3x3 convolution of a bottleneck has the stride, as in torchvision and timm. In the
-//!   paper it is the first 1x1 convolution.
+//!   table 1. The 3x3 convolution of a bottleneck has the stride, as in torchvision and timm. In
+//!   the paper it is the first 1x1 convolution.
 //! - Wide ResNet: Zagoruyko, Komodakis, "Wide Residual Networks" (2016, arXiv:1605.07146),
 //!   table 8: bottlenecks with twice the width.
 //! - ResNeXt: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks" (2016,
@@ -10,10 +10,10 @@
 //! - SE-ResNet: Hu et al., "Squeeze-and-Excitation Networks" (2017, arXiv:1709.01507), figure 3:
 //!   channel attention before each block's sum.
 //!
-//! A 7x7 convolution with stride 2 and a max pool, four stages of residual blocks with 64, 128,
-//! 256 and 512 channels (four times that after a bottleneck), global average pooling and a
-//! classifier. For 32x32 images the first convolution is 3x3 with stride 1 and there is no max pool,
-//! as in the usual CIFAR ports, so that the stages work at 32, 16, 8 and 4. The keys are timm's in
+//! A 7x7 convolution with stride 2 and a max pool, four stages of residual blocks with 64, 128, 256
+//! and 512 channels (four times that after a bottleneck), global average pooling and a classifier.
+//! For 32x32 images the first convolution is 3x3 with stride 1 and there is no max pool, as in the
+//! usual CIFAR ports, so that the stages work at 32x32, 16x16, 8x8 and 4x4. The keys are timm's in
 //! both forms.
 
 use candle_core::{Module, Result, Tensor};
@@ -173,7 +173,7 @@ pub(crate) struct Architecture {
     blocks: &'static [usize],
     /// The groups of a bottleneck's 3x3 convolution: ResNeXt's cardinality.
     groups: usize,
-    /// The width of a group for 64 channels.
+    /// The channels of a group in the first stage.
     base_width: usize,
     /// Whether blocks have channel attention before the sum.
     attention: bool,
@@ -271,7 +271,7 @@ impl Architecture {
     }
 }
 
-/// What a block needs besides the architecture.
+/// The shape of a block and its stochastic depth.
 struct Position {
     inputs: usize,
     channels: usize,

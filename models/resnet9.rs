@@ -2,9 +2,9 @@
 //! that won DAWNBench's CIFAR-10 training.
 //!
 //! 3x3 convolutions to 64, 128, 256 and 512 channels, a max pool after all but the first, and a
-//! residual branch of two more convolutions after the second and the last. No activation follows the
-//! sum. The maximum of each plane goes to a linear layer without bias, whose logits are scaled by
-//! 1/8.
+//! residual branch of two more convolutions after the second and the last. No activation follows
+//! the sum. The maximum of each plane goes to a linear layer without bias, whose logits are scaled
+//! by 1/8.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, MaxPool2d};

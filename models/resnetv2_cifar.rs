@@ -3,8 +3,8 @@
 //!
 //! Pre-activation bottlenecks in three stages of n blocks, 9n + 2 layers. Bottlenecks have 16, 64
 //! and 128 channels inside and 64, 128 and 256 at the output. Every convolution has a bias. The
-//! first block of a stage has a 1x1 convolution without norm as its shortcut. The first block of all
-//! starts without norm and activation, since the stem ends with them.
+//! first block of a stage has a 1x1 convolution without norm as its shortcut. The first block of
+//! all starts without norm and activation, since the stem ends with them.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath};
@@ -37,28 +37,30 @@ pub(crate) const ENTRIES: [Entry; 5] = [
     }),
 ];
 
+/// Output channels of the first convolution.
 const STEM: usize = 16;
 /// Bottleneck width and output channels of each stage.
 const STAGES: [(usize, usize); 3] = [(16, 64), (64, 128), (128, 256)];
 
 /// The first convolution of a block, without norm and activation in the first block of all.
-enum Entrance {
-    Bare(Conv2d),
+enum FirstConv {
+    Plain(Conv2d),
     PreAct(NormActConv),
 }
 
 /// 1x1, 3x3 and 1x1 convolutions with a shortcut.
 struct Bottleneck {
-    conv1: Entrance,
+    conv1: FirstConv,
     conv2: NormActConv,
     conv3: NormActConv,
     drop_path: DropPath,
     downsample: Option<Conv2d>,
 }
 
-/// The number of a stage, and of a block in it.
+/// The place of a block in the network.
 struct Position {
     stage: usize,
+    /// The number of the block in its stage.
     block: usize,
 }
 
@@ -77,16 +79,16 @@ impl Bottleneck {
             1
         };
         let conv = |kernel| Conv2dConfig::same(kernel).bias(true);
-        let entry = conv(1).stride(stride);
+        let strided = conv(1).stride(stride);
         let conv1 = if position.stage == 0 && first_in_stage {
-            Entrance::Bare(layers.pp("conv1").conv(inputs, width, entry)?)
+            FirstConv::Plain(layers.pp("conv1").conv(inputs, width, strided)?)
         } else {
             let names = ("bn1", "act1", "conv1");
-            Entrance::PreAct(layers.norm_act_conv(names, inputs, width, entry)?)
+            FirstConv::PreAct(layers.norm_act_conv(names, inputs, width, strided)?)
         };
         let downsample = if first_in_stage {
             let layers = layers.pp("downsample").pp(0);
-            Some(layers.conv(inputs, outputs, entry)?)
+            Some(layers.conv(inputs, outputs, strided)?)
         } else {
             None
         };
@@ -107,8 +109,8 @@ impl ModuleT for Bottleneck {
             None => x.clone(),
         };
         let y = match &self.conv1 {
-            Entrance::Bare(conv) => conv.forward(x)?,
-            Entrance::PreAct(conv) => conv.forward_t(x, train)?,
+            FirstConv::Plain(conv) => conv.forward(x)?,
+            FirstConv::PreAct(conv) => conv.forward_t(x, train)?,
         };
         let y = self.conv2.forward_t(&y, train)?;
         let y = self.conv3.forward_t(&y, train)?;

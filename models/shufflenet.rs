@@ -51,7 +51,7 @@ pub(crate) const ENTRIES: [Entry; 2] = [
 
 const GROUPS: GroupMatcher = &[("conv1.", STEM), ("stage#.#.", BLOCK)];
 
-/// SGD diverges from a rate of 0.05 on.
+/// SGD diverges at rates of 0.05 and more.
 const V1_RECIPE: &str = "opt = 'adamw'\nlr = 0.002\n";
 
 /// Output channels of the first convolution.
@@ -69,11 +69,11 @@ const V2: [usize; 3] = [116, 232, 464];
 /// Output channels of the convolution after the stages of v2.
 const V2_HEAD: usize = 1024;
 
-/// The end of a unit of v1.
+/// The last convolution of a unit of v1.
 enum End {
-    /// At stride 1, the sum with the input.
+    /// At stride 1: added to the input.
     Sum(Box<ResidualConv>),
-    /// At stride 2, the concatenation to the pooled input.
+    /// At stride 2: concatenated to the pooled input.
     Concat(Box<ConvNormAct>),
 }
 
@@ -137,10 +137,10 @@ impl ModuleT for GroupedUnit {
     }
 }
 
-/// Half of the channels, or all of them at stride 2, pass a 1x1, a depthwise and a 1x1 convolution.
-/// Then both halves are concatenated and shuffled.
+/// A 1x1, a depthwise and a 1x1 convolution of half of the channels, or of all at stride 2. The
+/// result and the other half are concatenated and shuffled.
 struct SplitUnit {
-    /// The other half, at stride 2.
+    /// The convolutions that make the other half at stride 2.
     branch1: Option<[ConvNormAct; 2]>,
     branch2: [ConvNormAct; 3],
 }
@@ -159,11 +159,11 @@ impl SplitUnit {
                 one.conv_norm_act(("2", "3", "4"), inputs, width, conv1x1)?,
             ])
         };
-        let entering = if stride == 1 { width } else { inputs };
+        let branch2_inputs = if stride == 1 { width } else { inputs };
         Ok(Self {
             branch1,
             branch2: [
-                two.conv_norm_act(("0", "1", "2"), entering, width, conv1x1)?,
+                two.conv_norm_act(("0", "1", "2"), branch2_inputs, width, conv1x1)?,
                 two.conv_norm(("3", "4"), width, width, depthwise(width))?,
                 two.conv_norm_act(("5", "6", "7"), width, width, conv1x1)?,
             ],
@@ -196,7 +196,7 @@ struct ShuffleNet<U> {
     head: Option<ConvNormAct>,
 }
 
-/// What a unit needs.
+/// The shape of a unit and its stochastic depth.
 struct Place {
     inputs: usize,
     outputs: usize,

@@ -1,4 +1,4 @@
-//! Which network to build: [`ModelSpec`], and [`ModelArgs`] where only part of it is known.
+//! Which network to build: [`ModelSpec`], and [`ModelArgs`] if only part of it is known.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -72,8 +72,8 @@ impl ModelSpec {
     }
 
     /// The entries of a checkpoint's header that describe the network: `model`, `activation`,
-    /// `num_classes`, `stem`, `in_chans` and, if it is not the paper's, `gate`. The dropout rates
-    /// do not change trained weights and are left out.
+    /// `num_classes`, `stem`, `in_chans` and, if given, `gate`. The drop rates are left out: they
+    /// have no effect in evaluation.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let entries = [
             ("model", self.model.clone()),
@@ -128,8 +128,8 @@ impl fmt::Display for ModelSpec {
     }
 }
 
-/// The part of a [`ModelSpec`] that a caller, a file or a configuration states; each field as
-/// there. [`ModelArgs::or`] combines two sources.
+/// A [`ModelSpec`] with optional fields: what a caller, a file or a configuration specifies.
+/// [`ModelArgs::or`] combines two sources.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ModelArgs {
     /// As [`ModelSpec::model`].
@@ -161,7 +161,7 @@ pub struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// Only a name.
+    /// Specifies only the name.
     pub fn named(model: impl Into<String>) -> Self {
         Self {
             model: Some(model.into()),
@@ -169,7 +169,7 @@ impl ModelArgs {
         }
     }
 
-    /// What `self` states, and what `fallback` states where `self` states nothing.
+    /// The fields of `self`, with those of `fallback` where they are `None`.
     pub fn or(&self, fallback: &Self) -> Self {
         Self {
             model: self.model.clone().or_else(|| fallback.model.clone()),
@@ -183,7 +183,7 @@ impl ModelArgs {
         }
     }
 
-    /// `spec` with the stated values in place of its own.
+    /// `spec`, overridden with all fields that are not `None`.
     pub fn over(&self, spec: ModelSpec) -> ModelSpec {
         ModelSpec {
             model: self.model.clone().unwrap_or(spec.model),
@@ -197,7 +197,7 @@ impl ModelArgs {
         }
     }
 
-    /// What a checkpoint's header states about the network.
+    /// The fields that a checkpoint's header records.
     ///
     /// # Errors
     /// If a value is not valid.
@@ -231,7 +231,7 @@ where
     metadata.get(key).map(parse).transpose()
 }
 
-/// An entry of a checkpoint's header that cannot be read.
+/// An entry of a checkpoint's header that is missing or not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the header's '{key}' is not valid: {reason}")]
 pub struct MetadataError {
@@ -253,7 +253,7 @@ pub enum Stem {
 }
 
 impl Stem {
-    /// Both, by name.
+    /// All stems with their names.
     pub const ALL: [(&'static str, Self); 2] =
         [("cifar", Self::Cifar), ("imagenet", Self::ImageNet)];
 
@@ -266,7 +266,7 @@ impl Stem {
         }
     }
 
-    /// The classes of the data set that it is named after.
+    /// The number of classes of the data set that the stem is named after.
     pub fn num_classes(self) -> usize {
         match self {
             Self::Cifar => 100,

@@ -134,22 +134,22 @@ struct SqueezeNet {
 
 const CLASSIFIER: &str = "classifier";
 
-/// The convolution that makes logits, with the authors' small initial weights.
+/// The convolution that computes the logits, with the authors' small initial weights.
 fn classifier(num_features: usize, num_classes: usize, root: &Layers) -> Result<ConvAct> {
     let config = Conv2dConfig::same(1).init(WeightInit::Normal { std: 0.01 });
     let layers = root.pp(CLASSIFIER);
     ConvAct::new(("1", "2"), num_features, num_classes, config, &layers)
 }
 
-/// The network below `root`: the first convolution has `stem` channels and, for ImageNet, this
-/// kernel; the number of fire modules after each max pool is `groups`.
+/// The network below `root`. The first convolution has `stem` channels and, for ImageNet, this
+/// kernel size. `groups` has the number of fire modules after each max pool.
 fn build(
     (stem, kernel): (usize, usize),
     groups: [usize; 3],
     root: Layers,
 ) -> Result<Box<dyn Model>> {
-    // Without norms the weights determine the scale of the features. The authors draw them by the
-    // fan-in.
+    // Without norms, the weights determine the scale of the features. The authors initialise them
+    // by the fan-in.
     let gain = gain(&root.spec.activation);
     let root = root.with_conv_init(WeightInit::KaimingFanIn { gain });
     let layers = root.pp("features");

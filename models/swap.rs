@@ -169,13 +169,13 @@ impl Subject {
         };
         let own = self.spec.activation.name();
         let mut records = records.iter();
-        Ok(records.any(|record| record.kind == own && swap.reaches(&record.path)))
+        Ok(records.any(|record| record.kind == own && swap.applies_to(&record.path)))
     }
 
     /// Whether a tensor belongs to an activation that another one replaces.
     fn leaves(&self, name: &str, swap: &Swap) -> bool {
         let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
-        !self.plain.contains(name) && swap.reaches(layer)
+        !self.plain.contains(name) && swap.applies_to(layer)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Copies weights of another program or task into a network and reports every tensor.
+//! Copies weights of other programs or tasks into a network and reports every tensor.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,30 +25,30 @@ pub struct Transfer {
     pub prefix: String,
     /// The number of keys that were renamed from another program's or version's style.
     pub renamed: usize,
-    /// The number of ignored tensors, which belong to parts that the network does not have, such as
+    /// The number of ignored tensors. They belong to parts that the network does not have, such as
     /// auxiliary classifiers.
-    pub passed_over: usize,
-    /// The key of the first convolution if its weights were adapted, with the old and the new number
-    /// of image channels.
+    pub ignored: usize,
+    /// The key of the first convolution if its weights were adapted, with the old and the new
+    /// number of image channels.
     pub adapted: Option<(String, usize, usize)>,
     /// The path of the classifier.
     pub classifier: String,
     /// The number of classes of the checkpoint's classifier, if it has one.
     pub classes: Option<usize>,
-    /// Whether the network's classifier keeps its initial values, because the checkpoint has none of
-    /// its shape.
+    /// Whether the network's classifier keeps its initial values, because the checkpoint has none
+    /// of its shape.
     pub fresh_classifier: bool,
-    /// All other tensors without a counterpart.
+    /// All other tensors that are missing, unexpected or of another shape.
     pub report: LoadReport,
 }
 
 impl Transfer {
-    /// Whether every tensor outside the classifier has a counterpart.
+    /// Whether every tensor outside the classifier was loaded.
     pub fn is_complete(&self) -> bool {
         self.report.is_exact()
     }
 
-    /// What was changed to make the weights fit, one phrase each. [`Transfer::report`] comes on top.
+    /// What was changed to make the weights fit, as phrases. [`Transfer::report`] is not included.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.prefix.is_empty() {
@@ -57,8 +57,8 @@ impl Transfer {
         if self.renamed > 0 {
             notes.push(format!("renamed {} keys", self.renamed));
         }
-        if self.passed_over > 0 {
-            let count = self.passed_over;
+        if self.ignored > 0 {
+            let count = self.ignored;
             notes.push(format!("ignored {count} tensors of auxiliary parts"));
         }
         if let Some((key, from, to)) = &self.adapted {
@@ -96,7 +96,7 @@ impl fmt::Display for Transfer {
 /// - reshapes between linear layers and 1x1 convolutions (larger ones after a flattened map);
 /// - adapts the first convolution to another number of image channels with
 ///   [`adapt_input_conv`];
-/// - keeps the network's classifier if the number of classes differs.
+/// - keeps the initial classifier if the number of classes differs.
 ///
 /// The caller decides whether the tensors in [`Transfer::report`] are acceptable.
 ///
@@ -126,7 +126,7 @@ pub fn load(
         }
     }
     transfer.adapt_input(store, &mut tensors)?;
-    let unfit = transfer.take_unfit_classifier(&shapes, &mut tensors);
+    let unfit = transfer.remove_unfit_classifier(&shapes, &mut tensors);
     transfer.report = store.load_tensors(&tensors)?;
     transfer.fresh_classifier = unfit;
     let LoadReport {
@@ -171,7 +171,7 @@ impl Transfer {
         for (key, tensor) in checkpoint {
             let key = key.strip_prefix(&*self.prefix).unwrap_or(key);
             match renamed(key, entry.renames, shapes) {
-                None => self.passed_over += 1,
+                None => self.ignored += 1,
                 Some(name) => {
                     self.renamed += usize::from(name != key);
                     tensors.insert(name, tensor.clone());
@@ -207,7 +207,7 @@ impl Transfer {
 
     /// Records the checkpoint's number of classes. Removes its classifier if it does not fit, and
     /// returns whether the network has none to load.
-    fn take_unfit_classifier(
+    fn remove_unfit_classifier(
         &mut self,
         shapes: &HashMap<String, Shape>,
         tensors: &mut HashMap<String, Tensor>,

@@ -1,13 +1,13 @@
-//! A network whose classifier alone is trained.
+//! Fine-tuning of only the classifier.
 
 use candle_core::{Result, Tensor};
 use candle_nn::ModuleT;
 
 use crate::model::{Mode, Model};
 
-/// Trains only the classifier, on the features of evaluation. Build the network on
-/// [`ParamStore::frozen_except`](candle_mish::nn::ParamStore::frozen_except) the classifier, so that
-/// the backbone records no graph.
+/// Trains only the classifier: the backbone runs in evaluation mode. Build the network on
+/// [`ParamStore::frozen_except`](candle_mish::nn::ParamStore::frozen_except) the classifier, so
+/// that the backbone records no graph.
 pub struct HeadOnly(pub Box<dyn Model>);
 
 impl ModuleT for HeadOnly {

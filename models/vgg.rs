@@ -49,53 +49,60 @@ pub(crate) const ENTRIES: [Entry; 8] = [
         "vgg11",
         (9_271_780, 152_815_616),
         (132_863_336, 7_609_090_048),
-        |root| build(VGG11, false, root),
+        |root| build(VGG11, Norm::None, root),
     ),
     with_norms(
         "vgg11_bn",
         (9_277_284, 152_815_616),
         (132_868_840, 7_609_090_048),
-        |root| build(VGG11, true, root),
+        |root| build(VGG11, Norm::Batch, root),
     ),
     plain(
         "vgg13",
         (9_456_292, 228_313_088),
         (133_047_848, 11_308_466_176),
-        |root| build(VGG13, false, root),
+        |root| build(VGG13, Norm::None, root),
     ),
     with_norms(
         "vgg13_bn",
         (9_462_180, 228_313_088),
         (133_053_736, 11_308_466_176),
-        |root| build(VGG13, true, root),
+        |root| build(VGG13, Norm::Batch, root),
     ),
     plain(
         "vgg16",
         (14_765_988, 313_247_744),
         (138_357_544, 15_470_264_320),
-        |root| build(VGG16, false, root),
+        |root| build(VGG16, Norm::None, root),
     ),
     with_norms(
         "vgg16_bn",
         (14_774_436, 313_247_744),
         (138_365_992, 15_470_264_320),
-        |root| build(VGG16, true, root),
+        |root| build(VGG16, Norm::Batch, root),
     ),
     plain(
         "vgg19",
         (20_075_684, 398_182_400),
         (143_667_240, 19_632_062_464),
-        |root| build(VGG19, false, root),
+        |root| build(VGG19, Norm::None, root),
     ),
     with_norms(
         "vgg19_bn",
         (20_086_692, 398_182_400),
         (143_678_248, 19_632_062_464),
-        |root| build(VGG19, true, root),
+        |root| build(VGG19, Norm::Batch, root),
     ),
 ];
 
-/// The convolutions of each stage.
+/// The norm after each convolution.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Norm {
+    None,
+    Batch,
+}
+
+/// The number of convolutions in each stage.
 type Depths = [usize; 5];
 
 const VGG11: Depths = [1, 1, 2, 2, 2];
@@ -104,28 +111,28 @@ const VGG16: Depths = [2, 2, 3, 3, 3];
 const VGG19: Depths = [2, 2, 4, 4, 4];
 
 const WIDTHS: [usize; 5] = [64, 128, 256, 512, 512];
-/// The width of the hidden layers, and the size of their input map.
+/// The channels of the hidden layers, and the height and width of their input map.
 const HIDDEN: usize = 4096;
 const MAP: usize = 7;
 
-/// A convolution with its activation.
+/// A convolution, its batch norm if it has one, and its activation.
 enum ConvAct {
     Plain(Conv2d, Act),
     Normed(ConvNormAct),
 }
 
 impl ConvAct {
-    /// The layers at `index` of the features and at the following numbers.
+    /// The layers at `features.{index}` and at the following numbers.
     fn new(
         index: usize,
         inputs: usize,
         outputs: usize,
-        batch_norm: bool,
+        norm: Norm,
         layers: &Layers,
     ) -> Result<Self> {
         let config = Conv2dConfig::same(3).bias(true);
         let [conv, second, third] = [0, 1, 2].map(|i| (index + i).to_string());
-        if batch_norm {
+        if norm == Norm::Batch {
             let names = (&*conv, &*second, &*third);
             let layer = layers.conv_norm_act(names, inputs, outputs, config)?;
             return Ok(Self::Normed(layer));
@@ -188,7 +195,7 @@ struct Vgg {
     pre_logits: Option<PreLogits>,
 }
 
-fn build(depths: Depths, batch_norm: bool, root: Layers) -> Result<Box<dyn Model>> {
+fn build(depths: Depths, norm: Norm, root: Layers) -> Result<Box<dyn Model>> {
     let layers = root.with_head_init(WeightInit::Normal { std: 0.01 });
     let features = layers.pp("features");
     let mut info = Vec::with_capacity(WIDTHS.len() + 1);
@@ -198,9 +205,12 @@ fn build(depths: Depths, batch_norm: bool, root: Layers) -> Result<Box<dyn Model
     for (stage_index, (count, outputs)) in depths.into_iter().zip(WIDTHS).enumerate() {
         let mut stage = Vec::with_capacity(count);
         for _ in 0..count {
-            stage.push(ConvAct::new(index, inputs, outputs, batch_norm, &features)?);
+            stage.push(ConvAct::new(index, inputs, outputs, norm, &features)?);
             inputs = outputs;
-            index += if batch_norm { 3 } else { 2 };
+            index += match norm {
+                Norm::None => 2,
+                Norm::Batch => 3,
+            };
         }
         stages.push(stage);
         info.push(FeatureInfo::new(

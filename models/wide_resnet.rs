@@ -1,14 +1,13 @@
 //! Wide ResNet for 32x32 images: Zagoruyko, Komodakis, "Wide Residual Networks" (2016,
 //! arXiv:1605.07146), table 1.
 //!
-//! WRN-d-k: a 3x3 convolution to 16 channels, three stages of n = (d - 4) / 6 pre-activation
-//! blocks of two 3x3 convolutions with 16k, 32k and 64k channels at 32x32, 16x16 and 8x8, then
-//! norm, activation, global average pooling and a classifier. Where the channels change, the
-//! shortcut is a 1x1 convolution of the activated input.
-//! [`ModelSpec::drop_rate`](crate::ModelSpec::drop_rate) is the dropout between the two convolutions
-//! of a block, as in section 2.4, not before the classifier. `wide_resnet50_2`, the paper's network
-//! for ImageNet, is in `resnet.rs`. The keys are those of the usual PyTorch port:
-//! `block1.layer.0.bn1`, `block1.layer.0.convShortcut` and so on.
+//! WRN-d-k: a 3x3 convolution to 16 channels, three stages of n = (d - 4) / 6 pre-activation blocks
+//! of two 3x3 convolutions with 16k, 32k and 64k channels at 32x32, 16x16 and 8x8, then norm,
+//! activation, global average pooling and a classifier. Where the channels change, the shortcut is
+//! a 1x1 convolution of the activated input. [`ModelSpec::drop_rate`](crate::ModelSpec::drop_rate)
+//! is the dropout between the two convolutions of a block, as in section 2.4, not before the
+//! classifier. `wide_resnet50_2`, the paper's network for ImageNet, is in `resnet.rs`. The keys are
+//! those of the usual PyTorch port: `block1.layer.0.bn1`, `block1.layer.0.convShortcut` and so on.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, DropPath, Dropout};

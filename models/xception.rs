@@ -3,8 +3,8 @@
 //! et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation"
 //! (2018, arXiv:1802.02611), figure 4, as timm's `xception41`.
 //!
-//! Both consist of residual blocks of depthwise separable convolutions. The first three and the last
-//! halve the size, the eight in the middle keep it, and a few separable convolutions without a
+//! Both consist of residual blocks of depthwise separable convolutions. The first three and the
+//! last halve the size, the eight in the middle keep it, and a few separable convolutions without a
 //! shortcut follow. The original has no norm between a depthwise convolution and its 1x1
 //! convolution, and halves the size with max pooling. The aligned network has one, and halves the
 //! size with the stride of a block's last convolution.
@@ -77,8 +77,9 @@ pub(crate) const ENTRIES: [Entry; 2] = [
     .groups(ALIGNED_GROUPS),
 ];
 
-/// One of the two networks.
+/// What differs between the two networks.
 struct Plan {
+    /// Whether this is the aligned network.
     aligned: bool,
     /// Separable convolutions of each block of the entry flow.
     entry: usize,
@@ -140,13 +141,15 @@ impl Plan {
     }
 }
 
-/// The activations of a separable convolution.
+/// Where a separable convolution has its activations.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Activated {
+    /// Before both convolutions.
     Before,
+    /// After each convolution.
     After,
-    /// None: the input is already activated. The first one of the original.
-    Not,
+    /// Nowhere: the input is already activated. Only the original's first one.
+    Never,
 }
 
 /// The checkpoint keys of a separable convolution.
@@ -160,8 +163,8 @@ struct Keys {
 }
 
 impl Keys {
-    /// Of separable convolution `unit` in a block of the original. A block is a list of layers that
-    /// begins with an activation, except in the first block.
+    /// The keys of separable convolution `unit` in a block of the original. A block is a list of
+    /// layers that begins with an activation, except in the first block.
     fn original(block: usize, unit: usize) -> Self {
         let first = if block == 0 { 3 * unit } else { 3 * unit + 1 };
         let rep = |index: usize| format!("block{}.rep.{index}", block + 1);
@@ -177,7 +180,7 @@ impl Keys {
         }
     }
 
-    /// Of separable convolution `unit` after the blocks of the original.
+    /// The keys of separable convolution `unit` after the blocks of the original.
     fn original_tail(unit: usize) -> Self {
         let number = unit + 3;
         Self {
@@ -192,7 +195,7 @@ impl Keys {
         }
     }
 
-    /// Of separable convolution `unit` of a block of the aligned network.
+    /// The keys of separable convolution `unit` in a block of the aligned network.
     fn aligned(block: usize, unit: usize) -> Self {
         let stack = format!("blocks.{block}.stack");
         let part = |name: &str| format!("{stack}.conv{}.{name}", unit + 1);
@@ -207,7 +210,7 @@ impl Keys {
 
 /// The depthwise convolution, without or with its own norm.
 enum Depthwise {
-    Bare(Conv2d),
+    Plain(Conv2d),
     Normed(ConvNormAct),
 }
 
@@ -229,11 +232,11 @@ impl Separable {
     ) -> Result<Self> {
         let act = match activated {
             Activated::Before => Some(layers.pp(&keys.before).act(inputs)?),
-            Activated::After | Activated::Not => None,
+            Activated::After | Activated::Never => None,
         };
         let normed = |conv: &str, norm: &str, act: &str, outputs, config| match activated {
             Activated::After => layers.conv_norm_act((conv, norm, act), inputs, outputs, config),
-            Activated::Before | Activated::Not => {
+            Activated::Before | Activated::Never => {
                 layers.conv_norm((conv, norm), inputs, outputs, config)
             }
         };
@@ -241,7 +244,7 @@ impl Separable {
         let depthwise = match &keys.between {
             None => {
                 let layers = layers.pp(&keys.depthwise);
-                Depthwise::Bare(layers.conv(inputs, inputs, conv3x3)?)
+                Depthwise::Plain(layers.conv(inputs, inputs, conv3x3)?)
             }
             Some([norm, act]) => {
                 Depthwise::Normed(normed(&keys.depthwise, norm, act, inputs, conv3x3)?)
@@ -267,7 +270,7 @@ impl Separable {
 
     fn convolve(&self, activated: &Tensor, train: bool) -> Result<Tensor> {
         let x = match &self.depthwise {
-            Depthwise::Bare(conv) => conv.forward(activated)?,
+            Depthwise::Plain(conv) => conv.forward(activated)?,
             Depthwise::Normed(conv) => conv.forward_t(activated, train)?,
         };
         self.pointwise.forward_t(&x, train)
@@ -318,7 +321,7 @@ impl Block {
                 (Keys::original(index, unit), 1)
             };
             let activated = if !plan.aligned && index == 0 && unit == 0 {
-                Activated::Not
+                Activated::Never
             } else {
                 Activated::Before
             };

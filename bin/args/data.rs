@@ -99,10 +99,10 @@ pub struct PreprocessArgs {
     /// bicubic]
     #[arg(long, value_name = "NAME")]
     pub interpolation: Option<Interpolation>,
-    /// Mean of each channel [default: from the weights, or of the data set]
+    /// Mean of each channel [default: from the weights, or the data set's]
     #[arg(long, value_names = ["R", "G", "B"], num_args = 3, value_parser = number::<f32>(..))]
     pub mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel [default: from the weights, or of the data set]
+    /// Standard deviation of each channel [default: from the weights, or the data set's]
     #[arg(long, value_names = ["R", "G", "B"], num_args = 3,
           value_parser = number::<f32>(positive(1e38)))]
     pub std: Option<Vec<f32>>,

@@ -40,12 +40,12 @@ pub struct GlobalArgs {
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "N",
           value_parser = count(1..=MAX_THREADS))]
     pub threads: Option<usize>,
-    /// cpu, cuda, cuda:N, metal, or auto: a GPU if this program can use one, else the CPU
+    /// cpu, cuda, cuda:N, metal or auto. auto uses a GPU if this program supports one, else the CPU
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME", default_value_t)]
     pub device: DeviceChoice,
 }
 
-/// Choices of a network apart from its name, activation and stem.
+/// Flags of a network apart from its name, activation, stem and number of classes.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = NETWORK)]
 pub struct FormArgs {

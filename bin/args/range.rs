@@ -1,5 +1,5 @@
-//! Parsers of numbers in flags. Each has a range, so that no command computes or allocates from a
-//! number that makes no sense.
+//! Parsers of numbers in flags. Each checks a range, so that no command computes or allocates from
+//! a nonsensical number.
 
 use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::str::FromStr;
@@ -29,7 +29,7 @@ pub const MAX_STEPS: usize = 1_000_000_000;
 pub const MAX_ROUNDS: usize = 100_000;
 /// Limit of learning rates and other factors. It is below the largest f32.
 pub const MAX_RATE: f64 = 1e38;
-/// Limit of the images of a batch, as f32.
+/// Limit of the bytes of a batch of images in f32.
 const MAX_BATCH_BYTES: usize = 16 << 30;
 /// Limit of seeds: the largest integer in TOML, the format of a run's configuration.
 const MAX_SEED: u64 = i64::MAX as u64;
@@ -74,7 +74,7 @@ pub fn positive(high: f64) -> (Bound<f64>, Bound<f64>) {
     (Bound::Excluded(0.0), Bound::Included(high))
 }
 
-/// Refuses numbers of classes that a file or header gives and no flag takes.
+/// Refuses a number of classes, from a file or header, that no flag accepts.
 ///
 /// # Errors
 /// If it is 0 or above [`MAX_CLASSES`].
@@ -85,7 +85,7 @@ pub fn check_classes(num_classes: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Refuses numbers of channels that a header gives and no flag takes.
+/// Refuses a number of channels, from a header, that no flag accepts.
 ///
 /// # Errors
 /// If it is 0 or above [`MAX_CHANNELS`].

@@ -24,7 +24,7 @@ pub struct RecipeArgs {
     /// TOML file with hyperparameters. Keys are the names of the flags, with underscores
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,
-    /// Passes over the training images [default: 10]
+    /// Number of epochs: passes over the training images [default: 10]
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]
     pub epochs: Option<usize>,
     /// Images per step [default: 128]
@@ -61,7 +61,7 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "ALPHA", help_heading = OPTIMIZER,
           value_parser = number::<f64>(0.0..1.0))]
     pub opt_alpha: Option<f64>,
-    /// Limit for gradients [default: no clipping]
+    /// Clip gradients to this limit [default: no clipping]
     #[arg(long, value_name = "LIMIT", help_heading = OPTIMIZER,
           value_parser = number::<f64>(positive(MAX_RATE)))]
     pub clip_grad: Option<f64>,
@@ -136,7 +136,8 @@ pub struct RecipeArgs {
           value_parser = number::<f64>(positive(MAX_RATE)))]
     pub ratio: Option<Vec<f64>>,
 
-    /// Ratio of a layer's learning rate to the next layer's, toward the classifier [default: 1]
+    /// Layer-wise decay: learning rate of a layer divided by the next layer's, toward the
+    /// classifier [default: 1]
     #[arg(long, value_name = "F", help_heading = FINE_TUNING,
           value_parser = number::<f64>(positive(1.0)))]
     pub layer_decay: Option<f64>,
@@ -149,7 +150,7 @@ pub struct RecipeArgs {
     pub head_warmup_epochs: Option<f64>,
 }
 
-/// Shorter decays are shorter than a step on most data sets.
+/// Limit of `--decay-epochs`. A shorter interval is less than a step on most data sets.
 const MIN_DECAY_EPOCHS: f64 = 1e-3;
 
 impl RecipeArgs {

@@ -5,7 +5,7 @@ use candle_mish::activation::Activation;
 use candle_mish::rng::Generator;
 use candle_mish::train::optimizer::{ElementwiseOptimizer, ParameterGroup};
 use candle_mish::train::{Recipe, step};
-use candle_mish_models::{self as models, ModelSpec, Stem};
+use candle_mish_models::{ModelSpec, Stem};
 use rand::Rng;
 use serde::Serialize;
 
@@ -13,8 +13,8 @@ use super::profile::{self, Share};
 use super::timing::{Timing, alternate};
 use crate::args::range::{MAX_BATCH, MAX_ROUNDS, check_batch_of, count};
 use crate::context::Context;
-use crate::failure::{Done, usage};
-use crate::network::Network;
+use crate::failure::Done;
+use crate::network::{Network, choice, entry};
 use crate::output;
 
 /// Steps that do not count: the first ones allocate memory.
@@ -39,7 +39,7 @@ pub struct NetworkBenchArgs {
     /// Steps to time. The result is the median
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = count(1..=MAX_ROUNDS))]
     steps: usize,
-    /// Run as many steps again and show each op's share of the time
+    /// Also show each op's share of the time, measured in as many more steps
     #[arg(long)]
     profile: bool,
 }
@@ -81,8 +81,8 @@ struct Answer {
 /// # Errors
 /// If a flag is wrong or a step fails.
 pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Result<Done> {
-    let entry = models::find(&args.model).map_err(usage)?;
-    let (channels, height, width) = entry.form(args.stem).map_err(usage)?.input;
+    let form = entry(&args.model)?.form(args.stem).map_err(choice)?;
+    let (channels, height, width) = form.input;
     let classes = args.stem.num_classes();
     let spec = ModelSpec {
         activation: args.activation,

@@ -37,7 +37,7 @@ pub struct OpsBenchArgs {
 /// A differentiable computation, ours or Candle's.
 type Function = Box<dyn Fn(&[&Tensor]) -> Result<Tensor>>;
 
-/// The least work of a case, for its speed.
+/// The minimum work of a case, to compute its speed.
 #[derive(Clone, Copy)]
 enum Work {
     /// Operations of the forward pass. The gradients of x and of the weight take as many each.
@@ -54,7 +54,7 @@ struct Case {
     work: Work,
     ours: Function,
     candle: Function,
-    /// Whether Candle's backward pass takes less than seconds.
+    /// Whether Candle's backward pass is fast enough to time.
     candle_backward: bool,
 }
 

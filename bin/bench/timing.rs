@@ -38,8 +38,8 @@ impl Timing {
 /// A call to time.
 pub type Call<'a> = Box<dyn FnMut() -> candle_core::Result<()> + 'a>;
 
-/// Times `rounds` rounds on `device`, at least one. A round runs each case `repeats` times in a row.
-/// `warm_up` rounds come first and do not count: they allocate memory.
+/// Times `rounds` rounds on `device`, at least one. A round runs each case `repeats` times in a
+/// row. `warm_up` rounds come first and do not count: they allocate memory.
 ///
 /// # Errors
 /// The first error of a call.

@@ -45,8 +45,8 @@ pub struct EvalArgs {
         help_heading = "Data"
     )]
     split: Split,
-    /// Images per batch [default: as in the run of the weights, which repeats its figures to the
-    /// last bit]
+    /// Images per batch [default: the batch size of the weights' run, which reproduces its figures
+    /// exactly]
     #[arg(long, short, value_name = "N", help_heading = "Data",
           value_parser = count(1..=MAX_BATCH))]
     batch_size: Option<usize>,
@@ -103,7 +103,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     if num_classes < classes {
         bail!(
             "{} has {num_classes} classes, {} has {classes}",
-            weights.path.display(),
+            weights.origin,
             dataset.name
         );
     }

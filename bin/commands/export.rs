@@ -104,7 +104,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     };
     let num_classes = match args.num_classes.or(weights.num_classes()?) {
         Some(num_classes) => num_classes,
-        None => weights.classifier_rows(&model, stem)?,
+        None => weights.infer_num_classes(&model, stem)?,
     };
     check_classes(num_classes)?;
     let mut spec = ModelSpec {

@@ -5,12 +5,10 @@ use std::path::Path;
 use candle_mish::data::DataOptions;
 use candle_mish::train::Recipe;
 use candle_mish::train::run_folder::CONFIG;
-use candle_mish_models as models;
 
 use crate::args::DataArgs;
 use crate::config::{Config, read_recipe};
-use crate::failure::usage;
-use crate::network::Weights;
+use crate::network::{Weights, entry};
 
 /// The run that weights belong to, or else the data set that they name.
 pub(super) struct Origin {
@@ -47,10 +45,9 @@ impl Origin {
             if let Some(Ok(dataset)) = weights.dataset().map(str::parse) {
                 data.dataset = dataset;
             }
-            let entry = models::find(model).map_err(usage)?;
             Self {
                 data,
-                recipe: read_recipe(entry.recipe, None)?,
+                recipe: read_recipe(entry(model)?.recipe, None)?,
                 drop: 0.0,
                 drop_path: 0.0,
             }

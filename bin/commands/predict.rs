@@ -25,8 +25,8 @@ const INPUT: &str = "input";
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct PredictArgs {
-    /// The network, unless the weights name it, and image files: PNG, JPEG, WebP, TIFF, BMP, PNM,
-    /// or safetensors with a normalised tensor `input` [N, C, H, W]
+    /// The network's name, if the weights do not record it, then image files: PNG, JPEG, WebP,
+    /// TIFF, BMP or PNM, or safetensors with a normalised tensor `input` [N, C, H, W]
     #[arg(required = true, value_name = "[NAME] IMAGE")]
     inputs: Vec<PathBuf>,
     #[command(flatten, next_help_heading = "Weights")]
@@ -110,7 +110,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     };
     let num_classes = match args.num_classes.or(weights.num_classes()?) {
         Some(num_classes) => num_classes,
-        None => weights.classifier_rows(&model, stem)?,
+        None => weights.infer_num_classes(&model, stem)?,
     };
     check_classes(num_classes)?;
     let mut spec = ModelSpec {

@@ -1,4 +1,4 @@
-//! Places of weights.
+//! Where weights are: on the Hub or in a file.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! How to name weights.
+//! Parses the name of weights: a tag, an address on the Hub, or a file.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ pub fn pretrained() -> impl Iterator<Item = &'static Pretrained> {
     rows::ROWS.iter()
 }
 
-/// Weights that a caller names.
+/// The result of [`named`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Named {
     /// Their place.
@@ -41,7 +41,7 @@ pub struct Named {
 
 /// Parses a name of weights: empty for the network's default, a tag, an address
 /// `hf://owner/name[@revision][/file]`, or a file, recognised by its extension `.safetensors`,
-/// `.pth`, `.pt` or `.bin`. Without a network only the last two.
+/// `.pth`, `.pt` or `.bin`. Without an `entry`, only an address or a file.
 ///
 /// # Errors
 /// [`ModelError::Option`] if it is none of these, with the tags that exist.

@@ -1,4 +1,4 @@
-//! What the table knows about weights.
+//! A row of the table of weights.
 
 use candle_mish::activation::Activation;
 #[cfg(feature = "data")]
@@ -20,7 +20,7 @@ pub struct Pretrained {
     pub file: &'static str,
     /// The network's stem.
     pub stem: Stem,
-    /// The activation in training.
+    /// The activation that the weights were trained with.
     pub activation: Activation,
     /// The number of classes.
     pub num_classes: usize,

@@ -1,5 +1,5 @@
-//! Descriptions of weights, converted to entries of a checkpoint's header: timm's `config.json`, and
-//! rows of the table of weights.
+//! Descriptions of weights, converted to entries of a checkpoint's header: timm's `config.json`,
+//! and rows of the table of weights.
 
 use std::collections::BTreeMap;
 use std::path::Path;

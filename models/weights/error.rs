@@ -24,9 +24,10 @@ pub enum LoadError {
     #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] HubError),
-    /// The Hub does not provide the description of the weights, which may change what they are.
+    /// The description of the weights cannot be downloaded. Without it, the network or its
+    /// preprocessing could be wrong.
     #[cfg(feature = "hub")]
-    #[error("cannot read {file} of {origin}, which HF_HUB_OFFLINE=1 skips")]
+    #[error("cannot read {file} of {origin} (HF_HUB_OFFLINE=1 skips it)")]
     NoDescription {
         /// The weights.
         origin: String,
@@ -68,7 +69,7 @@ pub enum LoadError {
         path: PathBuf,
     },
     /// The file has no tensor of the network's classifier.
-    #[error("{} has no classifier {classifier}: it is not of {model}", path.display())]
+    #[error("{} holds no {classifier}, the classifier of {model}", path.display())]
     NoClassifier {
         /// The file.
         path: PathBuf,

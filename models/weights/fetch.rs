@@ -17,7 +17,7 @@ use crate::weights::load::Loaded;
 /// Which weights of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Tag {
-    /// timm's default.
+    /// timm's default weights of the network.
     #[default]
     Default,
     /// The weights with this tag, such as `a1_in1k` or `resnet50.a1_in1k`.
@@ -30,7 +30,8 @@ pub enum Tag {
 pub struct FetchOptions<'a> {
     /// Uses only the cache.
     pub offline: bool,
-    /// Called during a download with the file, the bytes received, and the bytes expected or 0.
+    /// Called during a download with the file, the bytes received, and the bytes expected, or 0 if
+    /// they are unknown.
     pub progress: &'a mut dyn FnMut(&str, u64, u64),
 }
 
@@ -60,10 +61,10 @@ pub fn create_pretrained(name: &str, tag: Tag, device: &Device) -> Result<Loaded
 }
 
 /// As [`create_pretrained`], with arguments that override what the weights record, and with
-/// options of the download.
+/// options for the download. `args` must name the network unless `tag` is [`Tag::Hub`].
 ///
 /// # Errors
-/// As [`create_pretrained`]. Without a name, if `tag` is no file.
+/// As [`create_pretrained`], or if the name is missing.
 pub fn create_pretrained_with(
     args: &ModelArgs,
     tag: Tag,
@@ -78,8 +79,8 @@ pub fn create_pretrained_with(
     fetch(args.model.as_deref(), &text, options)?.build(args, device)
 }
 
-/// Reads the weights that `text` names for `model`, as [`named`] understands it, from the Hub or
-/// its cache. The header is completed from the table of weights or from the repository's
+/// Reads the weights that `text` names for `model`, in the syntax of [`named`], from a file, the
+/// Hub or its cache. The header is completed from the table of weights or from the repository's
 /// description.
 ///
 /// # Errors
@@ -106,7 +107,7 @@ pub fn fetch(
     if let Some(row) = row {
         weights.describe_row(row);
     }
-    weights.suppose(model);
+    weights.assume_model(model);
     Ok(weights)
 }
 

@@ -33,7 +33,7 @@ pub struct Weights {
     pub checkpoint: Checkpoint,
     /// What the description asks for that is not supported.
     pub notes: Vec<Note>,
-    /// The network whose published weights stand in where the header records nothing.
+    /// The network whose published weights supply the defaults for what the header does not record.
     like: Option<&'static Entry>,
 }
 
@@ -52,8 +52,8 @@ impl Weights {
         })
     }
 
-    /// Reads a checkpoint, which is safetensors or a PyTorch file, and timm's description
-    /// `config.json` in its folder, if there is one. The header decides where both record something.
+    /// Reads a checkpoint (safetensors or a PyTorch file) and timm's description `config.json` in
+    /// its folder, if there is one. The header takes precedence over the description.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -85,12 +85,12 @@ impl Weights {
         for (key, value) in entries {
             self.checkpoint.metadata.entry(key).or_insert(value);
         }
-        self.suppose(None);
+        self.assume_model(None);
     }
 
-    /// Names the network of a file that does not record it. The defaults are then taken from its
-    /// published weights.
-    pub fn suppose(&mut self, model: Option<&str>) {
+    /// Sets the network of a file that does not record one. Its published weights then supply the
+    /// defaults.
+    pub fn assume_model(&mut self, model: Option<&str>) {
         let name = self.text("model").or(model);
         self.like = name.and_then(|name| find(name).ok());
     }
@@ -198,11 +198,11 @@ impl Weights {
         self.parsed("stem")
     }
 
-    /// The number of classes of `model`'s classifier by the shape of its tensor.
+    /// The number of classes, inferred from the shape of `model`'s classifier.
     ///
     /// # Errors
-    /// If the file has no such tensor.
-    pub fn classifier_rows(&self, model: &str, stem: Stem) -> Result<usize, LoadError> {
+    /// If the file has no such classifier.
+    pub fn infer_num_classes(&self, model: &str, stem: Stem) -> Result<usize, LoadError> {
         let spec = ModelSpec {
             activation: Activation::Identity,
             num_classes: 1,
@@ -248,9 +248,9 @@ impl Weights {
         self.text("dataset")
     }
 
-    /// How to prepare images for `model`: as recorded; else as for the network's default weights on
-    /// the Hub; else as timm does by default, at the network's own image size. `None` if the network
-    /// is for small images and the header does not record their size and normalisation.
+    /// How to preprocess images for `model`: as recorded; else as for the network's default weights
+    /// on the Hub; else with timm's defaults at the network's own image size. `None` if the stem is
+    /// [`Stem::Cifar`] and the header does not record the image size and normalisation.
     ///
     /// # Errors
     /// If a recorded value is not valid, or `model` has no form with this stem.
@@ -283,8 +283,8 @@ impl Weights {
         }))
     }
 
-    /// The network of these weights: `given` values first, then recorded ones, then defaults, which
-    /// the notes report.
+    /// The network of these weights: `given` values first, then recorded ones, then defaults. The
+    /// notes report assumed defaults.
     ///
     /// # Errors
     /// If nothing names the network, the registry lacks it, or a recorded value is not valid.
@@ -307,7 +307,7 @@ impl Weights {
         };
         let num_classes = match given.num_classes.or(own.num_classes) {
             Some(num_classes) => num_classes,
-            None => self.classifier_rows(&model, stem)?,
+            None => self.infer_num_classes(&model, stem)?,
         };
         let spec = ModelSpec {
             activation,
@@ -371,7 +371,7 @@ impl Weights {
         store: &ParamStore,
     ) -> Result<(Transfer, Vec<Note>), LoadError> {
         let mut transfer = self.transfer(model, spec, store)?;
-        let fresh = self.set_activation_apart(spec, &mut transfer)?;
+        let fresh = self.exclude_activation(spec, &mut transfer)?;
         let mut notes: Vec<Note> = Note::transferred(&self.origin, &transfer)
             .into_iter()
             .collect();
@@ -387,10 +387,10 @@ impl Weights {
         Ok((transfer, notes))
     }
 
-    /// Removes from the report the parameters that only activations have, if the weights are of
-    /// another activation or do not record theirs: they have no counterpart. Returns the number of
-    /// tensors that keep their initial values.
-    fn set_activation_apart(
+    /// Removes the parameters of activations from the report, if the weights have another
+    /// activation or do not record it. Returns the number of tensors that keep their initial
+    /// values.
+    fn exclude_activation(
         &self,
         spec: &ModelSpec,
         transfer: &mut Transfer,

@@ -1,4 +1,4 @@
-//! A network rebuilt from a file in one call.
+//! [`from_file`]: a network rebuilt from a file in one call.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub struct Loaded {
     pub model: Box<dyn Model>,
     /// Its weights and statistics.
     pub store: ParamStore,
-    /// What it is.
+    /// The network's name, activation, classes and so on.
     pub spec: ModelSpec,
     /// The names of its classes, if they are recorded.
     pub classes: Option<Vec<String>>,
@@ -38,7 +38,7 @@ pub struct Loaded {
     pub metadata: BTreeMap<String, String>,
     /// What happened to each tensor.
     pub transfer: Transfer,
-    /// What was assumed.
+    /// What was assumed or changed.
     pub notes: Vec<Note>,
 }
 
@@ -58,9 +58,9 @@ impl Module for Loaded {
     }
 }
 
-/// Rebuilds the network of a checkpoint on `device`, in f32: a safetensors file that this program
-/// wrote, or a file of timm's (safetensors, `.bin` or `.pth`) with its `config.json` in the same
-/// folder.
+/// Rebuilds the network of a checkpoint on `device`, in f32: a safetensors file that candle-mish
+/// wrote, or a file that timm wrote (safetensors, `.bin` or `.pth`) with its `config.json` in the
+/// same folder.
 ///
 /// ```no_run
 /// use candle_core::{Device, Module};
@@ -81,8 +81,8 @@ pub fn from_file(path: impl AsRef<Path>, device: &Device) -> Result<Loaded, Load
     from_file_with(path, &ModelArgs::default(), device)
 }
 
-/// As [`from_file`], with arguments that the file does not record or that override it. A file
-/// without a header needs at least the name.
+/// As [`from_file`], with arguments that supplement or override what the file records. A file
+/// without a header needs at least the model's name.
 ///
 /// ```no_run
 /// use candle_core::Device;
@@ -105,7 +105,7 @@ pub fn from_file_with(
     device: &Device,
 ) -> Result<Loaded, LoadError> {
     let mut weights = Weights::read(path.as_ref())?;
-    weights.suppose(args.model.as_deref());
+    weights.assume_model(args.model.as_deref());
     weights.build(args, device)
 }
 

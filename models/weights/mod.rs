@@ -1,7 +1,8 @@
-//! Trained weights: what their file and its description record, and the networks that they make.
+//! Opens trained weights, and rebuilds their networks from what the file and its description
+//! record.
 //!
-//! [`from_file`](crate::from_file) and [`create_pretrained`](crate::create_pretrained) do all of it
-//! in one call. [`Weights`] offers the steps one by one.
+//! [`from_file`](crate::from_file) and [`create_pretrained`](crate::create_pretrained) do this in
+//! one call. [`Weights`] offers the steps one by one.
 
 mod description;
 mod error;

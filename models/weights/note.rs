@@ -15,7 +15,7 @@ use crate::transfer::Transfer;
 pub struct Note {
     /// The line.
     pub message: String,
-    /// The arguments that choose something else, with timm's names: `activation`, `img_size`, ….
+    /// The arguments that override it, with timm's names: `activation`, `img_size`, ….
     pub arguments: &'static [&'static str],
     /// The complete list, if the line shows only part of it.
     pub details: Vec<String>,
@@ -51,8 +51,9 @@ impl Note {
         Self::new(message, &["stem"])
     }
 
+    /// The preprocessing of weights that do not record theirs.
     #[cfg(feature = "data")]
-    pub(super) fn assumed_preprocess(origin: &str, preprocess: &Preprocess) -> Self {
+    pub fn assumed_preprocess(origin: &str, preprocess: &Preprocess) -> Self {
         let Preprocess {
             input_size,
             crop_pct,
@@ -68,7 +69,7 @@ impl Note {
         Self::new(message, arguments)
     }
 
-    /// How the weights were made to fit, unless they fitted as they are.
+    /// What was changed to make the weights fit, if anything.
     pub fn transferred(origin: &str, transfer: &Transfer) -> Option<Self> {
         let notes = transfer.notes();
         let message = format!("{origin}: {}", notes.join("; "));

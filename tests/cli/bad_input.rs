@@ -57,6 +57,9 @@ fn wrong_names_and_values_are_usage_errors() {
         2,
         &["resnet21", "did you mean"],
     );
+    for command in ["train", "models"] {
+        said(mish(&[command, "zzz"]), 2, &["'zzz'", "mish models"]);
+    }
     said(mish(&["train"]), 2, &["mish models"]);
     said(mish(&["trian"]), 2, &["trian", "train"]);
     said(program("train-resnet", &["rexnet20"]), 2, &["rexnet20"]);

@@ -36,7 +36,7 @@ fn rate(entry: &Entry) -> f64 {
     }
 }
 
-/// The last epoch of a training on a few images, each of another class.
+/// The last epoch of a run on a few images, each of another class.
 fn last_epoch(entry: &Entry) -> Value {
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");

@@ -135,7 +135,7 @@ fn assumptions_about_a_file_without_a_header_are_reported() {
         std::fs::remove_file(&logits).expect("written");
         assert_eq!(predict(&["--activation", "relu"]), "");
     }
-    // For a network with weights in the table, the preprocessing of these is assumed as well.
+    // For a network with weights in the table, their preprocessing is assumed as well.
     let (store, _) = network(&ModelSpec {
         activation: "relu6".parse().expect("an activation"),
         ..ModelSpec::imagenet("mobilenetv2_100")

@@ -8,7 +8,7 @@ use candle_mish::checkpoint;
 
 use crate::{failure, mish, train};
 
-/// Values that no count takes.
+/// Values that no count accepts.
 const COUNTS: &[&str] = &[
     "-1",
     "1.5",
@@ -19,12 +19,12 @@ const COUNTS: &[&str] = &[
     "10000000001",
     "99999999999999999999",
 ];
-/// Values that no seed takes.
+/// Values that no seed accepts.
 const SEEDS: &[&str] = &["-1", "1.5", "nan", "two", "", "9223372036854775808"];
-/// Values that no number takes.
+/// Values that no number accepts.
 const NUMBERS: &[&str] = &["nan", "inf", "1e999", "two", ""];
 
-/// What a flag takes, and where its range ends.
+/// The kind of number that a flag accepts, and the limits of its range.
 enum Takes {
     /// Whole numbers of one or more.
     Positive,
@@ -199,7 +199,7 @@ fn batches_that_no_memory_holds_are_refused() {
     assert!(message.contains("too large"), "{message}");
 }
 
-/// A header or a saved configuration is as little to be trusted as a flag.
+/// Headers and saved configurations are checked like flags.
 #[test]
 fn numbers_in_files_have_a_range() {
     let folder = tempfile::tempdir().expect("a folder");

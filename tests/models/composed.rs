@@ -1,4 +1,4 @@
-//! One network per family: our ops against the compositions that other devices use.
+//! One network per family: our ops compared with the compositions that other devices use.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The maps inside the networks.
+//! Intermediate feature maps.
 
 use candle_core::{DType, Device, Result};
 use candle_mish::nn::ParamStore;
@@ -117,8 +117,8 @@ fn maps_are_those_of_timm() -> Result<()> {
     Ok(())
 }
 
-/// Networks whose classifier sees something else than the mean of the last map: a further
-/// convolution, the maximum, or none at all.
+/// Networks whose features are not the mean of the last map: they have another convolution, take the
+/// maximum, or have no maps.
 const OTHER_FEATURES: [&str; 10] = [
     "capsnet",
     "capsnet_reconstruction",
@@ -132,7 +132,7 @@ const OTHER_FEATURES: [&str; 10] = [
     "mlp_5x500",
 ];
 
-/// How the names begin of networks with convolutions that lose rows at the border.
+/// Prefixes of the names of networks with convolutions that lose rows at the border.
 const UNPADDED: [&str; 4] = ["capsnet", "inception", "legacy_xception", "squeezenet"];
 
 fn check(spec: &ModelSpec, size: usize) -> Result<()> {

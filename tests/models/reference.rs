@@ -81,7 +81,7 @@ impl Case {
         reference.cases
     }
 
-    /// Refuses a truncated row, of which only a part would be compared.
+    /// Refuses a truncated row, because the rest would not be compared.
     fn check_stored(&self) {
         let context = self.context();
         assert!(self.input[0] >= 2, "{context}: fewer than two images");
@@ -120,7 +120,7 @@ impl Case {
         Ok((store, model, images))
     }
 
-    /// The logits of f32 arithmetic lie within 1e-4 of the double-precision reference, and the
+    /// The logits in f32 are within 1e-4 of the double-precision reference, and the
     /// network has its parameters and multiply-adds. They depend on the image and the activation.
     fn check_logits(&self) -> Result<()> {
         let context = self.context();

@@ -110,9 +110,9 @@ fn the_own_activation_in_its_own_place_changes_nothing() -> Result<()> {
         let rows = find(&report, "mish", stage);
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].comparison, rows[1].comparison, "{stage}");
-        let beside = rows[1].from_control.expect("a comparison with the control");
+        let control = rows[1].from_control.expect("a comparison with the control");
         assert_eq!(
-            (beside.top1.value, beside.loss.value),
+            (control.top1.value, control.loss.value),
             (0.0, 0.0),
             "{stage}"
         );

@@ -219,14 +219,14 @@ fn other_key_styles_are_understood() -> Result<()> {
 }
 
 #[test]
-fn auxiliary_parts_are_passed_over() -> Result<()> {
+fn auxiliary_parts_are_ignored() -> Result<()> {
     let own = weights(&ModelSpec::new("inception_v3"))?;
     let mut other = own.clone();
     let extra = Tensor::ones(3, DType::F32, &Device::Cpu)?;
     other.insert("AuxLogits.fc.weight".into(), extra);
     let (store, transfer) = transfer(&ModelSpec::new("inception_v3"), &other)?;
     assert!(
-        transfer.is_complete() && transfer.passed_over == 1,
+        transfer.is_complete() && transfer.ignored == 1,
         "{transfer}"
     );
     assert_loaded(&store, &own, "")

@@ -7,8 +7,7 @@ use candle_mish_models::{Entry, ModelSpec, Stem};
 use serde::Serialize;
 
 use super::rows::Weights;
-use crate::failure::usage;
-use crate::network::Network;
+use crate::network::{Network, choice};
 use crate::table::{align_right, table, thousands};
 
 /// The form of the network whose layers to show. `None` takes the form's own value.
@@ -59,7 +58,7 @@ impl From<LayerRecord> for Layer {
 
 /// Runs an image of zeros through the network and records its layers.
 pub(super) fn layers(entry: &Entry, form: &Form) -> anyhow::Result<Layers> {
-    let (channels, height, width) = entry.form(form.stem).map_err(usage)?.input;
+    let (channels, height, width) = entry.form(form.stem).map_err(choice)?.input;
     let (height, width) = form.img_size.map_or((height, width), |size| (size, size));
     let num_classes = form.num_classes.unwrap_or(form.stem.num_classes());
     let spec = ModelSpec {

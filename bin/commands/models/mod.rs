@@ -11,14 +11,15 @@ use candle_mish_models::{self as models, Stem};
 use crate::args::range::{MAX_CLASSES, count};
 use crate::context::Context;
 use crate::failure::{Done, usage};
+use crate::network::choice;
 use crate::output;
 use layers::{Form, layer_table, layers};
 use list::list;
 use markdown::markdown;
 use rows::Row;
 
-/// Limit of `--img-size`: an image of this size goes through the network, which takes gigabytes in
-/// some.
+/// Limit of `--img-size`. The command runs an image of this size through the network, which takes
+/// gigabytes of memory for some networks.
 const MAX_IMAGE: usize = 1024;
 /// Heading of the flags that apply to the layers of one network.
 const LAYERS: &str = "Layers of one network";
@@ -26,8 +27,8 @@ const LAYERS: &str = "Layers of one network";
 /// Flags of `mish models`.
 #[derive(Debug, clap::Args)]
 pub struct ModelsArgs {
-    /// A network, to show its layers. Or a part of a name or family, or a pattern with * (any text)
-    /// and ? (any character), to list the networks that match
+    /// A network, to show its layers; or part of a name or family, or a pattern with * (any text)
+    /// and ? (any character), to list matching networks
     pattern: Option<String>,
     /// Form of the network: cifar or imagenet
     #[arg(long, value_name = "NAME", default_value_t = Stem::Cifar, help_heading = LAYERS)]
@@ -72,7 +73,7 @@ pub fn run(args: &ModelsArgs, context: &Context) -> anyhow::Result<Done> {
     let rows: Vec<Row> = models::list(&pattern).into_iter().map(Row::from).collect();
     if rows.is_empty() {
         // The error suggests a similar name.
-        return Err(found.map_or_else(usage, |_| usage("no network matches")));
+        return Err(found.map_or_else(choice, |_| usage("no network matches")));
     }
     if context.json {
         output::json(&rows)?;

@@ -14,7 +14,7 @@ use crate::args::{DataArgs, NETWORK, OUTPUT, PreprocessArgs};
 use crate::failure::usage;
 use crate::source::WeightsArgs;
 
-/// Headings of the flags.
+/// The headings of the flags in `--help`.
 const REPLACEMENT: &str = "Replacement";
 const FINE_TUNING: &str = "Fine-tuning";
 const MEASUREMENTS: &str = "Measurements";
@@ -54,7 +54,7 @@ pub struct SwapArgs {
     /// Steps to train each activation
     #[arg(long, value_name = "N", help_heading = FINE_TUNING, value_parser = count(1..=MAX_STEPS))]
     pub(super) fine_tune_steps: Option<usize>,
-    /// Peak learning rate [default: the run's, divided by 15]
+    /// Peak learning rate [default: the rate of the weights' run, divided by 15]
     #[arg(long, value_name = "RATE", help_heading = FINE_TUNING,
           value_parser = number::<f64>(positive(MAX_RATE)))]
     pub(super) lr: Option<f64>,
@@ -62,7 +62,7 @@ pub struct SwapArgs {
     /// from the original weights, without recalibration
     #[arg(long, help_heading = FINE_TUNING)]
     pub(super) blend: bool,
-    /// Images per batch [default: as in the run of the weights]
+    /// Images per batch [default: the batch size of the weights' run]
     #[arg(long, short, value_name = "N", help_heading = FINE_TUNING,
           value_parser = count(1..=MAX_BATCH))]
     pub(super) batch_size: Option<usize>,

@@ -18,7 +18,7 @@ use crate::args::range::{check_batch, check_classes};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
-use crate::network::{Weights, check_name};
+use crate::network::Weights;
 use crate::{device, output, preprocessing};
 pub use args::SwapArgs;
 
@@ -34,7 +34,6 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     let (name, offline) = (args.model.as_deref(), args.data.offline);
     let weights = args.weights.read(name, offline, context)?;
     let model = weights.model(args.model.as_deref())?;
-    check_name(&model)?;
     let from = activation(args, &weights)?;
     let to = replacements(args, &from)?;
     let mut origin = Origin::of(&weights, &model, &args.data)?;
@@ -128,20 +127,20 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     }
 }
 
-/// The activation that the weights were trained with. A wrong assumption would make every figure
-/// wrong.
+/// The activation that the weights were trained with. It is not guessed, because a wrong guess would
+/// invalidate every figure.
 fn activation(args: &SwapArgs, weights: &Weights) -> anyhow::Result<Activation> {
     if args.activation.is_none() && weights.own_activation()?.is_none() {
         return Err(usage(format!(
             "{} does not record its activation: name it with --activation",
-            weights.path.display()
+            weights.origin
         )));
     }
     weights.activation(args.activation.as_ref())
 }
 
-/// The activations of `--to` without duplicates and without the network's own, which is the control
-/// and always measured.
+/// The activations of `--to` without duplicates and without the network's own. That one is the
+/// control, which is always measured.
 fn replacements(args: &SwapArgs, from: &Activation) -> anyhow::Result<Vec<Activation>> {
     let mut to: Vec<Activation> = Vec::new();
     for activation in args.to.iter().filter(|activation| *activation != from) {
@@ -175,7 +174,7 @@ fn spec(
     if num_classes < classes {
         bail!(
             "{} has {num_classes} classes, {} has {classes}",
-            weights.path.display(),
+            weights.origin,
             dataset.name
         );
     }

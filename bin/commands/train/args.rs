@@ -33,9 +33,9 @@ pub struct TrainArgs {
     /// Stochastic depth: probability of skipping the last residual block [default: 0]
     #[arg(long, value_name = "P", help_heading = NETWORK, value_parser = number::<f64>(0.0..1.0))]
     pub(super) drop_path: Option<f64>,
-    /// Start from trained weights: without a value the network's default weights on the Hugging
-    /// Face Hub, or a tag (`mish models NAME` lists them), hf://owner/name[@revision][/file], or a
-    /// file
+    /// Start from trained weights: a tag on the Hugging Face Hub (`mish models NAME` lists them),
+    /// hf://owner/name[@revision][/file], a file, or without a value the network's default weights
+    /// on the Hub
     #[arg(long, value_name = "TAG", help_heading = NETWORK, num_args = 0..=1,
           default_missing_value = "", conflicts_with = "resume")]
     pub(super) pretrained: Option<String>,
@@ -58,7 +58,7 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
-    /// The choices of the network that flags make, except its name.
+    /// The options of the network from the flags, without its name.
     pub(super) fn network(&self) -> ModelArgs {
         ModelArgs {
             model: None,

@@ -3,7 +3,7 @@
 use candle_mish::activation::Activation;
 use candle_mish::data::DatasetKind;
 use candle_mish::train::RunFolder;
-use candle_mish_models::{self as models, ModelArgs};
+use candle_mish_models::ModelArgs;
 
 use super::args::TrainArgs;
 use super::family::{Family, program};
@@ -11,11 +11,11 @@ use crate::args::range::check_classes;
 use crate::config::{Config, read_recipe};
 use crate::context::Context;
 use crate::failure::usage;
-use crate::network::Weights;
+use crate::network::{Weights, entry};
 use crate::{preprocessing, source};
 
-/// The configuration of a run, and the trained weights to start from, if any. The run to resume or
-/// else the recipe and the defaults supply what no flag gives.
+/// The configuration of a run, and the trained weights to start from, if any. Flags override the run
+/// to resume, or else the recipe and the defaults.
 ///
 /// # Errors
 /// If flags contradict each other or the run to resume, or a file cannot be read.
@@ -81,7 +81,7 @@ pub(super) fn configure(
              little from random features",
         ));
     }
-    let entry = models::find(config.model()).map_err(usage)?;
+    let entry = entry(config.model())?;
     if let Some(family) = family.filter(|family| family.name != entry.family) {
         let (model, own) = (config.model(), entry.family);
         return Err(usage(format!(
@@ -127,7 +127,7 @@ fn configure_preprocessing(
 
 /// The configuration of a new run of `model`, before any flag.
 fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
-    let own = models::find(&model).map_err(usage)?.recipe;
+    let own = entry(&model)?.recipe;
     let recipe = read_recipe(own, args.recipe.recipe.as_deref())?;
     let network = ModelArgs {
         activation: Some(Activation::Mish {}),
