@@ -92,7 +92,7 @@ struct ClassCapsules {
 impl ClassCapsules {
     fn new(classes: usize, vb: VarBuilder) -> Result<Self> {
         if classes > MOST_CLASSES {
-            bail!("capsnet has a capsule for each class, at most {MOST_CLASSES}, not {classes}");
+            bail!("capsnet has at most {MOST_CLASSES} classes, not {classes}");
         }
         let init = Init::Randn {
             mean: 0.0,

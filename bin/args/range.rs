@@ -30,7 +30,7 @@ pub const MAX_ROUNDS: usize = 100_000;
 /// Limit of learning rates and other factors. It is below the largest f32.
 pub const MAX_RATE: f64 = 1e38;
 /// Limit of the bytes of a batch of images in f32.
-const MAX_BATCH_BYTES: usize = 16 << 30;
+const MAX_BATCH_BYTES: usize = 8 << 30;
 /// Limit of seeds: the largest integer in TOML, the format of a run's configuration.
 const MAX_SEED: u64 = i64::MAX as u64;
 
