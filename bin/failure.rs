@@ -79,8 +79,7 @@ fn append(line: &mut String, cause: &str) {
     let overlap = cause
         .char_indices()
         .map(|(end, _)| &cause[..end])
-        .filter(|start| line.ends_with(start))
-        .last()
+        .rfind(|start| line.ends_with(start))
         .unwrap_or_default();
     // Shorter overlaps are coincidental.
     if overlap.len() >= 4 || overlap.len() == line.len() {

@@ -22,6 +22,9 @@ use crate::weights::description;
 use crate::weights::error::LoadError;
 use crate::weights::note::Note;
 
+/// The mean and the standard deviation of each channel, RGB, of pixels in [0, 1].
+pub type MeanStd = ([f32; 3], [f32; 3]);
+
 /// A checkpoint and what is known about it.
 #[derive(Debug, Clone)]
 pub struct Weights {
@@ -239,7 +242,7 @@ impl Weights {
     ///
     /// # Errors
     /// If a value is not valid.
-    pub fn normalisation(&self) -> Result<Option<([f32; 3], [f32; 3])>, LoadError> {
+    pub fn normalisation(&self) -> Result<Option<MeanStd>, LoadError> {
         Ok(self.json("mean")?.zip(self.json("std")?))
     }
 

@@ -15,6 +15,6 @@ mod note;
 pub use error::LoadError;
 #[cfg(feature = "hub")]
 pub use fetch::{FetchOptions, Tag, create_pretrained, create_pretrained_with, fetch};
-pub use file::Weights;
+pub use file::{MeanStd, Weights};
 pub use load::{Loaded, from_file, from_file_with};
 pub use note::Note;
