@@ -1,7 +1,7 @@
 //! Opens trained weights, and rebuilds their networks from what the file and its description
 //! record.
 //!
-//! [`from_file`](crate::from_file) and [`create_pretrained`](crate::create_pretrained) do this in
+//! [`from_file`] and [`create_pretrained`] do this in
 //! one call. [`Weights`] offers the steps one by one.
 
 mod description;
