@@ -58,7 +58,7 @@ pub fn exit_code(result: anyhow::Result<Done>) -> ExitCode {
 
 /// An error with its causes in one line, joined by ": ", then the remedy. A cause that the line
 /// already contains is left out.
-fn message(error: &anyhow::Error) -> String {
+pub fn message(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         let text = text(cause, &line);

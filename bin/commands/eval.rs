@@ -1,15 +1,13 @@
 //! `mish eval`: measures the accuracy of a trained network.
 
 use anyhow::bail;
-use candle_mish::activation::Activation;
 use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::eval::{Evaluation, evaluate};
-use candle_mish_models::{ModelSpec, Stem};
 use serde::Serialize;
 
 use super::origin::Origin;
-use crate::args::range::{MAX_BATCH, MAX_CLASSES, check_batch, check_classes, count};
-use crate::args::{DataArgs, FormArgs, NETWORK, PreprocessArgs};
+use crate::args::range::{MAX_BATCH, check_batch, count};
+use crate::args::{DataArgs, NetworkArgs, PreprocessArgs};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::network::Network;
@@ -25,18 +23,8 @@ pub struct EvalArgs {
     // The data set and the batch size default to those of the run that the weights belong to.
     #[command(flatten, next_help_heading = "Weights")]
     weights: WeightsArgs,
-    /// Activation [default: from the weights]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    activation: Option<Activation>,
-    /// Number of classes [default: from the weights, or from the data set]
-    #[arg(long, value_name = "N", help_heading = NETWORK, value_parser = count(1..=MAX_CLASSES))]
-    num_classes: Option<usize>,
-    /// First layers: cifar or imagenet [default: from the weights, or cifar for images of up to 64
-    /// pixels]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    stem: Option<Stem>,
     #[command(flatten)]
-    form: FormArgs,
+    network: NetworkArgs,
     /// Images to evaluate: test, validation or train
     #[arg(
         long,
@@ -84,22 +72,16 @@ struct Answer<'a> {
 pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let (name, offline) = (args.model.as_deref(), args.data.offline);
     let weights = args.weights.read(name, offline, context)?;
-    let model = weights.model(args.model.as_deref())?;
-    let activation = weights.activation(args.activation.as_ref())?;
+    let spec = weights.spec(&args.network.model_args(name))?;
     let Origin {
         data: mut options,
         recipe,
         ..
-    } = Origin::of(&weights, &model, &args.data)?;
-    preprocessing::resolve(&mut options, &weights, &model, args.stem, &args.preprocess)?;
+    } = Origin::of(&weights, &spec.model, &args.data)?;
+    preprocessing::resolve(&mut options, &weights, &spec, &args.preprocess)?;
     let dataset = data::open(&options)?;
     preprocessing::compare_classes(&dataset, &weights)?;
-    let classes = dataset.classes.len();
-    let num_classes = args
-        .num_classes
-        .or(weights.num_classes()?)
-        .unwrap_or(classes);
-    check_classes(num_classes)?;
+    let (num_classes, classes) = (spec.num_classes, dataset.classes.len());
     if num_classes < classes {
         bail!(
             "{} has {num_classes} classes, {} has {classes}",
@@ -107,15 +89,6 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
             dataset.name
         );
     }
-    let stem = args.stem.or(weights.stem()?);
-    let stem = stem.unwrap_or_else(|| Stem::for_image_size(dataset.test.height()));
-    let mut spec = ModelSpec {
-        activation,
-        num_classes,
-        stem,
-        ..ModelSpec::new(&*model)
-    };
-    args.form.apply(&mut spec, &weights)?;
     let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
     let images = images(&dataset, args.split)?.clone();
     let batch_size = args.batch_size.unwrap_or(recipe.batch_size);
@@ -139,8 +112,8 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let evaluation = evaluate(&*network.frozen, batches)?;
     let seconds = clock.elapsed().as_secs_f64();
     let answer = Answer {
-        model: &model,
-        activation: activation.to_string(),
+        model: &spec.model,
+        activation: spec.activation.to_string(),
         dataset: &dataset.name,
         split: args.split,
         params: network.store.num_params(),
@@ -152,7 +125,9 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         output::json(&answer)?;
     } else {
         output::text(&format!(
-            "{model} with {activation} on {} images of {}: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}; {:.0} img/s",
+            "{} with {} on {} images of {}: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}; {:.0} img/s",
+            spec.model,
+            spec.activation,
             evaluation.images,
             dataset.name,
             100.0 * evaluation.top1,

@@ -11,6 +11,8 @@ mod fetch;
 mod file;
 mod load;
 mod note;
+#[cfg(feature = "data")]
+mod preprocess;
 
 pub use error::LoadError;
 #[cfg(feature = "hub")]

@@ -16,7 +16,7 @@ use candle_core::{Device, Tensor};
 use safetensors::tensor::TensorInfo;
 use safetensors::{SafeTensors, View};
 
-pub use atomic::{check_writable, write_atomically};
+pub use atomic::{AtomicFile, check_writable, write_atomically};
 pub use error::CheckpointError;
 
 /// The content of a checkpoint.

@@ -118,7 +118,7 @@ fn configure_preprocessing(
     }
     let model = config.model();
     let new = match pretrained {
-        Some(weights) => preprocessing::for_weights(weights, model, stem, None, &args.preprocess)?,
+        Some(weights) => preprocessing::for_fine_tuning(weights, model, stem, &args.preprocess)?,
         None => preprocessing::for_training(model, stem, &args.preprocess)?,
     };
     config.data.preprocess = Some(new);

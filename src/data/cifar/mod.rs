@@ -15,6 +15,15 @@ use super::images::ImageSet;
 use layout::Layout;
 pub(super) use spec::{CIFAR10, CIFAR100, Spec};
 
+/// The channel means of CIFAR-10's training images, RGB, of pixels in [0, 1].
+pub const CIFAR10_MEAN: [f32; 3] = CIFAR10.mean;
+/// Their standard deviations.
+pub const CIFAR10_STD: [f32; 3] = CIFAR10.std;
+/// The channel means of CIFAR-100's training images, RGB, of pixels in [0, 1].
+pub const CIFAR100_MEAN: [f32; 3] = CIFAR100.mean;
+/// Their standard deviations.
+pub const CIFAR100_STD: [f32; 3] = CIFAR100.std;
+
 /// The images of a folder.
 #[derive(Debug)]
 pub(super) struct Loaded {
