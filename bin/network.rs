@@ -17,7 +17,7 @@ use candle_mish_models::{
 
 use crate::args::range::{check_classes, check_in_chans};
 use crate::device;
-use crate::failure::usage;
+use crate::failure::{usage, with_flags};
 
 /// A network on one store: for training, and for evaluation without a graph.
 pub struct Network {
@@ -112,7 +112,7 @@ pub fn warn(note: &Note) {
         [] => String::new(),
         flags => format!("; change it with {}", flags.join(", ")),
     };
-    tracing::warn!("{note}{hint}");
+    tracing::warn!("{}{hint}", with_flags(&note.message));
 }
 
 /// The flag of an argument.

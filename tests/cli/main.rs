@@ -8,6 +8,7 @@ mod export;
 mod families;
 mod folder;
 mod foreign;
+mod predict;
 mod pretrained;
 mod ranges;
 mod runs;

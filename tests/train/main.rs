@@ -6,4 +6,5 @@ mod optimizer;
 mod pytorch_file;
 mod recipe;
 mod schedule;
+mod subset;
 mod trainer;
