@@ -240,6 +240,23 @@ impl ImageSet {
     }
 }
 
+impl ImageSet {
+    /// The images to whose label `label` gives a new one, with that label. The others are left out.
+    pub(super) fn relabelled(&self, label: impl Fn(u32) -> Option<u32>) -> Self {
+        let new: Vec<Option<u32>> = self.labels.iter().map(|old| label(*old)).collect();
+        let kept: Vec<usize> = (0..new.len()).filter(|&i| new[i].is_some()).collect();
+        let set = if kept.len() == self.len() {
+            self.clone()
+        } else {
+            self.select(&kept)
+        };
+        Self {
+            labels: new.into_iter().flatten().collect(),
+            ..set
+        }
+    }
+}
+
 impl std::fmt::Debug for ImageSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ImageSet")

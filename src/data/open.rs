@@ -137,6 +137,8 @@ fn from_folder(
             from_cache: loaded.from_cache,
             fallback: None,
             notes: loaded.notes,
+            class_map: false,
+            skipped: Vec::new(),
         },
     })
 }
