@@ -21,6 +21,11 @@ pub enum DatasetKind {
     Cifar100,
     /// CIFAR-10.
     Cifar10,
+    /// MNIST: handwritten digits.
+    Mnist,
+    /// Fashion-MNIST: pieces of clothing.
+    #[serde(rename = "fashion-mnist")]
+    FashionMnist,
     /// The procedural set.
     Synthetic,
     /// A tree of image files with a folder for each class.
@@ -29,10 +34,12 @@ pub enum DatasetKind {
 
 impl DatasetKind {
     /// All data sets.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Auto,
         Self::Cifar100,
         Self::Cifar10,
+        Self::Mnist,
+        Self::FashionMnist,
         Self::Synthetic,
         Self::Folder,
     ];
@@ -43,6 +50,8 @@ impl DatasetKind {
             Self::Auto => "auto",
             Self::Cifar100 => "cifar100",
             Self::Cifar10 => "cifar10",
+            Self::Mnist => "mnist",
+            Self::FashionMnist => "fashion-mnist",
             Self::Synthetic => "synthetic",
             Self::Folder => "folder",
         }
@@ -64,11 +73,12 @@ impl FromStr for DatasetKind {
         if name.starts_with("folder:") {
             return Ok(Self::Folder);
         }
-        let plain = name.to_ascii_lowercase().replace(['-', '_'], "");
-        if let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == plain) {
+        let plain = |name: &str| name.to_ascii_lowercase().replace(['-', '_'], "");
+        let named = |kind: &Self| plain(kind.name()) == plain(name);
+        if let Some(kind) = Self::ALL.into_iter().find(named) {
             return Ok(kind);
         }
-        let suggestion = suggest(&plain, Self::ALL.map(Self::name));
+        let suggestion = suggest(&plain(name), Self::ALL.map(Self::name));
         Err(DataError::UnknownDataset {
             name: name.to_owned(),
             suggestion,
@@ -99,6 +109,9 @@ pub struct DataOptions {
     pub limit_train: Option<usize>,
     /// The number of test images to use, from the first on; all if none.
     pub limit_test: Option<usize>,
+    /// Pixels of black on each side of the images of MNIST and Fashion-MNIST. If none, 2, which makes
+    /// the 28x28 images 32x32 as CIFAR's. Other data sets are not padded.
+    pub pad: Option<usize>,
     /// The preprocessing of an image folder; timm's default if none.
     pub preprocess: Option<Preprocess>,
 }
