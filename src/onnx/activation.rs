@@ -9,7 +9,7 @@ use crate::Activation;
 pub(super) fn activation(b: &mut Builder, activation: &Activation, x: &str) -> String {
     match *activation {
         Activation::Identity => x.to_string(),
-        Activation::Mish => b.unary("Mish", x),
+        Activation::Mish => mish(b, x),
         Activation::Silu => silu(b, x),
         Activation::ESwish { beta } => {
             let y = silu(b, x);
@@ -147,7 +147,7 @@ pub(super) fn activation(b: &mut Builder, activation: &Activation, x: &str) -> S
         Activation::ThresholdedRelu { theta } => {
             b.node("ThresholdedRelu", &[x], vec![float("alpha", theta)])
         }
-        Activation::HardSwish => b.unary("HardSwish", x),
+        Activation::HardSwish => hard_swish(b, x),
         Activation::HardMish => {
             let gate = hard_sigmoid(b, x, 0.5, 1.0);
             b.binary("Mul", x, &gate)
@@ -168,6 +168,35 @@ pub(super) fn srelu(b: &mut Builder, x: &str, rows: &[&str; 4]) -> String {
     let y = b.node("Where", &[&is_right, &on_right, x], Vec::new());
     let is_left = b.binary("LessOrEqual", x, left);
     b.node("Where", &[&is_left, &on_left, &y], Vec::new())
+}
+
+/// Mish, or if the runtime does not have it x tanh(softplus(x)) = x / (1 + 2 / n) with
+/// n = e^x (e^x + 2).
+///
+/// `Softplus` and `Tanh` would not do: in OpenCV `Softplus` is infinite from 89 on and `Tanh` not a
+/// number from 45 on. The quotient keeps all digits of negative results, and with the clip each step
+/// is finite: from 20 on 2 / n rounds to nothing, and below -80 the result is 0 to any digit that
+/// matters. Where e^x rounds to 0 or infinity, as in half precision, the result is still right.
+fn mish(b: &mut Builder, x: &str) -> String {
+    if b.has("Mish") {
+        return b.unary("Mish", x);
+    }
+    let y = clip(b, x, -80.0, 20.0);
+    let e = b.unary("Exp", &y);
+    let y = b.with_number("Add", &e, 2.0);
+    let n = b.binary("Mul", &e, &y);
+    let two = b.number(2.0);
+    let y = b.binary("Div", &two, &n);
+    let y = b.with_number("Add", &y, 1.0);
+    b.binary("Div", x, &y)
+}
+
+fn hard_swish(b: &mut Builder, x: &str) -> String {
+    if b.has("HardSwish") {
+        return b.unary("HardSwish", x);
+    }
+    let gate = hard_sigmoid(b, x, 1.0 / 6.0, 0.5);
+    b.binary("Mul", x, &gate)
 }
 
 fn silu(b: &mut Builder, x: &str) -> String {

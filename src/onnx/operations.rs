@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use candle_core::{Result, bail};
 
 use super::activation::{activation, srelu};
-use super::builder::{Builder, float, int, ints, text};
+use super::builder::{Builder, float, int, sizes, text};
 use super::names::{INPUT, OUTPUT};
 use super::pooling;
 use super::proto::GraphProto;
@@ -158,7 +158,7 @@ impl<'a> Exporter<'a> {
                 b.node("Slice", &[x, &start, &end, &axis], Vec::new())
             }
             Operation::Reshape => reshape(b, x, &node.shape, depends),
-            Operation::Permute { axes } => b.node("Transpose", &[x], vec![ints("perm", axes)]),
+            Operation::Permute { axes } => b.node("Transpose", &[x], vec![sizes("perm", axes)]),
             Operation::ScaleChannels => {
                 let factors = match shape(1).len() {
                     2 => {
@@ -173,7 +173,7 @@ impl<'a> Exporter<'a> {
                 let (channels, plane) = (shape(0)[1], shape(0)[2..].iter().product());
                 let apart = [shape(0)[0], *groups, channels / groups, plane];
                 let y = reshape(b, x, &apart, depends);
-                let y = b.node("Transpose", &[&y], vec![ints("perm", &[0, 2, 1, 3])]);
+                let y = b.node("Transpose", &[&y], vec![sizes("perm", &[0, 2, 1, 3])]);
                 reshape(b, &y, &node.shape, depends)
             }
             &Operation::MaxPool2d {
@@ -217,10 +217,7 @@ impl<'a> Exporter<'a> {
                 b.node("Flatten", &[&y], vec![int("axis", 1)])
             }
             Operation::Squash => squash(b, x),
-            Operation::Length => {
-                let axis = b.indices(&[-1]);
-                b.node("ReduceL2", &[x, &axis], vec![int("keepdims", 0)])
-            }
+            Operation::Length => b.reduce("ReduceL2", x, -1, false),
             Operation::DynamicRouting { iterations } => {
                 routing(b, x, inputs[1], shape(1)[2], *iterations)
             }
@@ -306,10 +303,10 @@ fn conv(b: &mut Builder, inputs: &[&str], weight: &[usize], params: &Conv2dParam
         groups,
     } = *params;
     let attributes = vec![
-        ints("kernel_shape", &weight[2..]),
-        ints("strides", &[stride.0, stride.1]),
-        ints("pads", &[padding.0, padding.1, padding.0, padding.1]),
-        ints("dilations", &[dilation.0, dilation.1]),
+        sizes("kernel_shape", &weight[2..]),
+        sizes("strides", &[stride.0, stride.1]),
+        sizes("pads", &[padding.0, padding.1, padding.0, padding.1]),
+        sizes("dilations", &[dilation.0, dilation.1]),
         int("group", groups as i64),
     ];
     b.node("Conv", inputs, attributes)
@@ -319,7 +316,7 @@ fn linear(b: &mut Builder, inputs: &[&str], rank: usize) -> String {
     if rank == 2 {
         return b.node("Gemm", inputs, vec![int("transB", 1)]);
     }
-    let weight = b.node("Transpose", &[inputs[1]], vec![ints("perm", &[1, 0])]);
+    let weight = b.node("Transpose", &[inputs[1]], vec![sizes("perm", &[1, 0])]);
     let y = b.binary("MatMul", inputs[0], &weight);
     match inputs.get(2) {
         Some(bias) => b.binary("Add", &y, bias),
@@ -339,8 +336,7 @@ fn per_channel(b: &mut Builder, vector: &str, shape: &[usize], rank: usize) -> S
 
 /// `x n / (1 + n^2)` with the norms n along the last axis.
 fn squash(b: &mut Builder, x: &str) -> String {
-    let axis = b.indices(&[-1]);
-    let length = b.node("ReduceL2", &[x, &axis], vec![int("keepdims", 1)]);
+    let length = b.reduce("ReduceL2", x, -1, true);
     let square = b.binary("Mul", &length, &length);
     let divisor = b.with_number("Add", &square, 1.0);
     let factor = b.binary("Div", &length, &divisor);
@@ -354,12 +350,7 @@ fn routing(b: &mut Builder, u: &str, weight: &str, outputs: usize, iterations: u
     };
     let predictions = einsum(b, [u, weight], "nid,idje->nije");
     // A softmax over equal logits is uniform.
-    let axis = b.indices(&[1]);
-    let sum = b.node(
-        "ReduceSum",
-        &[&predictions, &axis],
-        vec![int("keepdims", 0)],
-    );
+    let sum = b.reduce("ReduceSum", &predictions, 1, false);
     let mean = b.with_number("Mul", &sum, 1.0 / outputs as f64);
     let mut v = squash(b, &mean);
     let mut logits: Option<String> = None;
