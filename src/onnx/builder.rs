@@ -54,16 +54,6 @@ pub(super) fn float(name: &str, value: f64) -> AttributeProto {
     }
 }
 
-/// A string attribute.
-pub(super) fn text(name: &str, value: &str) -> AttributeProto {
-    AttributeProto {
-        name: name.to_string(),
-        s: Some(value.as_bytes().to_vec()),
-        r#type: attribute_type::STRING,
-        ..AttributeProto::default()
-    }
-}
-
 impl Builder {
     /// An empty graph.
     pub fn new(options: ExportOptions) -> Self {
@@ -198,6 +188,17 @@ impl Builder {
             .collect();
         let dims = tensor.dims();
         Ok(self.constant(name.to_string(), data_type::FLOAT, dims, bytes))
+    }
+
+    /// Gives the constant `name` another shape with as many elements. Returns whether there is such a
+    /// constant.
+    pub fn reshape_constant(&mut self, name: &str, dims: &[usize]) -> bool {
+        let mut constants = self.graph.initializer.iter_mut();
+        let Some(constant) = constants.find(|tensor| tensor.name == name) else {
+            return false;
+        };
+        constant.dims = dims.iter().map(|dim| *dim as i64).collect();
+        true
     }
 
     /// Adds a constant unless one of this name exists.

@@ -7,8 +7,8 @@ use super::names::{BATCH, INPUT, OUTPUT};
 use super::operations::Exporter;
 use super::options::ExportOptions;
 use super::proto::{
-    DimensionProto, ModelProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, data_type,
+    DimensionProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorShapeProto,
+    TensorTypeProto, TypeProto, ValueInfoProto, data_type,
 };
 use crate::autograd::trace::{Graph, Value};
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use candle_core::{Result, bail};
 
 use super::activation::{activation, srelu};
-use super::builder::{Builder, float, int, sizes, text};
+use super::builder::{Builder, float, int, sizes};
 use super::names::{INPUT, OUTPUT};
 use super::pooling;
 use super::proto::GraphProto;
@@ -219,7 +219,7 @@ impl<'a> Exporter<'a> {
             Operation::Squash => squash(b, x),
             Operation::Length => b.reduce("ReduceL2", x, -1, false),
             Operation::DynamicRouting { iterations } => {
-                routing(b, x, inputs[1], shape(1)[2], *iterations)
+                routing(b, x, shape(1), *iterations, inputs[1])
             }
         })
     }
@@ -324,9 +324,15 @@ fn linear(b: &mut Builder, inputs: &[&str], rank: usize) -> String {
     }
 }
 
-/// Expands a vector with one element, or one per channel, for broadcasting over `[N, C, ..]`.
+/// Expands a vector with one element, or one per channel, for broadcasting over `[N, C, ..]`. A
+/// constant stays one: OpenCV takes no computed slopes.
 fn per_channel(b: &mut Builder, vector: &str, shape: &[usize], rank: usize) -> String {
     if shape == [1] || rank <= 2 {
+        return vector.to_string();
+    }
+    let mut expanded = vec![1; rank - 1];
+    expanded[0] = shape[0];
+    if b.reshape_constant(vector, &expanded) {
         return vector.to_string();
     }
     let axes: Vec<i64> = (1..rank as i64 - 1).collect();
@@ -343,26 +349,36 @@ fn squash(b: &mut Builder, x: &str) -> String {
     b.binary("Mul", x, &factor)
 }
 
-/// Routing by agreement with unrolled iterations.
-fn routing(b: &mut Builder, u: &str, weight: &str, outputs: usize, iterations: usize) -> String {
-    let einsum = |b: &mut Builder, inputs: [&str; 2], equation: &str| {
-        b.node("Einsum", &inputs, vec![text("equation", equation)])
-    };
-    let predictions = einsum(b, [u, weight], "nid,idje->nije");
+/// Routing by agreement with unrolled iterations, of capsules `u` `[N, I, D]` with `weight`
+/// `[I, D, J, E]`. Products and sums stand for `Einsum`, which few runtimes compute.
+fn routing(b: &mut Builder, u: &str, weight: &[usize], iterations: usize, name: &str) -> String {
+    let [inputs, size, outputs, length] = [0, 1, 2, 3].map(|axis| weight[axis]);
+    // [N, I, 1, D] x [I, D, J E] = [N, I, 1, J E]
+    let axis = b.indices(&[2]);
+    let u = b.binary("Unsqueeze", u, &axis);
+    let weight = reshape(b, name, &[inputs, size, outputs * length], false);
+    let y = b.binary("MatMul", &u, &weight);
+    let predictions = reshape(b, &y, &[1, inputs, outputs, length], true);
     // A softmax over equal logits is uniform.
     let sum = b.reduce("ReduceSum", &predictions, 1, false);
     let mean = b.with_number("Mul", &sum, 1.0 / outputs as f64);
     let mut v = squash(b, &mean);
     let mut logits: Option<String> = None;
     for _ in 1..iterations {
-        let agreement = einsum(b, [&predictions, &v], "nije,nje->nij");
+        let axis = b.indices(&[1]);
+        let y = b.binary("Unsqueeze", &v, &axis);
+        let y = b.binary("Mul", &predictions, &y);
+        let agreement = b.reduce("ReduceSum", &y, -1, false);
         let sum = match &logits {
             None => agreement,
             Some(logits) => b.binary("Add", logits, &agreement),
         };
         let shares = b.node("Softmax", &[&sum], vec![int("axis", 2)]);
         logits = Some(sum);
-        let routed = einsum(b, [&shares, &predictions], "nij,nije->nje");
+        let axis = b.indices(&[3]);
+        let shares = b.binary("Unsqueeze", &shares, &axis);
+        let y = b.binary("Mul", &predictions, &shares);
+        let routed = b.reduce("ReduceSum", &y, 1, false);
         v = squash(b, &routed);
     }
     v

@@ -74,6 +74,8 @@ impl ExportOptions {
     pub(super) fn ir_version(&self) -> i64 {
         let known = IR_VERSIONS.iter().rev();
         let mut reached = known.filter(|(opset, _)| *opset <= self.opset);
-        reached.next().map_or(IR_VERSIONS[0].1, |(_, version)| *version)
+        reached
+            .next()
+            .map_or(IR_VERSIONS[0].1, |(_, version)| *version)
     }
 }
