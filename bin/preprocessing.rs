@@ -197,34 +197,3 @@ pub fn warn_of_normalisation(origin: &str, dataset: &Dataset) {
          {name}; `mish eval` takes others with --mean and --std"
     );
 }
-
-/// Warns if the class folders of a data set differ from the network's classes. They are then
-/// matched by order.
-///
-/// # Errors
-/// If the header of the weights holds invalid values.
-pub fn compare_classes(dataset: &Dataset, weights: &Weights) -> anyhow::Result<()> {
-    if dataset.test.preprocess().is_none() {
-        return Ok(());
-    }
-    let own = weights.classes()?;
-    let count = own.as_ref().map(Vec::len).or(weights.num_classes()?);
-    match (own, count) {
-        (Some(own), _) if own == dataset.classes => {}
-        (Some(own), _) if own.len() == dataset.classes.len() => {
-            let pairs = own.iter().zip(&dataset.classes);
-            for (own, folder) in pairs.filter(|(own, folder)| own != folder).take(1) {
-                tracing::warn!(
-                    "class names differ: folder '{folder}' counts as the network's class '{own}'"
-                );
-            }
-        }
-        (_, Some(count)) if count != dataset.classes.len() => tracing::warn!(
-            "the network has {count} classes, the data set {}: the folders count as the first of \
-             them, in order",
-            dataset.classes.len()
-        ),
-        _ => {}
-    }
-    Ok(())
-}

@@ -1,13 +1,14 @@
 //! `mish eval`: measures the accuracy of a trained network.
 
-use anyhow::bail;
 use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
-use candle_mish::eval::{Evaluation, evaluate};
+use candle_mish::eval::{Evaluation, evaluate, evaluate_subset};
+use candle_mish_models::ModelSpec;
 use serde::Serialize;
 
 use super::origin::Origin;
 use crate::args::range::{MAX_BATCH, check_batch, count};
 use crate::args::{DataArgs, NetworkArgs, PreprocessArgs};
+use crate::classes::{self, Mapped};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::network::Network;
@@ -61,8 +62,19 @@ struct Answer<'a> {
     params: usize,
     #[serde(flatten)]
     evaluation: Evaluation,
+    /// Present if the data set does not have all classes of the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subset: Option<Subset>,
     seconds: f64,
     images_per_second: f64,
+}
+
+/// The evaluation among the classes of the data set alone.
+#[derive(Serialize)]
+struct Subset {
+    classes: usize,
+    #[serde(flatten)]
+    evaluation: Evaluation,
 }
 
 /// Evaluates a network and prints the result.
@@ -80,15 +92,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     } = Origin::of(&weights, &spec.model, &args.data)?;
     preprocessing::resolve(&mut options, &weights, &spec, &args.preprocess)?;
     let dataset = data::open(&options)?;
-    preprocessing::compare_classes(&dataset, &weights)?;
-    let (num_classes, classes) = (spec.num_classes, dataset.classes.len());
-    if num_classes < classes {
-        bail!(
-            "{} has {num_classes} classes, {} has {classes}",
-            weights.origin,
-            dataset.name
-        );
-    }
+    let Mapped { dataset, subset } = classes::map(dataset, &options, &weights, &spec)?;
     let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
     let images = images(&dataset, args.split)?.clone();
     let batch_size = args.batch_size.unwrap_or(recipe.batch_size);
@@ -109,7 +113,17 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let batches = loader.epoch(0, 0);
     let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
     let clock = std::time::Instant::now();
-    let evaluation = evaluate(&*network.frozen, batches)?;
+    let (evaluation, subset) = match subset {
+        None => (evaluate(&*network.frozen, batches)?, None),
+        Some(classes) => {
+            let (all, among) = evaluate_subset(&*network.frozen, batches, &classes)?;
+            let subset = Subset {
+                classes: classes.len(),
+                evaluation: among,
+            };
+            (all, Some(subset))
+        }
+    };
     let seconds = clock.elapsed().as_secs_f64();
     let answer = Answer {
         model: &spec.model,
@@ -118,25 +132,47 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         split: args.split,
         params: network.store.num_params(),
         evaluation,
+        subset,
         seconds,
         images_per_second: evaluation.images as f64 / seconds,
     };
     if context.json {
         output::json(&answer)?;
     } else {
-        output::text(&format!(
-            "{} with {} on {} images of {}: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}; {:.0} img/s",
-            spec.model,
-            spec.activation,
-            evaluation.images,
-            dataset.name,
-            100.0 * evaluation.top1,
-            100.0 * evaluation.top5,
-            evaluation.loss,
-            answer.images_per_second,
-        ))?;
+        output::text(&text(&answer, &spec))?;
     }
     Ok(Done::Complete)
+}
+
+/// The result in one line, or in two on a subset of the classes.
+fn text(answer: &Answer, spec: &ModelSpec) -> String {
+    let figures = |evaluation: &Evaluation| {
+        format!(
+            "top-1 {:.2} %, top-5 {:.2} %, loss {:.4}",
+            100.0 * evaluation.top1,
+            100.0 * evaluation.top5,
+            evaluation.loss
+        )
+    };
+    let whole = format!(
+        "{} with {} on {} images of {}: {}; {:.0} img/s",
+        answer.model,
+        answer.activation,
+        answer.evaluation.images,
+        answer.dataset,
+        figures(&answer.evaluation),
+        answer.images_per_second,
+    );
+    let Some(subset) = &answer.subset else {
+        return whole;
+    };
+    format!(
+        "{whole}\namong the {} of {} classes that {} has: {}",
+        subset.classes,
+        spec.num_classes,
+        answer.dataset,
+        figures(&subset.evaluation)
+    )
 }
 
 fn images(dataset: &Dataset, split: Split) -> anyhow::Result<&ImageSet> {

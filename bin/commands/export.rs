@@ -8,8 +8,9 @@ use candle_core::{DType, Device, Tensor};
 use candle_mish::autograd::trace::trace;
 use candle_mish::checkpoint::{self, write_atomically};
 use candle_mish::data::Preprocess;
-use candle_mish::onnx;
+use candle_mish::onnx::{self, ExportOptions};
 use candle_mish_models::{ModelSpec, Stem};
+use clap::builder::TypedValueParser;
 use serde::Serialize;
 
 use crate::args::{NetworkArgs, OUTPUT, PreprocessArgs};
@@ -40,9 +41,27 @@ pub struct ExportArgs {
     /// --out]
     #[arg(long, value_name = "NAME", help_heading = OUTPUT)]
     format: Option<Format>,
+    #[arg(long, value_name = "N", help_heading = OUTPUT, value_parser = opset(), help = opset_help())]
+    opset: Option<i64>,
+    /// onnx: compose Mish and HardSwish from older operators, for runtimes that lack them
+    #[arg(long, help_heading = OUTPUT)]
+    decompose: bool,
     // An ONNX file records the preprocessing.
     #[command(flatten)]
     preprocess: PreprocessArgs,
+}
+
+fn opset() -> impl TypedValueParser<Value = i64> {
+    clap::value_parser!(i64).range(onnx::OPSETS)
+}
+
+fn opset_help() -> String {
+    let (first, last) = (onnx::OPSETS.start(), onnx::OPSETS.end());
+    format!(
+        "onnx: version of the operator set, {first} to {last}. Mish is an operator from 18 on and is \
+         composed from others before [default: {}]",
+        onnx::OPSET
+    )
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
@@ -86,6 +105,9 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
         return Err(usage(format!(
             "{flag} needs --format onnx: a safetensors file records what the weights record"
         )));
+    }
+    if format == Format::Safetensors && (args.opset.is_some() || args.decompose) {
+        return Err(usage("--opset and --decompose need --format onnx"));
     }
     // A trace needs our own ops. Other devices compose them from Candle's.
     device::stay_on_cpu();
@@ -168,7 +190,11 @@ fn write_onnx(
     metadata.insert("crop_pct".to_string(), crop_pct.to_string());
     metadata.insert("interpolation".to_string(), interpolation.to_string());
     let metadata: Vec<(String, String)> = metadata.into_iter().collect();
-    let proto = onnx::model(&graph, &spec.model, &metadata)
+    let options = ExportOptions {
+        opset: args.opset.unwrap_or(onnx::OPSET),
+        decompose: args.decompose,
+    };
+    let proto = onnx::model_with(&graph, &spec.model, &metadata, &options)
         .with_context(|| format!("{spec} cannot be exported"))?;
     let bytes = proto.to_bytes();
     if i32::try_from(bytes.len()).is_err() {
@@ -180,7 +206,7 @@ fn write_onnx(
     write_atomically(&args.out, |file| file.write_all(&bytes))
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     Ok(Graph {
-        opset: onnx::OPSET,
+        opset: options.opset,
         nodes: proto.graph.map_or(0, |graph| graph.node.len()),
         input: vec![channels, size, size],
     })

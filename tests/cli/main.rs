@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod classes;
 mod commands;
 mod compatibility;
 mod export;

@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::Weights;
-use crate::{device, output, preprocessing};
+use crate::{classes, device, output, preprocessing};
 pub use args::SwapArgs;
 
 /// Evaluations between the first and the last step of fine-tuning.
@@ -40,15 +40,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     let mut origin = Origin::of(&weights, &spec.model, &args.data)?;
     preprocessing::resolve(&mut origin.data, &weights, &spec, &args.preprocess)?;
     let dataset = data::open(&origin.data)?;
-    preprocessing::compare_classes(&dataset, &weights)?;
-    let (num_classes, classes) = (spec.num_classes, dataset.classes.len());
-    if num_classes < classes {
-        bail!(
-            "{} has {num_classes} classes, {} has {classes}",
-            weights.origin,
-            dataset.name
-        );
-    }
+    let dataset = classes::map(dataset, &origin.data, &weights, &spec)?.dataset;
     // The network during training.
     let spec = ModelSpec {
         drop_rate: origin.drop,
