@@ -144,7 +144,7 @@ fn loads(weights: &Weights) -> bool {
     NETWORK.with(|(spec, store)| {
         let network = create(spec, store.var_builder()).expect("a network");
         let transfer = weights.transfer(&*network, spec, store);
-        let preprocess = weights.preprocess(&spec);
+        let preprocess = weights.preprocess(spec);
         let described = weights.spec(&ModelArgs::default());
         transfer.is_ok() && preprocess.is_ok() && described.is_ok() && weights.classes().is_ok()
     })
