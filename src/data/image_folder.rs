@@ -11,14 +11,6 @@ use super::options::{DataOptions, DatasetKind};
 const EXTENSIONS: [&str; 9] = [
     "jpg", "jpeg", "png", "ppm", "bmp", "pgm", "tif", "tiff", "webp",
 ];
-
-/// Whether the name of a file has the extension of an image file: jpg, jpeg, png, ppm, bmp, pgm, tif,
-/// tiff or webp, in any case.
-pub fn is_image_file(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let extension = extension.unwrap_or("").to_ascii_lowercase();
-    EXTENSIONS.contains(&&*extension)
-}
 /// The names of the folder with the test images.
 const TEST: [&str; 3] = ["val", "validation", "test"];
 

@@ -36,7 +36,6 @@ pub use classes::{ClassOrder, UnknownClasses};
 pub use dataset::{Dataset, Origin, Source};
 pub use error::DataError;
 pub use image::Image;
-pub use image_folder::is_image_file;
 pub use images::ImageSet;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
 pub use open::open;

@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use candle_mish::data::is_image_file;
 use glob::MatchOptions;
 
+/// The extensions of image files in folders.
+const EXTENSIONS: [&str; 15] = [
+    "jpg", "jpeg", "jpe", "jfif", "pjpeg", "pjp", "png", "ppm", "pgm", "pbm", "pnm", "bmp", "tif",
+    "tiff", "webp",
+];
 /// Deeper folders mean a link to a parent folder.
 const DEEPEST: usize = 32;
 
@@ -92,6 +96,13 @@ fn add_folder(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> anyhow::
         }
     }
     Ok(())
+}
+
+fn is_image_file(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    extension
+        .to_str()
+        .is_some_and(|extension| EXTENSIONS.contains(&extension))
 }
 
 #[cfg(test)]
