@@ -2,6 +2,7 @@
 
 mod cache;
 mod download;
+mod environment;
 mod fixture;
 mod folder;
 mod hub;
