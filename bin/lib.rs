@@ -7,6 +7,7 @@ mod classes;
 mod commands;
 mod config;
 mod context;
+mod dataset;
 mod device;
 mod failure;
 mod interrupt;

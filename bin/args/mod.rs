@@ -8,10 +8,10 @@ mod set;
 use std::path::PathBuf;
 
 use candle_mish::activation::Activation;
-use candle_mish_models::{ModelArgs, Stem};
+use candle_mish_models::{ModelArgs, Shortcut, Stem};
 use clap::Args;
 
-pub use data::{DataArgs, PreprocessArgs};
+pub use data::{DataArgs, DecodeArgs, PreprocessArgs, class_map};
 pub use recipe::RecipeArgs;
 
 use crate::device::DeviceChoice;
@@ -71,6 +71,7 @@ impl NetworkArgs {
             stem: self.stem,
             in_chans: self.form.in_chans,
             gate: self.form.gate,
+            shortcut: self.form.shortcut,
             drop_rate: None,
             drop_path_rate: None,
         }
@@ -89,4 +90,8 @@ pub struct FormArgs {
     /// paper's]
     #[arg(long, value_name = "NAME")]
     pub gate: Option<Activation>,
+    /// Shortcuts of the CIFAR ResNets where the shape changes: a without parameters, b a 1x1
+    /// convolution [default: from the weights, or b]
+    #[arg(long, value_name = "NAME")]
+    pub shortcut: Option<Shortcut>,
 }

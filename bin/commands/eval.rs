@@ -1,6 +1,6 @@
 //! `mish eval`: measures the accuracy of a trained network.
 
-use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{Augmentation, CheckedSplits, Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::eval::{Evaluation, evaluate, evaluate_subset};
 use candle_mish_models::ModelSpec;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::network::Network;
 use crate::source::WeightsArgs;
-use crate::{output, preprocessing};
+use crate::{dataset, output, preprocessing};
 
 /// Flags of `mish eval`.
 #[derive(Debug, clap::Args)]
@@ -91,7 +91,11 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         ..
     } = Origin::of(&weights, &spec.model, &args.data)?;
     preprocessing::resolve(&mut options, &weights, &spec, &args.preprocess)?;
-    let dataset = data::open(&options)?;
+    let checked = match args.split {
+        Split::Test => CheckedSplits::Test,
+        Split::Validation | Split::Train => CheckedSplits::All,
+    };
+    let dataset = dataset::open(&options, checked, context)?;
     let Mapped { dataset, subset } = classes::map(dataset, &options, &weights, &spec)?;
     let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
     let images = images(&dataset, args.split)?.clone();

@@ -12,6 +12,7 @@ mod foreign;
 mod predict;
 mod pretrained;
 mod ranges;
+mod resume;
 mod runs;
 #[allow(
     dead_code,

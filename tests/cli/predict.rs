@@ -114,7 +114,7 @@ fn folders_and_patterns_are_read_in_order() {
     let whole = read(&[""], &[]);
     assert_eq!(
         names(&whole),
-        ["a.png", "10.PNG", "2.png", "3.png", "z.png"]
+        ["a.png", "z.png", "10.PNG", "2.png", "3.png"]
     );
     assert_eq!(
         names(&read(&["z.png", "b"], &[])),
@@ -122,6 +122,13 @@ fn folders_and_patterns_are_read_in_order() {
     );
     assert_eq!(names(&read(&["*.png"], &[])), ["a.png", "z.png"]);
     assert_eq!(names(&read(&["**/[23].png"], &[])), ["2.png", "3.png"]);
+    // Files that are no images are left out and counted.
+    let output = predict(&weights, &[&root], &[]).output().expect("started");
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert!(
+        stderr.contains("left out 1 file") && stderr.contains("1 .txt"),
+        "{stderr}"
+    );
     // Neither batches nor threads change the order.
     for flags in [
         ["--batch-size", "1"],
@@ -367,6 +374,32 @@ fn logits_and_classes_do_not_depend_on_the_batch() {
     for (one, all) in rows(&one).iter().flatten().zip(rows(&all).iter().flatten()) {
         assert!((one - all).abs() < 1e-4 * all.abs().max(1.0), "{one} {all}");
     }
+}
+
+#[test]
+fn a_class_map_names_the_classes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (weights, _) = network(folder.path());
+    let path = folder.path().join("a.png");
+    image(&path, 1);
+    let map = folder.path().join("names.txt");
+    std::fs::write(&map, "one\ntwo\nthree\nfour\n").expect("written");
+    let flags = ["--class-map", map.to_str().expect("text")];
+    let answer = json(predict(&weights, &[&path], &flags));
+    let own = json(predict(&weights, &[&path], &[]));
+    for (mapped, own) in rows_of(&answer).into_iter().zip(rows_of(&own)) {
+        assert_eq!((mapped.1, mapped.2), (own.1, own.2));
+        assert_eq!(mapped.3, ["one", "two", "three", "four"][mapped.2 as usize]);
+        assert_eq!(own.3, CLASSES[own.2 as usize]);
+    }
+    std::fs::write(&map, "1\n2\n3\n4\n5\n").expect("written");
+    let error = failure(predict(&weights, &[&path], &flags), 1);
+    assert!(
+        error.contains("has 4 classes, --class-map has 5"),
+        "{error}"
+    );
+    let none = failure(predict(&weights, &[&path], &["--class-map", "none.txt"]), 2);
+    assert!(none.contains("--class-map"), "{none}");
 }
 
 #[test]

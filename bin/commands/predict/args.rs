@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use candle_mish::checkpoint::check_writable;
+use candle_mish::data::ClassMap;
 use candle_mish_models as models;
 
 use super::inputs::is_pattern;
 use crate::args::range::{MAX_BATCH, MAX_CLASSES, count};
-use crate::args::{NetworkArgs, OUTPUT, PreprocessArgs};
+use crate::args::{DecodeArgs, NetworkArgs, OUTPUT, PreprocessArgs, class_map};
 use crate::context::Context;
 use crate::failure::usage;
 use crate::source::WeightsArgs;
@@ -35,6 +36,10 @@ pub struct PredictArgs {
     #[arg(long, visible_alias = "top", value_name = "N", default_value_t = 5,
           help_heading = OUTPUT, value_parser = count(1..=MAX_CLASSES))]
     pub(super) topk: usize,
+    /// File with the names of the classes: one per line in the order of the labels, lines of `name
+    /// label` or `name,label`, or a JSON object [default: from the weights]
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT, value_parser = class_map)]
+    pub(super) class_map: Option<ClassMap>,
     /// Write the classes to this file, which appears when it is complete [default: print them]
     #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     pub(super) output: Option<PathBuf>,
@@ -48,6 +53,8 @@ pub struct PredictArgs {
     pub(super) logits: Option<PathBuf>,
     #[command(flatten)]
     pub(super) preprocess: PreprocessArgs,
+    #[command(flatten, next_help_heading = "Preprocessing")]
+    pub(super) decode: DecodeArgs,
 }
 
 /// The form of the results.

@@ -7,7 +7,7 @@ use std::thread::Scope;
 use anyhow::bail;
 use candle_core::{DType, Tensor};
 use candle_mish::checkpoint;
-use candle_mish::data::{Image, Preprocess};
+use candle_mish::data::{DecodeOptions, Image, Preprocess};
 use rayon::prelude::*;
 
 /// The name of the tensor with images in a safetensors file.
@@ -25,6 +25,8 @@ pub(super) fn is_preprocessed(path: &Path) -> bool {
 pub(super) struct Reader {
     /// The preprocessing of image files.
     pub preprocess: Preprocess,
+    /// How image files become RGB.
+    pub decode: DecodeOptions,
     /// Whether images are converted to grey.
     pub grey: bool,
     /// Images in a chunk.
@@ -80,7 +82,7 @@ impl Reader {
 
     fn image(&self, path: &Path) -> Input {
         let pixels = || -> anyhow::Result<Tensor> {
-            let image = Image::read(path)?;
+            let image = Image::read_with(path, self.decode)?;
             let image = if self.grey { image.into_grey() } else { image };
             Ok(self.preprocess.tensor(&image)?)
         };

@@ -2,19 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
+use candle_mish::data::image_files;
 use glob::MatchOptions;
 
-/// The extensions of image files in folders.
-const EXTENSIONS: [&str; 15] = [
-    "jpg", "jpeg", "jpe", "jfif", "pjpeg", "pjp", "png", "ppm", "pgm", "pbm", "pnm", "bmp", "tif",
-    "tiff", "webp",
-];
-/// Deeper folders mean a link to a parent folder.
-const DEEPEST: usize = 32;
-
 /// The files that `arguments` name, in their order. A folder stands for the image files in it and in
-/// its subfolders, sorted by name, without hidden entries. A pattern stands for what it matches,
+/// its subfolders, each sorted by name, without hidden entries. A pattern stands for what it matches,
 /// sorted by name. A file is taken as it is; whether it can be read shows later.
 ///
 /// # Errors
@@ -67,42 +60,15 @@ fn add(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         files.push(path.to_path_buf());
         return Ok(());
     }
-    let before = files.len();
-    add_folder(path, 0, files)?;
-    if files.len() == before {
+    let (images, notes) = image_files(path)?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    if images.is_empty() {
         bail!("{} has no image files", path.display());
     }
+    files.extend(images);
     Ok(())
-}
-
-fn add_folder(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    let problem = || format!("cannot read {}", folder.display());
-    if depth > DEEPEST {
-        bail!("{}: more than {DEEPEST} nested folders", folder.display());
-    }
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(problem)? {
-        let entry = entry.with_context(problem)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            entries.push(entry.path());
-        }
-    }
-    entries.sort();
-    for entry in entries {
-        if entry.is_dir() {
-            add_folder(&entry, depth + 1, files)?;
-        } else if is_image_file(&entry) {
-            files.push(entry);
-        }
-    }
-    Ok(())
-}
-
-fn is_image_file(path: &Path) -> bool {
-    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
-    extension
-        .to_str()
-        .is_some_and(|extension| EXTENSIONS.contains(&extension))
 }
 
 #[cfg(test)]

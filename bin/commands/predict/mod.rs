@@ -17,7 +17,7 @@ use candle_mish_models::ModelSpec;
 use crate::args::range::check_batch_of;
 use crate::context::Context;
 use crate::failure::{self, Done, usage};
-use crate::network::Network;
+use crate::network::{Network, Weights};
 use crate::preprocessing;
 use crate::table::counted;
 pub use args::PredictArgs;
@@ -53,13 +53,13 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     let results = match &args.logits {
         Some(path) => logits(path, &spec)?,
         None => {
-            let names = weights.classes()?.unwrap_or_default();
-            let ranking = Ranking::new(args.topk, names);
+            let ranking = Ranking::new(args.topk, class_names(args, &weights, &spec)?);
             classes(ranking, format, args.output.as_deref())?
         }
     };
     let reader = Reader {
         preprocess,
+        decode: args.decode.options(),
         grey: spec.in_chans == 1,
         batch_size: args.batch_size,
     };
@@ -83,6 +83,25 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     })?;
     drop(progress);
     run.finish()
+}
+
+/// The names of the classes, from the class map or the weights; empty if they are unknown.
+fn class_names(
+    args: &PredictArgs,
+    weights: &Weights,
+    spec: &ModelSpec,
+) -> anyhow::Result<Vec<String>> {
+    let Some(map) = &args.class_map else {
+        return Ok(weights.classes()?.unwrap_or_default());
+    };
+    let (names, own) = (map.classes(), spec.num_classes);
+    if names.len() > own {
+        bail!(
+            "the network has {own} classes, --class-map has {}",
+            names.len()
+        );
+    }
+    Ok(names)
 }
 
 /// A network and its results so far.

@@ -7,7 +7,7 @@ mod text;
 use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::data::{self, Augmentation, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{Augmentation, CheckedSplits, ImageSet, Loader, LoaderConfig};
 use candle_mish::swap::{FineTune, Replacement, SwapData, SwapOptions, study};
 use candle_mish::train::Recipe;
 use candle_mish_models::ModelSpec;
@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::Weights;
-use crate::{classes, device, output, preprocessing};
+use crate::{classes, dataset, device, output, preprocessing};
 pub use args::SwapArgs;
 
 /// Evaluations between the first and the last step of fine-tuning.
@@ -39,7 +39,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     let to = replacements(args, &from)?;
     let mut origin = Origin::of(&weights, &spec.model, &args.data)?;
     preprocessing::resolve(&mut origin.data, &weights, &spec, &args.preprocess)?;
-    let dataset = data::open(&origin.data)?;
+    let dataset = dataset::open(&origin.data, CheckedSplits::All, context)?;
     let dataset = classes::map(dataset, &origin.data, &weights, &spec)?.dataset;
     // The network during training.
     let spec = ModelSpec {
