@@ -143,7 +143,7 @@ impl Dataset {
             return Err(DataError::Option {
                 option: "class_map",
                 value: format!("{mapped} classes"),
-                problem: format!("the network has {all} classes"),
+                problem: format!("the network has {all}"),
             });
         }
         self.classes = network_classes.to_vec();
