@@ -2,6 +2,7 @@
 
 mod any_recipe;
 mod checkpoint;
+mod extension;
 mod foreign_checkpoint;
 mod optimizer;
 mod pytorch_file;
