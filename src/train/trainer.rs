@@ -9,7 +9,7 @@ use candle_nn::ModuleT;
 
 use super::error::TrainError;
 use super::observer::{Observer, StepReport};
-use super::optimizer::{ElementwiseOptimizer, ParameterGroup};
+use super::optimizer::{ParameterGroup, RuleOptimizer};
 use super::parts::Parts;
 use super::recipe::Recipe;
 use super::record::{EpochRecord, Record};
@@ -80,7 +80,7 @@ pub fn train(
 
 struct Trainer<'a> {
     run: &'a Run<'a>,
-    optimizer: ElementwiseOptimizer,
+    optimizer: RuleOptimizer,
     schedule: Schedule,
     progress: Progress,
     steps_per_epoch: usize,
@@ -107,7 +107,10 @@ impl<'a> Trainer<'a> {
             None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),
             _ => ParameterGroup::split(run.store.params(), recipe.weight_decay),
         };
-        let mut optimizer = ElementwiseOptimizer::new(recipe.rule(), groups)?;
+        let mut optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
+        if let Some(parts) = &run.parts {
+            optimizer = optimizer.with_head(parts.head);
+        }
         let progress = match resume {
             None => Progress::default(),
             Some(state) => {
