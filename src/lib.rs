@@ -100,12 +100,20 @@ pub mod device;
 pub mod eval;
 #[cfg(feature = "hub")]
 pub mod hub;
+#[cfg(feature = "hub")]
+mod lock;
 pub mod nn;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod ops;
 mod parallel;
 pub mod pattern;
+#[cfg(any(feature = "checkpoint", feature = "data"))]
+#[cfg_attr(
+    not(all(feature = "checkpoint", feature = "data")),
+    allow(dead_code, reason = "each feature uses a part of it")
+)]
+mod pickle;
 pub mod rng;
 mod simd;
 pub mod suggest;

@@ -1,12 +1,13 @@
 //! A cache of decoded images on disk, so that later runs start faster.
 //!
 //! A cache file has a format version, the path, length and modification time of each source file,
-//! and a checksum for each part. On any mismatch the images are decoded again. A cache that cannot
-//! be written is not an error.
+//! and a checksum for each part. On any mismatch the images are decoded again. If the cache cannot
+//! be written, its files are still read, and one warning says that decoded images are not stored.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
@@ -68,6 +69,8 @@ struct Header {
 #[derive(Debug)]
 pub(super) struct Cache {
     folder: Option<PathBuf>,
+    /// Whether a warning has said that images are not stored.
+    warned: AtomicBool,
 }
 
 impl Cache {
@@ -75,6 +78,7 @@ impl Cache {
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self {
             folder: folder.map(Path::to_owned).or_else(default_folder),
+            warned: AtomicBool::new(false),
         }
     }
 
@@ -123,15 +127,18 @@ impl Cache {
         sources: &[SourceFile],
         images: &ImageSet,
     ) {
-        let Some(path) = self.path(dataset, split, sources) else {
-            tracing::debug!("no cache folder: decoded images are not stored");
-            return;
+        let problem = match self.path(dataset, split, sources) {
+            None => "there is no cache_dir and no home folder".to_owned(),
+            Some(path) => match write(&path, dataset, split, sources, images) {
+                Ok(()) => return,
+                Err(error) => {
+                    let folder = path.parent().unwrap_or(&path);
+                    format!("cannot write to {}: {error}", folder.display())
+                }
+            },
         };
-        if let Err(error) = write(&path, dataset, split, sources, images) {
-            tracing::warn!(
-                "cannot store decoded images in {}: {error}; the next run decodes them again",
-                path.display()
-            );
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{problem}; the next run decodes the images of {dataset} again");
         }
     }
 

@@ -1,5 +1,7 @@
 //! A data set and the record of its origin.
 
+use std::path::PathBuf;
+
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +12,7 @@ use super::options::DatasetKind;
 /// A data set, in memory or in files.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// `cifar100`, `cifar10`, `synthetic`, or `folder:` with the name of the folder. Parses as a
+    /// `cifar100`, `cifar10`, `mnist`, `fashion-mnist`, `synthetic`, or `folder:` with the name of the folder. Parses as a
     /// [`DatasetKind`].
     pub name: String,
     /// The training images.
@@ -24,7 +26,7 @@ pub struct Dataset {
     /// The coarse classes, in the order of the coarse labels; empty if there are none.
     pub coarse_classes: Vec<String>,
     /// The channel means for normalisation, RGB, of pixels in [0, 1]. For an image folder they come
-    /// from the options, otherwise from all training images.
+    /// from the options, otherwise from all training images, with their padding.
     pub mean: [f32; 3],
     /// The standard deviations for normalisation.
     pub std: [f32; 3],
@@ -39,6 +41,16 @@ impl Dataset {
             train: self.train.grey(),
             validation: self.validation.map(|images| images.grey()),
             test: self.test.grey(),
+            ..self
+        }
+    }
+
+    /// The same images with three channels. The channels of a grey image are equal.
+    pub fn colour(self) -> Self {
+        Self {
+            train: self.train.colour(),
+            validation: self.validation.map(|images| images.colour()),
+            test: self.test.colour(),
             ..self
         }
     }
@@ -61,6 +73,12 @@ pub struct Source {
     pub fallback: Option<String>,
     /// Unusual properties of the data.
     pub notes: Vec<String>,
+    /// Whether a class map decided the labels.
+    #[serde(default)]
+    pub class_map: bool,
+    /// The files that were left out because they cannot be decoded, relative to the folder.
+    #[serde(default)]
+    pub skipped: Vec<PathBuf>,
 }
 
 /// The kind of source of a data set.

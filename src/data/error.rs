@@ -50,12 +50,28 @@ pub enum DataError {
         source: HubError,
     },
     /// No data set has this name.
-    #[error("unknown data set '{name}'{}; expected auto, cifar100, cifar10, synthetic or folder:PATH", did_you_mean(.suggestion))]
+    #[error("unknown data set '{name}'{}; expected auto, cifar100, cifar10, mnist, fashion-mnist, synthetic or folder:PATH", did_you_mean(.suggestion))]
     UnknownDataset {
         /// The name given.
         name: String,
         /// The nearest known name, if one is near.
         suggestion: Option<&'static str>,
+    },
+    /// Class folders have names that the network or the class map does not know.
+    #[error(
+        "{dataset}: {unknown} of {total} class folders are no class of {of}: {folders}; give their labels in class_map, or leave them out with ignore_unknown_classes"
+    )]
+    UnknownClasses {
+        /// The data set.
+        dataset: String,
+        /// The number of such folders.
+        unknown: usize,
+        /// The number of all class folders.
+        total: usize,
+        /// What does not know them: the network or the class map.
+        of: &'static str,
+        /// The first of their names.
+        folders: String,
     },
     /// An option is out of its range or does not fit the data.
     #[error("{option} = {value}: {problem}")]
@@ -98,6 +114,16 @@ impl DataError {
             problem: problem.into(),
             expected: expected.into(),
         }
+    }
+}
+
+/// The first items of a list, and the number of the rest.
+pub(super) fn abridged<T: std::fmt::Display>(items: &[T]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = items.iter().take(SHOWN).map(T::to_string).collect();
+    match items.len().checked_sub(SHOWN) {
+        None | Some(0) => shown.join(", "),
+        Some(rest) => format!("{} and {rest} more", shown.join(", ")),
     }
 }
 

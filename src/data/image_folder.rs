@@ -87,6 +87,8 @@ pub(super) fn open(options: &DataOptions) -> Result<Dataset, DataError> {
             from_cache: false,
             fallback: None,
             notes: Vec::new(),
+            class_map: false,
+            skipped: Vec::new(),
         },
     })
 }

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::class_map::ClassMap;
+use super::classes::ClassOrder;
 use super::error::DataError;
 use super::preprocess::Preprocess;
 use crate::suggest::suggest;
@@ -21,6 +23,11 @@ pub enum DatasetKind {
     Cifar100,
     /// CIFAR-10.
     Cifar10,
+    /// MNIST: handwritten digits.
+    Mnist,
+    /// Fashion-MNIST: pieces of clothing.
+    #[serde(rename = "fashion-mnist")]
+    FashionMnist,
     /// The procedural set.
     Synthetic,
     /// A tree of image files with a folder for each class.
@@ -29,10 +36,12 @@ pub enum DatasetKind {
 
 impl DatasetKind {
     /// All data sets.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Auto,
         Self::Cifar100,
         Self::Cifar10,
+        Self::Mnist,
+        Self::FashionMnist,
         Self::Synthetic,
         Self::Folder,
     ];
@@ -43,6 +52,8 @@ impl DatasetKind {
             Self::Auto => "auto",
             Self::Cifar100 => "cifar100",
             Self::Cifar10 => "cifar10",
+            Self::Mnist => "mnist",
+            Self::FashionMnist => "fashion-mnist",
             Self::Synthetic => "synthetic",
             Self::Folder => "folder",
         }
@@ -64,15 +75,41 @@ impl FromStr for DatasetKind {
         if name.starts_with("folder:") {
             return Ok(Self::Folder);
         }
-        let plain = name.to_ascii_lowercase().replace(['-', '_'], "");
-        if let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == plain) {
+        let plain = |name: &str| name.to_ascii_lowercase().replace(['-', '_'], "");
+        let named = |kind: &Self| plain(kind.name()) == plain(name);
+        if let Some(kind) = Self::ALL.into_iter().find(named) {
             return Ok(kind);
         }
-        let suggestion = suggest(&plain, Self::ALL.map(Self::name));
+        let suggestion = suggest(&plain(name), Self::ALL.map(Self::name));
         Err(DataError::UnknownDataset {
             name: name.to_owned(),
             suggestion,
         })
+    }
+}
+
+/// What to do about image files that cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadImages {
+    /// An error that lists them. The headers of all files are checked first.
+    #[default]
+    Error,
+    /// Leave them out, and record them in [`Source::skipped`](super::Source::skipped). All files are
+    /// decoded first.
+    Skip,
+}
+
+impl BadImages {
+    /// Both values.
+    pub const ALL: [Self; 2] = [Self::Error, Self::Skip];
+
+    /// The name in options and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Skip => "skip",
+        }
     }
 }
 
@@ -99,8 +136,29 @@ pub struct DataOptions {
     pub limit_train: Option<usize>,
     /// The number of test images to use, from the first on; all if none.
     pub limit_test: Option<usize>,
+    /// The order of an image folder's classes.
+    pub class_order: ClassOrder,
+    /// What to do about image files that cannot be decoded.
+    pub bad_images: BadImages,
+    /// The files of an image folder to leave out, relative to `data_dir`. A run records the files
+    /// that it skipped, so that it resumes with the same images.
+    pub skipped: Vec<PathBuf>,
+    /// Whether to leave out the class folders that `class_map` or the network does not know.
+    /// Otherwise they are an error.
+    pub ignore_unknown_classes: bool,
+    /// Whether to transpose image files by the orientation in their metadata, as Pillow's
+    /// `ImageOps.exif_transpose`.
+    pub exif_transpose: bool,
+    /// Whether to scale 16-bit grey images to 8 bits. Otherwise values above 255 are white, as in
+    /// Pillow.
+    pub scale_16bit: bool,
+    /// Pixels of black on each side of the images of MNIST and Fashion-MNIST. If none, 2, which makes
+    /// the 28x28 images 32x32 as CIFAR's. Other data sets are not padded.
+    pub pad: Option<usize>,
     /// The preprocessing of an image folder; timm's default if none.
     pub preprocess: Option<Preprocess>,
+    /// The labels of an image folder's classes. If none, the classes are numbered in `class_order`.
+    pub class_map: Option<ClassMap>,
 }
 
 impl DataOptions {

@@ -1,4 +1,4 @@
-//! The class names of CIFAR, in the order of their labels.
+//! The class names of CIFAR, MNIST and Fashion-MNIST, in the order of their labels.
 
 /// The 100 fine classes of CIFAR-100.
 pub const CIFAR100_FINE: [&str; 100] = [
@@ -140,4 +140,21 @@ pub const CIFAR10: [&str; 10] = [
     "horse",
     "ship",
     "truck",
+];
+
+/// The classes of MNIST.
+pub const MNIST: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+
+/// The classes of Fashion-MNIST.
+pub const FASHION_MNIST: [&str; 10] = [
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
 ];
