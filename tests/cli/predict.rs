@@ -492,3 +492,110 @@ fn unrecorded_preprocessing_is_assumed_alike_by_every_command() {
         assert!(!stderr.contains("preprocessing"), "{command:?}: {stderr}");
     }
 }
+
+/// Weights without a header, whose first convolution is 7x7.
+#[test]
+fn the_tensors_decide_the_stem_for_every_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spec = ModelSpec {
+        activation: "relu".parse().expect("an activation"),
+        num_classes: 2,
+        ..ModelSpec::imagenet("resnet18")
+    };
+    let store = ParamStore::new(DType::F32, &Device::Cpu, 5);
+    let model = models::create(&spec, store.var_builder()).expect("built");
+    let weights = folder.path().join("bare.safetensors");
+    checkpoint::write(&weights, &store.tensors(), &BTreeMap::new()).expect("written");
+    let root = folder.path().join("images");
+    for class in 0..2 {
+        image(&root.join(format!("{class}/a.png")), 90 * class);
+    }
+    let data = format!("folder:{}", root.display());
+    let shared = [
+        "--activation",
+        "relu",
+        "--img-size",
+        "64",
+        "--crop-pct",
+        "1",
+        "--mean",
+        "0",
+        "0",
+        "0",
+        "--std",
+        "1",
+        "1",
+        "1",
+        "--weights",
+    ];
+    let run = |command: &[&str]| {
+        let mut run = mish(command);
+        run.args(shared).arg(&weights);
+        run
+    };
+    let preprocess = Preprocess {
+        input_size: 64,
+        crop_pct: 1.0,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+        ..Preprocess::default()
+    };
+    let logits = |file: &str| {
+        let image = Image::read(&root.join(file)).expect("an image");
+        let logits = model.forward_t(&preprocess.tensor(&image).expect("pixels"), false);
+        logits
+            .and_then(|l| l.squeeze(0)?.to_vec1::<f32>())
+            .expect("logits")
+    };
+    let rows = [logits("0/a.png"), logits("1/a.png")];
+    let loss = |row: &[f32], label: usize| {
+        let sum: f32 = row.iter().map(|logit| logit.exp()).sum();
+        f64::from(sum.ln() - row[label])
+    };
+    let want = (loss(&rows[0], 0) + loss(&rows[1], 1)) / 2.0;
+    let got = json(run(&["eval", "resnet18", "--dataset", &data]));
+    let got = got["loss"].as_f64().expect("a loss");
+    assert!((got - want).abs() < 1e-4, "{got} {want}");
+    let out = folder.path().join("out");
+    let out = out.to_str().expect("text");
+    let file = root.join("0/a.png");
+    let predict = [
+        "predict",
+        "resnet18",
+        file.to_str().expect("text"),
+        "--logits",
+        out,
+    ];
+    run(&predict).assert().success();
+    let written: Value =
+        serde_json::from_str(&std::fs::read_to_string(out).expect("written")).expect("JSON");
+    assert_eq!(written["stem"], "imagenet");
+    let first = written["logits"][0][0].as_f64().expect("a logit");
+    assert!(
+        (first - f64::from(rows[0][0])).abs() < 1e-4,
+        "{first} {rows:?}"
+    );
+    let export = ["export", "resnet18", "--out", out, "--format", "onnx"];
+    assert_eq!(json(run(&export))["stem"], "imagenet");
+}
+
+/// An image that Pillow shows on its side, and a 16-bit grey one.
+#[test]
+fn images_are_decoded_as_the_flags_say() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (weights, _) = network(folder.path());
+    let grey = folder.path().join("grey.png");
+    let pixels =
+        image::ImageBuffer::from_fn(32, 32, |x, y| image::Luma([(x * 2000 + y * 20) as u16]));
+    pixels.save(&grey).expect("saved");
+    let plain = json(predict(&weights, &[&grey], &[]));
+    let scaled = json(predict(&weights, &[&grey], &["--scale-16bit"]));
+    assert_ne!(plain, scaled);
+    let upper = folder.path().join("upper.png");
+    let pixels = image::ImageBuffer::from_fn(32, 32, |x, y| {
+        image::Luma([((x * 2000 + y * 20) >> 8) as u8])
+    });
+    pixels.save(&upper).expect("saved");
+    let eight = json(predict(&weights, &[&upper], &[]));
+    assert_eq!(scaled[0]["classes"], eight[0]["classes"]);
+}
