@@ -106,6 +106,12 @@ pub mod onnx;
 pub mod ops;
 mod parallel;
 pub mod pattern;
+#[cfg(any(feature = "checkpoint", feature = "data"))]
+#[cfg_attr(
+    not(all(feature = "checkpoint", feature = "data")),
+    allow(dead_code, reason = "each feature uses a part of it")
+)]
+mod pickle;
 pub mod rng;
 mod simd;
 pub mod suggest;

@@ -15,7 +15,7 @@ use graph::{Cycle, cycles};
 use modules::{Crate, Disk, Files, Use};
 
 /// The top-level modules of the library, in layers: a module imports those before it only.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "suggest",
     "device",
     "pattern",
@@ -26,6 +26,7 @@ const LAYERS: [&str; 18] = [
     "autograd",
     "ops",
     "nn",
+    "pickle",
     "checkpoint",
     "hub",
     "data",
