@@ -100,6 +100,8 @@ pub mod device;
 pub mod eval;
 #[cfg(feature = "hub")]
 pub mod hub;
+#[cfg(feature = "hub")]
+mod lock;
 pub mod nn;
 #[cfg(feature = "onnx")]
 pub mod onnx;

@@ -1,5 +1,7 @@
 //! A data set and the record of its origin.
 
+use std::path::PathBuf;
+
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +73,12 @@ pub struct Source {
     pub fallback: Option<String>,
     /// Unusual properties of the data.
     pub notes: Vec<String>,
+    /// Whether a class map decided the labels.
+    #[serde(default)]
+    pub class_map: bool,
+    /// The files that were left out because they cannot be decoded, relative to the folder.
+    #[serde(default)]
+    pub skipped: Vec<PathBuf>,
 }
 
 /// The kind of source of a data set.

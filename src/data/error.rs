@@ -57,6 +57,42 @@ pub enum DataError {
         /// The nearest known name, if one is near.
         suggestion: Option<&'static str>,
     },
+    /// Images of a data set cannot be decoded.
+    #[error("{bad} of {checked} images in {} cannot be decoded: {first}; repair or remove them, or leave them out with bad_images = skip", path.display())]
+    BadImages {
+        /// The folder of the data set.
+        path: PathBuf,
+        /// The number of these images.
+        bad: usize,
+        /// The number of images that were checked.
+        checked: usize,
+        /// The first of them, with the problem of each.
+        first: String,
+    },
+    /// An image of a data set cannot be decoded, although its header is intact.
+    #[error("{}: {problem}; repair or remove the image, or leave it out with bad_images = skip", path.display())]
+    BadImage {
+        /// The image file.
+        path: PathBuf,
+        /// The problem.
+        problem: String,
+    },
+    /// Class folders have names that the network or the class map does not know.
+    #[error(
+        "{dataset}: {unknown} of {total} class folders are no class of {of}: {folders}; give their labels in class_map, or leave them out with ignore_unknown_classes"
+    )]
+    UnknownClasses {
+        /// The data set.
+        dataset: String,
+        /// The number of such folders.
+        unknown: usize,
+        /// The number of all class folders.
+        total: usize,
+        /// What does not know them: the network or the class map.
+        of: &'static str,
+        /// The first of their names.
+        folders: String,
+    },
     /// An option is out of its range or does not fit the data.
     #[error("{option} = {value}: {problem}")]
     Option {
@@ -81,6 +117,15 @@ impl DataError {
         text
     }
 
+    /// The problem without the file's name.
+    pub(super) fn problem(&self) -> String {
+        match self {
+            Self::Invalid { problem, .. } => problem.clone(),
+            Self::Io { source, .. } => source.to_string(),
+            other => other.with_causes(),
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
@@ -98,6 +143,16 @@ impl DataError {
             problem: problem.into(),
             expected: expected.into(),
         }
+    }
+}
+
+/// The first items of a list, and the number of the rest.
+pub(super) fn abridged<T: std::fmt::Display>(items: &[T]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = items.iter().take(SHOWN).map(T::to_string).collect();
+    match items.len().checked_sub(SHOWN) {
+        None | Some(0) => shown.join(", "),
+        Some(rest) => format!("{} and {rest} more", shown.join(", ")),
     }
 }
 

@@ -1,19 +1,26 @@
 //! Data sets and the loader that makes batches of them.
 //!
-//! [`open()`] reads CIFAR-100, CIFAR-10, MNIST or Fashion-MNIST from a folder, an archive or the Hugging
-//! Face Hub, a tree of image files, or generates a data set that needs neither files nor a network. A [`Loader`] makes
-//! normalised, augmented batches on a thread of its own. [`Preprocess`] brings images of any size to
-//! a network's size, as timm does.
+//! [`open()`] reads CIFAR-100, CIFAR-10, MNIST or Fashion-MNIST from a folder, an archive or the
+//! Hugging Face Hub, a tree of image files, or generates a data set that needs neither files nor a
+//! network. A [`Loader`] makes normalised, augmented batches on a thread of its own. [`Preprocess`]
+//! brings images of any size to a network's size, as timm does.
 
 mod augment;
 mod cache;
+mod check;
+mod class_map;
+mod classes;
 mod dataset;
+mod decode;
 mod error;
 mod hub;
 mod image;
 mod image_folder;
+pub mod imagenet;
 mod images;
+mod jpeg;
 mod loader;
+mod metadata;
 mod open;
 mod options;
 mod preprocess;
@@ -23,18 +30,24 @@ mod resample;
 mod resized_crop;
 mod split;
 pub mod synthetic;
+mod tree;
 
 #[cfg(feature = "swap")]
 pub(crate) use augment::channel_moments;
 pub use augment::{Augmentation, PadMode};
 pub use cache::SourceFile;
+pub use check::CheckProgress;
+pub use class_map::ClassMap;
+pub use classes::{ClassOrder, UnknownClasses};
 pub use dataset::{Dataset, Origin, Source};
+pub use decode::DecodeOptions;
 pub use error::DataError;
 pub use image::Image;
+pub use image_folder::CheckedSplits;
 pub use images::ImageSet;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
-pub use open::open;
-pub use options::{DataOptions, DatasetKind};
+pub use open::{open, open_with};
+pub use options::{BadImages, DataOptions, DatasetKind};
 pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};
 pub use published::{CIFAR100_DIR, names};
 pub use resample::Interpolation;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::class_map::ClassMap;
+use super::classes::ClassOrder;
 use super::error::DataError;
 use super::preprocess::Preprocess;
 use crate::suggest::suggest;
@@ -111,6 +113,31 @@ impl FromStr for DatasetKind {
 /// The widest padding. It makes images of 28 x 28 pixels 540 x 540.
 const WIDEST_PAD: usize = 256;
 
+/// What to do about image files that cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BadImages {
+    /// An error that lists them. The headers of all files are checked first.
+    #[default]
+    Error,
+    /// Leave them out, and record them in [`Source::skipped`](super::Source::skipped). All files are
+    /// decoded first.
+    Skip,
+}
+
+impl BadImages {
+    /// Both values.
+    pub const ALL: [Self; 2] = [Self::Error, Self::Skip];
+
+    /// The name in options and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Skip => "skip",
+        }
+    }
+}
+
 /// The data set, its location, and how much of it to use.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -134,11 +161,29 @@ pub struct DataOptions {
     pub limit_train: Option<usize>,
     /// The number of test images to use, from the first on; all if none.
     pub limit_test: Option<usize>,
+    /// The order of an image folder's classes.
+    pub class_order: ClassOrder,
+    /// What to do about image files that cannot be decoded.
+    pub bad_images: BadImages,
+    /// The files of an image folder to leave out, relative to `data_dir`. A run records the files
+    /// that it skipped, so that it resumes with the same images.
+    pub skipped: Vec<PathBuf>,
+    /// Whether to leave out the class folders that `class_map` or the network does not know.
+    /// Otherwise they are an error.
+    pub ignore_unknown_classes: bool,
+    /// Whether to transpose image files by the orientation in their metadata, as Pillow's
+    /// `ImageOps.exif_transpose`.
+    pub exif_transpose: bool,
+    /// Whether to scale 16-bit grey images to 8 bits. Otherwise values above 255 are white, as in
+    /// Pillow.
+    pub scale_16bit: bool,
     /// Pixels of black on each side of the images of MNIST and Fashion-MNIST. If none, 2, which makes
     /// the 28x28 images 32x32 as CIFAR's. Other data sets are not padded.
     pub pad: Option<usize>,
     /// The preprocessing of an image folder; timm's default if none.
     pub preprocess: Option<Preprocess>,
+    /// The labels of an image folder's classes. If none, the classes are numbered in `class_order`.
+    pub class_map: Option<ClassMap>,
 }
 
 impl DataOptions {

@@ -65,6 +65,8 @@ pub fn dataset(options: &DataOptions) -> Dataset {
             from_cache: false,
             fallback: None,
             notes: Vec::new(),
+            class_map: false,
+            skipped: Vec::new(),
         },
     }
 }

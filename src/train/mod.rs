@@ -3,6 +3,7 @@
 //! [`train()`] runs a whole training and can resume it. [`step()`] takes one step, for loops of your own.
 
 mod error;
+mod images;
 pub mod observer;
 pub mod optimizer;
 mod parts;
@@ -17,7 +18,7 @@ mod trainer;
 pub use error::TrainError;
 pub use parts::Parts;
 pub use recipe::{ClipMode, LossKind, OptimizerKind, Recipe, RecipeError, ScheduleKind};
-pub use record::{EpochRecord, Record, Summary};
+pub use record::{EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, Warmup};
 pub use state::RunState;

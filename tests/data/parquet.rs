@@ -7,7 +7,7 @@ use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use tempfile::TempDir;
 
-use crate::fixture::{Rows, options, planar};
+use crate::fixture::{Rows, byte, options, planar};
 
 fn read(dataset: DatasetKind, path: &Path) -> Result<Dataset, DataError> {
     let cache = TempDir::new().unwrap();
@@ -261,6 +261,38 @@ fn jpeg_images_are_decoded() {
                 "image {i}"
             );
         }
+    }
+}
+
+/// As in image folders: the decoder alone fills the missing part of a JPEG with grey.
+#[test]
+fn cut_images_are_refused_in_every_format() {
+    for format in [
+        image::ImageFormat::Png,
+        image::ImageFormat::Jpeg,
+        image::ImageFormat::WebP,
+    ] {
+        let image = image::RgbImage::from_fn(32, 32, |x, y| {
+            image::Rgb([0, 1, 2].map(|channel| byte(3, channel, y as usize, x as usize)))
+        });
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        let whole = bytes.into_inner();
+        let folder = TempDir::new().unwrap();
+        let with = |bytes: &[u8]| {
+            write(folder.path(), NAMES, |mut rows| {
+                rows.images[4] = bytes.to_vec();
+                rows
+            });
+        };
+        with(&whole);
+        assert!(
+            read(DatasetKind::Cifar100, folder.path()).is_ok(),
+            "{format:?}"
+        );
+        with(&whole[..whole.len() * 2 / 3]);
+        let message = refusal(DatasetKind::Cifar100, folder.path());
+        assert!(message.contains("train.parquet: image 4: "), "{message}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod any_recipe;
 mod checkpoint;
+mod extension;
 mod optimizer;
 mod pytorch_file;
 mod recipe;

@@ -1,11 +1,13 @@
 //! `mish train`: trains a network and leaves a run folder.
 
 mod args;
+mod command;
 mod configure;
 mod family;
+mod resume;
 mod session;
 
-use candle_mish::data;
+use candle_mish::data::{BadImages, CheckedSplits};
 use candle_mish_models::Stem;
 
 pub use args::TrainArgs;
@@ -14,7 +16,7 @@ pub use family::{Family, program};
 use crate::context::Context;
 use crate::failure::Done;
 use crate::network::Network;
-use crate::output;
+use crate::{dataset, output};
 use configure::configure;
 use session::Session;
 
@@ -23,19 +25,25 @@ use session::Session;
 /// # Errors
 /// If flags, files or data are wrong, or training fails.
 pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyhow::Result<Done> {
-    let (config, pretrained) = configure(args, family, context)?;
+    let setup = configure(args, family, context)?;
+    let config = &setup.config;
     if args.dry_run {
         // An error here means that the network cannot be built.
         Network::new(&config.spec(1, Stem::Cifar), config.recipe.seed)?;
         if context.json {
-            output::json(&config)?;
+            output::json(config)?;
         } else {
             output::text(&config.to_toml()?)?;
         }
         return Ok(Done::Complete);
     }
-    let dataset = data::open(&config.data)?;
-    let session = Session::new(args, config, pretrained.as_ref(), dataset, context)?;
+    let mut options = config.data.clone();
+    if args.resume.is_some() {
+        // The run recorded the images that it skipped. Another bad one would change their order.
+        options.bad_images = BadImages::Error;
+    }
+    let dataset = dataset::open(&options, CheckedSplits::All, context)?;
+    let mut session = Session::new(args, setup, dataset, context)?;
     match session.run()? {
         None => Ok(Done::Interrupted),
         Some(summary) => {
