@@ -36,6 +36,7 @@ fn program(name: &str, args: &[&str]) -> Command {
     let mut command = Command::cargo_bin(name).expect("built with the tests");
     command
         .env_remove("CIFAR100_DIR")
+        .env_remove("MNIST_DIR")
         .env_remove("RUST_LOG")
         .env("HF_HUB_OFFLINE", "1")
         // Candle then appends a backtrace to its messages. The user must not see it.
