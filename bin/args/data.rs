@@ -100,10 +100,13 @@ fn bad_images(name: &str) -> Result<BadImages, String> {
 }
 
 fn class_map(path: &str) -> Result<ClassMap, String> {
-    ClassMap::read(Path::new(path)).map_err(|error| {
-        let cause = std::error::Error::source(&error);
-        let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-        format!("{error}{cause}")
+    // clap names the file already.
+    ClassMap::read(Path::new(path)).map_err(|error| match error {
+        DataError::Invalid {
+            problem, expected, ..
+        } => format!("{problem}; expected {expected}"),
+        DataError::Io { source, .. } => source.to_string(),
+        other => other.to_string(),
     })
 }
 

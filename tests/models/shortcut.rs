@@ -6,8 +6,6 @@ use candle_mish::activation::Activation;
 use candle_mish::autograd::trace::{Operation, trace};
 use candle_mish::nn::ParamStore;
 use candle_mish::onnx;
-use candle_mish::swap::Replacement;
-use candle_mish_models::swap::Subject;
 use candle_mish_models::{
     Mode, Model, ModelArgs, ModelError, ModelSpec, Shortcut, Stem, create, entries,
 };
@@ -112,8 +110,11 @@ fn the_exported_graph_has_the_operations() -> Result<()> {
     Ok(())
 }
 
+#[cfg(feature = "swap")]
 #[test]
 fn activations_are_swapped_on_the_same_weights() -> Result<()> {
+    use candle_mish::swap::Replacement;
+    use candle_mish_models::swap::Subject;
     let spec = option_a("resnet20");
     let (store, model) = network(&spec)?;
     let tensors = store.tensors().into_iter().collect();
