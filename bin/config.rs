@@ -109,6 +109,7 @@ impl Config {
             stem: own.stem,
             in_chans: own.in_chans.or(self.network.in_chans),
             gate: own.gate,
+            shortcut: own.shortcut.or(self.network.shortcut),
             ..self.network.clone()
         };
         if let Some((mean, std)) = weights.normalisation()? {
@@ -137,7 +138,7 @@ impl Config {
     }
 
     /// Refuses a difference from `saved`, the configuration that a run started with, except in the
-    /// paths of files: the result does not depend on them.
+    /// paths of files, which the result does not depend on, and in the number of epochs.
     ///
     /// # Errors
     /// A usage error that names the first difference.
@@ -147,6 +148,7 @@ impl Config {
             config.data.data_dir = None;
             config.data.cache_dir = None;
             config.data.offline = false;
+            config.recipe.epochs = saved.recipe.epochs;
             toml::Table::try_from(config)
         };
         let (now, then) = (same_place(self)?, same_place(saved)?);

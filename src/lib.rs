@@ -79,7 +79,7 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `checkpoint` | [`checkpoint`]: safetensors, PyTorch's files, atomic writes, `ParamStore::save` and `load` |
+//! | `checkpoint` | [`checkpoint`]: safetensors, PyTorch's files of all ages, atomic writes, `ParamStore::save` and `load` |
 //! | `hub` | [`hub`]: verified downloads from the Hugging Face Hub |
 //! | `data` | [`data`]: CIFAR, image folders, a synthetic set, augmentation, the loader |
 //! | `eval` | [`eval`]: accuracy, loss, calibration, confidence intervals |
@@ -100,12 +100,20 @@ pub mod device;
 pub mod eval;
 #[cfg(feature = "hub")]
 pub mod hub;
+#[cfg(feature = "hub")]
+mod lock;
 pub mod nn;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod ops;
 mod parallel;
 pub mod pattern;
+#[cfg(any(feature = "checkpoint", feature = "data"))]
+#[cfg_attr(
+    not(all(feature = "checkpoint", feature = "data")),
+    allow(dead_code, reason = "each feature uses a part of it")
+)]
+mod pickle;
 pub mod rng;
 mod simd;
 pub mod suggest;

@@ -1,26 +1,31 @@
-"""Compares exported networks with timm, torchvision and onnxruntime.
+"""Compares exported networks with timm, torchvision, onnxruntime and OpenCV.
 
 Exports every network of the registry to safetensors and ONNX, in its form for 32x32 images and, up to
 --most multiply-adds, in its ImageNet form, with random weights, its own activation and Mish. Then
 
 - timm's network, or torchvision's if timm has none, loads the safetensors file with `strict=True`, and its
   logits equal the ONNX file's;
-- `onnx.checker` accepts the ONNX file, and onnxruntime's logits equal `mish predict --logits`, for
-  two batch sizes.
+- for each operator set in --opsets, `onnx.checker` accepts the ONNX file, and the logits of onnxruntime
+  and of OpenCV equal `mish predict --logits`, for two batch sizes.
 
-    pip install torch==2.13.0 torchvision==0.28.0 timm==1.0.31 safetensors onnx onnxruntime numpy
+--scale multiplies the input, to compare at extreme values. --decompose exports with that flag.
+
+    pip install torch==2.13.0 torchvision==0.28.0 timm==1.0.31 safetensors onnx onnxruntime numpy \\
+        opencv-python-headless
     cargo build --release
     python tests/export.py --mish target/release/mish --out docs/verification/export.md
 """
 
 import argparse
 import fnmatch
+import hashlib
 import json
 import pathlib
 import subprocess
 import sys
 import tempfile
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -99,29 +104,33 @@ class Case:
 
     def check(self) -> dict:
         model = self.draw()
-        exported, file = self.folder / "exported.safetensors", self.folder / "network.onnx"
+        exported = self.folder / "exported.safetensors"
         mish("export", *self.flags, "--out", exported)
-        answer = mish("export", *self.flags, "--img-size", self.size, "--out", file, "--json")
-        answer = json.loads(answer)
-        images = rule.tensor("input", (3, 3, self.size, self.size)).numpy()
+        images = args.scale * rule.tensor("input", (3, 3, self.size, self.size)).numpy()
         save_file({"input": images}, self.folder / "input.safetensors")
         logits = self.folder / "logits.json"
         mish("predict", *self.flags[:1], self.folder / "input.safetensors", *self.flags[1:], "--logits", logits)
         ours = np.array(json.loads(logits.read_text())["logits"])
-        onnx.checker.check_model(str(file), full_check=True)
-        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-        theirs = session.run(None, {"input": images})[0]
-        single = np.concatenate([session.run(None, {"input": image[None]})[0] for image in images])
         found = {
             "model": self.name,
             "stem": self.stem,
             "activation": self.activation,
-            "nodes": answer["graph"]["nodes"],
-            "mish": sum(n.op_type == "Mish" for n in onnx.load(str(file)).graph.node),
-            "onnx": max(relative(theirs, ours), relative(single, ours)),
+            "nodes": [],
+            "mish": [],
+            "onnxruntime": 0.0,
+            "opencv": 0.0,
             "library": self.peer,
             "torch": None,
         }
+        seen = {}
+        for opset in args.opsets:
+            file = self.folder / f"network{opset}.onnx"
+            self.export(file, opset, found)
+            if seen.setdefault(hashlib.sha256(file.read_bytes()).digest(), opset) != opset:
+                continue  # the default is one of the others
+            theirs = self.run(onnx_runtime, "onnxruntime", file, images, ours, found)
+            if args.opencv:
+                self.run(open_cv, "opencv", file, images, ours, found)
         before, after = load_file(self.weights), load_file(exported)
         assert before.keys() == after.keys(), sorted(before.keys() ^ after.keys())
         assert all(before[k].dtype == after[k].dtype for k in before), "types"
@@ -131,9 +140,51 @@ class Case:
             model.load_state_dict(load_torch(exported), strict=True)
             with torch.no_grad():
                 found["torch"] = relative(theirs, model(torch.from_numpy(images)).numpy())
-        worst = max(found["onnx"], found["torch"] or 0)
-        assert np.isfinite(theirs).all() and worst < TOLERANCE, found
+        worst = [found["onnxruntime"], found["torch"] or 0]
+        worst += [found["opencv"]] if isinstance(found["opencv"], float) else []
+        assert max(worst) < TOLERANCE, found
         return found
+
+    def export(self, file, opset, found):
+        """Exports for an operator set and counts the nodes."""
+        flags = [*self.flags, "--img-size", self.size, "--out", file]
+        flags += ["--opset", opset] if opset != "default" else []
+        mish("export", *flags, *["--decompose"] * args.decompose)
+        onnx.checker.check_model(str(file), full_check=True)
+        graph = onnx.load(str(file)).graph
+        found["nodes"].append(len(graph.node))
+        found["mish"].append(sum(n.op_type == "Mish" for n in graph.node))
+
+    def run(self, runtime, name, file, images, ours, found):
+        """Runs a batch and single images, and notes the largest difference or what failed."""
+        try:
+            network = runtime(file)
+            theirs = network(images)
+            single = np.concatenate([network(image[None]) for image in images])
+        except cv2.error as error:
+            found[name] = f"{file.stem}: {error.err or error}"
+            return None
+        assert np.isfinite(theirs).all() and np.isfinite(single).all(), (name, file.stem, theirs)
+        if isinstance(found[name], float):
+            found[name] = max(found[name], relative(theirs, ours), relative(single, ours))
+        return theirs
+
+
+def onnx_runtime(file):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return lambda images: session.run(None, {"input": images})[0]
+
+
+def open_cv(file):
+    network = cv2.dnn.readNetFromONNX(str(file))
+
+    def forward(images):
+        network.setInput(np.ascontiguousarray(images))
+        return network.forward()
+
+    return forward
 
 
 def blank(module: nn.Module) -> None:
@@ -162,19 +213,32 @@ def page(rows: list) -> str:
         "timm": timm.__version__,
         "onnx": onnx.__version__,
         "onnxruntime": onnxruntime.__version__,
+        "OpenCV": cv2.__version__,
     }
     lines = [
         "Versions: " + ", ".join(f"{k} {v}" for k, v in versions.items()) + f". {len(rows)} cases.",
         "",
-        "| network | form | activation | nodes | Mish nodes | onnxruntime - mish | strict load | onnxruntime - library |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"Operator sets: {', '.join(args.opsets)}{', with --decompose' * args.decompose}.",
+        "",
+        "| network | form | activation | nodes | Mish nodes | onnxruntime - mish | OpenCV - mish | strict load | onnxruntime - library |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:
         torch_error = "" if row["torch"] is None else f"{row['torch']:.1e}"
-        cells = [row["model"], row["stem"], row["activation"], row["nodes"], row["mish"]]
-        cells += [f"{row['onnx']:.1e}", row["library"] or "", torch_error]
+        cells = [row["model"], row["stem"], row["activation"], several(row["nodes"]), several(row["mish"])]
+        cells += [error(row["onnxruntime"]), error(row["opencv"]), row["library"] or "", torch_error]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
+
+
+def several(counts: list) -> str:
+    """The counts of all operator sets, or the only one."""
+    return ", ".join(map(str, counts if len(set(counts)) > 1 else counts[:1]))
+
+
+def error(found) -> str:
+    """A difference, or what failed."""
+    return f"{found:.1e}" if isinstance(found, float) else found.replace("\n", " ")
 
 
 def activations(entry: dict, stem: str) -> list:
@@ -189,9 +253,15 @@ if __name__ == "__main__":
     parser.add_argument("--most", type=float, default=5e9, help="the most multiply-adds of an ImageNet form")
     parser.add_argument("--every-activation", metavar="MODEL", help="all activations in one network")
     parser.add_argument("--forms", default="cifar,imagenet")
+    parser.add_argument("--opsets", default="13,17,18,default", help="numbers or `default`, in a list")
+    parser.add_argument("--decompose", action="store_true", help="pass --decompose to every export")
+    parser.add_argument("--scale", type=float, default=1, help="multiplies the input")
+    parser.add_argument("--skip-opencv", dest="opencv", action="store_false")
     parser.add_argument("--out", type=pathlib.Path, help="the page whose table to replace")
     args = parser.parse_args()
-    torch.set_num_threads(2)
+    args.opsets = args.opsets.split(",")
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     cases = []
     if args.every_activation:
         known = json.loads(mish("activations", "--json"))

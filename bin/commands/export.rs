@@ -9,8 +9,9 @@ use candle_mish::activation::Activation;
 use candle_mish::autograd::trace::trace;
 use candle_mish::checkpoint::{self, write_atomically};
 use candle_mish::data::Preprocess;
-use candle_mish::onnx;
+use candle_mish::onnx::{self, ExportOptions};
 use candle_mish_models::{self as models, ModelSpec, Stem};
+use clap::builder::TypedValueParser;
 use serde::Serialize;
 
 use crate::args::range::{MAX_CLASSES, MAX_SIZE, check_classes, count};
@@ -56,6 +57,24 @@ pub struct ExportArgs {
     #[arg(long, value_name = "PIXELS", help_heading = OUTPUT,
           value_parser = count(1..=MAX_SIZE))]
     img_size: Option<usize>,
+    #[arg(long, value_name = "N", help_heading = OUTPUT, value_parser = opset(), help = opset_help())]
+    opset: Option<i64>,
+    /// onnx: compose Mish and HardSwish from older operators, for runtimes that lack them
+    #[arg(long, help_heading = OUTPUT)]
+    decompose: bool,
+}
+
+fn opset() -> impl TypedValueParser<Value = i64> {
+    clap::value_parser!(i64).range(onnx::OPSETS)
+}
+
+fn opset_help() -> String {
+    let (first, last) = (onnx::OPSETS.start(), onnx::OPSETS.end());
+    format!(
+        "onnx: version of the operator set, {first} to {last}. Mish is an operator from 18 on and is \
+         composed from others before [default: {}]",
+        onnx::OPSET
+    )
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
@@ -93,6 +112,9 @@ struct Graph {
 /// If flags or weights are wrong, an op has no ONNX form, or the file cannot be written.
 pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     let format = format(args)?;
+    if format == Format::Safetensors && (args.opset.is_some() || args.decompose) {
+        return Err(usage("--opset and --decompose need --format onnx"));
+    }
     // A trace needs our own ops. Other devices compose them from Candle's.
     device::stay_on_cpu();
     let weights = args.weights.read(args.model.as_deref(), false, context)?;
@@ -198,7 +220,11 @@ fn write_onnx(
         metadata.insert("interpolation".to_string(), interpolation.to_string());
     }
     let metadata: Vec<(String, String)> = metadata.into_iter().collect();
-    let proto = onnx::model(&graph, model, &metadata)
+    let options = ExportOptions {
+        opset: args.opset.unwrap_or(onnx::OPSET),
+        decompose: args.decompose,
+    };
+    let proto = onnx::model_with(&graph, model, &metadata, &options)
         .with_context(|| format!("{spec} cannot be exported"))?;
     let bytes = proto.to_bytes();
     if i32::try_from(bytes.len()).is_err() {
@@ -210,7 +236,7 @@ fn write_onnx(
     write_atomically(&args.out, |file| file.write_all(&bytes))
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     Ok(Graph {
-        opset: onnx::OPSET,
+        opset: options.opset,
         nodes: proto.graph.map_or(0, |graph| graph.node.len()),
         input: vec![channels, size, size],
     })

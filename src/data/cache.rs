@@ -1,12 +1,13 @@
 //! A cache of decoded images on disk, so that later runs start faster.
 //!
 //! A cache file has a format version, the path, length and modification time of each source file,
-//! and a checksum for each part. On any mismatch the images are decoded again. A cache that cannot
-//! be written is not an error.
+//! and a checksum for each part. On any mismatch the images are decoded again. If the cache cannot
+//! be written, its files are still read, and one warning says that decoded images are not stored.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
@@ -68,6 +69,8 @@ struct Header {
 #[derive(Debug)]
 pub(super) struct Cache {
     folder: Option<PathBuf>,
+    /// Whether a warning has said that images are not stored.
+    warned: AtomicBool,
 }
 
 impl Cache {
@@ -75,6 +78,7 @@ impl Cache {
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self {
             folder: self::folder(folder),
+            warned: AtomicBool::new(false),
         }
     }
 
@@ -123,15 +127,18 @@ impl Cache {
         sources: &[SourceFile],
         images: &ImageSet,
     ) {
-        let Some(path) = self.path(dataset, split, sources) else {
-            tracing::debug!("no cache folder: decoded images are not stored");
-            return;
+        let problem = match self.path(dataset, split, sources) {
+            None => "there is no cache_dir and no home folder".to_owned(),
+            Some(path) => match write(&path, dataset, split, sources, images) {
+                Ok(()) => return,
+                Err(error) => {
+                    let folder = path.parent().unwrap_or(&path);
+                    format!("cannot write to {}: {error}", folder.display())
+                }
+            },
         };
-        if let Err(error) = write(&path, dataset, split, sources, images) {
-            tracing::warn!(
-                "cannot store decoded images in {}: {error}; the next run decodes them again",
-                path.display()
-            );
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{problem}; the next run decodes the images of {dataset} again");
         }
     }
 
@@ -293,4 +300,67 @@ fn read(
         })?;
     ImageSet::new(pixels, header.height, header.width, labels, coarse)
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
+    use super::{Cache, ImageSet, SourceFile};
+
+    /// Counts warnings.
+    struct Warnings(Arc<AtomicUsize>);
+
+    impl Subscriber for Warnings {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() == Level::WARN
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn a_missing_or_read_only_folder_gives_one_warning_and_the_images() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "in the way").expect("written");
+        let source = SourceFile {
+            path: PathBuf::from("/data"),
+            bytes: 1,
+            modified_ns: 1,
+        };
+        for (folder, expected) in [
+            (None, 1),
+            (Some(file.join("cache")), 1),
+            (Some(folder.path().join("new")), 0),
+        ] {
+            let cache = Cache {
+                folder: folder.clone(),
+                warned: AtomicBool::new(false),
+            };
+            let count = Arc::new(AtomicUsize::new(0));
+            tracing::subscriber::with_default(Warnings(count.clone()), || {
+                for split in ["train", "test"] {
+                    let decode = || ImageSet::new(vec![7; 12], 2, 2, vec![3], None);
+                    let images = cache.get_or("set", split, std::slice::from_ref(&source), decode);
+                    let (images, cached) = images.expect("images");
+                    assert!(!cached && images.labels() == [3]);
+                }
+            });
+            assert_eq!(count.load(Ordering::Relaxed), expected, "{folder:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::options::DatasetKind;
 /// A data set, in memory or in files.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// `cifar100`, `cifar10`, `synthetic`, or `folder:` with the name of the folder. Parses as a
+    /// `cifar100`, `cifar10`, `mnist`, `fashion-mnist`, `synthetic`, or `folder:` with the name of the folder. Parses as a
     /// [`DatasetKind`].
     pub name: String,
     /// The training images.
@@ -26,7 +26,7 @@ pub struct Dataset {
     /// The coarse classes, in the order of the coarse labels; empty if there are none.
     pub coarse_classes: Vec<String>,
     /// The channel means for normalisation, RGB, of pixels in [0, 1]. For an image folder they come
-    /// from the options, otherwise from all training images.
+    /// from the options, otherwise from all training images, with their padding.
     pub mean: [f32; 3],
     /// The standard deviations for normalisation.
     pub std: [f32; 3],
@@ -41,6 +41,16 @@ impl Dataset {
             train: self.train.grey(),
             validation: self.validation.map(|images| images.grey()),
             test: self.test.grey(),
+            ..self
+        }
+    }
+
+    /// The same images with three channels. The channels of a grey image are equal.
+    pub fn colour(self) -> Self {
+        Self {
+            train: self.train.colour(),
+            validation: self.validation.map(|images| images.colour()),
+            test: self.test.colour(),
             ..self
         }
     }

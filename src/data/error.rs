@@ -50,7 +50,7 @@ pub enum DataError {
         source: HubError,
     },
     /// No data set has this name.
-    #[error("unknown data set '{name}'{}; expected auto, cifar100, cifar10, synthetic or folder:PATH", did_you_mean(.suggestion))]
+    #[error("unknown data set '{name}'{}; expected auto, cifar100, cifar10, mnist, fashion-mnist, synthetic or folder:PATH", did_you_mean(.suggestion))]
     UnknownDataset {
         /// The name given.
         name: String,

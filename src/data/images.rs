@@ -12,7 +12,7 @@ use super::preprocess::Preprocess;
 /// Images of one size with their labels: RGB bytes `[N, 3, height, width]`, planar, in C order, or
 /// [`grey`](Self::grey) bytes.
 ///
-/// The pixels are in memory, or each image is a file of any size that is decoded and resized on
+/// The pixels are in memory, in RGB or in grey, or each image is a file of any size that is decoded and resized on
 /// each access. Clones and subsets share the pixels.
 #[derive(Clone)]
 pub struct ImageSet {
@@ -29,7 +29,8 @@ pub struct ImageSet {
 
 #[derive(Clone)]
 enum Source {
-    Memory(Arc<Vec<u8>>),
+    /// Pixels with this number of channels: 3 or 1.
+    Memory(Arc<Vec<u8>>, usize),
     Files(Arc<[PathBuf]>, Preprocess, DecodeOptions),
 }
 
@@ -45,21 +46,7 @@ impl ImageSet {
         labels: Vec<u32>,
         coarse_labels: Option<Vec<u32>>,
     ) -> Result<Self, DataError> {
-        let images = labels.len();
-        let bytes = [3, height, width]
-            .iter()
-            .try_fold(images, |product, size| product.checked_mul(*size));
-        let coarse = coarse_labels.as_ref().map_or(images, Vec::len);
-        if bytes != Some(pixels.len()) || coarse != images || u32::try_from(images).is_err() {
-            return Err(DataError::invalid(
-                Path::new("image set"),
-                format!(
-                    "{} bytes of pixels, {images} labels, {coarse} coarse labels",
-                    pixels.len()
-                ),
-                format!("3 x {height} x {width} bytes for each label"),
-            ));
-        }
+        check(&pixels, [3, height, width], &labels, coarse_labels.as_ref())?;
         Ok(Self::from_parts(
             pixels,
             height,
@@ -67,6 +54,24 @@ impl ImageSet {
             labels,
             coarse_labels,
         ))
+    }
+
+    /// A set of N = `labels.len()` [`grey`](Self::grey) images with `pixels` `[N, 1, height, width]`.
+    ///
+    /// # Errors
+    /// If the number of bytes is wrong.
+    pub fn new_grey(
+        pixels: Vec<u8>,
+        height: usize,
+        width: usize,
+        labels: Vec<u32>,
+    ) -> Result<Self, DataError> {
+        check(&pixels, [1, height, width], &labels, None)?;
+        Ok(Self {
+            source: Source::Memory(Arc::new(pixels), 1),
+            grey: true,
+            ..Self::from_parts(Vec::new(), height, width, labels, None)
+        })
     }
 
     /// [`new`](Self::new) without checks.
@@ -78,7 +83,7 @@ impl ImageSet {
         coarse_labels: Option<Vec<u32>>,
     ) -> Self {
         Self {
-            source: Source::Memory(Arc::new(pixels)),
+            source: Source::Memory(Arc::new(pixels), 3),
             index: None,
             labels: labels.into(),
             coarse_labels: coarse_labels.map(Into::into),
@@ -110,6 +115,14 @@ impl ImageSet {
     pub fn grey(&self) -> Self {
         Self {
             grey: true,
+            ..self.clone()
+        }
+    }
+
+    /// The same images with three channels. The channels of an image that is stored in grey are equal.
+    pub fn colour(&self) -> Self {
+        Self {
+            grey: false,
             ..self.clone()
         }
     }
@@ -149,13 +162,13 @@ impl ImageSet {
     pub fn image(&self, i: usize) -> Result<Cow<'_, [u8]>, DataError> {
         let at = self.position(i);
         match &self.source {
-            Source::Memory(pixels) => {
-                let bytes = 3 * self.height * self.width;
+            Source::Memory(pixels, channels) => {
+                let bytes = channels * self.height * self.width;
                 let image = &pixels[at * bytes..(at + 1) * bytes];
-                Ok(if self.grey {
-                    Cow::Owned(luma(image))
-                } else {
-                    Cow::Borrowed(image)
+                Ok(match (channels, self.channels()) {
+                    (3, 1) => Cow::Owned(luma(image)),
+                    (1, 3) => Cow::Owned(image.repeat(3)),
+                    _ => Cow::Borrowed(image),
                 })
             }
             Source::Files(files, preprocess, decode) => {
@@ -171,7 +184,7 @@ impl ImageSet {
     /// As [`image`](Self::image).
     pub(super) fn decoded(&self, i: usize) -> Result<Option<(Image, &Preprocess)>, DataError> {
         match &self.source {
-            Source::Memory(_) => Ok(None),
+            Source::Memory(..) => Ok(None),
             Source::Files(files, preprocess, decode) => {
                 let image = self.read(&files[self.position(i)], *decode)?;
                 Ok(Some((image, preprocess)))
@@ -182,7 +195,7 @@ impl ImageSet {
     /// The preprocessing of the files, if the set has files.
     pub fn preprocess(&self) -> Option<&Preprocess> {
         match &self.source {
-            Source::Memory(_) => None,
+            Source::Memory(..) => None,
             Source::Files(_, preprocess, _) => Some(preprocess),
         }
     }
@@ -261,6 +274,32 @@ impl ImageSet {
             ..set
         }
     }
+}
+
+/// Refuses pixels that do not make one image of `shape` for each label.
+fn check(
+    pixels: &[u8],
+    shape: [usize; 3],
+    labels: &[u32],
+    coarse_labels: Option<&Vec<u32>>,
+) -> Result<(), DataError> {
+    let images = labels.len();
+    let bytes = shape
+        .iter()
+        .try_fold(images, |product, size| product.checked_mul(*size));
+    let coarse = coarse_labels.map_or(images, Vec::len);
+    if bytes == Some(pixels.len()) && coarse == images && u32::try_from(images).is_ok() {
+        return Ok(());
+    }
+    let [channels, height, width] = shape;
+    Err(DataError::invalid(
+        Path::new("image set"),
+        format!(
+            "{} bytes of pixels, {images} labels, {coarse} coarse labels",
+            pixels.len()
+        ),
+        format!("{channels} x {height} x {width} bytes for each label"),
+    ))
 }
 
 impl std::fmt::Debug for ImageSet {

@@ -25,7 +25,8 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// Whether each epoch has a new random order. Otherwise the images keep the order of the set.
     pub shuffle: bool,
-    /// Whether to drop the last batch if it is not full.
+    /// Whether to drop the last batch if it is not full. A set that is smaller than one batch still
+    /// makes one batch of all its images.
     pub drop_last: bool,
     /// Random changes to the images.
     pub augmentation: Augmentation,
@@ -52,7 +53,8 @@ impl LoaderConfig {
         }
     }
 
-    /// A new random order in every epoch, and full batches only.
+    /// A new random order in every epoch, and full batches only, or one smaller batch if the set is
+    /// smaller than a batch.
     pub fn shuffled(self) -> Self {
         Self {
             shuffle: true,
@@ -202,7 +204,7 @@ impl Shared {
 
     fn batches(&self) -> usize {
         let (images, size) = (self.images.len(), self.batch_size());
-        if self.config.drop_last {
+        if self.config.drop_last && images >= size {
             images / size
         } else {
             images.div_ceil(size)

@@ -1,14 +1,13 @@
 //! Data sets and the loader that makes batches of them.
 //!
-//! [`open()`] reads CIFAR-100 or CIFAR-10 from a folder, an archive or the Hugging Face Hub, a tree of
-//! image files, or generates a data set that needs neither files nor a network. A [`Loader`] makes
-//! normalised, augmented batches on a thread of its own. [`Preprocess`] brings images of any size to
-//! a network's size, as timm does.
+//! [`open()`] reads CIFAR-100, CIFAR-10, MNIST or Fashion-MNIST from a folder, an archive or the
+//! Hugging Face Hub, a tree of image files, or generates a data set that needs neither files nor a
+//! network. A [`Loader`] makes normalised, augmented batches on a thread of its own. [`Preprocess`]
+//! brings images of any size to a network's size, as timm does.
 
 mod augment;
 mod cache;
 mod check;
-mod cifar;
 mod class_map;
 mod class_order;
 mod classes;
@@ -26,6 +25,7 @@ mod metadata;
 mod open;
 mod options;
 mod preprocess;
+mod published;
 mod random;
 mod resample;
 mod resized_crop;
@@ -38,7 +38,6 @@ pub(crate) use augment::channel_moments;
 pub use augment::{Augmentation, PadMode};
 pub use cache::SourceFile;
 pub use check::CheckProgress;
-pub use cifar::names;
 pub use class_map::ClassMap;
 pub use class_order::ClassOrder;
 pub use classes::UnknownClasses;
@@ -49,8 +48,9 @@ pub use image::Image;
 pub use image_folder::CheckedSplits;
 pub use images::ImageSet;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
-pub use open::{CIFAR100_DIR, open, open_with};
+pub use open::{open, open_with};
 pub use options::{BadImages, DataOptions, DatasetKind};
 pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};
+pub use published::{CIFAR100_DIR, names};
 pub use resample::Interpolation;
 pub use resized_crop::ResizedCrop;

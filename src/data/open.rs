@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use super::cache::Cache;
 use super::check::CheckProgress;
-use super::cifar::{self, Spec};
 use super::dataset::{Dataset, Origin, Source};
 use super::error::DataError;
 use super::image_folder::CheckedSplits;
 use super::options::{DataOptions, DatasetKind};
+use super::published::{self, Spec};
 use super::{hub, image_folder, split, synthetic};
 use crate::hub::HubError;
-
-/// The environment variable with the folder of CIFAR-100.
-pub const CIFAR100_DIR: &str = "CIFAR100_DIR";
 
 /// How long to wait for the Hub if the synthetic set can take the place of the data.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(4);
@@ -23,9 +20,11 @@ const LONG_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Opens the data set that `options` name.
 ///
-/// `auto` looks for CIFAR-100 in `data_dir` or else `CIFAR100_DIR`, then in the Hub's cache, then on
-/// the Hub. If CIFAR-100 is not available, it uses the synthetic set, logs a warning and sets
-/// [`Source::fallback`]. A bad folder in `data_dir` or `CIFAR100_DIR` is always an error.
+/// The published data sets are looked for in `data_dir` or else in the folder that an environment
+/// variable names (`CIFAR100_DIR`, `CIFAR10_DIR`, `MNIST_DIR`, `FASHION_MNIST_DIR`), then in the Hub's
+/// cache, then on the Hub. `auto` is CIFAR-100. If CIFAR-100 is not available, it uses the synthetic set, logs a warning and sets
+/// [`Source::fallback`]. A bad folder in
+/// `data_dir` or in the variable is always an error.
 ///
 /// # Errors
 /// If the data set is missing or invalid, or an option is out of range or does not fit the data.
@@ -46,9 +45,11 @@ pub fn open_with(
     let dataset = match options.dataset {
         DatasetKind::Synthetic => synthetic::dataset(options),
         DatasetKind::Folder => image_folder::open(options, splits, progress)?,
-        DatasetKind::Cifar100 => open_cifar(options, &cifar::CIFAR100, LONG_TIMEOUT)?,
-        DatasetKind::Cifar10 => open_cifar(options, &cifar::CIFAR10, LONG_TIMEOUT)?,
-        DatasetKind::Auto => match open_cifar(options, &cifar::CIFAR100, SHORT_TIMEOUT) {
+        DatasetKind::Cifar100 => published(options, &published::CIFAR100, LONG_TIMEOUT)?,
+        DatasetKind::Cifar10 => published(options, &published::CIFAR10, LONG_TIMEOUT)?,
+        DatasetKind::Mnist => published(options, &published::MNIST, LONG_TIMEOUT)?,
+        DatasetKind::FashionMnist => published(options, &published::FASHION_MNIST, LONG_TIMEOUT)?,
+        DatasetKind::Auto => match published(options, &published::CIFAR100, SHORT_TIMEOUT) {
             Err(DataError::Unavailable {
                 setting, source, ..
             }) => {
@@ -69,7 +70,8 @@ pub fn open_with(
     split::apply(dataset, options)
 }
 
-fn open_cifar(
+/// Opens a published data set from a folder, or from the Hub if no folder is named.
+fn published(
     options: &DataOptions,
     spec: &'static Spec,
     timeout: Duration,
@@ -81,11 +83,7 @@ fn open_cifar(
     }
     let unavailable = |source: HubError| DataError::Unavailable {
         dataset: spec.title,
-        setting: if spec.name == cifar::CIFAR100.name {
-            "data_dir or CIFAR100_DIR"
-        } else {
-            "data_dir"
-        },
+        setting: spec.setting,
         source,
     };
     let repository =
@@ -118,8 +116,8 @@ fn open_cifar(
 /// The folder in the options or in the environment.
 fn named_folder(options: &DataOptions, spec: &Spec) -> Option<PathBuf> {
     options.data_dir.clone().or_else(|| {
-        std::env::var_os(CIFAR100_DIR)
-            .filter(|value| spec.name == cifar::CIFAR100.name && !value.is_empty())
+        std::env::var_os(spec.variable)
+            .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     })
 }
@@ -132,7 +130,9 @@ fn from_folder(
     location: String,
     cache: &Cache,
 ) -> Result<Dataset, DataError> {
-    let loaded = cifar::load(folder, spec, cache)?;
+    let pad = spec.padding(options.pad)?;
+    let loaded = published::load(folder, spec, pad, cache)?;
+    let (mean, std) = spec.statistics(pad);
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     Ok(Dataset {
         name: spec.name.to_owned(),
@@ -141,8 +141,8 @@ fn from_folder(
         test: loaded.test,
         classes: owned(spec.classes),
         coarse_classes: owned(spec.coarse_classes),
-        mean: spec.mean,
-        std: spec.std,
+        mean,
+        std,
         source: Source {
             requested: options.dataset,
             origin,

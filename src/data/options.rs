@@ -23,6 +23,11 @@ pub enum DatasetKind {
     Cifar100,
     /// CIFAR-10.
     Cifar10,
+    /// MNIST: handwritten digits.
+    Mnist,
+    /// Fashion-MNIST: pieces of clothing.
+    #[serde(rename = "fashion-mnist")]
+    FashionMnist,
     /// The procedural set.
     Synthetic,
     /// A tree of image files with a folder for each class.
@@ -31,10 +36,12 @@ pub enum DatasetKind {
 
 impl DatasetKind {
     /// All data sets.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Auto,
         Self::Cifar100,
         Self::Cifar10,
+        Self::Mnist,
+        Self::FashionMnist,
         Self::Synthetic,
         Self::Folder,
     ];
@@ -45,6 +52,8 @@ impl DatasetKind {
             Self::Auto => "auto",
             Self::Cifar100 => "cifar100",
             Self::Cifar10 => "cifar10",
+            Self::Mnist => "mnist",
+            Self::FashionMnist => "fashion-mnist",
             Self::Synthetic => "synthetic",
             Self::Folder => "folder",
         }
@@ -66,11 +75,12 @@ impl FromStr for DatasetKind {
         if name.starts_with("folder:") {
             return Ok(Self::Folder);
         }
-        let plain = name.to_ascii_lowercase().replace(['-', '_'], "");
-        if let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == plain) {
+        let plain = |name: &str| name.to_ascii_lowercase().replace(['-', '_'], "");
+        let named = |kind: &Self| plain(kind.name()) == plain(name);
+        if let Some(kind) = Self::ALL.into_iter().find(named) {
             return Ok(kind);
         }
-        let suggestion = suggest(&plain, Self::ALL.map(Self::name));
+        let suggestion = suggest(&plain(name), Self::ALL.map(Self::name));
         Err(DataError::UnknownDataset {
             name: name.to_owned(),
             suggestion,
@@ -142,6 +152,9 @@ pub struct DataOptions {
     /// Whether to scale 16-bit grey images to 8 bits. Otherwise values above 255 are white, as in
     /// Pillow.
     pub scale_16bit: bool,
+    /// Pixels of black on each side of the images of MNIST and Fashion-MNIST. If none, 2, which makes
+    /// the 28x28 images 32x32 as CIFAR's. Other data sets are not padded.
+    pub pad: Option<usize>,
     /// The preprocessing of an image folder; timm's default if none.
     pub preprocess: Option<Preprocess>,
     /// The labels of an image folder's classes. If none, the classes are numbered in `class_order`.

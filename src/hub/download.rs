@@ -12,13 +12,15 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
-use hf_hub::{HFClient, HFClientSync, HFError};
+use hf_hub::{HFClientSync, HFError};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 
 use super::error::HubError;
 use super::kind::Kind;
 use super::repository::{Message, Repository, commit, is_commit, offline};
+use crate::lock::{Lock, TryLock, lock};
 
 /// How long to wait for the Hub's listing if the cache has the file.
 const REVALIDATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,13 +29,15 @@ const REVALIDATION_TIMEOUT: Duration = Duration::from_secs(10);
 const STAGING: &str = ".download-";
 /// The file in a staging folder that is locked during the download.
 const LOCK: &str = ".lock";
+/// The folder in a cache in which the client locks each file.
+const CLIENT_LOCKS: &str = ".locks";
 /// A younger staging folder may not have its lock yet.
 const YOUNG: Duration = Duration::from_secs(60);
 
 impl<K: Kind> Repository<K> {
     /// The path of `file` in the cache, after a download if the cache lacks it or has an older
-    /// commit of the branch. If the Hub does not answer, the cached file is used. `progress` gets
-    /// the bytes received and expected (0 if unknown).
+    /// commit of the branch. If the Hub does not answer or the cache is not writable, the cached
+    /// file is used. `progress` gets the bytes received and expected (0 if unknown).
     ///
     /// # Errors
     /// If the Hub does not have the file or does not answer, the download is damaged, or the cache
@@ -73,9 +77,19 @@ impl<K: Kind> Repository<K> {
                 has,
             });
         }
-        match cached {
-            Some(path) if self::commit(&path, file) == commit => Ok(path),
-            _ => self.download(file, progress),
+        let Some(path) = cached else {
+            return self.download(file, progress);
+        };
+        if self::commit(&path, file) == commit {
+            return Ok(path);
+        }
+        match self.download(file, progress) {
+            Err(error @ HubError::CacheNotWritable { .. }) => {
+                let location = self.location();
+                tracing::warn!("using the cached {file} of {location}, not the newest: {error}");
+                Ok(path)
+            }
+            other => other,
         }
     }
 
@@ -110,24 +124,16 @@ impl<K: Kind> Repository<K> {
     }
 
     fn attempt(&self, file: &str, progress: &mut dyn FnMut(u64, u64)) -> Result<PathBuf, Failure> {
-        let cache = self.client.cache_dir();
-        let io = |error: std::io::Error| {
-            let problem = format!("{}: {error}", cache.display());
-            Failure::Final(self.problem(problem))
-        };
+        let cache = self.settings.cache.as_path();
+        let io = |error: std::io::Error| Failure::Final(self.not_writable(&error));
         std::fs::create_dir_all(cache).map_err(io)?;
         sweep(cache);
         let mut staging = tempfile::Builder::new();
         let staging = staging.prefix(STAGING).tempdir_in(cache).map_err(io)?;
-        // The system releases the lock when the process ends, even if it is killed. On a file
-        // system without locks, abandoned folders stay.
-        let lock = File::create(staging.path().join(LOCK)).map_err(io)?;
-        let _ = lock.try_lock();
+        let _locks = Locks::new(staging.path(), File::try_lock).map_err(io)?;
         self.lend(file, cache, staging.path());
-        let client = HFClient::builder()
-            .retry_max_attempts(self.retry.retries)
-            .cache_dir(staging.path())
-            .build()
+        let client = self.settings.client(staging.path(), self.retry.retries);
+        let client = client
             .and_then(HFClientSync::from_inner)
             .map_err(|error| Failure::Final(self.failure(&error)))?;
         let api = K::repository(&client, &self.owner, &self.name);
@@ -144,14 +150,15 @@ impl<K: Kind> Repository<K> {
                 .progress(Listener::new(sender))
                 .send()
         });
-        let staged =
-            result
-                .map_err(Failure::Final)?
-                .map_err(|error| match self.failure(&error) {
-                    // The listing needed no token.
-                    HubError::Unauthorized { .. } => Failure::Final(self.gated()),
-                    meaning => Failure::new(&error, meaning),
-                })?;
+        let staged = result.map_err(Failure::Final)?.map_err(|error| {
+            match (&error, self.failure(&error)) {
+                // Of the staging folder.
+                (HFError::Io(error), _) => Failure::Final(self.not_writable(error)),
+                // The listing needed no token.
+                (_, HubError::Unauthorized { .. }) => Failure::Final(self.gated()),
+                (_, meaning) => Failure::new(&error, meaning),
+            }
+        })?;
         if let Err(failure) = self.verify(file, &staged, announced) {
             return Err(match self.refusal(file) {
                 Some(refused) => Failure::Final(refused),
@@ -159,6 +166,13 @@ impl<K: Kind> Repository<K> {
             });
         }
         self.publish(&staged, staging.path(), cache).map_err(io)
+    }
+
+    fn not_writable(&self, error: &std::io::Error) -> HubError {
+        HubError::CacheNotWritable {
+            folder: self.settings.cache.clone(),
+            problem: error.to_string(),
+        }
     }
 
     /// Links the content of an older commit into the staging cache. The client then downloads the
@@ -273,6 +287,51 @@ impl<K: Kind> Repository<K> {
     }
 }
 
+/// The locks that a download needs.
+struct Locks {
+    /// Protects the staging folder from [`sweep`]. The system releases the lock when the process
+    /// ends, even if it is killed.
+    _staging: File,
+    /// The folder of the client's own locks, if it is not in the staging folder.
+    _client: Option<TempDir>,
+}
+
+impl Locks {
+    /// Locks the folder `staging`. If its file system has no locks, the folder stays after the
+    /// process is killed. The client refuses to work without locks, so its own are then in the
+    /// system's temporary folder.
+    fn new(staging: &Path, try_lock: TryLock) -> std::io::Result<Self> {
+        let file = File::create(staging.join(LOCK))?;
+        let client = match lock(&file, try_lock) {
+            Lock::Held | Lock::InUse => None,
+            Lock::Unavailable(error) => {
+                tracing::warn!(
+                    "cannot lock {} ({error}): if the download is killed, delete that folder",
+                    staging.display()
+                );
+                let folder = tempfile::tempdir()?;
+                link(folder.path(), &staging.join(CLIENT_LOCKS))?;
+                Some(folder)
+            }
+        };
+        Ok(Self {
+            _staging: file,
+            _client: client,
+        })
+    }
+}
+
+#[cfg(unix)]
+fn link(folder: &Path, place: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(folder, place)
+}
+
+/// Other systems lock files on every file system.
+#[cfg(not(unix))]
+fn link(_folder: &Path, _place: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Removes staging folders that killed processes have left in the cache.
 fn sweep(cache: &Path) {
     let entries = std::fs::read_dir(cache).into_iter().flatten().flatten();
@@ -284,8 +343,9 @@ fn sweep(cache: &Path) {
         if age.is_ok_and(|age| age < YOUNG) {
             continue;
         }
-        let abandoned = match File::open(path.join(LOCK)) {
-            Ok(lock) => lock.try_lock().is_ok(),
+        // NFS locks only files that are open for writing.
+        let abandoned = match File::options().write(true).open(path.join(LOCK)) {
+            Ok(file) => matches!(lock(&file, File::try_lock), Lock::Held),
             // Killed before it locked the folder, or left by a version without locks.
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         };
@@ -382,4 +442,36 @@ fn digest(mut hash: impl Digest, path: &Path) -> std::io::Result<String> {
     }
     let bytes = hash.finalize();
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::{File, TryLockError};
+
+    use super::{CLIENT_LOCKS, LOCK, Locks};
+
+    #[test]
+    fn without_locks_those_of_the_client_are_in_the_temporary_folder() {
+        // As NFS without its lock service.
+        let no_locks = |_: &File| Err(TryLockError::Error(std::io::Error::from_raw_os_error(37)));
+        let staging = tempfile::tempdir().expect("a folder");
+        let locks = Locks::new(staging.path(), no_locks).expect("usable");
+        let link = std::fs::read_link(staging.path().join(CLIENT_LOCKS)).expect("a link");
+        assert!(link.is_dir() && !link.starts_with(staging.path()));
+        // What the client does.
+        let folder = staging.path().join(CLIENT_LOCKS).join("models--a--b");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let file = File::create(folder.join("etag.lock")).expect("a file");
+        file.lock().expect("a lock");
+        drop(locks);
+        assert!(!link.exists());
+        assert!(staging.path().join(LOCK).is_file());
+    }
+
+    #[test]
+    fn with_locks_those_of_the_client_are_in_its_cache() {
+        let staging = tempfile::tempdir().expect("a folder");
+        let _locks = Locks::new(staging.path(), File::try_lock).expect("locked");
+        assert!(!staging.path().join(CLIENT_LOCKS).exists());
+    }
 }

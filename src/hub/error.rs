@@ -1,6 +1,10 @@
 //! Why the Hub did not provide a file, and what would help.
 
+use std::path::PathBuf;
+
 use hf_hub::HFError;
+
+use super::settings::Settings;
 
 /// Why a request to the Hugging Face Hub failed, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,22 +40,28 @@ pub enum HubError {
     /// not exist.
     #[error(
         "the Hub shows {repo} only with a valid token, if it exists: check the name, or set \
-         HF_TOKEN to your token"
+         HF_TOKEN to your token{}",
+        reason(unsent)
     )]
     Unauthorized {
         /// `owner/name`.
         repo: String,
+        /// Why the user's token was not sent, if there is one.
+        unsent: Option<String>,
     },
     /// 401 for the files only: the listing is public, but the owner grants access to the files.
     #[error(
         "the owner of {repo} grants access to its files: ask for access at {endpoint}/{repo}, then \
-         set HF_TOKEN to your token"
+         set HF_TOKEN to your token{}",
+        reason(unsent)
     )]
     Gated {
         /// `owner/name`.
         repo: String,
         /// The Hub's address.
         endpoint: String,
+        /// Why the user's token was not sent, if there is one.
+        unsent: Option<String>,
     },
     /// 403: the token is valid but may not read the repository.
     #[error("your token may not read {repo}: ask for access at {endpoint}/{repo}")]
@@ -87,6 +97,26 @@ pub enum HubError {
         /// The file with its location.
         what: String,
     },
+    /// The variable `HF_ENDPOINT` is not an address.
+    #[error(
+        "HF_ENDPOINT is '{}': expected an address such as https://huggingface.co or \
+         https://mirror.example/path", value.trim()
+    )]
+    Endpoint {
+        /// Its value.
+        value: String,
+    },
+    /// The cache has no place for a download.
+    #[error(
+        "cannot write to the Hub's cache {}: {problem}; set HF_HOME to another folder",
+        folder.display()
+    )]
+    CacheNotWritable {
+        /// The folder of the cache.
+        folder: PathBuf,
+        /// Why it cannot be written.
+        problem: String,
+    },
     /// No connection, or no answer.
     #[error("cannot reach the Hugging Face Hub at {endpoint}: {reason}")]
     Unreachable {
@@ -105,6 +135,14 @@ pub enum HubError {
     },
 }
 
+/// Why a token was not sent, as an addition to a message.
+fn reason(unsent: &Option<String>) -> String {
+    match unsent {
+        Some(problem) => format!("; it was not sent because {problem}"),
+        None => String::new(),
+    }
+}
+
 /// The first few files of a revision.
 fn listed(files: &[String]) -> String {
     const SHOWN: usize = 8;
@@ -120,15 +158,22 @@ fn listed(files: &[String]) -> String {
 
 impl HubError {
     /// Interprets a failed request to a repository.
-    pub(super) fn new(repo: &str, revision: &str, endpoint: &str, error: &HFError) -> Self {
-        let (repo, endpoint) = (repo.to_owned(), endpoint.to_owned());
+    pub(super) fn new(repo: &str, revision: &str, settings: &Settings, error: &HFError) -> Self {
+        let Settings {
+            endpoint, unsent, ..
+        } = settings;
+        let (repo, endpoint, unsent) = (repo.to_owned(), endpoint.clone(), unsent.clone());
         match error {
             HFError::AuthRequired { context }
                 if context.error_code.as_deref() == Some("GatedRepo") =>
             {
-                Self::Gated { repo, endpoint }
+                Self::Gated {
+                    repo,
+                    endpoint,
+                    unsent,
+                }
             }
-            HFError::AuthRequired { .. } => Self::Unauthorized { repo },
+            HFError::AuthRequired { .. } => Self::Unauthorized { repo, unsent },
             HFError::Forbidden { .. } => Self::Forbidden { repo, endpoint },
             HFError::RepoNotFound { .. } => Self::NoRepository { repo, endpoint },
             // The Hub says in a header which part of an address does not exist.

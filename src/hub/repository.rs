@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync};
+use hf_hub::{HFClientSync, HFError, HFRepositorySync};
 
 use super::error::HubError;
 use super::kind::{Datasets, Kind, Models};
 use super::retry::RetryPolicy;
+use super::settings::{Settings, is_on};
 
 /// The branch of a repository if the caller names no revision.
 const DEFAULT_REVISION: &str = "main";
@@ -19,7 +20,7 @@ pub struct Repository<K: Kind> {
     pub(super) name: String,
     pub(super) revision: String,
     pub(super) retry: RetryPolicy,
-    pub(super) client: HFClient,
+    pub(super) settings: Settings,
     pub(super) api: HFRepositorySync<K::Type>,
 }
 
@@ -39,19 +40,17 @@ impl<K: Kind> Repository<K> {
         revision: Option<&str>,
         retry: RetryPolicy,
     ) -> Result<Self, HubError> {
-        let client = HFClient::builder().retry_max_attempts(retry.retries);
-        let opened = client.build().and_then(|client| {
-            let blocking = HFClientSync::from_inner(client.clone())?;
-            Ok((client, K::repository(&blocking, owner, name)))
-        });
-        let (client, api) =
-            opened.map_err(|error| HubError::other(&format!("{owner}/{name}"), &error))?;
+        let settings = Settings::read()?;
+        let client = settings.client(&settings.cache, retry.retries);
+        let client = client.and_then(HFClientSync::from_inner);
+        let api = client.map(|client| K::repository(&client, owner, name));
+        let api = api.map_err(|error| HubError::other(&format!("{owner}/{name}"), &error))?;
         Ok(Self {
             owner: owner.to_owned(),
             name: name.to_owned(),
             revision: revision.unwrap_or(DEFAULT_REVISION).to_owned(),
             retry,
-            client,
+            settings,
             api,
         })
     }
@@ -63,7 +62,7 @@ impl<K: Kind> Repository<K> {
             name: self.name.clone(),
             revision: self.revision.clone(),
             retry,
-            client: self.client.clone(),
+            settings: self.settings.clone(),
             api: self.api.clone(),
         }
     }
@@ -155,7 +154,7 @@ impl<K: Kind> Repository<K> {
                 Ok(Message::Done(result)) => return Ok(result),
                 Err(RecvTimeoutError::Timeout) => {
                     return Err(HubError::Unreachable {
-                        endpoint: self.client.endpoint().to_owned(),
+                        endpoint: self.settings.endpoint.clone(),
                         reason: format!("no answer within {} s", timeout.as_secs()),
                     });
                 }
@@ -168,14 +167,15 @@ impl<K: Kind> Repository<K> {
 
     /// Interprets a failed request.
     pub(super) fn failure(&self, error: &HFError) -> HubError {
-        HubError::new(&self.id(), &self.revision, self.client.endpoint(), error)
+        HubError::new(&self.id(), &self.revision, &self.settings, error)
     }
 
     /// The listing is public, the files are not.
     pub(super) fn gated(&self) -> HubError {
         HubError::Gated {
             repo: self.id(),
-            endpoint: self.client.endpoint().to_owned(),
+            endpoint: self.settings.endpoint.clone(),
+            unsent: self.settings.unsent.clone(),
         }
     }
 
@@ -209,10 +209,5 @@ pub(super) fn is_commit(revision: &str) -> bool {
 /// Whether the variable `HF_HUB_OFFLINE` turns the network off, as it does for the Hub's other
 /// clients.
 pub fn offline() -> bool {
-    std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| {
-        matches!(
-            value.to_ascii_lowercase().as_str(),
-            "1" | "true" | "yes" | "on"
-        )
-    })
+    std::env::var("HF_HUB_OFFLINE").is_ok_and(|value| is_on(&value))
 }

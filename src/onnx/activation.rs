@@ -9,7 +9,7 @@ use crate::Activation;
 pub(super) fn activation(b: &mut Builder, activation: &Activation, x: &str) -> String {
     match *activation {
         Activation::Identity => x.to_string(),
-        Activation::Mish => b.unary("Mish", x),
+        Activation::Mish => mish(b, x),
         Activation::Silu => silu(b, x),
         Activation::ESwish { beta } => {
             let y = silu(b, x);
@@ -26,7 +26,7 @@ pub(super) fn activation(b: &mut Builder, activation: &Activation, x: &str) -> S
             let y = b.with_number("Add", &y, 1.0);
             let y = b.binary("Mul", &y, x);
             let y = b.with_number("Mul", &y, (2.0 / std::f64::consts::PI).sqrt());
-            let y = b.unary("Tanh", &y);
+            let y = tanh(b, &y);
             half_gated(b, x, &y)
         }
         Activation::Relu => b.unary("Relu", x),
@@ -49,33 +49,33 @@ pub(super) fn activation(b: &mut Builder, activation: &Activation, x: &str) -> S
         Activation::Selu => b.unary("Selu", x),
         Activation::Softplus { beta } => {
             let y = b.with_number("Mul", x, beta);
-            let y = b.unary("Softplus", &y);
+            let y = softplus(b, &y);
             b.with_number("Div", &y, beta)
         }
         Activation::HardShrink { lambda } => shrink(b, x, lambda, 0.0),
         Activation::SoftShrink { lambda } => shrink(b, x, lambda, lambda),
         Activation::TanhShrink => {
-            let y = b.unary("Tanh", x);
+            let y = tanh(b, x);
             b.binary("Sub", x, &y)
         }
         Activation::Hardtanh { min, max } => clip(b, x, min, max),
         Activation::LogSigmoid => {
             let y = b.unary("Neg", x);
-            let y = b.unary("Softplus", &y);
+            let y = softplus(b, &y);
             b.unary("Neg", &y)
         }
         Activation::Sigmoid => b.unary("Sigmoid", x),
         Activation::HardSigmoid => hard_sigmoid(b, x, 1.0 / 6.0, 0.5),
-        Activation::Tanh => b.unary("Tanh", x),
+        Activation::Tanh => tanh(b, x),
         Activation::PenalizedTanh { alpha } => {
-            let y = b.unary("Tanh", x);
+            let y = tanh(b, x);
             leaky_relu(b, &y, alpha)
         }
         Activation::Softsign => b.unary("Softsign", x),
         Activation::Aria2 { alpha, beta } => {
             // (1 + e^(-beta x))^-alpha without overflow of the exponential.
             let y = b.with_number("Mul", x, -beta);
-            let y = b.unary("Softplus", &y);
+            let y = softplus(b, &y);
             let y = b.with_number("Mul", &y, -alpha);
             b.unary("Exp", &y)
         }
@@ -129,25 +129,25 @@ pub(super) fn activation(b: &mut Builder, activation: &Activation, x: &str) -> S
         }
         Activation::WeightedTanh { weight } => {
             let y = b.with_number("Mul", x, weight);
-            b.unary("Tanh", &y)
+            tanh(b, &y)
         }
         Activation::LecunTanh => {
             let y = b.with_number("Mul", x, 2.0 / 3.0);
-            let y = b.unary("Tanh", &y);
+            let y = tanh(b, &y);
             b.with_number("Mul", &y, 1.7159)
         }
         Activation::SoftClipping { alpha } => {
             let left = b.with_number("Mul", x, alpha);
             let right = b.with_number("Sub", &left, alpha);
-            let left = b.unary("Softplus", &left);
-            let right = b.unary("Softplus", &right);
+            let left = softplus(b, &left);
+            let right = softplus(b, &right);
             let y = b.binary("Sub", &left, &right);
             b.with_number("Div", &y, alpha)
         }
         Activation::ThresholdedRelu { theta } => {
             b.node("ThresholdedRelu", &[x], vec![float("alpha", theta)])
         }
-        Activation::HardSwish => b.unary("HardSwish", x),
+        Activation::HardSwish => hard_swish(b, x),
         Activation::HardMish => {
             let gate = hard_sigmoid(b, x, 0.5, 1.0);
             b.binary("Mul", x, &gate)
@@ -168,6 +168,52 @@ pub(super) fn srelu(b: &mut Builder, x: &str, rows: &[&str; 4]) -> String {
     let y = b.node("Where", &[&is_right, &on_right, x], Vec::new());
     let is_left = b.binary("LessOrEqual", x, left);
     b.node("Where", &[&is_left, &on_left, &y], Vec::new())
+}
+
+/// tanh(x). OpenCV's `Tanh` is not a number from 45 on. The clip changes no result: tanh(20) rounds
+/// to 1.
+fn tanh(b: &mut Builder, x: &str) -> String {
+    let limit = b.number(20.0);
+    let y = b.binary("Min", x, &limit);
+    b.unary("Tanh", &y)
+}
+
+/// ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|). OpenCV's `Softplus` is infinite from 89 on.
+fn softplus(b: &mut Builder, x: &str) -> String {
+    let y = b.unary("Abs", x);
+    let y = b.unary("Neg", &y);
+    let y = b.unary("Softplus", &y);
+    let right = b.unary("Relu", x);
+    b.binary("Add", &right, &y)
+}
+
+/// Mish, or if the runtime does not have it x tanh(softplus(x)) = x / (1 + 2 / n) with
+/// n = e^x (e^x + 2).
+///
+/// The quotient keeps all digits of negative results, where `Softplus` rounds 1 + e^x, and needs no
+/// guard for `Tanh`. With the clip each step is finite: from 20 on 2 / n rounds to nothing, and below
+/// -80 the result is 0 to any digit that matters. Where e^x rounds to 0 or infinity, as in half
+/// precision, the result is still right.
+fn mish(b: &mut Builder, x: &str) -> String {
+    if b.has("Mish") {
+        return b.unary("Mish", x);
+    }
+    let y = clip(b, x, -80.0, 20.0);
+    let e = b.unary("Exp", &y);
+    let y = b.with_number("Add", &e, 2.0);
+    let n = b.binary("Mul", &e, &y);
+    let two = b.number(2.0);
+    let y = b.binary("Div", &two, &n);
+    let y = b.with_number("Add", &y, 1.0);
+    b.binary("Div", x, &y)
+}
+
+fn hard_swish(b: &mut Builder, x: &str) -> String {
+    if b.has("HardSwish") {
+        return b.unary("HardSwish", x);
+    }
+    let gate = hard_sigmoid(b, x, 1.0 / 6.0, 0.5);
+    b.binary("Mul", x, &gate)
 }
 
 fn silu(b: &mut Builder, x: &str) -> String {

@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use candle_core::{DType, Result, Tensor};
 
+use super::options::ExportOptions;
 use super::proto::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_type, data_type};
 
 /// A graph under construction. Values are identified by name.
-#[derive(Default)]
 pub(super) struct Builder {
+    options: ExportOptions,
     graph: GraphProto,
     /// The prefix of the names of nodes.
     scope: String,
@@ -28,13 +29,19 @@ pub(super) fn int(name: &str, value: i64) -> AttributeProto {
 }
 
 /// An attribute of integers.
-pub(super) fn ints(name: &str, values: &[usize]) -> AttributeProto {
+pub(super) fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.to_string(),
-        ints: values.iter().map(|value| *value as i64).collect(),
+        ints: values.to_vec(),
         r#type: attribute_type::INTS,
         ..AttributeProto::default()
     }
+}
+
+/// An attribute of sizes or axes.
+pub(super) fn sizes(name: &str, values: &[usize]) -> AttributeProto {
+    let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
+    ints(name, &values)
 }
 
 /// A float attribute.
@@ -47,17 +54,23 @@ pub(super) fn float(name: &str, value: f64) -> AttributeProto {
     }
 }
 
-/// A string attribute.
-pub(super) fn text(name: &str, value: &str) -> AttributeProto {
-    AttributeProto {
-        name: name.to_string(),
-        s: Some(value.as_bytes().to_vec()),
-        r#type: attribute_type::STRING,
-        ..AttributeProto::default()
-    }
-}
-
 impl Builder {
+    /// An empty graph.
+    pub fn new(options: ExportOptions) -> Self {
+        Self {
+            options,
+            graph: GraphProto::default(),
+            scope: String::new(),
+            taken: HashSet::new(),
+            count: HashMap::new(),
+        }
+    }
+
+    /// Whether the graph may use `operator`. Otherwise, it must be decomposed.
+    pub fn has(&self, operator: &str) -> bool {
+        self.options.has(operator)
+    }
+
     /// Names the following nodes after the layer at `path`, as PyTorch does.
     pub fn enter(&mut self, path: &str) {
         self.scope = match path {
@@ -108,6 +121,16 @@ impl Builder {
     /// Adds a node with two inputs and no attributes.
     pub fn binary(&mut self, op_type: &str, a: &str, b: &str) -> String {
         self.node(op_type, &[a, b], Vec::new())
+    }
+
+    /// Adds a reduction over one axis.
+    pub fn reduce(&mut self, op_type: &str, x: &str, axis: i64, keep: bool) -> String {
+        let keep = int("keepdims", i64::from(keep));
+        if self.options.takes_axes_as_input(op_type) {
+            let axes = self.indices(&[axis]);
+            return self.node(op_type, &[x, &axes], vec![keep]);
+        }
+        self.node(op_type, &[x], vec![ints("axes", &[axis]), keep])
     }
 
     /// Adds a node with `x` and a scalar constant as inputs.
@@ -165,6 +188,17 @@ impl Builder {
             .collect();
         let dims = tensor.dims();
         Ok(self.constant(name.to_string(), data_type::FLOAT, dims, bytes))
+    }
+
+    /// Gives the constant `name` another shape with as many elements. Returns whether there is such a
+    /// constant.
+    pub fn reshape_constant(&mut self, name: &str, dims: &[usize]) -> bool {
+        let mut constants = self.graph.initializer.iter_mut();
+        let Some(constant) = constants.find(|tensor| tensor.name == name) else {
+            return false;
+        };
+        constant.dims = dims.iter().map(|dim| *dim as i64).collect();
+        true
     }
 
     /// Adds a constant unless one of this name exists.

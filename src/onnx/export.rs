@@ -3,24 +3,40 @@
 use candle_core::{Result, bail};
 
 use super::builder::Builder;
-use super::names::{BATCH, INPUT, OPSET, OUTPUT};
+use super::names::{BATCH, INPUT, OUTPUT};
 use super::operations::Exporter;
+use super::options::ExportOptions;
 use super::proto::{
-    DimensionProto, IR_VERSION, ModelProto, OperatorSetIdProto, StringStringEntryProto,
-    TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, data_type,
+    DimensionProto, ModelProto, OperatorSetIdProto, StringStringEntryProto, TensorShapeProto,
+    TensorTypeProto, TypeProto, ValueInfoProto, data_type,
 };
 use crate::autograd::trace::{Graph, Value};
 
 /// The limit of protobuf: readers refuse a longer message.
 const LARGEST: usize = i32::MAX as usize;
 
-/// Converts `graph` to a network called `name`, with `metadata` as key-value pairs.
+/// Converts `graph` to a network called `name`, with `metadata` as key-value pairs and the default
+/// [`ExportOptions`].
 ///
 /// # Errors
 /// If an operation mixes the images of a batch, so that the batch axis cannot be open, if no
 /// operator takes the shapes of an operation, or if the file would reach 2 GiB.
 pub fn model(graph: &Graph, name: &str, metadata: &[(String, String)]) -> Result<ModelProto> {
-    let mut builder = Builder::default();
+    model_with(graph, name, metadata, &ExportOptions::default())
+}
+
+/// As [`model`], with the operators that `options` allow.
+///
+/// # Errors
+/// As [`model`], or if the opset is not in [`OPSETS`](super::OPSETS).
+pub fn model_with(
+    graph: &Graph,
+    name: &str,
+    metadata: &[(String, String)],
+    options: &ExportOptions,
+) -> Result<ModelProto> {
+    options.check()?;
+    let mut builder = Builder::new(*options);
     builder.reserve(INPUT);
     builder.reserve(OUTPUT);
     let mut exporter = Exporter::new(graph, builder);
@@ -44,14 +60,14 @@ pub fn model(graph: &Graph, name: &str, metadata: &[(String, String)]) -> Result
         value: value.clone(),
     };
     Ok(ModelProto {
-        ir_version: IR_VERSION,
+        ir_version: options.ir_version(),
         producer_name: "candle-mish".to_string(),
         producer_version: env!("CARGO_PKG_VERSION").to_string(),
         doc_string: String::new(),
         graph: Some(proto),
         opset_import: vec![OperatorSetIdProto {
             domain: String::new(),
-            version: OPSET,
+            version: options.opset,
         }],
         metadata_props: metadata.iter().map(entry).collect(),
     })

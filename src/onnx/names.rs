@@ -1,7 +1,5 @@
-//! Names in the file, and its operator set.
+//! Names in the file.
 
-/// The operator set of the file, the first with Mish.
-pub const OPSET: i64 = 18;
 /// The name of the network's input, `[batch, C, H, W]`.
 pub const INPUT: &str = "input";
 /// The name of its output, `[batch, classes]`.

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use candle_core::{Result, bail};
 
 use super::activation::{activation, srelu};
-use super::builder::{Builder, float, int, ints, text};
+use super::builder::{Builder, float, int, sizes};
 use super::names::{INPUT, OUTPUT};
 use super::pooling;
 use super::proto::GraphProto;
@@ -157,8 +157,15 @@ impl<'a> Exporter<'a> {
                 let [start, end, axis] = bounds.map(|bound| b.indices(&bound));
                 b.node("Slice", &[x, &start, &end, &axis], Vec::new())
             }
+            &Operation::Pad { dim, before, after } => {
+                let rank = shape(0).len();
+                let mut pads = vec![0; 2 * rank];
+                (pads[dim], pads[rank + dim]) = (before as i64, after as i64);
+                let pads = b.indices(&pads);
+                b.binary("Pad", x, &pads)
+            }
             Operation::Reshape => reshape(b, x, &node.shape, depends),
-            Operation::Permute { axes } => b.node("Transpose", &[x], vec![ints("perm", axes)]),
+            Operation::Permute { axes } => b.node("Transpose", &[x], vec![sizes("perm", axes)]),
             Operation::ScaleChannels => {
                 let factors = match shape(1).len() {
                     2 => {
@@ -173,7 +180,7 @@ impl<'a> Exporter<'a> {
                 let (channels, plane) = (shape(0)[1], shape(0)[2..].iter().product());
                 let apart = [shape(0)[0], *groups, channels / groups, plane];
                 let y = reshape(b, x, &apart, depends);
-                let y = b.node("Transpose", &[&y], vec![ints("perm", &[0, 2, 1, 3])]);
+                let y = b.node("Transpose", &[&y], vec![sizes("perm", &[0, 2, 1, 3])]);
                 reshape(b, &y, &node.shape, depends)
             }
             &Operation::MaxPool2d {
@@ -217,12 +224,9 @@ impl<'a> Exporter<'a> {
                 b.node("Flatten", &[&y], vec![int("axis", 1)])
             }
             Operation::Squash => squash(b, x),
-            Operation::Length => {
-                let axis = b.indices(&[-1]);
-                b.node("ReduceL2", &[x, &axis], vec![int("keepdims", 0)])
-            }
+            Operation::Length => b.reduce("ReduceL2", x, -1, false),
             Operation::DynamicRouting { iterations } => {
-                routing(b, x, inputs[1], shape(1)[2], *iterations)
+                routing(b, x, shape(1), *iterations, inputs[1])
             }
         })
     }
@@ -274,7 +278,9 @@ fn keeps_batch(graph: &Graph, node: &Node) -> bool {
     match &node.operation {
         Operation::Reshape => graph.shape(node.inputs[0]).first() == node.shape.first(),
         Operation::Permute { axes } => axes.first() == Some(&0),
-        Operation::Cat { dim } | Operation::Narrow { dim, .. } => *dim != 0,
+        Operation::Cat { dim } | Operation::Narrow { dim, .. } | Operation::Pad { dim, .. } => {
+            *dim != 0
+        }
         Operation::Stack => false,
         _ => true,
     }
@@ -306,10 +312,10 @@ fn conv(b: &mut Builder, inputs: &[&str], weight: &[usize], params: &Conv2dParam
         groups,
     } = *params;
     let attributes = vec![
-        ints("kernel_shape", &weight[2..]),
-        ints("strides", &[stride.0, stride.1]),
-        ints("pads", &[padding.0, padding.1, padding.0, padding.1]),
-        ints("dilations", &[dilation.0, dilation.1]),
+        sizes("kernel_shape", &weight[2..]),
+        sizes("strides", &[stride.0, stride.1]),
+        sizes("pads", &[padding.0, padding.1, padding.0, padding.1]),
+        sizes("dilations", &[dilation.0, dilation.1]),
         int("group", groups as i64),
     ];
     b.node("Conv", inputs, attributes)
@@ -319,7 +325,7 @@ fn linear(b: &mut Builder, inputs: &[&str], rank: usize) -> String {
     if rank == 2 {
         return b.node("Gemm", inputs, vec![int("transB", 1)]);
     }
-    let weight = b.node("Transpose", &[inputs[1]], vec![ints("perm", &[1, 0])]);
+    let weight = b.node("Transpose", &[inputs[1]], vec![sizes("perm", &[1, 0])]);
     let y = b.binary("MatMul", inputs[0], &weight);
     match inputs.get(2) {
         Some(bias) => b.binary("Add", &y, bias),
@@ -327,9 +333,15 @@ fn linear(b: &mut Builder, inputs: &[&str], rank: usize) -> String {
     }
 }
 
-/// Expands a vector with one element, or one per channel, for broadcasting over `[N, C, ..]`.
+/// Expands a vector with one element, or one per channel, for broadcasting over `[N, C, ..]`. A
+/// constant stays one: OpenCV takes no computed slopes.
 fn per_channel(b: &mut Builder, vector: &str, shape: &[usize], rank: usize) -> String {
     if shape == [1] || rank <= 2 {
+        return vector.to_string();
+    }
+    let mut expanded = vec![1; rank - 1];
+    expanded[0] = shape[0];
+    if b.reshape_constant(vector, &expanded) {
         return vector.to_string();
     }
     let axes: Vec<i64> = (1..rank as i64 - 1).collect();
@@ -339,39 +351,43 @@ fn per_channel(b: &mut Builder, vector: &str, shape: &[usize], rank: usize) -> S
 
 /// `x n / (1 + n^2)` with the norms n along the last axis.
 fn squash(b: &mut Builder, x: &str) -> String {
-    let axis = b.indices(&[-1]);
-    let length = b.node("ReduceL2", &[x, &axis], vec![int("keepdims", 1)]);
+    let length = b.reduce("ReduceL2", x, -1, true);
     let square = b.binary("Mul", &length, &length);
     let divisor = b.with_number("Add", &square, 1.0);
     let factor = b.binary("Div", &length, &divisor);
     b.binary("Mul", x, &factor)
 }
 
-/// Routing by agreement with unrolled iterations.
-fn routing(b: &mut Builder, u: &str, weight: &str, outputs: usize, iterations: usize) -> String {
-    let einsum = |b: &mut Builder, inputs: [&str; 2], equation: &str| {
-        b.node("Einsum", &inputs, vec![text("equation", equation)])
-    };
-    let predictions = einsum(b, [u, weight], "nid,idje->nije");
+/// Routing by agreement with unrolled iterations, of capsules `u` `[N, I, D]` with `weight`
+/// `[I, D, J, E]`. Products and sums stand for `Einsum`, which few runtimes compute.
+fn routing(b: &mut Builder, u: &str, weight: &[usize], iterations: usize, name: &str) -> String {
+    let [inputs, size, outputs, length] = [0, 1, 2, 3].map(|axis| weight[axis]);
+    // [N, I, 1, D] x [I, D, J E] = [N, I, 1, J E]
+    let axis = b.indices(&[2]);
+    let u = b.binary("Unsqueeze", u, &axis);
+    let weight = reshape(b, name, &[inputs, size, outputs * length], false);
+    let y = b.binary("MatMul", &u, &weight);
+    let predictions = reshape(b, &y, &[1, inputs, outputs, length], true);
     // A softmax over equal logits is uniform.
-    let axis = b.indices(&[1]);
-    let sum = b.node(
-        "ReduceSum",
-        &[&predictions, &axis],
-        vec![int("keepdims", 0)],
-    );
+    let sum = b.reduce("ReduceSum", &predictions, 1, false);
     let mean = b.with_number("Mul", &sum, 1.0 / outputs as f64);
     let mut v = squash(b, &mean);
     let mut logits: Option<String> = None;
     for _ in 1..iterations {
-        let agreement = einsum(b, [&predictions, &v], "nije,nje->nij");
+        let axis = b.indices(&[1]);
+        let y = b.binary("Unsqueeze", &v, &axis);
+        let y = b.binary("Mul", &predictions, &y);
+        let agreement = b.reduce("ReduceSum", &y, -1, false);
         let sum = match &logits {
             None => agreement,
             Some(logits) => b.binary("Add", logits, &agreement),
         };
         let shares = b.node("Softmax", &[&sum], vec![int("axis", 2)]);
         logits = Some(sum);
-        let routed = einsum(b, [&shares, &predictions], "nij,nije->nje");
+        let axis = b.indices(&[3]);
+        let shares = b.binary("Unsqueeze", &shares, &axis);
+        let y = b.binary("Mul", &predictions, &shares);
+        let routed = b.reduce("ReduceSum", &y, 1, false);
         v = squash(b, &routed);
     }
     v

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, bail};
 
-use super::builder::{Builder, int, ints};
+use super::builder::{Builder, int, sizes};
 use crate::ops::Pool2dParams;
 
 /// The window of an average: first index, end index and divisor.
@@ -48,10 +48,10 @@ pub(super) fn max_pool(
         bail!("ONNX has no operator for {params:?} over {size:?} values: it ends in the padding");
     }
     let attributes = vec![
-        ints("kernel_shape", &[params.kernel.0, params.kernel.1]),
-        ints("strides", &[params.stride.0, params.stride.1]),
-        ints("dilations", &[params.dilation.0, params.dilation.1]),
-        ints("pads", &pads(params, after)),
+        sizes("kernel_shape", &[params.kernel.0, params.kernel.1]),
+        sizes("strides", &[params.stride.0, params.stride.1]),
+        sizes("dilations", &[params.dilation.0, params.dilation.1]),
+        sizes("pads", &pads(params, after)),
     ];
     Ok(b.node("MaxPool", &[x], attributes))
 }
@@ -68,9 +68,9 @@ pub(super) fn average_pool(
     let overhangs = after != params.padding;
     if !(overhangs && count_include_pad) && after.0 < params.kernel.0 && after.1 < params.kernel.1 {
         let attributes = vec![
-            ints("kernel_shape", &[params.kernel.0, params.kernel.1]),
-            ints("strides", &[params.stride.0, params.stride.1]),
-            ints("pads", &pads(params, after)),
+            sizes("kernel_shape", &[params.kernel.0, params.kernel.1]),
+            sizes("strides", &[params.stride.0, params.stride.1]),
+            sizes("pads", &pads(params, after)),
             int("count_include_pad", i64::from(count_include_pad)),
         ];
         return Ok(b.node("AveragePool", &[x], attributes));
@@ -117,7 +117,7 @@ pub(super) fn adaptive_average_pool(
     }
     if size.0.is_multiple_of(outputs.0) && size.1.is_multiple_of(outputs.1) {
         let kernel = [size.0 / outputs.0, size.1 / outputs.1];
-        let attributes = vec![ints("kernel_shape", &kernel), ints("strides", &kernel)];
+        let attributes = vec![sizes("kernel_shape", &kernel), sizes("strides", &kernel)];
         return b.node("AveragePool", &[x], attributes);
     }
     let windows = |outputs: usize, len: usize| {

@@ -1,15 +1,12 @@
-//! The ONNX messages for networks, with the field numbers of `onnx.proto` (IR version 8). Reading a
-//! file skips all other fields.
+//! The ONNX messages for networks, with the field numbers of `onnx.proto`, which are the same in all
+//! versions of the format. Reading a file skips all other fields.
 
 use prost::Message;
-
-/// The version of the format.
-pub const IR_VERSION: i64 = 8;
 
 /// A file.
 #[derive(Clone, PartialEq, Message)]
 pub struct ModelProto {
-    /// [`IR_VERSION`].
+    /// The version of the format.
     #[prost(int64, tag = "1")]
     pub ir_version: i64,
     /// The program that wrote it.

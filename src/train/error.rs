@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::recipe::RecipeError;
+use super::recipe::{RecipeError, ScheduleKind};
 use crate::checkpoint::CheckpointError;
 
 /// Why a run ended early, or did not start.
@@ -32,7 +32,9 @@ pub enum TrainError {
         batch_size: usize,
     },
     /// The recipe treats parts of the network differently, and the run names no parts.
-    #[error("layer_decay, freeze_backbone and head_warmup_epochs need the parts of the network")]
+    #[error(
+        "layer_decay, freeze_backbone, head_warmup_epochs and clip_mode agc need the parts of the network"
+    )]
     NoParts,
     /// A checkpoint or state file cannot be read or written.
     #[error(transparent)]
@@ -66,6 +68,41 @@ pub enum TrainError {
         path: PathBuf,
         /// The difference.
         reason: String,
+    },
+    /// The images are not those that the run started with.
+    #[error(
+        "the run cannot continue with other images: it started with {then}, now there are {now}"
+    )]
+    OtherImages {
+        /// What the run started with, such as `200 training images`.
+        then: String,
+        /// The same of the present images.
+        now: String,
+    },
+    /// The run has done more than the epochs of the recipe.
+    #[error(
+        "epochs is {epochs}, but the run has already taken {steps} steps, {per_epoch} in an epoch"
+    )]
+    TooFewEpochs {
+        /// The epochs of the recipe.
+        epochs: usize,
+        /// Steps of the run.
+        steps: u64,
+        /// Steps in an epoch.
+        per_epoch: usize,
+    },
+    /// A run of another length would have had other learning rates so far.
+    #[error(
+        "the learning rates of {sched} depend on the number of epochs: a run of {then} epochs cannot \
+         become one of {now}"
+    )]
+    OtherRates {
+        /// The schedule.
+        sched: ScheduleKind,
+        /// The epochs that the run started with.
+        then: usize,
+        /// The new number.
+        now: usize,
     },
     /// The curve cannot be drawn.
     #[error("cannot draw the training curve: {0}")]

@@ -3,6 +3,7 @@
 //! [`train()`] runs a whole training and can resume it. [`step()`] takes one step, for loops of your own.
 
 mod error;
+mod images;
 pub mod observer;
 pub mod optimizer;
 mod parts;
@@ -16,8 +17,11 @@ mod trainer;
 
 pub use error::TrainError;
 pub use parts::Parts;
-pub use recipe::{ClipMode, LossKind, OptimizerKind, Recipe, RecipeError, ScheduleKind};
-pub use record::{EpochRecord, Record, Summary};
+pub use recipe::{
+    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
+    Recipe, RecipeError, ScheduleKind,
+};
+pub use record::{EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, Warmup};
 pub use state::RunState;

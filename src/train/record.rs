@@ -1,8 +1,29 @@
 //! The figures of a run: a record of each epoch, and the summary.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::eval::Evaluation;
+
+/// The images that evaluate each epoch, and so choose the best one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EvaluationSet {
+    /// The test images. The accuracy of the best epoch is then an optimistic estimate.
+    Test,
+    /// Images held back from the training set.
+    Validation,
+}
+
+impl fmt::Display for EvaluationSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Test => "test",
+            Self::Validation => "validation",
+        })
+    }
+}
 
 /// The figures of an epoch, a line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +57,8 @@ pub struct Record {
     pub epochs: Vec<EpochRecord>,
     /// The epoch with the best evaluation, counted from 1.
     pub best_epoch: usize,
+    /// The images of that evaluation.
+    pub best_chosen_on: EvaluationSet,
     /// The evaluation of the best weights on the test images.
     pub best: Evaluation,
     /// The evaluation of the last weights on the test images.
@@ -69,6 +92,9 @@ pub struct Summary {
     pub test_images: usize,
     /// The epoch of `best.safetensors`, counted from 1.
     pub best_epoch: usize,
+    /// The images that chose this epoch. Versions before 0.2 do not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_chosen_on: Option<EvaluationSet>,
     /// Top-1 accuracy of `best.safetensors` on the test images.
     pub best_top1: f64,
     /// Top-1 accuracy of the last weights on the test images.

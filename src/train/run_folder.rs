@@ -1,12 +1,14 @@
 //! The folder of a run: its files, and the lock against a second process.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::error::TrainError;
 use crate::checkpoint::write_atomically;
+use crate::lock::{Lock, TryLock, lock};
 
-/// A run folder, locked until it is dropped. If the process dies, the system releases the lock.
+/// A run folder, locked until it is dropped. If the process dies, the system releases the lock. On a
+/// file system without locks a warning takes the place of the lock.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -35,7 +37,7 @@ impl RunFolder {
     /// The folder is not writable, is in use, or holds a run.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
         std::fs::create_dir_all(path).map_err(TrainError::io(path))?;
-        let folder = Self::lock(path)?;
+        let folder = Self::lock(path, File::try_lock)?;
         if folder.file(CONFIG).exists() {
             return Err(TrainError::FolderTaken(path.to_path_buf()));
         }
@@ -53,25 +55,29 @@ impl RunFolder {
                 return Err(TrainError::NothingToResume { folder, missing });
             }
         }
-        Self::lock(path)
+        Self::lock(path, File::try_lock)
     }
 
-    fn lock(path: &Path) -> Result<Self, TrainError> {
-        let file = path.join(".lock");
-        let lock = OpenOptions::new()
+    fn lock(path: &Path, try_lock: TryLock) -> Result<Self, TrainError> {
+        let name = path.join(".lock");
+        let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(&file)
-            .map_err(TrainError::io(&file))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_path_buf(),
-                _lock: lock,
-            }),
-            Err(TryLockError::WouldBlock) => Err(TrainError::FolderInUse(path.to_path_buf())),
-            Err(TryLockError::Error(source)) => Err(TrainError::io(&file)(source)),
+            .open(&name)
+            .map_err(TrainError::io(&name))?;
+        match lock(&file, try_lock) {
+            Lock::Held => {}
+            Lock::InUse => return Err(TrainError::FolderInUse(path.to_path_buf())),
+            Lock::Unavailable(error) => tracing::warn!(
+                "cannot lock run folder {} ({error}): do not use it in two processes at a time",
+                path.display()
+            ),
         }
+        Ok(Self {
+            path: path.to_path_buf(),
+            _lock: file,
+        })
     }
 
     /// The path of the folder.
@@ -92,5 +98,39 @@ impl RunFolder {
         let path = self.file(name);
         write_atomically(&path, |file| file.write_all(text.as_bytes()))
             .map_err(TrainError::io(&path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, TryLockError};
+    use std::io::{Error, ErrorKind};
+
+    use super::{RunFolder, TrainError};
+
+    /// As NFS without its lock service: ENOLCK on Linux.
+    fn no_locks(_: &File) -> Result<(), TryLockError> {
+        Err(TryLockError::Error(Error::from_raw_os_error(37)))
+    }
+
+    /// As FUSE and Lustre without locks: ENOSYS, EOPNOTSUPP.
+    fn unsupported(_: &File) -> Result<(), TryLockError> {
+        Err(TryLockError::Error(ErrorKind::Unsupported.into()))
+    }
+
+    fn in_use(_: &File) -> Result<(), TryLockError> {
+        Err(TryLockError::WouldBlock)
+    }
+
+    #[test]
+    fn a_file_system_without_locks_has_usable_run_folders() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for try_lock in [no_locks, unsupported] {
+            let run = RunFolder::lock(folder.path(), try_lock).expect("usable");
+            run.write_text("config.toml", "x").expect("written");
+            assert_eq!(std::fs::read(run.file("config.toml")).expect("read"), b"x");
+        }
+        let error = RunFolder::lock(folder.path(), in_use).expect_err("in use");
+        assert!(matches!(error, TrainError::FolderInUse(_)), "{error}");
     }
 }

@@ -85,6 +85,11 @@ impl Warmup {
 }
 
 impl Schedule {
+    /// Whether the first `steps` steps have the same learning rates, bit for bit, as with `other`.
+    pub fn begins_as(&self, other: &Self, steps: u64) -> bool {
+        (0..steps).all(|step| self.lr(step).to_bits() == other.lr(step).to_bits())
+    }
+
     /// The learning rate of `step`. Steps after the end keep the last rate.
     pub fn lr(&self, step: u64) -> f64 {
         match self {

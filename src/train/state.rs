@@ -8,8 +8,9 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
+use super::images::RunImages;
 use super::optimizer::Optimizer;
-use super::recipe::one_line;
+use super::recipe::{Recipe, one_line};
 use super::record::EpochRecord;
 use crate::checkpoint;
 use crate::eval::Totals;
@@ -27,6 +28,7 @@ const PROGRESS: &str = "progress";
 #[derive(Debug)]
 pub struct RunState {
     pub(super) progress: Progress,
+    metadata: BTreeMap<String, String>,
     tensors: HashMap<String, Tensor>,
 }
 
@@ -50,6 +52,12 @@ pub(super) struct Progress {
     pub records: Vec<EpochRecord>,
     /// The states of the random generators by name, as JSON: TOML has no unsigned 64-bit integers.
     pub generators: BTreeMap<String, String>,
+    /// The threads of the last steps. Version 0.1 did not record them, nor the images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// The images of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<RunImages>,
 }
 
 /// Sums over the unfinished epoch.
@@ -78,17 +86,77 @@ impl RunState {
     /// # Errors
     /// The file is missing or damaged, or is not the state of a run.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let file = checkpoint::read(path)?;
+        let mut file = checkpoint::read(path)?;
         let foreign = |reason: String| TrainError::ForeignState {
             path: path.to_path_buf(),
             reason,
         };
-        let progress = file.metadata.get(PROGRESS);
+        let progress = file.metadata.remove(PROGRESS);
         let progress =
             progress.ok_or_else(|| foreign("it does not hold the state of a run".into()))?;
         Ok(Self {
-            progress: toml::from_str(progress).map_err(|e| foreign(one_line(&e)))?,
+            progress: toml::from_str(&progress).map_err(|e| foreign(one_line(&e)))?,
+            metadata: file.metadata,
             tensors: file.tensors,
+        })
+    }
+
+    /// [`Run::metadata`](crate::train::Run::metadata) of the run; empty if version 0.1 wrote it.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// The number of finished epochs.
+    pub fn epochs(&self) -> usize {
+        self.progress.epoch
+    }
+
+    /// The number of threads of the run, which its rounding depends on; `None` if version 0.1 wrote
+    /// it.
+    pub fn threads(&self) -> Option<usize> {
+        self.progress.threads
+    }
+
+    /// Checks that the run can continue with `epochs` epochs exactly as if it had started with that
+    /// number: that the schedule of `recipe`, with which it started, gives the same learning rates
+    /// for the steps so far. An epoch has `steps_per_epoch` steps.
+    ///
+    /// # Errors
+    /// [`TrainError::OtherRates`], or [`TrainError::TooFewEpochs`] if the run is already past
+    /// `epochs`.
+    pub fn check_epochs(
+        &self,
+        recipe: &Recipe,
+        epochs: usize,
+        steps_per_epoch: usize,
+    ) -> Result<(), TrainError> {
+        self.check_not_past(epochs, steps_per_epoch)?;
+        let other = Recipe {
+            epochs,
+            ..recipe.clone()
+        };
+        let [then, now] = [recipe, &other].map(|recipe| recipe.schedule(steps_per_epoch));
+        if now.begins_as(&then, self.progress.step) {
+            return Ok(());
+        }
+        Err(TrainError::OtherRates {
+            sched: recipe.sched,
+            then: recipe.epochs,
+            now: epochs,
+        })
+    }
+
+    fn check_not_past(&self, epochs: usize, steps_per_epoch: usize) -> Result<(), TrainError> {
+        let Progress {
+            step, epoch, batch, ..
+        } = self.progress;
+        if epoch < epochs || (epoch == epochs && batch == 0) {
+            return Ok(());
+        }
+        Err(TrainError::TooFewEpochs {
+            epochs,
+            steps: step,
+            per_epoch: steps_per_epoch,
         })
     }
 
@@ -97,6 +165,7 @@ impl RunState {
         progress: &Progress,
         store: &ParamStore,
         optimizer: &dyn Optimizer,
+        metadata: &BTreeMap<String, String>,
     ) -> Result<(), TrainError> {
         let prefixed = |prefix: &'static str| {
             move |(name, tensor): (String, Tensor)| (format!("{prefix}{name}"), tensor)
@@ -106,12 +175,23 @@ impl RunState {
         let tensors: Vec<_> = model.chain(buffers).collect();
         let progress = toml::to_string(progress)
             .map_err(|e| TrainError::io(path)(std::io::Error::other(e)))?;
-        let metadata = BTreeMap::from([(PROGRESS.to_string(), progress)]);
+        let mut metadata = metadata.clone();
+        metadata.insert(PROGRESS.to_string(), progress);
         Ok(checkpoint::write(path, &tensors, &metadata)?)
     }
 
-    /// Refuses a state that a run with `steps_per_epoch` steps in an epoch cannot have.
-    pub(super) fn check(&self, path: &Path, steps_per_epoch: usize) -> Result<(), TrainError> {
+    /// Refuses a state that a run of `recipe` on `images`, with `steps_per_epoch` steps in an epoch,
+    /// cannot have.
+    pub(super) fn check(
+        &self,
+        path: &Path,
+        recipe: &Recipe,
+        images: &RunImages,
+        steps_per_epoch: usize,
+    ) -> Result<(), TrainError> {
+        if let Some(then) = &self.progress.images {
+            then.check(images)?;
+        }
         let Progress {
             step, epoch, batch, ..
         } = self.progress;
@@ -121,7 +201,7 @@ impl RunState {
             && steps.is_some_and(|steps| steps as u64 == step)
             && self.progress.records.len() == epoch;
         if fits {
-            return Ok(());
+            return self.check_not_past(recipe.epochs, steps_per_epoch);
         }
         Err(TrainError::ForeignState {
             path: path.to_path_buf(),

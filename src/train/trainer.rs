@@ -8,11 +8,12 @@ use candle_core::Tensor;
 use candle_nn::ModuleT;
 
 use super::error::TrainError;
-use super::observer::{Observer, StepReport};
-use super::optimizer::{ElementwiseOptimizer, ParameterGroup};
+use super::images::RunImages;
+use super::observer::{Observer, RunStart, StepReport};
+use super::optimizer::{ParameterGroup, RuleOptimizer};
 use super::parts::Parts;
 use super::recipe::Recipe;
-use super::record::{EpochRecord, Record};
+use super::record::{EpochRecord, EvaluationSet, Record};
 use super::run_folder::{BEST, LAST, RunFolder, STATE};
 use super::schedule::Schedule;
 use super::state::{Partial, Progress, RunState};
@@ -53,6 +54,20 @@ pub struct Run<'a> {
     pub stop: &'a AtomicBool,
 }
 
+impl<'a> Run<'a> {
+    /// The images that evaluate each epoch.
+    fn evaluation(&self) -> &'a Loader {
+        self.validation.unwrap_or(self.test)
+    }
+
+    fn evaluated_on(&self) -> EvaluationSet {
+        match self.validation {
+            Some(_) => EvaluationSet::Validation,
+            None => EvaluationSet::Test,
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -68,8 +83,8 @@ pub enum Outcome {
 /// Trains from the start, or continues from `resume`, and reports to `observers`.
 ///
 /// # Errors
-/// A recipe out of range, a training set smaller than a batch, a state of another run, a loss that
-/// is not finite, a file that cannot be written, or the error of an op.
+/// A recipe out of range, a training set smaller than a batch, a state of another run or of other
+/// images, a loss that is not finite, a file that cannot be written, or the error of an op.
 pub fn train(
     run: &Run<'_>,
     resume: Option<RunState>,
@@ -80,7 +95,7 @@ pub fn train(
 
 struct Trainer<'a> {
     run: &'a Run<'a>,
-    optimizer: ElementwiseOptimizer,
+    optimizer: RuleOptimizer,
     schedule: Schedule,
     progress: Progress,
     steps_per_epoch: usize,
@@ -107,15 +122,21 @@ impl<'a> Trainer<'a> {
             None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),
             _ => ParameterGroup::split(run.store.params(), recipe.weight_decay),
         };
-        let mut optimizer = ElementwiseOptimizer::new(recipe.rule(), groups)?;
-        let progress = match resume {
+        let mut optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
+        if let Some(parts) = &run.parts {
+            optimizer = optimizer.with_head(parts.head);
+        }
+        let images = RunImages::of(run.train, run.evaluation());
+        let mut progress = match resume {
             None => Progress::default(),
             Some(state) => {
                 let path = run.folder.file(STATE);
-                state.check(&path, steps_per_epoch)?;
+                state.check(&path, recipe, &images, steps_per_epoch)?;
                 state.restore(&path, run.store, &mut optimizer, run.generators)?
             }
         };
+        progress.threads = Some(rayon::current_num_threads());
+        progress.images = Some(images);
         Ok(Self {
             run,
             optimizer,
@@ -138,7 +159,11 @@ impl<'a> Trainer<'a> {
 
     fn run(mut self, observers: &mut [Box<dyn Observer>]) -> Result<Outcome, TrainError> {
         for observer in &mut *observers {
-            observer.start(&self.progress.records, self.run.recipe.epochs)?;
+            observer.start(&RunStart {
+                records: &self.progress.records,
+                epochs: self.run.recipe.epochs,
+                evaluated_on: self.run.evaluated_on(),
+            })?;
         }
         if self.progress.step == 0 {
             // From now on the run can be resumed.
@@ -220,7 +245,7 @@ impl<'a> Trainer<'a> {
     /// Evaluates the epoch and saves weights and state.
     fn finish_epoch(&mut self) -> Result<EpochRecord, TrainError> {
         let clock = Instant::now();
-        let evaluation = self.evaluate(self.run.validation.unwrap_or(self.run.test))?;
+        let evaluation = self.evaluate(self.run.evaluation())?;
         let Partial {
             totals,
             loss,
@@ -290,7 +315,13 @@ impl<'a> Trainer<'a> {
         let states = self.run.generators.iter().map(state);
         let states = states.collect::<std::io::Result<_>>();
         self.progress.generators = states.map_err(TrainError::io(&path))?;
-        RunState::write(&path, &self.progress, self.run.store, &self.optimizer)
+        RunState::write(
+            &path,
+            &self.progress,
+            self.run.store,
+            &self.optimizer,
+            self.run.metadata,
+        )
     }
 
     /// The figures of the finished run. If validation images chose the best epoch, evaluates the best
@@ -317,6 +348,7 @@ impl<'a> Trainer<'a> {
         Ok(Record {
             epochs: progress.records.clone(),
             best_epoch,
+            best_chosen_on: self.run.evaluated_on(),
             best,
             last,
             images_per_second: progress.train_images as f64 / progress.train_seconds,

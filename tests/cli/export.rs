@@ -110,6 +110,44 @@ fn an_onnx_file_holds_the_network() {
 }
 
 #[test]
+fn an_onnx_file_has_the_operators_that_were_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let weights = weights(folder.path());
+    let out = folder.path().join("out.onnx");
+    let operators = |flags: &[&str]| {
+        let answer = json(export(&weights, &out, flags));
+        let bytes = std::fs::read(&out).expect("a file");
+        let file = ModelProto::from_bytes(&bytes).expect("ONNX");
+        assert_eq!(answer["graph"]["opset"], file.opset_import[0].version);
+        let nodes = file.graph.expect("a graph").node;
+        let count = |kind: &str| nodes.iter().filter(|node| node.op_type == kind).count();
+        let counts = ["Mish", "Exp", "HardSwish", "HardSigmoid"].map(count);
+        (file.opset_import[0].version, counts)
+    };
+    assert_eq!(operators(&[]), (18, [19, 0, 0, 0]));
+    assert_eq!(operators(&["--opset", "13"]), (13, [0, 19, 0, 0]));
+    assert_eq!(operators(&["--opset", "17"]), (17, [0, 19, 0, 0]));
+    assert_eq!(operators(&["--opset", "20"]), (20, [19, 0, 0, 0]));
+    assert_eq!(operators(&["--decompose"]), (18, [0, 19, 0, 0]));
+    let hard_swish = ["--activation", "hard_swish", "--opset"];
+    let of = |rest: &[&str]| operators(&[&hard_swish, rest].concat()).1;
+    assert_eq!(of(&["14"]), [0, 0, 19, 0]);
+    assert_eq!(of(&["14", "--decompose"]), [0, 0, 0, 19]);
+    assert_eq!(of(&["13"]), [0, 0, 0, 19]);
+    let absent = folder.path().join("absent.onnx");
+    for opset in ["12", "99", "x"] {
+        let error = failure(export(&weights, &absent, &["--opset", opset]), 2);
+        assert!(error.contains("--opset"), "{error}");
+    }
+    let other = folder.path().join("absent.safetensors");
+    for flags in [&["--opset", "13"][..], &["--decompose"]] {
+        let error = failure(export(&weights, &other, flags), 2);
+        assert!(error.contains("--format onnx"), "{error}");
+    }
+    assert!(!absent.exists() && !other.exists());
+}
+
+#[test]
 fn what_cannot_be_exported_leaves_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let weights = weights(folder.path());

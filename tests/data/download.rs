@@ -15,17 +15,17 @@ use tempfile::TempDir;
 use crate::server::{COMMIT, Fault, Hub, LATER, Repository, sha256};
 
 const WANTED: &str = "CANDLE_MISH_TEST_FILE";
-const FILE: &str = "model.safetensors";
-const CACHED: &str = "hf/hub/models--timm--resnet18.a1_in1k";
+pub(crate) const FILE: &str = "model.safetensors";
+pub(crate) const CACHED: &str = "hf/hub/models--timm--resnet18.a1_in1k";
 
 /// Larger than the buffers of a connection.
-fn content() -> Vec<u8> {
+pub(crate) fn content() -> Vec<u8> {
     (0..3_000_000u32)
         .map(|i| (i.wrapping_mul(i) >> 7) as u8)
         .collect()
 }
 
-fn repository() -> Repository {
+pub(crate) fn repository() -> Repository {
     let files = HashMap::from([
         (FILE.to_owned(), content()),
         ("config.json".to_owned(), b"{}".to_vec()),
@@ -35,18 +35,18 @@ fn repository() -> Repository {
 
 /// The file that [`child`] downloads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Wanted {
-    owner: String,
-    name: String,
-    revision: Option<String>,
-    file: String,
+pub(crate) struct Wanted {
+    pub owner: String,
+    pub name: String,
+    pub revision: Option<String>,
+    pub file: String,
     /// Milliseconds.
-    timeout: u64,
-    retries: usize,
+    pub timeout: u64,
+    pub retries: usize,
 }
 
 impl Wanted {
-    fn weights() -> Self {
+    pub fn weights() -> Self {
         Self {
             owner: "timm".to_owned(),
             name: "resnet18.a1_in1k".to_owned(),
@@ -59,7 +59,7 @@ impl Wanted {
 }
 
 /// The result: the path and the largest number of bytes reported, or the error.
-type Outcome = Result<(PathBuf, u64), String>;
+pub(crate) type Outcome = Result<(PathBuf, u64), String>;
 
 /// Downloads the file that the environment names and prints the result; run by the tests below.
 #[test]
@@ -97,7 +97,7 @@ fn process(home: &Path, variables: &[(&str, &str)], wanted: &Wanted) -> Command 
     command
 }
 
-fn get(home: &Path, variables: &[(&str, &str)], wanted: &Wanted) -> Outcome {
+pub(crate) fn get(home: &Path, variables: &[(&str, &str)], wanted: &Wanted) -> Outcome {
     let output = process(home, variables, wanted).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let outcome = text
@@ -107,12 +107,12 @@ fn get(home: &Path, variables: &[(&str, &str)], wanted: &Wanted) -> Outcome {
     serde_json::from_str(outcome).unwrap()
 }
 
-fn get_from(hub: &Hub, home: &Path, wanted: &Wanted) -> Outcome {
+pub(crate) fn get_from(hub: &Hub, home: &Path, wanted: &Wanted) -> Outcome {
     get(home, &[("HF_ENDPOINT", &hub.address)], wanted)
 }
 
 /// Every file and link below a folder.
-fn all_files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn all_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
     };

@@ -4,6 +4,7 @@ mod cache;
 mod classes;
 mod dirty_folder;
 mod download;
+mod environment;
 mod fixture;
 mod folder;
 mod hub;

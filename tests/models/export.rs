@@ -4,29 +4,127 @@ use std::collections::{HashMap, HashSet};
 
 use candle_core::{DType, Device, Tensor};
 use candle_mish::activation::Activation;
-use candle_mish::autograd::trace::trace;
+use candle_mish::autograd::trace::{Graph, trace};
 use candle_mish::nn::ParamStore;
-use candle_mish::onnx::proto::{GraphProto, ModelProto};
-use candle_mish::onnx::{self, INPUT, OUTPUT};
+use candle_mish::onnx::proto::{GraphProto, ModelProto, NodeProto};
+use candle_mish::onnx::{self, ExportOptions, INPUT, OPSET, OPSETS, OUTPUT};
 use candle_mish_models::{Entry, ModelSpec, create, entries, find};
 
-/// Exports a network with initial weights, for images of `size`.
-fn export(entry: &Entry, spec: &ModelSpec, size: usize) -> (GraphProto, ParamStore) {
+/// Every operator that a file may have, with the first opset that has it.
+const OPERATORS: [(&str, i64); 50] = [
+    ("Abs", 1),
+    ("Add", 1),
+    ("AveragePool", 1),
+    ("BatchNormalization", 1),
+    ("Celu", 12),
+    ("Clip", 1),
+    ("Concat", 1),
+    ("Conv", 1),
+    ("Cos", 7),
+    ("Div", 1),
+    ("Elu", 1),
+    ("Erf", 9),
+    ("Exp", 1),
+    ("Flatten", 1),
+    ("Gather", 1),
+    ("Gemm", 1),
+    ("GlobalAveragePool", 1),
+    ("Greater", 1),
+    ("GreaterOrEqual", 12),
+    ("HardSigmoid", 1),
+    ("HardSwish", 14),
+    ("Identity", 1),
+    ("LeakyRelu", 1),
+    ("LessOrEqual", 12),
+    ("MatMul", 1),
+    ("MaxPool", 1),
+    ("Min", 1),
+    ("Mish", 18),
+    ("Mul", 1),
+    ("Neg", 1),
+    ("PRelu", 1),
+    ("ReduceL2", 1),
+    ("ReduceSum", 1),
+    ("Relu", 1),
+    ("Reshape", 1),
+    ("Selu", 1),
+    ("Shrink", 9),
+    ("Sigmoid", 1),
+    ("Sin", 7),
+    ("Slice", 1),
+    ("Softmax", 1),
+    ("Softplus", 1),
+    ("Softsign", 1),
+    ("Sqrt", 1),
+    ("Sub", 1),
+    ("Tanh", 1),
+    ("ThresholdedRelu", 10),
+    ("Transpose", 1),
+    ("Unsqueeze", 1),
+    ("Where", 9),
+];
+
+/// Records a network with initial weights, for images of `size`.
+fn record(entry: &Entry, spec: &ModelSpec, size: usize) -> (Graph, ParamStore) {
     let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
     create(spec, store.var_builder()).unwrap();
     let model = create(spec, store.frozen().var_builder()).unwrap();
     let images = Tensor::zeros((2, 3, size, size), DType::F32, &Device::Cpu).unwrap();
     let graph = trace(&images, store.tensors(), |x| model.forward_t(x, false));
     let graph = graph.unwrap_or_else(|error| panic!("{}: {error}", entry.name));
+    (graph, store)
+}
+
+/// Converts a recorded network, and checks that its operators are those of the opset.
+fn convert(entry: &Entry, graph: &Graph, options: &ExportOptions) -> ModelProto {
     let metadata = [("model".to_string(), entry.name.to_string())];
-    let proto = onnx::model(&graph, entry.name, &metadata);
+    let proto = onnx::model_with(graph, entry.name, &metadata, options);
     let proto = proto.unwrap_or_else(|error| panic!("{}: {error}", entry.name));
-    let bytes = proto.to_bytes();
-    let read = ModelProto::from_bytes(&bytes).unwrap();
-    assert_eq!(read, proto);
-    assert_eq!(read.metadata_props[0].value, entry.name);
-    assert_eq!(read.opset_import[0].version, onnx::OPSET);
-    (read.graph.unwrap(), store)
+    assert_eq!(proto.metadata_props[0].value, entry.name);
+    assert_eq!(proto.opset_import[0].version, options.opset);
+    for node in &proto.graph.as_ref().unwrap().node {
+        check_form(entry, node, options);
+    }
+    if *options == ExportOptions::default() {
+        let read = ModelProto::from_bytes(&proto.to_bytes()).unwrap();
+        assert_eq!(read, proto);
+    }
+    proto
+}
+
+/// Checks that the opset has the operator, in this form.
+fn check_form(entry: &Entry, node: &NodeProto, options: &ExportOptions) {
+    let at = || format!("{} in opset {}: {node:?}", entry.name, options.opset);
+    let mut known = OPERATORS.iter();
+    let first = known.find(|(name, _)| *name == node.op_type);
+    let first = first.unwrap_or_else(|| panic!("{}", at())).1;
+    let latest = if options.decompose {
+        *OPSETS.start()
+    } else {
+        options.opset
+    };
+    assert!(first <= latest, "{}", at());
+    // Before opset 18 the axes of this reduction are an attribute.
+    if node.op_type == "ReduceL2" {
+        let has_attribute = node
+            .attribute
+            .iter()
+            .any(|attribute| attribute.name == "axes");
+        assert_eq!(has_attribute, options.opset < 18, "{}", at());
+        assert_eq!(node.input.len() == 2, options.opset >= 18, "{}", at());
+    }
+}
+
+/// Exports a network with initial weights and the default options, for images of `size`.
+fn export(entry: &Entry, spec: &ModelSpec, size: usize) -> (GraphProto, ParamStore) {
+    let (graph, store) = record(entry, spec, size);
+    let proto = convert(entry, &graph, &ExportOptions::default());
+    (proto.graph.unwrap(), store)
+}
+
+/// The options of files with these opsets, with all of their operators and decomposed.
+fn options_of(opsets: impl Iterator<Item = i64>) -> impl Iterator<Item = ExportOptions> {
+    opsets.flat_map(|opset| [false, true].map(|decompose| ExportOptions { opset, decompose }))
 }
 
 fn count(graph: &GraphProto, op: &str) -> usize {
@@ -66,8 +164,14 @@ fn check(entry: &Entry, graph: &GraphProto, store: &ParamStore) {
             assert!(!exported.contains_key(&*key), "{name}: {key}");
             continue;
         }
-        let dims: Vec<i64> = tensor.dims().iter().map(|dim| *dim as i64).collect();
-        assert_eq!(exported.get(&*key), Some(&&dims), "{name}: {key}");
+        let mut dims: Vec<i64> = tensor.dims().iter().map(|dim| *dim as i64).collect();
+        let exported = exported.get(&*key);
+        let exported = exported.unwrap_or_else(|| panic!("{name}: {key}"));
+        // Values for each channel have axes of length 1 for height and width.
+        if dims.len() == 1 && exported.len() > 1 {
+            dims.extend([1, 1]);
+        }
+        assert_eq!(**exported, dims, "{name}: {key}");
     }
 }
 
@@ -75,10 +179,16 @@ fn check(entry: &Entry, graph: &GraphProto, store: &ParamStore) {
 fn every_network_becomes_a_graph() {
     for entry in entries() {
         let spec = ModelSpec::new(entry.name);
-        let (graph, store) = export(entry, &spec, 32);
-        check(entry, &graph, &store);
-        assert!(count(&graph, "Mish") > 0, "{}", entry.name);
-        assert_eq!(count(&graph, "Relu"), 0, "{}", entry.name);
+        let (recorded, store) = record(entry, &spec, 32);
+        // The first opset, and those around the arrival of Mish.
+        for options in options_of([*OPSETS.start(), 17, 18].into_iter()) {
+            let graph = convert(entry, &recorded, &options).graph.unwrap();
+            check(entry, &graph, &store);
+            let has_mish = options.opset >= 18 && !options.decompose;
+            assert_eq!(count(&graph, "Mish") > 0, has_mish, "{}", entry.name);
+            assert_eq!(count(&graph, "Exp") > 0, !has_mish, "{}", entry.name);
+            assert_eq!(count(&graph, "Relu"), 0, "{}", entry.name);
+        }
         let imagenet = entry
             .imagenet
             .filter(|form| form.multiply_adds < 1_000_000_000);
@@ -120,7 +230,15 @@ fn layers_have_the_operators_that_stand_for_them() {
     let keys = ["weight", "bias", "running_mean", "running_var"].map(|key| format!("bn1.{key}"));
     assert_eq!(norm.input[1..], keys);
     ops("shufflenet_v2_x1_0", &[("Transpose", 16), ("Slice", 26)]);
-    ops("capsnet", &[("Einsum", 5), ("Softmax", 2), ("ReduceL2", 5)]);
+    // One product for the predictions; sums for the first mean, and for the agreement and the mean of
+    // two iterations.
+    let capsules = [
+        ("MatMul", 1),
+        ("Softmax", 2),
+        ("ReduceL2", 5),
+        ("ReduceSum", 5),
+    ];
+    ops("capsnet", &capsules);
     let graph = ops("densenet_bc100_12", &[("Concat", 48), ("AveragePool", 2)]);
     assert!(graph.node.iter().all(|node| node.op_type != "Unsqueeze"));
 }
@@ -133,12 +251,55 @@ fn every_activation_has_operators() {
             activation,
             ..ModelSpec::new(entry.name)
         };
-        let (graph, store) = export(entry, &spec, 32);
-        check(entry, &graph, &store);
-        let kinds: HashSet<&str> = graph.node.iter().map(|node| &*node.op_type).collect();
-        let plain = ["Conv", "BatchNormalization", "MaxPool", "Gemm"];
-        let plain = plain.into_iter().chain(["GlobalAveragePool", "Flatten"]);
-        let more = kinds.difference(&plain.collect()).count();
-        assert_eq!(more > 0, activation != Activation::Identity, "{activation}");
+        let (recorded, store) = record(entry, &spec, 32);
+        for options in options_of(OPSETS) {
+            let graph = convert(entry, &recorded, &options).graph.unwrap();
+            check(entry, &graph, &store);
+            let kinds: HashSet<&str> = graph.node.iter().map(|node| &*node.op_type).collect();
+            let plain = ["Conv", "BatchNormalization", "MaxPool", "Gemm"];
+            let plain = plain.into_iter().chain(["GlobalAveragePool", "Flatten"]);
+            let more = kinds.difference(&plain.collect()).count();
+            assert_eq!(more > 0, activation != Activation::Identity, "{activation}");
+        }
+    }
+}
+
+#[test]
+fn only_known_opsets_are_written() {
+    let entry = find("cnn6").unwrap();
+    let (graph, _) = record(entry, &ModelSpec::new(entry.name), 32);
+    // The versions of the file format: `onnx.helper.VERSION_TABLE`.
+    for (opset, version) in [
+        (13, 7),
+        (14, 7),
+        (15, 8),
+        (18, 8),
+        (20, 9),
+        (21, 10),
+        (23, 11),
+    ] {
+        let options = ExportOptions {
+            opset,
+            ..ExportOptions::default()
+        };
+        let file = onnx::model_with(&graph, "cnn6", &[], &options).unwrap();
+        assert_eq!(file.ir_version, version, "{opset}");
+    }
+    assert_eq!(
+        onnx::model(&graph, "cnn6", &[]).unwrap().opset_import[0].version,
+        OPSET
+    );
+    for opset in [i64::MIN, 0, OPSETS.start() - 1, OPSETS.end() + 1, i64::MAX] {
+        let options = ExportOptions {
+            opset,
+            ..ExportOptions::default()
+        };
+        let error = onnx::model_with(&graph, "cnn6", &[], &options).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("opset is {opset}, must be 13 to")),
+            "{error}"
+        );
     }
 }

@@ -44,6 +44,9 @@ pub enum Fault {
     Silent,
     /// The storage sends a twentieth at a time, with this pause between the parts.
     Slow(Duration),
+    /// The site redirects requests for repositories of this owner to the owner `timm`, with a relative
+    /// address, as the Hub does after a change of name.
+    Moved(&'static str),
 }
 
 /// The address of a repository on the Hub, such as `models/timm/resnet18.a1_in1k`, and its files.
@@ -61,6 +64,8 @@ struct Shared {
     repositories: Vec<Repository>,
     /// The commit of `main`.
     commit: &'static str,
+    /// The path of a mirror: the site is below it.
+    path: &'static str,
     fault: Option<Fault>,
     storage: String,
     requests: Mutex<Vec<String>>,
@@ -75,26 +80,41 @@ impl Hub {
 
     /// Serves `repositories` with a fault.
     pub fn failing(repositories: Vec<Repository>, fault: impl Into<Option<Fault>>) -> Self {
-        Self::at(COMMIT, repositories, fault.into())
+        Self::at(COMMIT, "", repositories, fault.into())
+    }
+
+    /// Serves `repositories` below a path, such as `/hf`, as some mirrors do.
+    pub fn below(
+        path: &'static str,
+        repositories: Vec<Repository>,
+        fault: impl Into<Option<Fault>>,
+    ) -> Self {
+        Self::at(COMMIT, path, repositories, fault.into())
     }
 
     /// Serves `repositories` with `main` at the next commit.
     pub fn later(repositories: Vec<Repository>) -> Self {
-        Self::at(LATER, repositories, None)
+        Self::at(LATER, "", repositories, None)
     }
 
-    fn at(commit: &'static str, repositories: Vec<Repository>, fault: Option<Fault>) -> Self {
+    fn at(
+        commit: &'static str,
+        path: &'static str,
+        repositories: Vec<Repository>,
+        fault: Option<Fault>,
+    ) -> Self {
         let [site, storage] = [(), ()].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared {
             repositories,
             commit,
+            path,
             fault,
             storage: address(&storage),
             requests: Mutex::new(Vec::new()),
             failed: AtomicUsize::new(0),
         });
-        let address = address(&site);
+        let address = format!("{}{path}", address(&site));
         serve(site, &shared, Shared::answer_site);
         serve(storage, &shared, Shared::answer_storage);
         Self { address, shared }
@@ -195,7 +215,16 @@ impl Shared {
             _ => {}
         }
         let missing = |code: &str| format!("X-Error-Code: {code}\r\n");
-        let path = request.path.clone();
+        let Some(path) = request.path.strip_prefix(self.path).map(str::to_owned) else {
+            return request.send("404 Not Found", "", b"not the mirror");
+        };
+        if let Some(Fault::Moved(owner)) = self.fault
+            && path.contains(&format!("/{owner}/"))
+        {
+            let place = path.replacen(&format!("/{owner}/"), "/timm/", 1);
+            let headers = format!("Location: {}{place}\r\n", self.path);
+            return request.send("307 Temporary Redirect", &headers, b"");
+        }
         for (address, files) in &self.repositories {
             if let Some(revision) = path.strip_prefix(&format!("/api/{address}/revision/")) {
                 if !self.is_known(revision) {

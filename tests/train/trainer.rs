@@ -15,8 +15,8 @@ use candle_mish::rng::Generator;
 use candle_mish::train::observer::{Curve, Metrics, Observer, StepReport};
 use candle_mish::train::run_folder::{BEST, CURVE, LAST, METRICS};
 use candle_mish::train::{
-    EpochRecord, LossKind, OptimizerKind, Outcome, Parts, Recipe, Run, RunFolder, RunState,
-    ScheduleKind, TrainError, train,
+    EpochRecord, EvaluationSet, LossKind, OptimizerKind, Outcome, Parts, Recipe, Run, RunFolder,
+    RunState, ScheduleKind, TrainError, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use rand::Rng;
@@ -92,18 +92,16 @@ impl Observer for StopAfter {
     }
 }
 
-fn dataset(val_split: f64) -> Dataset {
-    let options = DataOptions {
+fn options() -> DataOptions {
+    DataOptions {
         dataset: DatasetKind::Synthetic,
         limit_train: Some(200),
         limit_test: Some(70),
-        val_split,
         ..DataOptions::default()
-    };
-    data::open(&options).expect("the synthetic set")
+    }
 }
 
-fn recipe() -> Recipe {
+pub(crate) fn recipe() -> Recipe {
     Recipe {
         epochs: 3,
         batch_size: 32,
@@ -131,27 +129,27 @@ fn loader(images: &ImageSet, data: &Dataset, recipe: &Recipe, train: bool) -> Lo
     Loader::new(images.clone(), config)
 }
 
-struct Session<'a> {
+pub(crate) struct Session<'a> {
     folder: &'a Path,
-    recipe: Recipe,
-    val_split: f64,
-    resume: bool,
-    stop_after: Option<u64>,
+    pub recipe: Recipe,
+    pub data: DataOptions,
+    pub resume: bool,
+    pub stop_after: Option<u64>,
 }
 
 impl<'a> Session<'a> {
-    fn new(folder: &'a Path) -> Self {
+    pub fn new(folder: &'a Path) -> Self {
         Self {
             folder,
             recipe: recipe(),
-            val_split: 0.0,
+            data: options(),
             resume: false,
             stop_after: None,
         }
     }
 
-    fn run(self) -> std::result::Result<(Outcome, ParamStore), TrainError> {
-        let data = dataset(self.val_split);
+    pub fn run(self) -> std::result::Result<(Outcome, ParamStore), TrainError> {
+        let data = data::open(&self.data).expect("the synthetic set");
         let recipe = self.recipe;
         let store = ParamStore::new(DType::F32, &Device::Cpu, recipe.seed);
         let generator = Generator::named(recipe.seed, "dropout");
@@ -205,7 +203,7 @@ impl<'a> Session<'a> {
     }
 }
 
-fn metrics(folder: &Path) -> String {
+pub(crate) fn metrics(folder: &Path) -> String {
     std::fs::read_to_string(folder.join(METRICS)).expect("metrics")
 }
 
@@ -215,7 +213,7 @@ fn lines(records: &[EpochRecord]) -> String {
 }
 
 /// The fields that do not depend on time.
-fn timeless(metrics: &str) -> Vec<Vec<String>> {
+pub(crate) fn timeless(metrics: &str) -> Vec<Vec<String>> {
     let fields = |line: &str| {
         let fields = line.split(',').map(str::to_string);
         let timed = |field: &String| field.contains("second");
@@ -244,6 +242,7 @@ fn a_run_learns_and_leaves_its_files() {
         .map(|epoch| epoch.top1)
         .fold(0.0, f64::max);
     assert_eq!(record.best.top1, best);
+    assert_eq!(record.best_chosen_on, EvaluationSet::Test);
     assert_eq!(record.epochs[record.best_epoch - 1].top1, best);
     assert_eq!((record.last.top1, record.last.images), (last.top1, 70));
     assert!(record.images_per_second > 0.0 && record.seconds > 0.0);
@@ -313,12 +312,13 @@ fn an_interrupted_run_resumes_bit_for_bit() {
 fn validation_images_choose_the_best_epoch() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut session = Session::new(folder.path());
-    session.val_split = 0.2;
+    session.data.val_split = 0.2;
     let (outcome, _) = session.run().expect("a run");
     let Outcome::Finished(record) = outcome else {
         panic!("{outcome:?}");
     };
     assert_eq!((record.best.images, record.last.images), (70, 70));
+    assert_eq!(record.best_chosen_on, EvaluationSet::Validation);
     // With 40 validation images all accuracies are multiples of 1/40.
     for epoch in &record.epochs {
         assert!((epoch.top1 * 40.0).fract().abs() < 1e-9);
@@ -447,7 +447,7 @@ fn a_frozen_backbone_stays_as_it_was() {
 
 fn tuned(folder: &Path) -> Session<'_> {
     let mut session = Session::new(folder);
-    session.recipe.opt = OptimizerKind::Adam;
+    session.recipe.opt = OptimizerKind::Adam.into();
     session.recipe.lr = 0.01;
     session.recipe.layer_decay = Some(0.25);
     session.recipe.head_warmup_epochs = 1.5;

@@ -2,11 +2,11 @@
 
 use candle_mish::activation::Activation;
 use candle_mish::data::DatasetKind;
-use candle_mish::train::RunFolder;
 use candle_mish_models::ModelArgs;
 
 use super::args::TrainArgs;
 use super::family::{Family, program};
+use super::resume::Resumed;
 use crate::args::range::check_classes;
 use crate::config::{Config, read_recipe};
 use crate::context::Context;
@@ -14,8 +14,17 @@ use crate::failure::usage;
 use crate::network::{Weights, entry};
 use crate::{preprocessing, source};
 
-/// The configuration of a run, and the trained weights to start from, if any. Flags override the run
-/// to resume, or else the recipe and the defaults.
+/// What to train.
+pub(super) struct Setup {
+    /// The complete configuration.
+    pub config: Config,
+    /// The trained weights to start from, if any.
+    pub pretrained: Option<Weights>,
+    /// The run to continue, if any.
+    pub resumed: Option<Resumed>,
+}
+
+/// The configuration of a run. Flags override the run to resume, or else the recipe and the defaults.
 ///
 /// # Errors
 /// If flags contradict each other or the run to resume, or a file cannot be read.
@@ -23,17 +32,13 @@ pub(super) fn configure(
     args: &TrainArgs,
     family: Option<&Family>,
     context: &Context,
-) -> anyhow::Result<(Config, Option<Weights>)> {
-    let saved = match &args.resume {
+) -> anyhow::Result<Setup> {
+    let resumed = match &args.resume {
         None => None,
-        Some(folder) => {
-            // Reports a missing file. The session locks the folder later.
-            drop(RunFolder::open(folder)?);
-            Some(Config::read(folder)?)
-        }
+        Some(folder) => Some(Resumed::open(folder)?),
     };
-    let mut config = match &saved {
-        Some(saved) => saved.clone(),
+    let mut config = match &resumed {
+        Some(run) => run.started.clone(),
         None => new_config(args, default_model(args, family)?)?,
     };
     if args.model.is_some() {
@@ -66,14 +71,15 @@ pub(super) fn configure(
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
     configure_preprocessing(args, pretrained.as_ref(), &mut config)?;
-    if let Some(saved) = &saved {
+    if let Some(run) = &resumed {
         // The run recorded which data set `auto` was.
         if config.data.dataset == DatasetKind::Auto {
             config.data.dataset = started_with;
         }
-        config.check_same_run(saved)?;
+        config.check_same_run(&run.started)?;
     }
     config.recipe.validate().map_err(usage)?;
+    config.recipe = config.recipe.with_optimizer_defaults();
     let alone = config.recipe.freeze_backbone || config.recipe.head_warmup_epochs > 0.0;
     if alone && config.pretrained.is_none() {
         return Err(usage(
@@ -91,7 +97,11 @@ pub(super) fn configure(
             program(own)
         )));
     }
-    Ok((config, pretrained))
+    Ok(Setup {
+        config,
+        pretrained,
+        resumed,
+    })
 }
 
 /// Sets how image files become the network's input, and the stem for images of that size.

@@ -1,8 +1,10 @@
 //! `mish train`: trains a network and leaves a run folder.
 
 mod args;
+mod command;
 mod configure;
 mod family;
+mod resume;
 mod session;
 
 use candle_mish::data::{BadImages, CheckedSplits};
@@ -23,12 +25,13 @@ use session::Session;
 /// # Errors
 /// If flags, files or data are wrong, or training fails.
 pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyhow::Result<Done> {
-    let (config, pretrained) = configure(args, family, context)?;
+    let setup = configure(args, family, context)?;
+    let config = &setup.config;
     if args.dry_run {
         // An error here means that the network cannot be built.
         Network::new(&config.spec(1, Stem::Cifar), config.recipe.seed)?;
         if context.json {
-            output::json(&config)?;
+            output::json(config)?;
         } else {
             output::text(&config.to_toml()?)?;
         }
@@ -40,7 +43,7 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
         options.bad_images = BadImages::Error;
     }
     let dataset = dataset::open(&options, CheckedSplits::All, context)?;
-    let session = Session::new(args, config, pretrained.as_ref(), dataset, context)?;
+    let mut session = Session::new(args, setup, dataset, context)?;
     match session.run()? {
         None => Ok(Done::Interrupted),
         Some(summary) => {

@@ -8,18 +8,21 @@ use std::time::Duration;
 use anyhow::bail;
 use candle_mish::data::{Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
-use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, STATE, SUMMARY};
-use candle_mish::train::{Outcome, Parts, Record, Run, RunFolder, RunState, Summary, train};
+use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, SUMMARY};
+use candle_mish::train::{
+    Outcome, Parts, Recipe, Record, Run, RunFolder, RunState, Summary, train,
+};
 use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::{self as models, ModelSpec, Stem};
 
 use super::args::TrainArgs;
+use super::configure::Setup;
 use crate::args::range::check_batch;
 use crate::config::Config;
 use crate::context::Context;
 use crate::failure::usage;
 use crate::interrupt::stop_on_signal;
-use crate::network::{self, Network, Weights};
+use crate::network::{self, Network};
 use crate::table::{counted, thousands};
 use crate::{device, logging, output, preprocessing};
 
@@ -36,7 +39,8 @@ pub(super) struct Session<'a> {
     parts: Option<(HeadOnly, HashMap<String, usize>)>,
     spec: ModelSpec,
     folder: RunFolder,
-    resume: bool,
+    /// The state to continue from.
+    state: Option<RunState>,
     context: &'a Context,
 }
 
@@ -47,11 +51,15 @@ impl<'a> Session<'a> {
     /// If the data set or the weights do not fit the network, or the folder cannot be used.
     pub(super) fn new(
         args: &TrainArgs,
-        mut config: Config,
-        pretrained: Option<&Weights>,
+        setup: Setup,
         mut dataset: Dataset,
         context: &'a Context,
     ) -> anyhow::Result<Self> {
+        let Setup {
+            mut config,
+            pretrained,
+            resumed,
+        } = setup;
         let classes = dataset.classes.len();
         if dataset.train.is_empty() {
             bail!(
@@ -70,7 +78,7 @@ impl<'a> Session<'a> {
         config.network.stem = Some(spec.stem);
         config.data.dataset = dataset.name.parse()?;
         config.data.skipped.clone_from(&dataset.source.skipped);
-        if let Some(weights) = pretrained
+        if let Some(weights) = &pretrained
             && config.mean.is_none()
             && dataset.train.preprocess().is_none()
         {
@@ -81,7 +89,7 @@ impl<'a> Session<'a> {
         let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
         check_batch(config.recipe.batch_size, &dataset.train)?;
         let network = Network::new(&spec, config.recipe.seed)?;
-        if let Some(weights) = pretrained {
+        if let Some(weights) = &pretrained {
             network.start_from(&spec, weights)?;
         }
         let parts = if config.recipe.tells_parts_apart() {
@@ -90,15 +98,20 @@ impl<'a> Session<'a> {
         } else {
             None
         };
-        let folder = match &args.resume {
-            Some(folder) => RunFolder::open(folder)?,
+        let (folder, state) = match resumed {
+            Some(run) => {
+                let state = run.state(context)?;
+                let steps = loader(&config.recipe, &dataset, &dataset.train, true);
+                run.extend(&state, &config, steps.batches_per_epoch())?;
+                (run.folder, Some(state))
+            }
             None => {
                 let folder = match &args.output {
                     Some(folder) => RunFolder::create(folder)?,
                     None => new_folder(&spec)?,
                 };
                 folder.write_text(CONFIG, &config.to_toml()?)?;
-                folder
+                (folder, None)
             }
         };
         Ok(Self {
@@ -108,7 +121,7 @@ impl<'a> Session<'a> {
             parts,
             spec,
             folder,
-            resume: args.resume.is_some(),
+            state,
             context,
         })
     }
@@ -117,7 +130,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// If a step fails or a file cannot be written.
-    pub(super) fn run(&self) -> anyhow::Result<Option<Summary>> {
+    pub(super) fn run(&mut self) -> anyhow::Result<Option<Summary>> {
         let stop = stop_on_signal()?;
         let mut metadata = network::describe(&self.spec, &self.dataset)?;
         if let Some(origin) = &self.config.pretrained {
@@ -127,11 +140,7 @@ impl<'a> Session<'a> {
         let test_loader = self.loader(&self.dataset.test, false);
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
-        let state = if self.resume {
-            Some(RunState::read(&self.folder.file(STATE))?)
-        } else {
-            None
-        };
+        let state = self.state.take();
         // Without a full batch the training fails at once.
         if train_loader.batches_per_epoch() > 0 {
             self.announce(&train_loader)?;
@@ -222,21 +231,8 @@ impl<'a> Session<'a> {
     }
 
     fn loader(&self, images: &ImageSet, train: bool) -> Loader {
-        let recipe = &self.config.recipe;
-        let config = LoaderConfig {
-            batch_size: recipe.batch_size,
-            shuffle: train,
-            drop_last: train,
-            augmentation: if train {
-                recipe.augmentation()
-            } else {
-                Augmentation::none()
-            },
-            mean: self.dataset.mean,
-            std: self.dataset.std,
-            seed: recipe.seed,
-        };
-        Loader::new(images.clone(), config).on(self.network.store.device())
+        let loader = loader(&self.config.recipe, &self.dataset, images, train);
+        loader.on(self.network.store.device())
     }
 
     fn observers(&self) -> Vec<Box<dyn Observer>> {
@@ -271,6 +267,7 @@ impl<'a> Session<'a> {
             train_images,
             test_images: record.last.images,
             best_epoch: record.best_epoch,
+            best_chosen_on: Some(record.best_chosen_on),
             best_top1: record.best.top1,
             final_top1: record.last.top1,
             final_top5: record.last.top5,
@@ -290,9 +287,12 @@ impl<'a> Session<'a> {
         if self.context.json {
             return output::json(summary);
         }
+        let chosen = summary
+            .best_chosen_on
+            .map(|set| format!(", chosen on the {set} images"));
+        let chosen = chosen.unwrap_or_default();
         output::text(&format!(
-            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}), top-5 {:.2} %, loss {:.4}; \
-             {:.0} img/s, {:.0} s; {}",
+            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}{chosen}), top-5 {:.2} %, loss {:.4}; {:.0} img/s, {:.0} s; {}",
             summary.model,
             summary.activation,
             summary.dataset,
@@ -306,6 +306,23 @@ impl<'a> Session<'a> {
             self.folder.path().display(),
         ))
     }
+}
+
+fn loader(recipe: &Recipe, dataset: &Dataset, images: &ImageSet, train: bool) -> Loader {
+    let config = LoaderConfig {
+        batch_size: recipe.batch_size,
+        shuffle: train,
+        drop_last: train,
+        augmentation: if train {
+            recipe.augmentation()
+        } else {
+            Augmentation::none()
+        },
+        mean: dataset.mean,
+        std: dataset.std,
+        seed: recipe.seed,
+    };
+    Loader::new(images.clone(), config)
 }
 
 /// The first of `runs/<model>-<activation>-1`, `-2`, … that does not exist.

@@ -1,16 +1,16 @@
 //! The interface of observers.
 
 use crate::train::error::TrainError;
-use crate::train::record::EpochRecord;
+use crate::train::record::{EpochRecord, EvaluationSet};
 
 /// Observes a run. An error of an observer ends the run.
 pub trait Observer {
-    /// Called when the run starts, or continues after the epochs in `records`.
+    /// Called when the run starts or continues.
     ///
     /// # Errors
     /// If output cannot be written.
-    fn start(&mut self, records: &[EpochRecord], epochs: usize) -> Result<(), TrainError> {
-        let _ = (records, epochs);
+    fn start(&mut self, run: &RunStart<'_>) -> Result<(), TrainError> {
+        let _ = run;
         Ok(())
     }
 
@@ -33,6 +33,17 @@ pub trait Observer {
     }
 }
 
+/// A run at its start, or where it continues.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RunStart<'a> {
+    /// The finished epochs; none in a new run.
+    pub records: &'a [EpochRecord],
+    /// The epochs of the whole run.
+    pub epochs: usize,
+    /// The images that evaluate each epoch.
+    pub evaluated_on: EvaluationSet,
+}
+
 /// The figures of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
@@ -53,10 +64,10 @@ pub struct StepReport {
 }
 
 /// Formats the figures of an epoch in one line.
-pub(super) fn describe(record: &EpochRecord, epochs: usize) -> String {
+pub(super) fn describe(record: &EpochRecord, epochs: usize, evaluated_on: EvaluationSet) -> String {
     format!(
         "epoch {:>width$}/{epochs}  lr {:.4}  train loss {:.4} top-1 {:5.2} %  \
-         test loss {:.4} top-1 {:5.2} % top-5 {:5.2} %  {:.0} img/s  {:.1} s",
+         {evaluated_on} loss {:.4} top-1 {:5.2} % top-5 {:5.2} %  {:.0} img/s  {:.1} s",
         record.epoch,
         record.lr,
         record.train_loss,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::base::Observer;
+use super::base::{Observer, RunStart};
 use crate::checkpoint::write_atomically;
 use crate::train::error::TrainError;
-use crate::train::record::EpochRecord;
+use crate::train::record::{EpochRecord, EvaluationSet};
 
 const SIZE: (u32, u32) = (960, 400);
 const INK: RGBColor = RGBColor(31, 35, 40);
@@ -31,6 +31,7 @@ pub struct Curve {
     path: PathBuf,
     title: String,
     records: Vec<EpochRecord>,
+    evaluated_on: EvaluationSet,
 }
 
 impl Curve {
@@ -40,43 +41,59 @@ impl Curve {
             path: path.to_path_buf(),
             title: title.to_string(),
             records: Vec::new(),
+            evaluated_on: EvaluationSet::Test,
         }
     }
 }
 
 impl Observer for Curve {
-    fn start(&mut self, records: &[EpochRecord], _epochs: usize) -> Result<(), TrainError> {
-        self.records = records.to_vec();
+    fn start(&mut self, run: &RunStart<'_>) -> Result<(), TrainError> {
+        self.records = run.records.to_vec();
+        self.evaluated_on = run.evaluated_on;
         Ok(())
     }
 
     fn epoch(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
         self.records.push(record.clone());
-        let svg = draw(&self.title, &self.records)?;
+        let svg = draw(&self.title, &self.records, self.evaluated_on)?;
         write_atomically(&self.path, |file| file.write_all(svg.as_bytes()))
             .map_err(TrainError::io(&self.path))
     }
 }
 
 struct Line {
-    name: &'static str,
+    /// The images, or none for those of the evaluation.
+    images: Option<&'static str>,
+    figure: &'static str,
     color: RGBColor,
     value: fn(&EpochRecord) -> f64,
 }
 
+impl Line {
+    fn name(&self, evaluated_on: EvaluationSet) -> String {
+        let images = self
+            .images
+            .map_or_else(|| evaluated_on.to_string(), str::to_string);
+        format!("{images}{}", self.figure)
+    }
+}
+
 const ACCURACY: [Line; 3] = [
     Line {
-        name: "test top-5",
+        images: None,
+        figure: " top-5",
         color: TOP5,
         value: |record| 100.0 * record.top5,
     },
     Line {
-        name: "test top-1",
+        images: None,
+        figure: " top-1",
         color: TEST,
         value: |record| 100.0 * record.top1,
     },
     Line {
-        name: "train top-1",
+        images: Some("train"),
+        figure: " top-1",
         color: TRAIN,
         value: |record| 100.0 * record.train_top1,
     },
@@ -84,26 +101,37 @@ const ACCURACY: [Line; 3] = [
 
 const LOSS: [Line; 2] = [
     Line {
-        name: "test",
+        images: None,
+        figure: "",
         color: TEST,
         value: |record| record.loss,
     },
     Line {
-        name: "train",
+        images: Some("train"),
+        figure: "",
         color: TRAIN,
         value: |record| record.train_loss,
     },
 ];
 
-fn draw(title: &str, records: &[EpochRecord]) -> Result<String, TrainError> {
+fn draw(
+    title: &str,
+    records: &[EpochRecord],
+    evaluated_on: EvaluationSet,
+) -> Result<String, TrainError> {
     let mut svg = String::new();
-    panels(&mut svg, title, records).map_err(|e| TrainError::Curve(e.to_string()))?;
+    panels(&mut svg, title, records, evaluated_on).map_err(|e| TrainError::Curve(e.to_string()))?;
     Ok(adapt(&svg))
 }
 
 type DrawResult<'a> = Result<(), Box<dyn std::error::Error + 'a>>;
 
-fn panels<'a>(svg: &'a mut String, title: &str, records: &[EpochRecord]) -> DrawResult<'a> {
+fn panels<'a>(
+    svg: &'a mut String,
+    title: &str,
+    records: &[EpochRecord],
+    evaluated_on: EvaluationSet,
+) -> DrawResult<'a> {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let body = root.titled(title, ("sans-serif", 21).into_font().color(&INK))?;
     let (left, right) = body.split_horizontally(SIZE.0 / 2);
@@ -113,6 +141,7 @@ fn panels<'a>(svg: &'a mut String, title: &str, records: &[EpochRecord]) -> Draw
         records,
         "accuracy, %",
         &ACCURACY,
+        evaluated_on,
         (highest * 1.08).min(100.0),
     )?;
     panel(
@@ -120,6 +149,7 @@ fn panels<'a>(svg: &'a mut String, title: &str, records: &[EpochRecord]) -> Draw
         records,
         "loss",
         &LOSS,
+        evaluated_on,
         self::highest(records, &LOSS) * 1.08,
     )?;
     root.present()?;
@@ -138,6 +168,7 @@ fn panel<'a>(
     records: &[EpochRecord],
     label: &str,
     lines: &[Line],
+    evaluated_on: EvaluationSet,
     top: f64,
 ) -> Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBackend>::ErrorType>> {
     let epochs = records.len().max(1) as f64;
@@ -172,12 +203,13 @@ fn panel<'a>(
         .label_style(text.clone())
         .axis_desc_style(text.clone())
         .draw()?;
-    for Line { name, color, value } in lines {
+    for line in lines {
+        let Line { color, value, .. } = line;
         let points = || (1..).zip(records).map(|(i, r)| (f64::from(i), value(r)));
         let style = color.stroke_width(2);
         let drawn = chart.draw_series(LineSeries::new(points(), style))?;
         drawn
-            .label(*name)
+            .label(line.name(evaluated_on))
             .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style));
         if records.len() <= 30 {
             let points = points().map(|point| Circle::new(point, 3, color.filled()));
@@ -236,7 +268,8 @@ mod tests {
     fn draws_one_and_many_epochs() -> Result<(), TrainError> {
         for epochs in [1, 2, 10, 200] {
             let records: Vec<_> = (1..=epochs).map(record).collect();
-            let svg = draw("resnet20 + mish <synthetic>", &records)?;
+            let title = "resnet20 + mish <synthetic>";
+            let svg = draw(title, &records, EvaluationSet::Test)?;
             assert!(svg.contains("<svg") && svg.trim_end().ends_with("</svg>"));
             assert!(svg.contains("prefers-color-scheme:dark"));
             for name in [
@@ -249,6 +282,8 @@ mod tests {
                 assert!(svg.contains(name), "{epochs} epochs: no '{name}'");
             }
             assert!(svg.contains("&lt;synthetic&gt;"), "the title is escaped");
+            let svg = draw(title, &records, EvaluationSet::Validation)?;
+            assert!(svg.contains("validation top-1") && !svg.contains("test"));
         }
         Ok(())
     }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::base::{Observer, StepReport, describe};
+use super::base::{Observer, RunStart, StepReport, describe};
 use crate::train::error::TrainError;
-use crate::train::record::EpochRecord;
+use crate::train::record::{EpochRecord, EvaluationSet};
 
 /// Prints a line for each epoch, and lines at intervals within a long epoch.
 pub struct Lines {
@@ -12,6 +12,7 @@ pub struct Lines {
     interval: Duration,
     printed: Instant,
     epochs: usize,
+    evaluated_on: EvaluationSet,
 }
 
 impl Lines {
@@ -22,16 +23,21 @@ impl Lines {
             interval,
             printed: Instant::now(),
             epochs: 0,
+            evaluated_on: EvaluationSet::Test,
         }
     }
 }
 
 impl Observer for Lines {
-    fn start(&mut self, records: &[EpochRecord], epochs: usize) -> Result<(), TrainError> {
-        self.epochs = epochs;
+    fn start(&mut self, run: &RunStart<'_>) -> Result<(), TrainError> {
+        self.epochs = run.epochs;
+        self.evaluated_on = run.evaluated_on;
         self.printed = Instant::now();
-        if let Some(last) = records.last() {
-            (self.print)(&format!("continuing after epoch {}/{epochs}", last.epoch));
+        if let Some(last) = run.records.last() {
+            (self.print)(&format!(
+                "continuing after epoch {}/{}",
+                last.epoch, run.epochs
+            ));
         }
         Ok(())
     }
@@ -55,7 +61,7 @@ impl Observer for Lines {
 
     fn epoch(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
         self.printed = Instant::now();
-        (self.print)(&describe(record, self.epochs));
+        (self.print)(&describe(record, self.epochs, self.evaluated_on));
         Ok(())
     }
 }

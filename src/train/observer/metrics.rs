@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::base::Observer;
+use super::base::{Observer, RunStart};
 use crate::checkpoint::write_atomically;
 use crate::train::error::TrainError;
 use crate::train::record::EpochRecord;
@@ -27,10 +27,11 @@ fn line(record: &EpochRecord) -> std::io::Result<String> {
 }
 
 impl Observer for Metrics {
-    /// Rewrites the file from `records`: a run that died may have written lines of epochs that its
+    /// Rewrites the file from the records: a run that died may have written lines of epochs that its
     /// state does not have.
-    fn start(&mut self, records: &[EpochRecord], _epochs: usize) -> Result<(), TrainError> {
-        let lines = records
+    fn start(&mut self, run: &RunStart<'_>) -> Result<(), TrainError> {
+        let lines = run
+            .records
             .iter()
             .map(line)
             .collect::<std::io::Result<String>>();

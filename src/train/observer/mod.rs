@@ -6,7 +6,7 @@ mod lines;
 mod metrics;
 mod progress;
 
-pub use base::{Observer, StepReport};
+pub use base::{Observer, RunStart, StepReport};
 pub use curve::Curve;
 pub use lines::Lines;
 pub use metrics::Metrics;

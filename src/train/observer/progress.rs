@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::base::{Observer, StepReport, describe};
+use super::base::{Observer, RunStart, StepReport, describe};
 use crate::train::error::TrainError;
-use crate::train::record::EpochRecord;
+use crate::train::record::{EpochRecord, EvaluationSet};
 
 /// Shows a bar for the current epoch with speed, loss and the remaining time of the run, and above
 /// it a line for each finished epoch.
@@ -14,6 +14,7 @@ pub struct Progress {
     bars: MultiProgress,
     bar: ProgressBar,
     epochs: usize,
+    evaluated_on: EvaluationSet,
     /// A moving average of the loss, because single batches vary.
     loss: Option<f64>,
     /// Seconds of the last epoch, including evaluation, per step.
@@ -27,6 +28,7 @@ impl Progress {
             bars,
             bar: ProgressBar::hidden(),
             epochs: 0,
+            evaluated_on: EvaluationSet::Test,
             loss: None,
             seconds_per_step: None,
         }
@@ -43,8 +45,9 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn start(&mut self, _records: &[EpochRecord], epochs: usize) -> Result<(), TrainError> {
-        self.epochs = epochs;
+    fn start(&mut self, run: &RunStart<'_>) -> Result<(), TrainError> {
+        self.epochs = run.epochs;
+        self.evaluated_on = run.evaluated_on;
         Ok(())
     }
 
@@ -77,7 +80,7 @@ impl Observer for Progress {
             self.seconds_per_step = Some(record.seconds / steps.max(1) as f64);
         }
         self.bar.finish_and_clear();
-        let line = describe(record, self.epochs);
+        let line = describe(record, self.epochs, self.evaluated_on);
         // Prints only on a terminal; callers choose another observer elsewhere.
         self.bars.println(line).map_err(|source| TrainError::Io {
             path: "to the terminal".into(),

@@ -1,0 +1,113 @@
+//! The command line of a run that starts from the weights of another one.
+
+use std::path::Path;
+
+use candle_mish::data::{DataOptions, DatasetKind};
+use candle_mish_models::ModelArgs;
+use toml::{Table, Value};
+
+use crate::config::{Config, read_recipe};
+use crate::network;
+
+/// Values that the checkpoint records.
+const IN_WEIGHTS: [&str; 5] = ["model", "activation", "stem", "in_chans", "gate"];
+
+/// The command that trains the network of `config` for `epochs` more epochs from the file `weights`,
+/// on the same images and with the same recipe. The learning rate is the default for trained weights.
+pub(super) fn from_weights(config: &Config, weights: &Path, epochs: usize) -> String {
+    let mut words = vec![
+        "mish".to_string(),
+        "train".to_string(),
+        quoted(config.model()),
+    ];
+    words.push("--pretrained".to_string());
+    words.push(quoted(&weights.display().to_string()));
+    words.extend(network_flags(config));
+    words.extend(data_flags(&config.data));
+    words.extend(recipe_flags(config));
+    words.push(format!("--epochs {epochs}"));
+    words.join(" ")
+}
+
+fn network_flags(config: &Config) -> Vec<String> {
+    let defaults = Config::new(&ModelArgs::default(), config.recipe.clone());
+    let changed = changed(&table(&config.network), &table(&defaults.network));
+    let known = |(key, _): &(String, Value)| !IN_WEIGHTS.contains(&key.as_str());
+    changed.into_iter().filter(known).map(flag).collect()
+}
+
+fn data_flags(options: &DataOptions) -> Vec<String> {
+    let mut options = options.clone();
+    let mut flags = Vec::new();
+    if options.dataset == DatasetKind::Folder
+        && let Some(folder) = options.data_dir.take()
+    {
+        let value = format!("folder:{}", folder.display());
+        flags.push(flag(("dataset".to_string(), Value::String(value))));
+        options.dataset = DatasetKind::default();
+    }
+    // The checkpoint records the preprocessing.
+    options.preprocess = None;
+    let changed = changed(&table(&options), &table(&DataOptions::default()));
+    flags.extend(changed.into_iter().map(|(key, value)| match &*key {
+        "seed" => flag(("data_seed".to_string(), value)),
+        _ => flag((key, value)),
+    }));
+    flags
+}
+
+fn recipe_flags(config: &Config) -> Vec<String> {
+    let own = network::entry(config.model()).ok();
+    let own = own.and_then(|entry| read_recipe(entry.recipe, None).ok());
+    let own = own.unwrap_or_default();
+    let changed = changed(&table(&config.recipe), &table(&own));
+    let kept = |(key, _): &(String, Value)| !["epochs", "lr"].contains(&key.as_str());
+    changed.into_iter().filter(kept).map(flag).collect()
+}
+
+/// The values of a configuration by key.
+fn table(part: &impl serde::Serialize) -> Table {
+    // A configuration has a form in TOML: it was read from there.
+    Table::try_from(part).unwrap_or_default()
+}
+
+/// The entries of `values` that differ from `defaults`.
+fn changed(values: &Table, defaults: &Table) -> Vec<(String, Value)> {
+    let changed = values
+        .iter()
+        .filter(|(key, value)| defaults.get(*key) != Some(*value));
+    changed
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+/// The flag of a key: flags are named after keys.
+fn flag((key, value): (String, Value)) -> String {
+    let name = format!("--{}", key.replace('_', "-"));
+    match value {
+        Value::Boolean(true) => name,
+        Value::Array(values) => {
+            // A pair has two values, a list of any length one with commas.
+            let separator = if key == "decay_milestones" { "," } else { " " };
+            let values: Vec<String> = values.iter().map(text).collect();
+            format!("{name} {}", values.join(separator))
+        }
+        value => format!("{name} {}", text(&value)),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => quoted(text),
+        value => value.to_string(),
+    }
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_string();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}

@@ -1,0 +1,160 @@
+//! CIFAR-100, CIFAR-10 (A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images",
+//! 2009), MNIST (Y. LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998)
+//! and Fashion-MNIST (H. Xiao et al., 2017) from files, in their published layouts.
+
+mod archive;
+mod binary;
+mod idx;
+mod layout;
+pub mod names;
+mod parquet;
+mod python;
+mod rows;
+mod spec;
+
+use std::path::{Path, PathBuf};
+
+use super::cache::{Cache, SourceFile};
+use super::error::DataError;
+use super::images::ImageSet;
+use layout::Layout;
+use rows::Rows;
+pub use spec::CIFAR100_DIR;
+use spec::Format;
+pub(super) use spec::{CIFAR10, CIFAR100, FASHION_MNIST, MNIST, Spec};
+
+/// A larger file is not a file of these data sets and is not read into memory.
+const LARGEST: u64 = 1 << 30;
+
+/// The images of a folder.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub train: ImageSet,
+    pub test: ImageSet,
+    /// The source files.
+    pub files: Vec<SourceFile>,
+    /// Whether both sets come from the cache of decoded images.
+    pub from_cache: bool,
+    /// Unusual properties of the sets.
+    pub notes: Vec<String>,
+}
+
+/// Reads the data set from a folder or from its archive, in any supported layout, and adds `pad`
+/// pixels of black on each side of the images.
+pub(super) fn load(
+    path: &Path,
+    spec: &Spec,
+    pad: usize,
+    cache: &Cache,
+) -> Result<Loaded, DataError> {
+    let layout = Layout::find(path, spec)?;
+    tracing::debug!(?layout, "reading {}", spec.title);
+    let mut notes = Vec::new();
+    let (train, test, files, from_cache) = match &layout {
+        Layout::Files {
+            format,
+            train,
+            test,
+        } => {
+            let read = |paths: &[PathBuf]| {
+                let files = paths
+                    .iter()
+                    .map(|path| Ok((path.clone(), read_file(path, spec)?)));
+                read_files(*format, files, spec)?.into_images(spec, pad)
+            };
+            let files = identify(train.iter().chain(test))?;
+            (read(train)?, read(test)?, files, false)
+        }
+        Layout::Parquet { train, test } => {
+            notes.extend(parquet::class_note(train, spec));
+            let (train_files, test_files) = (identify(train)?, identify(test)?);
+            let read = |paths: &[PathBuf]| parquet::read(paths, spec)?.into_images(spec, pad);
+            // The cache holds RGB images. Small grey ones decode in less than a second.
+            let cached = |split, files: &[SourceFile], paths: &[PathBuf]| match spec.channels {
+                1 => Ok((read(paths)?, false)),
+                _ => cache.get_or(spec.name, split, files, || read(paths)),
+            };
+            let (train, train_cached) = cached("train", &train_files, train)?;
+            let (test, test_cached) = cached("test", &test_files, test)?;
+            let files = train_files.into_iter().chain(test_files).collect();
+            (train, test, files, train_cached && test_cached)
+        }
+        Layout::Archive(archive) => {
+            let files = identify([archive])?;
+            let both = (
+                cache.get(spec.name, "train", &files),
+                cache.get(spec.name, "test", &files),
+            );
+            if let (Some(train), Some(test)) = both {
+                (train, test, files, true)
+            } else {
+                let (train, test) = archive::read(archive, spec)?;
+                let (train, test) = (train.into_images(spec, pad)?, test.into_images(spec, pad)?);
+                cache.put(spec.name, "train", &files, &train);
+                cache.put(spec.name, "test", &files, &test);
+                (train, test, files, false)
+            }
+        }
+    };
+    for (split, images, rows) in [
+        ("training", &train, spec.rows.0),
+        ("test", &test, spec.rows.1),
+    ] {
+        // A file cut inside a record or page is an error. Complete records in another number may be
+        // a deliberate subset.
+        if images.len() != rows {
+            notes.push(format!(
+                "{} {split} images in {} where {} has {rows}",
+                images.len(),
+                path.display(),
+                spec.title
+            ));
+        }
+    }
+    Ok(Loaded {
+        train,
+        test,
+        files,
+        from_cache,
+        notes,
+    })
+}
+
+/// Reads one split from the content of its files.
+fn read_files(
+    format: Format,
+    files: impl Iterator<Item = Result<(PathBuf, Vec<u8>), DataError>>,
+    spec: &Spec,
+) -> Result<Rows, DataError> {
+    let read = match format {
+        Format::Binary => binary::read,
+        Format::Python => python::read,
+        Format::Idx => idx::read,
+    };
+    let mut rows = Rows::default();
+    for file in files {
+        let (path, bytes) = file?;
+        read(&path, &bytes, spec, &mut rows)?;
+    }
+    Ok(rows)
+}
+
+/// The content of a file.
+fn read_file(path: &Path, spec: &Spec) -> Result<Vec<u8>, DataError> {
+    let io = |error| DataError::io(path, error);
+    let length = std::fs::metadata(path).map_err(io)?.len();
+    if length > LARGEST {
+        return Err(DataError::invalid(
+            path,
+            format!("{length} bytes"),
+            format!("a file of {}", spec.title),
+        ));
+    }
+    std::fs::read(path).map_err(io)
+}
+
+fn identify<'a>(
+    paths: impl IntoIterator<Item = &'a PathBuf>,
+) -> Result<Vec<SourceFile>, DataError> {
+    paths.into_iter().map(|path| SourceFile::of(path)).collect()
+}
