@@ -10,6 +10,7 @@ mod folder;
 mod foreign;
 mod pretrained;
 mod ranges;
+mod resume;
 mod runs;
 #[allow(
     dead_code,
