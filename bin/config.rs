@@ -109,6 +109,7 @@ impl Config {
             stem: own.stem,
             in_chans: own.in_chans.or(self.network.in_chans),
             gate: own.gate,
+            shortcut: own.shortcut.or(self.network.shortcut),
             ..self.network.clone()
         };
         if let Some((mean, std)) = weights.normalisation()? {

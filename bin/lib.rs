@@ -6,6 +6,7 @@ mod bench;
 mod commands;
 mod config;
 mod context;
+mod dataset;
 mod device;
 mod failure;
 mod interrupt;

@@ -1,9 +1,11 @@
 //! Flags that choose images and their preprocessing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use candle_mish::data::{DataError, DataOptions, DatasetKind, Interpolation, Preprocess};
+use candle_mish::data::{
+    BadImages, ClassMap, ClassOrder, DataError, DataOptions, DatasetKind, Interpolation, Preprocess,
+};
 use clap::Args;
 
 use super::range::{MAX_IMAGES, MAX_SIZE, count, number, positive, seed};
@@ -43,6 +45,69 @@ pub struct DataArgs {
     /// Use only the first N test images
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_IMAGES))]
     pub limit_test: Option<usize>,
+    #[command(flatten)]
+    pub folder: FolderArgs,
+}
+
+/// Flags for folders of image files.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Image folders")]
+pub struct FolderArgs {
+    /// Order that numbers the class folders: lexical (0, 1, 10, 2; torchvision) or natural (0, 1, 2,
+    /// 10; timm) [default: lexical]
+    #[arg(long, value_name = "ORDER", value_parser = class_order)]
+    pub class_order: Option<ClassOrder>,
+    /// File with the label of each class folder: one class per line in the order of the labels, lines
+    /// of `name label` or `name,label`, or a JSON object
+    #[arg(long, value_name = "FILE", value_parser = class_map)]
+    pub class_map: Option<ClassMap>,
+    /// Leave out class folders that the network or the class map does not know, instead of failing
+    #[arg(long)]
+    pub ignore_unknown_classes: bool,
+    /// What to do about images that cannot be decoded: error checks all headers first and lists the
+    /// bad images; skip decodes all images first and leaves the bad ones out [default: error]
+    #[arg(long, value_name = "ACTION", value_parser = bad_images)]
+    pub bad_images: Option<BadImages>,
+    /// Transpose images by the orientation in their EXIF data, as PIL.ImageOps.exif_transpose
+    #[arg(long)]
+    pub exif_transpose: bool,
+    /// Scale 16-bit grayscale images to 8 bits. By default, values above 255 are white, as in Pillow
+    #[arg(long)]
+    pub scale_16bit: bool,
+}
+
+impl FolderArgs {
+    fn apply(&self, options: &mut DataOptions) {
+        set(&mut options.class_order, self.class_order);
+        set(&mut options.bad_images, self.bad_images);
+        replace(&mut options.class_map, &self.class_map);
+        options.ignore_unknown_classes |= self.ignore_unknown_classes;
+        options.exif_transpose |= self.exif_transpose;
+        options.scale_16bit |= self.scale_16bit;
+    }
+}
+
+fn class_order(name: &str) -> Result<ClassOrder, String> {
+    let all = ClassOrder::ALL;
+    let found = all.into_iter().find(|order| order.name() == name);
+    found.ok_or_else(|| "expected lexical or natural".to_string())
+}
+
+fn bad_images(name: &str) -> Result<BadImages, String> {
+    let all = BadImages::ALL;
+    let found = all.into_iter().find(|action| action.name() == name);
+    found.ok_or_else(|| "expected error or skip".to_string())
+}
+
+fn class_map(path: &str) -> Result<ClassMap, String> {
+    // clap names the file already.
+    ClassMap::read(Path::new(path)).map_err(|error| match error {
+        DataError::Invalid {
+            problem, expected, ..
+        } => format!("{problem}; expected {expected}"),
+        DataError::Io { source, .. } => source.to_string(),
+        other => other.to_string(),
+    })
 }
 
 impl DataArgs {
@@ -60,6 +125,7 @@ impl DataArgs {
         set(&mut options.seed, self.data_seed);
         set(&mut options.val_split, self.val_split);
         options.offline |= self.offline;
+        self.folder.apply(options);
     }
 }
 

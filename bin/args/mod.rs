@@ -8,7 +8,7 @@ mod set;
 use std::path::PathBuf;
 
 use candle_mish::activation::Activation;
-use candle_mish_models::ModelSpec;
+use candle_mish_models::{ModelSpec, Shortcut};
 use clap::Args;
 
 pub use data::{DataArgs, PreprocessArgs};
@@ -57,6 +57,10 @@ pub struct FormArgs {
     /// paper's]
     #[arg(long, value_name = "NAME")]
     pub gate: Option<Activation>,
+    /// Shortcuts of the CIFAR ResNets where the shape changes: a without parameters, b a 1x1
+    /// convolution [default: from the weights, or b]
+    #[arg(long, value_name = "NAME")]
+    pub shortcut: Option<Shortcut>,
 }
 
 impl FormArgs {
@@ -70,6 +74,9 @@ impl FormArgs {
             spec.in_chans = in_chans;
         }
         spec.gate = self.gate.or(weights.gate()?);
+        if let Some(shortcut) = self.shortcut.or(weights.args()?.shortcut) {
+            spec.shortcut = shortcut;
+        }
         Ok(())
     }
 }

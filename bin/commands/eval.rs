@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use candle_mish::activation::Activation;
-use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{Augmentation, CheckedSplits, Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::eval::{Evaluation, evaluate};
 use candle_mish_models::{ModelSpec, Stem};
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::network::Network;
 use crate::source::WeightsArgs;
-use crate::{output, preprocessing};
+use crate::{dataset, output, preprocessing};
 
 /// Flags of `mish eval`.
 #[derive(Debug, clap::Args)]
@@ -92,7 +92,11 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         ..
     } = Origin::of(&weights, &model, &args.data)?;
     preprocessing::resolve(&mut options, &weights, &model, args.stem, &args.preprocess)?;
-    let dataset = data::open(&options)?;
+    let checked = match args.split {
+        Split::Test => CheckedSplits::Test,
+        Split::Validation | Split::Train => CheckedSplits::All,
+    };
+    let dataset = dataset::open(&options, checked, context)?;
     preprocessing::compare_classes(&dataset, &weights)?;
     let classes = dataset.classes.len();
     let num_classes = args

@@ -9,8 +9,12 @@ mod error;
 #[cfg(feature = "hub")]
 mod fetch;
 mod file;
+mod inspect;
 mod load;
 mod note;
+mod recorder;
+mod spec;
+mod transformers;
 
 pub use error::LoadError;
 #[cfg(feature = "hub")]

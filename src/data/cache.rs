@@ -77,7 +77,7 @@ impl Cache {
     /// The cache in `folder`, or in the user's cache folder if none.
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self {
-            folder: folder.map(Path::to_owned).or_else(default_folder),
+            folder: self::folder(folder),
             warned: AtomicBool::new(false),
         }
     }
@@ -153,6 +153,11 @@ impl Cache {
         let name = format!("{dataset}-{split}-{:08x}.images", crc.sum());
         Some(self.folder.as_ref()?.join(name))
     }
+}
+
+/// The cache folder: `given`, or else the user's.
+pub(super) fn folder(given: Option<&Path>) -> Option<PathBuf> {
+    given.map(Path::to_owned).or_else(default_folder)
 }
 
 /// The folder `candle-mish` in the user's cache folder.

@@ -7,16 +7,21 @@
 
 mod augment;
 mod cache;
+mod check;
 mod class_map;
+mod class_order;
 mod classes;
 mod dataset;
+mod decode;
 mod error;
 mod hub;
 mod image;
 mod image_folder;
 pub mod imagenet;
 mod images;
+mod jpeg;
 mod loader;
+mod metadata;
 mod open;
 mod options;
 mod preprocess;
@@ -26,19 +31,24 @@ mod resample;
 mod resized_crop;
 mod split;
 pub mod synthetic;
+mod tree;
 
 #[cfg(feature = "swap")]
 pub(crate) use augment::channel_moments;
 pub use augment::{Augmentation, PadMode};
 pub use cache::SourceFile;
+pub use check::CheckProgress;
 pub use class_map::ClassMap;
-pub use classes::{ClassOrder, UnknownClasses};
+pub use class_order::ClassOrder;
+pub use classes::UnknownClasses;
 pub use dataset::{Dataset, Origin, Source};
+pub use decode::DecodeOptions;
 pub use error::DataError;
 pub use image::Image;
+pub use image_folder::CheckedSplits;
 pub use images::ImageSet;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
-pub use open::open;
+pub use open::{open, open_with};
 pub use options::{BadImages, DataOptions, DatasetKind};
 pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};
 pub use published::{CIFAR100_DIR, names};

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::class_map::ClassMap;
-use super::classes::ClassOrder;
+use super::class_order::ClassOrder;
 use super::error::DataError;
 use super::preprocess::Preprocess;
 use crate::suggest::suggest;

@@ -32,7 +32,9 @@ pub enum TrainError {
         batch_size: usize,
     },
     /// The recipe treats parts of the network differently, and the run names no parts.
-    #[error("layer_decay, freeze_backbone and head_warmup_epochs need the parts of the network")]
+    #[error(
+        "layer_decay, freeze_backbone, head_warmup_epochs and clip_mode agc need the parts of the network"
+    )]
     NoParts,
     /// A checkpoint or state file cannot be read or written.
     #[error(transparent)]

@@ -10,7 +10,7 @@ use candle_nn::ModuleT;
 use super::error::TrainError;
 use super::images::RunImages;
 use super::observer::{Observer, RunStart, StepReport};
-use super::optimizer::{ElementwiseOptimizer, ParameterGroup};
+use super::optimizer::{ParameterGroup, RuleOptimizer};
 use super::parts::Parts;
 use super::recipe::Recipe;
 use super::record::{EpochRecord, EvaluationSet, Record};
@@ -95,7 +95,7 @@ pub fn train(
 
 struct Trainer<'a> {
     run: &'a Run<'a>,
-    optimizer: ElementwiseOptimizer,
+    optimizer: RuleOptimizer,
     schedule: Schedule,
     progress: Progress,
     steps_per_epoch: usize,
@@ -122,7 +122,10 @@ impl<'a> Trainer<'a> {
             None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),
             _ => ParameterGroup::split(run.store.params(), recipe.weight_decay),
         };
-        let mut optimizer = ElementwiseOptimizer::new(recipe.rule(), groups)?;
+        let mut optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
+        if let Some(parts) = &run.parts {
+            optimizer = optimizer.with_head(parts.head);
+        }
         let images = RunImages::of(run.train, run.evaluation());
         let mut progress = match resume {
             None => Progress::default(),

@@ -1,12 +1,15 @@
 //! Data sets, their caches, augmentation and the loader.
 
 mod cache;
+mod classes;
+mod dirty_folder;
 mod download;
 mod environment;
 mod fixture;
 mod folder;
 mod hub;
 mod image_folder;
+mod image_variants;
 mod images;
 mod loader;
 mod preprocess;

@@ -109,7 +109,7 @@ pub fn pickle(bytes: &[u8]) -> bool {
     };
     add("archive/data.pkl".to_string(), bytes);
     for storage in 0..4 {
-        add(format!("archive/data/{storage}"), &[storage; 64]);
+        add(format!("archive/data/{storage}"), &[storage; 24]);
     }
     let archive = archive.finish().expect("an archive").into_inner();
     checkpoint(&archive)

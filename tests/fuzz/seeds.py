@@ -34,6 +34,17 @@ def saved(value, **options) -> bytes:
     return file.getvalue()
 
 
+def safetensors(tensors: dict, metadata: dict) -> bytes:
+    """The file, with its metadata in order: the library's order changes from run to run."""
+    data = save(tensors, metadata)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    header = json.dumps(header, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
+
+
 def checkpoints() -> None:
     numbers = torch.arange(6, dtype=torch.float32).reshape(2, 3) / 7
     plain = OrderedDict({"fc.weight": numbers, "fc.bias": numbers[0].double()})
@@ -45,13 +56,14 @@ def checkpoints() -> None:
             {
                 "module.transposed": numbers.T,
                 "module.parameter": torch.nn.Parameter(numbers[1:]),
-                "module.half": numbers.half(),
-                "module.counter": torch.tensor(5),
+                # Every storage has 24 bytes, as in the archive of the fuzz target.
+                "module.half": numbers.repeat(2, 1).half(),
+                "module.counters": torch.arange(3),
             }
         ),
     }
     write("checkpoint", "plain.pth", saved(plain))
-    write("checkpoint", "plain.safetensors", save(dict(plain), {"model": "resnet20"}))
+    write("checkpoint", "plain.safetensors", safetensors(dict(plain), {"model": "resnet20"}))
     with zipfile.ZipFile(io.BytesIO(saved(state))) as archive:
         write("pickle", "state.pkl", archive.read("archive/data.pkl"))
     with zipfile.ZipFile(io.BytesIO(saved(plain))) as archive:
@@ -80,7 +92,7 @@ def weights() -> None:
         "crop_pct": "0.9",
         "interpolation": "bilinear",
     }
-    write("weights", "described.safetensors", save(tensors, header))
+    write("weights", "described.safetensors", safetensors(tensors, header))
     description = {
         "architecture": "resnet50",
         "num_classes": 3,

@@ -447,7 +447,7 @@ fn a_frozen_backbone_stays_as_it_was() {
 
 fn tuned(folder: &Path) -> Session<'_> {
     let mut session = Session::new(folder);
-    session.recipe.opt = OptimizerKind::Adam;
+    session.recipe.opt = OptimizerKind::Adam.into();
     session.recipe.lr = 0.01;
     session.recipe.layer_decay = Some(0.25);
     session.recipe.head_warmup_epochs = 1.5;

@@ -7,7 +7,7 @@ mod text;
 use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{Augmentation, CheckedSplits, Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::swap::{FineTune, Replacement, SwapData, SwapOptions, study};
 use candle_mish::train::Recipe;
 use candle_mish_models::swap::Subject;
@@ -19,7 +19,7 @@ use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::Weights;
-use crate::{device, output, preprocessing};
+use crate::{dataset, device, output, preprocessing};
 pub use args::SwapArgs;
 
 /// Evaluations between the first and the last step of fine-tuning.
@@ -44,7 +44,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         args.stem,
         &args.preprocess,
     )?;
-    let dataset = data::open(&origin.data)?;
+    let dataset = dataset::open(&origin.data, CheckedSplits::All, context)?;
     preprocessing::compare_classes(&dataset, &weights)?;
     let spec = spec(args, &weights, &model, from, &origin, &dataset)?;
     let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;

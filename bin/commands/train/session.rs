@@ -87,6 +87,7 @@ impl<'a> Session<'a> {
         }
         config.network.stem = Some(spec.stem);
         config.data.dataset = dataset.name.parse()?;
+        config.data.skipped.clone_from(&dataset.source.skipped);
         if let Some(weights) = &pretrained
             && config.mean.is_none()
             && dataset.train.preprocess().is_none()
