@@ -9,6 +9,7 @@ use candle_mish::activation::Activation;
 use candle_mish::data::Dataset;
 use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
+use candle_mish_models::transfer::Transfer;
 use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::weights::{self, LoadError, Note};
 use candle_mish_models::{
@@ -79,11 +80,11 @@ impl Network {
     ///
     /// # Errors
     /// If a required tensor does not fit.
-    pub fn start_from(&self, spec: &ModelSpec, weights: &Weights) -> anyhow::Result<()> {
+    pub fn start_from(&self, spec: &ModelSpec, weights: &Weights) -> anyhow::Result<Transfer> {
         let loaded = weights.initialise(&*self.model, spec, &self.store);
-        let (_, notes) = loaded.map_err(explained)?;
+        let (transfer, notes) = loaded.map_err(explained)?;
         notes.iter().for_each(warn);
-        Ok(())
+        Ok(transfer)
     }
 
     /// The same network with only its classifier trainable.

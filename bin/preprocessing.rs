@@ -35,7 +35,7 @@ pub fn with_channels(dataset: Dataset, in_chans: usize) -> anyhow::Result<Datase
     check_channels(in_chans)?;
     Ok(match in_chans {
         1 => dataset.grey(),
-        _ => dataset,
+        _ => dataset.colour(),
     })
 }
 

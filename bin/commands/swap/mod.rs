@@ -205,7 +205,7 @@ fn fine_tune(
         (None, None) => return Ok(None),
     };
     if steps == 0 {
-        return Err(usage("--fine-tune-epochs: fewer images than a batch"));
+        return Err(usage("--fine-tune-epochs: less than half a step"));
     }
     Ok(Some(FineTune {
         steps,
@@ -215,10 +215,10 @@ fn fine_tune(
     }))
 }
 
-/// Batches for recalibration, or 0 if there are too few training images.
+/// Batches for recalibration, or 0 if there are no training images.
 fn recalibration(args: &SwapArgs, train: &Loader) -> usize {
     if args.recalibrate > 0 && train.batches_per_epoch() == 0 {
-        tracing::warn!("no recalibration: the training set is smaller than a batch");
+        tracing::warn!("no recalibration: there are no training images");
         return 0;
     }
     args.recalibrate
