@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Module, Result, Shape, Tensor};
+use candle_mish::nn::ParamStore;
 use candle_mish_models::weights::Weights;
 use candle_mish_models::{
-    LoadError, Loaded, ModelArgs, ModelSpec, Shortcut, Stem, create, from_file,
-    from_file_with,
+    LoadError, Loaded, ModelArgs, ModelSpec, Shortcut, Stem, create, from_file, from_file_with,
 };
-use candle_mish::nn::ParamStore;
 use serde::Deserialize;
 
 use crate::rule;
@@ -145,7 +144,11 @@ fn logits_are_those_of_the_program() -> Result<()> {
     for case in cases() {
         let context = case.context();
         let loaded = case.load(&case.tensors()?);
-        assert_eq!(loaded.spec.activation.to_string(), case.activation, "{context}");
+        assert_eq!(
+            loaded.spec.activation.to_string(),
+            case.activation,
+            "{context}"
+        );
         assert_eq!(loaded.spec.num_classes, case.classes, "{context}");
         let style = style(&case).expect("a style");
         let found = loaded.transfer.style.unwrap_or("no style");
@@ -173,7 +176,11 @@ fn shortcuts_without_parameters_are_recognised_by_the_tensors() -> Result<()> {
         let mut notes = loaded.notes.iter();
         notes.any(|note| note.arguments.contains(&"shortcut"))
     };
-    assert!(noted(&loaded) && !noted(&with_projections), "{:?}", loaded.notes);
+    assert!(
+        noted(&loaded) && !noted(&with_projections),
+        "{:?}",
+        loaded.notes
+    );
     // The header records it.
     let header = loaded.spec.to_metadata();
     assert_eq!(header.get("shortcut").map(String::as_str), Some("a"));
@@ -190,7 +197,11 @@ fn wrapped_weights_in_half_precision_keep_their_style() -> Result<()> {
     };
     let mut tensors = HashMap::new();
     for (name, tensor) in case.tensors()? {
-        let dtype = if tensor.dtype().is_float() { DType::F16 } else { DType::I64 };
+        let dtype = if tensor.dtype().is_float() {
+            DType::F16
+        } else {
+            DType::I64
+        };
         tensors.insert(format!("module.{name}"), tensor.to_dtype(dtype)?);
     }
     tensors.insert("step".to_string(), Tensor::new(7i64, &Device::Cpu)?);
@@ -202,7 +213,7 @@ fn wrapped_weights_in_half_precision_keep_their_style() -> Result<()> {
 }
 
 /// Tensors of networks that differ from the registry's, by the registry's name.
-const REFUSED: [(&str, &str, &[(&str, &[usize])]); 7] = [
+const REFUSED: [(&str, &str, &[(&str, &[usize])]); 8] = [
     (
         "efficientnet_b0",
         "lukemelas/EfficientNet-PyTorch",
@@ -235,9 +246,17 @@ const REFUSED: [(&str, &str, &[(&str, &[usize])]); 7] = [
         ],
     ),
     (
+        "seresnet18",
+        "kuangliu/pytorch-cifar",
+        &[("layer1.0.fc1.weight", &[4, 64, 1, 1])],
+    ),
+    (
         "resnet18",
         "kuangliu/pytorch-cifar",
-        &[("layer1.0.bn1.weight", &[64]), ("layer2.0.bn1.weight", &[64])],
+        &[
+            ("layer1.0.bn1.weight", &[64]),
+            ("layer2.0.bn1.weight", &[64]),
+        ],
     ),
     (
         "resnet110",
@@ -255,7 +274,10 @@ fn networks_that_differ_are_named_with_the_reason() -> Result<()> {
     let path = folder.path().join("weights.safetensors");
     for (model, program, shapes) in REFUSED {
         let tensor = |(name, dims): &(&str, &[usize])| {
-            Ok((name.to_string(), Tensor::zeros(*dims, DType::F32, &Device::Cpu)?))
+            Ok((
+                name.to_string(),
+                Tensor::zeros(*dims, DType::F32, &Device::Cpu)?,
+            ))
         };
         let tensors = shapes.iter().map(tensor).collect::<Result<_>>()?;
         save(&path, &tensors);
@@ -265,9 +287,15 @@ fn networks_that_differ_are_named_with_the_reason() -> Result<()> {
         };
         let error = from_file_with(&path, &args, &Device::Cpu);
         let error = error.err().expect("refused");
-        assert!(matches!(error, LoadError::Refused { .. }), "{model}: {error}");
+        assert!(
+            matches!(error, LoadError::Refused { .. }),
+            "{model}: {error}"
+        );
         let message = error.to_string();
-        assert!(message.contains(program) && message.contains(model), "{message}");
+        assert!(
+            message.contains(program) && message.contains(model),
+            "{message}"
+        );
     }
     Ok(())
 }
@@ -281,7 +309,9 @@ fn a_folder_of_transformers_is_rebuilt() -> Result<()> {
         panic!("one case");
     };
     save(&path, &case.tensors()?);
-    let names = ["tench", "goldfish", "shark", "ray", "hen", "ostrich", "finch"];
+    let names = [
+        "tench", "goldfish", "shark", "ray", "hen", "ostrich", "finch",
+    ];
     let labels = names.iter().enumerate().rev();
     let labels: HashMap<String, &str> = labels.map(|(i, name)| (i.to_string(), *name)).collect();
     let mut description = serde_json::json!({
@@ -299,10 +329,20 @@ fn a_folder_of_transformers_is_rebuilt() -> Result<()> {
     let config = folder.path().join("config.json");
     std::fs::write(&config, description.to_string())?;
     let loaded = from_file(&path, &Device::Cpu).expect("a network");
-    assert_eq!((&*loaded.spec.model, loaded.spec.stem), ("resnet18", Stem::ImageNet));
-    assert_eq!(loaded.classes.as_deref(), Some(&names.map(String::from)[..]));
+    assert_eq!(
+        (&*loaded.spec.model, loaded.spec.stem),
+        ("resnet18", Stem::ImageNet)
+    );
+    assert_eq!(
+        loaded.classes.as_deref(),
+        Some(&names.map(String::from)[..])
+    );
     let assumed = loaded.notes.iter().flat_map(|note| note.arguments);
-    assert!(!assumed.clone().any(|argument| *argument == "activation"), "{:?}", loaded.notes);
+    assert!(
+        !assumed.clone().any(|argument| *argument == "activation"),
+        "{:?}",
+        loaded.notes
+    );
     case.check_logits(&loaded)?;
     // The stride in another convolution has the same tensors and other logits.
     description["downsample_in_bottleneck"] = true.into();
@@ -343,8 +383,14 @@ fn the_tensors_decide_what_no_header_records() -> Result<()> {
         let weights = Weights::read(&path).expect("weights");
         let (found, notes) = weights.spec(&ModelArgs::named(name)).expect("a network");
         assert_eq!(found, spec);
-        let assumed: Vec<&str> = notes.iter().flat_map(|note| note.arguments).copied().collect();
-        assert_eq!(assumed, ["activation"], "{spec}");
+        let assumed: Vec<&str> = notes
+            .iter()
+            .flat_map(|note| note.arguments)
+            .copied()
+            .collect();
+        let classes = (num_classes == 1000).then_some("class_map");
+        let expected: Vec<&str> = std::iter::once("activation").chain(classes).collect();
+        assert_eq!(assumed, expected, "{spec}");
     }
     // The first convolution of MobileNet is the same in both forms.
     let spec = ModelSpec::imagenet("mobilenetv1_100");
@@ -373,12 +419,17 @@ fn learned_activations_are_recognised_by_their_parameters() -> Result<()> {
         let args = ModelArgs::named("resnet20");
         let loaded = from_file_with(&path, &args, &Device::Cpu).expect("a network");
         assert_eq!(loaded.spec, spec);
-        assert!(loaded.notes.iter().any(|note| note.message.contains(name)), "{name}");
+        assert!(
+            loaded.notes.iter().any(|note| note.message.contains(name)),
+            "{name}"
+        );
         let args = ModelArgs {
             activation: Some(candle_mish::Activation::Relu),
             ..args
         };
-        let error = from_file_with(&path, &args, &Device::Cpu).err().expect(name);
+        let error = from_file_with(&path, &args, &Device::Cpu)
+            .err()
+            .expect(name);
         let message = error.to_string();
         let reason = format!("activation is {name}, not relu");
         assert!(message.contains(&reason), "{message}");
@@ -432,11 +483,16 @@ fn arguments_that_the_tensors_contradict_are_named() -> Result<()> {
         ),
     ];
     for (args, reason) in cases {
-        let error = from_file_with(&path, &args, &Device::Cpu).err().expect(reason);
+        let error = from_file_with(&path, &args, &Device::Cpu)
+            .err()
+            .expect(reason);
         assert!(matches!(error, LoadError::OtherForm { .. }), "{error}");
         let message = error.to_string();
         assert!(message.contains(reason), "{message}");
-        assert!(!message.contains("missing") && !message.contains("--"), "{message}");
+        assert!(
+            !message.contains("missing") && !message.contains("--"),
+            "{message}"
+        );
     }
     let akamaster = case("akamaster/pytorch_resnet_cifar10", "resnet20");
     save(&path, &akamaster[0].tensors()?);
@@ -444,7 +500,67 @@ fn arguments_that_the_tensors_contradict_are_named() -> Result<()> {
         shortcut: Some(Shortcut::B),
         ..ModelArgs::named("resnet20")
     };
-    let error = from_file_with(&path, &args, &Device::Cpu).err().expect("no projections");
-    assert!(error.to_string().contains("shortcut is a, not b"), "{error}");
+    let error = from_file_with(&path, &args, &Device::Cpu)
+        .err()
+        .expect("no projections");
+    assert!(
+        error.to_string().contains("shortcut is a, not b"),
+        "{error}"
+    );
     Ok(())
+}
+
+#[cfg(feature = "data")]
+#[test]
+fn classes_are_those_of_imagenet_unless_the_file_says_otherwise() -> Result<()> {
+    use candle_mish::checkpoint;
+    use candle_mish::data::imagenet;
+
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("weights.safetensors");
+    let spec = |num_classes| ModelSpec {
+        num_classes,
+        ..ModelSpec::new("resnet20")
+    };
+    let assumed = |num_classes: usize, header: &[(&str, &str)]| {
+        let entries = header.iter();
+        let entries = entries.map(|(key, value)| (key.to_string(), value.to_string()));
+        let tensors = network(&spec(num_classes)).tensors();
+        checkpoint::write(&path, &tensors, &entries.collect()).expect("written");
+        let mut weights = Weights::read(&path).expect("weights");
+        weights.assume_model(Some("resnet20"));
+        let note = weights.assumed_classes().expect("a valid header");
+        let classes = weights.classes().expect("a valid header");
+        assert_eq!(note.is_some(), classes.is_some(), "{header:?}");
+        classes
+    };
+    let classes = assumed(1000, &[]).expect("ImageNet's");
+    assert_eq!(classes, imagenet::NAMES);
+    assert_eq!(assumed(10, &[]), None);
+    assert_eq!(assumed(1000, &[("dataset", "folder")]), None);
+    Ok(())
+}
+
+/// A file of PyTorch with several tables: the notes of the reader are the notes of the weights.
+#[test]
+fn the_table_of_weights_can_be_named() {
+    use candle_mish::checkpoint::ReadOptions;
+
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/reference/pytorch_file.pth"
+    );
+    let read = |key: Option<&str>| {
+        let options = ReadOptions {
+            state_dict_key: key.map(String::from),
+        };
+        Weights::read_with(path.as_ref(), &options)
+    };
+    let chosen = read(None).expect("weights");
+    for (note, line) in chosen.notes.iter().zip(&chosen.checkpoint.notes) {
+        assert!(note.message.contains(line.as_str()), "{note}");
+    }
+    assert_eq!(chosen.notes.len(), chosen.checkpoint.notes.len());
+    let error = read(Some("no.such.table")).err().expect("no table");
+    assert!(matches!(error, LoadError::Checkpoint(_)), "{error}");
 }
