@@ -6,6 +6,7 @@ use std::path::Path;
 
 use candle_core::DType;
 use candle_mish::activation::Activation;
+use candle_mish::checkpoint::ReadOptions;
 use candle_mish::data::Dataset;
 use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
@@ -212,12 +213,21 @@ impl From<weights::Weights> for Weights {
 }
 
 impl Weights {
-    /// Reads a file. `model` is the name from the command line.
+    /// Reads a file. `model` is the name from the command line, `state_dict_key` the table of weights
+    /// in a PyTorch file.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn read(path: &Path, model: Option<&str>) -> anyhow::Result<Self> {
-        let mut weights = weights::Weights::read(path).map_err(explained)?;
+    pub fn read(
+        path: &Path,
+        model: Option<&str>,
+        state_dict_key: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let options = ReadOptions {
+            state_dict_key: state_dict_key.map(str::to_string),
+        };
+        let weights = weights::Weights::read_with(path, &options);
+        let mut weights = weights.map_err(explained)?;
         weights.assume_model(model);
         Ok(weights.into())
     }
