@@ -19,7 +19,7 @@ use candle_mish_models::{
 
 use crate::args::range::{check_classes, check_in_chans};
 use crate::device;
-use crate::failure::{usage, with_flags};
+use crate::failure::usage;
 
 /// A network on one store: for training, and for evaluation without a graph.
 pub struct Network {
@@ -114,7 +114,7 @@ pub fn warn(note: &Note) {
         [] => String::new(),
         flags => format!("; change it with {}", flags.join(", ")),
     };
-    tracing::warn!("{}{hint}", with_flags(&note.message));
+    tracing::warn!("{note}{hint}");
 }
 
 /// The flag of an argument.
