@@ -135,9 +135,10 @@ pub fn with_flags(message: &str) -> String {
         }
         let name = word.trim_matches(|c| "(),;:.\n".contains(c));
         is_flag = ARGUMENTS.contains(&name);
-        words.push(match is_flag {
-            true => word.replace(name, &format!("--{}", name.replace('_', "-"))),
-            false => word.to_string(),
+        words.push(if is_flag {
+            word.replace(name, &format!("--{}", name.replace('_', "-")))
+        } else {
+            word.to_string()
         });
     }
     words.join(" ")
