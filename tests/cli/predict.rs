@@ -1,10 +1,9 @@
 //! `mish predict`: what it reads, and every form of its results.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use candle_mish::checkpoint;
 use candle_mish::data::{Image, Preprocess};
 use candle_mish::nn::ParamStore;
@@ -20,7 +19,7 @@ use crate::{assert_is_message, failure, json, mish, success};
 const CLASSES: [&str; 4] = ["ape", "bee, \"wild\"", "cat", "dog"];
 
 /// A network of four classes and its file.
-fn network(folder: &Path) -> (PathBuf, Box<dyn Model>) {
+pub(crate) fn network(folder: &Path) -> (PathBuf, Box<dyn Model>) {
     let spec = ModelSpec {
         num_classes: CLASSES.len(),
         ..ModelSpec::new("resnet20")
@@ -38,7 +37,7 @@ fn network(folder: &Path) -> (PathBuf, Box<dyn Model>) {
     (path, model)
 }
 
-fn image(path: &Path, seed: u8) {
+pub(crate) fn image(path: &Path, seed: u8) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     let pixels = image::RgbImage::from_fn(40, 36, |x, y| {
         image::Rgb([x as u8 * 3 + seed, y as u8 * 5, seed.wrapping_mul(17)])
@@ -433,153 +432,7 @@ fn flags_that_contradict_each_other_are_refused() {
     assert!(error.contains("--output no/such/x.csv"), "{error}");
 }
 
-/// Weights without a header: the same values are assumed everywhere, and warned about.
-#[test]
-fn unrecorded_preprocessing_is_assumed_alike_by_every_command() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (weights, _) = network(folder.path());
-    let tensors = checkpoint::read(&weights).expect("weights").tensors;
-    let tensors: Vec<(String, Tensor)> = tensors.into_iter().collect();
-    let bare = folder.path().join("bare.safetensors");
-    checkpoint::write(&bare, &tensors, &BTreeMap::new()).expect("written");
-    let root = folder.path().join("images");
-    for class in 0..4 {
-        image(&root.join(format!("{class}/a.png")), 30 * class);
-    }
-    let data = format!("folder:{}", root.display());
-    let onnx = folder.path().join("out.onnx");
-    let onnx = onnx.to_str().expect("text");
-    let file = root.join("0/a.png");
-    let commands: [&[&str]; 4] = [
-        &["predict", "resnet20", file.to_str().expect("text")],
-        &["eval", "resnet20", "--dataset", &data],
-        &[
-            "swap",
-            "resnet20",
-            "--dataset",
-            &data,
-            "--to",
-            "relu",
-            "--recalibrate",
-            "0",
-        ],
-        &["export", "resnet20", "--out", onnx],
-    ];
-    for command in commands {
-        let run = |flags: &[&str]| {
-            let mut run = mish(command);
-            run.args(["--activation", "mish", "--weights"]).arg(&bare);
-            run.args(flags);
-            success(run).1
-        };
-        let stderr = run(&[]);
-        let part = "does not record its preprocessing: assuming 32 pixels, crop 1, bicubic, mean \
-                    [0.5070752, 0.48654887, 0.44091785]";
-        assert!(stderr.contains(part), "{command:?}: {stderr}");
-        assert!(stderr.contains("change it with --img-size"), "{stderr}");
-        let stderr = run(&[
-            "--img-size",
-            "32",
-            "--mean",
-            "0.5",
-            "0.5",
-            "0.5",
-            "--std",
-            "0.2",
-            "0.2",
-            "0.2",
-        ]);
-        assert!(!stderr.contains("preprocessing"), "{command:?}: {stderr}");
-    }
-}
-
-/// Weights without a header, whose first convolution is 7x7.
-#[test]
-fn the_tensors_decide_the_stem_for_every_command() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let spec = ModelSpec {
-        activation: "relu".parse().expect("an activation"),
-        num_classes: 2,
-        ..ModelSpec::imagenet("resnet18")
-    };
-    let store = ParamStore::new(DType::F32, &Device::Cpu, 5);
-    let model = models::create(&spec, store.var_builder()).expect("built");
-    let weights = folder.path().join("bare.safetensors");
-    checkpoint::write(&weights, &store.tensors(), &BTreeMap::new()).expect("written");
-    let root = folder.path().join("images");
-    for class in 0..2 {
-        image(&root.join(format!("{class}/a.png")), 90 * class);
-    }
-    let data = format!("folder:{}", root.display());
-    let shared = [
-        "--activation",
-        "relu",
-        "--img-size",
-        "64",
-        "--crop-pct",
-        "1",
-        "--mean",
-        "0",
-        "0",
-        "0",
-        "--std",
-        "1",
-        "1",
-        "1",
-        "--weights",
-    ];
-    let run = |command: &[&str]| {
-        let mut run = mish(command);
-        run.args(shared).arg(&weights);
-        run
-    };
-    let preprocess = Preprocess {
-        input_size: 64,
-        crop_pct: 1.0,
-        mean: [0.0; 3],
-        std: [1.0; 3],
-        ..Preprocess::default()
-    };
-    let logits = |file: &str| {
-        let image = Image::read(&root.join(file)).expect("an image");
-        let logits = model.forward_t(&preprocess.tensor(&image).expect("pixels"), false);
-        logits
-            .and_then(|l| l.squeeze(0)?.to_vec1::<f32>())
-            .expect("logits")
-    };
-    let rows = [logits("0/a.png"), logits("1/a.png")];
-    let loss = |row: &[f32], label: usize| {
-        let sum: f32 = row.iter().map(|logit| logit.exp()).sum();
-        f64::from(sum.ln() - row[label])
-    };
-    let want = (loss(&rows[0], 0) + loss(&rows[1], 1)) / 2.0;
-    let got = json(run(&["eval", "resnet18", "--dataset", &data]));
-    let got = got["loss"].as_f64().expect("a loss");
-    assert!((got - want).abs() < 1e-4, "{got} {want}");
-    let out = folder.path().join("out");
-    let out = out.to_str().expect("text");
-    let file = root.join("0/a.png");
-    let predict = [
-        "predict",
-        "resnet18",
-        file.to_str().expect("text"),
-        "--logits",
-        out,
-    ];
-    run(&predict).assert().success();
-    let written: Value =
-        serde_json::from_str(&std::fs::read_to_string(out).expect("written")).expect("JSON");
-    assert_eq!(written["stem"], "imagenet");
-    let first = written["logits"][0][0].as_f64().expect("a logit");
-    assert!(
-        (first - f64::from(rows[0][0])).abs() < 1e-4,
-        "{first} {rows:?}"
-    );
-    let export = ["export", "resnet18", "--out", out, "--format", "onnx"];
-    assert_eq!(json(run(&export))["stem"], "imagenet");
-}
-
-/// An image that Pillow shows on its side, and a 16-bit grey one.
+/// A 16-bit grey image, which is white above 255 in Pillow.
 #[test]
 fn images_are_decoded_as_the_flags_say() {
     let folder = tempfile::tempdir().expect("a folder");
