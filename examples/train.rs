@@ -43,7 +43,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let recipe = Recipe::default();
     let schedule = recipe.schedule_over(20);
     let groups = optimizer::ParameterGroup::split(store.params(), recipe.weight_decay);
-    let mut optimizer = optimizer::ElementwiseOptimizer::new(recipe.rule(), groups)?;
+    let mut optimizer = optimizer::RuleOptimizer::new(recipe.optimizer(), groups)?;
     for i in 0..20 {
         let (images, labels) = batch(&device)?;
         let forward = || Ok((model.forward_t(&images, true)?, None));

@@ -144,6 +144,7 @@ impl Subject {
             ..context.clone()
         };
         Ok(Variant {
+            head: model.classifier().to_string(),
             forward: forward(model),
             frozen: build(&self.spec, &context, &frozen)?,
             calibrating: build(&without_dropout, &cumulative, &frozen)?,

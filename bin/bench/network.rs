@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::rng::Generator;
-use candle_mish::train::optimizer::{ElementwiseOptimizer, ParameterGroup};
+use candle_mish::train::optimizer::{ParameterGroup, RuleOptimizer};
 use candle_mish::train::{Recipe, step};
 use candle_mish_models::{ModelSpec, Stem};
 use rand::Rng;
@@ -102,7 +102,7 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
         Mode::Train => {
             let recipe = Recipe::default();
             let groups = ParameterGroup::split(network.store.params(), recipe.weight_decay);
-            let mut optimizer = ElementwiseOptimizer::new(recipe.rule(), groups)?;
+            let mut optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
             measure(args, "train", context, &network, &mut || {
                 let forward = || Ok((network.model.forward_t(&images, true)?, None));
                 step(forward, &labels, &recipe, &mut optimizer, 0.01)

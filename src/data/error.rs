@@ -146,6 +146,15 @@ impl DataError {
     }
 }
 
+/// A number of things: `1 image`, `2 images`.
+pub(super) fn counted(count: usize, thing: &str) -> String {
+    match (count, thing.ends_with('s')) {
+        (1, _) => format!("1 {thing}"),
+        (_, true) => format!("{count} {thing}es"),
+        (_, false) => format!("{count} {thing}s"),
+    }
+}
+
 /// The first items of a list, and the number of the rest.
 pub(super) fn abridged<T: std::fmt::Display>(items: &[T]) -> String {
     const SHOWN: usize = 8;

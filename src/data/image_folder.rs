@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::cache;
 use super::check::{CheckProgress, Checked, Record, check};
-use super::classes::{ClassOrder, are_numbers};
+use super::class_order::{ClassOrder, are_numbers};
 use super::dataset::{Dataset, Origin, Source};
 use super::decode::DecodeOptions;
-use super::error::{DataError, abridged};
+use super::error::{DataError, abridged, counted};
 use super::images::ImageSet;
 use super::options::{BadImages, DataOptions, DatasetKind};
 use super::tree::{Class, LeftOut, Tree};
@@ -214,8 +214,9 @@ fn apply_class_map<'a>(
         });
     }
     notes.push(format!(
-        "{name}: left out {images} images of {} classes that the class map does not have: {}",
-        folders.len(),
+        "{name}: left out {} of {} that the class map does not have: {}",
+        counted(images, "image"),
+        counted(folders.len(), "class"),
         abridged(&folders)
     ));
     Ok(())

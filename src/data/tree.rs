@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::classes::ClassOrder;
-use super::error::{DataError, abridged};
+use super::class_order::ClassOrder;
+use super::error::{DataError, abridged, counted};
 
 /// The extensions of image files: torchvision's, and the other names of JPEG and PNM files.
 const EXTENSIONS: [&str; 15] = [
@@ -63,17 +63,14 @@ impl LeftOut {
                 })
                 .collect();
             let kinds = abridged(&kinds);
-            let files = if all == 1 { "file" } else { "files" };
+            let files = counted(all, "file");
             notes.push(format!(
-                "{name}: left out {all} {files} without the extension of an image: {kinds}"
+                "{name}: left out {files} without the extension of an image: {kinds}"
             ));
         }
         if self.stray > 0 {
-            let images = if self.stray == 1 { "image" } else { "images" };
-            notes.push(format!(
-                "{name}: left out {} {images} outside class folders",
-                self.stray
-            ));
+            let images = counted(self.stray, "image");
+            notes.push(format!("{name}: left out {images} outside class folders"));
         }
         notes
     }
@@ -123,8 +120,7 @@ impl Tree {
             match tree.count(name) {
                 None => format!("{path} does not exist"),
                 Some(0) => format!("{path} has no images"),
-                Some(1) => format!("{path} has 1 image"),
-                Some(count) => format!("{path} has {count} images"),
+                Some(count) => format!("{path} has {}", counted(count, "image")),
             }
         };
         let differ = |name: &&String| {
@@ -134,6 +130,17 @@ impl Tree {
         let pair = |name: &String| format!("{}, {}", describe(self, name), describe(other, name));
         own.chain(more).filter(differ).map(pair).collect()
     }
+}
+
+/// The image files of a folder, then those of its subfolders, each sorted by name and without hidden
+/// entries. Also returns a line about each kind of file that is left out.
+///
+/// # Errors
+/// If a folder cannot be read, or folders are nested too deeply.
+pub fn image_files(folder: &Path) -> Result<(Vec<PathBuf>, Vec<String>), DataError> {
+    let (mut images, mut left_out) = (Vec::new(), LeftOut::default());
+    add(folder, 0, &mut images, &mut left_out)?;
+    Ok((images, left_out.notes(&folder.display().to_string())))
 }
 
 /// Adds the image files of a folder, then those of its subfolders.

@@ -7,7 +7,7 @@ use super::variant::Variant;
 use crate::data::Loader;
 use crate::eval::Evaluation;
 use crate::nn::Blend;
-use crate::train::optimizer::{ElementwiseOptimizer, ParameterGroup};
+use crate::train::optimizer::{ParameterGroup, RuleOptimizer};
 use crate::train::{self, Recipe, StepError};
 
 /// Training after the swap.
@@ -40,10 +40,11 @@ impl FineTune {
         evaluate: &mut dyn FnMut(usize) -> Result<Evaluation>,
     ) -> Result<Vec<RecoveryPoint>> {
         let groups = ParameterGroup::split(variant.store.params(), self.recipe.weight_decay);
-        let mut optimizer = ElementwiseOptimizer::new(self.recipe.rule(), groups)?;
+        let mut optimizer =
+            RuleOptimizer::new(self.recipe.optimizer(), groups)?.with_head(&variant.head);
         let schedule = self.recipe.schedule_over(self.steps as u64);
         if loader.batches_per_epoch() == 0 {
-            candle_core::bail!("fine-tuning: there are fewer training images than a batch");
+            candle_core::bail!("fine-tuning: there are no training images");
         }
         let interval = self
             .steps

@@ -14,6 +14,8 @@ pub type Forward = dyn Fn(&Tensor, &Tensor) -> Result<(Tensor, Option<Tensor>)>;
 pub struct Variant {
     /// Weights and buffers of this variant.
     pub store: ParamStore,
+    /// The path of the classifier, such as `fc`.
+    pub head: String,
     /// The forward pass in training of the network on `store`.
     pub forward: Box<Forward>,
     /// The network on [`ParamStore::frozen`] of `store`, for evaluation.

@@ -17,7 +17,10 @@ mod trainer;
 
 pub use error::TrainError;
 pub use parts::Parts;
-pub use recipe::{ClipMode, LossKind, OptimizerKind, Recipe, RecipeError, ScheduleKind};
+pub use recipe::{
+    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
+    Recipe, RecipeError, ScheduleKind,
+};
 pub use record::{EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, Warmup};

@@ -10,7 +10,7 @@ use candle_nn::ModuleT;
 use super::error::TrainError;
 use super::images::RunImages;
 use super::observer::{Observer, RunStart, StepReport};
-use super::optimizer::{ElementwiseOptimizer, ParameterGroup};
+use super::optimizer::{ParameterGroup, RuleOptimizer};
 use super::parts::Parts;
 use super::recipe::Recipe;
 use super::record::{EpochRecord, EvaluationSet, Record};
@@ -83,7 +83,7 @@ pub enum Outcome {
 /// Trains from the start, or continues from `resume`, and reports to `observers`.
 ///
 /// # Errors
-/// A recipe out of range, a training set smaller than a batch, a state of another run or of other
+/// A recipe out of range, an empty training set, a state of another run or of other
 /// images, a loss that is not finite, a file that cannot be written, or the error of an op.
 pub fn train(
     run: &Run<'_>,
@@ -95,7 +95,7 @@ pub fn train(
 
 struct Trainer<'a> {
     run: &'a Run<'a>,
-    optimizer: ElementwiseOptimizer,
+    optimizer: RuleOptimizer,
     schedule: Schedule,
     progress: Progress,
     steps_per_epoch: usize,
@@ -109,10 +109,7 @@ impl<'a> Trainer<'a> {
         recipe.validate()?;
         let steps_per_epoch = run.train.batches_per_epoch();
         if steps_per_epoch == 0 {
-            return Err(TrainError::TooFewImages {
-                images: run.train.images().len(),
-                batch_size: recipe.batch_size,
-            });
+            return Err(TrainError::NoImages);
         }
         let head_warmup = (recipe.head_warmup_epochs * steps_per_epoch as f64).round() as u64;
         let groups = match &run.parts {
@@ -122,7 +119,10 @@ impl<'a> Trainer<'a> {
             None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),
             _ => ParameterGroup::split(run.store.params(), recipe.weight_decay),
         };
-        let mut optimizer = ElementwiseOptimizer::new(recipe.rule(), groups)?;
+        let mut optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
+        if let Some(parts) = &run.parts {
+            optimizer = optimizer.with_head(parts.head);
+        }
         let images = RunImages::of(run.train, run.evaluation());
         let mut progress = match resume {
             None => Progress::default(),

@@ -210,7 +210,7 @@ fn flags_of_folders_are_checked() {
     assert!(error.contains("line 2: label 'one'"), "{error}");
     let error = failure(train(&["--dataset", &data, "--class-map", "absent"]), 2);
     assert!(
-        error.contains("cannot read absent: No such file"),
+        error.contains("'absent' for '--class-map <FILE>': No such file"),
         "{error}"
     );
     for flags in [["--class-order", "numeric"], ["--bad-images", "ignore"]] {

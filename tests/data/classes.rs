@@ -71,7 +71,6 @@ fn unknown_classes_are_listed_or_left_out() {
     let data = dataset(&folders).map_classes(&network, UnknownClasses::Ignore);
     let data = data.unwrap();
     assert_eq!(data.test.labels(), [0]);
-    assert!(data.test.image(0).is_ok());
     let notes = data.source.notes.join("\n");
     assert!(notes.contains("left out 5 images of 2 classes"), "{notes}");
     assert!(notes.contains("x (2), y (3)"), "{notes}");
@@ -174,7 +173,7 @@ fn identifiers_and_names_of_imagenet_are_one_class() {
         &["tench", "English_springer", "chain saw"],
         &imagenet_names(),
     );
-    assert_eq!(data.unwrap().test.labels(), [217, 491, 491, 0, 0, 0]);
+    assert_eq!(data.unwrap().test.labels(), [217, 217, 491, 491, 491, 0]);
     // A network of ten classes that records identifiers, and folders with names.
     let data = mapped(&["church", "tench"], &owned(&ids)).unwrap();
     assert_eq!(data.test.labels(), [4, 0, 0]);

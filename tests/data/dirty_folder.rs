@@ -481,7 +481,7 @@ fn a_class_map_decides_the_labels() {
     assert_eq!(data.test.labels(), [1, 0]);
     note(
         &data,
-        "left out 1 images of 1 classes that the class map does not have: cat",
+        "left out 1 image of 1 class that the class map does not have: cat",
     );
     note(&data, "has 2 of the class map's 3 classes");
 }

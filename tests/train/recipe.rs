@@ -9,7 +9,7 @@ fn message(toml: &str) -> String {
 #[test]
 fn a_recipe_survives_toml() {
     let recipe = Recipe {
-        opt: OptimizerKind::AdamW,
+        opt: OptimizerKind::AdamW.into(),
         sched: ScheduleKind::MultiStep,
         decay_milestones: vec![3.0, 5.5],
         clip_grad: Some(1.0),
@@ -28,7 +28,7 @@ fn missing_fields_have_their_defaults() {
     let recipe = Recipe::from_toml("lr = 0.05\nopt = 'adamw'\nsched = 'cosine'\n").expect("valid");
     let expected = Recipe {
         lr: 0.05,
-        opt: OptimizerKind::AdamW,
+        opt: OptimizerKind::AdamW.into(),
         sched: ScheduleKind::Cosine,
         ..Recipe::default()
     };
@@ -49,6 +49,26 @@ fn errors_name_the_field_and_its_range() {
         message("loss = 'marign'"),
         "unknown loss 'marign'; did you mean 'margin'?"
     );
+    assert_eq!(
+        message("opt = 'lookahead_radan'"),
+        "unknown optimizer 'lookahead_radan'; did you mean 'lookahead_radam'?"
+    );
+    assert!(message("opt = 'lookahead_zzz'").contains("one of sgd, sgdw"));
+    assert!(message("opt = 'lookahead_'").contains("unknown optimizer 'lookahead_'"));
+    assert_eq!(
+        message("opt = 'muon'\nmuon_fallback = 'adam'"),
+        "unknown muon fallback 'adam'; did you mean 'adamw'?"
+    );
+    assert_eq!(
+        message("ns_coefficients = 'quintic'"),
+        "ns_coefficients needs the optimizer muon or nmuon"
+    );
+    assert_eq!(
+        message("clip_mode = 'agc'"),
+        "clip_mode agc needs clip_grad; 0.01 is usual"
+    );
+    assert!(message("l1_penalty = -1.0").contains("l1_penalty is -1"));
+    assert!(message("opt_betas = [0.9, 1.0]").contains("opt_betas is 1"));
     assert!(message("sched = 'zzz'").contains("one of onecycle, cosine"));
     assert_eq!(
         message("lr = -0.1"),
@@ -83,6 +103,8 @@ fn errors_name_the_field_and_its_range() {
         "decay_rate = 1e300",
         "opt_eps = inf",
         "weight_decay = 1e300",
+        "l1_penalty = inf",
+        "l2_penalty = 1e300",
         "warmup_epochs = inf",
         "scale = [nan, 1.0]",
         "ratio = [0.0, inf]",
@@ -102,6 +124,34 @@ fn errors_name_the_field_and_its_range() {
         "crop_pad_mode = 'wrap'",
     ] {
         assert!(!message(broken).contains('\n'), "{broken}");
+    }
+}
+
+#[test]
+fn the_defaults_of_an_optimizer_are_filled_in() {
+    let filled = |toml: &str| {
+        let recipe = Recipe::from_toml(toml).expect("valid");
+        let filled = recipe.clone().with_optimizer_defaults();
+        assert_eq!(filled.optimizer(), recipe.optimizer());
+        filled.validate().expect("valid");
+        filled
+    };
+    assert_eq!(filled(""), Recipe::default());
+    let lion = filled("opt = 'lion'");
+    assert_eq!((lion.opt_betas, lion.opt_eps), (Some([0.9, 0.99]), None));
+    let own = filled("opt = 'lookahead_adam'\nopt_eps = 0.5");
+    assert_eq!(
+        (own.opt_betas, own.opt_eps),
+        (Some([0.9, 0.999]), Some(0.5))
+    );
+    let text = toml::to_string(&filled("opt = 'nmuon'")).expect("TOML");
+    for line in [
+        "opt = \"nmuon\"",
+        "muon_fallback = \"adamw\"",
+        "ns_coefficients = \"quintic\"",
+        "adjust_lr_fn = \"match_rms_adamw\"",
+    ] {
+        assert!(text.contains(line), "{text}");
     }
 }
 

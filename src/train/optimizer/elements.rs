@@ -4,28 +4,44 @@ use std::cell::RefCell;
 
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
 
-use super::rules::Update;
-use super::scalar::Scalar;
+use super::number::{Element, Scalar};
+use super::rules::ElementStep;
+use super::update::{Prepare, Update};
 
 /// A task has at most this number of elements: a second thread does not pay for fewer.
 const ELEMENTS_PER_TASK: usize = 64 * 1024;
 
-/// Applies `update` to one parameter and its buffers.
+/// Applies one step of a rule to a parameter and its buffers.
 pub(super) fn apply(
-    update: &Update<'_>,
+    update: &Update,
+    step: &impl ElementStep,
+    var: &Var,
+    gradient: &Tensor,
+    buffers: &[Tensor],
+) -> Result<()> {
+    match update.plain() {
+        Some(plain) => apply_prepared(&plain, step, var, gradient, buffers),
+        None => apply_prepared(update, step, var, gradient, buffers),
+    }
+}
+
+fn apply_prepared(
+    update: &impl Prepare,
+    step: &impl ElementStep,
     var: &Var,
     gradient: &Tensor,
     buffers: &[Tensor],
 ) -> Result<()> {
     match var.dtype() {
-        DType::F32 => apply_as::<f32>(update, var, gradient, buffers),
-        DType::F64 => apply_as::<f64>(update, var, gradient, buffers),
+        DType::F32 => apply_as::<f32, _, _>(update, step, var, gradient, buffers),
+        DType::F64 => apply_as::<f64, _, _>(update, step, var, gradient, buffers),
         dtype => bail!("the optimizers update f32 and f64 parameters, not {dtype:?}"),
     }
 }
 
-fn apply_as<T: Scalar>(
-    update: &Update<'_>,
+fn apply_as<T: Scalar, P: Prepare, S: ElementStep>(
+    update: &P,
+    step: &S,
     var: &Var,
     gradient: &Tensor,
     buffers: &[Tensor],
@@ -42,7 +58,7 @@ fn apply_as<T: Scalar>(
     borrow_all(&tensors, Vec::new(), &mut |mut slices| {
         let buffers = slices.split_off(1);
         if let Some(weights) = slices.pop() {
-            in_parallel(update, weights, gradient, buffers);
+            in_parallel(update, step, weights, gradient, buffers);
         }
         Ok(())
     })
@@ -97,8 +113,9 @@ impl<T: Scalar, F: FnOnce(&mut [T]) -> Result<()>> InplaceOp1 for Borrow<T, F> {
 
 /// Splits the elements in halves until a part is small enough for one task. The split does not
 /// change the result of an element.
-fn in_parallel<T: Scalar>(
-    update: &Update<'_>,
+fn in_parallel<T: Scalar, P: Prepare, S: ElementStep>(
+    update: &P,
+    step: &S,
     weights: &mut [T],
     gradient: &[T],
     buffers: Vec<&mut [T]>,
@@ -107,7 +124,7 @@ fn in_parallel<T: Scalar>(
         let mut buffers = buffers;
         return pulp::Arch::new().dispatch(
             #[inline(always)]
-            || update.run(weights, gradient, &mut buffers),
+            || run(update, step, weights, gradient, &mut buffers),
         );
     }
     let middle = weights.len() / 2;
@@ -118,7 +135,61 @@ fn in_parallel<T: Scalar>(
         .map(|buffer| buffer.split_at_mut(middle))
         .unzip();
     rayon::join(
-        || in_parallel(update, left, left_gradient, left_buffers),
-        || in_parallel(update, right, right_gradient, right_buffers),
+        || in_parallel(update, step, left, left_gradient, left_buffers),
+        || in_parallel(update, step, right, right_gradient, right_buffers),
     );
+}
+
+/// Updates `weights` and `buffers` from `gradient`. All have the same length.
+#[inline(always)]
+fn run<T: Scalar, P: Prepare, S: ElementStep>(
+    update: &P,
+    step: &S,
+    weights: &mut [T],
+    gradient: &[T],
+    buffers: &mut [&mut [T]],
+) {
+    let pairs = weights.iter_mut().zip(gradient);
+    match buffers {
+        [a, b, c, ..] => {
+            let buffers = a.iter_mut().zip(b.iter_mut()).zip(c.iter_mut());
+            for ((w, g), ((a, b), c)) in pairs.zip(buffers) {
+                let mut state = [Element(*a), Element(*b), Element(*c)];
+                one(update, step, w, g, &mut state);
+                [*a, *b, *c] = state.map(|element| element.0);
+            }
+        }
+        [a, b] => {
+            for ((w, g), (a, b)) in pairs.zip(a.iter_mut().zip(b.iter_mut())) {
+                let mut state = [Element(*a), Element(*b)];
+                one(update, step, w, g, &mut state);
+                [*a, *b] = state.map(|element| element.0);
+            }
+        }
+        [a] => {
+            for ((w, g), a) in pairs.zip(a.iter_mut()) {
+                let mut state = [Element(*a)];
+                one(update, step, w, g, &mut state);
+                [*a] = state.map(|element| element.0);
+            }
+        }
+        [] => {
+            for (w, g) in pairs {
+                one(update, step, w, g, &mut []);
+            }
+        }
+    }
+}
+
+/// Updates one weight and its buffers `state`.
+#[inline(always)]
+fn one<T: Scalar, P: Prepare, S: ElementStep>(
+    update: &P,
+    step: &S,
+    weight: &mut T,
+    gradient: &T,
+    state: &mut [Element<T>],
+) {
+    let (w, g) = update.prepare(Element(*weight), Element(*gradient));
+    *weight = step.update(w, g, state).0;
 }

@@ -1,20 +1,30 @@
-//! Optimizers with PyTorch's arithmetic. An update is one pass over a tensor, in place on its
-//! [`Var`], and is not part of any graph.
+//! Optimizers with the arithmetic of PyTorch and timm. An update is in place on its [`Var`] and is not
+//! part of any graph. Rules that treat each element alone are one pass over memory on the CPU.
 
 mod clip;
 mod composed;
+mod config;
 mod elements;
+mod lookahead;
+mod norm;
+mod number;
+mod rule_optimizer;
 mod rules;
-mod scalar;
+mod update;
 
 use std::collections::HashMap;
 
-use candle_core::{Result, Tensor, Var, bail};
+use candle_core::{Result, Tensor, Var};
 
 use crate::autograd::Gradients;
-use crate::ops::composed::composes;
 pub use clip::Clip;
-pub use rules::Rule;
+pub use config::{OptimizerConfig, WeightDecay};
+pub use lookahead::Lookahead;
+pub use rule_optimizer::RuleOptimizer;
+pub use rules::{
+    Adadelta, Adagrad, Adam, Adamax, Buffer, Fallback, Lamb, Lion, LrAdjustment, Muon, NAdam,
+    RAdam, RmsProp, RmsPropTf, Rule, Sgd,
+};
 
 /// Updates parameters from their gradients.
 pub trait Optimizer {
@@ -45,6 +55,8 @@ pub struct ParameterGroup {
     pub parameters: Vec<(String, Var)>,
     /// The weight decay of this group.
     pub weight_decay: f64,
+    /// Whether the L1 and L2 penalties of the optimizer apply to this group.
+    pub regularised: bool,
     /// Multiplies the learning rate.
     pub lr_scale: f64,
     /// The number of steps before the first update of this group. The group counts its own steps
@@ -54,169 +66,20 @@ pub struct ParameterGroup {
 
 impl ParameterGroup {
     /// Splits parameters as timm does: biases and tensors of at most one dimension (scales and shifts
-    /// of norms, slopes of activations) have no weight decay.
+    /// of norms, slopes of activations) have no weight decay and no penalties.
     pub fn split(parameters: Vec<(String, Var)>, weight_decay: f64) -> Vec<Self> {
         let (plain, decayed) = parameters
             .into_iter()
             .partition(|(name, var)| var.rank() <= 1 || name.ends_with(".bias"));
-        [(decayed, weight_decay), (plain, 0.0)]
+        [(decayed, weight_decay, true), (plain, 0.0, false)]
             .into_iter()
-            .map(|(parameters, weight_decay)| Self {
+            .map(|(parameters, weight_decay, regularised)| Self {
                 parameters,
                 weight_decay,
+                regularised,
                 lr_scale: 1.0,
                 start: 0,
             })
             .collect()
-    }
-}
-
-/// An [`Optimizer`] with an elementwise [`Rule`]: SGD, Adam, AdamW, RMSprop.
-#[derive(Debug)]
-pub struct ElementwiseOptimizer {
-    rule: Rule,
-    groups: Vec<Group>,
-    steps: u64,
-}
-
-#[derive(Debug)]
-struct Group {
-    parameters: Vec<Parameter>,
-    weight_decay: f64,
-    lr_scale: f64,
-    start: u64,
-}
-
-#[derive(Debug)]
-struct Parameter {
-    name: String,
-    var: Var,
-    /// One tensor for each of [`Rule::buffers`], in the shape of `var`.
-    buffers: Vec<Tensor>,
-}
-
-impl ElementwiseOptimizer {
-    /// An optimizer with zeroed buffers.
-    ///
-    /// # Errors
-    /// A buffer cannot be allocated.
-    pub fn new(rule: Rule, groups: Vec<ParameterGroup>) -> Result<Self> {
-        let parameter = |(name, var): (String, Var)| {
-            let buffers = rule.buffers().iter().map(|_| buffer(&var));
-            let buffers = buffers.collect::<Result<_>>()?;
-            Ok(Parameter { name, var, buffers })
-        };
-        let group = |group: ParameterGroup| {
-            let parameters = group.parameters.into_iter().map(parameter);
-            Ok(Group {
-                parameters: parameters.collect::<Result<_>>()?,
-                weight_decay: group.weight_decay,
-                lr_scale: group.lr_scale,
-                start: group.start,
-            })
-        };
-        let groups = groups.into_iter().map(group).collect::<Result<_>>()?;
-        Ok(Self {
-            rule,
-            groups,
-            steps: 0,
-        })
-    }
-
-    fn parameters(&self) -> impl Iterator<Item = &Parameter> {
-        self.groups.iter().flat_map(|group| &group.parameters)
-    }
-}
-
-/// Zeros with memory of their own: updates write in place.
-fn buffer(var: &Var) -> Result<Tensor> {
-    Tensor::zeros(var.shape(), var.dtype(), var.device())
-}
-
-impl Optimizer for ElementwiseOptimizer {
-    fn step(&mut self, gradients: &Gradients, lr: f64, clip: Option<Clip>) -> Result<Option<f64>> {
-        let gradient = |p: &Parameter| gradients.get(p.var.as_tensor());
-        let norm = match clip {
-            Some(Clip::Norm(_)) => Some(clip::global_norm(self.parameters().filter_map(gradient))?),
-            _ => None,
-        };
-        let (scale, limit) = match clip {
-            // PyTorch's clip_grad_norm_ adds 1e-6 as well.
-            Some(Clip::Norm(max)) => (norm.map_or(1.0, |n| (max / (n + 1e-6)).min(1.0)), None),
-            Some(Clip::Value(limit)) => (1.0, Some(limit)),
-            None => (1.0, None),
-        };
-        self.steps += 1;
-        for group in &mut self.groups {
-            if self.steps <= group.start {
-                continue;
-            }
-            let update = rules::Update {
-                rule: &self.rule,
-                lr: lr * group.lr_scale,
-                weight_decay: group.weight_decay,
-                step: self.steps - group.start,
-                scale,
-                limit,
-            };
-            for parameter in &mut group.parameters {
-                let Some(gradient) = gradient(parameter) else {
-                    continue;
-                };
-                if gradient.shape() != parameter.var.shape() {
-                    bail!(
-                        "the gradient of {} is {:?}, the parameter {:?}",
-                        parameter.name,
-                        gradient.shape(),
-                        parameter.var.shape()
-                    )
-                }
-                if composes(&parameter.var) {
-                    composed::apply(&update, &parameter.var, gradient, &mut parameter.buffers)?;
-                } else {
-                    elements::apply(&update, &parameter.var, gradient, &parameter.buffers)?;
-                }
-            }
-        }
-        Ok(norm)
-    }
-
-    fn steps(&self) -> u64 {
-        self.steps
-    }
-
-    fn state(&self) -> Vec<(String, Tensor)> {
-        let named = |p: &Parameter| {
-            let names = self.rule.buffers().iter();
-            let tensors = names.zip(&p.buffers);
-            tensors
-                .map(|(buffer, tensor)| (format!("{}.{buffer}", p.name), tensor.clone()))
-                .collect::<Vec<_>>()
-        };
-        self.parameters().flat_map(named).collect()
-    }
-
-    fn restore(&mut self, state: &HashMap<String, Tensor>, steps: u64) -> Result<()> {
-        for parameter in self.groups.iter_mut().flat_map(|g| &mut g.parameters) {
-            for (name, buffer) in self.rule.buffers().iter().zip(&mut parameter.buffers) {
-                let key = format!("{}.{name}", parameter.name);
-                let Some(saved) = state.get(&key) else {
-                    bail!("the optimizer state has no '{key}'")
-                };
-                if saved.shape() != buffer.shape() || saved.dtype() != buffer.dtype() {
-                    bail!(
-                        "the optimizer state '{key}' is {:?} {:?}, expected {:?} {:?}",
-                        saved.dtype(),
-                        saved.shape(),
-                        buffer.dtype(),
-                        buffer.shape()
-                    )
-                }
-                // A copy, because updates write in place.
-                *buffer = saved.to_device(buffer.device())?.force_contiguous()?;
-            }
-        }
-        self.steps = steps;
-        Ok(())
     }
 }

@@ -1,44 +1,22 @@
-//! From the fields of a recipe to the update rule, the schedule, the loss and the augmentation.
+//! From the fields of a recipe to the schedule, the loss, clipping and the augmentation.
 
 use candle_core::Tensor;
 
 use super::fields::Recipe;
-use super::kinds::{ClipMode, LossKind, OptimizerKind, ScheduleKind};
+use super::kinds::{ClipMode, LossKind, ScheduleKind};
 use crate::data::{Augmentation, ResizedCrop};
 use crate::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
-use crate::train::optimizer::{Clip, Rule};
+use crate::train::optimizer::Clip;
 use crate::train::schedule::{Schedule, Warmup};
 
 impl Recipe {
     /// Whether the recipe treats parts of the network differently, so that a run needs
     /// [`Parts`](crate::train::Parts).
     pub fn tells_parts_apart(&self) -> bool {
-        self.layer_decay.is_some() || self.freeze_backbone || self.head_warmup_epochs > 0.0
-    }
-
-    /// The update rule of the optimizer.
-    pub fn rule(&self) -> Rule {
-        let betas = self.opt_betas.into();
-        let eps = self.opt_eps;
-        let momentum = self.momentum;
-        match self.opt {
-            OptimizerKind::Sgd => Rule::Sgd {
-                momentum,
-                nesterov: true,
-            },
-            OptimizerKind::Momentum => Rule::Sgd {
-                momentum,
-                nesterov: false,
-            },
-            OptimizerKind::Adam => Rule::Adam { betas, eps },
-            OptimizerKind::AdamW => Rule::AdamW { betas, eps },
-            OptimizerKind::RmsProp => Rule::RmsProp {
-                alpha: self.opt_alpha,
-                momentum,
-                eps,
-                centered: false,
-            },
-        }
+        self.layer_decay.is_some()
+            || self.freeze_backbone
+            || self.head_warmup_epochs > 0.0
+            || self.clip_mode == ClipMode::Agc
     }
 
     /// The schedule of a run with `steps_per_epoch` steps in each epoch.
@@ -129,6 +107,7 @@ impl Recipe {
         self.clip_grad.map(|bound| match self.clip_mode {
             ClipMode::Norm => Clip::Norm(bound),
             ClipMode::Value => Clip::Value(bound),
+            ClipMode::Agc => Clip::Adaptive(bound),
         })
     }
 }

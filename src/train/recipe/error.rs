@@ -22,6 +22,14 @@ pub enum RecipeError {
     /// A pair of values for random crops that do not fit together.
     #[error("{0}")]
     Crop(&'static str),
+    /// A field that needs another value of another field.
+    #[error("{field} needs {needs}")]
+    Needs {
+        /// The field of the recipe.
+        field: &'static str,
+        /// What it needs, with a suggestion.
+        needs: &'static str,
+    },
     /// An unknown name, for example of an optimizer.
     #[error("unknown {what} '{name}'; {}", advice(.suggestion, .known))]
     UnknownName {
@@ -30,7 +38,7 @@ pub enum RecipeError {
         /// The name given.
         name: String,
         /// The nearest known name, if one is near.
-        suggestion: Option<&'static str>,
+        suggestion: Option<String>,
         /// All known names.
         known: &'static [&'static str],
     },
@@ -41,13 +49,27 @@ impl RecipeError {
         Self::UnknownName {
             what,
             name: name.to_owned(),
-            suggestion: suggest(name, known.iter().copied()),
+            suggestion: suggest(name, known.iter().copied()).map(str::to_owned),
             known,
         }
     }
+
+    /// The same error about names that start with `prefix`.
+    pub(super) fn prefixed(mut self, prefix: &str) -> Self {
+        if let Self::UnknownName {
+            name, suggestion, ..
+        } = &mut self
+        {
+            name.insert_str(0, prefix);
+            if let Some(suggestion) = suggestion {
+                suggestion.insert_str(0, prefix);
+            }
+        }
+        self
+    }
 }
 
-fn advice(suggestion: &Option<&'static str>, known: &[&str]) -> String {
+fn advice(suggestion: &Option<String>, known: &[&str]) -> String {
     match suggestion {
         Some(name) => format!("did you mean '{name}'?"),
         None => format!("one of {}", known.join(", ")),

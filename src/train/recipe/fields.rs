@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::kinds::{ClipMode, LossKind, OptimizerKind, ScheduleKind};
+use super::kinds::{
+    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, ScheduleKind,
+};
+use super::optimizer::OptimizerName;
 use crate::data::{PadMode, ResizedCrop};
 
 /// Every hyperparameter of a training run.
@@ -19,19 +22,46 @@ pub struct Recipe {
     /// Seeds everything random: initial weights, order, augmentation, dropout.
     pub seed: u64,
     /// The optimizer.
-    pub opt: OptimizerKind,
+    pub opt: OptimizerName,
     /// The learning rate; the highest one if the schedule varies it.
     pub lr: f64,
-    /// Momentum of SGD and RMSprop.
+    /// Momentum of SGD, RMSprop and Muon.
     pub momentum: f64,
-    /// Weight decay. Norms and biases have none.
+    /// Weight decay. Norms and biases have none. Optimizers whose name ends in `w`, Lion and Muon
+    /// multiply the weight by `1 - lr * weight_decay` (decoupled); the others add
+    /// `weight_decay * w` to the gradient, LAMB to its direction.
     pub weight_decay: f64,
-    /// Adam's decay rates of its running means.
-    pub opt_betas: [f64; 2],
-    /// Added to the denominator by Adam and RMSprop.
-    pub opt_eps: f64,
-    /// RMSprop's decay rate of the running mean of squares.
-    pub opt_alpha: f64,
+    /// Adds `l1_penalty` times the sign of the weight to the gradient after clipping, except for
+    /// norms and biases.
+    pub l1_penalty: f64,
+    /// Adds `l2_penalty * w` to the gradient after clipping, except for norms and biases. Unlike
+    /// `weight_decay`, also with decoupled weight decay.
+    pub l2_penalty: f64,
+    /// Decay rates of the running means of the Adam family, LAMB, Lion and Muon's AdamW. Default:
+    /// 0.9 and 0.999; 0.99 for the second of Lion, 0.95 for Muon.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opt_betas: Option<[f64; 2]>,
+    /// Added to the denominator; in Muon, the least norm as well. SGD and Lion have none. Default:
+    /// 1e-8; 1e-6 for Adadelta and LAMB, 1e-7 for Muon, 1e-10 for RMSprop as in TensorFlow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opt_eps: Option<f64>,
+    /// Decay rate of the running mean of squares of RMSprop (`alpha`) and Adadelta (`rho`).
+    /// Default: 0.99 for `rmsprop`, 0.9 for the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opt_alpha: Option<f64>,
+    /// Muon: the optimizer of vectors, depthwise convolutions and very thin matrices. Default:
+    /// AdamW.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muon_fallback: Option<MuonFallback>,
+    /// Muon: multiplies the learning rate of `muon_fallback`. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_lr_scale: Option<f64>,
+    /// Muon: the coefficients of the Newton-Schulz iteration. Default: `quintic`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ns_coefficients: Option<NsCoefficients>,
+    /// Muon: how the learning rate depends on the shape. Default: `match_rms_adamw`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adjust_lr_fn: Option<AdjustLr>,
     /// The schedule.
     pub sched: ScheduleKind,
     /// Epochs of linear warm-up. The one-cycle schedule ignores it.
@@ -59,7 +89,7 @@ pub struct Recipe {
     /// The bound of gradient clipping; none clips nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_grad: Option<f64>,
-    /// What `clip_grad` bounds.
+    /// What `clip_grad` bounds. `agc` needs a bound; 0.01 is usual.
     pub clip_mode: ClipMode,
     /// Pixels of padding for random crops; 0 does not crop.
     pub crop_padding: usize,
@@ -86,13 +116,19 @@ impl Default for Recipe {
             epochs: 10,
             batch_size: 128,
             seed: 0,
-            opt: OptimizerKind::Sgd,
+            opt: OptimizerKind::Sgd.into(),
             lr: 0.3,
             momentum: 0.9,
             weight_decay: 5e-4,
-            opt_betas: [0.9, 0.999],
-            opt_eps: 1e-8,
-            opt_alpha: 0.99,
+            l1_penalty: 0.0,
+            l2_penalty: 0.0,
+            opt_betas: None,
+            opt_eps: None,
+            opt_alpha: None,
+            muon_fallback: None,
+            fallback_lr_scale: None,
+            ns_coefficients: None,
+            adjust_lr_fn: None,
             sched: ScheduleKind::OneCycle,
             warmup_epochs: 0.0,
             warmup_lr: 1e-5,

@@ -57,18 +57,82 @@ macro_rules! named {
 }
 
 named! {
-    /// The optimizer.
+    /// The optimizer, under timm's name. A name that ends in `w` has decoupled weight decay.
     OptimizerKind, "optimizer",
     /// SGD with Nesterov momentum.
     Sgd = "sgd" | "nesterov",
+    /// SGD with Nesterov momentum and decoupled weight decay.
+    SgdW = "sgdw" | "nesterovw",
     /// SGD with heavy-ball momentum.
     Momentum = "momentum",
     /// Adam.
     Adam = "adam",
     /// AdamW.
     AdamW = "adamw",
-    /// RMSprop with momentum.
+    /// Adam with Nesterov momentum, as in PyTorch.
+    NAdam = "nadam",
+    /// AdamW with Nesterov momentum, as in timm.
+    NAdamW = "nadamw",
+    /// Rectified Adam.
+    RAdam = "radam",
+    /// Rectified Adam with decoupled weight decay.
+    RAdamW = "radamw",
+    /// Adam with the infinity norm.
+    Adamax = "adamax",
+    /// Adagrad.
+    Adagrad = "adagrad",
+    /// Adadelta.
+    Adadelta = "adadelta",
+    /// RMSprop with momentum, as in PyTorch.
     RmsProp = "rmsprop",
+    /// RMSprop with momentum, as in TensorFlow.
+    RmsPropTf = "rmsproptf",
+    /// RMSprop as in TensorFlow, with decoupled weight decay.
+    RmsPropTfW = "rmsproptfw",
+    /// Adam with a trust ratio for each tensor. It clips gradients to a joint norm of 1.
+    Lamb = "lamb",
+    /// LAMB with trust ratios of at most 1.
+    LambC = "lambc",
+    /// LAMB with decoupled weight decay.
+    LambW = "lambw",
+    /// LAMB with trust ratios of at most 1 and decoupled weight decay.
+    LambCW = "lambcw",
+    /// Lion, with decoupled weight decay.
+    Lion = "lion",
+    /// Muon for matrices and convolutions, `muon_fallback` for other parameters. Weight decay is
+    /// decoupled.
+    Muon = "muon",
+    /// Muon with Nesterov momentum.
+    NMuon = "nmuon",
+}
+
+named! {
+    /// The optimizer of the parameters that Muon does not update.
+    MuonFallback, "muon fallback",
+    /// AdamW; NAdamW with `nmuon`.
+    AdamW = "adamw",
+    /// SGD with momentum; Nesterov momentum with `nmuon`.
+    Sgd = "sgd",
+}
+
+named! {
+    /// The coefficients of Muon's Newton-Schulz iteration.
+    NsCoefficients, "set of coefficients",
+    /// Others in each iteration, as in timm.
+    Quintic = "quintic",
+    /// The same in each iteration, as in PyTorch.
+    Original = "original",
+}
+
+named! {
+    /// How Muon's learning rate depends on the shape of a matrix.
+    AdjustLr, "learning rate adjustment",
+    /// Times `0.2 * sqrt(max(rows, columns))`, as in timm.
+    MatchRmsAdamW = "match_rms_adamw",
+    /// Times `sqrt(max(1, rows / columns))`, as in PyTorch.
+    Original = "original",
+    /// Times `sqrt(rows / columns)`.
+    RmsToRms = "rms_to_rms",
 }
 
 named! {
@@ -94,6 +158,9 @@ named! {
     Norm = "norm",
     /// Each element.
     Value = "value",
+    /// The gradient of each output unit, relative to the norm of the unit's weights (adaptive
+    /// gradient clipping). The head is not clipped.
+    Agc = "agc",
 }
 
 named! {

@@ -4,9 +4,13 @@ mod build;
 mod error;
 mod fields;
 mod kinds;
+mod optimizer;
 mod ranges;
 
 pub use error::RecipeError;
 pub(super) use error::one_line;
 pub use fields::Recipe;
-pub use kinds::{ClipMode, LossKind, OptimizerKind, ScheduleKind};
+pub use kinds::{
+    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, ScheduleKind,
+};
+pub use optimizer::OptimizerName;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::error::{RecipeError, one_line};
 use super::fields::Recipe;
-use super::kinds::ScheduleKind;
+use super::kinds::{ClipMode, ScheduleKind};
 
 /// Epochs and, as a set has fewer than 2^32 images, steps stay exact in an f64.
 const MAX_EPOCHS: usize = 1_000_000;
@@ -45,22 +45,53 @@ impl Recipe {
         )?;
         whole("batch_size", self.batch_size, 1..=MAX_BATCH_SIZE)?;
         positive("lr", self.lr)?;
-        share("momentum", self.momentum)?;
-        not_negative("weight_decay", self.weight_decay)?;
-        share("opt_betas", self.opt_betas[0])?;
-        share("opt_betas", self.opt_betas[1])?;
-        not_negative("opt_eps", self.opt_eps)?;
-        share("opt_alpha", self.opt_alpha)?;
+        self.validate_optimizer()?;
         self.validate_schedule()?;
         share("smoothing", self.smoothing)?;
-        self.clip_grad
-            .map_or(Ok(()), |clip| positive("clip_grad", clip))?;
         whole("crop_padding", self.crop_padding, 0..=MAX_PADDING)?;
         probability("hflip", self.hflip)?;
         if let Some(problem) = self.resized_crop().problem() {
             return Err(RecipeError::Crop(problem));
         }
         self.validate_fine_tuning()
+    }
+
+    fn validate_optimizer(&self) -> Result<(), RecipeError> {
+        share("momentum", self.momentum)?;
+        not_negative("weight_decay", self.weight_decay)?;
+        not_negative("l1_penalty", self.l1_penalty)?;
+        not_negative("l2_penalty", self.l2_penalty)?;
+        for beta in self.opt_betas.iter().flatten() {
+            share("opt_betas", *beta)?;
+        }
+        if let Some(eps) = self.opt_eps {
+            not_negative("opt_eps", eps)?;
+        }
+        if let Some(alpha) = self.opt_alpha {
+            share("opt_alpha", alpha)?;
+        }
+        if let Some(scale) = self.fallback_lr_scale {
+            positive("fallback_lr_scale", scale)?;
+        }
+        let of_muon = [
+            ("muon_fallback", self.muon_fallback.is_some()),
+            ("fallback_lr_scale", self.fallback_lr_scale.is_some()),
+            ("ns_coefficients", self.ns_coefficients.is_some()),
+            ("adjust_lr_fn", self.adjust_lr_fn.is_some()),
+        ];
+        let given = of_muon.iter().find(|(_, given)| *given);
+        if let (Some((field, _)), false) = (given, self.opt.kind.is_muon()) {
+            let needs = "the optimizer muon or nmuon";
+            return Err(RecipeError::Needs { field, needs });
+        }
+        match self.clip_grad {
+            Some(clip) => positive("clip_grad", clip),
+            None if self.clip_mode == ClipMode::Agc => Err(RecipeError::Needs {
+                field: "clip_mode agc",
+                needs: "clip_grad; 0.01 is usual",
+            }),
+            None => Ok(()),
+        }
     }
 
     fn validate_schedule(&self) -> Result<(), RecipeError> {

@@ -1,16 +1,22 @@
-//! Optimizers against PyTorch's trajectories.
+//! Optimizers against the trajectories of PyTorch and timm.
+
+mod network;
+mod state;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::autograd::Gradients;
 use candle_mish::ops::composed;
-use candle_mish::train::optimizer::{Clip, ElementwiseOptimizer, Optimizer, ParameterGroup, Rule};
+use candle_mish::train::optimizer::{
+    Adam, Clip, Optimizer, OptimizerConfig, ParameterGroup, RmsProp, Rule, RuleOptimizer, Sgd,
+    WeightDecay,
+};
 use serde_json::Value;
 
 /// Made by `tests/reference/optimizers.py`.
-pub const REFERENCE: &str = include_str!("../reference/optimizers.json");
+pub const REFERENCE: &str = include_str!("../../reference/optimizers.json");
 
 const STEPS: usize = 12;
-const BETAS: (f64, f64) = (0.8, 0.99);
+const BETAS: [f64; 2] = [0.8, 0.99];
 const EPS: f64 = 1e-6;
 
 fn parameters(dtype: DType) -> Result<Vec<(String, Var)>> {
@@ -45,18 +51,19 @@ fn values(parameters: &[(String, Var)]) -> Result<Vec<Vec<f64>>> {
 }
 
 /// Checks the CPU kernels and the compositions for other devices.
-fn check(case: &str, rule: Rule, clip: Option<Clip>) -> Result<()> {
+fn check(case: &str, rule: impl Into<OptimizerConfig>, clip: Option<Clip>) -> Result<()> {
+    let rule = rule.into();
     follow(case, rule, clip)?;
     composed::everywhere(|| follow(case, rule, clip))
 }
 
-fn follow(case: &str, rule: Rule, clip: Option<Clip>) -> Result<()> {
+fn follow(case: &str, rule: OptimizerConfig, clip: Option<Clip>) -> Result<()> {
     let reference: Value = serde_json::from_str(REFERENCE).expect("valid JSON");
     let reference = &reference["optimizers"][case];
     for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 2e-5)] {
         let parameters = parameters(dtype)?;
         let groups = ParameterGroup::split(parameters.clone(), 0.05);
-        let mut optimizer = ElementwiseOptimizer::new(rule, groups)?;
+        let mut optimizer = RuleOptimizer::new(rule, groups)?;
         for step in 0..STEPS {
             optimizer.step(&gradients(&parameters)?, rate(step), clip)?;
         }
@@ -78,16 +85,31 @@ fn follow(case: &str, rule: Rule, clip: Option<Clip>) -> Result<()> {
 }
 
 fn sgd(momentum: f64, nesterov: bool) -> Rule {
-    Rule::Sgd { momentum, nesterov }
+    Rule::Sgd(Sgd { momentum, nesterov })
+}
+
+fn adam() -> Rule {
+    Rule::Adam(Adam {
+        betas: BETAS,
+        eps: EPS,
+        nesterov: false,
+    })
+}
+
+fn adamw() -> OptimizerConfig {
+    OptimizerConfig {
+        weight_decay: WeightDecay::Decoupled,
+        ..adam().into()
+    }
 }
 
 fn rms_prop(momentum: f64, centered: bool) -> Rule {
-    Rule::RmsProp {
+    Rule::RmsProp(RmsProp {
         alpha: 0.9,
         momentum,
         eps: EPS,
         centered,
-    }
+    })
 }
 
 #[test]
@@ -110,9 +132,8 @@ fn clipping_follows_pytorch() -> Result<()> {
 
 #[test]
 fn adam_and_adamw_follow_pytorch() -> Result<()> {
-    let (betas, eps) = (BETAS, EPS);
-    check("adam", Rule::Adam { betas, eps }, None)?;
-    check("adamw", Rule::AdamW { betas, eps }, None)
+    check("adam", adam(), None)?;
+    check("adamw", adamw(), None)
 }
 
 #[test]
@@ -151,17 +172,10 @@ fn norms_and_biases_are_not_decayed() -> Result<()> {
 
 #[test]
 fn a_restored_state_continues_bit_for_bit() -> Result<()> {
-    let rules = [
-        sgd(0.9, true),
-        Rule::AdamW {
-            betas: BETAS,
-            eps: EPS,
-        },
-        rms_prop(0.9, true),
-    ];
+    let rules = [sgd(0.9, true).into(), adamw(), rms_prop(0.9, true).into()];
     for rule in rules {
         let optimizer_of = |parameters: &[(String, Var)]| {
-            ElementwiseOptimizer::new(rule, ParameterGroup::split(parameters.to_vec(), 0.05))
+            RuleOptimizer::new(rule, ParameterGroup::split(parameters.to_vec(), 0.05))
         };
         let straight = parameters(DType::F32)?;
         let mut optimizer = optimizer_of(&straight)?;
@@ -208,7 +222,7 @@ fn large_tensors_are_updated_as_small_ones() -> Result<()> {
     let gradient = ramp(-7.0)?.reshape((1, n))?;
     let rule = sgd(0.9, true);
     let group = |var: &Var| ParameterGroup::split(vec![("w".to_string(), var.clone())], 0.1);
-    let mut optimizer = ElementwiseOptimizer::new(rule, group(&large))?;
+    let mut optimizer = RuleOptimizer::new(rule, group(&large))?;
     let mut gradients = Gradients::default();
     gradients.insert(large.as_tensor(), gradient.clone());
     let pieces = |tensor: &Tensor| -> Result<Vec<Tensor>> {
@@ -222,7 +236,7 @@ fn large_tensors_are_updated_as_small_ones() -> Result<()> {
     let vars = vars.collect::<Result<Vec<_>>>()?;
     let mut others = vars
         .iter()
-        .map(|var| ElementwiseOptimizer::new(rule, group(var)))
+        .map(|var| RuleOptimizer::new(rule, group(var)))
         .collect::<Result<Vec<_>>>()?;
     for _ in 0..3 {
         optimizer.step(&gradients, 0.1, None)?;
@@ -243,7 +257,7 @@ fn large_tensors_are_updated_as_small_ones() -> Result<()> {
 fn a_step_reports_the_norm_and_refuses_wrong_gradients() -> Result<()> {
     let var = Var::zeros((2, 2), DType::F32, &Device::Cpu)?;
     let groups = ParameterGroup::split(vec![("w".to_string(), var.clone())], 0.0);
-    let mut optimizer = ElementwiseOptimizer::new(sgd(0.0, false), groups)?;
+    let mut optimizer = RuleOptimizer::new(sgd(0.0, false), groups)?;
     let mut gradients = Gradients::default();
     gradients.insert(
         var.as_tensor(),

@@ -1,0 +1,235 @@
+//! The optimizer of a recipe: its name, its defaults and its constants.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::RecipeError;
+use super::fields::Recipe;
+use super::kinds::{AdjustLr, MuonFallback, NsCoefficients, OptimizerKind};
+use crate::train::optimizer::{
+    Adadelta, Adagrad, Adam, Adamax, Fallback, Lamb, Lion, Lookahead, LrAdjustment, Muon, NAdam,
+    OptimizerConfig, RAdam, RmsProp, RmsPropTf, Rule, Sgd, WeightDecay,
+};
+
+/// timm's name of an optimizer: the name of an [`OptimizerKind`], or `lookahead_` and that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct OptimizerName {
+    /// The optimizer.
+    pub kind: OptimizerKind,
+    /// Whether [`Lookahead`] follows it. `lookahead_radam` is known as Ranger.
+    pub lookahead: bool,
+}
+
+const LOOKAHEAD: &str = "lookahead_";
+
+impl From<OptimizerKind> for OptimizerName {
+    fn from(kind: OptimizerKind) -> Self {
+        Self {
+            kind,
+            lookahead: false,
+        }
+    }
+}
+
+impl fmt::Display for OptimizerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let prefix = if self.lookahead { LOOKAHEAD } else { "" };
+        write!(f, "{prefix}{}", self.kind)
+    }
+}
+
+impl FromStr for OptimizerName {
+    type Err = RecipeError;
+
+    fn from_str(name: &str) -> Result<Self, RecipeError> {
+        let Some(rest) = name.strip_prefix(LOOKAHEAD) else {
+            return Ok(name.parse::<OptimizerKind>()?.into());
+        };
+        Ok(Self {
+            kind: rest
+                .parse()
+                .map_err(|e: RecipeError| e.prefixed(LOOKAHEAD))?,
+            lookahead: true,
+        })
+    }
+}
+
+impl TryFrom<String> for OptimizerName {
+    type Error = RecipeError;
+
+    fn try_from(name: String) -> Result<Self, RecipeError> {
+        name.parse()
+    }
+}
+
+impl From<OptimizerName> for String {
+    fn from(name: OptimizerName) -> Self {
+        name.to_string()
+    }
+}
+
+impl OptimizerKind {
+    fn betas(self) -> Option<[f64; 2]> {
+        match self {
+            Self::Adam
+            | Self::AdamW
+            | Self::NAdam
+            | Self::NAdamW
+            | Self::RAdam
+            | Self::RAdamW
+            | Self::Adamax
+            | Self::Lamb
+            | Self::LambC
+            | Self::LambW
+            | Self::LambCW => Some([0.9, 0.999]),
+            Self::Lion => Some([0.9, 0.99]),
+            Self::Muon | Self::NMuon => Some([0.9, 0.95]),
+            _ => None,
+        }
+    }
+
+    fn eps(self) -> Option<f64> {
+        match self {
+            Self::Sgd | Self::SgdW | Self::Momentum | Self::Lion => None,
+            Self::Muon | Self::NMuon => Some(1e-7),
+            Self::Adadelta | Self::Lamb | Self::LambC | Self::LambW | Self::LambCW => Some(1e-6),
+            Self::RmsPropTf | Self::RmsPropTfW => Some(1e-10),
+            _ => Some(1e-8),
+        }
+    }
+
+    fn alpha(self) -> Option<f64> {
+        match self {
+            Self::RmsProp => Some(0.99),
+            Self::RmsPropTf | Self::RmsPropTfW | Self::Adadelta => Some(0.9),
+            _ => None,
+        }
+    }
+
+    /// Whether Muon updates the matrices.
+    pub(super) fn is_muon(self) -> bool {
+        matches!(self, Self::Muon | Self::NMuon)
+    }
+
+    fn weight_decay(self) -> WeightDecay {
+        match self {
+            Self::SgdW
+            | Self::AdamW
+            | Self::NAdamW
+            | Self::RAdamW
+            | Self::RmsPropTfW
+            | Self::LambW
+            | Self::LambCW
+            | Self::Lion
+            | Self::Muon
+            | Self::NMuon => WeightDecay::Decoupled,
+            _ => WeightDecay::L2,
+        }
+    }
+}
+
+impl Recipe {
+    /// The same recipe, with the default of each constant that its optimizer uses.
+    pub fn with_optimizer_defaults(mut self) -> Self {
+        let kind = self.opt.kind;
+        self.opt_betas = self.opt_betas.or(kind.betas());
+        self.opt_eps = self.opt_eps.or(kind.eps());
+        self.opt_alpha = self.opt_alpha.or(kind.alpha());
+        if kind.is_muon() {
+            self.muon_fallback.get_or_insert(MuonFallback::AdamW);
+            self.fallback_lr_scale.get_or_insert(1.0);
+            self.ns_coefficients.get_or_insert(NsCoefficients::Quintic);
+            self.adjust_lr_fn.get_or_insert(AdjustLr::MatchRmsAdamW);
+        }
+        self
+    }
+
+    /// The optimizer, without its parameters.
+    pub fn optimizer(&self) -> OptimizerConfig {
+        OptimizerConfig {
+            rule: self.rule(),
+            weight_decay: self.opt.kind.weight_decay(),
+            l1_penalty: self.l1_penalty,
+            l2_penalty: self.l2_penalty,
+            lookahead: self.opt.lookahead.then(Lookahead::default),
+        }
+    }
+
+    fn rule(&self) -> Rule {
+        let kind = self.opt.kind;
+        let momentum = self.momentum;
+        // Optimizers without a default do not use the value.
+        let betas = self.opt_betas.or(kind.betas()).unwrap_or_default();
+        let eps = self.opt_eps.or(kind.eps()).unwrap_or_default();
+        let alpha = self.opt_alpha.or(kind.alpha()).unwrap_or_default();
+        let sgd = |nesterov| Sgd { momentum, nesterov };
+        let adam = |nesterov| Adam {
+            betas,
+            eps,
+            nesterov,
+        };
+        let lamb = |trust_clip| Lamb {
+            betas,
+            eps,
+            max_grad_norm: Some(1.0),
+            trust_clip,
+        };
+        match kind {
+            OptimizerKind::Sgd | OptimizerKind::SgdW => Rule::Sgd(sgd(true)),
+            OptimizerKind::Momentum => Rule::Sgd(sgd(false)),
+            OptimizerKind::Adam | OptimizerKind::AdamW => Rule::Adam(adam(false)),
+            OptimizerKind::NAdam => Rule::NAdam(NAdam { betas, eps }),
+            OptimizerKind::NAdamW => Rule::Adam(adam(true)),
+            OptimizerKind::RAdam | OptimizerKind::RAdamW => Rule::RAdam(RAdam { betas, eps }),
+            OptimizerKind::Adamax => Rule::Adamax(Adamax { betas, eps }),
+            OptimizerKind::Adagrad => Rule::Adagrad(Adagrad { eps }),
+            OptimizerKind::Adadelta => Rule::Adadelta(Adadelta { rho: alpha, eps }),
+            OptimizerKind::RmsProp => Rule::RmsProp(RmsProp {
+                alpha,
+                momentum,
+                eps,
+                centered: false,
+            }),
+            OptimizerKind::RmsPropTf | OptimizerKind::RmsPropTfW => Rule::RmsPropTf(RmsPropTf {
+                alpha,
+                momentum,
+                eps,
+            }),
+            OptimizerKind::Lamb | OptimizerKind::LambW => Rule::Lamb(lamb(false)),
+            OptimizerKind::LambC | OptimizerKind::LambCW => Rule::Lamb(lamb(true)),
+            OptimizerKind::Lion => Rule::Lion(Lion { betas }),
+            OptimizerKind::Muon | OptimizerKind::NMuon => {
+                let nesterov = kind == OptimizerKind::NMuon;
+                let fallback = match self.muon_fallback.unwrap_or(MuonFallback::AdamW) {
+                    MuonFallback::AdamW => Fallback::Adam(adam(nesterov)),
+                    MuonFallback::Sgd => Fallback::Sgd(sgd(nesterov)),
+                };
+                Rule::Muon(self.muon(eps, nesterov, fallback))
+            }
+        }
+    }
+
+    fn muon(&self, eps: f64, nesterov: bool, fallback: Fallback) -> Muon {
+        let coefficients = match self.ns_coefficients.unwrap_or(NsCoefficients::Quintic) {
+            NsCoefficients::Quintic => &Muon::QUINTIC,
+            NsCoefficients::Original => &Muon::ORIGINAL,
+        };
+        let adjust_lr = match self.adjust_lr_fn.unwrap_or(AdjustLr::MatchRmsAdamW) {
+            AdjustLr::MatchRmsAdamW => LrAdjustment::MatchRmsAdamW,
+            AdjustLr::Original => LrAdjustment::Original,
+            AdjustLr::RmsToRms => LrAdjustment::RmsToRms,
+        };
+        Muon {
+            momentum: self.momentum,
+            nesterov,
+            eps,
+            coefficients,
+            adjust_lr,
+            fallback,
+            fallback_lr_scale: self.fallback_lr_scale.unwrap_or(1.0),
+        }
+    }
+}
