@@ -10,6 +10,7 @@ mod families;
 mod fine_tune;
 mod folder;
 mod foreign;
+mod mnist;
 mod predict;
 mod pretrained;
 mod ranges;
