@@ -11,6 +11,7 @@ mod fine_tune;
 mod folder;
 mod foreign;
 mod one_rule;
+mod mnist;
 mod predict;
 mod pretrained;
 mod ranges;
