@@ -1,6 +1,7 @@
 //! `mish train`: trains a network and leaves a run folder.
 
 mod args;
+mod classes;
 mod command;
 mod configure;
 mod family;
