@@ -25,8 +25,7 @@ use crate::model::{FeatureInfo, Model, Taps};
 use crate::spec::Stem;
 
 const fn variant(name: &'static str, cifar: Size, build: Build) -> Entry {
-    Entry::new(name, "densenet", "arXiv:1608.06993", cifar, build)
-        .groups(GROUPS)
+    Entry::new(name, "densenet", "arXiv:1608.06993", cifar, build).groups(GROUPS)
 }
 
 const GROUPS: GroupMatcher = &[
@@ -35,7 +34,6 @@ const GROUPS: GroupMatcher = &[
     ("features.denseblock#.denselayer#.", BLOCK),
     ("features.transition#.", WITH_BLOCK),
 ];
-
 
 pub(crate) const ENTRIES: [Entry; 5] = [
     variant("densenet121", (7_048_676, 888_442_880), |root| {

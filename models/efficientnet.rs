@@ -21,8 +21,7 @@ use crate::layers::Layers;
 use crate::model::Model;
 
 const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
-    Entry::new(name, "efficientnet", "arXiv:1905.11946", size, build)
-        .groups(GROUPS)
+    Entry::new(name, "efficientnet", "arXiv:1905.11946", size, build).groups(GROUPS)
 }
 
 pub(crate) const ENTRIES: [Entry; 6] = [

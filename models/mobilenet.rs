@@ -38,7 +38,6 @@ pub(crate) const ENTRIES: [Entry; 2] = [
     .groups(GROUPS),
 ];
 
-
 /// `repeats` blocks with `channels`, the first with `stride`.
 const fn separable(channels: usize, repeats: usize, stride: usize) -> Stage {
     Stage {

@@ -36,7 +36,6 @@ const fn plain(name: &'static str, cifar: Size, imagenet: Size, build: Build) ->
 /// Without norms, SGD diverges at its default rate.
 const RECIPE: &str = "opt = 'adamw'\nlr = 0.0005\n";
 
-
 pub(crate) const ENTRIES: [Entry; 8] = [
     plain(
         "vgg11",

@@ -23,7 +23,11 @@ pub(super) static STYLES: [KeyStyle; 14] = [
         ignored: &["AuxLogits."],
         ..KeyStyle::new("torchvision", &["inception_v3"], &[])
     },
-    KeyStyle::new("lukemelas/EfficientNet-PyTorch", &["tf_efficientnet_b*"], LUKEMELAS),
+    KeyStyle::new(
+        "lukemelas/EfficientNet-PyTorch",
+        &["tf_efficientnet_b*"],
+        LUKEMELAS,
+    ),
     KeyStyle::new(
         "gpleiss/efficient_densenet_pytorch",
         &["densenet"],
@@ -73,10 +77,7 @@ const TORCHVISION_VGG: &[Rule] = &[
 ];
 
 /// The keys of torchvision's files. torchvision renames them while loading.
-const TORCHVISION_DENSENET: &[Rule] = &[
-    (".norm.#.", ".norm#."),
-    (".conv.#.", ".conv#."),
-];
+const TORCHVISION_DENSENET: &[Rule] = &[(".norm.#.", ".norm#."), (".conv.#.", ".conv#.")];
 
 /// The number of a layer, and numbers within a block. The first block does not expand.
 const TORCHVISION_MOBILENET: &[Rule] = &[

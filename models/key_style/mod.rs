@@ -172,7 +172,9 @@ impl<'a> Renamer<'a> {
 /// The paths of all blocks `parent#.#`, in order.
 fn blocks(parent: &str, wanted: &HashMap<String, Shape>) -> Vec<String> {
     let pattern = format!("{parent}#.#.");
-    let numbers = wanted.keys().filter_map(|name| Some(strip(&pattern, name)?.0));
+    let numbers = wanted
+        .keys()
+        .filter_map(|name| Some(strip(&pattern, name)?.0));
     let sorted: BTreeSet<Vec<usize>> = numbers.collect();
     let path = |numbers: Vec<usize>| {
         let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
@@ -203,7 +205,13 @@ mod tests {
 
     #[test]
     fn numbers_are_shifted_and_blocks_are_counted() {
-        let names = ["blocks.0.0.x", "blocks.1.0.x", "blocks.1.1.x", "blocks.10.0.x", "stem.x"];
+        let names = [
+            "blocks.0.0.x",
+            "blocks.1.0.x",
+            "blocks.1.1.x",
+            "blocks.10.0.x",
+            "stem.x",
+        ];
         let wanted = names.map(|name| (name.to_string(), ().into()));
         let wanted = HashMap::from(wanted);
         let renamer = Renamer::new(Some(&STYLE), &wanted);

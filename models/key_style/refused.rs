@@ -89,14 +89,20 @@ static REFUSED: [Refused; 20] = [
     Refused {
         name: KUANGLIU,
         models: &["mobilenetv2_*"],
-        tensors: &[("layers.1.shortcut.0.weight", &[]), ("layers.0.conv3.weight", &[])],
+        tensors: &[
+            ("layers.1.shortcut.0.weight", &[]),
+            ("layers.0.conv3.weight", &[]),
+        ],
         reason: "the first block of its MobileNet v2 has an expansion, and blocks that change the \
                  channels have a shortcut",
     },
     Refused {
         name: WEIAICUNZAI,
         models: &["mobilenetv2_*"],
-        tensors: &[("stage1.residual.0.weight", &[]), ("stage2.0.residual.0.weight", &[])],
+        tensors: &[
+            ("stage1.residual.0.weight", &[]),
+            ("stage2.0.residual.0.weight", &[]),
+        ],
         reason: "its MobileNet v2 starts with a 1x1 convolution and has other strides",
     },
     Refused {
@@ -108,7 +114,10 @@ static REFUSED: [Refused; 20] = [
     Refused {
         name: KUANGLIU,
         models: &["resnext"],
-        tensors: &[("conv1.weight", &[64, 3, 1, 1]), ("layer3.0.shortcut.0.weight", &[])],
+        tensors: &[
+            ("conv1.weight", &[64, 3, 1, 1]),
+            ("layer3.0.shortcut.0.weight", &[]),
+        ],
         reason: "its ResNeXt-29 starts with a 1x1 convolution and has three stages",
     },
     Refused {
@@ -144,7 +153,10 @@ static REFUSED: [Refused; 20] = [
     Refused {
         name: WEIAICUNZAI,
         models: &["wide_resnet"],
-        tensors: &[("init_conv.weight", &[]), ("conv2.0.residual.2.weight", &[])],
+        tensors: &[
+            ("init_conv.weight", &[]),
+            ("conv2.0.residual.2.weight", &[]),
+        ],
         reason: "the shortcuts of its Wide ResNet take the input before the norm",
     },
     Refused {
@@ -156,13 +168,19 @@ static REFUSED: [Refused; 20] = [
     Refused {
         name: KUANGLIU,
         models: &["resnet18", "resnet34"],
-        tensors: &[("layer1.0.bn1.weight", &[64]), ("layer2.0.bn1.weight", &[64])],
+        tensors: &[
+            ("layer1.0.bn1.weight", &[64]),
+            ("layer2.0.bn1.weight", &[64]),
+        ],
         reason: PRE_ACTIVATION,
     },
     Refused {
         name: KUANGLIU,
         models: &["resnet50", "resnet101", "resnet152"],
-        tensors: &[("layer1.0.bn1.weight", &[64]), ("layer2.0.bn1.weight", &[256])],
+        tensors: &[
+            ("layer1.0.bn1.weight", &[64]),
+            ("layer2.0.bn1.weight", &[256]),
+        ],
         reason: PRE_ACTIVATION,
     },
     Refused {
@@ -173,8 +191,18 @@ static REFUSED: [Refused; 20] = [
     },
     Refused {
         name: "bearpaw/pytorch-classification",
-        models: &["resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "resnet164"],
-        tensors: &[("layer1.0.bn1.weight", &[16]), ("layer2.0.bn1.weight", &[16])],
+        models: &[
+            "resnet20",
+            "resnet32",
+            "resnet44",
+            "resnet56",
+            "resnet110",
+            "resnet164",
+        ],
+        tensors: &[
+            ("layer1.0.bn1.weight", &[16]),
+            ("layer2.0.bn1.weight", &[16]),
+        ],
         reason: PRE_ACTIVATION,
     },
 ];

@@ -42,11 +42,7 @@ pub(crate) struct Matching {
 impl Matching {
     /// The best correspondence. Of equally good styles the first, of equally good prefixes the
     /// shortest, and then the last in alphabetical order: `encoder_q.`, not its copy `encoder_k.`.
-    pub fn best(
-        entry: &Entry,
-        network: &Tensors,
-        checkpoint: &HashMap<String, Tensor>,
-    ) -> Self {
+    pub fn best(entry: &Entry, network: &Tensors, checkpoint: &HashMap<String, Tensor>) -> Self {
         let styles = std::iter::once(None).chain(key_style::of(entry).map(Some));
         let mut best = Found::default();
         for style in styles {
@@ -111,9 +107,9 @@ impl Found {
         let Some((prefix, (score, ignored))) = best.max_by_key(|found| rank(*found)) else {
             return Self::default();
         };
-        let equal = scores.iter().filter(|(other, found)| {
-            found.0 == score && score.fits > 0 && **other != prefix
-        });
+        let equal = scores
+            .iter()
+            .filter(|(other, found)| found.0 == score && score.fits > 0 && **other != prefix);
         Self {
             prefix: prefix.to_string(),
             alternatives: equal.map(|(other, _)| (*other).to_string()).collect(),

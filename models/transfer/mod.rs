@@ -148,7 +148,10 @@ impl Transfer {
     ) -> Result<()> {
         let norm_of = |name: &str| {
             let (layer, conv) = name.strip_suffix(".bias")?.rsplit_once('.')?;
-            let (_, norm) = style.biases.iter().find(|(with_bias, _)| *with_bias == conv)?;
+            let (_, norm) = style
+                .biases
+                .iter()
+                .find(|(with_bias, _)| *with_bias == conv)?;
             let merged = !network.shapes.contains_key(name);
             merged.then(|| format!("{layer}.{norm}.running_mean"))
         };
@@ -190,11 +193,7 @@ impl Transfer {
     }
 
     /// Removes counters and queues that the network lacks.
-    fn pass_over_bookkeeping(
-        &mut self,
-        network: &Tensors,
-        tensors: &mut HashMap<String, Tensor>,
-    ) {
+    fn pass_over_bookkeeping(&mut self, network: &Tensors, tensors: &mut HashMap<String, Tensor>) {
         let counts = |name: &str, tensor: &Tensor| {
             let last = name.rsplit('.').next().unwrap_or(name);
             !tensor.dtype().is_float() || tensor.rank() == 0 || BOOKKEEPING.contains(&last)
@@ -221,7 +220,9 @@ impl Transfer {
     ) -> bool {
         let own = |name: &str| is_below(name, &network.classifier);
         let parts = tensors.iter().filter(|(name, _)| own(name));
-        let shapes = parts.clone().map(|(name, tensor)| (name.as_str(), tensor.shape()));
+        let shapes = parts
+            .clone()
+            .map(|(name, tensor)| (name.as_str(), tensor.shape()));
         self.classes = classes(network, shapes);
         let fits = |(name, tensor): (&String, &Tensor)| {
             let wanted = network.shapes.get(name);
@@ -240,9 +241,8 @@ pub(crate) fn classes<'a>(
     network: &Tensors,
     tensors: impl Iterator<Item = (&'a str, &'a Shape)>,
 ) -> Option<usize> {
-    let weights = tensors.filter(|(name, shape)| {
-        is_below(name, &network.classifier) && shape.rank() >= 2
-    });
+    let weights =
+        tensors.filter(|(name, shape)| is_below(name, &network.classifier) && shape.rank() >= 2);
     // The tensor with the shortest name: capsules have a decoder below the same path.
     let (name, shape) = weights.min_by_key(|(name, _)| (name.len(), *name))?;
     // The first axis, except in capsules.

@@ -218,7 +218,9 @@ impl Weights {
             ..ModelArgs::default()
         };
         let found = Inspection::of(find(model)?, &self.checkpoint.tensors, &known)?;
-        found.num_classes.ok_or_else(|| self.no_classifier(model, found.classifier))
+        found
+            .num_classes
+            .ok_or_else(|| self.no_classifier(model, found.classifier))
     }
 
     pub(super) fn no_classifier(&self, model: &str, classifier: String) -> LoadError {

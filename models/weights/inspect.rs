@@ -108,7 +108,9 @@ impl Inspection {
         let Some(best) = candidates.iter().rev().max_by_key(rank) else {
             return Ok(Self::default());
         };
-        let equal = candidates.iter().filter(|other| other.rank() == best.rank());
+        let equal = candidates
+            .iter()
+            .filter(|other| other.rank() == best.rank());
         let decides = best.matching.score.fits > 0;
         let one_stem = decides && equal.clone().all(|other| other.spec.stem == best.spec.stem);
         let shapes = best.matching.names.iter().filter_map(|(key, name)| {

@@ -86,7 +86,11 @@ mod tests {
                 let wanted = store.tensors();
                 assert_eq!(found.shapes.len(), wanted.len(), "{spec}");
                 for (name, tensor) in wanted {
-                    assert_eq!(found.shapes.get(&name), Some(tensor.shape()), "{spec}: {name}");
+                    assert_eq!(
+                        found.shapes.get(&name),
+                        Some(tensor.shape()),
+                        "{spec}: {name}"
+                    );
                 }
             }
         }

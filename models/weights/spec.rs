@@ -90,7 +90,9 @@ impl Weights {
         found: &Inspection,
     ) -> Result<(Activation, Option<Note>), LoadError> {
         let open = given.activation.is_none() && self.own_activation()?.is_none();
-        let of_style = found.style.and_then(|style| Some((style.name, style.activation?)));
+        let of_style = found
+            .style
+            .and_then(|style| Some((style.name, style.activation?)));
         match (found.learned, of_style) {
             (Some(learned), _) if open => {
                 let note = Note::learned_activation(&self.origin, learned);
@@ -125,12 +127,7 @@ impl Weights {
 
     /// Why tensors do not fit: the form of the network that they belong to, if it is another one,
     /// else all differences.
-    pub(super) fn mismatch(
-        &self,
-        spec: &ModelSpec,
-        transfer: Transfer,
-        fixed: Fixed,
-    ) -> LoadError {
+    pub(super) fn mismatch(&self, spec: &ModelSpec, transfer: Transfer, fixed: Fixed) -> LoadError {
         let differences = match self.differences(spec, fixed) {
             Ok(differences) => differences,
             Err(error) => return error,

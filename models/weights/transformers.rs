@@ -72,9 +72,9 @@ pub(super) fn difference(description: &Value) -> Option<&'static str> {
 
 /// The names in the order of their numbers, if these are 0, 1, 2, ….
 fn labels(names: &serde_json::Map<String, Value>) -> Option<Vec<String>> {
-    let numbered = names.iter().map(|(number, name)| {
-        Some((number.parse::<usize>().ok()?, name.as_str()?.to_string()))
-    });
+    let numbered = names
+        .iter()
+        .map(|(number, name)| Some((number.parse::<usize>().ok()?, name.as_str()?.to_string())));
     let sorted: BTreeMap<usize, String> = numbered.collect::<Option<_>>()?;
     let complete = sorted.keys().copied().eq(0..sorted.len());
     complete.then(|| sorted.into_values().collect())

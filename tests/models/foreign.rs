@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Module, Result, Shape, Tensor};
+use candle_mish::nn::ParamStore;
 use candle_mish_models::weights::Weights;
 use candle_mish_models::{
-    LoadError, Loaded, ModelArgs, ModelSpec, Shortcut, Stem, create, from_file,
-    from_file_with,
+    LoadError, Loaded, ModelArgs, ModelSpec, Shortcut, Stem, create, from_file, from_file_with,
 };
-use candle_mish::nn::ParamStore;
 use serde::Deserialize;
 
 use crate::rule;
@@ -145,7 +144,11 @@ fn logits_are_those_of_the_program() -> Result<()> {
     for case in cases() {
         let context = case.context();
         let loaded = case.load(&case.tensors()?);
-        assert_eq!(loaded.spec.activation.to_string(), case.activation, "{context}");
+        assert_eq!(
+            loaded.spec.activation.to_string(),
+            case.activation,
+            "{context}"
+        );
         assert_eq!(loaded.spec.num_classes, case.classes, "{context}");
         let style = style(&case).expect("a style");
         let found = loaded.transfer.style.unwrap_or("no style");
@@ -173,7 +176,11 @@ fn shortcuts_without_parameters_are_recognised_by_the_tensors() -> Result<()> {
         let mut notes = loaded.notes.iter();
         notes.any(|note| note.arguments.contains(&"shortcut"))
     };
-    assert!(noted(&loaded) && !noted(&with_projections), "{:?}", loaded.notes);
+    assert!(
+        noted(&loaded) && !noted(&with_projections),
+        "{:?}",
+        loaded.notes
+    );
     // The header records it.
     let header = loaded.spec.to_metadata();
     assert_eq!(header.get("shortcut").map(String::as_str), Some("a"));
@@ -190,7 +197,11 @@ fn wrapped_weights_in_half_precision_keep_their_style() -> Result<()> {
     };
     let mut tensors = HashMap::new();
     for (name, tensor) in case.tensors()? {
-        let dtype = if tensor.dtype().is_float() { DType::F16 } else { DType::I64 };
+        let dtype = if tensor.dtype().is_float() {
+            DType::F16
+        } else {
+            DType::I64
+        };
         tensors.insert(format!("module.{name}"), tensor.to_dtype(dtype)?);
     }
     tensors.insert("step".to_string(), Tensor::new(7i64, &Device::Cpu)?);
@@ -237,7 +248,10 @@ const REFUSED: [(&str, &str, &[(&str, &[usize])]); 7] = [
     (
         "resnet18",
         "kuangliu/pytorch-cifar",
-        &[("layer1.0.bn1.weight", &[64]), ("layer2.0.bn1.weight", &[64])],
+        &[
+            ("layer1.0.bn1.weight", &[64]),
+            ("layer2.0.bn1.weight", &[64]),
+        ],
     ),
     (
         "resnet110",
@@ -255,7 +269,10 @@ fn networks_that_differ_are_named_with_the_reason() -> Result<()> {
     let path = folder.path().join("weights.safetensors");
     for (model, program, shapes) in REFUSED {
         let tensor = |(name, dims): &(&str, &[usize])| {
-            Ok((name.to_string(), Tensor::zeros(*dims, DType::F32, &Device::Cpu)?))
+            Ok((
+                name.to_string(),
+                Tensor::zeros(*dims, DType::F32, &Device::Cpu)?,
+            ))
         };
         let tensors = shapes.iter().map(tensor).collect::<Result<_>>()?;
         save(&path, &tensors);
@@ -265,9 +282,15 @@ fn networks_that_differ_are_named_with_the_reason() -> Result<()> {
         };
         let error = from_file_with(&path, &args, &Device::Cpu);
         let error = error.err().expect("refused");
-        assert!(matches!(error, LoadError::Refused { .. }), "{model}: {error}");
+        assert!(
+            matches!(error, LoadError::Refused { .. }),
+            "{model}: {error}"
+        );
         let message = error.to_string();
-        assert!(message.contains(program) && message.contains(model), "{message}");
+        assert!(
+            message.contains(program) && message.contains(model),
+            "{message}"
+        );
     }
     Ok(())
 }
@@ -281,7 +304,9 @@ fn a_folder_of_transformers_is_rebuilt() -> Result<()> {
         panic!("one case");
     };
     save(&path, &case.tensors()?);
-    let names = ["tench", "goldfish", "shark", "ray", "hen", "ostrich", "finch"];
+    let names = [
+        "tench", "goldfish", "shark", "ray", "hen", "ostrich", "finch",
+    ];
     let labels = names.iter().enumerate().rev();
     let labels: HashMap<String, &str> = labels.map(|(i, name)| (i.to_string(), *name)).collect();
     let mut description = serde_json::json!({
@@ -299,10 +324,20 @@ fn a_folder_of_transformers_is_rebuilt() -> Result<()> {
     let config = folder.path().join("config.json");
     std::fs::write(&config, description.to_string())?;
     let loaded = from_file(&path, &Device::Cpu).expect("a network");
-    assert_eq!((&*loaded.spec.model, loaded.spec.stem), ("resnet18", Stem::ImageNet));
-    assert_eq!(loaded.classes.as_deref(), Some(&names.map(String::from)[..]));
+    assert_eq!(
+        (&*loaded.spec.model, loaded.spec.stem),
+        ("resnet18", Stem::ImageNet)
+    );
+    assert_eq!(
+        loaded.classes.as_deref(),
+        Some(&names.map(String::from)[..])
+    );
     let assumed = loaded.notes.iter().flat_map(|note| note.arguments);
-    assert!(!assumed.clone().any(|argument| *argument == "activation"), "{:?}", loaded.notes);
+    assert!(
+        !assumed.clone().any(|argument| *argument == "activation"),
+        "{:?}",
+        loaded.notes
+    );
     case.check_logits(&loaded)?;
     // The stride in another convolution has the same tensors and other logits.
     description["downsample_in_bottleneck"] = true.into();
@@ -343,7 +378,11 @@ fn the_tensors_decide_what_no_header_records() -> Result<()> {
         let weights = Weights::read(&path).expect("weights");
         let (found, notes) = weights.spec(&ModelArgs::named(name)).expect("a network");
         assert_eq!(found, spec);
-        let assumed: Vec<&str> = notes.iter().flat_map(|note| note.arguments).copied().collect();
+        let assumed: Vec<&str> = notes
+            .iter()
+            .flat_map(|note| note.arguments)
+            .copied()
+            .collect();
         assert_eq!(assumed, ["activation"], "{spec}");
     }
     // The first convolution of MobileNet is the same in both forms.
@@ -373,12 +412,17 @@ fn learned_activations_are_recognised_by_their_parameters() -> Result<()> {
         let args = ModelArgs::named("resnet20");
         let loaded = from_file_with(&path, &args, &Device::Cpu).expect("a network");
         assert_eq!(loaded.spec, spec);
-        assert!(loaded.notes.iter().any(|note| note.message.contains(name)), "{name}");
+        assert!(
+            loaded.notes.iter().any(|note| note.message.contains(name)),
+            "{name}"
+        );
         let args = ModelArgs {
             activation: Some(candle_mish::Activation::Relu),
             ..args
         };
-        let error = from_file_with(&path, &args, &Device::Cpu).err().expect(name);
+        let error = from_file_with(&path, &args, &Device::Cpu)
+            .err()
+            .expect(name);
         let message = error.to_string();
         let reason = format!("activation is {name}, not relu");
         assert!(message.contains(&reason), "{message}");
@@ -432,11 +476,16 @@ fn arguments_that_the_tensors_contradict_are_named() -> Result<()> {
         ),
     ];
     for (args, reason) in cases {
-        let error = from_file_with(&path, &args, &Device::Cpu).err().expect(reason);
+        let error = from_file_with(&path, &args, &Device::Cpu)
+            .err()
+            .expect(reason);
         assert!(matches!(error, LoadError::OtherForm { .. }), "{error}");
         let message = error.to_string();
         assert!(message.contains(reason), "{message}");
-        assert!(!message.contains("missing") && !message.contains("--"), "{message}");
+        assert!(
+            !message.contains("missing") && !message.contains("--"),
+            "{message}"
+        );
     }
     let akamaster = case("akamaster/pytorch_resnet_cifar10", "resnet20");
     save(&path, &akamaster[0].tensors()?);
@@ -444,7 +493,12 @@ fn arguments_that_the_tensors_contradict_are_named() -> Result<()> {
         shortcut: Some(Shortcut::B),
         ..ModelArgs::named("resnet20")
     };
-    let error = from_file_with(&path, &args, &Device::Cpu).err().expect("no projections");
-    assert!(error.to_string().contains("shortcut is a, not b"), "{error}");
+    let error = from_file_with(&path, &args, &Device::Cpu)
+        .err()
+        .expect("no projections");
+    assert!(
+        error.to_string().contains("shortcut is a, not b"),
+        "{error}"
+    );
     Ok(())
 }

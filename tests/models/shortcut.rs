@@ -52,7 +52,10 @@ fn the_choice_is_recorded_only_if_it_is_not_the_default() {
     let (a, b) = (option_a("resnet20"), ModelSpec::new("resnet20"));
     for spec in [&a, &b] {
         let header = spec.to_metadata();
-        assert_eq!(header.contains_key("shortcut"), spec.shortcut == Shortcut::A);
+        assert_eq!(
+            header.contains_key("shortcut"),
+            spec.shortcut == Shortcut::A
+        );
         assert_eq!(ModelSpec::from_metadata(&header).as_ref(), Ok(spec));
         let json = serde_json::to_string(spec).expect("JSON");
         assert_eq!(json.contains("shortcut"), spec.shortcut == Shortcut::A);

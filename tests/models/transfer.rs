@@ -104,7 +104,11 @@ fn tensors_without_the_prefix_are_passed_over_and_listed() -> Result<()> {
     let mut wrapped = under(&own, |key| format!("module.encoder_q.{key}"));
     // A second head, and tensors of a training framework.
     let extra = Tensor::ones((3, 4), DType::F32, &Device::Cpu)?;
-    let others = ["module.encoder_k.fc.weight", "module.queue", "criterion.weight"];
+    let others = [
+        "module.encoder_k.fc.weight",
+        "module.queue",
+        "criterion.weight",
+    ];
     wrapped.extend(others.map(|name| (name.to_string(), extra.clone())));
     let (store, found) = transfer(&ModelSpec::new("resnet20"), &wrapped)?;
     assert!(found.is_complete(), "{found}");
@@ -114,7 +118,10 @@ fn tensors_without_the_prefix_are_passed_over_and_listed() -> Result<()> {
     let mut expected = others.map(String::from);
     expected.sort();
     assert_eq!(listed, expected);
-    assert!(found.to_string().contains("passed over 3 tensors"), "{found}");
+    assert!(
+        found.to_string().contains("passed over 3 tensors"),
+        "{found}"
+    );
     assert_loaded(&store, &own, "")?;
     // A part without the network's layers does not decide the prefix, and its layers are not loaded.
     let some = own.iter().filter(|(key, _)| key.starts_with("layer1."));
@@ -128,7 +135,9 @@ fn tensors_without_the_prefix_are_passed_over_and_listed() -> Result<()> {
 fn equally_good_prefixes_are_reported() -> Result<()> {
     let own = weights(&ModelSpec::new("resnet20"))?;
     let other = under(&own, |key| format!("encoder_k.{key}"));
-    let other = other.into_iter().map(|(key, value)| Ok((key, value.zeros_like()?)));
+    let other = other
+        .into_iter()
+        .map(|(key, value)| Ok((key, value.zeros_like()?)));
     let mut both = other.collect::<Result<Weights>>()?;
     both.extend(under(&own, |key| format!("encoder_q.{key}")));
     let (store, transfer) = transfer(&ModelSpec::new("resnet20"), &both)?;
@@ -164,7 +173,11 @@ fn values_of_every_floating_point_type_are_loaded() -> Result<()> {
     let own = weights(&ModelSpec::new("resnet20"))?;
     for dtype in [DType::F16, DType::BF16, DType::F64] {
         let typed = own.iter().map(|(name, tensor)| {
-            let dtype = if tensor.dtype().is_float() { dtype } else { tensor.dtype() };
+            let dtype = if tensor.dtype().is_float() {
+                dtype
+            } else {
+                tensor.dtype()
+            };
             Ok((name.clone(), tensor.to_dtype(dtype)?))
         });
         let typed = typed.collect::<Result<Weights>>()?;
@@ -174,8 +187,16 @@ fn values_of_every_floating_point_type_are_loaded() -> Result<()> {
         };
         for spec in [ModelSpec::new("resnet20"), gray] {
             let (store, transfer) = transfer(&spec, &typed)?;
-            assert!(transfer.is_complete() && !transfer.fresh_classifier, "{dtype:?}");
-            assert!(store.params().iter().all(|(_, var)| var.dtype() == DType::F32));
+            assert!(
+                transfer.is_complete() && !transfer.fresh_classifier,
+                "{dtype:?}"
+            );
+            assert!(
+                store
+                    .params()
+                    .iter()
+                    .all(|(_, var)| var.dtype() == DType::F32)
+            );
             assert_loaded(&store, &typed, "conv1.")?;
         }
     }
@@ -330,7 +351,10 @@ fn other_key_styles_are_understood() -> Result<()> {
         // Under a prefix as well.
         let wrapped = under(&other, |key| format!("module.{key}"));
         let (store, wrapped) = self::transfer(&ModelSpec::new(name), &wrapped)?;
-        assert!(wrapped.is_complete() && wrapped.prefix == "module.", "{wrapped}");
+        assert!(
+            wrapped.is_complete() && wrapped.prefix == "module.",
+            "{wrapped}"
+        );
         assert_loaded(&store, &own, "")?;
     }
     Ok(())

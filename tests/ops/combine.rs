@@ -121,7 +121,10 @@ proptest! {
 fn parts_and_shapes_must_fit() {
     let x = uniform(1, (2, 3, 4, 5));
     for (dim, before, after) in [(4, 1, 1), (1, usize::MAX, 0), (1, 0, usize::MAX / 60)] {
-        assert!(pad(&x, dim, before, after).is_err(), "{dim} {before} {after}");
+        assert!(
+            pad(&x, dim, before, after).is_err(),
+            "{dim} {before} {after}"
+        );
     }
     for (dim, start, len) in [(4, 0, 1), (1, 0, 4), (1, 3, 1), (1, usize::MAX, 2)] {
         assert!(narrow(&x, dim, start, len).is_err(), "{dim} {start} {len}");
