@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod classes;
 mod commands;
 mod config;
 mod context;

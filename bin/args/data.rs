@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use candle_mish::data::{
-    BadImages, ClassMap, ClassOrder, DataError, DataOptions, DatasetKind, Interpolation, Preprocess,
+    BadImages, ClassMap, ClassOrder, DataError, DataOptions, DatasetKind, DecodeOptions,
+    Interpolation, Preprocess,
 };
 use clap::Args;
 
-use super::range::{MAX_IMAGES, MAX_SIZE, count, number, positive, seed};
+use super::range::{MAX_IMAGES, MAX_PAD, MAX_SIZE, count, number, positive, seed};
 use super::set::{replace, set};
 use crate::failure::usage;
 
@@ -16,12 +17,13 @@ use crate::failure::usage;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// cifar100, cifar10, synthetic, folder:PATH or auto. folder:PATH reads image files from
-    /// PATH/train/CLASS and PATH/val/CLASS, or from PATH/CLASS. auto uses CIFAR-100 if available,
-    /// else synthetic
+    /// cifar100, cifar10, mnist, fashion-mnist, synthetic, folder:PATH or auto. folder:PATH reads image
+    /// files from PATH/train/CLASS and PATH/val/CLASS, or from PATH/CLASS. auto uses CIFAR-100 if
+    /// available, else synthetic
     #[arg(long, value_name = "NAME")]
     pub dataset: Option<DatasetArg>,
-    /// Folder with the files of the data set [default for CIFAR-100: $CIFAR100_DIR]
+    /// Folder with the files of the data set [default: $CIFAR100_DIR, $CIFAR10_DIR, $MNIST_DIR or
+    /// $FASHION_MNIST_DIR]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// Branch, tag or commit of the data set on the Hugging Face Hub [default: main]
@@ -33,6 +35,10 @@ pub struct DataArgs {
     /// Use only local files
     #[arg(long)]
     pub offline: bool,
+    /// Black pixels on each side of the 28x28 images of mnist and fashion-mnist; 0 for none [default:
+    /// 2, for 32x32 images]
+    #[arg(long, value_name = "PIXELS", value_parser = count(0..=MAX_PAD))]
+    pub pad: Option<usize>,
     /// Seed of the validation split and of the synthetic images [default: 0]
     #[arg(long, value_name = "N", value_parser = seed)]
     pub data_seed: Option<u64>,
@@ -68,6 +74,13 @@ pub struct FolderArgs {
     /// bad images; skip decodes all images first and leaves the bad ones out [default: error]
     #[arg(long, value_name = "ACTION", value_parser = bad_images)]
     pub bad_images: Option<BadImages>,
+    #[command(flatten)]
+    pub decode: DecodeArgs,
+}
+
+/// Flags that choose how image files are decoded.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DecodeArgs {
     /// Transpose images by the orientation in their EXIF data, as PIL.ImageOps.exif_transpose
     #[arg(long)]
     pub exif_transpose: bool,
@@ -76,14 +89,24 @@ pub struct FolderArgs {
     pub scale_16bit: bool,
 }
 
+impl DecodeArgs {
+    /// The flags as options of the decoder.
+    pub fn options(&self) -> DecodeOptions {
+        DecodeOptions {
+            exif_transpose: self.exif_transpose,
+            scale_16bit: self.scale_16bit,
+        }
+    }
+}
+
 impl FolderArgs {
     fn apply(&self, options: &mut DataOptions) {
         set(&mut options.class_order, self.class_order);
         set(&mut options.bad_images, self.bad_images);
         replace(&mut options.class_map, &self.class_map);
         options.ignore_unknown_classes |= self.ignore_unknown_classes;
-        options.exif_transpose |= self.exif_transpose;
-        options.scale_16bit |= self.scale_16bit;
+        options.exif_transpose |= self.decode.exif_transpose;
+        options.scale_16bit |= self.decode.scale_16bit;
     }
 }
 
@@ -99,7 +122,8 @@ fn bad_images(name: &str) -> Result<BadImages, String> {
     found.ok_or_else(|| "expected error or skip".to_string())
 }
 
-fn class_map(path: &str) -> Result<ClassMap, String> {
+/// Reads the file of `--class-map`.
+pub fn class_map(path: &str) -> Result<ClassMap, String> {
     // clap names the file already.
     ClassMap::read(Path::new(path)).map_err(|error| match error {
         DataError::Invalid {
@@ -116,12 +140,17 @@ impl DataArgs {
         if let Some(DatasetArg { kind, folder }) = &self.dataset {
             options.dataset = *kind;
             replace(&mut options.data_dir, folder);
+            // The padding of a run on MNIST does not apply to a data set that is not padded.
+            options.pad = options.pad.filter(|_| kind.default_pad().is_some());
         }
         replace(&mut options.data_dir, &self.data_dir);
         replace(&mut options.cache_dir, &self.cache_dir);
         replace(&mut options.revision, &self.revision);
         replace(&mut options.limit_train, &self.limit_train);
         replace(&mut options.limit_test, &self.limit_test);
+        // The default is recorded too.
+        let pad = self.pad.or(options.pad).or(options.dataset.default_pad());
+        replace(&mut options.pad, &pad);
         set(&mut options.seed, self.data_seed);
         set(&mut options.val_split, self.val_split);
         options.offline |= self.offline;

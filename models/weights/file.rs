@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint::{self, Checkpoint};
-#[cfg(feature = "data")]
-use candle_mish::data::Preprocess;
 use candle_mish::nn::ParamStore;
 
 use crate::entry::Entry;
@@ -260,41 +258,6 @@ impl Weights {
         self.text("dataset")
     }
 
-    /// How to preprocess images for `model`: as recorded; else as for the network's default weights
-    /// on the Hub; else with timm's defaults at the network's own image size. `None` if the stem is
-    /// [`Stem::Cifar`] and the header does not record the image size and normalisation.
-    ///
-    /// # Errors
-    /// If a recorded value is not valid, or `model` has no form with this stem.
-    #[cfg(feature = "data")]
-    pub fn preprocess(&self, model: &str, stem: Stem) -> Result<Option<Preprocess>, LoadError> {
-        let entry = find(model)?;
-        let size = self.image_size()?;
-        let normalisation = self.normalisation()?;
-        let like = entry.pretrained().next().filter(|row| row.stem == stem);
-        let own = match (stem, like) {
-            (Stem::ImageNet, Some(row)) => row.preprocess(),
-            (Stem::ImageNet, None) => Preprocess {
-                input_size: entry.form(stem)?.input.1,
-                ..Preprocess::default()
-            },
-            // The whole of a small image is used.
-            (Stem::Cifar, _) if size.is_some() && normalisation.is_some() => Preprocess {
-                crop_pct: 1.0,
-                ..Preprocess::default()
-            },
-            (Stem::Cifar, _) => return Ok(None),
-        };
-        let (mean, std) = normalisation.unwrap_or((own.mean, own.std));
-        Ok(Some(Preprocess {
-            input_size: size.unwrap_or(own.input_size),
-            crop_pct: self.parsed("crop_pct")?.unwrap_or(own.crop_pct),
-            interpolation: self.parsed("interpolation")?.unwrap_or(own.interpolation),
-            mean,
-            std,
-        }))
-    }
-
     /// Copies the tensors that fit into a network of `spec` that was built on `store`.
     ///
     /// # Errors
@@ -394,7 +357,7 @@ impl Weights {
         self.checkpoint.metadata.get(key).map(String::as_str)
     }
 
-    fn parsed<T>(&self, key: &'static str) -> Result<Option<T>, LoadError>
+    pub(super) fn parsed<T>(&self, key: &'static str) -> Result<Option<T>, LoadError>
     where
         T: std::str::FromStr<Err: fmt::Display>,
     {

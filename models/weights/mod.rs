@@ -12,6 +12,8 @@ mod file;
 mod inspect;
 mod load;
 mod note;
+#[cfg(feature = "data")]
+mod preprocess;
 mod recorder;
 mod spec;
 mod transformers;

@@ -14,7 +14,7 @@ mod safetensors;
 mod store;
 mod write;
 
-pub use atomic::{check_writable, write_atomically};
+pub use atomic::{AtomicFile, check_writable, write_atomically};
 pub use content::{Checkpoint, ReadOptions};
 pub use error::CheckpointError;
 pub use read::{read, read_with};

@@ -44,8 +44,7 @@ impl Dataset {
         if self.source.class_map {
             return self.with_names(network_classes);
         }
-        let names = NetworkClasses::new(network_classes, are_numbers(&self.classes));
-        let labels: Vec<Option<u32>> = self.classes.iter().map(|c| names.label(c)).collect();
+        let labels = self.network_labels(network_classes);
         let mut notes = Vec::new();
         if labels.contains(&None) {
             let images = self.check_unknown(&labels, unknown)?;
@@ -67,6 +66,13 @@ impl Dataset {
         }
         self.source.notes.append(&mut notes);
         Ok(self)
+    }
+
+    /// The label of each class in a network with these classes; `None` for a class that the network
+    /// does not have. Names count as the same as in [`map_classes`](Self::map_classes).
+    pub fn network_labels(&self, network_classes: &[String]) -> Vec<Option<u32>> {
+        let names = NetworkClasses::new(network_classes, are_numbers(&self.classes));
+        self.classes.iter().map(|c| names.label(c)).collect()
     }
 
     /// The same labels with the network's class names.

@@ -88,36 +88,12 @@ impl Image {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn read_with(path: &Path, options: DecodeOptions) -> Result<Self, DataError> {
-        let mut opened = Opened::new(path)?;
-        let wrong = |problem: String| DataError::invalid(path, problem, EXPECTED);
-        let format = opened.format;
-        let decoded = if format == ImageFormat::Jpeg {
-            let mut bytes = Vec::new();
-            let whole = opened.file.read_to_end(&mut bytes);
-            whole.map_err(|error| DataError::io(path, error))?;
-            let frame = Frame::read(&mut Cursor::new(&bytes)).map_err(wrong)?;
-            check_size((frame.width, frame.height)).map_err(wrong)?;
-            frame.check_data(&bytes).map_err(wrong)?;
-            frame.normalise_transform(&mut bytes);
-            let orientation = metadata::from_value(frame.orientation);
-            let reader = ImageReader::with_format(Cursor::new(bytes), format);
-            let decoder = reader.into_decoder().map_err(|e| wrong(text(&e)))?;
-            pixels(decoder, orientation.filter(|_| options.exif_transpose))
-        } else {
-            opened.check_end().map_err(wrong)?;
-            let reader = ImageReader::with_format(opened.file, format);
-            let mut decoder = reader.into_decoder().map_err(|e| wrong(text(&e)))?;
-            check_size(decoder.dimensions()).map_err(wrong)?;
-            let orientation = if options.exif_transpose || format == ImageFormat::Tiff {
-                metadata::orientation(&mut decoder, format)
-            } else {
-                None
-            };
-            pixels(decoder, orientation)
-        };
-        let image = decoded.map_err(|error| wrong(text(&error)))?;
-        rgb(image, options)
-            .map_err(|_| DataError::invalid(path, "an image without pixels", "at least one"))
+        Opened::new(path)?.decode(path, options)
+    }
+
+    /// Decodes the content of an image file to RGB, as [`read`](Self::read) does. Errors name `path`.
+    pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, DataError> {
+        Opened::of(path, Cursor::new(bytes))?.decode(path, DecodeOptions::default())
     }
 }
 
@@ -165,15 +141,21 @@ fn planar<T: Copy>(values: &[T], channels: usize, byte: impl Fn(T) -> u8) -> Vec
 }
 
 /// An image file, at its start, and the format that its content has.
-struct Opened {
-    file: BufReader<File>,
+struct Opened<R> {
+    file: R,
     format: ImageFormat,
 }
 
-impl Opened {
+impl Opened<BufReader<File>> {
     fn new(path: &Path) -> Result<Self, DataError> {
+        let file = File::open(path).map_err(|error| DataError::io(path, error))?;
+        Self::of(path, BufReader::new(file))
+    }
+}
+
+impl<R: BufRead + Seek> Opened<R> {
+    fn of(path: &Path, mut file: R) -> Result<Self, DataError> {
         let io = |error| DataError::io(path, error);
-        let mut file = BufReader::new(File::open(path).map_err(io)?);
         if file.fill_buf().map_err(io)?.is_empty() {
             return Err(DataError::invalid(path, "the file is empty", EXPECTED));
         }
@@ -196,6 +178,39 @@ impl Opened {
                 EXPECTED,
             )),
         }
+    }
+
+    /// Decodes the image. Errors name `path`.
+    fn decode(mut self, path: &Path, options: DecodeOptions) -> Result<Image, DataError> {
+        let wrong = |problem: String| DataError::invalid(path, problem, EXPECTED);
+        let format = self.format;
+        let decoded = if format == ImageFormat::Jpeg {
+            let mut bytes = Vec::new();
+            let whole = self.file.read_to_end(&mut bytes);
+            whole.map_err(|error| DataError::io(path, error))?;
+            let frame = Frame::read(&mut Cursor::new(&bytes)).map_err(wrong)?;
+            check_size((frame.width, frame.height)).map_err(wrong)?;
+            frame.check_data(&bytes).map_err(wrong)?;
+            frame.normalise_transform(&mut bytes);
+            let orientation = metadata::from_value(frame.orientation);
+            let reader = ImageReader::with_format(Cursor::new(bytes), format);
+            let decoder = reader.into_decoder().map_err(|e| wrong(text(&e)))?;
+            pixels(decoder, orientation.filter(|_| options.exif_transpose))
+        } else {
+            self.check_end().map_err(wrong)?;
+            let reader = ImageReader::with_format(self.file, format);
+            let mut decoder = reader.into_decoder().map_err(|e| wrong(text(&e)))?;
+            check_size(decoder.dimensions()).map_err(wrong)?;
+            let orientation = if options.exif_transpose || format == ImageFormat::Tiff {
+                metadata::orientation(&mut decoder, format)
+            } else {
+                None
+            };
+            pixels(decoder, orientation)
+        };
+        let image = decoded.map_err(|error| wrong(text(&error)))?;
+        rgb(image, options)
+            .map_err(|_| DataError::invalid(path, "an image without pixels", "at least one"))
     }
 
     /// Refuses a WebP or PNG file that is cut short, and returns to the start.

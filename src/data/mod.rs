@@ -51,6 +51,7 @@ pub use loader::{Batch, Epoch, Loader, LoaderConfig};
 pub use open::{open, open_with};
 pub use options::{BadImages, DataOptions, DatasetKind};
 pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};
-pub use published::{CIFAR100_DIR, names};
+pub use published::{CIFAR10_MEAN, CIFAR10_STD, CIFAR100_DIR, CIFAR100_MEAN, CIFAR100_STD, names};
 pub use resample::Interpolation;
 pub use resized_crop::ResizedCrop;
+pub use tree::image_files;

@@ -130,7 +130,7 @@ fn from_folder(
     location: String,
     cache: &Cache,
 ) -> Result<Dataset, DataError> {
-    let pad = spec.padding(options.pad)?;
+    let pad = options.padding();
     let loaded = published::load(folder, spec, pad, cache)?;
     let (mean, std) = spec.statistics(pad);
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

@@ -132,6 +132,17 @@ impl Tree {
     }
 }
 
+/// The image files of a folder, then those of its subfolders, each sorted by name and without hidden
+/// entries. Also returns a line about each kind of file that is left out.
+///
+/// # Errors
+/// If a folder cannot be read, or folders are nested too deeply.
+pub fn image_files(folder: &Path) -> Result<(Vec<PathBuf>, Vec<String>), DataError> {
+    let (mut images, mut left_out) = (Vec::new(), LeftOut::default());
+    add(folder, 0, &mut images, &mut left_out)?;
+    Ok((images, left_out.notes(&folder.display().to_string())))
+}
+
 /// Adds the image files of a folder, then those of its subfolders.
 fn add(
     folder: &Path,

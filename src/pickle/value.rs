@@ -177,7 +177,6 @@ impl<'p> Value<'p> {
     }
 
     /// A floating-point number.
-    #[cfg(test)]
     pub(crate) fn float(self) -> Option<f64> {
         match self.node() {
             Node::Float(value) => Some(*value),

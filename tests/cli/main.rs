@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod classes;
 mod commands;
 mod compatibility;
 mod export;
@@ -9,6 +10,7 @@ mod families;
 mod fine_tune;
 mod folder;
 mod foreign;
+mod predict;
 mod pretrained;
 mod ranges;
 mod resume;
@@ -35,6 +37,7 @@ fn program(name: &str, args: &[&str]) -> Command {
     let mut command = Command::cargo_bin(name).expect("built with the tests");
     command
         .env_remove("CIFAR100_DIR")
+        .env_remove("MNIST_DIR")
         .env_remove("RUST_LOG")
         .env("HF_HUB_OFFLINE", "1")
         // Candle then appends a backtrace to its messages. The user must not see it.

@@ -8,11 +8,14 @@ mod environment;
 mod fixture;
 mod folder;
 mod hub;
+mod idx;
 mod image_folder;
 mod image_variants;
 mod images;
 mod loader;
+mod parquet;
 mod preprocess;
+mod python_version;
 mod real;
 #[path = "../support/hub.rs"]
 mod server;

@@ -65,7 +65,7 @@ def record(name, table, path=""):
         tensors[key] = {
             "dtype": WIDER.get(dtype, dtype),
             "shape": list(tensor.shape),
-            "values": tensor.double().flatten().tolist(),
+            "values": " ".join(map(repr, tensor.double().flatten().tolist())),
         }
     expected[name] = {"path": path, "tensors": tensors}
 
@@ -256,5 +256,5 @@ for protocol in (2, 4):
     (folder / name).write_bytes(pickle.dumps(few, protocol=protocol))
     record(name, pickle.loads((folder / name).read_bytes()))
 
-here.with_suffix(".json").write_text(json.dumps(expected, separators=(",", ":")).replace("]},", "]},\n") + "\n")
+here.with_suffix(".json").write_text(json.dumps(expected, separators=(",", ":")).replace("},", "},\n") + "\n")
 assert sys.byteorder == "little"

@@ -39,7 +39,8 @@ struct Expected {
 struct ExpectedTensor {
     dtype: String,
     shape: Vec<usize>,
-    values: Vec<f64>,
+    /// Numbers with spaces between them: serde_json can miss the nearest f64.
+    values: String,
 }
 
 fn expected() -> BTreeMap<String, Expected> {
@@ -73,7 +74,9 @@ fn assert_equal(name: &str, read: &Checkpoint, expected: &Expected) -> candle_co
         assert_eq!(tensor.dims(), expected.shape, "{name} {key}");
         assert_eq!(tensor.dtype(), dtype(&expected.dtype), "{name} {key}");
         let values = tensor.flatten_all()?.to_dtype(DType::F64)?;
-        assert_eq!(values.to_vec1::<f64>()?, expected.values, "{name} {key}");
+        let numbers = expected.values.split_whitespace();
+        let numbers: Vec<f64> = numbers.map(|n| n.parse().expect("a number")).collect();
+        assert_eq!(values.to_vec1::<f64>()?, numbers, "{name} {key}");
     }
     Ok(())
 }
@@ -108,7 +111,7 @@ fn a_choice_and_what_is_passed_over_are_reported() -> candle_core::Result<()> {
             assert!(choice.contains(part), "{choice}");
         }
         for part in [
-            "'epoch' (an integer)",
+            "'epoch' (3)",
             "'best_acc1' (a tensor)",
             "'big' (an integer)",
             "'confusion' (a NumPy value)",
@@ -164,7 +167,7 @@ fn tensors_without_a_counterpart_are_named() {
         "'complex' (a tensor of ComplexFloatStorage, which Candle does not have)",
         "'float8_e5m2' (a tensor of float8_e5m2, which Candle does not have)",
         "'negated' (a conjugated or negated view)",
-        "'counter' (an integer)",
+        "'counter' (5)",
         "'name' (text)",
         "'array' (a NumPy value)",
     ] {
@@ -199,7 +202,8 @@ fn damage_is_survived() {
                 assert!(!error.to_string().contains('\n'), "{error}");
             }
         };
-        for at in 0..whole.len() {
+        // The rest of the longer files is the same again, or padding.
+        for at in 0..whole.len().min(2500) {
             let mut bytes = whole.clone();
             bytes[at] ^= [0x01, 0x55, 0xff][at % 3];
             read(&bytes);
@@ -345,10 +349,10 @@ fn hostile_pickles_are_refused() {
     ];
     assert!(read(&deep.concat()).contains("nests too deeply"));
     assert!(read(b"\x80\x02}q\x00U\x01ah\x00s.").contains("no tensors by name"));
-    let own = b"\x80\x02cm\nM\n)\x81q\x00}(U\x0b_parameters}U\x08_modules}U\x01ah\x00suub.";
+    let own = b"\x80\x02cm\nM\n)\x81q\x00}(U\x0b_parameters}U\x08_modules}U\x01ah\x00sub.";
     assert!(read(own).contains("nest too deeply"));
     // Modules that double at every level.
-    let mut doubled = b"\x80\x02cm\nM\n)\x81}(U\x0b_parameters}U\x08_modules}uubq\x00".to_vec();
+    let mut doubled = b"\x80\x02cm\nM\n)\x81}(U\x0b_parameters}U\x08_modules}ubq\x00".to_vec();
     for _ in 0..60 {
         doubled.extend(
             b"cm\nM\n)\x81}(U\x0b_parameters}U\x08_modules}(U\x01ah\x00U\x01bh\x00uubq\x00",

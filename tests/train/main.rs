@@ -9,4 +9,5 @@ mod pytorch_file;
 mod recipe;
 mod schedule;
 mod sharded_checkpoint;
+mod subset;
 mod trainer;

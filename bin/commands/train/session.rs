@@ -97,7 +97,8 @@ impl<'a> Session<'a> {
         dataset.mean = config.mean.unwrap_or(dataset.mean);
         dataset.std = config.std.unwrap_or(dataset.std);
         let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
-        check_batch(config.recipe.batch_size, &dataset.train)?;
+        let batch_size = config.recipe.batch_size.min(dataset.train.len());
+        check_batch(batch_size, &dataset.train)?;
         let network = Network::new(&spec, config.recipe.seed)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
@@ -150,10 +151,7 @@ impl<'a> Session<'a> {
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
         let state = self.state.take();
-        // Without a full batch the training fails at once.
-        if train_loader.batches_per_epoch() > 0 {
-            self.announce(&train_loader)?;
-        }
+        self.announce(&train_loader)?;
         let run = Run {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
@@ -223,7 +221,7 @@ impl<'a> Session<'a> {
                 "training  {} of {}, {} per step",
                 counted(recipe.epochs, "epoch"),
                 counted(train.batches_per_epoch(), "step"),
-                counted(recipe.batch_size, "image")
+                counted(recipe.batch_size.min(dataset.train.len()), "image")
             ),
             format!(
                 "device    {}, {}",

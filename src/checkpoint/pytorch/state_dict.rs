@@ -378,14 +378,18 @@ fn names_optimizer(key: &str) -> bool {
     key == "optim" || key.starts_with("optimizer") || key.starts_with("optim_")
 }
 
-/// A value that was passed over, with its kind. `None` is not mentioned.
+/// A value that was passed over, with its kind or number. `None` is not mentioned.
 fn listed(name: &str, value: Value<'_>) -> Option<String> {
     if value.is_none() {
         return None;
     }
     let is_optimizer = names_optimizer(name) || value.get("param_groups").is_some();
-    let kind = if is_optimizer {
+    let kind: Cow<'_, str> = if is_optimizer {
         "an optimizer state".into()
+    } else if let Some(number) = value.int() {
+        number.to_string().into()
+    } else if let Some(number) = value.float() {
+        number.to_string().into()
     } else if numpy::element(value).is_some() {
         "a NumPy value".into()
     } else {

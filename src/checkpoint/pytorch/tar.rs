@@ -53,9 +53,13 @@ impl<'f> Tar<'f> {
 fn files(bytes: &[u8]) -> Result<HashMap<String, &[u8]>, String> {
     let mut archive = ::tar::Archive::new(bytes);
     let mut files = HashMap::new();
-    for entry in archive.entries().map_err(|e| one_line(&e))? {
-        let entry = entry.map_err(|e| one_line(&e))?;
-        let name = entry.path().map_err(|e| one_line(&e))?;
+    let damaged = |error: std::io::Error| {
+        let reason: String = one_line(&error).chars().take(80).collect();
+        format!("it is a damaged tar archive: {reason}")
+    };
+    for entry in archive.entries().map_err(damaged)? {
+        let entry = entry.map_err(damaged)?;
+        let name = entry.path().map_err(damaged)?;
         let name = name.to_string_lossy().trim_start_matches("./").to_owned();
         let start = usize::try_from(entry.raw_file_position()).unwrap_or(usize::MAX);
         let length = usize::try_from(entry.size()).unwrap_or(usize::MAX);
