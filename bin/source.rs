@@ -68,6 +68,7 @@ pub fn fetch(
     };
     let options = FetchOptions {
         offline,
+        state_dict_key: None,
         progress: &mut progress,
     };
     let weights = weights::fetch(model, text, options);

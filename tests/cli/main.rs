@@ -21,6 +21,7 @@ mod runs;
 )]
 #[path = "../support/hub.rs"]
 mod server;
+mod shortcut;
 mod swap;
 
 use std::path::Path;
