@@ -5,7 +5,6 @@ use std::ops::Deref;
 use std::path::Path;
 
 use candle_core::DType;
-use candle_mish::activation::Activation;
 use candle_mish::checkpoint::ReadOptions;
 use candle_mish::data::Dataset;
 use candle_mish::nn::ParamStore;
@@ -251,16 +250,5 @@ impl Weights {
         check_classes(spec.num_classes)?;
         check_in_chans(spec.in_chans)?;
         Ok(spec)
-    }
-
-    /// The activation: the `given` one, or else the recorded one, or else the one of the network's
-    /// published weights. Logs a warning if they differ or nothing is recorded.
-    ///
-    /// # Errors
-    /// If the recorded value is not valid.
-    pub fn activation(&self, given: Option<&Activation>) -> anyhow::Result<Activation> {
-        let (activation, note) = self.0.activation(given)?;
-        note.iter().for_each(warn);
-        Ok(activation)
     }
 }
