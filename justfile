@@ -13,7 +13,7 @@ lint:
     cargo clippy --release --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
 
-# All tests. Set CIFAR100_DIR for the tests on the real data set.
+# All tests. Set CIFAR100_DIR and MNIST_DIR for the tests on real data sets.
 test *ARGS:
     cargo test --release --workspace {{ARGS}}
 

@@ -17,8 +17,8 @@ use crate::network::Weights;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The network. The data set supplies the number of classes and the stem if they are not set;
-    /// everything else has a value.
+    /// The network. The data set supplies the numbers of classes and channels and the stem if they are
+    /// not set; everything else has a value.
     #[serde(flatten)]
     pub network: ModelArgs,
     /// The origin of the weights to start from. `None` starts from random weights.
@@ -41,7 +41,6 @@ pub struct Config {
 /// The defaults for options of a network that no flag or file sets.
 fn defaults() -> ModelArgs {
     ModelArgs {
-        in_chans: Some(COLOUR_CHANNELS),
         drop_rate: Some(0.0),
         drop_path_rate: Some(0.0),
         ..ModelArgs::default()
@@ -67,8 +66,12 @@ impl Config {
                 bail!("{}: missing field `{key}`", path.display());
             }
         }
+        let colour = ModelArgs {
+            in_chans: Some(COLOUR_CHANNELS),
+            ..defaults()
+        };
         Ok(Self {
-            network: config.network.or(&defaults()),
+            network: config.network.or(&colour),
             ..config
         })
     }
@@ -109,6 +112,7 @@ impl Config {
             stem: own.stem,
             in_chans: own.in_chans.or(self.network.in_chans),
             gate: own.gate,
+            shortcut: own.shortcut.or(self.network.shortcut),
             ..self.network.clone()
         };
         if let Some((mean, std)) = weights.normalisation()? {

@@ -58,7 +58,7 @@ pub fn exit_code(result: anyhow::Result<Done>) -> ExitCode {
 
 /// An error with its causes in one line, joined by ": ", then the remedy. A cause that the line
 /// already contains is left out.
-fn message(error: &anyhow::Error) -> String {
+pub fn message(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         let text = text(cause, &line);
@@ -109,7 +109,30 @@ fn text(cause: &(dyn Error + 'static), line: &str) -> String {
     {
         return without_place(one_line(problem));
     }
-    without_place(one_line(&cause.to_string()))
+    with_flags(&without_place(one_line(&cause.to_string())))
+}
+
+/// Arguments of the library that its messages advise to set. Each is a flag with dashes.
+const ARGUMENTS: [&str; 7] = [
+    "bad_images",
+    "class_map",
+    "class_order",
+    "exif_transpose",
+    "ignore_unknown_classes",
+    "scale_16bit",
+    "state_dict_key",
+];
+
+/// A message with the flags of the [`ARGUMENTS`] that it advises to set.
+pub fn with_flags(message: &str) -> String {
+    let words = message.split(' ').map(|word| {
+        let name = word.trim_end_matches([',', ';', ':', '.', ')']);
+        match ARGUMENTS.contains(&name) {
+            true => format!("--{}{}", name.replace('_', "-"), &word[name.len()..]),
+            false => word.to_string(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Removes the path or URL that tempfile and the Hub's client append to a message which has it
@@ -242,6 +265,20 @@ mod tests {
              https://huggingface.co: Name or service not known; name its folder with --data-dir, or \
              use --dataset synthetic"
         );
+    }
+
+    #[test]
+    fn arguments_become_flags() {
+        let library = "no class of the network: x, y; give their labels in class_map, or leave them \
+                       out with ignore_unknown_classes";
+        assert_eq!(
+            message(&anyhow::anyhow!(library)),
+            "no class of the network: x, y; give their labels in --class-map, or leave them out \
+             with --ignore-unknown-classes"
+        );
+        // A file, not the argument.
+        let path = "/data/class_map: line 3: no label in class_map.txt";
+        assert_eq!(message(&anyhow::anyhow!(path)), path);
     }
 
     #[test]

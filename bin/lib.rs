@@ -3,9 +3,11 @@
 
 mod args;
 mod bench;
+mod classes;
 mod commands;
 mod config;
 mod context;
+mod dataset;
 mod device;
 mod failure;
 mod interrupt;

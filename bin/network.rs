@@ -9,12 +9,16 @@ use candle_mish::activation::Activation;
 use candle_mish::data::Dataset;
 use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
+use candle_mish_models::transfer::Transfer;
 use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::weights::{self, LoadError, Note};
-use candle_mish_models::{self as models, BuildContext, Entry, Model, ModelError, ModelSpec};
+use candle_mish_models::{
+    self as models, BuildContext, Entry, Model, ModelArgs, ModelError, ModelSpec,
+};
 
+use crate::args::range::{check_classes, check_in_chans};
 use crate::device;
-use crate::failure::usage;
+use crate::failure::{usage, with_flags};
 
 /// A network on one store: for training, and for evaluation without a graph.
 pub struct Network {
@@ -76,11 +80,11 @@ impl Network {
     ///
     /// # Errors
     /// If a required tensor does not fit.
-    pub fn start_from(&self, spec: &ModelSpec, weights: &Weights) -> anyhow::Result<()> {
+    pub fn start_from(&self, spec: &ModelSpec, weights: &Weights) -> anyhow::Result<Transfer> {
         let loaded = weights.initialise(&*self.model, spec, &self.store);
-        let (_, notes) = loaded.map_err(explained)?;
+        let (transfer, notes) = loaded.map_err(explained)?;
         notes.iter().for_each(warn);
-        Ok(())
+        Ok(transfer)
     }
 
     /// The same network with only its classifier trainable.
@@ -109,7 +113,7 @@ pub fn warn(note: &Note) {
         [] => String::new(),
         flags => format!("; change it with {}", flags.join(", ")),
     };
-    tracing::warn!("{note}{hint}");
+    tracing::warn!("{}{hint}", with_flags(&note.message));
 }
 
 /// The flag of an argument.
@@ -224,6 +228,19 @@ impl Weights {
     /// If neither names one, the registry lacks it, or they differ.
     pub fn model(&self, given: Option<&str>) -> anyhow::Result<String> {
         self.0.model(given).map_err(explained)
+    }
+
+    /// The network of these weights: the `given` values, or else what the weights say. Logs what is
+    /// assumed.
+    ///
+    /// # Errors
+    /// If nothing names the network, or a value is not valid or out of range.
+    pub fn spec(&self, given: &ModelArgs) -> anyhow::Result<ModelSpec> {
+        let (spec, notes) = self.0.spec(given).map_err(explained)?;
+        notes.iter().for_each(warn);
+        check_classes(spec.num_classes)?;
+        check_in_chans(spec.in_chans)?;
+        Ok(spec)
     }
 
     /// The activation: the `given` one, or else the recorded one, or else the one of the network's

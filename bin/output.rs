@@ -1,10 +1,7 @@
 //! Writing results.
 
 use std::io::Write;
-use std::path::Path;
 
-use anyhow::Context;
-use candle_mish::checkpoint::write_atomically;
 use serde::Serialize;
 
 /// Writes text to stdout.
@@ -18,16 +15,6 @@ pub fn text(text: &str) -> anyhow::Result<()> {
         out.write_all(b"\n")?;
     }
     Ok(out.flush()?)
-}
-
-/// Writes a value as indented JSON to a file, atomically.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn json_file(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(value)? + "\n";
-    write_atomically(path, |file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes a value to stdout as indented JSON.

@@ -1,12 +1,12 @@
 //! How image files become a network's input, and how images are normalised.
 
 use candle_mish::data::{DataOptions, Dataset, DatasetKind, Preprocess};
-use candle_mish_models::weights::Note;
-use candle_mish_models::{COLOUR_CHANNELS, Stem};
+use candle_mish_models::weights::{self, Note};
+use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, ModelSpec, Stem};
 
 use crate::args::PreprocessArgs;
 use crate::failure::usage;
-use crate::network::{Weights, choice, entry, warn};
+use crate::network::{Weights, choice, entry, explained, warn};
 
 /// Whether the data set consists of image files, which have any size.
 pub fn has_image_files(options: &DataOptions) -> bool {
@@ -35,7 +35,7 @@ pub fn with_channels(dataset: Dataset, in_chans: usize) -> anyhow::Result<Datase
     check_channels(in_chans)?;
     Ok(match in_chans {
         1 => dataset.grey(),
-        _ => dataset,
+        _ => dataset.colour(),
     })
 }
 
@@ -62,43 +62,47 @@ pub fn for_training(model: &str, stem: Stem, flags: &PreprocessArgs) -> anyhow::
     Ok(preprocess)
 }
 
-/// The preprocessing for trained weights: the flags, or else `own`, which the run of the weights
-/// used, or else what the weights record. Warns if it assumes anything.
+/// The preprocessing for the network `spec` with trained weights: the flags, or else `own`, which the
+/// run of the weights used, or else what the weights record, or else defaults, which it warns about.
 ///
 /// # Errors
-/// If the weights do not record enough, or a flag is wrong.
+/// If the header of the weights holds an invalid value, or a flag is wrong.
 pub fn for_weights(
     weights: &Weights,
-    model: &str,
-    stem: Stem,
+    spec: &ModelSpec,
     own: Option<Preprocess>,
     flags: &PreprocessArgs,
 ) -> anyhow::Result<Preprocess> {
-    let complete = flags.img_size.is_some() && flags.mean.is_some() && flags.std.is_some();
-    let silent = own.is_none() && weights.normalisation()?.is_none();
-    let known = match own {
-        Some(own) => Some(own),
-        None => weights.preprocess(model, stem)?,
-    };
-    let mut preprocess = match known {
-        Some(preprocess) => preprocess,
-        None if complete => Preprocess {
-            crop_pct: 1.0,
-            ..Preprocess::default()
-        },
-        None => {
-            let origin = &weights.origin;
-            return Err(usage(format!(
-                "{origin} does not record its image size and normalisation: give --img-size, --mean \
-                 and --std"
-            )));
-        }
+    let given = flags.img_size.is_some() && flags.mean.is_some() && flags.std.is_some();
+    let assumed = own.is_none() && !given && !weights.records_preprocess()?;
+    let mut preprocess = match own {
+        Some(own) => own,
+        None => weights.preprocess(spec).map_err(explained)?,
     };
     flags.apply(&mut preprocess)?;
-    if silent && !complete {
+    if assumed {
         warn(&Note::assumed_preprocess(&weights.origin, &preprocess));
     }
     Ok(preprocess)
+}
+
+/// The preprocessing to train weights further as `model` with this stem: as [`for_weights`].
+///
+/// # Errors
+/// As [`for_weights`].
+pub fn for_fine_tuning(
+    weights: &Weights,
+    model: &str,
+    stem: Stem,
+    flags: &PreprocessArgs,
+) -> anyhow::Result<Preprocess> {
+    let given = ModelArgs {
+        stem: Some(stem),
+        ..ModelArgs::named(model)
+    };
+    // The training reports what it assumes about the network.
+    let (spec, _) = weights::Weights::spec(weights, &given).map_err(explained)?;
+    for_weights(weights, &spec, None, flags)
 }
 
 /// Sets the preprocessing of trained weights in `options` if the data set consists of image files,
@@ -109,19 +113,14 @@ pub fn for_weights(
 pub fn resolve(
     options: &mut DataOptions,
     weights: &Weights,
-    model: &str,
-    stem: Option<Stem>,
+    spec: &ModelSpec,
     flags: &PreprocessArgs,
 ) -> anyhow::Result<()> {
     if !has_image_files(options) {
         return refuse(flags);
     }
-    let stem = match stem.or(weights.stem()?) {
-        Some(stem) => stem,
-        None => default_stem(model, flags.img_size.or(weights.image_size()?))?,
-    };
     let own = options.preprocess.take();
-    options.preprocess = Some(for_weights(weights, model, stem, own, flags)?);
+    options.preprocess = Some(for_weights(weights, spec, own, flags)?);
     Ok(())
 }
 
@@ -130,17 +129,27 @@ pub fn resolve(
 /// # Errors
 /// A usage error that names the flag.
 pub fn refuse(flags: &PreprocessArgs) -> anyhow::Result<()> {
-    let given = [
-        ("--img-size", flags.img_size.is_some()),
-        ("--crop-pct", flags.crop_pct.is_some()),
-        ("--interpolation", flags.interpolation.is_some()),
-    ];
-    match given.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(usage(format!(
+    let normalises = |flag: &&str| ["--mean", "--std"].contains(flag);
+    match given(flags).find(|flag| !normalises(flag)) {
+        Some(flag) => Err(usage(format!(
             "{flag} needs --dataset folder:PATH; other data sets have images of a fixed size"
         ))),
         None => Ok(()),
     }
+}
+
+/// The flags that are given.
+pub fn given(flags: &PreprocessArgs) -> impl Iterator<Item = &'static str> {
+    let all = [
+        ("--img-size", flags.img_size.is_some()),
+        ("--crop-pct", flags.crop_pct.is_some()),
+        ("--interpolation", flags.interpolation.is_some()),
+        ("--mean", flags.mean.is_some()),
+        ("--std", flags.std.is_some()),
+    ];
+    all.into_iter()
+        .filter(|(_, given)| *given)
+        .map(|(flag, _)| flag)
 }
 
 /// The mean and standard deviation that normalise the images of `dataset` for trained weights.
@@ -187,35 +196,4 @@ pub fn warn_of_normalisation(origin: &str, dataset: &Dataset) {
         "{origin} does not record its normalisation: assuming mean {mean:?} and std {std:?} of \
          {name}; `mish eval` takes others with --mean and --std"
     );
-}
-
-/// Warns if the class folders of a data set differ from the network's classes. They are then
-/// matched by order.
-///
-/// # Errors
-/// If the header of the weights holds invalid values.
-pub fn compare_classes(dataset: &Dataset, weights: &Weights) -> anyhow::Result<()> {
-    if dataset.test.preprocess().is_none() {
-        return Ok(());
-    }
-    let own = weights.classes()?;
-    let count = own.as_ref().map(Vec::len).or(weights.num_classes()?);
-    match (own, count) {
-        (Some(own), _) if own == dataset.classes => {}
-        (Some(own), _) if own.len() == dataset.classes.len() => {
-            let pairs = own.iter().zip(&dataset.classes);
-            for (own, folder) in pairs.filter(|(own, folder)| own != folder).take(1) {
-                tracing::warn!(
-                    "class names differ: folder '{folder}' counts as the network's class '{own}'"
-                );
-            }
-        }
-        (_, Some(count)) if count != dataset.classes.len() => tracing::warn!(
-            "the network has {count} classes, the data set {}: the folders count as the first of \
-             them, in order",
-            dataset.classes.len()
-        ),
-        _ => {}
-    }
-    Ok(())
 }

@@ -95,13 +95,19 @@ fn finish(bar: Option<(String, ProgressBar)>) {
 
 /// The bar of a download, on a terminal.
 fn new_bar(name: &str, context: &Context) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
     let template = "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    let bar = context.bars.add(ProgressBar::new(0));
+    let bar = terminal_bar(context);
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar.with_message(name.to_string())
+}
+
+/// A progress bar, which is hidden if stderr is no terminal.
+pub fn terminal_bar(context: &Context) -> ProgressBar {
+    if std::io::stderr().is_terminal() {
+        context.bars.add(ProgressBar::new(0))
+    } else {
+        ProgressBar::hidden()
+    }
 }

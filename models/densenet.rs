@@ -18,16 +18,14 @@ use candle_mish::ops::{Pool2dParams, cat, global_avg_pool2d};
 use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
-use crate::entry::{Build, Entry, Renames, Size};
+use crate::entry::{Build, Entry, Size};
 use crate::groups::{BLOCK, GroupMatcher, STEM, WITH_BLOCK};
 use crate::layers::{Layers, NormActConv};
 use crate::model::{FeatureInfo, Model, Taps};
 use crate::spec::Stem;
 
 const fn variant(name: &'static str, cifar: Size, build: Build) -> Entry {
-    Entry::new(name, "densenet", "arXiv:1608.06993", cifar, build)
-        .groups(GROUPS)
-        .renames(LEGACY)
+    Entry::new(name, "densenet", "arXiv:1608.06993", cifar, build).groups(GROUPS)
 }
 
 const GROUPS: GroupMatcher = &[
@@ -35,14 +33,6 @@ const GROUPS: GroupMatcher = &[
     ("features.norm0.", STEM),
     ("features.denseblock#.denselayer#.", BLOCK),
     ("features.transition#.", WITH_BLOCK),
-];
-
-/// The keys of torchvision's files.
-const LEGACY: Renames = &[
-    (".norm.1.", Some(".norm1.")),
-    (".conv.1.", Some(".conv1.")),
-    (".norm.2.", Some(".norm2.")),
-    (".conv.2.", Some(".conv2.")),
 ];
 
 pub(crate) const ENTRIES: [Entry; 5] = [

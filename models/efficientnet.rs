@@ -8,64 +8,47 @@
 //! The paper's regularisation is off by default: dropout of 0.2 (0.3 for B2) before the classifier
 //! and stochastic depth of 0.2. Batch-norm constants (PyTorch's) and image sizes are those of
 //! timm's networks of the same names; the paper uses 260 pixels for B2.
+//!
+//! The paper's own weights were trained with TensorFlow, whose strided convolutions are padded at the
+//! end, and with 1e-3 added to the variances. `tf_efficientnet_b0` and its relatives have both, as in
+//! timm and in efficientnet_pytorch.
 
 use candle_core::Result;
 
-use crate::entry::{Build, Entry, Renames, Size};
-use crate::inverted_residual::{GROUPS, Plan, Stage, Unit, build};
+use crate::entry::{Build, Entry, Size};
+use crate::inverted_residual::{GROUPS, Padding, Plan, Stage, Unit, build};
 use crate::layers::Layers;
 use crate::model::Model;
 
 const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
-    Entry::new(name, "efficientnet", "arXiv:1905.11946", size, build)
-        .groups(GROUPS)
-        .renames(TORCHVISION)
+    Entry::new(name, "efficientnet", "arXiv:1905.11946", size, build).groups(GROUPS)
 }
 
-/// torchvision's keys: its numbers of layers, of stages, and within a block.
-#[rustfmt::skip]
-const TORCHVISION: Renames = &[
-    ("features.0.0.", Some("conv_stem.")),
-    ("features.0.1.", Some("bn1.")),
-    ("features.8.0.", Some("conv_head.")),
-    ("features.8.1.", Some("bn2.")),
-    ("classifier.1.", Some("classifier.")),
-    ("features.1.0.block.0.0.", Some("blocks.0.0.conv_dw.")),
-    ("features.1.1.block.0.0.", Some("blocks.0.1.conv_dw.")),
-    (".block.1.fc1.", Some(".se.conv_reduce.")),
-    (".block.1.fc2.", Some(".se.conv_expand.")),
-    (".block.2.0.", Some(".conv_pw.")),
-    (".block.2.1.", Some(".bn2.")),
-    ("features.1.", Some("blocks.0.")),
-    ("features.2.", Some("blocks.1.")),
-    ("features.3.", Some("blocks.2.")),
-    ("features.4.", Some("blocks.3.")),
-    ("features.5.", Some("blocks.4.")),
-    ("features.6.", Some("blocks.5.")),
-    ("features.7.", Some("blocks.6.")),
-    (".block.0.0.", Some(".conv_pw.")),
-    (".block.0.1.", Some(".bn1.")),
-    (".block.1.0.", Some(".conv_dw.")),
-    (".block.1.1.", Some(".bn2.")),
-    (".block.2.fc1.", Some(".se.conv_reduce.")),
-    (".block.2.fc2.", Some(".se.conv_expand.")),
-    (".block.3.0.", Some(".conv_pwl.")),
-    (".block.3.1.", Some(".bn3.")),
-];
-
-pub(crate) const ENTRIES: [Entry; 3] = [
+pub(crate) const ENTRIES: [Entry; 6] = [
     variant("efficientnet_b0", (4_135_648, 32_094_592), |root| {
-        scaled(1.0, 1.0, root)
+        PYTORCH.build(1.0, 1.0, root)
     })
     .imagenet(224, (5_288_548, 385_814_752)),
     variant("efficientnet_b1", (6_641_284, 47_543_680), |root| {
-        scaled(1.0, 1.1, root)
+        PYTORCH.build(1.0, 1.1, root)
     })
     .imagenet(240, (7_794_184, 686_802_832)),
     variant("efficientnet_b2", (7_841_894, 55_025_280), |root| {
-        scaled(1.1, 1.2, root)
+        PYTORCH.build(1.1, 1.2, root)
     })
     .imagenet(256, (9_109_994, 859_853_760)),
+    variant("tf_efficientnet_b0", (4_135_648, 32_094_592), |root| {
+        TENSORFLOW.build(1.0, 1.0, root)
+    })
+    .imagenet(224, (5_288_548, 385_814_752)),
+    variant("tf_efficientnet_b1", (6_641_284, 47_543_680), |root| {
+        TENSORFLOW.build(1.0, 1.1, root)
+    })
+    .imagenet(240, (7_794_184, 686_802_832)),
+    variant("tf_efficientnet_b2", (7_841_894, 55_025_280), |root| {
+        TENSORFLOW.build(1.1, 1.2, root)
+    })
+    .imagenet(260, (9_109_994, 993_561_872)),
 ];
 
 const fn mb_conv(
@@ -87,6 +70,8 @@ const fn mb_conv(
     }
 }
 
+/// PyTorch's momentum of running statistics.
+const MOMENTUM: f64 = 0.1;
 const STEM: usize = 32;
 const HEAD: usize = 1280;
 /// The stages of B0.
@@ -112,18 +97,37 @@ fn scale_channels(channels: usize, width: f64) -> usize {
     }
 }
 
-/// B0 with `width` times the channels and `depth` times the blocks.
-fn scaled(width: f64, depth: f64, root: Layers) -> Result<Box<dyn Model>> {
-    let stages = STAGES.map(|stage| Stage {
-        channels: scale_channels(stage.channels, width),
-        repeats: (stage.repeats as f64 * depth).ceil() as usize,
-        ..stage
-    });
-    let plan = Plan {
-        stem: scale_channels(STEM, width),
-        stages: &stages,
-        maps: [0, 1, 2, 4, 6],
-        head: Some(scale_channels(HEAD, width)),
-    };
-    build(&plan, root)
+/// What differs between PyTorch's and TensorFlow's networks.
+struct Framework {
+    padding: Padding,
+    /// Added to the variances.
+    eps: f64,
+}
+
+const PYTORCH: Framework = Framework {
+    padding: Padding::Symmetric,
+    eps: 1e-5,
+};
+const TENSORFLOW: Framework = Framework {
+    padding: Padding::Same,
+    eps: 1e-3,
+};
+
+impl Framework {
+    /// B0 with `width` times the channels and `depth` times the blocks.
+    fn build(&self, width: f64, depth: f64, root: Layers) -> Result<Box<dyn Model>> {
+        let stages = STAGES.map(|stage| Stage {
+            channels: scale_channels(stage.channels, width),
+            repeats: (stage.repeats as f64 * depth).ceil() as usize,
+            ..stage
+        });
+        let plan = Plan {
+            stem: scale_channels(STEM, width),
+            stages: &stages,
+            maps: [0, 1, 2, 4, 6],
+            head: Some(scale_channels(HEAD, width)),
+            padding: self.padding,
+        };
+        build(&plan, root.with_norm(self.eps, MOMENTUM))
+    }
 }

@@ -26,7 +26,8 @@ pub struct Entry {
     pub imagenet: Option<Form>,
     /// The hyperparameters, in TOML, that replace those of the default recipe. Usually empty.
     pub recipe: &'static str,
-    pub(crate) renames: Renames,
+    /// Whether [`ModelSpec::shortcut`](crate::ModelSpec::shortcut) is a choice.
+    pub(crate) has_shortcuts: bool,
     pub(crate) groups: GroupMatcher,
     build: Builder,
 }
@@ -41,11 +42,6 @@ pub struct Form {
     /// Channels, height and width of the images.
     pub input: (usize, usize, usize),
 }
-
-/// Parts of checkpoint keys of other programs and versions, and their replacements, applied in
-/// order to keys that the network does not have. `None` ignores the tensor: the network has no such
-/// part.
-pub(crate) type Renames = &'static [(&'static str, Option<&'static str>)];
 
 /// Parameters and multiply-adds.
 pub(crate) type Size = (usize, u64);
@@ -107,7 +103,7 @@ impl Entry {
             cifar,
             imagenet: None,
             recipe: "",
-            renames: &[],
+            has_shortcuts: false,
             groups: &[],
             build,
         }
@@ -131,9 +127,12 @@ impl Entry {
         Self { recipe, ..self }
     }
 
-    /// Sets the renames of checkpoint keys from other programs and versions.
-    pub(crate) const fn renames(self, renames: Renames) -> Self {
-        Self { renames, ..self }
+    /// Offers the choice of [`ModelSpec::shortcut`](crate::ModelSpec::shortcut).
+    pub(crate) const fn with_shortcuts(self) -> Self {
+        Self {
+            has_shortcuts: true,
+            ..self
+        }
     }
 
     /// Sets the layers for layer-wise learning rates, timm's `group_matcher`.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::pattern::strip;
+
 /// A family's layers. Each row is a pattern and the sort key of the layer that matching parameters
 /// belong to. The first pattern that matches the beginning of a parameter's name counts; `#`
 /// matches a number. Parameters that no pattern matches belong to the last layer, the classifier's.
@@ -60,7 +62,7 @@ pub(crate) fn layers(
 fn key(matcher: GroupMatcher, name: &str) -> Vec<usize> {
     let found = matcher
         .iter()
-        .find_map(|(pattern, places)| Some((numbers(pattern, name)?, *places)));
+        .find_map(|(pattern, places)| Some((strip(pattern, name)?.0, *places)));
     let (numbers, places) = found.unwrap_or((Vec::new(), HEAD));
     let mut key = Vec::with_capacity(places.len() + numbers.len());
     for place in places {
@@ -73,38 +75,9 @@ fn key(matcher: GroupMatcher, name: &str) -> Vec<usize> {
     key
 }
 
-/// The numbers at the pattern's `#` if it matches the beginning of `name`.
-fn numbers(pattern: &str, name: &str) -> Option<Vec<usize>> {
-    let mut numbers = Vec::new();
-    let mut rest = name;
-    for (index, literal) in pattern.split('#').enumerate() {
-        if index > 0 {
-            let end = rest
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(rest.len());
-            numbers.push(rest[..end].parse().ok()?);
-            rest = &rest[end..];
-        }
-        rest = rest.strip_prefix(literal)?;
-    }
-    Some(numbers)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK, GroupMatcher, STEM, WITH_BLOCK, layers, numbers};
-
-    #[test]
-    fn patterns_match_beginnings_and_give_their_numbers() {
-        assert_eq!(
-            numbers("layer#.#.", "layer2.10.conv1.weight"),
-            Some(vec![2, 10])
-        );
-        assert_eq!(numbers("features.#.", "features.0.weight"), Some(vec![0]));
-        assert_eq!(numbers("conv1.", "conv1.weight"), Some(Vec::new()));
-        assert_eq!(numbers("conv1.", "conv10.weight"), None);
-        assert_eq!(numbers("layer#.", "layers.0.weight"), None);
-    }
+    use super::{BLOCK, GroupMatcher, STEM, WITH_BLOCK, layers};
 
     #[test]
     fn layers_are_numbered_in_order_and_the_rest_is_the_head() {

@@ -27,8 +27,7 @@ pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
 )
 .imagenet(299, (23_834_568, 5_713_216_096))
 .recipe(RECIPE)
-.groups(GROUPS)
-.renames(&[("AuxLogits.", None)])];
+.groups(GROUPS)];
 
 /// In the first hundred steps on CIFAR-100 AdamW gets further than SGD at every rate tried.
 const RECIPE: &str = "opt = 'adamw'\nlr = 0.002\n";

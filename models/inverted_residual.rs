@@ -10,7 +10,7 @@ use candle_mish::activation::Activation;
 use candle_mish::nn::{
     Conv2dConfig, ConvNormAct, DropPath, SqueezeExcite, SqueezeExciteConfig, WeightInit,
 };
-use candle_mish::ops::{add, global_avg_pool2d};
+use candle_mish::ops::{add, global_avg_pool2d, pad};
 use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
@@ -72,12 +72,69 @@ pub(crate) struct Plan<'a> {
     pub maps: [usize; 5],
     /// Output channels of the 1x1 convolution after the blocks, if there is one.
     pub head: Option<usize>,
+    /// The padding of strided convolutions.
+    pub padding: Padding,
+}
+
+/// The padding of strided convolutions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Padding {
+    /// PyTorch's: half of the kernel on each side.
+    Symmetric,
+    /// TensorFlow's `SAME`: as many zeros as the output needs, of an odd number one more at the
+    /// end.
+    Same,
+}
+
+/// A convolution with its padding.
+struct PaddedConv {
+    /// The kernel size and the stride of a convolution with [`Padding::Same`], which has none of its
+    /// own.
+    same: Option<(usize, usize)>,
+    layer: ConvNormAct,
+}
+
+impl PaddedConv {
+    /// At the paths `names`, as [`Layers::conv_norm_act`].
+    fn new(
+        names: (&str, &str, &str),
+        (inputs, outputs): (usize, usize),
+        config: Conv2dConfig,
+        padding: Padding,
+        layers: &Layers,
+    ) -> Result<Self> {
+        let (kernel, stride) = (config.kernel_size.0, config.stride.0);
+        // Without a stride both are equal.
+        let same = (padding == Padding::Same && stride > 1).then_some((kernel, stride));
+        let config = match same {
+            Some(_) => config.padding(0),
+            None => config,
+        };
+        let layer = layers.conv_norm_act(names, inputs, outputs, config)?;
+        Ok(Self { same, layer })
+    }
+}
+
+impl ModuleT for PaddedConv {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let Some((kernel, stride)) = self.same else {
+            return self.layer.forward_t(x, train);
+        };
+        let mut x = x.clone();
+        for axis in [2, 3] {
+            let size = x.dim(axis)?;
+            let covered = (size.div_ceil(stride).max(1) - 1) * stride + kernel;
+            let zeros = covered.saturating_sub(size);
+            x = pad(&x, axis, zeros / 2, zeros.div_ceil(2))?;
+        }
+        self.layer.forward_t(&x, train)
+    }
 }
 
 /// One block of a stage.
 struct Block {
     expand: Option<ConvNormAct>,
-    depthwise: ConvNormAct,
+    depthwise: PaddedConv,
     squeeze_excite: Option<SqueezeExcite>,
     project: ConvNormAct,
     /// Stochastic depth, if the block has a shortcut.
@@ -89,13 +146,15 @@ impl Block {
         inputs: usize,
         stage: &Stage,
         stride: usize,
+        padding: Padding,
         drop_path: DropPath,
         layers: &Layers,
     ) -> Result<Self> {
         let (outputs, conv1x1) = (stage.channels, Conv2dConfig::same(1));
         let depthwise = |names, channels| {
             let config = Conv2dConfig::same(stage.kernel).stride(stride);
-            layers.conv_norm_act(names, channels, channels, config.groups(channels))
+            let config = config.groups(channels);
+            PaddedConv::new(names, (channels, channels), config, padding, layers)
         };
         let (expansion, squeeze_excite) = match stage.unit {
             Unit::Separable => {
@@ -164,7 +223,7 @@ impl ModuleT for Block {
 }
 
 struct Network {
-    stem: ConvNormAct,
+    stem: PaddedConv,
     stages: Vec<Vec<Block>>,
     maps: [usize; 5],
     head: Option<ConvNormAct>,
@@ -178,11 +237,12 @@ pub(crate) fn build(plan: &Plan, root: Layers) -> Result<Box<dyn Model>> {
         Stem::ImageNet => 2,
     };
     let mut inputs = plan.stem;
-    let stem = layers.conv_norm_act(
+    let stem = PaddedConv::new(
         ("conv_stem", "bn1", "bn1.act"),
-        layers.spec.in_chans,
-        inputs,
+        (layers.spec.in_chans, inputs),
         Conv2dConfig::same(3).stride(stride),
+        plan.padding,
+        &layers,
     )?;
     let total: usize = plan.stages.iter().map(|stage| stage.repeats).sum();
     let (mut built, mut reduction) = (0, stride);
@@ -197,7 +257,9 @@ pub(crate) fn build(plan: &Plan, root: Layers) -> Result<Box<dyn Model>> {
             // below the full rate.
             let drop_path = layers.drop_path(built, total + 1)?;
             let layers = layers.pp(block);
-            blocks.push(Block::new(inputs, stage, stride, drop_path, &layers)?);
+            let padding = plan.padding;
+            let block = Block::new(inputs, stage, stride, padding, drop_path, &layers)?;
+            blocks.push(block);
             built += 1;
             reduction *= stride;
             inputs = stage.channels;

@@ -62,9 +62,11 @@ mod inception;
 mod inception_blocks;
 mod inception_resnet;
 mod inverted_residual;
+mod key_style;
 mod layers;
 mod mobilenet;
 mod model;
+mod pattern;
 mod peleenet;
 mod plain;
 pub mod pretrained;
@@ -79,6 +81,7 @@ mod spec;
 mod squeezenet;
 #[cfg(feature = "swap")]
 pub mod swap;
+mod tensors;
 pub mod transfer;
 pub mod tuning;
 mod vgg;
@@ -92,7 +95,7 @@ pub use entry::{Entry, Form};
 pub use error::ModelError;
 pub use model::{FeatureInfo, Mode, Model, reset_classifier};
 pub use registry::{create, create_with, entries, find, list};
-pub use spec::{COLOUR_CHANNELS, MetadataError, ModelArgs, ModelSpec, Stem};
+pub use spec::{COLOUR_CHANNELS, MetadataError, ModelArgs, ModelSpec, Shortcut, Stem};
 #[cfg(feature = "checkpoint")]
 pub use weights::{LoadError, Loaded, from_file, from_file_with};
 #[cfg(feature = "hub")]

@@ -9,8 +9,8 @@
 
 use candle_core::Result;
 
-use crate::entry::{Entry, Renames};
-use crate::inverted_residual::{GROUPS, Plan, Stage, Unit, build};
+use crate::entry::Entry;
+use crate::inverted_residual::{GROUPS, Padding, Plan, Stage, Unit, build};
 use crate::layers::Layers;
 use crate::model::Model;
 use crate::spec::Stem;
@@ -35,44 +35,7 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         v2,
     )
     .imagenet(224, (3_504_872, 300_774_272))
-    .groups(GROUPS)
-    .renames(TORCHVISION),
-];
-
-/// torchvision's keys: its numbers of layers, of blocks, and within a block.
-#[rustfmt::skip]
-const TORCHVISION: Renames = &[
-    ("features.0.0.", Some("conv_stem.")),
-    ("features.0.1.", Some("bn1.")),
-    ("features.18.0.", Some("conv_head.")),
-    ("features.18.1.", Some("bn2.")),
-    ("classifier.1.", Some("classifier.")),
-    ("features.1.conv.0.0.", Some("blocks.0.0.conv_dw.")),
-    ("features.1.conv.0.1.", Some("blocks.0.0.bn1.")),
-    ("features.1.conv.1.", Some("blocks.0.0.conv_pw.")),
-    ("features.1.conv.2.", Some("blocks.0.0.bn2.")),
-    ("features.2.", Some("blocks.1.0.")),
-    ("features.3.", Some("blocks.1.1.")),
-    ("features.4.", Some("blocks.2.0.")),
-    ("features.5.", Some("blocks.2.1.")),
-    ("features.6.", Some("blocks.2.2.")),
-    ("features.7.", Some("blocks.3.0.")),
-    ("features.8.", Some("blocks.3.1.")),
-    ("features.9.", Some("blocks.3.2.")),
-    ("features.10.", Some("blocks.3.3.")),
-    ("features.11.", Some("blocks.4.0.")),
-    ("features.12.", Some("blocks.4.1.")),
-    ("features.13.", Some("blocks.4.2.")),
-    ("features.14.", Some("blocks.5.0.")),
-    ("features.15.", Some("blocks.5.1.")),
-    ("features.16.", Some("blocks.5.2.")),
-    ("features.17.", Some("blocks.6.0.")),
-    (".conv.0.0.", Some(".conv_pw.")),
-    (".conv.0.1.", Some(".bn1.")),
-    (".conv.1.0.", Some(".conv_dw.")),
-    (".conv.1.1.", Some(".bn2.")),
-    (".conv.2.", Some(".conv_pwl.")),
-    (".conv.3.", Some(".bn3.")),
+    .groups(GROUPS),
 ];
 
 /// `repeats` blocks with `channels`, the first with `stride`.
@@ -100,6 +63,7 @@ fn v1(root: Layers) -> Result<Box<dyn Model>> {
         stages: &V1,
         maps: [0, 1, 2, 3, 4],
         head: None,
+        padding: Padding::Symmetric,
     };
     build(&plan, root)
 }
@@ -138,6 +102,7 @@ fn v2(root: Layers) -> Result<Box<dyn Model>> {
         stages: &stages,
         maps: [0, 1, 2, 4, 6],
         head: Some(1280),
+        padding: Padding::Symmetric,
     };
     build(&plan, root)
 }

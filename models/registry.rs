@@ -9,7 +9,7 @@ use crate::entry::Entry;
 use crate::error::ModelError;
 use crate::layers::Layers;
 use crate::model::Model;
-use crate::spec::ModelSpec;
+use crate::spec::{ModelSpec, Shortcut};
 use crate::{
     capsnet, darknet, densenet, efficientnet, inception, inception_resnet, mobilenet, peleenet,
     plain, resnet, resnet_cifar, resnet9, resnetv2_cifar, shufflenet, simplenet, squeezenet, vgg,
@@ -114,5 +114,9 @@ pub fn create_with(
         }
     }
     entry.form(spec.stem)?;
+    if spec.shortcut != Shortcut::default() && !entry.has_shortcuts {
+        let message = format!("{} has no choice of shortcut", entry.name);
+        return Err(ModelError::Option(message));
+    }
     Ok(entry.build(Layers::new(spec, context, vb))?)
 }

@@ -18,15 +18,15 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath, MaxPool2d, SqueezeExciteConfig};
-use candle_mish::ops::{Pool2dParams, global_avg_pool2d};
+use candle_mish::ops::{Pool2dParams, global_avg_pool2d, max_pool2d, pad};
 use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
-use crate::entry::{Build, Entry, Renames, Size};
+use crate::entry::{Build, Entry, Size};
 use crate::groups::{BLOCK, GroupMatcher, STEM};
 use crate::layers::{Layers, ResidualConv};
 use crate::model::{FeatureInfo, Model, Taps};
-use crate::spec::Stem;
+use crate::spec::{Shortcut, Stem};
 
 pub(crate) const GROUPS: GroupMatcher = &[
     ("conv1.", STEM),
@@ -57,17 +57,7 @@ const fn senet(name: &'static str, cifar: Size, imagenet: Size, build: Build) ->
     Entry::new(name, "senet", "arXiv:1709.01507", cifar, build)
         .imagenet(224, imagenet)
         .groups(GROUPS)
-        .renames(LEGACY_SE)
 }
-
-/// The keys of Cadene's `pretrainedmodels` and of older versions of timm.
-const LEGACY_SE: Renames = &[
-    ("layer0.", Some("")),
-    (".se_module.", Some(".se.")),
-    (".conv_reduce.", Some(".fc1.")),
-    (".conv_expand.", Some(".fc2.")),
-    ("last_linear.", Some("fc.")),
-];
 
 pub(crate) const ENTRIES: [Entry; 5] = [
     resnet(
@@ -283,7 +273,60 @@ struct Position {
 struct Block {
     inner: Vec<ConvNormAct>,
     last: ResidualConv,
-    downsample: Option<ConvNormAct>,
+    shortcut: ShortcutLayer,
+}
+
+/// The shortcut of a block.
+enum ShortcutLayer {
+    Identity,
+    /// Option B.
+    Projection(ConvNormAct),
+    /// Option A.
+    ZeroPad {
+        stride: usize,
+        /// The new channels before the old ones, and after them.
+        channels: (usize, usize),
+    },
+}
+
+impl ShortcutLayer {
+    /// From `inputs` to `outputs` channels.
+    fn new(inputs: usize, outputs: usize, stride: usize, layers: &Layers) -> Result<Self> {
+        if stride == 1 && inputs == outputs {
+            return Ok(Self::Identity);
+        }
+        Ok(match layers.spec.shortcut {
+            Shortcut::A => {
+                let channels = outputs.saturating_sub(inputs);
+                Self::ZeroPad {
+                    stride,
+                    channels: (channels / 2, channels.div_ceil(2)),
+                }
+            }
+            Shortcut::B => {
+                let conv1x1 = Conv2dConfig::same(1).stride(stride);
+                let layers = layers.pp("downsample");
+                Self::Projection(layers.conv_norm(("0", "1"), inputs, outputs, conv1x1)?)
+            }
+        })
+    }
+}
+
+impl ModuleT for ShortcutLayer {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        match self {
+            Self::Identity => Ok(x.clone()),
+            Self::Projection(layer) => layer.forward_t(x, train),
+            Self::ZeroPad {
+                stride,
+                channels: (before, after),
+            } => {
+                // The maximum of one value.
+                let every = Pool2dParams::new((1, 1)).with_stride((*stride, *stride));
+                pad(&max_pool2d(x, &every)?, 1, *before, *after)
+            }
+        }
+    }
 }
 
 impl Block {
@@ -328,18 +371,12 @@ impl Block {
         } else {
             None
         };
-        let downsample = if stride != 1 || inputs != outputs {
-            let layers = layers.pp("downsample");
-            Some(layers.conv_norm(("0", "1"), inputs, outputs, conv1x1.stride(stride))?)
-        } else {
-            None
-        };
         let block = Self {
             inner,
             last: last
                 .with_squeeze_excite(attention)
                 .with_drop_path(drop_path),
-            downsample,
+            shortcut: ShortcutLayer::new(inputs, outputs, stride, layers)?,
         };
         Ok((block, outputs))
     }
@@ -347,10 +384,7 @@ impl Block {
 
 impl ModuleT for Block {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let shortcut = match &self.downsample {
-            Some(projection) => projection.forward_t(x, train)?,
-            None => x.clone(),
-        };
+        let shortcut = self.shortcut.forward_t(x, train)?;
         let mut y = x.clone();
         for layer in &self.inner {
             y = layer.forward_t(&y, train)?;

@@ -2,15 +2,18 @@
 //! (2015, arXiv:1512.03385), section 4.2.
 //!
 //! A 3x3 convolution to 16 channels, three stages of n basic blocks with 16, 32 and 64 channels
-//! at 32x32, 16x16 and 8x8, global average pooling and a classifier: 6n + 2 layers. The paper
-//! pads the shortcut with zeros where the shape changes (option A); here it is a 1x1
-//! convolution with batch norm (option B), as in its ImageNet networks and in torchvision.
+//! at 32x32, 16x16 and 8x8, global average pooling and a classifier: 6n + 2 layers. Where the
+//! shape changes, the shortcut is a 1x1 convolution with batch norm (option B), as in the paper's
+//! ImageNet networks and in torchvision. The paper pads it with zeros:
+//! [`Shortcut::A`](crate::Shortcut::A), which has fewer parameters.
 
 use crate::entry::{Build, Entry, Size};
 use crate::resnet::{Architecture, GROUPS};
 
 const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
-    Entry::new(name, "resnet", "arXiv:1512.03385", size, build).groups(GROUPS)
+    Entry::new(name, "resnet", "arXiv:1512.03385", size, build)
+        .groups(GROUPS)
+        .with_shortcuts()
 }
 
 pub(crate) const ENTRIES: [Entry; 6] = [

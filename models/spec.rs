@@ -38,6 +38,9 @@ pub struct ModelSpec {
     /// The activation of gates, as in squeeze-and-excitation. `None` is the paper's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Activation>,
+    /// The shortcuts of the CIFAR ResNets where the shape changes. Other networks have no choice.
+    #[serde(default, skip_serializing_if = "Shortcut::is_default")]
+    pub shortcut: Shortcut,
     /// The dropout probability before the classifier.
     #[serde(default)]
     pub drop_rate: f64,
@@ -57,6 +60,7 @@ impl ModelSpec {
             stem: Stem::Cifar,
             in_chans: COLOUR_CHANNELS,
             gate: None,
+            shortcut: Shortcut::B,
             drop_rate: 0.0,
             drop_path_rate: 0.0,
         }
@@ -72,8 +76,8 @@ impl ModelSpec {
     }
 
     /// The entries of a checkpoint's header that describe the network: `model`, `activation`,
-    /// `num_classes`, `stem`, `in_chans` and, if given, `gate`. The drop rates are left out: they
-    /// have no effect in evaluation.
+    /// `num_classes`, `stem`, `in_chans` and, unless they are the defaults, `gate` and `shortcut`.
+    /// The drop rates are left out: they have no effect in evaluation.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let entries = [
             ("model", self.model.clone()),
@@ -83,7 +87,9 @@ impl ModelSpec {
             ("in_chans", self.in_chans.to_string()),
         ];
         let gate = self.gate.map(|gate| ("gate", gate.to_string()));
-        let entries = entries.into_iter().chain(gate);
+        let other = !self.shortcut.is_default();
+        let shortcut = other.then(|| ("shortcut", self.shortcut.to_string()));
+        let entries = entries.into_iter().chain(gate).chain(shortcut);
         entries
             .map(|(key, value)| (key.to_string(), value))
             .collect()
@@ -105,6 +111,7 @@ impl ModelSpec {
             stem: args.stem.ok_or_else(|| missing("stem"))?,
             in_chans: args.in_chans.unwrap_or(COLOUR_CHANNELS),
             gate: args.gate,
+            shortcut: args.shortcut.unwrap_or_default(),
             ..Self::new(args.model.ok_or_else(|| missing("model"))?)
         })
     }
@@ -118,11 +125,15 @@ impl fmt::Display for ModelSpec {
             num_classes,
             stem,
             in_chans,
+            shortcut,
             ..
         } = self;
         write!(f, "{model} with {num_classes} classes, {activation}")?;
         if *in_chans != COLOUR_CHANNELS {
             write!(f, ", {in_chans} image channels")?;
+        }
+        if !shortcut.is_default() {
+            write!(f, ", shortcuts of option {shortcut}")?;
         }
         write!(f, " and the {stem} stem")
     }
@@ -150,6 +161,9 @@ pub struct ModelArgs {
     /// As [`ModelSpec::gate`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<Activation>,
+    /// As [`ModelSpec::shortcut`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shortcut: Option<Shortcut>,
     /// As [`ModelSpec::drop_rate`]; configurations call it `drop`.
     #[serde(rename = "drop", alias = "drop_rate")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,6 +192,7 @@ impl ModelArgs {
             stem: self.stem.or(fallback.stem),
             in_chans: self.in_chans.or(fallback.in_chans),
             gate: self.gate.or(fallback.gate),
+            shortcut: self.shortcut.or(fallback.shortcut),
             drop_rate: self.drop_rate.or(fallback.drop_rate),
             drop_path_rate: self.drop_path_rate.or(fallback.drop_path_rate),
         }
@@ -192,6 +207,7 @@ impl ModelArgs {
             stem: self.stem.unwrap_or(spec.stem),
             in_chans: self.in_chans.unwrap_or(spec.in_chans),
             gate: self.gate.or(spec.gate),
+            shortcut: self.shortcut.unwrap_or(spec.shortcut),
             drop_rate: self.drop_rate.unwrap_or(spec.drop_rate),
             drop_path_rate: self.drop_path_rate.unwrap_or(spec.drop_path_rate),
         }
@@ -209,6 +225,7 @@ impl ModelArgs {
             stem: parsed(metadata, "stem")?,
             in_chans: parsed(metadata, "in_chans")?,
             gate: parsed(metadata, "gate")?,
+            shortcut: parsed(metadata, "shortcut")?,
             ..Self::default()
         })
     }
@@ -291,5 +308,46 @@ impl FromStr for Stem {
         let found = Self::ALL.iter().find(|(name, _)| *name == text);
         let found = found.map(|(_, stem)| *stem);
         found.ok_or_else(|| format!("unknown stem '{text}'; expected cifar or imagenet"))
+    }
+}
+
+/// The shortcut of a residual block whose input and output have different shapes, with the names of
+/// He et al., "Deep Residual Learning for Image Recognition" (2015, arXiv:1512.03385), section 4.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shortcut {
+    /// Without parameters: every second row and column, between channels of zeros. Half of the new
+    /// channels are before the old ones, as in PyTorch's CIFAR ports.
+    A,
+    /// A strided 1x1 convolution with batch norm.
+    #[default]
+    B,
+}
+
+impl Shortcut {
+    /// All shortcuts with their names.
+    pub const ALL: [(&'static str, Self); 2] = [("a", Self::A), ("b", Self::B)];
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Shortcut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::A => "a",
+            Self::B => "b",
+        })
+    }
+}
+
+impl FromStr for Shortcut {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        let found = found.map(|(_, shortcut)| *shortcut);
+        found.ok_or_else(|| format!("unknown shortcut '{text}'; expected a or b"))
     }
 }

@@ -14,7 +14,7 @@ use candle_mish::ops::{Pool2dParams, adaptive_avg_pool2d, global_avg_pool2d};
 use candle_nn::ModuleT;
 
 use crate::classifier::{Backbone, Classifier};
-use crate::entry::{Build, Entry, Renames, Size};
+use crate::entry::{Build, Entry, Size};
 use crate::groups::{BLOCK, GroupMatcher};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Model, Taps};
@@ -27,7 +27,6 @@ const fn with_norms(name: &'static str, cifar: Size, imagenet: Size, build: Buil
     Entry::new(name, "vgg", "arXiv:1409.1556", cifar, build)
         .imagenet(224, imagenet)
         .groups(GROUPS)
-        .renames(TORCHVISION)
 }
 
 const fn plain(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
@@ -36,13 +35,6 @@ const fn plain(name: &'static str, cifar: Size, imagenet: Size, build: Build) ->
 
 /// Without norms, SGD diverges at its default rate.
 const RECIPE: &str = "opt = 'adamw'\nlr = 0.0005\n";
-
-/// torchvision has linear layers where timm has convolutions.
-const TORCHVISION: Renames = &[
-    ("classifier.0.", Some("pre_logits.fc1.")),
-    ("classifier.3.", Some("pre_logits.fc2.")),
-    ("classifier.6.", Some("head.fc.")),
-];
 
 pub(crate) const ENTRIES: [Entry; 8] = [
     plain(

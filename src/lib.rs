@@ -79,7 +79,7 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `checkpoint` | [`checkpoint`]: safetensors, PyTorch's files, atomic writes, `ParamStore::save` and `load` |
+//! | `checkpoint` | [`checkpoint`]: safetensors, PyTorch's files of all ages, atomic writes, `ParamStore::save` and `load` |
 //! | `hub` | [`hub`]: verified downloads from the Hugging Face Hub |
 //! | `data` | [`data`]: CIFAR, image folders, a synthetic set, augmentation, the loader |
 //! | `eval` | [`eval`]: accuracy, loss, calibration, confidence intervals |

@@ -8,15 +8,14 @@ mod set;
 use std::path::PathBuf;
 
 use candle_mish::activation::Activation;
-use candle_mish_models::ModelSpec;
+use candle_mish_models::{ModelArgs, Shortcut, Stem};
 use clap::Args;
 
-pub use data::{DataArgs, PreprocessArgs};
+pub use data::{DataArgs, DecodeArgs, PreprocessArgs, class_map};
 pub use recipe::RecipeArgs;
 
 use crate::device::DeviceChoice;
-use crate::network::Weights;
-use range::{MAX_CHANNELS, MAX_THREADS, check_in_chans, count};
+use range::{MAX_CHANNELS, MAX_CLASSES, MAX_THREADS, count};
 
 /// Heading of flags that choose the network.
 pub const NETWORK: &str = "Network";
@@ -45,6 +44,40 @@ pub struct GlobalArgs {
     pub device: DeviceChoice,
 }
 
+/// Flags that describe the network of trained weights. The weights decide what no flag gives.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = NETWORK)]
+pub struct NetworkArgs {
+    /// Activation of the weights [default: from the weights]
+    #[arg(long, value_name = "NAME")]
+    pub activation: Option<Activation>,
+    /// First layers: cifar or imagenet [default: from the weights]
+    #[arg(long, value_name = "NAME")]
+    pub stem: Option<Stem>,
+    #[command(flatten)]
+    pub form: FormArgs,
+    /// Number of classes [default: from the weights]
+    #[arg(long, value_name = "N", value_parser = count(1..=MAX_CLASSES))]
+    pub num_classes: Option<usize>,
+}
+
+impl NetworkArgs {
+    /// The flags with the network's name, if it is given.
+    pub fn model_args(&self, model: Option<&str>) -> ModelArgs {
+        ModelArgs {
+            model: model.map(str::to_string),
+            activation: self.activation,
+            num_classes: self.num_classes,
+            stem: self.stem,
+            in_chans: self.form.in_chans,
+            gate: self.form.gate,
+            shortcut: self.form.shortcut,
+            drop_rate: None,
+            drop_path_rate: None,
+        }
+    }
+}
+
 /// Flags of a network apart from its name, activation, stem and number of classes.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = NETWORK)]
@@ -57,19 +90,8 @@ pub struct FormArgs {
     /// paper's]
     #[arg(long, value_name = "NAME")]
     pub gate: Option<Activation>,
-}
-
-impl FormArgs {
-    /// Sets what the flags give, or else what the weights record, in `spec`.
-    ///
-    /// # Errors
-    /// If the header of the weights holds an invalid value.
-    pub fn apply(&self, spec: &mut ModelSpec, weights: &Weights) -> anyhow::Result<()> {
-        if let Some(in_chans) = self.in_chans.or(weights.in_chans()?) {
-            check_in_chans(in_chans)?;
-            spec.in_chans = in_chans;
-        }
-        spec.gate = self.gate.or(weights.gate()?);
-        Ok(())
-    }
+    /// Shortcuts of the CIFAR ResNets where the shape changes: a without parameters, b a 1x1
+    /// convolution [default: from the weights, or b]
+    #[arg(long, value_name = "NAME")]
+    pub shortcut: Option<Shortcut>,
 }

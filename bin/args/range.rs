@@ -19,6 +19,8 @@ pub const MAX_BATCH: usize = 65_536;
 pub const MAX_CLASSES: usize = 100_000;
 /// Limit of `--in-chans`.
 pub const MAX_CHANNELS: usize = 1024;
+/// Pixels on each side of an image.
+pub const MAX_PAD: usize = 256;
 /// Limit of `--img-size` and `--crop-padding` in pixels.
 pub const MAX_SIZE: usize = 4096;
 /// Limit of counts of epochs.

@@ -1,20 +1,19 @@
 //! `mish eval`: measures the accuracy of a trained network.
 
-use anyhow::bail;
-use candle_mish::activation::Activation;
-use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
-use candle_mish::eval::{Evaluation, evaluate};
-use candle_mish_models::{ModelSpec, Stem};
+use candle_mish::data::{Augmentation, CheckedSplits, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::eval::{Evaluation, evaluate, evaluate_subset};
+use candle_mish_models::ModelSpec;
 use serde::Serialize;
 
 use super::origin::Origin;
-use crate::args::range::{MAX_BATCH, MAX_CLASSES, check_batch, check_classes, count};
-use crate::args::{DataArgs, FormArgs, NETWORK, PreprocessArgs};
+use crate::args::range::{MAX_BATCH, check_batch, count};
+use crate::args::{DataArgs, NetworkArgs, PreprocessArgs};
+use crate::classes::{self, Mapped};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::network::Network;
 use crate::source::WeightsArgs;
-use crate::{output, preprocessing};
+use crate::{dataset, output, preprocessing};
 
 /// Flags of `mish eval`.
 #[derive(Debug, clap::Args)]
@@ -25,18 +24,8 @@ pub struct EvalArgs {
     // The data set and the batch size default to those of the run that the weights belong to.
     #[command(flatten, next_help_heading = "Weights")]
     weights: WeightsArgs,
-    /// Activation [default: from the weights]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    activation: Option<Activation>,
-    /// Number of classes [default: from the weights, or from the data set]
-    #[arg(long, value_name = "N", help_heading = NETWORK, value_parser = count(1..=MAX_CLASSES))]
-    num_classes: Option<usize>,
-    /// First layers: cifar or imagenet [default: from the weights, or cifar for images of up to 64
-    /// pixels]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    stem: Option<Stem>,
     #[command(flatten)]
-    form: FormArgs,
+    network: NetworkArgs,
     /// Images to evaluate: test, validation or train
     #[arg(
         long,
@@ -73,8 +62,19 @@ struct Answer<'a> {
     params: usize,
     #[serde(flatten)]
     evaluation: Evaluation,
+    /// Present if the data set does not have all classes of the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subset: Option<Subset>,
     seconds: f64,
     images_per_second: f64,
+}
+
+/// The evaluation among the classes of the data set alone.
+#[derive(Serialize)]
+struct Subset {
+    classes: usize,
+    #[serde(flatten)]
+    evaluation: Evaluation,
 }
 
 /// Evaluates a network and prints the result.
@@ -84,38 +84,19 @@ struct Answer<'a> {
 pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let (name, offline) = (args.model.as_deref(), args.data.offline);
     let weights = args.weights.read(name, offline, context)?;
-    let model = weights.model(args.model.as_deref())?;
-    let activation = weights.activation(args.activation.as_ref())?;
+    let spec = weights.spec(&args.network.model_args(name))?;
     let Origin {
         data: mut options,
         recipe,
         ..
-    } = Origin::of(&weights, &model, &args.data)?;
-    preprocessing::resolve(&mut options, &weights, &model, args.stem, &args.preprocess)?;
-    let dataset = data::open(&options)?;
-    preprocessing::compare_classes(&dataset, &weights)?;
-    let classes = dataset.classes.len();
-    let num_classes = args
-        .num_classes
-        .or(weights.num_classes()?)
-        .unwrap_or(classes);
-    check_classes(num_classes)?;
-    if num_classes < classes {
-        bail!(
-            "{} has {num_classes} classes, {} has {classes}",
-            weights.origin,
-            dataset.name
-        );
-    }
-    let stem = args.stem.or(weights.stem()?);
-    let stem = stem.unwrap_or_else(|| Stem::for_image_size(dataset.test.height()));
-    let mut spec = ModelSpec {
-        activation,
-        num_classes,
-        stem,
-        ..ModelSpec::new(&*model)
+    } = Origin::of(&weights, &spec.model, &args.data)?;
+    preprocessing::resolve(&mut options, &weights, &spec, &args.preprocess)?;
+    let checked = match args.split {
+        Split::Test => CheckedSplits::Test,
+        Split::Validation | Split::Train => CheckedSplits::All,
     };
-    args.form.apply(&mut spec, &weights)?;
+    let dataset = dataset::open(&options, checked, context)?;
+    let Mapped { dataset, subset } = classes::map(dataset, &options, &weights, &spec)?;
     let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
     let images = images(&dataset, args.split)?.clone();
     let batch_size = args.batch_size.unwrap_or(recipe.batch_size);
@@ -136,32 +117,66 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let batches = loader.epoch(0, 0);
     let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
     let clock = std::time::Instant::now();
-    let evaluation = evaluate(&*network.frozen, batches)?;
+    let (evaluation, subset) = match subset {
+        None => (evaluate(&*network.frozen, batches)?, None),
+        Some(classes) => {
+            let (all, among) = evaluate_subset(&*network.frozen, batches, &classes)?;
+            let subset = Subset {
+                classes: classes.len(),
+                evaluation: among,
+            };
+            (all, Some(subset))
+        }
+    };
     let seconds = clock.elapsed().as_secs_f64();
     let answer = Answer {
-        model: &model,
-        activation: activation.to_string(),
+        model: &spec.model,
+        activation: spec.activation.to_string(),
         dataset: &dataset.name,
         split: args.split,
         params: network.store.num_params(),
         evaluation,
+        subset,
         seconds,
         images_per_second: evaluation.images as f64 / seconds,
     };
     if context.json {
         output::json(&answer)?;
     } else {
-        output::text(&format!(
-            "{model} with {activation} on {} images of {}: top-1 {:.2} %, top-5 {:.2} %, loss {:.4}; {:.0} img/s",
-            evaluation.images,
-            dataset.name,
-            100.0 * evaluation.top1,
-            100.0 * evaluation.top5,
-            evaluation.loss,
-            answer.images_per_second,
-        ))?;
+        output::text(&text(&answer, &spec))?;
     }
     Ok(Done::Complete)
+}
+
+/// The result in one line, or in two on a subset of the classes.
+fn text(answer: &Answer, spec: &ModelSpec) -> String {
+    let figures = |evaluation: &Evaluation| {
+        format!(
+            "top-1 {:.2} %, top-5 {:.2} %, loss {:.4}",
+            100.0 * evaluation.top1,
+            100.0 * evaluation.top5,
+            evaluation.loss
+        )
+    };
+    let whole = format!(
+        "{} with {} on {} images of {}: {}; {:.0} img/s",
+        answer.model,
+        answer.activation,
+        answer.evaluation.images,
+        answer.dataset,
+        figures(&answer.evaluation),
+        answer.images_per_second,
+    );
+    let Some(subset) = &answer.subset else {
+        return whole;
+    };
+    format!(
+        "{whole}\namong the {} of {} classes that {} has: {}",
+        subset.classes,
+        spec.num_classes,
+        answer.dataset,
+        figures(&subset.evaluation)
+    )
 }
 
 fn images(dataset: &Dataset, split: Split) -> anyhow::Result<&ImageSet> {

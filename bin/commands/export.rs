@@ -5,17 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use candle_core::{DType, Device, Tensor};
-use candle_mish::activation::Activation;
 use candle_mish::autograd::trace::trace;
 use candle_mish::checkpoint::{self, write_atomically};
 use candle_mish::data::Preprocess;
 use candle_mish::onnx::{self, ExportOptions};
-use candle_mish_models::{self as models, ModelSpec, Stem};
+use candle_mish_models::{ModelSpec, Stem};
 use clap::builder::TypedValueParser;
 use serde::Serialize;
 
-use crate::args::range::{MAX_CLASSES, MAX_SIZE, check_classes, count};
-use crate::args::{FormArgs, NETWORK, OUTPUT};
+use crate::args::{NetworkArgs, OUTPUT, PreprocessArgs};
 use crate::context::Context;
 use crate::device;
 use crate::failure::{Done, usage};
@@ -34,18 +32,8 @@ pub struct ExportArgs {
     model: Option<String>,
     #[command(flatten, next_help_heading = "Weights")]
     weights: WeightsArgs,
-    /// Activation [default: from the weights]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    activation: Option<Activation>,
-    /// First layers: cifar or imagenet [default: from the weights, or imagenet if the network has
-    /// that form]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    stem: Option<Stem>,
     #[command(flatten)]
-    form: FormArgs,
-    /// Number of classes [default: from the weights]
-    #[arg(long, value_name = "N", help_heading = NETWORK, value_parser = count(1..=MAX_CLASSES))]
-    num_classes: Option<usize>,
+    network: NetworkArgs,
     /// File to write
     #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     out: PathBuf,
@@ -53,15 +41,14 @@ pub struct ExportArgs {
     /// --out]
     #[arg(long, value_name = "NAME", help_heading = OUTPUT)]
     format: Option<Format>,
-    /// onnx: height and width of the images [default: from the weights, or the network's own]
-    #[arg(long, value_name = "PIXELS", help_heading = OUTPUT,
-          value_parser = count(1..=MAX_SIZE))]
-    img_size: Option<usize>,
     #[arg(long, value_name = "N", help_heading = OUTPUT, value_parser = opset(), help = opset_help())]
     opset: Option<i64>,
     /// onnx: compose Mish and HardSwish from older operators, for runtimes that lack them
     #[arg(long, help_heading = OUTPUT)]
     decompose: bool,
+    // An ONNX file records the preprocessing.
+    #[command(flatten)]
+    preprocess: PreprocessArgs,
 }
 
 fn opset() -> impl TypedValueParser<Value = i64> {
@@ -112,30 +99,21 @@ struct Graph {
 /// If flags or weights are wrong, an op has no ONNX form, or the file cannot be written.
 pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     let format = format(args)?;
+    if format == Format::Safetensors
+        && let Some(flag) = preprocessing::given(&args.preprocess).next()
+    {
+        return Err(usage(format!(
+            "{flag} needs --format onnx: a safetensors file records what the weights record"
+        )));
+    }
     if format == Format::Safetensors && (args.opset.is_some() || args.decompose) {
         return Err(usage("--opset and --decompose need --format onnx"));
     }
     // A trace needs our own ops. Other devices compose them from Candle's.
     device::stay_on_cpu();
-    let weights = args.weights.read(args.model.as_deref(), false, context)?;
-    let model = weights.model(args.model.as_deref())?;
-    let activation = weights.activation(args.activation.as_ref())?;
-    let stem = match args.stem.or(weights.stem()?) {
-        Some(stem) => stem,
-        None => preprocessing::default_stem(&model, args.img_size.or(weights.image_size()?))?,
-    };
-    let num_classes = match args.num_classes.or(weights.num_classes()?) {
-        Some(num_classes) => num_classes,
-        None => weights.infer_num_classes(&model, stem)?,
-    };
-    check_classes(num_classes)?;
-    let mut spec = ModelSpec {
-        activation,
-        num_classes,
-        stem,
-        ..ModelSpec::new(model)
-    };
-    args.form.apply(&mut spec, &weights)?;
+    let model = args.model.as_deref();
+    let weights = args.weights.read(model, false, context)?;
+    let spec = weights.spec(&args.network.model_args(model))?;
     let network = Network::load(&spec, &weights)?;
     let metadata = metadata(&spec, &weights);
     let graph = match format {
@@ -149,9 +127,9 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
         file: &args.out,
         format,
         model: &spec.model,
-        activation: activation.to_string(),
-        stem,
-        num_classes,
+        activation: spec.activation.to_string(),
+        stem: spec.stem,
+        num_classes: spec.num_classes,
         params: network.store.num_params(),
         graph,
     };
@@ -192,13 +170,14 @@ fn write_onnx(
     weights: &Weights,
     mut metadata: BTreeMap<String, String>,
 ) -> anyhow::Result<Graph> {
-    let ModelSpec { model, stem, .. } = spec;
-    let (_, own, _) = models::find(model)?.form(*stem)?.input;
+    let Preprocess {
+        input_size: size,
+        crop_pct,
+        interpolation,
+        mean,
+        std,
+    } = preprocessing::for_weights(weights, spec, None, &args.preprocess)?;
     let channels = spec.in_chans;
-    let size = match args.img_size {
-        Some(size) => size,
-        None => weights.image_size()?.unwrap_or(own),
-    };
     let images = Tensor::zeros((TRACED, channels, size, size), DType::F32, &Device::Cpu)?;
     let forward = |images: &Tensor| network.frozen.forward_t(images, false);
     let graph = trace(&images, network.store.tensors(), forward)
@@ -206,25 +185,16 @@ fn write_onnx(
     // "format" belongs to checkpoints. Readers of the ONNX file need the preprocessing.
     metadata.remove("format");
     metadata.insert("image_size".to_string(), size.to_string());
-    if let Some(preprocess) = weights.preprocess(model, *stem)? {
-        let Preprocess {
-            crop_pct,
-            interpolation,
-            mean,
-            std,
-            ..
-        } = preprocess;
-        metadata.insert("mean".to_string(), serde_json::to_string(&mean)?);
-        metadata.insert("std".to_string(), serde_json::to_string(&std)?);
-        metadata.insert("crop_pct".to_string(), crop_pct.to_string());
-        metadata.insert("interpolation".to_string(), interpolation.to_string());
-    }
+    metadata.insert("mean".to_string(), serde_json::to_string(&mean)?);
+    metadata.insert("std".to_string(), serde_json::to_string(&std)?);
+    metadata.insert("crop_pct".to_string(), crop_pct.to_string());
+    metadata.insert("interpolation".to_string(), interpolation.to_string());
     let metadata: Vec<(String, String)> = metadata.into_iter().collect();
     let options = ExportOptions {
         opset: args.opset.unwrap_or(onnx::OPSET),
         decompose: args.decompose,
     };
-    let proto = onnx::model_with(&graph, model, &metadata, &options)
+    let proto = onnx::model_with(&graph, &spec.model, &metadata, &options)
         .with_context(|| format!("{spec} cannot be exported"))?;
     let bytes = proto.to_bytes();
     if i32::try_from(bytes.len()).is_err() {

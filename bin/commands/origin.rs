@@ -62,6 +62,10 @@ impl Origin {
             origin.data.data_dir = None;
             origin.data.revision = None;
         }
+        if flags.dataset.is_some() || flags.data_dir.is_some() {
+            // They are relative to the run's folder.
+            origin.data.skipped.clear();
+        }
         flags.apply(&mut origin.data);
         Ok(origin)
     }

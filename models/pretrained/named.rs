@@ -39,9 +39,22 @@ pub struct Named {
     pub row: Option<&'static Pretrained>,
 }
 
+/// The extensions of files with weights. The content decides the format.
+const EXTENSIONS: [&str; 8] = [
+    ".safetensors",
+    ".safetensors.index.json",
+    ".pth",
+    ".pt",
+    ".bin",
+    ".th",
+    ".tar",
+    ".ckpt",
+];
+
 /// Parses a name of weights: empty for the network's default, a tag, an address
-/// `hf://owner/name[@revision][/file]`, or a file, recognised by its extension `.safetensors`,
-/// `.pth`, `.pt` or `.bin`. Without an `entry`, only an address or a file.
+/// `hf://owner/name[@revision][/file]`, or a file, recognised by its extension: `.safetensors`,
+/// `.safetensors.index.json`, `.pth`, `.pt`, `.bin`, `.th`, `.tar` or `.ckpt`. Without an `entry`,
+/// only an address or a file.
 ///
 /// # Errors
 /// [`ModelError::Option`] if it is none of these, with the tags that exist.
@@ -70,9 +83,7 @@ pub fn named(entry: Option<&'static Entry>, text: &str) -> Result<Named, ModelEr
         });
     }
     let path = PathBuf::from(text);
-    let weights = ["safetensors", "pth", "pt", "bin"];
-    let extension = path.extension().and_then(|e| e.to_str());
-    if extension.is_some_and(|e| weights.contains(&e)) {
+    if EXTENSIONS.iter().any(|extension| text.ends_with(extension)) {
         return Ok(Named {
             location: Location::File(path),
             row: None,

@@ -1,5 +1,5 @@
-//! Descriptions of weights, converted to entries of a checkpoint's header: timm's `config.json`,
-//! and rows of the table of weights.
+//! Descriptions of weights, converted to entries of a checkpoint's header: `config.json` of timm or
+//! transformers, and rows of the table of weights.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,8 +12,9 @@ use crate::pretrained::Pretrained;
 use crate::registry::find;
 use crate::weights::error::LoadError;
 use crate::weights::note::Note;
+use crate::weights::transformers;
 
-/// timm's description of the weights in its folder or repository.
+/// The description of the weights in their folder or repository.
 pub(super) const FILE: &str = "config.json";
 
 /// The supported interpolations.
@@ -29,7 +30,7 @@ pub(super) struct Described {
 }
 
 impl Described {
-    fn set(&mut self, key: &str, value: impl ToString) {
+    pub fn set(&mut self, key: &str, value: impl ToString) {
         self.entries.insert(key.to_string(), value.to_string());
     }
 }
@@ -68,18 +69,24 @@ pub(super) fn read_file(path: &Path) -> Result<Value, LoadError> {
     Ok(value)
 }
 
-/// The JSON object in timm's description; `None` for a `config.json` of another program.
+/// The JSON object in timm's description, or in transformers' of a ResNet; `None` for a
+/// `config.json` of another program.
 ///
 /// # Errors
-/// As [`read_file`], if the file is timm's.
-pub(super) fn read_timm(path: &Path) -> Result<Option<Value>, LoadError> {
+/// As [`read_file`].
+pub(super) fn read_known(path: &Path) -> Result<Option<Value>, LoadError> {
     let value = read_file(path)?;
     let is_timm = value.get("architecture").is_some() || value.get("pretrained_cfg").is_some();
-    Ok(is_timm.then_some(value))
+    let known = is_timm || transformers::is_resnet(&value);
+    Ok(known.then_some(value))
 }
 
-/// Converts timm's description of the weights at `origin`. `model` is the name from the caller.
+/// Converts the description of the weights at `origin`, timm's unless it is transformers'. `model`
+/// is the name from the caller.
 pub(super) fn read(origin: &str, description: &Value, model: Option<&str>) -> Described {
+    if transformers::is_resnet(description) {
+        return transformers::read(origin, description);
+    }
     let mut described = Described::default();
     let mut notes = Vec::new();
     let mut warn = |what: String, arguments| {

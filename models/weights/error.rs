@@ -78,6 +78,30 @@ pub enum LoadError {
         /// The network.
         model: String,
     },
+    /// The tensors belong to another form of the network.
+    #[error("{origin} does not fit {spec}: according to its tensors, {}", differences.join(" and "))]
+    OtherForm {
+        /// Where the weights come from.
+        origin: String,
+        /// The network.
+        spec: Box<ModelSpec>,
+        /// The values that differ, as phrases with the names of arguments.
+        differences: Vec<String>,
+        /// What happened to each tensor.
+        transfer: Box<Transfer>,
+    },
+    /// The weights belong to a network of another program that differs from the registry's.
+    #[error("{origin} has the keys of {style}, which cannot be loaded as {model}: {reason}")]
+    Refused {
+        /// Where the weights come from.
+        origin: String,
+        /// The network.
+        model: &'static str,
+        /// The program, or its repository on GitHub.
+        style: &'static str,
+        /// How its network differs.
+        reason: &'static str,
+    },
     /// Tensors are missing, unexpected or of another shape.
     #[error("{origin} does not fit {spec}: {transfer}")]
     Mismatch {

@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint::{self, Checkpoint};
-#[cfg(feature = "data")]
-use candle_mish::data::Preprocess;
 use candle_mish::nn::ParamStore;
 
 use crate::entry::Entry;
@@ -16,11 +14,14 @@ use crate::model::Model;
 #[cfg(feature = "hub")]
 use crate::pretrained::Pretrained;
 use crate::registry::{create, find};
-use crate::spec::{COLOUR_CHANNELS, MetadataError, ModelArgs, ModelSpec, Stem, parsed};
+use crate::spec::{MetadataError, ModelArgs, ModelSpec, Stem, parsed};
 use crate::transfer::{self, Transfer};
 use crate::weights::description;
 use crate::weights::error::LoadError;
+use crate::weights::inspect::Inspection;
 use crate::weights::note::Note;
+use crate::weights::spec::Fixed;
+use crate::weights::transformers;
 
 /// The mean and the standard deviation of each channel, RGB, of pixels in [0, 1].
 pub type MeanStd = ([f32; 3], [f32; 3]);
@@ -36,6 +37,8 @@ pub struct Weights {
     pub checkpoint: Checkpoint,
     /// What the description asks for that is not supported.
     pub notes: Vec<Note>,
+    /// How the described network differs from the registry's, if it does.
+    pub(super) difference: Option<&'static str>,
     /// The network whose published weights supply the defaults for what the header does not record.
     like: Option<&'static Entry>,
 }
@@ -51,12 +54,13 @@ impl Weights {
             origin: path.display().to_string(),
             checkpoint,
             notes: Vec::new(),
+            difference: None,
             like,
         })
     }
 
-    /// Reads a checkpoint (safetensors or a PyTorch file) and timm's description `config.json` in
-    /// its folder, if there is one. The header takes precedence over the description.
+    /// Reads a checkpoint (safetensors or a PyTorch file) and the description `config.json` of timm
+    /// or transformers in its folder, if there is one. The header takes precedence over the description.
     ///
     /// # Errors
     /// If a file cannot be read.
@@ -64,15 +68,16 @@ impl Weights {
         let mut weights = Self::read_alone(path)?;
         let description = path.with_file_name(description::FILE);
         if description.is_file()
-            && let Some(description) = description::read_timm(&description)?
+            && let Some(description) = description::read_known(&description)?
         {
             weights.describe(&description, None);
         }
         Ok(weights)
     }
 
-    /// Completes the header from timm's description. `model` is the name that the caller gives.
+    /// Completes the header from a description. `model` is the name that the caller gives.
     pub(super) fn describe(&mut self, description: &serde_json::Value, model: Option<&str>) {
+        self.difference = transformers::difference(description);
         let described = description::read(&self.origin, description, model);
         self.complete(described.entries);
         self.notes.extend(described.notes);
@@ -147,7 +152,7 @@ impl Weights {
     }
 
     /// As [`Weights::activation`], where `like` names the network.
-    fn activation_like(
+    pub(super) fn activation_like(
         &self,
         given: Option<&Activation>,
         like: Option<&Entry>,
@@ -206,20 +211,22 @@ impl Weights {
     /// # Errors
     /// If the file has no such classifier.
     pub fn infer_num_classes(&self, model: &str, stem: Stem) -> Result<usize, LoadError> {
-        let spec = ModelSpec {
-            activation: Activation::Identity,
-            num_classes: 1,
-            stem,
-            ..ModelSpec::new(model)
+        let known = ModelArgs {
+            stem: Some(stem),
+            ..ModelArgs::default()
         };
-        let store = ParamStore::zeros(DType::F32, &Device::Cpu);
-        let network = create(&spec, store.var_builder())?;
-        let transfer = self.transfer(&*network, &spec, &store)?;
-        transfer.classes.ok_or_else(|| LoadError::NoClassifier {
+        let found = Inspection::of(find(model)?, &self.checkpoint.tensors, &known)?;
+        found
+            .num_classes
+            .ok_or_else(|| self.no_classifier(model, found.classifier))
+    }
+
+    pub(super) fn no_classifier(&self, model: &str, classifier: String) -> LoadError {
+        LoadError::NoClassifier {
             path: self.path.clone(),
-            classifier: transfer.classifier,
+            classifier,
             model: model.to_string(),
-        })
+        }
     }
 
     /// The recorded height of the images.
@@ -251,80 +258,6 @@ impl Weights {
         self.text("dataset")
     }
 
-    /// How to preprocess images for `model`: as recorded; else as for the network's default weights
-    /// on the Hub; else with timm's defaults at the network's own image size. `None` if the stem is
-    /// [`Stem::Cifar`] and the header does not record the image size and normalisation.
-    ///
-    /// # Errors
-    /// If a recorded value is not valid, or `model` has no form with this stem.
-    #[cfg(feature = "data")]
-    pub fn preprocess(&self, model: &str, stem: Stem) -> Result<Option<Preprocess>, LoadError> {
-        let entry = find(model)?;
-        let size = self.image_size()?;
-        let normalisation = self.normalisation()?;
-        let like = entry.pretrained().next().filter(|row| row.stem == stem);
-        let own = match (stem, like) {
-            (Stem::ImageNet, Some(row)) => row.preprocess(),
-            (Stem::ImageNet, None) => Preprocess {
-                input_size: entry.form(stem)?.input.1,
-                ..Preprocess::default()
-            },
-            // The whole of a small image is used.
-            (Stem::Cifar, _) if size.is_some() && normalisation.is_some() => Preprocess {
-                crop_pct: 1.0,
-                ..Preprocess::default()
-            },
-            (Stem::Cifar, _) => return Ok(None),
-        };
-        let (mean, std) = normalisation.unwrap_or((own.mean, own.std));
-        Ok(Some(Preprocess {
-            input_size: size.unwrap_or(own.input_size),
-            crop_pct: self.parsed("crop_pct")?.unwrap_or(own.crop_pct),
-            interpolation: self.parsed("interpolation")?.unwrap_or(own.interpolation),
-            mean,
-            std,
-        }))
-    }
-
-    /// The network of these weights: `given` values first, then recorded ones, then defaults. The
-    /// notes report assumed defaults.
-    ///
-    /// # Errors
-    /// If nothing names the network, the registry lacks it, or a recorded value is not valid.
-    pub fn spec(&self, given: &ModelArgs) -> Result<(ModelSpec, Vec<Note>), LoadError> {
-        let own = self.args()?;
-        let model = self.model(given.model.as_deref())?;
-        let entry = find(&model)?;
-        let (activation, note) = self.activation_like(given.activation.as_ref(), Some(entry))?;
-        let mut notes: Vec<Note> = note.into_iter().collect();
-        let stem = match given.stem.or(own.stem) {
-            Some(stem) => stem,
-            None => {
-                let size = self.image_size()?;
-                let stem = entry.default_stem(size);
-                if size.is_none() && entry.imagenet.is_some() {
-                    notes.push(Note::assumed_stem(&self.origin, stem));
-                }
-                stem
-            }
-        };
-        let num_classes = match given.num_classes.or(own.num_classes) {
-            Some(num_classes) => num_classes,
-            None => self.infer_num_classes(&model, stem)?,
-        };
-        let spec = ModelSpec {
-            activation,
-            num_classes,
-            stem,
-            in_chans: given.in_chans.or(own.in_chans).unwrap_or(COLOUR_CHANNELS),
-            gate: given.gate.or(own.gate),
-            drop_rate: given.drop_rate.unwrap_or(0.0),
-            drop_path_rate: given.drop_path_rate.unwrap_or(0.0),
-            ..ModelSpec::new(model)
-        };
-        Ok((spec, notes))
-    }
-
     /// Copies the tensors that fit into a network of `spec` that was built on `store`.
     ///
     /// # Errors
@@ -336,6 +269,7 @@ impl Weights {
         store: &ParamStore,
     ) -> Result<Transfer, LoadError> {
         let entry = find(&spec.model)?;
+        self.refuse_style(entry)?;
         Ok(transfer::load(
             model,
             entry,
@@ -347,7 +281,9 @@ impl Weights {
     /// Loads a network of `spec` that was built on `store`: every tensor must fit.
     ///
     /// # Errors
-    /// [`LoadError::Mismatch`] if one does not.
+    /// [`LoadError::OtherForm`] if the tensors belong to another form of the network,
+    /// [`LoadError::Refused`] if they belong to another program's network that differs from it,
+    /// [`LoadError::Mismatch`] if a tensor does not fit for another reason.
     pub fn load(
         &self,
         model: &dyn Model,
@@ -356,7 +292,7 @@ impl Weights {
     ) -> Result<Transfer, LoadError> {
         let transfer = self.transfer(model, spec, store)?;
         if !transfer.is_complete() || transfer.fresh_classifier {
-            return Err(self.mismatch(spec, transfer));
+            return Err(self.mismatch(spec, transfer, Fixed::Everything));
         }
         Ok(transfer)
     }
@@ -366,7 +302,7 @@ impl Weights {
     /// activation and, if the stem differs, of everything that does not fit. The notes report them.
     ///
     /// # Errors
-    /// [`LoadError::Mismatch`] if another tensor does not fit.
+    /// As [`Weights::load`], if another tensor does not fit.
     pub fn initialise(
         &self,
         model: &dyn Model,
@@ -383,7 +319,7 @@ impl Weights {
         }
         if !transfer.is_complete() {
             if self.stem()?.is_none_or(|own| own == spec.stem) {
-                return Err(self.mismatch(spec, transfer));
+                return Err(self.mismatch(spec, transfer, Fixed::Layers));
             }
             notes.push(Note::other_stem(&self.origin, spec.stem, &transfer.report));
         }
@@ -417,19 +353,11 @@ impl Weights {
         Ok(fresh)
     }
 
-    fn mismatch(&self, spec: &ModelSpec, transfer: Transfer) -> LoadError {
-        LoadError::Mismatch {
-            origin: self.origin.clone(),
-            spec: Box::new(spec.clone()),
-            transfer: Box::new(transfer),
-        }
-    }
-
-    fn text(&self, key: &str) -> Option<&str> {
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
         self.checkpoint.metadata.get(key).map(String::as_str)
     }
 
-    fn parsed<T>(&self, key: &'static str) -> Result<Option<T>, LoadError>
+    pub(super) fn parsed<T>(&self, key: &'static str) -> Result<Option<T>, LoadError>
     where
         T: std::str::FromStr<Err: fmt::Display>,
     {

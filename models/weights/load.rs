@@ -29,9 +29,9 @@ pub struct Loaded {
     pub spec: ModelSpec,
     /// The names of its classes, if they are recorded.
     pub classes: Option<Vec<String>>,
-    /// How to prepare images, if it is recorded or known for published weights of the network.
+    /// How to prepare images: [`Weights::preprocess`].
     #[cfg(feature = "data")]
-    pub preprocess: Option<Preprocess>,
+    pub preprocess: Preprocess,
     /// Where the weights come from: the file, or their address on the Hub with the commit.
     pub origin: String,
     /// The header of the checkpoint, completed from timm's description.
@@ -121,14 +121,13 @@ impl Weights {
         let transfer = self.load(&*trainable, &spec, &store)?;
         let classes = self.classes()?;
         #[cfg(feature = "data")]
-        let preprocess = self.preprocess(&spec.model, spec.stem)?;
+        let preprocess = self.preprocess(&spec)?;
         let mut notes = self.notes.clone();
         notes.extend(assumed);
         notes.extend(Note::transferred(&self.origin, &transfer));
         #[cfg(feature = "data")]
-        if self.normalisation()?.is_none() {
-            let note = |preprocess| Note::assumed_preprocess(&self.origin, preprocess);
-            notes.extend(preprocess.as_ref().map(note));
+        if !self.records_preprocess()? {
+            notes.push(Note::assumed_preprocess(&self.origin, &preprocess));
         }
         Ok(Loaded {
             model: create(&spec, store.frozen().var_builder())?,

@@ -9,8 +9,14 @@ mod error;
 #[cfg(feature = "hub")]
 mod fetch;
 mod file;
+mod inspect;
 mod load;
 mod note;
+#[cfg(feature = "data")]
+mod preprocess;
+mod recorder;
+mod spec;
+mod transformers;
 
 pub use error::LoadError;
 #[cfg(feature = "hub")]

@@ -41,6 +41,27 @@ impl Note {
         Self::new(message, &["activation"])
     }
 
+    pub(super) fn learned_activation(origin: &str, activation: Activation) -> Self {
+        let name = activation.name();
+        let message = format!("{origin} has the learned parameters of {name}: using {name}");
+        Self::new(message, &["activation"])
+    }
+
+    pub(super) fn activation_of_style(origin: &str, activation: Activation, style: &str) -> Self {
+        let message = format!(
+            "{origin} does not record its activation: assuming {activation}, that of {style}"
+        );
+        Self::new(message, &["activation"])
+    }
+
+    pub(super) fn without_projections(origin: &str) -> Self {
+        let message = format!(
+            "{origin} has no convolutions in its shortcuts: using shortcuts without parameters \
+             (option a)"
+        );
+        Self::new(message, &["shortcut"])
+    }
+
     pub(super) fn other_activation(own: Activation, given: Activation) -> Self {
         let message = format!("the weights were trained with {own}, not {given}");
         Self::new(message, &[])
@@ -73,7 +94,12 @@ impl Note {
     pub fn transferred(origin: &str, transfer: &Transfer) -> Option<Self> {
         let notes = transfer.notes();
         let message = format!("{origin}: {}", notes.join("; "));
-        (!notes.is_empty()).then(|| Self::new(message, &[]))
+        let details = transfer.passed_over.iter();
+        let details = details.map(|name| format!("passed over: {name}"));
+        (!notes.is_empty()).then(|| Self {
+            details: details.collect(),
+            ..Self::new(message, &[])
+        })
     }
 
     pub(super) fn fresh_activation(origin: &str, count: usize, activation: Activation) -> Self {

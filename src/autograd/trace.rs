@@ -71,6 +71,15 @@ pub enum Operation {
         /// The number of positions.
         len: usize,
     },
+    /// x with zeros before and after its values along `dim`.
+    Pad {
+        /// The axis.
+        dim: usize,
+        /// The number of zeros before the values.
+        before: usize,
+        /// The number of zeros after the values.
+        after: usize,
+    },
     /// x in the shape of the node's output.
     Reshape,
     /// x with its axes in another order.

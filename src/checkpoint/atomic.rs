@@ -1,7 +1,9 @@
 //! Atomic writes: a file has its old content or its complete new content.
 
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 /// Checks that [`write_atomically`] can write `path`, for a check before long work.
 ///
@@ -21,6 +23,56 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// A file that appears under its name when it is complete: [`AtomicFile::commit`] renames a temporary
+/// file in the same folder. Without it, nothing changes. Writes are buffered.
+#[derive(Debug)]
+pub struct AtomicFile {
+    path: PathBuf,
+    writer: BufWriter<NamedTempFile>,
+}
+
+impl AtomicFile {
+    /// Starts a file that will replace `path`.
+    ///
+    /// # Errors
+    /// The folder does not exist or is not writable.
+    pub fn create(path: &Path) -> std::io::Result<Self> {
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // The permissions of a new file under the umask. Temporary files are private by default.
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let file = builder.prefix(".write-").tempfile_in(folder_of(path))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            writer: BufWriter::new(file),
+        })
+    }
+
+    /// Gives the complete file its name.
+    ///
+    /// # Errors
+    /// The disk is full, or `path` cannot be replaced.
+    pub fn commit(self) -> std::io::Result<()> {
+        let file = self.writer.into_inner().map_err(|e| e.into_error())?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path).map_err(|e| e.error)?;
+        Ok(())
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.writer.flush()
+    }
+}
+
 /// Calls `fill` to write a temporary file in the folder of `path` and renames it to `path`. No reader
 /// sees a partial file.
 ///
@@ -30,18 +82,7 @@ pub fn write_atomically(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The permissions of a new file under the umask. Temporary files are private by default.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.prefix(".write-").tempfile_in(folder_of(path))?;
-    let mut writer = BufWriter::new(file);
-    fill(&mut writer)?;
-    let file = writer.into_inner().map_err(|e| e.into_error())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    Ok(())
+    let mut file = AtomicFile::create(path)?;
+    fill(&mut file)?;
+    file.commit()
 }

@@ -2,6 +2,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use super::error::one_line;
 use crate::pickle::numpy::ElementType;
 
 /// The type of a stored element. Types that Candle lacks are read as a wider one: booleans and
@@ -122,7 +123,7 @@ impl Element {
     /// The bytes do not match the shape, or an unsigned integer does not fit i64.
     pub(super) fn tensor(self, bytes: &[u8], shape: &[usize]) -> Result<Tensor, String> {
         let cpu = &Device::Cpu;
-        let line = |error: candle_core::Error| super::one_line(&error);
+        let line = |error: candle_core::Error| one_line(&error);
         let raw = |dtype| Tensor::from_raw_buffer(bytes, dtype, shape, cpu).map_err(line);
         match self {
             Self::Bool | Self::U8 => raw(DType::U8),
@@ -141,7 +142,9 @@ impl Element {
             }
             Self::U16 => {
                 let (numbers, _) = bytes.as_chunks();
-                let wide = numbers.iter().map(|number| u16::from_le_bytes(*number).into());
+                let wide = numbers
+                    .iter()
+                    .map(|number| u16::from_le_bytes(*number).into());
                 Tensor::from_vec(wide.collect::<Vec<u32>>(), shape, cpu).map_err(line)
             }
             Self::U64 => {
@@ -153,4 +156,12 @@ impl Element {
             }
         }
     }
+}
+
+/// Whether the strides of a shape fit a `usize`. They may overflow where another dimension of 0 makes
+/// the tensor empty.
+pub(super) fn is_addressable(shape: &[usize]) -> bool {
+    let mut sizes = shape.iter().map(|size| (*size).max(1));
+    let elements = sizes.try_fold(1usize, |product, size| product.checked_mul(size));
+    elements.is_some_and(|elements| elements <= isize::MAX as usize / size_of::<f64>())
 }

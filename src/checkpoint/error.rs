@@ -38,18 +38,33 @@ pub enum CheckpointError {
         /// What is wrong.
         reason: String,
     },
-    /// A PyTorch format that only Python reads.
-    #[error(
-        "{} is {what}, which is not supported: in Python, load it with torch.load(path, \
-         weights_only=True) and store its tensors with safetensors.torch.save_file, or save it again \
-         with torch.save of PyTorch 1.6 or newer",
-        path.display()
-    )]
-    Legacy {
+    /// A PyTorch file without the table of weights that the caller names.
+    #[error("{} has no table of weights '{key}' (state_dict_key); it has {tables}", path.display())]
+    StateDictKey {
         /// The file.
         path: PathBuf,
+        /// The name that the caller gave.
+        key: String,
+        /// The tables that there are.
+        tables: String,
+    },
+    /// An index of shards that does not describe the files.
+    #[error("{} is not a valid index of a checkpoint: {reason}", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Something else than a checkpoint.
+    #[error("{} is {what}: {remedy}", path.display())]
+    NotWeights {
+        /// The file or folder.
+        path: PathBuf,
         /// What it is.
-        what: &'static str,
+        what: String,
+        /// What to do.
+        remedy: String,
     },
     /// A tensor that Candle cannot hold.
     #[error("cannot load tensor '{tensor}' of {}", path.display())]
@@ -89,4 +104,11 @@ impl CheckpointError {
             reason,
         }
     }
+}
+
+/// The first line of an error. Candle's errors may have a backtrace after it.
+pub(super) fn one_line(error: &dyn std::fmt::Display) -> String {
+    let text = error.to_string();
+    let text = text.lines().next().unwrap_or_default();
+    text.replace(|c: char| c.is_control(), " ")
 }

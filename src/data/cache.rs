@@ -77,7 +77,7 @@ impl Cache {
     /// The cache in `folder`, or in the user's cache folder if none.
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self {
-            folder: folder.map(Path::to_owned).or_else(default_folder),
+            folder: self::folder(folder),
             warned: AtomicBool::new(false),
         }
     }
@@ -153,6 +153,11 @@ impl Cache {
         let name = format!("{dataset}-{split}-{:08x}.images", crc.sum());
         Some(self.folder.as_ref()?.join(name))
     }
+}
+
+/// The cache folder: `given`, or else the user's.
+pub(super) fn folder(given: Option<&Path>) -> Option<PathBuf> {
+    given.map(Path::to_owned).or_else(default_folder)
 }
 
 /// The folder `candle-mish` in the user's cache folder.
@@ -295,4 +300,67 @@ fn read(
         })?;
     ImageSet::new(pixels, header.height, header.width, labels, coarse)
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber};
+
+    use super::{Cache, ImageSet, SourceFile};
+
+    /// Counts warnings.
+    struct Warnings(Arc<AtomicUsize>);
+
+    impl Subscriber for Warnings {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() == Level::WARN
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn a_missing_or_read_only_folder_gives_one_warning_and_the_images() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "in the way").expect("written");
+        let source = SourceFile {
+            path: PathBuf::from("/data"),
+            bytes: 1,
+            modified_ns: 1,
+        };
+        for (folder, expected) in [
+            (None, 1),
+            (Some(file.join("cache")), 1),
+            (Some(folder.path().join("new")), 0),
+        ] {
+            let cache = Cache {
+                folder: folder.clone(),
+                warned: AtomicBool::new(false),
+            };
+            let count = Arc::new(AtomicUsize::new(0));
+            tracing::subscriber::with_default(Warnings(count.clone()), || {
+                for split in ["train", "test"] {
+                    let decode = || ImageSet::new(vec![7; 12], 2, 2, vec![3], None);
+                    let images = cache.get_or("set", split, std::slice::from_ref(&source), decode);
+                    let (images, cached) = images.expect("images");
+                    assert!(!cached && images.labels() == [3]);
+                }
+            });
+            assert_eq!(count.load(Ordering::Relaxed), expected, "{folder:?}");
+        }
+    }
 }

@@ -1,78 +1,11 @@
-//! The classes of a data set: their order, and their labels in a network.
+//! The labels of a data set's classes in a network.
 
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
-use serde::{Deserialize, Serialize};
-
+use super::class_order::are_numbers;
 use super::dataset::Dataset;
-use super::error::{DataError, abridged};
+use super::error::{DataError, abridged, counted};
 use super::imagenet;
-
-/// The order of class folders, which numbers them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ClassOrder {
-    /// By code points: 0, 1, 10, 2. torchvision's order.
-    #[default]
-    Lexical,
-    /// Numbers by value and letters without case: 0, 1, 2, 10. timm's order.
-    Natural,
-}
-
-impl ClassOrder {
-    /// Both orders.
-    pub const ALL: [Self; 2] = [Self::Lexical, Self::Natural];
-
-    /// The name in options and files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Lexical => "lexical",
-            Self::Natural => "natural",
-        }
-    }
-
-    /// Compares two names.
-    pub fn compare(self, a: &str, b: &str) -> Ordering {
-        match self {
-            // The byte order of UTF-8 is the order of code points.
-            Self::Lexical => a.cmp(b),
-            Self::Natural => natural_key(a).cmp(&natural_key(b)).then_with(|| a.cmp(b)),
-        }
-    }
-}
-
-/// A part of a name. timm's key alternates between text and numbers and starts with text.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Text(String),
-    /// The digits without leading zeros, after their count: longer numbers are larger.
-    Number(usize, String),
-}
-
-fn natural_key(name: &str) -> Vec<Part> {
-    let name = name.to_lowercase();
-    let (mut parts, mut rest) = (Vec::new(), name.as_str());
-    loop {
-        let text = rest.find(|c: char| c.is_ascii_digit());
-        let (text, after) = rest.split_at(text.unwrap_or(rest.len()));
-        parts.push(Part::Text(text.to_owned()));
-        if after.is_empty() {
-            return parts;
-        }
-        let digits = after.find(|c: char| !c.is_ascii_digit());
-        let (digits, after) = after.split_at(digits.unwrap_or(after.len()));
-        let digits = digits.trim_start_matches('0');
-        parts.push(Part::Number(digits.len(), digits.to_owned()));
-        rest = after;
-    }
-}
-
-/// Whether all names are numbers.
-pub(super) fn are_numbers(names: &[String]) -> bool {
-    let number = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
-    !names.is_empty() && names.iter().all(number)
-}
 
 /// What to do about class folders that are no class of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,8 +44,7 @@ impl Dataset {
         if self.source.class_map {
             return self.with_names(network_classes);
         }
-        let names = NetworkClasses::new(network_classes, are_numbers(&self.classes));
-        let labels: Vec<Option<u32>> = self.classes.iter().map(|c| names.label(c)).collect();
+        let labels = self.network_labels(network_classes);
         let mut notes = Vec::new();
         if labels.contains(&None) {
             let images = self.check_unknown(&labels, unknown)?;
@@ -136,6 +68,13 @@ impl Dataset {
         Ok(self)
     }
 
+    /// The label of each class in a network with these classes; `None` for a class that the network
+    /// does not have. Names count as the same as in [`map_classes`](Self::map_classes).
+    pub fn network_labels(&self, network_classes: &[String]) -> Vec<Option<u32>> {
+        let names = NetworkClasses::new(network_classes, are_numbers(&self.classes));
+        self.classes.iter().map(|c| names.label(c)).collect()
+    }
+
     /// The same labels with the network's class names.
     fn with_names(mut self, network_classes: &[String]) -> Result<Self, DataError> {
         let (mapped, all) = (self.classes.len(), network_classes.len());
@@ -143,7 +82,7 @@ impl Dataset {
             return Err(DataError::Option {
                 option: "class_map",
                 value: format!("{mapped} classes"),
-                problem: format!("the network has {all} classes"),
+                problem: format!("the network has {all}"),
             });
         }
         self.classes = network_classes.to_vec();
@@ -183,9 +122,10 @@ impl Dataset {
             .map(|class| format!("{} ({})", self.classes[*class], count(class)))
             .collect();
         Ok(format!(
-            "{}: left out {images} images of {} classes that the network does not have: {}",
+            "{}: left out {} of {} that the network does not have: {}",
             self.name,
-            lost.len(),
+            counted(images, "image"),
+            counted(lost.len(), "class"),
             abridged(&folders)
         ))
     }

@@ -57,6 +57,26 @@ pub enum DataError {
         /// The nearest known name, if one is near.
         suggestion: Option<&'static str>,
     },
+    /// Images of a data set cannot be decoded.
+    #[error("{bad} of {checked} images in {} cannot be decoded: {first}; repair or remove them, or leave them out with bad_images = skip", path.display())]
+    BadImages {
+        /// The folder of the data set.
+        path: PathBuf,
+        /// The number of these images.
+        bad: usize,
+        /// The number of images that were checked.
+        checked: usize,
+        /// The first of them, with the problem of each.
+        first: String,
+    },
+    /// An image of a data set cannot be decoded, although its header is intact.
+    #[error("{}: {problem}; repair or remove the image, or leave it out with bad_images = skip", path.display())]
+    BadImage {
+        /// The image file.
+        path: PathBuf,
+        /// The problem.
+        problem: String,
+    },
     /// Class folders have names that the network or the class map does not know.
     #[error(
         "{dataset}: {unknown} of {total} class folders are no class of {of}: {folders}; give their labels in class_map, or leave them out with ignore_unknown_classes"
@@ -97,6 +117,15 @@ impl DataError {
         text
     }
 
+    /// The problem without the file's name.
+    pub(super) fn problem(&self) -> String {
+        match self {
+            Self::Invalid { problem, .. } => problem.clone(),
+            Self::Io { source, .. } => source.to_string(),
+            other => other.with_causes(),
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
@@ -114,6 +143,15 @@ impl DataError {
             problem: problem.into(),
             expected: expected.into(),
         }
+    }
+}
+
+/// A number of things: `1 image`, `2 images`.
+pub(super) fn counted(count: usize, thing: &str) -> String {
+    match (count, thing.ends_with('s')) {
+        (1, _) => format!("1 {thing}"),
+        (_, true) => format!("{count} {thing}es"),
+        (_, false) => format!("{count} {thing}s"),
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use image::DynamicImage;
-
 use super::error::DataError;
 
 /// An image as bytes, planar, in C order: RGB `[3, height, width]` or grey `[1, height, width]`.
@@ -38,49 +36,6 @@ impl Image {
             width,
             pixels,
         }
-    }
-
-    /// Decodes a PNG, JPEG, WebP, TIFF, BMP or PNM file to RGB. The content decides the format, not
-    /// the name. Like Pillow's `convert("RGB")` it drops the alpha channel and repeats grey for each
-    /// channel, and like Pillow it ignores the orientation in the metadata.
-    ///
-    /// The bytes of PNG files equal Pillow's, also for 16 bits: the upper byte of a colour, but for
-    /// grey without alpha the value itself, at most 255. The bytes of 8-bit lossless files in the
-    /// other formats equal Pillow's too. JPEG decoders differ in rounding and in chroma upsampling:
-    /// without chroma subsampling the bytes are within 2 of Pillow's; with subsampling they differ
-    /// by half a level on average and by up to 24 at hard edges (measured in
-    /// `tests/data/images.rs`).
-    ///
-    /// # Errors
-    /// If the file cannot be read, has another format or is damaged. The error names the file.
-    pub fn read(path: &Path) -> Result<Self, DataError> {
-        let io = |error| DataError::io(path, error);
-        let reader = image::ImageReader::open(path).map_err(io)?;
-        let reader = reader.with_guessed_format().map_err(io)?;
-        let image = reader.decode().map_err(|error| {
-            DataError::invalid(
-                path,
-                error.to_string(),
-                "a PNG, JPEG, WebP, TIFF, BMP or PNM image",
-            )
-        })?;
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        let upper = |value: u16| (value >> 8) as u8;
-        let pixels = match image {
-            DynamicImage::ImageLuma16(grey) => {
-                let plane: Vec<u8> = grey.iter().map(|value| (*value).min(255) as u8).collect();
-                plane.repeat(3)
-            }
-            DynamicImage::ImageLumaA16(grey) => {
-                let plane: Vec<u8> = grey.pixels().map(|pixel| upper(pixel.0[0])).collect();
-                plane.repeat(3)
-            }
-            DynamicImage::ImageRgb16(image) => planar(&image, 3, upper),
-            DynamicImage::ImageRgba16(image) => planar(&image, 4, upper),
-            image => planar(&image.into_rgb8(), 3, |value| value),
-        };
-        Self::new(pixels, height, width)
-            .map_err(|_| DataError::invalid(path, "an image without pixels", "at least one"))
     }
 
     /// Converts to grey, as Pillow's `convert("L")` does.
@@ -135,12 +90,6 @@ impl Image {
         }
         Self::from_parts(pixels, height, width)
     }
-}
-
-/// Converts the first three of `channels` interleaved channels to planes of bytes.
-fn planar<T: Copy>(values: &[T], channels: usize, byte: impl Fn(T) -> u8) -> Vec<u8> {
-    let plane = |channel| values.iter().skip(channel).step_by(channels);
-    (0..3).flat_map(plane).map(|value| byte(*value)).collect()
 }
 
 /// Converts three RGB planes to grey with Pillow's fixed-point arithmetic: ITU-R 601-2 luma with 16

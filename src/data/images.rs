@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::decode::DecodeOptions;
 use super::error::DataError;
 use super::image::{Image, luma};
 use super::preprocess::Preprocess;
@@ -30,7 +31,7 @@ pub struct ImageSet {
 enum Source {
     /// Pixels with this number of channels: 3 or 1.
     Memory(Arc<Vec<u8>>, usize),
-    Files(Arc<[PathBuf]>, Preprocess),
+    Files(Arc<[PathBuf]>, Preprocess, DecodeOptions),
 }
 
 impl ImageSet {
@@ -97,9 +98,10 @@ impl ImageSet {
         files: Vec<PathBuf>,
         labels: Vec<u32>,
         preprocess: Preprocess,
+        decode: DecodeOptions,
     ) -> Self {
         Self {
-            source: Source::Files(files.into(), preprocess),
+            source: Source::Files(files.into(), preprocess, decode),
             index: None,
             labels: labels.into(),
             coarse_labels: None,
@@ -169,8 +171,8 @@ impl ImageSet {
                     _ => Cow::Borrowed(image),
                 })
             }
-            Source::Files(files, preprocess) => {
-                let image = self.read(&files[at])?;
+            Source::Files(files, preprocess, decode) => {
+                let image = self.read(&files[at], *decode)?;
                 Ok(Cow::Owned(preprocess.pixels(&image)?))
             }
         }
@@ -183,8 +185,8 @@ impl ImageSet {
     pub(super) fn decoded(&self, i: usize) -> Result<Option<(Image, &Preprocess)>, DataError> {
         match &self.source {
             Source::Memory(..) => Ok(None),
-            Source::Files(files, preprocess) => {
-                let image = self.read(&files[self.position(i)])?;
+            Source::Files(files, preprocess, decode) => {
+                let image = self.read(&files[self.position(i)], *decode)?;
                 Ok(Some((image, preprocess)))
             }
         }
@@ -194,7 +196,7 @@ impl ImageSet {
     pub fn preprocess(&self) -> Option<&Preprocess> {
         match &self.source {
             Source::Memory(..) => None,
-            Source::Files(_, preprocess) => Some(preprocess),
+            Source::Files(_, preprocess, _) => Some(preprocess),
         }
     }
 
@@ -202,8 +204,12 @@ impl ImageSet {
         self.index.as_ref().map_or(i, |index| index[i] as usize)
     }
 
-    fn read(&self, path: &Path) -> Result<Image, DataError> {
-        let image = Image::read(path)?;
+    fn read(&self, path: &Path, decode: DecodeOptions) -> Result<Image, DataError> {
+        let image = Image::read_with(path, decode);
+        let image = image.map_err(|error| DataError::BadImage {
+            path: path.to_owned(),
+            problem: error.problem(),
+        })?;
         Ok(if self.grey { image.into_grey() } else { image })
     }
 

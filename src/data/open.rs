@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::cache::Cache;
+use super::check::CheckProgress;
 use super::dataset::{Dataset, Origin, Source};
 use super::error::DataError;
+use super::image_folder::CheckedSplits;
 use super::options::{DataOptions, DatasetKind};
 use super::published::{self, Spec};
 use super::{hub, image_folder, split, synthetic};
@@ -27,10 +29,22 @@ const LONG_TIMEOUT: Duration = Duration::from_secs(20);
 /// # Errors
 /// If the data set is missing or invalid, or an option is out of range or does not fit the data.
 pub fn open(options: &DataOptions) -> Result<Dataset, DataError> {
+    open_with(options, CheckedSplits::All, &|_, _| {})
+}
+
+/// Opens the data set as [`open`], and checks the image files of `splits` only, with `progress`.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(
+    options: &DataOptions,
+    splits: CheckedSplits,
+    progress: CheckProgress,
+) -> Result<Dataset, DataError> {
     options.check()?;
     let dataset = match options.dataset {
         DatasetKind::Synthetic => synthetic::dataset(options),
-        DatasetKind::Folder => image_folder::open(options)?,
+        DatasetKind::Folder => image_folder::open(options, splits, progress)?,
         DatasetKind::Cifar100 => published(options, &published::CIFAR100, LONG_TIMEOUT)?,
         DatasetKind::Cifar10 => published(options, &published::CIFAR10, LONG_TIMEOUT)?,
         DatasetKind::Mnist => published(options, &published::MNIST, LONG_TIMEOUT)?,
@@ -116,7 +130,7 @@ fn from_folder(
     location: String,
     cache: &Cache,
 ) -> Result<Dataset, DataError> {
-    let pad = spec.padding(options.pad)?;
+    let pad = options.padding();
     let loaded = published::load(folder, spec, pad, cache)?;
     let (mean, std) = spec.statistics(pad);
     let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();

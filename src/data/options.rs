@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::class_map::ClassMap;
-use super::classes::ClassOrder;
+use super::class_order::ClassOrder;
 use super::error::DataError;
 use super::preprocess::Preprocess;
 use crate::suggest::suggest;
@@ -58,6 +58,28 @@ impl DatasetKind {
             Self::Folder => "folder",
         }
     }
+
+    /// The channels of its images: 1 for data sets of grey images, else 3.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Mnist | Self::FashionMnist => 1,
+            _ => 3,
+        }
+    }
+
+    /// Pixels of black on each side of its images if the options set no [`pad`](DataOptions::pad).
+    /// `None` for data sets that are not padded.
+    pub fn default_pad(self) -> Option<usize> {
+        match self {
+            Self::Mnist | Self::FashionMnist => Some(2),
+            _ => None,
+        }
+    }
+
+    /// Whether a mirrored image still shows its class. A mirrored digit does not.
+    pub fn allows_mirroring(self) -> bool {
+        self != Self::Mnist
+    }
 }
 
 impl fmt::Display for DatasetKind {
@@ -87,6 +109,9 @@ impl FromStr for DatasetKind {
         })
     }
 }
+
+/// The widest padding. It makes images of 28 x 28 pixels 540 x 540.
+const WIDEST_PAD: usize = 256;
 
 /// What to do about image files that cannot be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -162,8 +187,30 @@ pub struct DataOptions {
 }
 
 impl DataOptions {
-    /// Refuses values that are invalid for every data set.
+    /// Pixels of black on each side of the images.
+    pub(super) fn padding(&self) -> usize {
+        self.pad.or(self.dataset.default_pad()).unwrap_or(0)
+    }
+
+    /// Refuses values that are out of range or do not fit the data set.
     pub(super) fn check(&self) -> Result<(), DataError> {
+        if let Some(pad) = self.pad {
+            let problem = match self.dataset.default_pad() {
+                None => Some(format!(
+                    "{} is not padded, only mnist and fashion-mnist",
+                    self.dataset
+                )),
+                Some(_) if pad > WIDEST_PAD => Some(format!("expected 0 to {WIDEST_PAD} pixels")),
+                Some(_) => None,
+            };
+            if let Some(problem) = problem {
+                return Err(DataError::Option {
+                    option: "pad",
+                    value: pad.to_string(),
+                    problem,
+                });
+            }
+        }
         if !(0.0..1.0).contains(&self.val_split) {
             return Err(DataError::Option {
                 option: "val_split",

@@ -38,6 +38,27 @@ pub fn evaluate(
     Ok(total.mean())
 }
 
+/// Evaluates `model` on images of only some of its classes, once among all classes and once among
+/// `classes` alone: then the logits of all other classes are left out, as ImageNet-A and ImageNet-R
+/// are evaluated in their papers. Returns both, in this order.
+///
+/// # Errors
+/// As [`evaluate`], or if a label is not in `classes`.
+pub fn evaluate_subset(
+    model: &dyn ModuleT,
+    batches: impl IntoIterator<Item = Result<(Tensor, Tensor)>>,
+    classes: &[u32],
+) -> Result<(Evaluation, Evaluation)> {
+    let (mut all, mut among) = (Totals::default(), Totals::default());
+    for batch in batches {
+        let (images, labels) = batch?;
+        let logits = model.forward_t(&images, false)?;
+        all.add(&logits, &labels)?;
+        among.add_among(&logits, &labels, classes)?;
+    }
+    Ok((all.mean(), among.mean()))
+}
+
 /// Sums over the images so far.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Totals {
@@ -53,20 +74,44 @@ impl Totals {
     /// # Errors
     /// If the shapes differ or a label is not below the number of classes.
     pub fn add(&mut self, logits: &Tensor, labels: &Tensor) -> Result<()> {
-        let logits = logits.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
-        let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;
-        if logits.len() != labels.len() {
-            bail!("{} rows of logits, {} labels", logits.len(), labels.len())
+        let (rows, labels) = rows(logits, labels)?;
+        for (row, label) in rows.iter().zip(labels) {
+            self.add_row(row, label as usize)?;
         }
-        for (row, label) in logits.iter().zip(labels) {
-            let Some(rank) = rank(row, label as usize) else {
-                bail!("label {label}, but the model has {} classes", row.len())
+        Ok(())
+    }
+
+    /// Adds a batch as [`Totals::add`] does, with the logits of `classes` only.
+    ///
+    /// # Errors
+    /// If the shapes differ, a class has no logit, or a label is not in `classes`.
+    pub fn add_among(&mut self, logits: &Tensor, labels: &Tensor, classes: &[u32]) -> Result<()> {
+        let (rows, labels) = rows(logits, labels)?;
+        let mut among = Vec::with_capacity(classes.len());
+        for (row, label) in rows.iter().zip(labels) {
+            among.clear();
+            for class in classes {
+                let Some(logit) = row.get(*class as usize) else {
+                    bail!("class {class}, but the model has {} classes", row.len())
+                };
+                among.push(*logit);
+            }
+            let Some(position) = classes.iter().position(|class| *class == label) else {
+                bail!("label {label} is not among the {} classes", classes.len())
             };
-            self.images += 1;
-            self.top1 += usize::from(rank < 1);
-            self.top5 += usize::from(rank < 5);
-            self.loss += cross_entropy(row, label as usize);
+            self.add_row(&among, position)?;
         }
+        Ok(())
+    }
+
+    fn add_row(&mut self, logits: &[f32], label: usize) -> Result<()> {
+        let Some(rank) = rank(logits, label) else {
+            bail!("label {label}, but the model has {} classes", logits.len())
+        };
+        self.images += 1;
+        self.top1 += usize::from(rank < 1);
+        self.top5 += usize::from(rank < 5);
+        self.loss += cross_entropy(logits, label);
         Ok(())
     }
 
@@ -85,6 +130,16 @@ impl Totals {
             loss: self.loss / images,
         }
     }
+}
+
+/// The logits and the label of each image.
+fn rows(logits: &Tensor, labels: &Tensor) -> Result<(Vec<Vec<f32>>, Vec<u32>)> {
+    let logits = logits.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
+    let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;
+    if logits.len() != labels.len() {
+        bail!("{} rows of logits, {} labels", logits.len(), labels.len())
+    }
+    Ok((logits, labels))
 }
 
 /// The number of classes ranked above `label`. Of equal logits the first class ranks higher; a NaN
@@ -138,6 +193,31 @@ mod tests {
         assert!((mean.loss - expected).abs() < 1e-12);
         let outside = Tensor::new(&[6u32, 0], &Device::Cpu)?;
         assert!(totals.add(&logits, &outside).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn classes_that_are_absent_do_not_count() -> Result<()> {
+        struct Known;
+        impl ModuleT for Known {
+            fn forward_t(&self, images: &Tensor, _train: bool) -> Result<Tensor> {
+                Ok(images.clone())
+            }
+        }
+        // Class 1 is absent. It wins on both images; among 0 and 2, the second is right.
+        let logits = Tensor::new(&[[1f32, 9., 2.], [1., 9., 2.]], &Device::Cpu)?;
+        let labels = Tensor::new(&[0u32, 2], &Device::Cpu)?;
+        let batch = || [Ok((logits.clone(), labels.clone()))];
+        let (all, among) = evaluate_subset(&Known, batch(), &[0, 2])?;
+        assert_eq!((all.images, all.top1, all.top5), (2, 0.0, 1.0));
+        assert_eq!((among.images, among.top1, among.top5), (2, 0.5, 1.0));
+        // The softmax of 1 and 2.
+        let (e1, e2) = (1f64.exp(), 2f64.exp());
+        let expected = -((e1 / (e1 + e2)).ln() + (e2 / (e1 + e2)).ln()) / 2.0;
+        assert!((among.loss - expected).abs() < 1e-12);
+        assert_eq!(all, evaluate(&Known, batch())?);
+        assert!(evaluate_subset(&Known, batch(), &[0, 1]).is_err());
+        assert!(evaluate_subset(&Known, batch(), &[0, 2, 3]).is_err());
         Ok(())
     }
 }

@@ -7,4 +7,4 @@ mod metrics;
 
 pub use comparison::{Change, Comparison};
 pub use estimate::Estimate;
-pub use metrics::{Evaluation, Totals, evaluate};
+pub use metrics::{Evaluation, Totals, evaluate, evaluate_subset};

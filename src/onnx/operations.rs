@@ -157,6 +157,13 @@ impl<'a> Exporter<'a> {
                 let [start, end, axis] = bounds.map(|bound| b.indices(&bound));
                 b.node("Slice", &[x, &start, &end, &axis], Vec::new())
             }
+            &Operation::Pad { dim, before, after } => {
+                let rank = shape(0).len();
+                let mut pads = vec![0; 2 * rank];
+                (pads[dim], pads[rank + dim]) = (before as i64, after as i64);
+                let pads = b.indices(&pads);
+                b.binary("Pad", x, &pads)
+            }
             Operation::Reshape => reshape(b, x, &node.shape, depends),
             Operation::Permute { axes } => b.node("Transpose", &[x], vec![sizes("perm", axes)]),
             Operation::ScaleChannels => {
@@ -271,7 +278,9 @@ fn keeps_batch(graph: &Graph, node: &Node) -> bool {
     match &node.operation {
         Operation::Reshape => graph.shape(node.inputs[0]).first() == node.shape.first(),
         Operation::Permute { axes } => axes.first() == Some(&0),
-        Operation::Cat { dim } | Operation::Narrow { dim, .. } => *dim != 0,
+        Operation::Cat { dim } | Operation::Narrow { dim, .. } | Operation::Pad { dim, .. } => {
+            *dim != 0
+        }
         Operation::Stack => false,
         _ => true,
     }

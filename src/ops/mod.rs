@@ -20,7 +20,7 @@ mod storage;
 pub use activation::{activation, activation_gradient, activation_inplace, mish, mish_inplace};
 pub use channel_shuffle::channel_shuffle;
 pub use combine::{
-    add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale, scale_channels, stack,
+    add, add_scaled, cat, flatten_from, narrow, pad, permute, reshape, scale, scale_channels, stack,
 };
 #[doc(hidden)]
 pub use conv2d::conv2d_algorithms;

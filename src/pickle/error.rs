@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PickleError {
     /// The bytes end before the STOP instruction.
-    #[error("its pickle breaks off")]
+    #[error("its pickle breaks off: the file is incomplete, download or copy it again")]
     Truncated,
     /// No protocol has this instruction.
     #[error("its pickle has the unknown op-code 0x{opcode:02x} at byte {at}")]

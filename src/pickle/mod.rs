@@ -52,6 +52,11 @@ impl<'a> Pickle<'a> {
         Value::new(self, self.root)
     }
 
+    /// All values, in the order in which the pickle makes them.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Value<'_>> {
+        (0..self.nodes.len()).map(|index| Value::new(self, Id::new(index)))
+    }
+
     /// The length of the pickle in bytes: another one may follow.
     pub(crate) fn len(&self) -> usize {
         self.length

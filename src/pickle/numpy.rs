@@ -48,9 +48,9 @@ pub(crate) fn array<'p>(value: Value<'p>) -> Result<Option<Array<'p>>, PickleErr
     parts.array().map(Some)
 }
 
-/// Whether a value is an array or scalar, damaged or not.
-pub(crate) fn is_array(value: Value<'_>) -> bool {
-    Parts::of(value).is_some()
+/// The type of the elements of an array or scalar, whose bytes are not checked.
+pub(crate) fn element(value: Value<'_>) -> Option<ElementType> {
+    Some(Parts::of(value)?.dtype.element)
 }
 
 /// The parts of an array, not checked.

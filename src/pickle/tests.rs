@@ -33,7 +33,7 @@ fn pairs(entries: Vec<(Value<'_>, Value<'_>)>) -> Json {
     entries.into_iter().map(pair).collect()
 }
 
-/// A value as `tests/reference/pickle.py` describes it.
+/// A value as `tests/reference/python_pickle.py` describes it.
 fn described(value: Value<'_>) -> Json {
     let list = |value: Value<'_>| -> Vec<Json> {
         let items = value.items().expect("a sequence");
@@ -112,7 +112,7 @@ struct Case {
 }
 
 fn cases() -> BTreeMap<String, Case> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/pickle.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reference/python_pickle.json");
     let text = std::fs::read(path).expect("the reference");
     serde_json::from_slice(&text).expect("JSON")
 }
@@ -217,13 +217,15 @@ fn damage_is_survived() {
 
 #[test]
 fn damage_is_named() {
-    assert_eq!(refused(b""), "its pickle breaks off");
-    assert_eq!(refused(b"\x80\x02}"), "its pickle breaks off");
-    assert_eq!(
-        refused(b"\x80\x04\x95\xff\x00\x00\x00\x00\x00\x00\x00}."),
-        "its pickle breaks off"
-    );
-    assert_eq!(refused(b"X\xff\xff\xff\xffab."), "its pickle breaks off");
+    for pickle in [
+        &b""[..],
+        b"\x80\x02}",
+        b"\x80\x04\x95\xff\x00\x00\x00\x00\x00\x00\x00}.",
+        b"X\xff\xff\xff\xffab.",
+        b"\x8a\xff.",
+    ] {
+        assert!(refused(pickle).contains("breaks off"));
+    }
     assert_eq!(
         refused(b"\x80\x02\xf0."),
         "its pickle has the unknown op-code 0xf0 at byte 2"

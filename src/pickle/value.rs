@@ -147,6 +147,14 @@ impl<'p> Value<'p> {
         matches!(self.node(), Node::None)
     }
 
+    /// Whether other values can be within it.
+    pub(crate) fn is_container(self) -> bool {
+        matches!(
+            self.node(),
+            Node::List(_) | Node::Tuple(_) | Node::Dict(_) | Node::Object(_)
+        )
+    }
+
     pub(crate) fn is_tuple(self) -> bool {
         matches!(self.node(), Node::Tuple(_))
     }
@@ -387,6 +395,7 @@ impl<'p> Value<'p> {
     }
 
     /// The value of an attribute.
+    #[cfg(test)]
     pub(crate) fn attribute(self, name: &str) -> Option<Self> {
         let attributes = self.attributes();
         let mut found = attributes.iter().rev();

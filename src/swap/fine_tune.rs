@@ -44,7 +44,7 @@ impl FineTune {
             RuleOptimizer::new(self.recipe.optimizer(), groups)?.with_head(&variant.head);
         let schedule = self.recipe.schedule_over(self.steps as u64);
         if loader.batches_per_epoch() == 0 {
-            candle_core::bail!("fine-tuning: there are fewer training images than a batch");
+            candle_core::bail!("fine-tuning: there are no training images");
         }
         let interval = self
             .steps

@@ -232,7 +232,7 @@ impl Study<'_> {
             }
         }
         if self.data.train.batches_per_epoch() == 0 {
-            bail!("recalibration: there are fewer training images than a batch");
+            bail!("recalibration: there are no training images");
         }
         let mut left = self.options.recalibration_batches;
         for epoch in 0.. {

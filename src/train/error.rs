@@ -23,14 +23,9 @@ pub enum TrainError {
     /// A field of the recipe is out of its range.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// The training set does not fill one batch.
-    #[error("the training set has {images} images, fewer than one batch of {batch_size}")]
-    TooFewImages {
-        /// Images in the training set.
-        images: usize,
-        /// Images in a batch.
-        batch_size: usize,
-    },
+    /// The training set is empty.
+    #[error("the training set has no images")]
+    NoImages,
     /// The recipe treats parts of the network differently, and the run names no parts.
     #[error(
         "layer_decay, freeze_backbone, head_warmup_epochs and clip_mode agc need the parts of the network"

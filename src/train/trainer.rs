@@ -83,7 +83,7 @@ pub enum Outcome {
 /// Trains from the start, or continues from `resume`, and reports to `observers`.
 ///
 /// # Errors
-/// A recipe out of range, a training set smaller than a batch, a state of another run or of other
+/// A recipe out of range, an empty training set, a state of another run or of other
 /// images, a loss that is not finite, a file that cannot be written, or the error of an op.
 pub fn train(
     run: &Run<'_>,
@@ -109,10 +109,7 @@ impl<'a> Trainer<'a> {
         recipe.validate()?;
         let steps_per_epoch = run.train.batches_per_epoch();
         if steps_per_epoch == 0 {
-            return Err(TrainError::TooFewImages {
-                images: run.train.images().len(),
-                batch_size: recipe.batch_size,
-            });
+            return Err(TrainError::NoImages);
         }
         let head_warmup = (recipe.head_warmup_epochs * steps_per_epoch as f64).round() as u64;
         let groups = match &run.parts {

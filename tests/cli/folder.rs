@@ -4,7 +4,7 @@ use std::path::Path;
 
 use assert_cmd::Command;
 
-use crate::{failure, json, mish};
+use crate::{failure, json, mish, success};
 
 /// Images of several sizes. Their class is the brighter half.
 fn tree(root: &Path) {
@@ -130,4 +130,116 @@ fn flags_that_do_not_suit_a_folder_are_refused() {
     let error = failure(train(&["--dataset", &data, "--img-size", "224"]), 2);
     assert!(error.contains("32x32 images only"), "{error}");
     assert!(!folder.path().join("run").exists());
+}
+
+/// A run that skips a bad image, and the folder of its images.
+fn run_that_skips(folder: &Path) -> (std::path::PathBuf, std::path::PathBuf) {
+    let (root, run) = (folder.join("tree"), folder.join("run"));
+    tree(&root);
+    let cut = root.join("train/left/3.jpg");
+    let whole = std::fs::read(&cut).expect("an image");
+    std::fs::write(&cut, &whole[..whole.len() / 2]).expect("written");
+    let mut train = mish(&["train", "resnet20", "--img-size", "32", "--epochs", "1"]);
+    train.args(["--batch-size", "8", "--bad-images", "skip", "--output"]);
+    train.arg(&run).args(["--dataset", &dataset(&root)]);
+    let (_, stderr) = success(train);
+    assert!(stderr.contains("skipped 1 of 34 images"), "{stderr}");
+    (root, run)
+}
+
+#[test]
+fn a_run_records_the_images_that_it_skips() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (root, run) = run_that_skips(folder.path());
+    let config = std::fs::read_to_string(run.join("config.toml")).expect("a configuration");
+    let config: toml::Table = config.parse().expect("TOML");
+    let data = &config["data"];
+    assert_eq!(data["bad_images"].as_str(), Some("skip"));
+    let skipped = data["skipped"].as_array().expect("a list");
+    assert_eq!(skipped, &[toml::Value::from("train/left/3.jpg")]);
+    // The order of the images would change if another one were skipped.
+    std::fs::write(root.join("train/right/1.jpg"), b"").expect("written");
+    let mut resume = mish(&["train", "--resume"]);
+    resume.arg(&run);
+    let error = failure(resume, 1);
+    for says in ["1 of 33 images", "train/right/1.jpg (the file is empty)"] {
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn bad_images_end_a_command_with_one_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("tree");
+    tree(&root);
+    for file in ["train/left/1.jpg", "val/left/1.jpg", "val/right/3.jpg"] {
+        std::fs::write(root.join(file), b"not an image").expect("written");
+    }
+    let mut train = mish(&["train", "resnet20", "--img-size", "32", "--dataset"]);
+    train
+        .arg(dataset(&root))
+        .arg("--output")
+        .arg(folder.path().join("run"));
+    let error = failure(train, 1);
+    for says in [
+        "3 of 34 images",
+        "train/left/1.jpg",
+        "val/left/1.jpg",
+        "val/right/3.jpg",
+    ] {
+        assert!(error.contains(says), "{error}");
+    }
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn flags_of_folders_are_checked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("tree");
+    tree(&root);
+    let map = folder.path().join("map.txt");
+    std::fs::write(&map, "left,0\nright,one\n").expect("written");
+    let data = dataset(&root);
+    let train = |flags: &[&str]| {
+        let mut command = mish(&["train", "resnet20", "--dry-run"]);
+        command.args(flags);
+        command
+    };
+    let map_path = map.display().to_string();
+    let error = failure(train(&["--dataset", &data, "--class-map", &map_path]), 2);
+    assert!(error.contains("line 2: label 'one'"), "{error}");
+    let error = failure(train(&["--dataset", &data, "--class-map", "absent"]), 2);
+    assert!(
+        error.contains("'absent' for '--class-map <FILE>': No such file"),
+        "{error}"
+    );
+    for flags in [["--class-order", "numeric"], ["--bad-images", "ignore"]] {
+        let error = failure(train(&flags), 2);
+        assert!(
+            error.contains(flags[0]) && error.contains("expected"),
+            "{error}"
+        );
+    }
+    for flag in ["--exif-transpose", "--scale-16bit"] {
+        let mut command = mish(&["train", "resnet20", "--dataset", "synthetic", "--output"]);
+        command.arg(folder.path().join("run")).arg(flag);
+        let error = failure(command, 2);
+        assert_eq!(error, format!("error: {flag} needs --dataset folder:PATH"));
+    }
+    std::fs::write(&map, "right\nleft\n").expect("written");
+    let flags = [
+        "--class-map",
+        &map_path,
+        "--class-order",
+        "natural",
+        "--exif-transpose",
+    ];
+    let mut command = train(&["--dataset", &data]);
+    command.args(flags);
+    let (config, _) = success(command);
+    let config: toml::Table = config.parse().expect("TOML");
+    let data = &config["data"];
+    assert_eq!(data["class_map"]["right"].as_integer(), Some(0));
+    assert_eq!(data["class_order"].as_str(), Some("natural"));
+    assert_eq!(data["exif_transpose"].as_bool(), Some(true));
 }

@@ -2,14 +2,18 @@
 
 mod bad_input;
 mod bench;
+mod classes;
 mod commands;
 mod compatibility;
 mod export;
 mod families;
+mod fine_tune;
 mod folder;
 mod foreign;
+mod predict;
 mod pretrained;
 mod ranges;
+mod resume;
 mod runs;
 #[allow(
     dead_code,
@@ -33,6 +37,7 @@ fn program(name: &str, args: &[&str]) -> Command {
     let mut command = Command::cargo_bin(name).expect("built with the tests");
     command
         .env_remove("CIFAR100_DIR")
+        .env_remove("MNIST_DIR")
         .env_remove("RUST_LOG")
         .env("HF_HUB_OFFLINE", "1")
         // Candle then appends a backtrace to its messages. The user must not see it.

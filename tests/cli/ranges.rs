@@ -100,6 +100,8 @@ const EVAL: &[(&str, Takes)] = &[
 ];
 
 const SWAP: &[(&str, Takes)] = &[
+    ("--num-classes", Positive),
+    ("--in-chans", Positive),
     ("--batch-size", Positive),
     ("--seed", Seed),
     ("--recalibrate", Count),
@@ -115,7 +117,8 @@ const SWAP: &[(&str, Takes)] = &[
 const PREDICT: &[(&str, Takes)] = &[
     ("--num-classes", Positive),
     ("--in-chans", Positive),
-    ("--top", Positive),
+    ("--topk", Positive),
+    ("--batch-size", Positive),
     ("--img-size", Positive),
     ("--crop-pct", Number(&["0", "1.1"])),
     ("--mean", Numbers(3, &[])),

@@ -89,3 +89,20 @@ fn a_cache_that_cannot_be_written_does_no_harm() {
         assert_right(&data);
     }
 }
+
+/// A folder in the place of a cache file cannot be replaced, as on a read-only file system.
+#[test]
+fn a_cache_that_cannot_be_written_is_still_read() {
+    let (folder, cache) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    write_cifar100(folder.path());
+    read(folder.path(), cache.path());
+    let of_test = |path: &&PathBuf| path.to_str().unwrap().contains("-test-");
+    let all = files(cache.path());
+    let test = all.iter().find(of_test).unwrap();
+    std::fs::remove_file(test).unwrap();
+    std::fs::create_dir_all(test.join("in the way")).unwrap();
+    let data = read(folder.path(), cache.path());
+    assert!(!data.source.from_cache, "the test images are decoded");
+    assert_right(&data);
+    assert_eq!(files(cache.path()).len(), 2, "no temporary files");
+}

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use candle_mish::data::{DataOptions, DatasetKind};
+use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -46,6 +48,11 @@ pub struct Rows {
     /// None for no such column.
     pub coarse: Option<Vec<i64>>,
     pub image: &'static str,
+    /// Whether the images are a column of bytes instead of groups with bytes and path.
+    pub plain: bool,
+    pub compression: Compression,
+    /// Metadata of the file.
+    pub metadata: Vec<KeyValue>,
     pub group: usize,
 }
 
@@ -58,6 +65,9 @@ impl Rows {
             labels: (first..first + count).map(|i| i as i64 % 100).collect(),
             coarse: Some((first..first + count).map(|i| i as i64 % 20).collect()),
             image: "img",
+            plain: false,
+            compression: Compression::SNAPPY,
+            metadata: Vec::new(),
             group: 7,
         }
     }
@@ -78,15 +88,23 @@ impl Rows {
             Some(_) => "optional int64 coarse_label;",
             None => "",
         };
+        let image = if self.plain {
+            format!("optional binary {};", self.image)
+        } else {
+            format!(
+                "optional group {} {{ optional binary bytes; optional binary path (UTF8); }}",
+                self.image
+            )
+        };
         let schema = format!(
-            "message schema {{ optional group {} {{ optional binary bytes; \
-             optional binary path (UTF8); }} optional int64 {}; {coarse} }}",
-            self.image, self.label
+            "message schema {{ {image} optional int64 {}; {coarse} }}",
+            self.label
         );
         let schema = Arc::new(parse_message_type(&schema).unwrap());
         let properties = Arc::new(
             WriterProperties::builder()
-                .set_compression(parquet::basic::Compression::SNAPPY)
+                .set_compression(self.compression)
+                .set_key_value_metadata(Some(self.metadata.clone()))
                 .build(),
         );
         let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
@@ -98,18 +116,20 @@ impl Rows {
                 .map(|&i| ByteArray::from(self.images[i].clone()))
                 .collect();
             let mut column = out.next_column().unwrap().unwrap();
-            let defined = vec![2; group.len()];
+            let defined = vec![if self.plain { 1 } else { 2 }; group.len()];
             column
                 .typed::<ByteArrayType>()
                 .write_batch(&images, Some(&defined), None)
                 .unwrap();
             column.close().unwrap();
-            let mut column = out.next_column().unwrap().unwrap();
-            column
-                .typed::<ByteArrayType>()
-                .write_batch(&[], Some(&vec![1; group.len()]), None)
-                .unwrap();
-            column.close().unwrap();
+            if !self.plain {
+                let mut column = out.next_column().unwrap().unwrap();
+                column
+                    .typed::<ByteArrayType>()
+                    .write_batch(&[], Some(&vec![1; group.len()]), None)
+                    .unwrap();
+                column.close().unwrap();
+            }
             for labels in std::iter::once(&self.labels).chain(&self.coarse) {
                 let labels: Vec<i64> = group.iter().map(|&i| labels[i]).collect();
                 let mut column = out.next_column().unwrap().unwrap();

@@ -205,6 +205,65 @@ fn cifar10_comes_from_its_own_repository() {
     }
 }
 
+/// The branch `refs/convert/parquet` has a folder for each split.
+#[test]
+fn the_hubs_conversion_to_parquet_is_read() {
+    let home = TempDir::new().unwrap();
+    let files = HashMap::from([
+        (
+            "cifar100/train/0000.parquet".to_owned(),
+            Rows::cifar100(0, 30).bytes(),
+        ),
+        (
+            "cifar100/test/0000.parquet".to_owned(),
+            Rows::cifar100(100, 10).bytes(),
+        ),
+    ]);
+    let hub = Hub::start(vec![("datasets/uoft-cs/cifar100", files)]);
+    let online = [("HF_ENDPOINT", hub.address.as_str())];
+    let options = r#"{"dataset":"cifar100","revision":"refs/convert/parquet"}"#;
+    let source = from_hub(run(home.path(), &online, options));
+    assert_eq!(source.location, "uoft-cs/cifar100@refs/convert/parquet");
+    let requests = hub.take_requests();
+    let branch = |line: &String| line.contains("refs%2Fconvert%2Fparquet");
+    assert!(requests.iter().any(branch), "{requests:?}");
+    // The cache serves it without a request.
+    let source = from_hub(run(home.path(), &online, options));
+    assert!(source.from_cache);
+    assert_eq!(hub.take_requests(), Vec::<String>::new());
+}
+
+#[test]
+fn the_environment_names_the_folder_of_each_data_set() {
+    let home = TempDir::new().unwrap();
+    let folder = home.path().join("data");
+    std::fs::create_dir(&folder).unwrap();
+    for (dataset, variable) in [
+        ("cifar100", "CIFAR100_DIR"),
+        ("cifar10", "CIFAR10_DIR"),
+        ("mnist", "MNIST_DIR"),
+        ("fashion-mnist", "FASHION_MNIST_DIR"),
+    ] {
+        let options = format!(r#"{{"dataset":"{dataset}"}}"#);
+        let named = [
+            (variable, folder.to_str().unwrap()),
+            ("HF_HUB_OFFLINE", "1"),
+        ];
+        let outcome = run(home.path(), &named, &options);
+        let empty = |message: &str| message.contains("the folder is empty");
+        assert!(
+            matches!(&outcome, Outcome::Refused(m) if empty(m)),
+            "{outcome:?}"
+        );
+        let outcome = run(home.path(), &named[1..], &options);
+        let setting = format!("set data_dir or {variable} to its folder");
+        assert!(
+            matches!(&outcome, Outcome::Refused(m) if m.contains(&setting)),
+            "{outcome:?}"
+        );
+    }
+}
+
 #[test]
 fn without_data_auto_falls_back_soon_and_cifar100_fails_clearly() {
     let home = TempDir::new().unwrap();

@@ -81,7 +81,11 @@ fn classes_and_files_are_in_the_order_of_torchvision() {
     write(&root.path().join("val/Zebra/c.gif"), b"not read");
     let data = open(&options(root.path())).unwrap();
     assert_eq!(data.test.labels(), [0, 0, 0, 1, 1, 2, 2, 2]);
-    assert!(data.source.notes.is_empty());
+    let [note] = &data.source.notes[..] else {
+        panic!("{:?}", data.source.notes);
+    };
+    let says = "left out 2 files without the extension of an image: 1 .gif, 1 .txt";
+    assert!(note.ends_with(says), "{note}");
     let nested = Image::read(&root.path().join("val/Zebra/a/0.PNG")).unwrap();
     assert_eq!(
         data.test.image(2).unwrap(),
@@ -199,11 +203,20 @@ fn errors_name_the_problem_of_a_tree() {
     assert!(message.contains("no val, validation or test"), "{message}");
     write(&root.path().join("test/b/x.png"), &png(1, 8, 8));
     let message = refusal(root.path());
-    assert!(message.contains("no folder b"), "{message}");
+    for says in [
+        "train/a has 1 image, test/a does not exist",
+        "train/b does not exist, test/b has 1 image",
+    ] {
+        assert!(message.contains(says), "{message}");
+    }
     write(&root.path().join("train/b/notes.txt"), b"");
     let message = refusal(root.path());
-    assert!(message.contains("the class has no images"), "{message}");
-    assert!(message.contains("train/b"), "{message}");
+    let says = "train/b has no images, test/b has 1 image";
+    assert!(message.contains(says), "{message}");
+    std::fs::create_dir(root.path().join("single")).unwrap();
+    std::fs::create_dir(root.path().join("single/c")).unwrap();
+    let message = refusal(&root.path().join("single"));
+    assert!(message.contains("class c has no images"), "{message}");
     let nowhere = DataOptions {
         data_dir: None,
         ..options(root.path())
@@ -236,6 +249,7 @@ fn a_damaged_file_ends_the_epoch_with_its_name() {
         assert!(epoch.next().unwrap().is_ok());
         let message = epoch.next().unwrap().unwrap_err().to_string();
         assert!(message.contains("class10/1.png"), "{message}");
+        assert!(message.contains("bad_images = skip"), "{message}");
         assert!(epoch.next().is_none());
     }
 }

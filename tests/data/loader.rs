@@ -216,6 +216,57 @@ fn the_last_batch_may_be_dropped() {
     assert!(made.iter().all(|batch| batch.images.dims()[0] == 8));
 }
 
+/// A set that is smaller than a batch is one batch, also if incomplete batches are dropped.
+#[test]
+fn the_only_batch_is_not_dropped() {
+    for (count, batch_size, sizes) in [
+        (1, 8, vec![1]),
+        (7, 8, vec![7]),
+        (8, 8, vec![8]),
+        (9, 8, vec![8]),
+        (5, usize::MAX, vec![5]),
+        (0, 8, vec![]),
+    ] {
+        let dropping = LoaderConfig {
+            drop_last: true,
+            ..config(batch_size)
+        };
+        let loader = Loader::new(images(count), dropping);
+        let made = batches(&loader, 0, 0);
+        let found: Vec<usize> = made.iter().map(|batch| batch.labels.dims()[0]).collect();
+        assert_eq!(found, sizes, "{count} images in batches of {batch_size}");
+        assert_eq!(loader.batches_per_epoch(), sizes.len());
+        assert_eq!(loader.images_per_epoch(), sizes.iter().sum::<usize>());
+    }
+}
+
+/// Grey images in memory have one channel, or three equal ones. Colour images keep theirs.
+#[test]
+fn stored_grey_images_have_one_channel_or_three_equal_ones() {
+    let pixels: Vec<u8> = (0..2 * 6).map(|i| i * 20).collect();
+    let set = ImageSet::new_grey(pixels.clone(), 2, 3, vec![4, 5]).unwrap();
+    let set = set.select(&[1, 0]);
+    assert_eq!((set.channels(), set.colour().channels()), (1, 3));
+    assert_eq!(set.image(0).unwrap(), &pixels[6..]);
+    assert_eq!(set.colour().image(1).unwrap(), pixels[..6].repeat(3));
+    assert_eq!(set.colour().grey().image(1).unwrap(), &pixels[..6]);
+    let in_order = |set: ImageSet| Loader::new(set, LoaderConfig::in_order(2, MEAN, STD));
+    let made = batches(&in_order(set.clone()), 0, 0);
+    assert_eq!(made[0].images.dims(), [2, 1, 2, 3]);
+    let made = batches(&in_order(set.colour()), 0, 0);
+    assert_eq!(made[0].images.dims(), [2, 3, 2, 3]);
+    let values = self::pixels(&made[0]);
+    for (channel, plane) in values[..18].chunks_exact(6).enumerate() {
+        for (value, &byte) in plane.iter().zip(&pixels[6..]) {
+            assert!((value - normalised(byte, channel)).abs() < 1e-5);
+        }
+    }
+    let colours = images(2);
+    assert_eq!(colours.grey().colour().image(1).unwrap(), planar(1));
+    let wrong = ImageSet::new_grey(vec![0; 7], 2, 3, vec![0]).unwrap_err();
+    assert!(wrong.to_string().contains("1 x 2 x 3 bytes"), "{wrong}");
+}
+
 #[test]
 fn sets_without_images_and_batches_of_none_are_harmless() {
     let empty = Loader::new(images(0), config(8));

@@ -1,14 +1,21 @@
 //! Data sets, their caches, augmentation and the loader.
 
 mod cache;
+mod classes;
+mod dirty_folder;
 mod download;
+mod environment;
 mod fixture;
 mod folder;
 mod hub;
+mod idx;
 mod image_folder;
+mod image_variants;
 mod images;
 mod loader;
+mod parquet;
 mod preprocess;
+mod python_version;
 mod real;
 #[path = "../support/hub.rs"]
 mod server;

@@ -1,16 +1,17 @@
-//! The real CIFAR-100, if `CIFAR100_DIR` names its folder.
+//! The real CIFAR-100 and MNIST, if `CIFAR100_DIR` and `MNIST_DIR` name their folders.
 
 use std::path::PathBuf;
 
-use candle_mish::data::{Dataset, DatasetKind, ImageSet, open};
+use candle_mish::data::{DataOptions, Dataset, DatasetKind, ImageSet, open};
 use tempfile::TempDir;
 
 use crate::fixture::options;
+use crate::idx;
 
-fn folder(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("CIFAR100_DIR").filter(|value| !value.is_empty());
+fn folder(variable: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os(variable).filter(|value| !value.is_empty());
     if folder.is_none() {
-        println!("{test}: skipped, CIFAR100_DIR is not set");
+        println!("real data: skipped, {variable} is not set");
     }
     folder.map(PathBuf::from)
 }
@@ -89,9 +90,50 @@ fn check(data: &Dataset) {
     }
 }
 
+/// The published counts of each digit, and the mean and standard deviation that torchvision's users
+/// give: 0.1307 and 0.3081.
+#[test]
+fn the_real_mnist_is_whole() {
+    let Some(folder) = folder("MNIST_DIR") else {
+        return;
+    };
+    let cache = TempDir::new().unwrap();
+    for pad in [0, 2, 5] {
+        let data = open(&DataOptions {
+            pad: Some(pad),
+            ..options(DatasetKind::Mnist, &folder, cache.path())
+        });
+        let data = data.unwrap();
+        assert_eq!(data.source.notes, Vec::<String>::new());
+        assert_eq!((data.train.len(), data.test.len()), (60_000, 10_000));
+        let side = 28 + 2 * pad;
+        assert_eq!((data.train.height(), data.train.width()), (side, side));
+        assert_eq!(
+            counts(data.train.labels(), 10),
+            [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+        );
+        assert_eq!(
+            counts(data.test.labels(), 10),
+            [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+        );
+        assert_eq!(data.train.labels()[..10], [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]);
+        let (mean, std) = idx::statistics(&data.train);
+        if pad == 0 {
+            assert!((mean - 0.1307).abs() < 5e-5 && (std - 0.3081).abs() < 5e-5);
+        }
+        for channel in 0..3 {
+            assert!(
+                (f64::from(data.mean[channel]) - mean).abs() < 1e-7,
+                "{mean}"
+            );
+            assert!((f64::from(data.std[channel]) - std).abs() < 1e-7, "{std}");
+        }
+    }
+}
+
 #[test]
 fn the_real_data_set_is_whole_from_its_files_and_from_the_cache() {
-    let Some(folder) = folder("real data") else {
+    let Some(folder) = folder("CIFAR100_DIR") else {
         return;
     };
     let cache = TempDir::new().unwrap();

@@ -9,7 +9,9 @@ use std::path::Path;
 
 use candle_core::{DType, Device};
 use candle_mish::checkpoint;
-use candle_mish::data::{self, DataOptions, DatasetKind, Image, Preprocess};
+use candle_mish::data::{
+    self, ClassMap, DataOptions, DatasetKind, DecodeOptions, Image, Preprocess,
+};
 use candle_mish::nn::ParamStore;
 use candle_mish::train::{Recipe, RunState};
 use candle_mish_models::weights::Weights;
@@ -27,7 +29,7 @@ pub struct Target {
 }
 
 /// All readers.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 14] = [
     Target {
         name: "checkpoint",
         read: checkpoint,
@@ -35,6 +37,10 @@ pub const TARGETS: [Target; 11] = [
     Target {
         name: "pickle",
         read: pickle,
+    },
+    Target {
+        name: "index",
+        read: index,
     },
     Target {
         name: "weights",
@@ -55,6 +61,14 @@ pub const TARGETS: [Target; 11] = [
     Target {
         name: "cifar_archive",
         read: cifar_archive,
+    },
+    Target {
+        name: "idx",
+        read: idx,
+    },
+    Target {
+        name: "class_map",
+        read: class_map,
     },
     Target {
         name: "image",
@@ -115,6 +129,15 @@ pub fn pickle(bytes: &[u8]) -> bool {
     checkpoint(&archive)
 }
 
+/// The index of a checkpoint in several files.
+pub fn index(bytes: &[u8]) -> bool {
+    let shard = safetensors(&["a"], &BTreeMap::new());
+    let files = [("index.json", bytes), ("shard.safetensors", &*shard)];
+    with_files(&files, |folder| {
+        checkpoint::read(&folder.join("index.json")).is_ok()
+    })
+}
+
 /// Weights whose keys are renamed for a network, and the entries of their header.
 pub fn weights(bytes: &[u8]) -> bool {
     with_files(&[("weights", bytes)], |folder| {
@@ -124,7 +147,7 @@ pub fn weights(bytes: &[u8]) -> bool {
 
 /// timm's description of weights.
 pub fn description(bytes: &[u8]) -> bool {
-    let weights = safetensors(BTreeMap::new());
+    let weights = safetensors(&[], &BTreeMap::new());
     let files = [("weights.safetensors", &*weights), ("config.json", bytes)];
     with_files(&files, |folder| {
         let weights = Weights::read(&folder.join("weights.safetensors"));
@@ -144,25 +167,31 @@ fn loads(weights: &Weights) -> bool {
     NETWORK.with(|(spec, store)| {
         let network = create(spec, store.var_builder()).expect("a network");
         let transfer = weights.transfer(&*network, spec, store);
-        let preprocess = weights.preprocess(&spec.model, spec.stem);
+        let preprocess = weights.preprocess(spec);
         let described = weights.spec(&ModelArgs::default());
         transfer.is_ok() && preprocess.is_ok() && described.is_ok() && weights.classes().is_ok()
     })
 }
 
-/// A safetensors file without tensors.
-fn safetensors(metadata: BTreeMap<&str, &str>) -> Vec<u8> {
-    let header = serde_json::json!({ "__metadata__": metadata }).to_string();
+/// A safetensors file with a byte for each of these tensors.
+fn safetensors(tensors: &[&str], metadata: &BTreeMap<&str, &str>) -> Vec<u8> {
+    let mut header = serde_json::json!({ "__metadata__": metadata });
+    for (i, name) in tensors.iter().enumerate() {
+        let tensor = serde_json::json!({"dtype": "U8", "shape": [1], "data_offsets": [i, i + 1]});
+        header[*name] = tensor;
+    }
+    let header = header.to_string();
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(header.as_bytes());
+    bytes.resize(bytes.len() + tensors.len(), 7);
     bytes
 }
 
-/// CIFAR-100 from the files of a folder.
-fn cifar(files: &[(&str, &[u8])]) -> bool {
+/// A data set from the files of a folder.
+fn dataset(kind: DatasetKind, files: &[(&str, &[u8])]) -> bool {
     with_files(files, |folder| {
         let options = DataOptions {
-            dataset: DatasetKind::Cifar100,
+            dataset: kind,
             data_dir: Some(folder.to_path_buf()),
             // A folder that cannot be made: nothing is cached.
             cache_dir: Some(folder.join(files[0].0).join("cache")),
@@ -175,12 +204,18 @@ fn cifar(files: &[(&str, &[u8])]) -> bool {
 
 /// A Parquet file of CIFAR-100.
 pub fn parquet(bytes: &[u8]) -> bool {
-    cifar(&[("train.parquet", bytes), ("test.parquet", bytes)])
+    dataset(
+        DatasetKind::Cifar100,
+        &[("train.parquet", bytes), ("test.parquet", bytes)],
+    )
 }
 
 /// A file of CIFAR-100's binary version.
 pub fn cifar_binary(bytes: &[u8]) -> bool {
-    cifar(&[("train.bin", bytes), ("test.bin", bytes)])
+    dataset(
+        DatasetKind::Cifar100,
+        &[("train.bin", bytes), ("test.bin", bytes)],
+    )
 }
 
 /// The archive of CIFAR-100's binary version. The bytes are those of the tar file: a fuzzer does not
@@ -189,7 +224,35 @@ pub fn cifar_archive(bytes: &[u8]) -> bool {
     let mut archive = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
     archive.write_all(bytes).expect("written");
     let archive = archive.finish().expect("an archive");
-    cifar(&[("cifar-100-binary.tar.gz", &archive)])
+    dataset(
+        DatasetKind::Cifar100,
+        &[("cifar-100-binary.tar.gz", &archive)],
+    )
+}
+
+/// A file of MNIST, of images or of labels, gzipped or not.
+pub fn idx(bytes: &[u8]) -> bool {
+    let mut image = [0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28].to_vec();
+    image.resize(image.len() + 28 * 28, 0);
+    let label = [0, 0, 8, 1, 0, 0, 0, 1, 7];
+    let mnist = |images: &[u8], labels: &[u8]| {
+        let files = [
+            ("train-images-idx3-ubyte", images),
+            ("train-labels-idx1-ubyte", labels),
+            ("t10k-images-idx3-ubyte", images),
+            ("t10k-labels-idx1-ubyte", labels),
+        ];
+        dataset(DatasetKind::Mnist, &files)
+    };
+    mnist(bytes, &label) || mnist(&image, bytes)
+}
+
+/// A class map, in any of its formats.
+pub fn class_map(bytes: &[u8]) -> bool {
+    with_files(&[("classes", bytes)], |folder| {
+        let map = ClassMap::read(&folder.join("classes"));
+        map.is_ok_and(|map| !map.classes().is_empty())
+    })
 }
 
 /// An image file of any format, and its preprocessing.
@@ -199,7 +262,11 @@ pub fn image(bytes: &[u8]) -> bool {
             input_size: 8,
             ..Preprocess::default()
         };
-        let image = Image::read(&folder.join("image"));
+        let options = DecodeOptions {
+            exif_transpose: true,
+            scale_16bit: true,
+        };
+        let image = Image::read_with(&folder.join("image"), options);
         image.is_ok_and(|image| preprocess.pixels(&image).is_ok())
     })
 }
@@ -235,7 +302,7 @@ pub fn configuration(bytes: &[u8]) -> bool {
 /// The progress in the state of a run. The safetensors file around it is intact.
 pub fn run_state(bytes: &[u8]) -> bool {
     let progress = String::from_utf8_lossy(bytes);
-    let state = safetensors(BTreeMap::from([("progress", &*progress)]));
+    let state = safetensors(&[], &BTreeMap::from([("progress", &*progress)]));
     with_files(&[("state.safetensors", &state)], |folder| {
         RunState::read(&folder.join("state.safetensors")).is_ok()
     })

@@ -4,9 +4,11 @@
     python tests/fuzz/seeds.py        # writes tests/fuzz/seeds
 """
 
+import gzip
 import io
 import json
 import pathlib
+import pickle
 import shutil
 import tarfile
 import zipfile
@@ -64,6 +66,9 @@ def checkpoints() -> None:
     }
     write("checkpoint", "plain.pth", saved(plain))
     write("checkpoint", "plain.safetensors", safetensors(dict(plain), {"model": "resnet20"}))
+    write("checkpoint", "legacy.pth", saved(plain, _use_new_zipfile_serialization=False))
+    write("checkpoint", "array.pkl", pickle.dumps({"fc.weight": numbers.numpy()}, protocol=4))
+    write("index", "index.json", '{"metadata": {"total_size": 1}, "weight_map": {"a": "shard.safetensors"}}')
     with zipfile.ZipFile(io.BytesIO(saved(state))) as archive:
         write("pickle", "state.pkl", archive.read("archive/data.pkl"))
     with zipfile.ZipFile(io.BytesIO(saved(plain))) as archive:
@@ -179,6 +184,22 @@ def cifar() -> None:
         write("parquet", f"{compression}.parquet", file.getvalue())
 
 
+def mnist() -> None:
+    image = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28]) + bytes(28 * 28)
+    write("idx", "images", image)
+    write("idx", "images.gz", gzip.compress(image, mtime=0))
+    write("idx", "labels", bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]))
+
+
+def class_maps() -> None:
+    write("class_map", "lines.txt", "n01440764\ntench, goldfish 2\n")
+    write("class_map", "spaces.txt", "cat 1\ndog 0\n")
+    write("class_map", "commas.csv", "cat,1\ndog,0\n")
+    write("class_map", "labels.json", '{"cat": 1, "dog": 0}')
+    write("class_map", "names.json", '{"0": "cat", "1": ["dog", "puppy"]}')
+    write("class_map", "list.json", '["cat", "dog"]')
+
+
 RECIPE = """\
 epochs = 12
 batch_size = 32
@@ -258,6 +279,8 @@ if __name__ == "__main__":
     weights()
     images()
     cifar()
+    mnist()
+    class_maps()
     write("recipe", "recipe.toml", RECIPE)
     write("configuration", "config.toml", CONFIGURATION + RECIPE)
     write("run_state", "progress.toml", STATE)

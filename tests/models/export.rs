@@ -122,11 +122,6 @@ fn export(entry: &Entry, spec: &ModelSpec, size: usize) -> (GraphProto, ParamSto
     (proto.graph.unwrap(), store)
 }
 
-/// The options of files with these opsets, with all of their operators and decomposed.
-fn options_of(opsets: impl Iterator<Item = i64>) -> impl Iterator<Item = ExportOptions> {
-    opsets.flat_map(|opset| [false, true].map(|decompose| ExportOptions { opset, decompose }))
-}
-
 fn count(graph: &GraphProto, op: &str) -> usize {
     graph.node.iter().filter(|node| node.op_type == op).count()
 }
@@ -180,8 +175,15 @@ fn every_network_becomes_a_graph() {
     for entry in entries() {
         let spec = ModelSpec::new(entry.name);
         let (recorded, store) = record(entry, &spec, 32);
-        // The first opset, and those around the arrival of Mish.
-        for options in options_of([*OPSETS.start(), 17, 18].into_iter()) {
+        // The first opset, those around the arrival of Mish, and what Mish consists of.
+        let opsets = [
+            (*OPSETS.start(), false),
+            (17, false),
+            (18, false),
+            (18, true),
+        ];
+        for (opset, decompose) in opsets {
+            let options = ExportOptions { opset, decompose };
             let graph = convert(entry, &recorded, &options).graph.unwrap();
             check(entry, &graph, &store);
             let has_mish = options.opset >= 18 && !options.decompose;
@@ -252,7 +254,9 @@ fn every_activation_has_operators() {
             ..ModelSpec::new(entry.name)
         };
         let (recorded, store) = record(entry, &spec, 32);
-        for options in options_of(OPSETS) {
+        let options =
+            |opset: i64| [false, true].map(|decompose| ExportOptions { opset, decompose });
+        for options in OPSETS.flat_map(options) {
             let graph = convert(entry, &recorded, &options).graph.unwrap();
             check(entry, &graph, &store);
             let kinds: HashSet<&str> = graph.node.iter().map(|node| &*node.op_type).collect();

@@ -14,7 +14,7 @@ fn network(spec: &ModelSpec) -> Result<Box<dyn Model>> {
 }
 
 /// Channels and reduction of timm's networks: `feature_info` in timm 1.0.31.
-const TIMM: [(&str, &[(usize, usize)]); 21] = [
+const TIMM: [(&str, &[(usize, usize)]); 22] = [
     (
         "resnet18",
         &[(64, 2), (64, 4), (128, 8), (256, 16), (512, 32)],
@@ -76,6 +76,10 @@ const TIMM: [(&str, &[(usize, usize)]); 21] = [
         &[(16, 2), (24, 4), (48, 8), (120, 16), (352, 32)],
     ),
     (
+        "tf_efficientnet_b0",
+        &[(16, 2), (24, 4), (40, 8), (112, 16), (320, 32)],
+    ),
+    (
         "inception_v3",
         &[(64, 2), (192, 4), (288, 8), (768, 16), (2048, 32)],
     ),
@@ -119,12 +123,15 @@ fn maps_are_those_of_timm() -> Result<()> {
 
 /// Networks whose features are not the mean of the last map: they have another convolution, take the
 /// maximum, or have no maps.
-const OTHER_FEATURES: [&str; 10] = [
+const OTHER_FEATURES: [&str; 13] = [
     "capsnet",
     "capsnet_reconstruction",
     "efficientnet_b0",
     "efficientnet_b1",
     "efficientnet_b2",
+    "tf_efficientnet_b0",
+    "tf_efficientnet_b1",
+    "tf_efficientnet_b2",
     "mobilenetv2_100",
     "resnet9",
     "shufflenet_v2_x1_0",

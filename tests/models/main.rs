@@ -3,11 +3,14 @@
 mod composed;
 mod export;
 mod feature_maps;
+#[cfg(feature = "checkpoint")]
+mod foreign;
 mod pretrained;
 mod published;
 mod reference;
 mod registry;
 mod rule;
+mod shortcut;
 #[cfg(feature = "swap")]
 mod swap;
 mod training;

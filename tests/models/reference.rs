@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::{LayerRecord, ParamStore, summarize};
 use candle_mish::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
-use candle_mish_models::{Model, ModelSpec, Stem, create, entries, find};
+use candle_mish_models::{Model, ModelSpec, Shortcut, Stem, create, entries, find};
 use candle_nn::VarBuilder;
 use serde::Deserialize;
 
@@ -24,6 +24,8 @@ struct Case {
     model: String,
     stem: String,
     activation: String,
+    #[serde(default)]
+    shortcut: Shortcut,
     /// The gain of the rule that makes the weights.
     gain: f64,
     /// The shape of the images.
@@ -107,6 +109,7 @@ impl Case {
             activation: activation.parse().expect("a known activation"),
             num_classes: self.classes,
             stem: self.stem(),
+            shortcut: self.shortcut,
             ..ModelSpec::new(&self.model)
         };
         create(&spec, vb).map_err(candle_core::Error::wrap)
@@ -137,7 +140,9 @@ impl Case {
         let entry = find(&self.model).map_err(candle_core::Error::wrap)?;
         let form = entry.form(self.stem()).map_err(candle_core::Error::wrap)?;
         let size = (self.params, self.multiply_adds);
-        if self.stem() == Stem::Cifar {
+        if self.shortcut != Shortcut::default() {
+            assert!(self.params < form.params, "{context}");
+        } else if self.stem() == Stem::Cifar {
             assert_eq!((form.params, form.multiply_adds), size, "{context}");
         } else if let Some(full) = &self.full {
             let size = (self.params, full.multiply_adds);
@@ -256,6 +261,7 @@ macro_rules! references {
 references!(
     resnet,
     resnet_cifar,
+    resnet_cifar_a,
     wide_resnet,
     densenet,
     vgg,
@@ -265,6 +271,7 @@ references!(
     squeezenet,
     xception,
     efficientnet,
+    tf_efficientnet,
     simplenet,
     resnet9,
     plain,

@@ -52,7 +52,7 @@ fn images(entry: &Entry, batch: usize) -> Result<Tensor> {
 
 /// Networks that only repeat or widen the blocks of another one, which is named next to them. Tests
 /// that run a network many times leave them out.
-const REPEATS: [(&str, &str); 24] = [
+const REPEATS: [(&str, &str); 26] = [
     ("resnet34", "resnet18"),
     ("resnet101", "resnet50"),
     ("resnet152", "resnet50"),
@@ -71,6 +71,8 @@ const REPEATS: [(&str, &str); 24] = [
     ("densenet161", "densenet121"),
     ("densenet169", "densenet121"),
     ("densenet201", "densenet121"),
+    ("tf_efficientnet_b1", "tf_efficientnet_b0"),
+    ("tf_efficientnet_b2", "tf_efficientnet_b0"),
     ("vgg13", "vgg11"),
     ("vgg13_bn", "vgg11_bn"),
     ("vgg16", "vgg11"),

@@ -71,24 +71,136 @@ fn under(weights: &Weights, rename: impl Fn(&str) -> String) -> Weights {
 }
 
 #[test]
-fn the_prefixes_of_wrappers_are_taken_off() -> Result<()> {
+fn any_prefix_is_found() -> Result<()> {
     let own = weights(&ModelSpec::new("resnet20"))?;
-    for prefix in ["", "module.", "model.", "_orig_mod.", "module._orig_mod."] {
+    for prefix in [
+        "",
+        "module.",
+        "model.",
+        "_orig_mod.",
+        "module._orig_mod.",
+        "backbone.",
+        "net.",
+        "encoder_q.",
+        "model.module.",
+        "a.b.c.d.",
+        // Names of the network's own modules.
+        "layer1.",
+        "layer1.0.conv1.",
+    ] {
         let wrapped = under(&own, |key| format!("{prefix}{key}"));
         let (store, transfer) = transfer(&ModelSpec::new("resnet20"), &wrapped)?;
         assert!(transfer.is_complete() && !transfer.fresh_classifier);
         assert_eq!(transfer.prefix, prefix);
+        assert!(transfer.other_prefixes.is_empty() && transfer.passed_over.is_empty());
         assert_loaded(&store, &own, "")?;
     }
-    // Tensors of a training framework are reported, not ignored.
-    let mut wrapped = under(&own, |key| format!("model.{key}"));
-    wrapped.insert(
-        "criterion.weight".into(),
-        Tensor::ones(3, DType::F32, &Device::Cpu)?,
+    Ok(())
+}
+
+#[test]
+fn tensors_without_the_prefix_are_passed_over_and_listed() -> Result<()> {
+    let own = weights(&ModelSpec::new("resnet20"))?;
+    let mut wrapped = under(&own, |key| format!("module.encoder_q.{key}"));
+    // A second head, and tensors of a training framework.
+    let extra = Tensor::ones((3, 4), DType::F32, &Device::Cpu)?;
+    let others = [
+        "module.encoder_k.fc.weight",
+        "module.queue",
+        "criterion.weight",
+    ];
+    wrapped.extend(others.map(|name| (name.to_string(), extra.clone())));
+    let (store, found) = transfer(&ModelSpec::new("resnet20"), &wrapped)?;
+    assert!(found.is_complete(), "{found}");
+    assert_eq!(found.prefix, "module.encoder_q.");
+    let mut listed = found.passed_over.clone();
+    listed.sort();
+    let mut expected = others.map(String::from);
+    expected.sort();
+    assert_eq!(listed, expected);
+    assert!(
+        found.to_string().contains("passed over 3 tensors"),
+        "{found}"
     );
-    let (store, transfer) = transfer(&ModelSpec::new("resnet20"), &wrapped)?;
-    assert_eq!(transfer.report.unexpected, ["criterion.weight"]);
+    assert_loaded(&store, &own, "")?;
+    // A part without the network's layers does not decide the prefix, and its layers are not loaded.
+    let some = own.iter().filter(|(key, _)| key.starts_with("layer1."));
+    wrapped.extend(some.map(|(key, _)| (format!("teacher.{key}"), extra.clone())));
+    let (store, found) = transfer(&ModelSpec::new("resnet20"), &wrapped)?;
+    assert_eq!(found.prefix, "module.encoder_q.");
     assert_loaded(&store, &own, "")
+}
+
+#[test]
+fn equally_good_prefixes_are_reported() -> Result<()> {
+    let own = weights(&ModelSpec::new("resnet20"))?;
+    let other = under(&own, |key| format!("encoder_k.{key}"));
+    let other = other
+        .into_iter()
+        .map(|(key, value)| Ok((key, value.zeros_like()?)));
+    let mut both = other.collect::<Result<Weights>>()?;
+    both.extend(under(&own, |key| format!("encoder_q.{key}")));
+    let (store, transfer) = transfer(&ModelSpec::new("resnet20"), &both)?;
+    assert_eq!(transfer.prefix, "encoder_q.");
+    assert_eq!(transfer.other_prefixes, ["encoder_k."]);
+    assert!(transfer.to_string().contains("'encoder_k.'"), "{transfer}");
+    assert_loaded(&store, &own, "")
+}
+
+#[test]
+fn counters_and_queues_of_training_tools_are_passed_over() -> Result<()> {
+    let own = weights(&ModelSpec::new("resnet20"))?;
+    let mut with_counters = own.clone();
+    let number = Tensor::ones(1, DType::F64, &Device::Cpu)?;
+    for (name, tensor) in [
+        ("total_ops", number.clone()),
+        ("layer1.0.conv1.total_params", number.clone()),
+        ("queue", Tensor::ones((16, 64), DType::F32, &Device::Cpu)?),
+        ("queue_ptr", number.to_dtype(DType::I64)?),
+        ("n_averaged", Tensor::new(5i64, &Device::Cpu)?),
+        ("temperature", Tensor::new(0.1f32, &Device::Cpu)?),
+    ] {
+        with_counters.insert(name.to_string(), tensor);
+    }
+    let (store, transfer) = transfer(&ModelSpec::new("resnet20"), &with_counters)?;
+    assert!(transfer.is_complete(), "{transfer}");
+    assert_eq!(transfer.passed_over.len(), 6, "{transfer:?}");
+    assert_loaded(&store, &own, "")
+}
+
+#[test]
+fn values_of_every_floating_point_type_are_loaded() -> Result<()> {
+    let own = weights(&ModelSpec::new("resnet20"))?;
+    for dtype in [DType::F16, DType::BF16, DType::F64] {
+        let typed = own.iter().map(|(name, tensor)| {
+            let dtype = if tensor.dtype().is_float() {
+                dtype
+            } else {
+                tensor.dtype()
+            };
+            Ok((name.clone(), tensor.to_dtype(dtype)?))
+        });
+        let typed = typed.collect::<Result<Weights>>()?;
+        let gray = ModelSpec {
+            in_chans: 1,
+            ..ModelSpec::new("resnet20")
+        };
+        for spec in [ModelSpec::new("resnet20"), gray] {
+            let (store, transfer) = transfer(&spec, &typed)?;
+            assert!(
+                transfer.is_complete() && !transfer.fresh_classifier,
+                "{dtype:?}"
+            );
+            assert!(
+                store
+                    .params()
+                    .iter()
+                    .all(|(_, var)| var.dtype() == DType::F32)
+            );
+            assert_loaded(&store, &typed, "conv1.")?;
+        }
+    }
+    Ok(())
 }
 
 #[test]
@@ -202,17 +314,47 @@ fn other_key_styles_are_understood() -> Result<()> {
             .replace(".se.", ".se_module.")
             .replace("fc.", "last_linear."),
     };
-    let cases: [(&str, Style); 2] = [
-        ("densenet_bc100_12", &legacy_densenet),
-        ("seresnet18", &legacy_se),
+    let efficient_densenet = |key: &str| key.replace("norm5", "norm_final");
+    let last_linear = |key: &str| match key.rsplit_once('.') {
+        Some(("fc" | "classifier", last)) => format!("last_linear.{last}"),
+        _ => key.to_string(),
+    };
+    let mmpretrain = |key: &str| match key.strip_prefix("fc.") {
+        Some(last) => format!("head.fc.{last}"),
+        None => format!("backbone.{key}"),
+    };
+    let wrapped_features = |key: &str| {
+        let key = key.replace("features.", "features.module.");
+        key.replace("head.fc.", "classifier.")
+    };
+    let cases: [(&str, &str, Style); 8] = [
+        ("densenet_bc100_12", "torchvision", &legacy_densenet),
+        ("densenet_bc100_12", "gpleiss", &efficient_densenet),
+        ("densenet_bc100_12", "pretrainedmodels", &last_linear),
+        ("seresnet18", "pretrainedmodels", &legacy_se),
+        ("resnet18", "pretrainedmodels", &last_linear),
+        ("inception_v3", "pretrainedmodels", &last_linear),
+        ("resnet20", "mmpretrain", &mmpretrain),
+        ("vgg11_bn", "kuangliu", &wrapped_features),
     ];
-    for (name, style) in cases {
+    for (name, program, style) in cases {
         let own = weights(&ModelSpec::new(name))?;
         let other = under(&own, style);
         assert!(other.keys().any(|key| !own.contains_key(key)), "{name}");
         let (store, transfer) = transfer(&ModelSpec::new(name), &other)?;
         assert!(transfer.is_complete(), "{name}: {transfer}");
         assert!(!transfer.fresh_classifier && transfer.renamed > 0);
+        let found = transfer.style.expect("a style");
+        assert!(found.contains(program), "{name}: {found}");
+        assert!(transfer.to_string().contains(found), "{transfer}");
+        assert_loaded(&store, &own, "")?;
+        // Under a prefix as well.
+        let wrapped = under(&other, |key| format!("module.{key}"));
+        let (store, wrapped) = self::transfer(&ModelSpec::new(name), &wrapped)?;
+        assert!(
+            wrapped.is_complete() && wrapped.prefix == "module.",
+            "{wrapped}"
+        );
         assert_loaded(&store, &own, "")?;
     }
     Ok(())
@@ -284,7 +426,7 @@ fn layers_are_those_of_timm() -> Result<()> {
     }
     let reference = include_str!("../reference/layer_groups.json");
     let reference: Reference = serde_json::from_str(reference).expect("the reference");
-    assert_eq!(reference.cases.len(), 35);
+    assert_eq!(reference.cases.len(), 38);
     for (name, case) in reference.cases {
         let store = ParamStore::zeros(DType::F32, &Device::Cpu);
         let model = create(&ModelSpec::imagenet(&name), store.var_builder());

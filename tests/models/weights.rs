@@ -129,7 +129,7 @@ fn a_checkpoint_of_this_program_is_rebuilt() -> Result<()> {
     assert_eq!(loaded.classes.as_ref().map(Vec::len), Some(7));
     #[cfg(feature = "data")]
     {
-        let preprocess = loaded.preprocess.expect("recorded");
+        let preprocess = loaded.preprocess;
         assert_eq!((preprocess.input_size, preprocess.mean), (32, [0.5; 3]));
     }
     let images = rule::images((2, 1, 32, 32))?;
@@ -179,7 +179,7 @@ fn a_folder_of_timm_is_rebuilt() -> Result<()> {
     );
     #[cfg(feature = "data")]
     {
-        let preprocess = loaded.preprocess.expect("recorded");
+        let preprocess = loaded.preprocess;
         assert_eq!((preprocess.input_size, preprocess.crop_pct), (160, 0.9));
     }
     let images = rule::images((1, 3, 64, 64))?;

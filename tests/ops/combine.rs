@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::{
-    add, add_scaled, cat, flatten_from, narrow, permute, reshape, scale, scale_channels, stack,
+    add, add_scaled, cat, flatten_from, narrow, pad, permute, reshape, scale, scale_channels, stack,
 };
 use proptest::prelude::*;
 
@@ -97,8 +97,35 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn zeros_around_any_axis(
+        dim in 0usize..3, before in 0usize..3, len in 0usize..4, after in 0usize..3, seed: u64,
+    ) {
+        every_device(|| {
+            let mut dims = vec![2, 3];
+            dims.insert(dim, len);
+            let x = uniform(seed, dims);
+            let expected = x.pad_with_zeros(dim, before, after).unwrap();
+            for dtype in [DType::F64, DType::F32, DType::BF16] {
+                let (x, expected) = (x.to_dtype(dtype).unwrap(), expected.to_dtype(dtype).unwrap());
+                assert_close(&pad(&x, dim, before, after).unwrap(), &expected, 0.0);
+                assert_close(&pad(&strided(&x), dim, before, after).unwrap(), &expected, 0.0);
+            }
+            check_gradients(&[x], |x| pad(&x[0], dim, before, after));
+            Ok(())
+        })?;
+    }
+}
+
 fn parts_and_shapes_must_fit() {
     let x = uniform(1, (2, 3, 4, 5));
+    for (dim, before, after) in [(4, 1, 1), (1, usize::MAX, 0), (1, 0, usize::MAX / 60)] {
+        assert!(
+            pad(&x, dim, before, after).is_err(),
+            "{dim} {before} {after}"
+        );
+    }
     for (dim, start, len) in [(4, 0, 1), (1, 0, 4), (1, 3, 1), (1, usize::MAX, 2)] {
         assert!(narrow(&x, dim, start, len).is_err(), "{dim} {start} {len}");
     }

@@ -10,7 +10,7 @@ use candle_mish::ops::{
     AvgDivisor, Conv2dParams, CrossEntropy, DropPathScale, Margin, Pool2dParams, Statistics,
     Target as Labels, adaptive_avg_pool2d, add_scaled, avg_pool2d, batch_norm_act, cat,
     channel_shuffle, conv2d, cross_entropy, drop_path, dropout, global_avg_pool2d, group_norm,
-    layer_norm, linear, margin_loss, max_pool2d, narrow, permute, reshape, scale_channels,
+    layer_norm, linear, margin_loss, max_pool2d, narrow, pad, permute, reshape, scale_channels,
     squared_error, stack,
 };
 
@@ -127,6 +127,7 @@ fn cases() -> Vec<Case> {
         }),
         case("stack", &[&[5], &[5]], |x| stack(&[&x[0], &x[1]])),
         case("narrow", &[image], |x| narrow(&x[0], 1, 2, 3)),
+        case("pad", &[image], |x| pad(&x[0], 1, 2, 3)),
         case("reshape", &[image], |x| reshape(&x[0], (12, 35))),
         case("permute", &[image], |x| permute(&x[0], &[0, 2, 3, 1])),
         case("scale_channels", &[image, &[2, 6]], |x| {

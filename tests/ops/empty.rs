@@ -12,7 +12,7 @@ use candle_mish::ops::{
     AvgDivisor, CrossEntropy, DropPathScale, Margin, Pool2dParams, Reduction, Statistics, Target,
     adaptive_avg_pool2d, add, add_scaled, avg_pool2d, batch_norm_act, cat, channel_shuffle,
     cross_entropy, drop_path, dropout, flatten_from, fold_batch_norm, global_avg_pool2d,
-    group_norm, layer_norm, linear, margin_loss, max_pool2d, narrow, permute, reshape, scale,
+    group_norm, layer_norm, linear, margin_loss, max_pool2d, narrow, pad, permute, reshape, scale,
     scale_channels, squared_error, stack,
 };
 
@@ -164,6 +164,9 @@ fn sums_and_views() {
         let order = [0, 2, 3, 1].map(|axis| shape[axis]);
         check("permute", &one, |x| permute(&x[0], &[0, 2, 3, 1]), &order);
         let flat = [shape[0], shape[1] * shape[2] * shape[3]];
+        let mut padded = shape.clone();
+        padded[1] += 3;
+        check("pad", &one, |x| pad(&x[0], 1, 1, 2), &padded);
         check("flatten_from", &one, |x| flatten_from(&x[0], 1), &flat);
         check("reshape", &one, |x| reshape(&x[0], (7, 0)), &[7, 0]);
         for count in [2, 3, 5] {

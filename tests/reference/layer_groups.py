@@ -16,8 +16,8 @@ from timm.models import group_parameters
 NETWORKS = """resnet18 resnet34 resnet50 resnet101 resnet152 wide_resnet50_2 resnext50_32x4d seresnet18
 seresnet34 seresnet50 densenet121 densenet161 densenet169 densenet201 vgg11 vgg11_bn vgg13 vgg13_bn
 vgg16 vgg16_bn vgg19 vgg19_bn mobilenetv1_100 mobilenetv2_100 inception_v3 inception_resnet_v2
-legacy_xception xception41 efficientnet_b0 efficientnet_b1 efficientnet_b2 darknet53 cspdarknet53
-cspresnet50 cspresnext50"""
+legacy_xception xception41 efficientnet_b0 efficientnet_b1 efficientnet_b2 tf_efficientnet_b0
+tf_efficientnet_b1 tf_efficientnet_b2 darknet53 cspdarknet53 cspresnet50 cspresnext50"""
 
 
 def case(name: str) -> dict:

@@ -18,6 +18,8 @@ use socket2::SockRef;
 
 /// The commit of `main`.
 pub const COMMIT: &str = "aadb3af77e9048adbea6b47c21a81e47dd092ae5";
+/// The branch of the Hub's conversions to parquet, as it is in an address. Here it is at [`COMMIT`].
+const CONVERTED: &str = "refs%2Fconvert%2Fparquet";
 /// The next commit of `main`.
 pub const LATER: &str = "0f5c9c7e2c0b3f5a1f66d1c98a5b7e1d2f3a4b5c";
 
@@ -195,7 +197,7 @@ impl Request {
 
 impl Shared {
     fn is_known(&self, revision: &str) -> bool {
-        revision == "main" || revision == self.commit
+        revision == "main" || revision == CONVERTED || revision == self.commit
     }
 
     /// Whether this request is one of the first `times`.

@@ -3,8 +3,11 @@
 mod any_recipe;
 mod checkpoint;
 mod extension;
+mod foreign_checkpoint;
 mod optimizer;
 mod pytorch_file;
 mod recipe;
 mod schedule;
+mod sharded_checkpoint;
+mod subset;
 mod trainer;

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use anyhow::Context;
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint::check_writable;
-use candle_mish_models::Stem;
 
 use crate::args::range::{
     MAX_BATCH, MAX_EPOCHS, MAX_IMAGES, MAX_RATE, MAX_STEPS, count, number, positive, seed,
 };
-use crate::args::{DataArgs, NETWORK, OUTPUT, PreprocessArgs};
+use crate::args::{DataArgs, NetworkArgs, OUTPUT, PreprocessArgs};
 use crate::failure::usage;
 use crate::source::WeightsArgs;
 
@@ -28,13 +27,8 @@ pub struct SwapArgs {
     // The data set and the recipe default to those of the run that the weights belong to.
     #[command(flatten, next_help_heading = "Weights")]
     pub(super) weights: WeightsArgs,
-    /// Activation of the weights [default: from the weights]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    pub(super) activation: Option<Activation>,
-    /// First layers: cifar or imagenet [default: from the weights, or cifar for images of up to 64
-    /// pixels]
-    #[arg(long, value_name = "NAME", help_heading = NETWORK)]
-    pub(super) stem: Option<Stem>,
+    #[command(flatten)]
+    pub(super) network: NetworkArgs,
     /// New activations, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true,
           help_heading = REPLACEMENT)]

@@ -7,19 +7,19 @@ mod text;
 use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::data::{self, Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{Augmentation, CheckedSplits, ImageSet, Loader, LoaderConfig};
 use candle_mish::swap::{FineTune, Replacement, SwapData, SwapOptions, study};
 use candle_mish::train::Recipe;
+use candle_mish_models::ModelSpec;
 use candle_mish_models::swap::Subject;
-use candle_mish_models::{COLOUR_CHANNELS, ModelSpec, Stem};
 
 use super::origin::Origin;
-use crate::args::range::{check_batch, check_classes};
+use crate::args::range::check_batch;
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::Weights;
-use crate::{device, output, preprocessing};
+use crate::{classes, dataset, device, output, preprocessing};
 pub use args::SwapArgs;
 
 /// Evaluations between the first and the last step of fine-tuning.
@@ -33,20 +33,21 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     args.check()?;
     let (name, offline) = (args.model.as_deref(), args.data.offline);
     let weights = args.weights.read(name, offline, context)?;
-    let model = weights.model(args.model.as_deref())?;
-    let from = activation(args, &weights)?;
+    check_activation(args, &weights)?;
+    let spec = weights.spec(&args.network.model_args(name))?;
+    let from = spec.activation;
     let to = replacements(args, &from)?;
-    let mut origin = Origin::of(&weights, &model, &args.data)?;
-    preprocessing::resolve(
-        &mut origin.data,
-        &weights,
-        &model,
-        args.stem,
-        &args.preprocess,
-    )?;
-    let dataset = data::open(&origin.data)?;
-    preprocessing::compare_classes(&dataset, &weights)?;
-    let spec = spec(args, &weights, &model, from, &origin, &dataset)?;
+    let mut origin = Origin::of(&weights, &spec.model, &args.data)?;
+    preprocessing::resolve(&mut origin.data, &weights, &spec, &args.preprocess)?;
+    let dataset = dataset::open(&origin.data, CheckedSplits::All, context)?;
+    let dataset = classes::map(dataset, &origin.data, &weights, &spec)?.dataset;
+    // The network during training.
+    let spec = ModelSpec {
+        drop_rate: origin.drop,
+        drop_path_rate: origin.drop_path,
+        ..spec
+    };
+    let model = spec.model.clone();
     let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
     check_batch(
         args.batch_size
@@ -127,16 +128,16 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     }
 }
 
-/// The activation that the weights were trained with. It is not guessed, because a wrong guess would
+/// Refuses weights whose activation is unknown. It is not assumed, because a wrong assumption would
 /// invalidate every figure.
-fn activation(args: &SwapArgs, weights: &Weights) -> anyhow::Result<Activation> {
-    if args.activation.is_none() && weights.own_activation()?.is_none() {
+fn check_activation(args: &SwapArgs, weights: &Weights) -> anyhow::Result<()> {
+    if args.network.activation.is_none() && weights.own_activation()?.is_none() {
         return Err(usage(format!(
             "{} does not record its activation: name it with --activation",
             weights.origin
         )));
     }
-    weights.activation(args.activation.as_ref())
+    Ok(())
 }
 
 /// The activations of `--to` without duplicates and without the network's own. That one is the
@@ -157,38 +158,6 @@ fn replacements(args: &SwapArgs, from: &Activation) -> anyhow::Result<Vec<Activa
         tracing::warn!("--to {from}: the network's own activation is always measured");
     }
     Ok(to)
-}
-
-/// The network during training.
-fn spec(
-    args: &SwapArgs,
-    weights: &Weights,
-    model: &str,
-    from: Activation,
-    origin: &Origin,
-    dataset: &Dataset,
-) -> anyhow::Result<ModelSpec> {
-    let classes = dataset.classes.len();
-    let num_classes = weights.num_classes()?.unwrap_or(classes);
-    check_classes(num_classes)?;
-    if num_classes < classes {
-        bail!(
-            "{} has {num_classes} classes, {} has {classes}",
-            weights.origin,
-            dataset.name
-        );
-    }
-    let stem = args.stem.or(weights.stem()?);
-    Ok(ModelSpec {
-        activation: from,
-        gate: weights.gate()?,
-        num_classes,
-        in_chans: weights.in_chans()?.unwrap_or(COLOUR_CHANNELS),
-        stem: stem.unwrap_or_else(|| Stem::for_image_size(dataset.test.height())),
-        drop_rate: origin.drop,
-        drop_path_rate: origin.drop_path,
-        ..ModelSpec::new(model)
-    })
 }
 
 /// Refuses patterns that no activation layer of the network matches.
@@ -236,7 +205,7 @@ fn fine_tune(
         (None, None) => return Ok(None),
     };
     if steps == 0 {
-        return Err(usage("--fine-tune-epochs: fewer images than a batch"));
+        return Err(usage("--fine-tune-epochs: less than half a step"));
     }
     Ok(Some(FineTune {
         steps,
@@ -246,10 +215,10 @@ fn fine_tune(
     }))
 }
 
-/// Batches for recalibration, or 0 if there are too few training images.
+/// Batches for recalibration, or 0 if there are no training images.
 fn recalibration(args: &SwapArgs, train: &Loader) -> usize {
     if args.recalibrate > 0 && train.batches_per_epoch() == 0 {
-        tracing::warn!("no recalibration: the training set is smaller than a batch");
+        tracing::warn!("no recalibration: there are no training images");
         return 0;
     }
     args.recalibrate

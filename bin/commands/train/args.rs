@@ -67,6 +67,7 @@ impl TrainArgs {
             stem: self.stem,
             in_chans: self.form.in_chans,
             gate: self.form.gate,
+            shortcut: self.form.shortcut,
             drop_rate: self.drop,
             drop_path_rate: self.drop_path,
         }

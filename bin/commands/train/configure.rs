@@ -2,7 +2,7 @@
 
 use candle_mish::activation::Activation;
 use candle_mish::data::DatasetKind;
-use candle_mish_models::ModelArgs;
+use candle_mish_models::{COLOUR_CHANNELS, ModelArgs};
 
 use super::args::TrainArgs;
 use super::family::{Family, program};
@@ -63,13 +63,17 @@ pub(super) fn configure(
         }
     }
     config.network = args.network().or(&config.network);
-    if let Some(in_chans) = config.network.in_chans {
-        preprocessing::check_channels(in_chans)?;
-    }
     config.network.num_classes.map_or(Ok(()), check_classes)?;
     args.recipe.apply(&mut config.recipe);
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
+    // Trained weights that record no number of channels are for colour images.
+    let in_chans = config.network.in_chans.unwrap_or(match pretrained {
+        Some(_) => COLOUR_CHANNELS,
+        None => config.data.dataset.channels(),
+    });
+    preprocessing::check_channels(in_chans)?;
+    config.network.in_chans = Some(in_chans);
     configure_preprocessing(args, pretrained.as_ref(), &mut config)?;
     if let Some(run) = &resumed {
         // The run recorded which data set `auto` was.
@@ -128,7 +132,7 @@ fn configure_preprocessing(
     }
     let model = config.model();
     let new = match pretrained {
-        Some(weights) => preprocessing::for_weights(weights, model, stem, None, &args.preprocess)?,
+        Some(weights) => preprocessing::for_fine_tuning(weights, model, stem, &args.preprocess)?,
         None => preprocessing::for_training(model, stem, &args.preprocess)?,
     };
     config.data.preprocess = Some(new);
@@ -137,8 +141,12 @@ fn configure_preprocessing(
 
 /// The configuration of a new run of `model`, before any flag.
 fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
-    let own = entry(&model)?.recipe;
-    let recipe = read_recipe(own, args.recipe.recipe.as_deref())?;
+    let mut own: toml::Table = toml::from_str(entry(&model)?.recipe)?;
+    let dataset = args.data.dataset.as_ref();
+    if dataset.is_some_and(|dataset| !dataset.kind.allows_mirroring()) {
+        own.insert("hflip".to_string(), toml::Value::Float(0.0));
+    }
+    let recipe = read_recipe(&own.to_string(), args.recipe.recipe.as_deref())?;
     let network = ModelArgs {
         activation: Some(Activation::Mish {}),
         ..ModelArgs::named(model)

@@ -1,13 +1,14 @@
 //! `mish train`: trains a network and leaves a run folder.
 
 mod args;
+mod classes;
 mod command;
 mod configure;
 mod family;
 mod resume;
 mod session;
 
-use candle_mish::data;
+use candle_mish::data::{BadImages, CheckedSplits};
 use candle_mish_models::Stem;
 
 pub use args::TrainArgs;
@@ -16,7 +17,7 @@ pub use family::{Family, program};
 use crate::context::Context;
 use crate::failure::Done;
 use crate::network::Network;
-use crate::output;
+use crate::{dataset, output};
 use configure::configure;
 use session::Session;
 
@@ -37,7 +38,12 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
         }
         return Ok(Done::Complete);
     }
-    let dataset = data::open(&config.data)?;
+    let mut options = config.data.clone();
+    if args.resume.is_some() {
+        // The run recorded the images that it skipped. Another bad one would change their order.
+        options.bad_images = BadImages::Error;
+    }
+    let dataset = dataset::open(&options, CheckedSplits::All, context)?;
     let mut session = Session::new(args, setup, dataset, context)?;
     match session.run()? {
         None => Ok(Done::Interrupted),

@@ -16,6 +16,7 @@ use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::{self as models, ModelSpec, Stem};
 
 use super::args::TrainArgs;
+use super::classes::{self, Classifier};
 use super::configure::Setup;
 use crate::args::range::check_batch;
 use crate::config::Config;
@@ -60,13 +61,22 @@ impl<'a> Session<'a> {
             pretrained,
             resumed,
         } = setup;
-        let classes = dataset.classes.len();
         if dataset.train.is_empty() {
             bail!(
                 "{} has no training images: expected train/CLASS/*.jpg and val/CLASS/*.jpg",
                 dataset.source.location
             );
         }
+        let mut state = None;
+        let mut classifier = Classifier::ByName;
+        if let Some(run) = &resumed {
+            let saved = run.state(context)?;
+            dataset = classes::of_run(dataset, &run.folder, &saved, &config)?;
+            state = Some(saved);
+        } else if let Some(weights) = &pretrained {
+            (dataset, classifier) = classes::of_weights(dataset, weights, &config)?;
+        }
+        let classes = dataset.classes.len();
         let stem = Stem::for_image_size(dataset.train.height());
         let spec = config.spec(classes, stem);
         if spec.num_classes < classes {
@@ -77,6 +87,7 @@ impl<'a> Session<'a> {
         }
         config.network.stem = Some(spec.stem);
         config.data.dataset = dataset.name.parse()?;
+        config.data.skipped.clone_from(&dataset.source.skipped);
         if let Some(weights) = &pretrained
             && config.mean.is_none()
             && dataset.train.preprocess().is_none()
@@ -86,10 +97,11 @@ impl<'a> Session<'a> {
         dataset.mean = config.mean.unwrap_or(dataset.mean);
         dataset.std = config.std.unwrap_or(dataset.std);
         let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
-        check_batch(config.recipe.batch_size, &dataset.train)?;
+        let batch_size = config.recipe.batch_size.min(dataset.train.len());
+        check_batch(batch_size, &dataset.train)?;
         let network = Network::new(&spec, config.recipe.seed)?;
         if let Some(weights) = &pretrained {
-            network.start_from(&spec, weights)?;
+            classes::load(&network, &spec, weights, &classifier, &dataset)?;
         }
         let parts = if config.recipe.tells_parts_apart() {
             let layers = models::find(&spec.model)?.layer_groups(&network.store);
@@ -97,20 +109,19 @@ impl<'a> Session<'a> {
         } else {
             None
         };
-        let (folder, state) = match resumed {
-            Some(run) => {
-                let state = run.state(context)?;
+        let folder = match (resumed, &state) {
+            (Some(run), Some(state)) => {
                 let steps = loader(&config.recipe, &dataset, &dataset.train, true);
-                run.extend(&state, &config, steps.batches_per_epoch())?;
-                (run.folder, Some(state))
+                run.extend(state, &config, steps.batches_per_epoch())?;
+                run.folder
             }
-            None => {
+            _ => {
                 let folder = match &args.output {
                     Some(folder) => RunFolder::create(folder)?,
                     None => new_folder(&spec)?,
                 };
                 folder.write_text(CONFIG, &config.to_toml()?)?;
-                (folder, None)
+                folder
             }
         };
         Ok(Self {
@@ -140,10 +151,7 @@ impl<'a> Session<'a> {
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
         let state = self.state.take();
-        // Without a full batch the training fails at once.
-        if train_loader.batches_per_epoch() > 0 {
-            self.announce(&train_loader)?;
-        }
+        self.announce(&train_loader)?;
         let run = Run {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
@@ -213,7 +221,7 @@ impl<'a> Session<'a> {
                 "training  {} of {}, {} per step",
                 counted(recipe.epochs, "epoch"),
                 counted(train.batches_per_epoch(), "step"),
-                counted(recipe.batch_size, "image")
+                counted(recipe.batch_size.min(dataset.train.len()), "image")
             ),
             format!(
                 "device    {}, {}",

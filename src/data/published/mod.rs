@@ -23,6 +23,15 @@ pub use spec::CIFAR100_DIR;
 use spec::Format;
 pub(super) use spec::{CIFAR10, CIFAR100, FASHION_MNIST, MNIST, Spec};
 
+/// The channel means of CIFAR-10's training images, RGB, of pixels in [0, 1].
+pub const CIFAR10_MEAN: [f32; 3] = CIFAR10.mean;
+/// Their standard deviations.
+pub const CIFAR10_STD: [f32; 3] = CIFAR10.std;
+/// The channel means of CIFAR-100's training images, RGB, of pixels in [0, 1].
+pub const CIFAR100_MEAN: [f32; 3] = CIFAR100.mean;
+/// Their standard deviations.
+pub const CIFAR100_STD: [f32; 3] = CIFAR100.std;
+
 /// A larger file is not a file of these data sets and is not read into memory.
 const LARGEST: u64 = 1 << 30;
 

@@ -22,8 +22,6 @@ pub struct Spec {
     pub(super) channels: usize,
     /// Height and width of the stored images, in pixels.
     pub(super) size: usize,
-    /// Pixels of black that are added on each side by default.
-    pub(super) pad: usize,
     /// The channel means of the stored training images, of pixels in [0, 1].
     pub(super) mean: [f32; 3],
     /// Their standard deviations.
@@ -87,7 +85,6 @@ pub const CIFAR100: Spec = Spec {
     setting: "data_dir or CIFAR100_DIR",
     channels: 3,
     size: 32,
-    pad: 0,
     mean: [0.507_075_2, 0.486_548_87, 0.440_917_84],
     std: [0.267_334_3, 0.256_438_46, 0.276_150_47],
     classes: &names::CIFAR100_FINE,
@@ -170,7 +167,6 @@ pub const MNIST: Spec = Spec {
     setting: "data_dir or MNIST_DIR",
     channels: 1,
     size: 28,
-    pad: 2,
     mean: [0.130_660_48; 3],
     std: [0.308_107_8; 3],
     classes: &names::MNIST,
@@ -210,28 +206,6 @@ impl Spec {
     /// Bytes of a stored image.
     pub(super) fn bytes(&self) -> usize {
         self.channels * self.size * self.size
-    }
-
-    /// The pixels of black to add on each side of an image, if `asked`.
-    ///
-    /// # Errors
-    /// If the images of this data set are not padded, or the padding is too wide.
-    pub(in crate::data) fn padding(&self, asked: Option<usize>) -> Result<usize, DataError> {
-        /// The widest padding: images of 540 x 540.
-        const WIDEST: usize = 256;
-        let wrong = |value: usize, problem: String| DataError::Option {
-            option: "pad",
-            value: value.to_string(),
-            problem,
-        };
-        match asked {
-            None => Ok(self.pad),
-            Some(pad) if self.channels != 1 => {
-                Err(wrong(pad, "only mnist and fashion-mnist are padded".into()))
-            }
-            Some(pad) if pad > WIDEST => Err(wrong(pad, format!("expected 0 to {WIDEST} pixels"))),
-            Some(pad) => Ok(pad),
-        }
     }
 
     /// Mean and standard deviation of each channel of the training images with `pad` pixels of black

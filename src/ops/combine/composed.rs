@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use super::Add;
 use super::concat::{Cat, Copy, Unsqueeze};
 use super::scale::{FactorGrad, Scale, ScaleChannels};
-use super::view::{Narrow, Permute, Reshape};
+use super::view::{Narrow, Pad, Permute, Reshape};
 use crate::ops::composed::{Composed1, Composed2, Composed3, wide};
 use crate::ops::storage::same_dtype;
 
@@ -50,6 +50,13 @@ impl Composed1 for Unsqueeze {
 impl Composed1 for Narrow {
     fn composed(&self, x: &Tensor) -> Result<Tensor> {
         x.narrow(self.dim, self.start, self.len)?.force_contiguous()
+    }
+}
+
+impl Composed1 for Pad {
+    fn composed(&self, x: &Tensor) -> Result<Tensor> {
+        x.pad_with_zeros(self.dim, self.before, self.after)?
+            .force_contiguous()
     }
 }
 

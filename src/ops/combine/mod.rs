@@ -1,4 +1,4 @@
-//! Sums, concatenations, slices and scales, each with its own backward.
+//! Sums, concatenations, slices, padding and scales, each with its own backward.
 
 mod composed;
 mod concat;
@@ -14,7 +14,7 @@ use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_flo
 
 pub use concat::{cat, stack};
 pub use scale::{scale, scale_channels};
-pub use view::{flatten_from, narrow, permute, reshape};
+pub use view::{flatten_from, narrow, pad, permute, reshape};
 
 /// `a + b` of two tensors of the same shape, as at the end of a residual block.
 ///

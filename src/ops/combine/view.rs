@@ -4,7 +4,7 @@
 //! would then differentiate the whole network before them.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::concat::cat;
 use crate::autograd::trace::{Operation, noted};
@@ -26,6 +26,22 @@ pub fn narrow(x: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor
             x.dims()
         ),
     }
+}
+
+/// `x` with `before` zeros at the start of axis `dim` and `after` zeros at its end: for example the
+/// channels of a parameter-free shortcut.
+///
+/// # Errors
+/// If `dim` is not an axis, or the result has too many elements.
+pub fn pad(x: &Tensor, dim: usize, before: usize, after: usize) -> Result<Tensor> {
+    let mut dims = x.dims().to_vec();
+    let Some(size) = dims.get_mut(dim) else {
+        bail!("pad: {:?} has no axis {dim}", x.dims());
+    };
+    *size = size.saturating_add(before).saturating_add(after);
+    elements("pad", &dims)?;
+    let y = apply1(Pad { dim, before, after }, x)?;
+    noted(y, || Operation::Pad { dim, before, after }, &[x])
 }
 
 /// The same values in row-major order in another shape.
@@ -108,6 +124,46 @@ impl CustomOp1 for Narrow {
         let after = x.dim(self.dim)? - self.start - self.len;
         let (before, after) = (zeros(self.start)?, zeros(after)?);
         cat(&[&before, grad, &after], self.dim).map(Some)
+    }
+}
+
+pub(super) struct Pad {
+    pub dim: usize,
+    pub before: usize,
+    pub after: usize,
+}
+
+impl CustomOp1 for Pad {
+    fn name(&self) -> &'static str {
+        "pad"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (before, dims) = layout.dims().split_at(self.dim);
+        let outer: usize = before.iter().product();
+        let inner: usize = dims.iter().skip(1).product();
+        let mut padded = layout.dims().to_vec();
+        // An empty tensor may have an axis of any size.
+        padded[self.dim] = dims[0]
+            .saturating_add(self.before)
+            .saturating_add(self.after);
+        let [given, wanted, start] =
+            [dims[0], padded[self.dim], self.before].map(|size| size.saturating_mul(inner));
+        let shape = Shape::from(padded);
+        let dtype = x.dtype();
+        let y = with_float!(dtype, self.name(), T => {
+            let x = T::read(x, layout)?;
+            let mut y = vec![T::from_f64(0.0); shape.elem_count()];
+            for i in 0..outer {
+                y[i * wanted + start..][..given].copy_from_slice(&x[i * given..][..given]);
+            }
+            T::into_storage(y, dtype)?
+        });
+        Ok((y, shape))
+    }
+
+    fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        narrow(grad, self.dim, self.before, x.dim(self.dim)?).map(Some)
     }
 }
 

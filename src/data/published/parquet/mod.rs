@@ -9,7 +9,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use image::{DynamicImage, ImageDecoder};
+use image::ImageReader;
 use parquet::basic::Compression;
 use parquet::column::reader::ColumnReader;
 use parquet::data_type::{ByteArray, ByteArrayType};
@@ -21,7 +21,7 @@ use rayon::prelude::*;
 use super::rows::Rows;
 use super::spec::{Spec, check_label};
 use crate::data::error::DataError;
-use crate::data::image::luma;
+use crate::data::image::Image;
 use class_names::ClassNames;
 use columns::Columns;
 use values::{integers, values};
@@ -141,7 +141,7 @@ impl Group<'_> {
             .zip(&images)
             .enumerate()
             .try_for_each(|(row, (out, encoded))| {
-                decode(encoded, spec, out).map_err(|problem| {
+                decode(path, encoded.data(), spec, out).map_err(|problem| {
                     DataError::invalid(
                         path,
                         format!("image {}: {problem}", first_row + row),
@@ -218,28 +218,26 @@ impl Group<'_> {
 }
 
 /// Decodes an image to planes: `out` is `[channels, size, size]`, top row first.
-fn decode(encoded: &ByteArray, spec: &Spec, out: &mut [u8]) -> Result<(), String> {
-    let reader = image::ImageReader::new(Cursor::new(encoded.data()))
-        .with_guessed_format()
-        .map_err(|error| error.to_string())?;
-    let decoder = reader.into_decoder().map_err(|error| error.to_string())?;
-    let (width, height) = decoder.dimensions();
-    if (width as usize, height as usize) != (spec.size, spec.size) {
-        return Err(format!("its size is {width} x {height}"));
+fn decode(path: &Path, encoded: &[u8], spec: &Spec, out: &mut [u8]) -> Result<(), String> {
+    // The header first: a large image is not decoded.
+    let reader = ImageReader::new(Cursor::new(encoded)).with_guessed_format();
+    let size = reader.map_err(|error| error.to_string())?.into_dimensions();
+    match size.map_err(|error| error.to_string())? {
+        (width, height) if [width as usize, height as usize] == [spec.size; 2] => {}
+        (width, height) => return Err(format!("its size is {width} x {height}")),
     }
-    let image = DynamicImage::from_decoder(decoder).map_err(|error| error.to_string())?;
-    let pixels = match (image, spec.channels) {
-        (DynamicImage::ImageLuma8(grey), 1) => grey.into_raw(),
-        (image, channels) => {
-            let rgb = image.into_rgb8();
-            let plane = |channel| rgb.pixels().map(move |pixel| pixel.0[channel]);
-            let planes: Vec<u8> = (0..3).flat_map(plane).collect();
-            match channels {
-                1 => luma(&planes),
-                _ => planes,
-            }
-        }
+    let image = Image::decode(path, encoded).map_err(|error| error.problem())?;
+    let image = match spec.channels {
+        1 => image.into_grey(),
+        _ => image,
     };
-    out.copy_from_slice(&pixels);
+    if image.pixels().len() != out.len() {
+        return Err(format!(
+            "its size is {} x {}",
+            image.width(),
+            image.height()
+        ));
+    }
+    out.copy_from_slice(image.pixels());
     Ok(())
 }

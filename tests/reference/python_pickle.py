@@ -1,23 +1,19 @@
-"""Writes pickle.json: values, as Python pickles them with every protocol, and what they hold.
+"""Writes python_pickle.json: values, as Python pickles them with every protocol, and what they hold.
 
 A value is described in JSON: {"tuple": [...]}, {"set": [...]}, {"dict": [[key, value], ...]}, {"bytes": hex},
 {"big": text}, {"class": name, "attributes": [...], "entries": [...]}, {"array": [kind, size, shape, hex]}; text,
 numbers, booleans, None and lists are themselves.
 
     pip install numpy==2.4.6
-    python pickle.py            # writes pickle.json
+    python python_pickle.py     # writes python_pickle.json
 """
 
 import collections
 import json
 import pathlib
-import sys
+import pickle
 
-# This file has the name of the module.
-sys.path = [p for p in sys.path if pathlib.Path(p or ".").resolve() != pathlib.Path(__file__).resolve().parent]
-import pickle  # noqa: E402
-
-import numpy as np  # noqa: E402
+import numpy as np
 
 
 class Settings:
