@@ -52,10 +52,15 @@ impl Weights {
             return Ok(own);
         }
         #[cfg(feature = "data")]
-        match self.known_classes {
-            Some(known) => return Ok(Some(known.names())),
-            None if self.may_be_imagenet()? => return Ok(Some(Known::ImageNet.names())),
-            None => {}
+        {
+            if let Some(known) = self.known_classes {
+                return Ok(Some(known.names()));
+            }
+            if let Some(num_classes) = self.count_classes()?
+                && self.may_be_imagenet(num_classes)
+            {
+                return Ok(Some(Known::ImageNet.names()));
+            }
         }
         Ok(None)
     }
@@ -66,24 +71,32 @@ impl Weights {
     /// # Errors
     /// As [`Weights::classes`].
     pub fn assumed_classes(&self) -> Result<Option<Note>, LoadError> {
-        let known = self.known_classes.is_some() || self.text("classes").is_some();
-        let assumed = cfg!(feature = "data") && !known && self.may_be_imagenet()?;
-        Ok(assumed.then(|| Note::assumed_classes(&self.origin)))
+        let num_classes = self.count_classes()?;
+        Ok(num_classes.and_then(|num_classes| self.assumed_classes_of(num_classes)))
     }
 
-    /// Whether the weights have as many classes as ImageNet-1k, and record no other data set.
-    fn may_be_imagenet(&self) -> Result<bool, LoadError> {
-        if self.dataset().is_some() {
-            return Ok(false);
-        }
-        let num_classes = match (self.num_classes()?, self.like) {
-            (Some(num_classes), _) => Some(num_classes),
+    /// As [`Weights::assumed_classes`], for weights with this number of classes.
+    pub(super) fn assumed_classes_of(&self, num_classes: usize) -> Option<Note> {
+        let known = self.known_classes.is_some() || self.text("classes").is_some();
+        let assumed = cfg!(feature = "data") && !known && self.may_be_imagenet(num_classes);
+        assumed.then(|| Note::assumed_classes(&self.origin))
+    }
+
+    /// Whether weights with this number of classes may have those of ImageNet-1k: they record no
+    /// data set.
+    fn may_be_imagenet(&self, num_classes: usize) -> bool {
+        num_classes == Known::IMAGENET && self.dataset().is_none()
+    }
+
+    /// The number of classes: the recorded one, or that of the tensors if the network is known.
+    fn count_classes(&self) -> Result<Option<usize>, LoadError> {
+        match (self.num_classes()?, self.like) {
+            (Some(num_classes), _) => Ok(Some(num_classes)),
             (None, Some(entry)) => {
                 let known = ModelArgs::default();
-                Inspection::of(entry, &self.checkpoint.tensors, &known)?.num_classes
+                Ok(Inspection::of(entry, &self.checkpoint.tensors, &known)?.num_classes)
             }
-            (None, None) => None,
-        };
-        Ok(num_classes == Some(Known::IMAGENET))
+            (None, None) => Ok(None),
+        }
     }
 }
