@@ -313,6 +313,31 @@ fn parquet_files_of_the_hub_are_read() {
     }
 }
 
+/// MNIST and Fashion-MNIST have files of the same names and sizes, and other means.
+#[test]
+fn one_data_set_in_place_of_the_other_is_noticed() {
+    let folder = TempDir::new().unwrap();
+    // Images of one value with the mean of Fashion-MNIST.
+    let count = 60_000;
+    let pixels = gzip(&file(&[count, 28, 28], &vec![73; count * 28 * 28]));
+    let labels: Vec<u8> = (0..count).map(|i| (i % 10) as u8).collect();
+    std::fs::write(folder.path().join(FILES[0]), pixels).unwrap();
+    std::fs::write(folder.path().join(FILES[1]), file(&[count], &labels)).unwrap();
+    std::fs::write(folder.path().join(FILES[2]), images(100, 10)).unwrap();
+    std::fs::write(folder.path().join(FILES[3]), self::labels(100, 10)).unwrap();
+    for (dataset, noticed) in [
+        (DatasetKind::Mnist, true),
+        (DatasetKind::FashionMnist, false),
+    ] {
+        let data = read(with_pad(dataset, folder.path(), None)).unwrap();
+        let notes = &data.source.notes;
+        let found = notes
+            .iter()
+            .any(|note| note.contains("is it another data set?"));
+        assert_eq!(found, noticed, "{notes:?}");
+    }
+}
+
 #[test]
 fn bad_files_are_refused_with_their_path() {
     let mut foreign = labels(0, 30);

@@ -120,12 +120,39 @@ pub(super) fn load(
             ));
         }
     }
+    notes.extend(brightness_note(path, &train, spec, pad));
     Ok(Loaded {
         train,
         test,
         files,
         from_cache,
         notes,
+    })
+}
+
+/// Warns if a whole set of grey images is as bright as another data set: MNIST and Fashion-MNIST have
+/// files of the same names and sizes.
+fn brightness_note(path: &Path, train: &ImageSet, spec: &Spec, pad: usize) -> Option<String> {
+    /// More than any rounding, less than the difference of the two.
+    const DIFFERENT: f64 = 0.02;
+    if spec.channels != 1 || train.len() != spec.rows.0 {
+        return None;
+    }
+    let sum = |i| {
+        let image = train.image(i).unwrap_or_default();
+        image.iter().map(|byte| u64::from(*byte)).sum::<u64>()
+    };
+    let sum: u64 = (0..train.len()).map(sum).sum();
+    let pixels = train.len() * train.height() * train.width();
+    let mean = sum as f64 / pixels as f64 / 255.0;
+    let right = f64::from(spec.statistics(pad).0[0]);
+    ((mean - right).abs() > DIFFERENT).then(|| {
+        format!(
+            "{} has training images with a mean of {mean:.4}, {} has {right:.4}: is it another data \
+             set?",
+            path.display(),
+            spec.title
+        )
     })
 }
 
