@@ -165,7 +165,7 @@ def refused() -> dict[str, bytes]:
     tiff = bytearray(saved(rgb(), "TIFF"))
     webp = bytearray(saved(rgb(), "WEBP", lossless=True))
     # 14 bits each of width - 1 and height - 1.
-    webp[21:25] = struct.pack("<I", 16383 | 16383 << 14 | struct.unpack("<I", webp[21:25])[0] >> 28 << 28)
+    webp[21:25] = struct.pack("<I", 16382 | 16382 << 14 | struct.unpack("<I", webp[21:25])[0] >> 28 << 28)
     for tag in (0x0100, 0x0101):
         at = tiff.index(struct.pack("<HHI", tag, 4, 1)) + 8
         tiff[at : at + 4] = struct.pack("<I", 60000)
