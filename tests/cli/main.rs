@@ -10,6 +10,8 @@ mod families;
 mod fine_tune;
 mod folder;
 mod foreign;
+mod mnist;
+mod one_rule;
 mod predict;
 mod pretrained;
 mod ranges;

@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All readers.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 16] = [
     Target {
         name: "checkpoint",
         read: checkpoint,
@@ -63,6 +63,10 @@ pub const TARGETS: [Target; 14] = [
         read: cifar_archive,
     },
     Target {
+        name: "cifar_python",
+        read: cifar_python,
+    },
+    Target {
         name: "idx",
         read: idx,
     },
@@ -73,6 +77,10 @@ pub const TARGETS: [Target; 14] = [
     Target {
         name: "image",
         read: image,
+    },
+    Target {
+        name: "image_folder",
+        read: image_folder,
     },
     Target {
         name: "recipe",
@@ -95,7 +103,11 @@ fn with_files<T>(files: &[(&str, &[u8])], read: impl FnOnce(&Path) -> T) -> T {
     }
     FOLDER.with(|folder| {
         for (name, bytes) in files {
-            std::fs::write(folder.path().join(name), bytes).expect("a file");
+            let path = folder.path().join(name);
+            if name.contains('/') {
+                std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            }
+            std::fs::write(path, bytes).expect("a file");
         }
         let result = read(folder.path());
         for (name, _) in files {
@@ -218,6 +230,11 @@ pub fn cifar_binary(bytes: &[u8]) -> bool {
     )
 }
 
+/// A file of CIFAR-100's Python version, a pickle.
+pub fn cifar_python(bytes: &[u8]) -> bool {
+    dataset(DatasetKind::Cifar100, &[("train", bytes), ("test", bytes)])
+}
+
 /// The archive of CIFAR-100's binary version. The bytes are those of the tar file: a fuzzer does not
 /// find the checksum of gzip.
 pub fn cifar_archive(bytes: &[u8]) -> bool {
@@ -255,9 +272,14 @@ pub fn class_map(bytes: &[u8]) -> bool {
     })
 }
 
-/// An image file of any format, and its preprocessing.
+/// A folder with an image file of any format, whose header is checked.
+pub fn image_folder(bytes: &[u8]) -> bool {
+    dataset(DatasetKind::Folder, &[("class/image.tif", bytes)])
+}
+
+/// An image file of any format, and its preprocessing. Its extension makes a BigTIFF file known.
 pub fn image(bytes: &[u8]) -> bool {
-    with_files(&[("image", bytes)], |folder| {
+    with_files(&[("image.tif", bytes)], |folder| {
         let preprocess = Preprocess {
             input_size: 8,
             ..Preprocess::default()
@@ -266,7 +288,7 @@ pub fn image(bytes: &[u8]) -> bool {
             exif_transpose: true,
             scale_16bit: true,
         };
-        let image = Image::read_with(&folder.join("image"), options);
+        let image = Image::read_with(&folder.join("image.tif"), options);
         image.is_ok_and(|image| preprocess.pixels(&image).is_ok())
     })
 }

@@ -9,6 +9,7 @@ import io
 import json
 import pathlib
 import pickle
+import re
 import shutil
 import tarfile
 import zipfile
@@ -47,6 +48,13 @@ def safetensors(tensors: dict, metadata: dict) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[end:]
 
 
+def renumbered(legacy: bytes) -> bytes:
+    """A file in the format before PyTorch 1.6 whose storages have numbers as keys, not addresses."""
+    text = re.compile(rb"X[\x0a-\x14]\0\0\0(\d{10,20})")
+    keys = list(dict.fromkeys(text.findall(legacy)))
+    return text.sub(lambda key: b"X\x01\0\0\0%d" % keys.index(key[1]), legacy)
+
+
 def checkpoints() -> None:
     numbers = torch.arange(6, dtype=torch.float32).reshape(2, 3) / 7
     plain = OrderedDict({"fc.weight": numbers, "fc.bias": numbers[0].double()})
@@ -66,7 +74,7 @@ def checkpoints() -> None:
     }
     write("checkpoint", "plain.pth", saved(plain))
     write("checkpoint", "plain.safetensors", safetensors(dict(plain), {"model": "resnet20"}))
-    write("checkpoint", "legacy.pth", saved(plain, _use_new_zipfile_serialization=False))
+    write("checkpoint", "legacy.pth", renumbered(saved(plain, _use_new_zipfile_serialization=False)))
     write("checkpoint", "array.pkl", pickle.dumps({"fc.weight": numbers.numpy()}, protocol=4))
     write("index", "index.json", '{"metadata": {"total_size": 1}, "weight_map": {"a": "shard.safetensors"}}')
     with zipfile.ZipFile(io.BytesIO(saved(state))) as archive:
@@ -154,7 +162,14 @@ def images() -> None:
         "bits.pbm": (grey.convert("1"), "PPM", {}),
     }
     for name, (image, form, options) in forms.items():
-        write("image", name, encoded(image, form, **options))
+        for target in ("image", "image_folder"):
+            write(target, name, encoded(image, form, **options))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for target in ("image", "image_folder"):
+        write(target, "oriented.jpg", encoded(rgb, "JPEG", exif=exif))
+        write(target, "oriented.png", encoded(rgb, "PNG", exif=exif))
+        write(target, "big.tiff", encoded(grey.convert("1"), "TIFF", big_tiff=True))
     write("image", "plain.ppm", "P3\n2 1\n255\n1 2 3 250 251 252\n")
 
 
@@ -169,6 +184,15 @@ def cifar() -> None:
             archive.addfile(member, io.BytesIO(record))
     # Without the padding to 20 blocks, which tar does not require.
     write("cifar_archive", "binary.tar", file.getvalue()[:9216])
+    batch = {
+        b"data": np.zeros((1, 3072), np.uint8),
+        b"fine_labels": [42],
+        b"coarse_labels": [3],
+        b"filenames": [b"a.png"],
+        b"batch_label": b"training batch 1 of 1",
+    }
+    for protocol in (2, 5):
+        write("cifar_python", f"protocol{protocol}.pkl", pickle.dumps(batch, protocol))
     png = encoded(Image.new("RGB", (32, 32), (9, 90, 200)), "PNG")
     rows = {
         "img": [{"bytes": png, "path": None}] * 2,

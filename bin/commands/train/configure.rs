@@ -48,6 +48,7 @@ pub(super) fn configure(
         Some(text) => Some(source::fetch(
             Some(config.model()),
             text,
+            args.state_dict_key.as_deref(),
             args.data.offline,
             context,
         )?),

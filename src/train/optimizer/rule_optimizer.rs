@@ -81,7 +81,7 @@ impl Parameter {
     }
 
     fn apply(&mut self, update: &Update, gradient: &Tensor) -> Result<()> {
-        let of_rule = self.rule.buffers().len();
+        let of_rule = self.kinds.iter().filter(|kind| **kind != SLOW).count();
         let buffers = &mut self.buffers[..of_rule];
         self.rule.apply(update, &self.var, gradient, buffers)
     }
@@ -218,7 +218,7 @@ impl RuleOptimizer {
         let weights = self.parameters().map(|p| (p.var.as_tensor(), p.head));
         let clipped = Clipped::new(clip, weights, found)?;
         match self.config.rule.max_grad_norm() {
-            Some(max) => clipped.to_norm(max),
+            Some(max) => clipped.scaled_to_norm(max),
             None => Ok(clipped),
         }
     }
