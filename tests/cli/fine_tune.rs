@@ -260,9 +260,17 @@ fn a_run_resumes_only_with_its_classes_and_images() {
     }
     refused("missing: c");
     tree(&root, &[("c", 5)]);
-    let message = failure(resume(), 1);
+    let output = resume().output().expect("started");
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).expect("text");
     let said = "it started with 12 training images, now there are 13";
-    assert!(message.contains(said), "{message}");
+    assert!(
+        stderr
+            .lines()
+            .last()
+            .is_some_and(|line| line.ends_with(said)),
+        "{stderr}"
+    );
     for split in ["train", "val"] {
         std::fs::remove_file(root.join(split).join("c/4.png")).expect("removed");
     }
