@@ -53,9 +53,10 @@ pub fn map(
 }
 
 fn unknown(options: &DataOptions) -> UnknownClasses {
-    match options.ignore_unknown_classes {
-        true => UnknownClasses::Ignore,
-        false => UnknownClasses::Refuse,
+    if options.ignore_unknown_classes {
+        UnknownClasses::Ignore
+    } else {
+        UnknownClasses::Refuse
     }
 }
 
@@ -88,9 +89,10 @@ fn check_positions(
         return Ok(());
     }
     if classes != own {
-        let hint = match has_image_files(options) {
-            true => "; give the label of each folder with --class-map",
-            false => "",
+        let hint = if has_image_files(options) {
+            "; give the label of each folder with --class-map"
+        } else {
+            ""
         };
         bail!("{origin} has {own} classes without names, {name} has {classes}{hint}");
     }

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use candle_mish::activation::Activation;
 use candle_mish::data::DataOptions;
 use candle_mish::train::Recipe;
 use candle_mish::train::run_folder::CONFIG;
-use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, ModelSpec, Stem};
+use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, ModelSpec, Shortcut, Stem};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
@@ -93,26 +92,26 @@ impl Config {
         self.network.model.as_deref().unwrap_or_default()
     }
 
-    /// Starts from trained weights: takes their form and normalisation, and their activation unless
-    /// another one is `given`.
+    /// Starts from trained weights: takes their form and normalisation, except for `given` values and
+    /// the number of classes, which the data set decides.
     ///
     /// # Errors
     /// If the weights belong to another network, or their header holds an invalid value.
-    pub fn start_from(
-        &mut self,
-        weights: &Weights,
-        given: Option<&Activation>,
-    ) -> anyhow::Result<()> {
-        let own = weights.args()?;
+    pub fn start_from(&mut self, weights: &Weights, given: &ModelArgs) -> anyhow::Result<()> {
+        let asked = ModelArgs {
+            model: self.network.model.clone(),
+            // Weights without a classifier are as good as others.
+            num_classes: given.num_classes.or(Some(1)),
+            ..given.clone()
+        };
+        let spec = weights.spec(&asked)?;
         self.network = ModelArgs {
-            // Refuses weights of another network.
-            model: Some(weights.model(self.network.model.as_deref())?),
-            activation: Some(weights.activation(given)?),
-            num_classes: self.network.num_classes,
-            stem: own.stem,
-            in_chans: own.in_chans.or(self.network.in_chans),
-            gate: own.gate,
-            shortcut: own.shortcut.or(self.network.shortcut),
+            model: Some(spec.model),
+            activation: Some(spec.activation),
+            stem: Some(spec.stem),
+            in_chans: Some(spec.in_chans),
+            gate: spec.gate,
+            shortcut: (spec.shortcut != Shortcut::default()).then_some(spec.shortcut),
             ..self.network.clone()
         };
         if let Some((mean, std)) = weights.normalisation()? {

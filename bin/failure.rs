@@ -123,16 +123,25 @@ const ARGUMENTS: [&str; 7] = [
     "state_dict_key",
 ];
 
-/// A message with the flags of the [`ARGUMENTS`] that it advises to set.
+/// A message with the flags of the [`ARGUMENTS`] that it names: `class_map = none` becomes
+/// `--class-map none`.
 pub fn with_flags(message: &str) -> String {
-    let words = message.split(' ').map(|word| {
-        let name = word.trim_end_matches([',', ';', ':', '.', ')']);
-        match ARGUMENTS.contains(&name) {
-            true => format!("--{}{}", name.replace('_', "-"), &word[name.len()..]),
-            false => word.to_string(),
+    let mut words: Vec<String> = Vec::new();
+    let mut is_flag = false;
+    for word in message.split(' ') {
+        if is_flag && word == "=" {
+            is_flag = false;
+            continue;
         }
-    });
-    words.collect::<Vec<_>>().join(" ")
+        let name = word.trim_matches(|c| "(),;:.\n".contains(c));
+        is_flag = ARGUMENTS.contains(&name);
+        words.push(if is_flag {
+            word.replace(name, &format!("--{}", name.replace('_', "-")))
+        } else {
+            word.to_string()
+        });
+    }
+    words.join(" ")
 }
 
 /// Removes the path or URL that tempfile and the Hub's client append to a message which has it
@@ -275,6 +284,11 @@ mod tests {
             message(&anyhow::anyhow!(library)),
             "no class of the network: x, y; give their labels in --class-map, or leave them out \
              with --ignore-unknown-classes"
+        );
+        let option = "x: state_dict_key = ema: no such table (state_dict_key); it has model";
+        assert_eq!(
+            message(&anyhow::anyhow!(option)),
+            "x: --state-dict-key ema: no such table (--state-dict-key); it has model"
         );
         // A file, not the argument.
         let path = "/data/class_map: line 3: no label in class_map.txt";

@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::Arc;
 
 use anyhow::Context;
 use indicatif::MultiProgress;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::prelude::*;
+
+use crate::failure::with_flags;
 
 /// Target of the lines of a training run, which are printed to stderr in another way.
 pub const RUN: &str = "run";
@@ -31,7 +33,7 @@ pub fn init(verbose: u8, file: Option<&Path>, bars: &MultiProgress) -> anyhow::R
     };
     let bars = bars.clone();
     let stderr = tracing_subscriber::fmt::layer()
-        .with_writer(move || AboveBars(bars.clone()))
+        .with_writer(move || WithFlags(AboveBars(bars.clone())))
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .with_target(verbose > 1)
         .without_time()
@@ -46,8 +48,9 @@ pub fn init(verbose: u8, file: Option<&Path>, bars: &MultiProgress) -> anyhow::R
             let file = File::options().create(true).append(true).open(path);
             let file =
                 file.with_context(|| format!("cannot open --log-file {}", path.display()))?;
+            let file = Arc::new(file);
             let layer = tracing_subscriber::fmt::layer()
-                .with_writer(Mutex::new(file))
+                .with_writer(move || WithFlags(Arc::clone(&file)))
                 .with_ansi(false)
                 .with_filter(filter(level(verbose.max(1)))?);
             Some(layer)
@@ -58,6 +61,24 @@ pub fn init(verbose: u8, file: Option<&Path>, bars: &MultiProgress) -> anyhow::R
         .with(file)
         .try_init()
         .context("cannot set up logging")
+}
+
+/// Writes each event with the flags of the library's arguments that it names.
+struct WithFlags<W>(W);
+
+impl<W: Write> Write for WithFlags<W> {
+    /// `bytes` is a whole event.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.0.write_all(with_flags(text).as_bytes())?,
+            Err(_) => self.0.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Stderr. Progress bars are hidden while a line is written.

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::Path;
 
 use candle_core::DType;
-use candle_mish::activation::Activation;
+use candle_mish::checkpoint::ReadOptions;
 use candle_mish::data::Dataset;
 use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
@@ -18,7 +18,7 @@ use candle_mish_models::{
 
 use crate::args::range::{check_classes, check_in_chans};
 use crate::device;
-use crate::failure::{usage, with_flags};
+use crate::failure::usage;
 
 /// A network on one store: for training, and for evaluation without a graph.
 pub struct Network {
@@ -113,7 +113,7 @@ pub fn warn(note: &Note) {
         [] => String::new(),
         flags => format!("; change it with {}", flags.join(", ")),
     };
-    tracing::warn!("{}{hint}", with_flags(&note.message));
+    tracing::warn!("{note}{hint}");
 }
 
 /// The flag of an argument.
@@ -212,12 +212,21 @@ impl From<weights::Weights> for Weights {
 }
 
 impl Weights {
-    /// Reads a file. `model` is the name from the command line.
+    /// Reads a file. `model` is the name from the command line, `state_dict_key` the table of weights
+    /// in a PyTorch file.
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn read(path: &Path, model: Option<&str>) -> anyhow::Result<Self> {
-        let mut weights = weights::Weights::read(path).map_err(explained)?;
+    pub fn read(
+        path: &Path,
+        model: Option<&str>,
+        state_dict_key: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let options = ReadOptions {
+            state_dict_key: state_dict_key.map(str::to_string),
+        };
+        let weights = weights::Weights::read_with(path, &options);
+        let mut weights = weights.map_err(explained)?;
         weights.assume_model(model);
         Ok(weights.into())
     }
@@ -241,16 +250,5 @@ impl Weights {
         check_classes(spec.num_classes)?;
         check_in_chans(spec.in_chans)?;
         Ok(spec)
-    }
-
-    /// The activation: the `given` one, or else the recorded one, or else the one of the network's
-    /// published weights. Logs a warning if they differ or nothing is recorded.
-    ///
-    /// # Errors
-    /// If the recorded value is not valid.
-    pub fn activation(&self, given: Option<&Activation>) -> anyhow::Result<Activation> {
-        let (activation, note) = self.0.activation(given)?;
-        note.iter().for_each(warn);
-        Ok(activation)
     }
 }

@@ -14,16 +14,21 @@ use crate::network::{Weights, explained};
 
 /// Which weights to read. One of the two is required.
 #[derive(Debug, Clone, Args)]
-#[group(required = true, multiple = false)]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("source").required(true).multiple(false))]
 pub struct WeightsArgs {
     /// A checkpoint: safetensors, or a PyTorch file (.pth, .bin)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "source")]
     weights: Option<PathBuf>,
     /// Weights from the Hugging Face Hub: a tag (`mish models NAME` lists them),
     /// hf://owner/name[@revision][/file], or without a value the network's default. A file is read
     /// as with --weights
-    #[arg(long, value_name = "TAG", num_args = 0..=1, default_missing_value = "")]
+    #[arg(long, value_name = "TAG", num_args = 0..=1, default_missing_value = "", group = "source")]
     pretrained: Option<String>,
+    /// Table of weights in a PyTorch file that has several, keys joined by dots, such as ema or
+    /// state.model [default: chosen, with a warning that lists the others]
+    #[arg(long, value_name = "KEY")]
+    state_dict_key: Option<String>,
 }
 
 impl WeightsArgs {
@@ -39,21 +44,29 @@ impl WeightsArgs {
         context: &Context,
     ) -> anyhow::Result<Weights> {
         match (&self.weights, &self.pretrained) {
-            (Some(path), _) => Weights::read(path, model),
-            (None, Some(text)) => fetch(model, text, offline, context),
+            (Some(path), _) => Weights::read(path, model, self.state_dict_key.as_deref()),
+            (None, Some(text)) => fetch(
+                model,
+                text,
+                self.state_dict_key.as_deref(),
+                offline,
+                context,
+            ),
             // clap requires one of them.
             (None, None) => Err(usage("give --weights or --pretrained")),
         }
     }
 }
 
-/// Finds, downloads and reads the weights that `text` names for `model`.
+/// Finds, downloads and reads the weights that `text` names for `model`. `state_dict_key` names the
+/// table of weights in a PyTorch file.
 ///
 /// # Errors
 /// If `text` names no weights, or the Hub does not provide them.
 pub fn fetch(
     model: Option<&str>,
     text: &str,
+    state_dict_key: Option<&str>,
     offline: bool,
     context: &Context,
 ) -> anyhow::Result<Weights> {
@@ -68,6 +81,7 @@ pub fn fetch(
     };
     let options = FetchOptions {
         offline,
+        state_dict_key: state_dict_key.map(str::to_string),
         progress: &mut progress,
     };
     let weights = weights::fetch(model, text, options);

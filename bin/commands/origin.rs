@@ -44,6 +44,8 @@ impl Origin {
             let mut data = DataOptions::default();
             if let Some(Ok(dataset)) = weights.dataset().map(str::parse) {
                 data.dataset = dataset;
+                let size = weights.image_size()?;
+                data.pad = size.and_then(|size| data.dataset.pad_to(size));
             }
             Self {
                 data,

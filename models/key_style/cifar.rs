@@ -11,7 +11,7 @@ const KUANGLIU: &str = "kuangliu/pytorch-cifar";
 const WEIAICUNZAI: &str = "weiaicunzai/pytorch-cifar100";
 const BEARPAW: &str = "bearpaw/pytorch-classification";
 
-pub(super) static STYLES: [KeyStyle; 8] = [
+pub(super) static STYLES: [KeyStyle; 7] = [
     KeyStyle::cifar(
         "kuangliu/pytorch-cifar and akamaster/pytorch_resnet_cifar10",
         &["resnet"],
@@ -23,15 +23,6 @@ pub(super) static STYLES: [KeyStyle; 8] = [
         &[
             ("features.module.", "features."),
             ("classifier.", "head.fc."),
-        ],
-    ),
-    KeyStyle::cifar(
-        KUANGLIU,
-        &["senet"],
-        &[
-            (".shortcut.#.", ".downsample.#."),
-            ("layer#.#.fc#.", "layer#.#.se.fc#."),
-            ("linear.", "fc."),
         ],
     ),
     KeyStyle::cifar(

@@ -135,8 +135,8 @@ static REFUSED: [Refused; 20] = [
     Refused {
         name: KUANGLIU,
         models: &["senet"],
-        tensors: &[("layer1.0.fc1.weight", &[]), ("layer2.0.bn1.weight", &[64])],
-        reason: "the blocks of its SENet are pre-activation blocks",
+        tensors: &[("layer1.0.fc1.weight", &[4, 64, 1, 1])],
+        reason: "the first attention layers of its SENet have 4 hidden channels, not 8",
     },
     Refused {
         name: WEIAICUNZAI,

@@ -10,6 +10,9 @@ use serde_json::Value;
 #[cfg(feature = "hub")]
 use crate::pretrained::Pretrained;
 use crate::registry::find;
+#[cfg(feature = "hub")]
+use crate::spec::Stem;
+use crate::weights::classes::Known;
 use crate::weights::error::LoadError;
 use crate::weights::note::Note;
 use crate::weights::transformers;
@@ -27,6 +30,8 @@ const DEFAULT_INTERPOLATION: &str = "bicubic";
 pub(super) struct Described {
     pub entries: BTreeMap<String, String>,
     pub notes: Vec<Note>,
+    /// The data set whose classes the weights have.
+    pub known_classes: Option<Known>,
 }
 
 impl Described {
@@ -49,6 +54,17 @@ pub(super) fn of_row(row: &Pretrained) -> BTreeMap<String, String> {
     described.set("mean", format!("{:?}", row.mean));
     described.set("std", format!("{:?}", row.std));
     described.entries
+}
+
+/// The data set whose classes the weights of a row have.
+#[cfg(feature = "hub")]
+pub(super) fn classes_of_row(row: &Pretrained) -> Option<Known> {
+    match (row.stem, row.num_classes) {
+        (Stem::ImageNet, Known::IMAGENET) => Some(Known::ImageNet),
+        (Stem::Cifar, 10) => Some(Known::Cifar10),
+        (Stem::Cifar, 100) => Some(Known::Cifar100),
+        _ => None,
+    }
 }
 
 /// The JSON object in a description.
@@ -111,9 +127,14 @@ pub(super) fn read(origin: &str, description: &Value, model: Option<&str>) -> De
     if let Some(name) = name.filter(|name| find(name).is_ok()) {
         described.set("model", name);
     }
-    if let Some(classes) = first("num_classes").and_then(Value::as_u64) {
+    let classes = first("num_classes").and_then(Value::as_u64);
+    if let Some(classes) = classes {
         described.set("num_classes", classes);
     }
+    // timm's tags name the data set last.
+    let tag = get("tag").and_then(Value::as_str).unwrap_or_default();
+    let imagenet = classes == Some(Known::IMAGENET as u64) && tag.ends_with("in1k");
+    described.known_classes = imagenet.then_some(Known::ImageNet);
     let names = description
         .get("label_names")
         .or_else(|| get("label_names"));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
+use candle_mish::checkpoint::ReadOptions;
 use candle_mish::hub::{self, HubError, ModelRepository, RetryPolicy};
 use serde_json::Value;
 
@@ -30,6 +31,8 @@ pub enum Tag {
 pub struct FetchOptions<'a> {
     /// Uses only the cache.
     pub offline: bool,
+    /// As [`ReadOptions::state_dict_key`].
+    pub state_dict_key: Option<String>,
     /// Called during a download with the file, the bytes received, and the bytes expected, or 0 if
     /// they are unknown.
     pub progress: &'a mut dyn FnMut(&str, u64, u64),
@@ -55,6 +58,7 @@ pub struct FetchOptions<'a> {
 pub fn create_pretrained(name: &str, tag: Tag, device: &Device) -> Result<Loaded, LoadError> {
     let options = FetchOptions {
         offline: false,
+        state_dict_key: None,
         progress: &mut |_, _, _| {},
     };
     create_pretrained_with(&ModelArgs::named(name), tag, options, device)
@@ -92,11 +96,14 @@ pub fn fetch(
 ) -> Result<Weights, LoadError> {
     let entry = model.map(find).transpose()?;
     let Named { location, row } = named(entry, text)?;
+    let read = ReadOptions {
+        state_dict_key: options.state_dict_key.take(),
+    };
     let mut weights = match location {
-        Location::File(path) => Weights::read(&path)?,
+        Location::File(path) => Weights::read_with(&path, &read)?,
         Location::Hub(file) => {
             let download = Download::new(&file, row.is_none(), &mut options)?;
-            let mut weights = Weights::read_alone(&download.path)?;
+            let mut weights = Weights::read_alone(&download.path, &read)?;
             weights.origin = download.origin;
             if let Some(description) = &download.description {
                 weights.describe(description, model);

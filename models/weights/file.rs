@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 use candle_mish::activation::Activation;
-use candle_mish::checkpoint::{self, Checkpoint};
+use candle_mish::checkpoint::{self, Checkpoint, ReadOptions};
 use candle_mish::nn::ParamStore;
 
 use crate::entry::Entry;
@@ -16,6 +16,7 @@ use crate::pretrained::Pretrained;
 use crate::registry::{create, find};
 use crate::spec::{MetadataError, ModelArgs, ModelSpec, Stem, parsed};
 use crate::transfer::{self, Transfer};
+use crate::weights::classes::Known;
 use crate::weights::description;
 use crate::weights::error::LoadError;
 use crate::weights::inspect::Inspection;
@@ -37,36 +38,55 @@ pub struct Weights {
     pub checkpoint: Checkpoint,
     /// What the description asks for that is not supported.
     pub notes: Vec<Note>,
+    /// The data set whose classes the weights are known to have.
+    pub(super) known_classes: Option<Known>,
     /// How the described network differs from the registry's, if it does.
     pub(super) difference: Option<&'static str>,
     /// The network whose published weights supply the defaults for what the header does not record.
-    like: Option<&'static Entry>,
+    pub(super) like: Option<&'static Entry>,
 }
 
 impl Weights {
-    /// Reads a checkpoint without its description: safetensors, or a PyTorch file.
-    pub(super) fn read_alone(path: &Path) -> Result<Self, LoadError> {
-        let checkpoint = checkpoint::read(path)?;
+    /// Reads a checkpoint without its description.
+    pub(super) fn read_alone(path: &Path, options: &ReadOptions) -> Result<Self, LoadError> {
+        let checkpoint = checkpoint::read_with(path, options)?;
         let like = checkpoint.metadata.get("model");
         let like = like.and_then(|name| find(name).ok());
+        let origin = path.display().to_string();
+        let notes = checkpoint.notes.iter();
+        let notes = notes.map(|line| Note::of_checkpoint(&origin, line));
         Ok(Self {
             path: path.to_path_buf(),
-            origin: path.display().to_string(),
+            notes: notes.collect(),
+            origin,
             checkpoint,
-            notes: Vec::new(),
             difference: None,
+            known_classes: None,
             like,
         })
     }
 
-    /// Reads a checkpoint (safetensors or a PyTorch file) and the description `config.json` of timm
-    /// or transformers in its folder, if there is one. The header takes precedence over the description.
+    /// Reads a checkpoint with the default [`ReadOptions`]; see [`Weights::read_with`].
+    ///
+    /// # Errors
+    /// As [`Weights::read_with`].
+    pub fn read(path: &Path) -> Result<Self, LoadError> {
+        Self::read_with(path, &ReadOptions::default())
+    }
+
+    /// Reads a checkpoint (safetensors, a PyTorch file, an index of several files or its folder) and
+    /// the description `config.json` of timm or transformers in its folder, if there is one. The
+    /// header takes precedence over the description.
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub fn read(path: &Path) -> Result<Self, LoadError> {
-        let mut weights = Self::read_alone(path)?;
-        let description = path.with_file_name(description::FILE);
+    pub fn read_with(path: &Path, options: &ReadOptions) -> Result<Self, LoadError> {
+        let mut weights = Self::read_alone(path, options)?;
+        let description = if path.is_dir() {
+            path.join(description::FILE)
+        } else {
+            path.with_file_name(description::FILE)
+        };
         if description.is_file()
             && let Some(description) = description::read_known(&description)?
         {
@@ -79,6 +99,7 @@ impl Weights {
     pub(super) fn describe(&mut self, description: &serde_json::Value, model: Option<&str>) {
         self.difference = transformers::difference(description);
         let described = description::read(&self.origin, description, model);
+        self.known_classes = described.known_classes;
         self.complete(described.entries);
         self.notes.extend(described.notes);
     }
@@ -86,6 +107,7 @@ impl Weights {
     /// Completes the header from a row of the table of weights.
     #[cfg(feature = "hub")]
     pub(super) fn describe_row(&mut self, row: &Pretrained) {
+        self.known_classes = description::classes_of_row(row);
         self.complete(description::of_row(row));
     }
 
@@ -253,14 +275,6 @@ impl Weights {
         self.parsed("image_size")
     }
 
-    /// The recorded names of the classes.
-    ///
-    /// # Errors
-    /// If the value is not valid.
-    pub fn classes(&self) -> Result<Option<Vec<String>>, LoadError> {
-        self.json("classes")
-    }
-
     /// The recorded mean and standard deviation of each channel.
     ///
     /// # Errors
@@ -380,7 +394,7 @@ impl Weights {
         parsed(&self.checkpoint.metadata, key).map_err(|error| self.header(error))
     }
 
-    fn json<T: serde::de::DeserializeOwned>(
+    pub(super) fn json<T: serde::de::DeserializeOwned>(
         &self,
         key: &'static str,
     ) -> Result<Option<T>, LoadError> {

@@ -4,6 +4,7 @@
 //! [`from_file`] and [`create_pretrained`] do this in
 //! one call. [`Weights`] offers the steps one by one.
 
+mod classes;
 mod description;
 mod error;
 #[cfg(feature = "hub")]

@@ -10,6 +10,9 @@ use candle_mish::nn::LoadReport;
 use crate::spec::Stem;
 use crate::transfer::Transfer;
 
+/// The argument that names the table of weights in a PyTorch file.
+const STATE_DICT_KEY: &str = "state_dict_key";
+
 /// Something that a user should know about loaded weights. Prints as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
@@ -39,6 +42,26 @@ impl Note {
     pub(super) fn assumed_activation(origin: &str, activation: Activation) -> Self {
         let message = format!("{origin} does not record its activation: assuming {activation}");
         Self::new(message, &["activation"])
+    }
+
+    /// A note of the reader of checkpoints.
+    pub(super) fn of_checkpoint(origin: &str, line: &str) -> Self {
+        let message = if line.contains(origin) {
+            line.to_string()
+        } else {
+            format!("{origin}: {line}")
+        };
+        let arguments: &[&str] = if line.contains(STATE_DICT_KEY) {
+            &[STATE_DICT_KEY]
+        } else {
+            &[]
+        };
+        Self::new(message, arguments)
+    }
+
+    pub(super) fn assumed_classes(origin: &str) -> Self {
+        let message = format!("{origin} does not record its classes: assuming ImageNet-1k's");
+        Self::new(message, &["class_map"])
     }
 
     pub(super) fn learned_activation(origin: &str, activation: Activation) -> Self {

@@ -67,6 +67,7 @@ impl Weights {
             Some(num_classes) => num_classes,
             None => return Err(self.no_classifier(&model, found.classifier)),
         };
+        notes.extend(self.assumed_classes()?);
         let spec = ModelSpec {
             activation,
             num_classes,

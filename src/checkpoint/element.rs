@@ -6,7 +6,7 @@ use super::error::one_line;
 use crate::pickle::numpy::ElementType;
 
 /// The type of a stored element. Types that Candle lacks are read as a wider one: booleans and
-/// bytes as u8, i8 as i16, u16 as u32, u64 as i64.
+/// bytes as u8, i8 as i16, u16 as u32, u64 as i64. f8 becomes f16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Element {
     Bool,
@@ -131,7 +131,8 @@ impl Element {
             Self::U32 => raw(DType::U32),
             Self::I32 => raw(DType::I32),
             Self::I64 => raw(DType::I64),
-            Self::F8E4M3 => raw(DType::F8E4M3),
+            // Exact. Candle's conversion from f8 to f64 does not return.
+            Self::F8E4M3 => raw(DType::F8E4M3)?.to_dtype(DType::F16).map_err(line),
             Self::F16 => raw(DType::F16),
             Self::BF16 => raw(DType::BF16),
             Self::F32 => raw(DType::F32),

@@ -56,7 +56,7 @@ pub enum CheckpointError {
         /// What is wrong.
         reason: String,
     },
-    /// Something else than a checkpoint.
+    /// A file that is not a checkpoint.
     #[error("{} is {what}: {remedy}", path.display())]
     NotWeights {
         /// The file or folder.

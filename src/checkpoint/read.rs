@@ -29,7 +29,7 @@ pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
 /// pickled module is read as its `state_dict()`.
 ///
 /// Tensors keep their type. Types that Candle lacks become a wider one: booleans u8, i8 i16, u16
-/// u32, u64 i64.
+/// u32, u64 i64, f8 (e4m3) f16.
 ///
 /// # Errors
 /// The file is missing, incomplete, has another format, holds no weights, or has no table

@@ -30,13 +30,14 @@ pub(super) fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
     let load = |(name, view): (String, TensorView<'_>)| {
         if !is_addressable(view.shape()) {
             return Err(invalid(format!(
-                "tensor '{name}' claims {:?} elements",
+                "tensor '{}' claims {:?} elements",
+                name.escape_debug(),
                 view.shape()
             )));
         }
         let tensor = tensor(&view).map_err(|source| CheckpointError::Tensor {
             path: path.to_path_buf(),
-            tensor: name.clone(),
+            tensor: name.escape_debug().to_string(),
             source: Box::new(source),
         })?;
         Ok((name, tensor))

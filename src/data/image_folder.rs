@@ -328,14 +328,20 @@ impl Checked {
         self.grey_16bit += other.grey_16bit;
     }
 
-    /// The first bad images with their problems.
+    /// The first bad images, grouped by their problem.
     fn first_bad(&self, root: &Path) -> String {
         const SHOWN: usize = 3;
-        let shown = self
-            .bad
+        let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+        for (file, problem) in self.bad.iter().take(SHOWN) {
+            let file = relative(root, file).display().to_string();
+            match groups.iter_mut().find(|(known, _)| known == problem) {
+                Some((_, files)) => files.push(file),
+                None => groups.push((problem, vec![file])),
+            }
+        }
+        let shown = groups
             .iter()
-            .take(SHOWN)
-            .map(|(file, problem)| format!("{} ({problem})", relative(root, file).display()));
+            .map(|(problem, files)| format!("{} ({problem})", files.join(", ")));
         let shown = shown.collect::<Vec<_>>().join(", ");
         match self.bad.len().checked_sub(SHOWN) {
             None | Some(0) => shown,

@@ -76,6 +76,12 @@ impl DatasetKind {
         }
     }
 
+    /// The [`pad`](DataOptions::pad) that makes its images `size` pixels high and wide, if one does.
+    pub fn pad_to(self, size: usize) -> Option<usize> {
+        let border = size.checked_sub(28)?;
+        (self.default_pad().is_some() && border.is_multiple_of(2)).then_some(border / 2)
+    }
+
     /// Whether a mirrored image still shows its class. A mirrored digit does not.
     pub fn allows_mirroring(self) -> bool {
         self != Self::Mnist

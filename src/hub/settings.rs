@@ -1,8 +1,8 @@
 //! The settings that all clients of the Hub read from the environment.
 //!
-//! The Hub's client for Rust takes the variables as they are. Here they have the meaning that they
-//! have in `huggingface_hub`, the client for Python: an empty variable counts as unset, and line
-//! breaks and spaces around a token are not part of it.
+//! The Hub's client takes the variables as they are. Here an empty variable counts as unset, and
+//! spaces and line breaks around a token are not part of it, as in `huggingface_hub`, the client for
+//! Python.
 
 use std::path::{Path, PathBuf};
 

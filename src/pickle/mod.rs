@@ -46,7 +46,7 @@ pub(crate) struct Pickle<'a> {
     length: usize,
 }
 
-impl<'a> Pickle<'a> {
+impl Pickle<'_> {
     /// The value that the pickle builds.
     pub(crate) fn root(&self) -> Value<'_> {
         Value::new(self, self.root)

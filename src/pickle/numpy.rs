@@ -41,7 +41,7 @@ struct Dtype {
 ///
 /// # Errors
 /// The array's bytes do not match its shape and dtype.
-pub(crate) fn array<'p>(value: Value<'p>) -> Result<Option<Array<'p>>, PickleError> {
+pub(crate) fn array(value: Value<'_>) -> Result<Option<Array<'_>>, PickleError> {
     let Some(parts) = Parts::of(value) else {
         return Ok(None);
     };

@@ -205,6 +205,29 @@ fn folders_that_the_network_does_not_know_are_listed() {
     swap.arg(&weights).args(["--dataset", &data]);
     let error = failure(swap, 1);
     assert!(error.contains("B, zebra"), "{error}");
+    // Without them, a and b are left.
+    let ignoring = json(eval(&weights, &data, &["--ignore-unknown-classes"]));
+    assert_eq!(
+        (&ignoring["images"], &ignoring["top1"]),
+        (&2.into(), &0.5.into())
+    );
+    assert_eq!(ignoring["subset"]["classes"], 2);
+    let stderr = success(eval(&weights, &data, &["--ignore-unknown-classes"])).1;
+    assert!(stderr.contains("B (1), zebra (2)"), "{stderr}");
+    // With a class map, every folder has a label.
+    let map = folder.path().join("map.txt");
+    std::fs::write(&map, "a,0\nb,1\nB,1\nzebra,2\n").expect("written");
+    let mapped = json(eval(
+        &weights,
+        &data,
+        &["--class-map", map.to_str().expect("text")],
+    ));
+    assert_eq!(
+        (&mapped["images"], &mapped["top1"]),
+        (&5.into(), &0.2.into())
+    );
+    assert_close(&mapped["loss"], loss(&[3.0, 2.0, 1.0], &[0, 1, 1, 2, 2]));
+    assert_eq!(mapped["subset"], Value::Null);
     let only = tree(&folder.path().join("only"), &[("zebra", 1)]);
     let error = failure(eval(&weights, &only, &[]), 1);
     assert!(error.contains("1 of 1"), "{error}");
@@ -233,6 +256,31 @@ fn weights_without_names_count_by_position_or_not_at_all() {
             assert!(error.contains(part), "{error}");
         }
     }
+}
+
+/// Weights of 1000 classes that record neither names nor a data set.
+#[test]
+fn a_thousand_classes_without_names_are_those_of_imagenet() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut bias = vec![0f32; 1000];
+    (bias[281], bias[0]) = (5.0, 4.0);
+    let weights = constant(&folder.path().join("w.safetensors"), &bias, None);
+    let data = tree(
+        &folder.path().join("val"),
+        &[("n01440764", 1), ("n02123045", 3)],
+    );
+    let (text, stderr) = success(eval(&weights, &data, &[]));
+    assert!(text.contains("top-1 75.00 %"), "{text}");
+    for part in ["assuming ImageNet-1k's", "--class-map"] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
+    let mut predict = mish(&["predict", "--topk", "2", "--weights"]);
+    predict
+        .arg(&weights)
+        .arg(folder.path().join("val/n01440764"));
+    let (text, stderr) = success(predict);
+    assert!(text.contains("tabby") && text.contains("tench"), "{text}");
+    assert!(stderr.contains("assuming ImageNet-1k's"), "{stderr}");
 }
 
 /// CIFAR in the binary layout: an image of each label, with its coarse label or without.

@@ -10,6 +10,8 @@ mod families;
 mod fine_tune;
 mod folder;
 mod foreign;
+mod one_rule;
+mod mnist;
 mod predict;
 mod pretrained;
 mod ranges;
@@ -21,6 +23,7 @@ mod runs;
 )]
 #[path = "../support/hub.rs"]
 mod server;
+mod shortcut;
 mod swap;
 
 use std::path::Path;

@@ -1,10 +1,9 @@
 //! `mish predict`: what it reads, and every form of its results.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device};
 use candle_mish::checkpoint;
 use candle_mish::data::{Image, Preprocess};
 use candle_mish::nn::ParamStore;
@@ -20,7 +19,7 @@ use crate::{assert_is_message, failure, json, mish, success};
 const CLASSES: [&str; 4] = ["ape", "bee, \"wild\"", "cat", "dog"];
 
 /// A network of four classes and its file.
-fn network(folder: &Path) -> (PathBuf, Box<dyn Model>) {
+pub(crate) fn network(folder: &Path) -> (PathBuf, Box<dyn Model>) {
     let spec = ModelSpec {
         num_classes: CLASSES.len(),
         ..ModelSpec::new("resnet20")
@@ -38,7 +37,7 @@ fn network(folder: &Path) -> (PathBuf, Box<dyn Model>) {
     (path, model)
 }
 
-fn image(path: &Path, seed: u8) {
+pub(crate) fn image(path: &Path, seed: u8) {
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     let pixels = image::RgbImage::from_fn(40, 36, |x, y| {
         image::Rgb([x as u8 * 3 + seed, y as u8 * 5, seed.wrapping_mul(17)])
@@ -433,62 +432,23 @@ fn flags_that_contradict_each_other_are_refused() {
     assert!(error.contains("--output no/such/x.csv"), "{error}");
 }
 
-/// Weights without a header: the same values are assumed everywhere, and warned about.
+/// A 16-bit grey image, which is white above 255 in Pillow.
 #[test]
-fn unrecorded_preprocessing_is_assumed_alike_by_every_command() {
+fn images_are_decoded_as_the_flags_say() {
     let folder = tempfile::tempdir().expect("a folder");
     let (weights, _) = network(folder.path());
-    let tensors = checkpoint::read(&weights).expect("weights").tensors;
-    let tensors: Vec<(String, Tensor)> = tensors.into_iter().collect();
-    let bare = folder.path().join("bare.safetensors");
-    checkpoint::write(&bare, &tensors, &BTreeMap::new()).expect("written");
-    let root = folder.path().join("images");
-    for class in 0..4 {
-        image(&root.join(format!("{class}/a.png")), 30 * class);
-    }
-    let data = format!("folder:{}", root.display());
-    let onnx = folder.path().join("out.onnx");
-    let onnx = onnx.to_str().expect("text");
-    let file = root.join("0/a.png");
-    let commands: [&[&str]; 4] = [
-        &["predict", "resnet20", file.to_str().expect("text")],
-        &["eval", "resnet20", "--dataset", &data],
-        &[
-            "swap",
-            "resnet20",
-            "--dataset",
-            &data,
-            "--to",
-            "relu",
-            "--recalibrate",
-            "0",
-        ],
-        &["export", "resnet20", "--out", onnx],
-    ];
-    for command in commands {
-        let run = |flags: &[&str]| {
-            let mut run = mish(command);
-            run.args(["--activation", "mish", "--weights"]).arg(&bare);
-            run.args(flags);
-            success(run).1
-        };
-        let stderr = run(&[]);
-        let part = "does not record its preprocessing: assuming 32 pixels, crop 1, bicubic, mean \
-                    [0.5070752, 0.48654887, 0.44091785]";
-        assert!(stderr.contains(part), "{command:?}: {stderr}");
-        assert!(stderr.contains("change it with --img-size"), "{stderr}");
-        let stderr = run(&[
-            "--img-size",
-            "32",
-            "--mean",
-            "0.5",
-            "0.5",
-            "0.5",
-            "--std",
-            "0.2",
-            "0.2",
-            "0.2",
-        ]);
-        assert!(!stderr.contains("preprocessing"), "{command:?}: {stderr}");
-    }
+    let grey = folder.path().join("grey.png");
+    let pixels =
+        image::ImageBuffer::from_fn(32, 32, |x, y| image::Luma([(x * 2000 + y * 20) as u16]));
+    pixels.save(&grey).expect("saved");
+    let plain = json(predict(&weights, &[&grey], &[]));
+    let scaled = json(predict(&weights, &[&grey], &["--scale-16bit"]));
+    assert_ne!(plain, scaled);
+    let upper = folder.path().join("upper.png");
+    let pixels = image::ImageBuffer::from_fn(32, 32, |x, y| {
+        image::Luma([((x * 2000 + y * 20) >> 8) as u8])
+    });
+    pixels.save(&upper).expect("saved");
+    let eight = json(predict(&weights, &[&upper], &[]));
+    assert_eq!(scaled[0]["classes"], eight[0]["classes"]);
 }

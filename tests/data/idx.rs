@@ -197,6 +197,19 @@ fn the_border_is_black_and_its_width_an_option() {
     }
 }
 
+#[test]
+fn the_border_follows_from_the_size() {
+    for (dataset, size, pad) in [
+        (DatasetKind::Mnist, 32, Some(2)),
+        (DatasetKind::FashionMnist, 28, Some(0)),
+        (DatasetKind::Mnist, 31, None),
+        (DatasetKind::Mnist, 27, None),
+        (DatasetKind::Cifar100, 32, None),
+    ] {
+        assert_eq!(dataset.pad_to(size), pad, "{dataset} at {size}");
+    }
+}
+
 /// Mean and standard deviation over all pixels, in [0, 1].
 pub fn statistics(set: &ImageSet) -> (f64, f64) {
     let (mut sum, mut squares, mut count) = (0u64, 0u64, 0usize);

@@ -90,6 +90,46 @@ fn check(data: &Dataset) {
     }
 }
 
+/// CRC-32 of all pixels and of all labels as 32-bit integers.
+fn checksums(set: &ImageSet) -> (u32, u32) {
+    let (mut pixels, mut labels) = (flate2::Crc::new(), flate2::Crc::new());
+    for (i, label) in set.labels().iter().enumerate() {
+        pixels.update(&set.image(i).unwrap());
+        labels.update(&label.to_le_bytes());
+    }
+    (pixels.sum(), labels.sum())
+}
+
+/// The values are those of torchvision 0.29.2's `CIFAR100`, `[N, 3, 32, 32]`.
+#[test]
+fn the_real_images_are_those_of_torchvision() {
+    let Some(folder) = folder("CIFAR100_DIR") else {
+        return;
+    };
+    let cache = TempDir::new().unwrap();
+    let data = open(&options(DatasetKind::Cifar100, &folder, cache.path())).unwrap();
+    assert_eq!(checksums(&data.train), (0xa667_7d57, 0x66f5_7d11));
+    assert_eq!(checksums(&data.test), (0x8522_81f4, 0xda9a_baf2));
+}
+
+/// The checksums are those of torchvision 0.29.2's `MNIST` with `Pad(2)`, `[N, 1, 32, 32]`.
+#[test]
+fn the_real_digits_are_those_of_torchvision() {
+    let Some(folder) = folder("MNIST_DIR") else {
+        return;
+    };
+    let data = open(&options(DatasetKind::Mnist, &folder, &folder)).unwrap();
+    assert_eq!(checksums(&data.train), (0x2396_ebda, 0xfe3c_2bd5));
+    assert_eq!(checksums(&data.test), (0xe068_290a, 0xd43d_5a64));
+    let data = open(&DataOptions {
+        pad: Some(0),
+        ..options(DatasetKind::Mnist, &folder, &folder)
+    });
+    let data = data.unwrap();
+    assert_eq!(checksums(&data.train), (0xf363_9b56, 0xfe3c_2bd5));
+    assert_eq!(checksums(&data.test), (0xe4ca_5f57, 0xd43d_5a64));
+}
+
 /// The published counts of each digit, and the mean and standard deviation that torchvision's users
 /// give: 0.1307 and 0.3081.
 #[test]

@@ -213,7 +213,7 @@ fn wrapped_weights_in_half_precision_keep_their_style() -> Result<()> {
 }
 
 /// Tensors of networks that differ from the registry's, by the registry's name.
-const REFUSED: [(&str, &str, &[(&str, &[usize])]); 7] = [
+const REFUSED: [(&str, &str, &[(&str, &[usize])]); 8] = [
     (
         "efficientnet_b0",
         "lukemelas/EfficientNet-PyTorch",
@@ -244,6 +244,11 @@ const REFUSED: [(&str, &str, &[(&str, &[usize])]); 7] = [
             ("layers.0.conv3.weight", &[16, 32, 1, 1]),
             ("layers.1.shortcut.0.weight", &[24, 16, 1, 1]),
         ],
+    ),
+    (
+        "seresnet18",
+        "kuangliu/pytorch-cifar",
+        &[("layer1.0.fc1.weight", &[4, 64, 1, 1])],
     ),
     (
         "resnet18",
@@ -383,7 +388,9 @@ fn the_tensors_decide_what_no_header_records() -> Result<()> {
             .flat_map(|note| note.arguments)
             .copied()
             .collect();
-        assert_eq!(assumed, ["activation"], "{spec}");
+        let classes = (num_classes == 1000).then_some("class_map");
+        let expected: Vec<&str> = std::iter::once("activation").chain(classes).collect();
+        assert_eq!(assumed, expected, "{spec}");
     }
     // The first convolution of MobileNet is the same in both forms.
     let spec = ModelSpec::imagenet("mobilenetv1_100");
@@ -501,4 +508,59 @@ fn arguments_that_the_tensors_contradict_are_named() -> Result<()> {
         "{error}"
     );
     Ok(())
+}
+
+#[cfg(feature = "data")]
+#[test]
+fn classes_are_those_of_imagenet_unless_the_file_says_otherwise() -> Result<()> {
+    use candle_mish::checkpoint;
+    use candle_mish::data::imagenet;
+
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("weights.safetensors");
+    let spec = |num_classes| ModelSpec {
+        num_classes,
+        ..ModelSpec::new("resnet20")
+    };
+    let assumed = |num_classes: usize, header: &[(&str, &str)]| {
+        let entries = header.iter();
+        let entries = entries.map(|(key, value)| (key.to_string(), value.to_string()));
+        let tensors = network(&spec(num_classes)).tensors();
+        checkpoint::write(&path, &tensors, &entries.collect()).expect("written");
+        let mut weights = Weights::read(&path).expect("weights");
+        weights.assume_model(Some("resnet20"));
+        let note = weights.assumed_classes().expect("a valid header");
+        let classes = weights.classes().expect("a valid header");
+        assert_eq!(note.is_some(), classes.is_some(), "{header:?}");
+        classes
+    };
+    let classes = assumed(1000, &[]).expect("ImageNet's");
+    assert_eq!(classes, imagenet::NAMES);
+    assert_eq!(assumed(10, &[]), None);
+    assert_eq!(assumed(1000, &[("dataset", "folder")]), None);
+    Ok(())
+}
+
+/// A file of PyTorch with several tables: the notes of the reader are the notes of the weights.
+#[test]
+fn the_table_of_weights_can_be_named() {
+    use candle_mish::checkpoint::ReadOptions;
+
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/reference/pytorch_file.pth"
+    );
+    let read = |key: Option<&str>| {
+        let options = ReadOptions {
+            state_dict_key: key.map(String::from),
+        };
+        Weights::read_with(path.as_ref(), &options)
+    };
+    let chosen = read(None).expect("weights");
+    for (note, line) in chosen.notes.iter().zip(&chosen.checkpoint.notes) {
+        assert!(note.message.contains(line.as_str()), "{note}");
+    }
+    assert_eq!(chosen.notes.len(), chosen.checkpoint.notes.len());
+    let error = read(Some("no.such.table")).err().expect("no table");
+    assert!(matches!(error, LoadError::Checkpoint(_)), "{error}");
 }

@@ -65,9 +65,9 @@ class OptionA(nn.Module):
 
 
 class NumberedBlock(nn.Module):
-    """kuangliu's and akamaster's residual block: conv1, bn1, ..., shortcut, and fc1, fc2 of an attention."""
+    """kuangliu's and akamaster's residual block: conv1, bn1, ..., shortcut."""
 
-    def __init__(self, inputs, width, stride, bottleneck=False, option="B", attention=False):
+    def __init__(self, inputs, width, stride, bottleneck=False, option="B"):
         super().__init__()
         outputs = 4 * width if bottleneck else width
         if bottleneck:
@@ -82,18 +82,12 @@ class NumberedBlock(nn.Module):
             self.shortcut = OptionA(outputs)
         else:
             self.shortcut = projection(inputs, outputs, stride)
-        self.attention = attention
-        if attention:
-            self.fc1 = conv1x1(outputs, outputs // 16, bias=True)
-            self.fc2 = conv1x1(outputs // 16, outputs, bias=True)
 
     def forward(self, x):
         y = x
         for i in range(1, self.count + 1):
             y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
             y = F.relu(y) if i < self.count else y
-        if self.attention:
-            y = y * torch.sigmoid(self.fc2(F.relu(self.fc1(y.mean((2, 3), keepdim=True)))))
         return F.relu(y + self.shortcut(x))
 
 
@@ -381,7 +375,6 @@ def networks():
     resnet18, resnet50 = (64, 128, 256, 512), dict(bottleneck=True)
     yield KUANGLIU, "resnet18", "relu", 32, NumberedResNet(resnet18, (2, 2, 2, 2), 10)
     yield KUANGLIU, "resnet50", "relu", 32, NumberedResNet(resnet18, (3, 4, 6, 3), 10, **resnet50)
-    yield KUANGLIU, "seresnet18", "relu", 32, NumberedResNet(resnet18, (2, 2, 2, 2), 10, attention=True)
     yield KUANGLIU, "vgg11_bn", "relu", 32, Vgg(True, 10)
     yield KUANGLIU, "mobilenetv1_100", "relu", 32, NumberedMobileNet(10)
     yield KUANGLIU, "shufflenet_v2_x1_0", "relu", 32, ShuffleNet(10)

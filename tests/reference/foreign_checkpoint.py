@@ -2,7 +2,7 @@
 foreign_checkpoint.json, what torch.load and pickle.load read from them.
 
 For each file, the JSON has the path of the table of weights and, by key, the type, shape and values of its
-tensors. Types that Candle lacks are listed as the wider ones that hold their values.
+tensors. Types that Candle lacks, and f8, are listed as the wider ones that hold their values.
 
     pip install torch==2.15.0 numpy==2.4.6
     python foreign_checkpoint.py
@@ -30,7 +30,7 @@ folder.mkdir(exist_ok=True)
 warnings.filterwarnings("ignore")
 torch.manual_seed(14)
 numbers = torch.arange(24, dtype=torch.float32).reshape(2, 3, 4) / 7 - 1
-WIDER = {"bool": "uint8", "int8": "int16", "uint16": "uint32", "uint64": "int64", "float8_e4m3fn": "f8e4m3"}
+WIDER = {"bool": "uint8", "int8": "int16", "uint16": "uint32", "uint64": "int64", "float8_e4m3fn": "float16"}
 expected = {}
 
 

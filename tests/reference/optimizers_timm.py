@@ -96,7 +96,7 @@ class Both:
             part.step()
 
 
-def trajectory(make_optimizer, settings, names=SHAPES, steps=STEPS):
+def trajectory(make_optimizer, settings, names=SHAPES, steps=STEPS, own_clip=None):
     parameters = {n: p for n, p in start().items() if n in names}
     optimizer = make_optimizer(parameters)
     for step in range(steps):
@@ -104,6 +104,10 @@ def trajectory(make_optimizer, settings, names=SHAPES, steps=STEPS):
             p.grad = gradient(p.detach(), step)
         if "clip_grad" in settings:
             clip(parameters, settings.get("clip_mode", "norm"), settings["clip_grad"])
+        if own_clip is not None:
+            norm = torch.cat([p.grad.flatten() for p in parameters.values()]).norm()
+            for p in parameters.values():
+                p.grad /= (norm / own_clip).clamp(min=1)
         for n, p in parameters.items():
             if decays(n, p):
                 l1, l2 = settings.get("l1_penalty", 0), settings.get("l2_penalty", 0)
@@ -210,7 +214,12 @@ cases |= {
     ),
     "sgd, penalties": case("sgd", {"l1_penalty": 0.3, "l2_penalty": 0.1}),
     "adamw, penalties": case("adamw", {"l1_penalty": 0.3, "l2_penalty": 0.1}),
-    "lamb, penalties": case("lamb", {"l1_penalty": 0.3}),
+    # Penalties act after all clipping, LAMB's own included.
+    "lamb, penalties": trajectory(
+        lambda p: make("lamb", p, {"max_grad_norm": None}),
+        {"opt": "lamb", "l1_penalty": 0.3},
+        own_clip=1.0,
+    ),
     "muon, penalties": case("muon", {"l1_penalty": 0.3}),
     "sgd, agc": case("sgd", {"clip_mode": "agc", "clip_grad": 0.2}),
     "adam, agc, penalties": case(

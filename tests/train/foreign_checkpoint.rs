@@ -55,7 +55,6 @@ fn dtype(name: &str) -> DType {
         "int16" => DType::I16,
         "int32" => DType::I32,
         "int64" => DType::I64,
-        "f8e4m3" => DType::F8E4M3,
         "float16" => DType::F16,
         "bfloat16" => DType::BF16,
         "float32" => DType::F32,

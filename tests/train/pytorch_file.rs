@@ -124,7 +124,7 @@ fn formats_are_distinguished() {
     let before = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}q\x00(X";
     let mut tar = vec![b'x'; 512];
     tar[257..262].copy_from_slice(b"ustar");
-    let pickle = b"\x80\x04\x95\x0f\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s.";
+    let pickle = b"\x80\x04\x95\x0a\x00\x00\x00\x00\x00\x00\x00}\x94\x8c\x01a\x94K\x01s.";
     for (bytes, what) in [
         (&before[..], "incomplete"),
         (&tar, "archive"),

@@ -71,8 +71,8 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         read: 0,
         failed: 0,
     };
-    let quiet = args.output.is_some() || args.logits.is_some();
-    let progress = Progress::new(files.len(), quiet, context);
+    let in_file = args.output.is_some() || args.logits.is_some();
+    let progress = Progress::new(files.len(), in_file, context);
     std::thread::scope(|scope| {
         for chunk in reader.stream(scope, &files) {
             let files = chunk.files;

@@ -39,6 +39,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "TAG", help_heading = NETWORK, num_args = 0..=1,
           default_missing_value = "", conflicts_with = "resume")]
     pub(super) pretrained: Option<String>,
+    /// Table of weights in a PyTorch file that has several, keys joined by dots [default: chosen, with
+    /// a warning that lists the others]
+    #[arg(long, value_name = "KEY", help_heading = NETWORK, requires = "pretrained")]
+    pub(super) state_dict_key: Option<String>,
     /// Run folder [default: runs/<model>-<activation>-<number>]
     #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
     pub(super) output: Option<PathBuf>,

@@ -46,11 +46,14 @@ fn data_flags(options: &DataOptions) -> Vec<String> {
         flags.push(flag(("dataset".to_string(), Value::String(value))));
         options.dataset = DatasetKind::default();
     }
-    // The checkpoint records the preprocessing.
+    // The checkpoint records the preprocessing, and bad images are found again.
     options.preprocess = None;
+    options.skipped = Vec::new();
     let changed = changed(&table(&options), &table(&DataOptions::default()));
     flags.extend(changed.into_iter().map(|(key, value)| match &*key {
         "seed" => flag(("data_seed".to_string(), value)),
+        // The run has the content of the file, not its name.
+        "class_map" => "--class-map FILE".to_string(),
         _ => flag((key, value)),
     }));
     flags
@@ -110,4 +113,97 @@ fn quoted(word: &str) -> String {
         return word.to_string();
     }
     format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use candle_mish::data::{DataOptions, DatasetKind, PadMode};
+    use candle_mish::train::{LossKind, Recipe, ScheduleKind};
+    use candle_mish_models::ModelArgs;
+    use clap::Parser;
+
+    use super::{Config, from_weights, quoted, read_recipe};
+    use crate::commands::train::TrainArgs;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        train: TrainArgs,
+    }
+
+    #[test]
+    fn the_flags_of_a_configuration_give_it_again() {
+        let recipe = Recipe {
+            epochs: 7,
+            batch_size: 64,
+            seed: 5,
+            lr: 0.125,
+            opt_betas: Some([0.8, 0.95]),
+            opt_eps: Some(1e-6),
+            sched: ScheduleKind::MultiStep,
+            decay_milestones: vec![1.5, 4.0],
+            loss: LossKind::Margin,
+            clip_grad: Some(2.0),
+            crop_pad_mode: PadMode::Zero,
+            scale: [0.5, 0.75],
+            layer_decay: Some(0.5),
+            freeze_backbone: true,
+            ..Recipe::default()
+        };
+        let network = ModelArgs {
+            num_classes: Some(12),
+            drop_rate: Some(0.25),
+            drop_path_rate: Some(0.125),
+            ..ModelArgs::named("resnet20")
+        };
+        let data = DataOptions {
+            dataset: DatasetKind::Folder,
+            data_dir: Some(PathBuf::from("/data/pets")),
+            cache_dir: Some(PathBuf::from("/cache")),
+            offline: true,
+            seed: 3,
+            val_split: 0.25,
+            limit_train: Some(100),
+            exif_transpose: true,
+            ..DataOptions::default()
+        };
+        let config = Config {
+            data: data.clone(),
+            ..Config::new(&network, recipe.clone())
+        };
+        let command = from_weights(&config, Path::new("runs/a/last.safetensors"), 3);
+        let words = command.strip_prefix("mish ").expect("the program");
+        let args = Program::try_parse_from(words.split(' '))
+            .expect("valid flags")
+            .train;
+        assert_eq!(args.pretrained.as_deref(), Some("runs/a/last.safetensors"));
+        assert_eq!(args.model.as_deref(), Some("resnet20"));
+        let given = args.network();
+        assert_eq!(given.num_classes, network.num_classes);
+        assert_eq!(given.drop_rate, network.drop_rate);
+        assert_eq!(given.drop_path_rate, network.drop_path_rate);
+        let mut options = DataOptions::default();
+        args.data.apply(&mut options);
+        assert_eq!(options, data);
+        let own = crate::network::entry("resnet20").expect("a network").recipe;
+        let own = read_recipe(own, None).expect("a recipe");
+        let mut again = own.clone();
+        args.recipe.apply(&mut again);
+        let expected = Recipe {
+            epochs: 3,
+            lr: own.lr,
+            ..recipe
+        };
+        assert_eq!(again, expected);
+    }
+
+    #[test]
+    fn words_are_quoted_for_a_shell() {
+        assert_eq!(quoted("folder:/a-b/c_d.e"), "folder:/a-b/c_d.e");
+        assert_eq!(quoted("my pets"), "'my pets'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
+    }
 }

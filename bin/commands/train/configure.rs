@@ -48,13 +48,14 @@ pub(super) fn configure(
         Some(text) => Some(source::fetch(
             Some(config.model()),
             text,
+            args.state_dict_key.as_deref(),
             args.data.offline,
             context,
         )?),
         None => None,
     };
     if let Some(weights) = &pretrained {
-        config.start_from(weights, args.activation.as_ref())?;
+        config.start_from(weights, &args.network())?;
         // A classifier that trains alone starts from random weights, and a recipe file sets its own
         // rate.
         let freeze = args.recipe.freeze_backbone || config.recipe.freeze_backbone;

@@ -7,6 +7,9 @@ use super::limits::{DEEPEST, Items, LONGEST_NAME, MOST_TENSORS};
 use super::tensor::Weight;
 use crate::pickle::Value;
 
+/// Values by name, in the order of the file.
+pub(super) type Named<'p> = Vec<(Cow<'p, str>, Value<'p>)>;
+
 /// The tensors of a module as its `state_dict()` names them, or `None` if `value` is no module.
 ///
 /// A module keeps its parameters, its buffers and the modules within it in the attributes
@@ -19,7 +22,7 @@ use crate::pickle::Value;
 pub(super) fn state_dict<'p>(
     value: Value<'p>,
     items: &mut Items,
-) -> Result<Option<Vec<(Cow<'p, str>, Value<'p>)>>, String> {
+) -> Result<Option<Named<'p>>, String> {
     if Module::of(value, items)?.is_none() {
         return Ok(None);
     }

@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::limits::{DEEPEST, Items, LONGEST_NAME, MOST_TENSORS};
-use super::module;
+use super::module::{self, Named};
 use super::tensor::Weight;
 use crate::pickle::{Id, Value, numpy};
 
@@ -111,7 +111,7 @@ enum Key<'p> {
 struct Candidate<'p> {
     place: usize,
     path: String,
-    entries: Vec<(Cow<'p, str>, Value<'p>)>,
+    entries: Named<'p>,
     /// The number of tensors.
     tensors: usize,
     /// The number of NumPy arrays.
@@ -181,11 +181,7 @@ impl<'p> Search<'p> {
     }
 
     /// Adds a table, if it has tensors or arrays.
-    fn add_candidate(
-        &mut self,
-        place: usize,
-        entries: Vec<(Cow<'p, str>, Value<'p>)>,
-    ) -> Result<(), String> {
+    fn add_candidate(&mut self, place: usize, entries: Named<'p>) -> Result<(), String> {
         let (mut tensors, mut arrays) = (0, 0);
         for (_, value) in &entries {
             if numpy::element(*value).is_some() {

@@ -1,7 +1,7 @@
 //! The zip archives of PyTorch 1.6 and newer.
 //!
 //! `NAME/data.pkl` is the pickle, `NAME/data/KEY` a storage, `NAME/byteorder` says "little" or "big"
-//! since PyTorch 2.1. NAME is free. The entries are not compressed.
+//! since PyTorch 2.1. NAME is arbitrary. The entries are not compressed.
 
 use std::borrow::Cow;
 use std::fs::File;

@@ -29,8 +29,8 @@ pub(super) struct Clipped {
     pub gradients: Vec<Option<Tensor>>,
     /// Multiplies the gradients.
     pub scale: f64,
-    /// Bounds each element.
-    pub limit: Option<f64>,
+    /// Bounds each element; infinite for no bound.
+    pub limit: f64,
     /// The joint norm before clipping, if it is known.
     pub norm: Option<f64>,
 }
@@ -45,7 +45,7 @@ impl Clipped {
         let mut clipped = Self {
             gradients,
             scale: 1.0,
-            limit: None,
+            limit: f64::INFINITY,
             norm: None,
         };
         match clip {
@@ -56,7 +56,7 @@ impl Clipped {
                 clipped.scale = (max / (norm + 1e-6)).min(1.0);
                 clipped.norm = Some(norm);
             }
-            Some(Clip::Value(limit)) => clipped.limit = Some(limit),
+            Some(Clip::Value(limit)) => clipped.limit = limit,
             Some(Clip::Adaptive(factor)) => {
                 for ((weight, head), gradient) in parameters.zip(&mut clipped.gradients) {
                     if let Some(gradient) = gradient.as_mut().filter(|_| !head) {
@@ -70,7 +70,8 @@ impl Clipped {
 
     /// Scales the clipped gradients down to the joint norm `max`, as timm's LAMB does.
     pub fn to_norm(mut self, max: f64) -> Result<Self> {
-        if let Some(limit) = self.limit.take() {
+        let limit = std::mem::replace(&mut self.limit, f64::INFINITY);
+        if limit < f64::INFINITY {
             for gradient in self.gradients.iter_mut().flatten() {
                 *gradient = gradient.clamp(-limit, limit)?;
             }

@@ -52,7 +52,6 @@ pub(super) trait Scalar:
     fn of(value: f64) -> Self;
     fn sqrt(self) -> Self;
     fn abs(self) -> Self;
-    fn clamp(self, limit: Self) -> Self;
     fn slice(storage: &CpuStorage) -> Option<&[Self]>;
     fn slice_mut(storage: &mut CpuStorage) -> Option<&mut [Self]>;
 }
@@ -71,10 +70,6 @@ macro_rules! scalar {
             #[inline(always)]
             fn abs(self) -> Self {
                 $type::abs(self)
-            }
-            #[inline(always)]
-            fn clamp(self, limit: Self) -> Self {
-                $type::clamp(self, -limit, limit)
             }
             fn slice(storage: &CpuStorage) -> Option<&[Self]> {
                 match storage {
@@ -144,7 +139,9 @@ impl<T: Scalar> Number for Element<T> {
     }
     #[inline(always)]
     fn clamp(self, limit: f64) -> Self {
-        Self(self.0.clamp(T::of(limit)))
+        let (low, high) = (T::of(-limit), T::of(limit));
+        let raised = if self.0 < low { low } else { self.0 };
+        Self(if raised > high { high } else { raised })
     }
     #[inline(always)]
     fn weighted_square(self, weight: f64) -> Self {
@@ -225,6 +222,9 @@ impl Number for Whole {
         self.zip(other, |a, b| a.maximum(&b))
     }
     fn clamp(self, limit: f64) -> Self {
+        if limit == f64::INFINITY {
+            return self;
+        }
         self.map(|a| a.clamp(-limit, limit))
     }
     fn weighted_square(self, weight: f64) -> Self {

@@ -81,7 +81,7 @@ impl Parameter {
     }
 
     fn apply(&mut self, update: &Update, gradient: &Tensor) -> Result<()> {
-        let of_rule = self.rule.buffers().len();
+        let of_rule = self.kinds.iter().filter(|kind| **kind != SLOW).count();
         let buffers = &mut self.buffers[..of_rule];
         self.rule.apply(update, &self.var, gradient, buffers)
     }

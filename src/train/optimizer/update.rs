@@ -9,8 +9,8 @@ pub(super) struct Update {
     pub now: Now,
     /// Multiplies the gradient, for clipping by norm.
     pub scale: f64,
-    /// Bounds each element of the gradient, for clipping by value.
-    pub limit: Option<f64>,
+    /// Bounds each element of the gradient, for clipping by value; infinite for no bound.
+    pub limit: f64,
     /// Adds this times the sign of the weight to the gradient.
     pub l1: f64,
     /// Adds this times the weight to the gradient.
@@ -27,10 +27,7 @@ pub(super) trait Prepare: Sync {
 impl Prepare for Update {
     #[inline(always)]
     fn prepare<N: Number>(&self, w: N, g: N) -> (N, N) {
-        let g = match self.limit {
-            Some(limit) => g.clamp(limit),
-            None => g * self.scale,
-        };
+        let g = (g * self.scale).clamp(self.limit);
         let mut g = g.add_scaled(&w, self.l2);
         if self.l1 != 0.0 {
             g = g.add_scaled(&w.clone().sign(), self.l1);
@@ -49,7 +46,7 @@ pub(super) struct Plain {
 impl Update {
     /// The same update if it neither clamps nor has an L1 penalty or decoupled weight decay.
     pub fn plain(&self) -> Option<Plain> {
-        let plain = self.limit.is_none() && self.l1 == 0.0 && self.keep == 1.0;
+        let plain = self.limit == f64::INFINITY && self.l1 == 0.0 && self.keep == 1.0;
         let Self { scale, l2, .. } = *self;
         plain.then_some(Plain { scale, l2 })
     }

@@ -1,0 +1,132 @@
+//! Data sets of grey images: training, evaluation and what is recorded.
+
+use std::path::Path;
+
+use candle_mish::checkpoint;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{failure, json, mish, stderr_of};
+
+/// IDX files of 12 training and 8 test images.
+fn write(folder: &Path) {
+    let file = |sizes: &[u32], data: Vec<u8>| {
+        let mut bytes = vec![0, 0, 8, sizes.len() as u8];
+        bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));
+        [bytes, data].concat()
+    };
+    for (split, count) in [("train", 12u32), ("t10k", 8)] {
+        let pixels = (0..count * 784).map(|i| (i * 7 + i / 784 * 31) as u8);
+        let images = file(&[count, 28, 28], pixels.collect());
+        let labels = file(&[count], (0..count).map(|i| (i % 10) as u8).collect());
+        std::fs::write(folder.join(format!("{split}-images-idx3-ubyte")), images).expect("written");
+        std::fs::write(folder.join(format!("{split}-labels-idx1-ubyte")), labels).expect("written");
+    }
+}
+
+/// Trains one epoch on the images in `data` and returns the configuration of the run.
+fn train(run: &Path, data: &Path, dataset: &str, flags: &[&str]) -> (toml::Table, String) {
+    let mut command = mish(&["train", "resnet20", "--epochs", "1", "--threads", "2"]);
+    command.args(["--dataset", dataset, "--data-dir"]).arg(data);
+    command.arg("--output").arg(run).args(flags);
+    let stderr = stderr_of(command);
+    let config = std::fs::read_to_string(run.join("config.toml")).expect("a configuration");
+    (config.parse().expect("TOML"), stderr)
+}
+
+/// Evaluates the weights of a run, with more flags.
+fn evaluate(run: &Path, flags: &[&str]) -> Value {
+    let mut command = mish(&["eval", "--weights"]);
+    command.arg(run.join("last.safetensors")).args(flags);
+    json(command)
+}
+
+#[test]
+fn mnist_trains_in_grey_and_records_its_border() {
+    let (data, runs) = (
+        TempDir::new().expect("a folder"),
+        TempDir::new().expect("a folder"),
+    );
+    write(data.path());
+    let run = runs.path().join("run");
+    let (config, stderr) = train(&run, data.path(), "mnist", &[]);
+    // All 12 images are fewer than the batch size, so that they are one batch.
+    assert!(
+        stderr.contains("1 epoch of 1 step, 12 images per step"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("10 classes"), "{stderr}");
+    assert_eq!(config["in_chans"].as_integer(), Some(1));
+    assert_eq!(config["data"]["dataset"].as_str(), Some("mnist"));
+    assert_eq!(config["data"]["pad"].as_integer(), Some(2));
+    assert_eq!(config["recipe"]["hflip"].as_float(), Some(0.0));
+    let header = checkpoint::read(&run.join("last.safetensors"))
+        .expect("weights")
+        .metadata;
+    assert_eq!((&*header["in_chans"], &*header["image_size"]), ("1", "32"));
+    assert_eq!(header["dataset"], "mnist");
+    let summary = std::fs::read_to_string(run.join("summary.json")).expect("a summary");
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    let answer = evaluate(&run, &[]);
+    assert_eq!(answer["top1"], summary["final_top1"]);
+    assert_eq!(answer["loss"], summary["final_loss"]);
+}
+
+#[test]
+fn channels_border_and_flips_are_options() {
+    let (data, runs) = (
+        TempDir::new().expect("a folder"),
+        TempDir::new().expect("a folder"),
+    );
+    write(data.path());
+    let run = runs.path().join("run");
+    let flags = ["--in-chans", "3", "--pad", "0", "--hflip", "0.5"];
+    let (config, _) = train(&run, data.path(), "fashion_mnist", &flags);
+    assert_eq!(config["in_chans"].as_integer(), Some(3));
+    assert_eq!(config["data"]["dataset"].as_str(), Some("fashion-mnist"));
+    assert_eq!(config["data"]["pad"].as_integer(), Some(0));
+    assert_eq!(config["recipe"]["hflip"].as_float(), Some(0.5));
+    let header = checkpoint::read(&run.join("last.safetensors"))
+        .expect("weights")
+        .metadata;
+    assert_eq!((&*header["in_chans"], &*header["image_size"]), ("3", "28"));
+    let classes: Vec<String> = serde_json::from_str(&header["classes"]).expect("JSON");
+    assert_eq!(classes[9], "Ankle boot");
+    // The run's border, with other images.
+    let folder = data.path().to_str().expect("text");
+    let own = evaluate(&run, &[]);
+    let other = evaluate(&run, &["--data-dir", folder, "--pad", "0"]);
+    assert_eq!(own["loss"], other["loss"]);
+    // Without the run's folder, the image size in the header says the border.
+    let moved = TempDir::new().expect("a folder");
+    let alone = moved.path().join("last.safetensors");
+    std::fs::copy(run.join("last.safetensors"), &alone).expect("copied");
+    let from_header = evaluate(moved.path(), &["--data-dir", folder, "--batch-size", "12"]);
+    assert_eq!(own["loss"], from_header["loss"]);
+    let wider = evaluate(&run, &["--pad", "3"]);
+    assert_ne!(own["loss"], wider["loss"]);
+    // The synthetic set has no border.
+    let synthetic = ["--dataset", "synthetic", "--limit-test", "4", "--dry-run"];
+    let mut command = mish(&["train", "resnet20"]);
+    command.args(synthetic);
+    assert!(json(command)["data"]["pad"].is_null());
+    let error = failure(
+        mish(&["train", "resnet20", "--dataset", "cifar10", "--pad", "2"]),
+        1,
+    );
+    assert!(error.contains("pad = 2: cifar10 is not padded"), "{error}");
+}
+
+#[test]
+fn damaged_files_are_one_line() {
+    let data = TempDir::new().expect("a folder");
+    write(data.path());
+    let images = data.path().join("train-images-idx3-ubyte");
+    let bytes = std::fs::read(&images).expect("bytes");
+    std::fs::write(&images, &bytes[..1000]).expect("written");
+    let mut command = mish(&["train", "resnet20", "--dataset", "mnist", "--data-dir"]);
+    command.arg(data.path());
+    let error = failure(command, 1);
+    let says = "train-images-idx3-ubyte: 984 bytes of data where the header announces 12 x 28 x 28";
+    assert!(error.contains(says), "{error}");
+}
