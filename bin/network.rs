@@ -231,14 +231,6 @@ impl Weights {
         Ok(weights.into())
     }
 
-    /// The network: the `given` name, or else the recorded one.
-    ///
-    /// # Errors
-    /// If neither names one, the registry lacks it, or they differ.
-    pub fn model(&self, given: Option<&str>) -> anyhow::Result<String> {
-        self.0.model(given).map_err(explained)
-    }
-
     /// The network of these weights: the `given` values, or else what the weights say. Logs what is
     /// assumed.
     ///

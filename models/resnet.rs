@@ -280,7 +280,7 @@ struct Block {
 enum ShortcutLayer {
     Identity,
     /// Option B.
-    Projection(ConvNormAct),
+    Projection(Box<ConvNormAct>),
     /// Option A.
     ZeroPad {
         stride: usize,
@@ -306,7 +306,8 @@ impl ShortcutLayer {
             Shortcut::B => {
                 let conv1x1 = Conv2dConfig::same(1).stride(stride);
                 let layers = layers.pp("downsample");
-                Self::Projection(layers.conv_norm(("0", "1"), inputs, outputs, conv1x1)?)
+                let layer = layers.conv_norm(("0", "1"), inputs, outputs, conv1x1)?;
+                Self::Projection(Box::new(layer))
             }
         })
     }

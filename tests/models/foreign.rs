@@ -212,8 +212,12 @@ fn wrapped_weights_in_half_precision_keep_their_style() -> Result<()> {
     Ok(())
 }
 
-/// Tensors of networks that differ from the registry's, by the registry's name.
-const REFUSED: [(&str, &str, &[(&str, &[usize])]); 8] = [
+/// Keys and shapes of tensors.
+type Shapes = &'static [(&'static str, &'static [usize])];
+
+/// Tensors of networks that differ from the registry's: the registry's name, the program, and the
+/// tensors that tell them apart.
+const REFUSED: [(&str, &str, Shapes); 8] = [
     (
         "efficientnet_b0",
         "lukemelas/EfficientNet-PyTorch",
@@ -554,13 +558,13 @@ fn the_table_of_weights_can_be_named() {
         let options = ReadOptions {
             state_dict_key: key.map(String::from),
         };
-        Weights::read_with(path.as_ref(), &options)
+        Weights::read_with(path.as_ref(), &options).map_err(Box::new)
     };
     let chosen = read(None).expect("weights");
     for (note, line) in chosen.notes.iter().zip(&chosen.checkpoint.notes) {
         assert!(note.message.contains(line.as_str()), "{note}");
     }
     assert_eq!(chosen.notes.len(), chosen.checkpoint.notes.len());
-    let error = read(Some("no.such.table")).err().expect("no table");
-    assert!(matches!(error, LoadError::Checkpoint(_)), "{error}");
+    let error = read(Some("no.such.table")).expect_err("no table");
+    assert!(matches!(*error, LoadError::Checkpoint(_)), "{error}");
 }

@@ -168,14 +168,15 @@ fn other_images_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("run");
     start(&path, &recipe(), 3, Some(8), 0.0);
-    let resume = |change: &dyn Fn(&mut Session<'_>)| {
+    type Change<'a> = &'a dyn Fn(&mut Session<'_>);
+    let resume = |change: Change<'_>| {
         let mut session = Session::new(&path);
         session.resume = true;
         change(&mut session);
         session.run().map(|(outcome, _)| outcome)
     };
     // All of them have six steps in an epoch.
-    let cases: [(&dyn Fn(&mut Session<'_>), &str); 3] = [
+    let cases: [(Change<'_>, &str); 3] = [
         (
             &|session| session.data.limit_train = Some(201),
             "it started with 200 training images, now there are 201",

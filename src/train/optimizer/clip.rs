@@ -69,7 +69,7 @@ impl Clipped {
     }
 
     /// Scales the clipped gradients down to the joint norm `max`, as timm's LAMB does.
-    pub fn to_norm(mut self, max: f64) -> Result<Self> {
+    pub fn scaled_to_norm(mut self, max: f64) -> Result<Self> {
         let limit = std::mem::replace(&mut self.limit, f64::INFINITY);
         if limit < f64::INFINITY {
             for gradient in self.gradients.iter_mut().flatten() {

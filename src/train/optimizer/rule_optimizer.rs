@@ -218,7 +218,7 @@ impl RuleOptimizer {
         let weights = self.parameters().map(|p| (p.var.as_tensor(), p.head));
         let clipped = Clipped::new(clip, weights, found)?;
         match self.config.rule.max_grad_norm() {
-            Some(max) => clipped.to_norm(max),
+            Some(max) => clipped.scaled_to_norm(max),
             None => Ok(clipped),
         }
     }
