@@ -220,6 +220,22 @@ impl Weights {
         self.parsed("num_classes")
     }
 
+    /// Refuses recorded sizes that no tensor has, before a network of these sizes fills the memory.
+    pub(super) fn check_recorded_sizes(&self, spec: &ModelSpec) -> Result<(), LoadError> {
+        let tensors = self.checkpoint.tensors.values();
+        let largest = tensors.flat_map(|tensor| tensor.dims()).copied().max();
+        for (key, recorded, size) in [
+            ("num_classes", self.num_classes()?, spec.num_classes),
+            ("in_chans", self.in_chans()?, spec.in_chans),
+        ] {
+            if recorded == Some(size) && size > largest.unwrap_or(0) {
+                let reason = format!("it is {size}, more than any dimension of a tensor");
+                return Err(self.header(MetadataError { key, reason }));
+            }
+        }
+        Ok(())
+    }
+
     /// The recorded stem.
     ///
     /// # Errors

@@ -116,6 +116,7 @@ impl Weights {
     /// If the network cannot be built or a tensor does not fit.
     pub fn build(self, args: &ModelArgs, device: &Device) -> Result<Loaded, LoadError> {
         let (spec, assumed) = self.spec(args)?;
+        self.check_recorded_sizes(&spec)?;
         let store = ParamStore::zeros(DType::F32, device);
         let trainable = create(&spec, store.var_builder())?;
         let transfer = self.load(&*trainable, &spec, &store)?;

@@ -17,6 +17,10 @@ const BARE: [u8; 9] = [0x01, 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd7];
 /// words of flags.
 const TRANSFORM: usize = 11;
 
+/// The most pixels that a byte of image data can stand for. The code of a block of 8 x 8 pixels has at
+/// least one bit, and sampling factors of 4 x 4 leave at least 4 blocks for 32 x 32 pixels.
+const MOST_PIXELS_PER_BYTE: u64 = 2048;
+
 /// What the segments before the first scan say.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
@@ -120,6 +124,8 @@ impl Frame {
     pub(super) fn check_end<R: Read + Seek>(&self, file: &mut R) -> Result<(), String> {
         let io = |error: std::io::Error| error.to_string();
         let mut end = [0; 2];
+        let length = file.seek(SeekFrom::End(0)).map_err(io)?;
+        self.check_amount(length.saturating_sub(self.scan))?;
         file.seek(SeekFrom::End(-2)).map_err(io)?;
         file.read_exact(&mut end).map_err(io)?;
         if end == [0xff, EOI] {
@@ -135,7 +141,21 @@ impl Frame {
     /// Checks the image data of a whole file: its markers must be those that libjpeg accepts, with
     /// an end-of-image marker after the last scan.
     pub(super) fn check_data(&self, file: &[u8]) -> Result<(), String> {
-        check_scans(file.get(self.scan as usize..).unwrap_or_default())
+        let data = file.get(self.scan as usize..).unwrap_or_default();
+        self.check_amount(data.len() as u64)?;
+        check_scans(data)
+    }
+
+    /// Refuses a size that the data cannot hold, for which the decoder would only make grey.
+    fn check_amount(&self, bytes: u64) -> Result<(), String> {
+        let Self { width, height, .. } = self;
+        let pixels = u64::from(*width) * u64::from(*height);
+        if pixels > bytes.saturating_mul(MOST_PIXELS_PER_BYTE) {
+            return Err(format!(
+                "the JPEG is cut short: {bytes} bytes of data for {width} x {height} pixels"
+            ));
+        }
+        Ok(())
     }
 
     /// Rewrites Adobe's colour transform to what libjpeg makes of it: a JFIF file with three

@@ -192,13 +192,13 @@ fn softplus(b: &mut Builder, x: &str) -> String {
 ///
 /// The quotient keeps all digits of negative results, where `Softplus` rounds 1 + e^x, and needs no
 /// guard for `Tanh`. With the clip each step is finite: from 20 on 2 / n rounds to nothing, and below
-/// -80 the result is 0 to any digit that matters. Where e^x rounds to 0 or infinity, as in half
+/// -87 the result is 0 to any digit that matters. Where e^x rounds to 0 or infinity, as in half
 /// precision, the result is still right.
 fn mish(b: &mut Builder, x: &str) -> String {
     if b.has("Mish") {
         return b.unary("Mish", x);
     }
-    let y = clip(b, x, -80.0, 20.0);
+    let y = clip(b, x, -87.0, 20.0);
     let e = b.unary("Exp", &y);
     let y = b.with_number("Add", &e, 2.0);
     let n = b.binary("Mul", &e, &y);

@@ -8,6 +8,7 @@ use candle_mish::autograd::trace::{Graph, trace};
 use candle_mish::nn::ParamStore;
 use candle_mish::onnx::proto::{GraphProto, ModelProto, NodeProto};
 use candle_mish::onnx::{self, ExportOptions, INPUT, OPSET, OPSETS, OUTPUT};
+use candle_mish::ops;
 use candle_mish_models::{Entry, ModelSpec, create, entries, find};
 
 /// Every operator that a file may have, with the first opset that has it.
@@ -305,5 +306,72 @@ fn only_known_opsets_are_written() {
                 .contains(&format!("opset is {opset}, must be 13 to")),
             "{error}"
         );
+    }
+}
+
+/// Evaluates a graph of elementwise operators at `x` in single precision, with the naive formulas that
+/// some runtimes have. Each step must be finite.
+fn evaluate(graph: &GraphProto, x: f32) -> f32 {
+    let mut values: HashMap<&str, f32> = HashMap::from([(INPUT, x)]);
+    for constant in &graph.initializer {
+        let bytes = constant.raw_data.first_chunk().expect("a number");
+        values.insert(&constant.name, f32::from_le_bytes(*bytes));
+    }
+    for node in &graph.node {
+        let input: Vec<f32> = node.input.iter().map(|name| values[&**name]).collect();
+        let result = match (&*node.op_type, &input[..]) {
+            ("Abs", [a]) => a.abs(),
+            ("Add", [a, b]) => a + b,
+            ("Clip", [a, low, high]) => a.clamp(*low, *high),
+            ("Div", [a, b]) => a / b,
+            ("Exp", [a]) => a.exp(),
+            ("Min", [a, b]) => a.min(*b),
+            ("Mul", [a, b]) => a * b,
+            ("Neg", [a]) => -a,
+            ("Relu", [a]) => a.max(0.0),
+            ("Softplus", [a]) => a.exp().ln_1p(),
+            ("Tanh", [a]) => {
+                let e = (2.0 * a).exp();
+                (e - 1.0) / (e + 1.0)
+            }
+            _ => panic!("{node:?}"),
+        };
+        assert!(result.is_finite(), "{node:?} at {x}");
+        values.insert(&node.output[0], result);
+    }
+    values[OUTPUT]
+}
+
+#[test]
+fn compositions_are_exact_and_finite_at_both_ends() {
+    let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
+    let functions: [(&str, &dyn Fn(f64) -> f64); 3] = [
+        ("mish", &|x| x * softplus(x).tanh()),
+        ("softplus", &softplus),
+        ("tanh", &f64::tanh),
+    ];
+    let grid = (-300..=300).map(|i| i as f32 / 10.0);
+    let ends = [44.0, 45.0, 80.0, 87.0, 89.0, 100.0, 1e4, 1e30].map(|x| [x, -x]);
+    let grid: Vec<f32> = grid.chain(ends.into_iter().flatten()).collect();
+    let options = ExportOptions {
+        opset: *OPSETS.start(),
+        ..ExportOptions::default()
+    };
+    let input = Tensor::zeros((2, 3), DType::F32, &Device::Cpu).unwrap();
+    for (name, function) in functions {
+        let activation: Activation = name.parse().unwrap();
+        let graph = trace(&input, Vec::new(), |x| ops::activation(x, &activation)).unwrap();
+        let file = onnx::model_with(&graph, name, &[], &options).unwrap();
+        let graph = file.graph.unwrap();
+        for x in &grid {
+            let (got, want) = (f64::from(evaluate(&graph, *x)), function(f64::from(*x)));
+            let error = (got - want).abs() / want.abs().max(1.0);
+            assert!(error < 3e-7, "{name}({x}) = {got}, not {want}");
+        }
+        // Mish keeps its digits where 1 + e^x rounds to 1.
+        if name == "mish" {
+            let (got, want) = (f64::from(evaluate(&graph, -20.0)), function(-20.0));
+            assert!((got / want - 1.0).abs() < 1e-6, "{got}, not {want}");
+        }
     }
 }

@@ -290,3 +290,27 @@ fn tags_that_no_network_has_are_refused() {
         assert!(matches!(error, LoadError::Model(_)), "{error}");
     }
 }
+
+#[test]
+fn recorded_sizes_that_no_tensor_has_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("weights.safetensors");
+    let spec = ModelSpec::new("resnet20");
+    let (store, _) = network(&spec);
+    let too_large = usize::MAX.to_string();
+    for (key, value) in [
+        ("num_classes", "999999999999"),
+        ("num_classes", &too_large),
+        ("in_chans", "999999999999"),
+        ("in_chans", &too_large),
+    ] {
+        let mut metadata = spec.to_metadata();
+        metadata.insert(key.to_string(), value.to_string());
+        checkpoint::write(&path, &store.tensors(), &metadata).expect("written");
+        let error = from_file(&path, &Device::Cpu).err().expect("an error");
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let (error, cause) = (error.to_string(), cause.unwrap_or_default());
+        assert!(error.contains("weights.safetensors"), "{error}");
+        assert!(cause.contains(key) && cause.contains(value), "{cause}");
+    }
+}
