@@ -115,7 +115,7 @@ mod tests {
         );
         assert_eq!(
             names(root, &["b/*"])?,
-            ["b/1.JPG", "b/2.png", "b/notes.txt", "b/c/3.webp"]
+            ["b/1.JPG", "b/2.png", "b/c/3.webp", "b/notes.txt"]
         );
         // The name of a file, not a pattern.
         assert_eq!(names(root, &["a[1].png"])?, ["a[1].png"]);

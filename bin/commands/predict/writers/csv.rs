@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::io::Write;
 
-use super::{Destination, Prediction, Writer};
+use super::destination::Destination;
+use super::writer::Writer;
+use crate::commands::predict::ranking::Prediction;
 
 const HEADER: &str = "image,rank,label,class,probability";
 

@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use super::{Destination, Prediction, Writer};
+use super::destination::Destination;
+use super::writer::Writer;
+use crate::commands::predict::ranking::Prediction;
 
 /// An indented array, written element by element.
 pub(super) struct Array {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use candle_mish_models::ModelSpec;
 
-use super::{Destination, Results};
+use super::destination::Destination;
+use super::writer::Results;
 
 /// Writes the network, a row of logits for each image, and the images.
 pub(super) struct Logits {

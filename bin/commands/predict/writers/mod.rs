@@ -6,45 +6,18 @@ mod json;
 mod logits;
 mod parquet;
 mod text;
+mod writer;
 
 use std::path::Path;
 
 use candle_mish_models::ModelSpec;
 
 use super::args::Format;
-use super::ranking::{Prediction, Ranking};
+use super::ranking::Ranking;
 use destination::Destination;
 use logits::Logits;
-
-/// Receives the logits of each image, in order.
-pub(super) trait Results {
-    /// Adds an image.
-    ///
-    /// # Errors
-    /// If the destination cannot be written.
-    fn add(&mut self, image: &str, logits: &[f32]) -> anyhow::Result<()>;
-
-    /// Passes on what was added so far, where the destination is read while it is written.
-    ///
-    /// # Errors
-    /// If the destination cannot be written.
-    fn flush(&mut self) -> anyhow::Result<()>;
-
-    /// Completes the results. Without it, a file does not appear.
-    ///
-    /// # Errors
-    /// If the destination cannot be written.
-    fn finish(self: Box<Self>) -> anyhow::Result<()>;
-}
-
-/// Writes the classes of images in one format.
-trait Writer {
-    fn write(&mut self, prediction: &Prediction) -> anyhow::Result<()>;
-
-    fn flush(&mut self) -> anyhow::Result<()>;
-
-    fn finish(self) -> anyhow::Result<()>;
-}
+pub(super) use writer::Results;
+use writer::Writer;
 
 /// The most probable classes of each image, in one format.
 struct Classes<W> {

@@ -9,7 +9,9 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
-use super::{Destination, Prediction, Writer};
+use super::destination::Destination;
+use super::writer::Writer;
+use crate::commands::predict::ranking::Prediction;
 
 /// Image, rank from 1, index of the logit, name and probability.
 const SCHEMA: &str = "message predictions {

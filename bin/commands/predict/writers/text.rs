@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use super::{Destination, Prediction, Writer};
+use super::destination::Destination;
+use super::writer::Writer;
+use crate::commands::predict::ranking::Prediction;
 
 /// Writes `image: class 12.3 %, class 4.5 %`.
 pub(super) struct Text(pub Destination);
