@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use super::files::read_files;
+use super::limits::LARGEST;
 use super::rows::Rows;
 use super::spec::{Files, Spec};
-use super::{LARGEST, read_files};
 use crate::data::error::DataError;
 
 /// Reads both splits, training first, from an archive of any layout.

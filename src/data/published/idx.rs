@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::io::Read;
 use std::path::Path;
 
+use super::limits::LARGEST;
 use super::rows::Rows;
 use super::spec::{Spec, check_label};
 use crate::data::error::DataError;
@@ -73,7 +74,7 @@ fn unpack<'a>(path: &Path, bytes: &'a [u8], expected: &str) -> Result<Cow<'a, [u
         return Ok(Cow::Borrowed(bytes));
     }
     let mut unpacked = Vec::new();
-    let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(super::LARGEST);
+    let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(LARGEST);
     match reader.read_to_end(&mut unpacked) {
         Ok(_) => Ok(Cow::Owned(unpacked)),
         Err(error) => Err(DataError::invalid(

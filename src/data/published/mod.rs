@@ -4,8 +4,10 @@
 
 mod archive;
 mod binary;
+mod files;
 mod idx;
 mod layout;
+mod limits;
 pub mod names;
 mod parquet;
 mod python;
@@ -17,10 +19,9 @@ use std::path::{Path, PathBuf};
 use super::cache::{Cache, SourceFile};
 use super::error::DataError;
 use super::images::ImageSet;
+use files::{read_file, read_files};
 use layout::Layout;
-use rows::Rows;
 pub use spec::CIFAR100_DIR;
-use spec::Format;
 pub(super) use spec::{CIFAR10, CIFAR100, FASHION_MNIST, MNIST, Spec};
 
 /// The channel means of CIFAR-10's training images, RGB, of pixels in [0, 1].
@@ -31,9 +32,6 @@ pub const CIFAR10_STD: [f32; 3] = CIFAR10.std;
 pub const CIFAR100_MEAN: [f32; 3] = CIFAR100.mean;
 /// Their standard deviations.
 pub const CIFAR100_STD: [f32; 3] = CIFAR100.std;
-
-/// A larger file is not a file of these data sets and is not read into memory.
-const LARGEST: u64 = 1 << 30;
 
 /// The images of a folder.
 #[derive(Debug)]
@@ -154,39 +152,6 @@ fn brightness_note(path: &Path, train: &ImageSet, spec: &Spec, pad: usize) -> Op
             spec.title
         )
     })
-}
-
-/// Reads one split from the content of its files.
-fn read_files(
-    format: Format,
-    files: impl Iterator<Item = Result<(PathBuf, Vec<u8>), DataError>>,
-    spec: &Spec,
-) -> Result<Rows, DataError> {
-    let read = match format {
-        Format::Binary => binary::read,
-        Format::Python => python::read,
-        Format::Idx => idx::read,
-    };
-    let mut rows = Rows::default();
-    for file in files {
-        let (path, bytes) = file?;
-        read(&path, &bytes, spec, &mut rows)?;
-    }
-    Ok(rows)
-}
-
-/// The content of a file.
-fn read_file(path: &Path, spec: &Spec) -> Result<Vec<u8>, DataError> {
-    let io = |error| DataError::io(path, error);
-    let length = std::fs::metadata(path).map_err(io)?.len();
-    if length > LARGEST {
-        return Err(DataError::invalid(
-            path,
-            format!("{length} bytes"),
-            format!("a file of {}", spec.title),
-        ));
-    }
-    std::fs::read(path).map_err(io)
 }
 
 fn identify<'a>(

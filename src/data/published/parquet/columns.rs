@@ -7,7 +7,6 @@ use parquet::basic::Type as PhysicalType;
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 
-use super::expected;
 use crate::data::error::DataError;
 use crate::data::published::spec::Spec;
 
@@ -108,4 +107,12 @@ impl Columns {
             _ => Ok(()),
         }
     }
+}
+
+/// The content that a file should have, for messages.
+pub(super) fn expected(spec: &Spec) -> String {
+    format!(
+        "the columns img and {2} of {0}/{1}",
+        spec.repo.0, spec.repo.1, spec.label_columns[0]
+    )
 }

@@ -23,7 +23,7 @@ use super::spec::{Spec, check_label};
 use crate::data::error::DataError;
 use crate::data::image::Image;
 use class_names::ClassNames;
-use columns::Columns;
+use columns::{Columns, expected};
 use values::{integers, values};
 
 /// Reads a split from its files, with row groups and images in parallel.
@@ -107,14 +107,6 @@ fn read_file(path: &Path, spec: &Spec) -> Result<Vec<Rows>, DataError> {
         names.relabel(labels);
     }
     Ok(groups)
-}
-
-/// The content that a file should have, for messages.
-fn expected(spec: &Spec) -> String {
-    format!(
-        "the columns img and {2} of {0}/{1}",
-        spec.repo.0, spec.repo.1, spec.label_columns[0]
-    )
 }
 
 /// A row group of a file.
