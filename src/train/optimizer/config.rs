@@ -1,7 +1,7 @@
 //! Everything that an optimizer does in a step, apart from learning rate and clipping.
 
 use super::lookahead::Lookahead;
-use super::rules::Rule;
+use super::rule::Rule;
 
 /// An update rule with weight decay, penalties and Lookahead.
 #[derive(Debug, Clone, Copy, PartialEq)]

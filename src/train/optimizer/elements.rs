@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
 
 use super::number::{Element, Scalar};
-use super::rules::ElementStep;
+use super::traits::ElementStep;
 use super::update::{Prepare, Update};
 
 /// A task has at most this number of elements: a second thread does not pay for fewer.

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, Var};
 
-use super::rules::Buffer;
+use super::traits::Buffer;
 
 /// timm's `Lookahead`. Every `k` steps, slow weights move by `alpha` towards the weights, and the
 /// weights continue from there. The slow weights start at the weights after the first `k` steps.

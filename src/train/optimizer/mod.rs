@@ -8,8 +8,10 @@ mod elements;
 mod lookahead;
 mod norm;
 mod number;
+mod rule;
 mod rule_optimizer;
 mod rules;
+mod traits;
 mod update;
 
 use std::collections::HashMap;
@@ -20,11 +22,13 @@ use crate::autograd::Gradients;
 pub use clip::Clip;
 pub use config::{OptimizerConfig, WeightDecay};
 pub use lookahead::Lookahead;
+pub use rule::Rule;
 pub use rule_optimizer::RuleOptimizer;
 pub use rules::{
-    Adadelta, Adagrad, Adam, Adamax, Buffer, Fallback, Lamb, Lion, LrAdjustment, Muon, NAdam,
-    RAdam, RmsProp, RmsPropTf, Rule, Sgd,
+    Adadelta, Adagrad, Adam, Adamax, Fallback, Lamb, Lion, LrAdjustment, Muon, NAdam, RAdam,
+    RmsProp, RmsPropTf, Sgd,
 };
+pub use traits::Buffer;
 
 /// Updates parameters from their gradients.
 pub trait Optimizer {

@@ -1,7 +1,7 @@
 //! What precedes every rule: clipping, penalties and weight decay.
 
 use super::number::Number;
-use super::rules::Now;
+use super::traits::Now;
 
 /// One step over one group of parameters.
 #[derive(Debug, Clone, Copy)]

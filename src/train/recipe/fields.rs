@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::kinds::{
-    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, ScheduleKind,
+    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
+    ScheduleKind,
 };
-use super::optimizer::OptimizerName;
 use crate::data::{PadMode, ResizedCrop};
 
 /// Every hyperparameter of a training run.

@@ -11,6 +11,6 @@ pub use error::RecipeError;
 pub(super) use error::one_line;
 pub use fields::Recipe;
 pub use kinds::{
-    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, ScheduleKind,
+    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
+    ScheduleKind,
 };
-pub use optimizer::OptimizerName;

@@ -1,75 +1,11 @@
-//! The optimizer of a recipe: its name, its defaults and its constants.
+//! The optimizer of a recipe: its defaults and its constants.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
-use super::error::RecipeError;
 use super::fields::Recipe;
 use super::kinds::{AdjustLr, MuonFallback, NsCoefficients, OptimizerKind};
 use crate::train::optimizer::{
     Adadelta, Adagrad, Adam, Adamax, Fallback, Lamb, Lion, Lookahead, LrAdjustment, Muon, NAdam,
     OptimizerConfig, RAdam, RmsProp, RmsPropTf, Rule, Sgd, WeightDecay,
 };
-
-/// timm's name of an optimizer: the name of an [`OptimizerKind`], or `lookahead_` and that name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct OptimizerName {
-    /// The optimizer.
-    pub kind: OptimizerKind,
-    /// Whether [`Lookahead`] follows it. `lookahead_radam` is known as Ranger.
-    pub lookahead: bool,
-}
-
-const LOOKAHEAD: &str = "lookahead_";
-
-impl From<OptimizerKind> for OptimizerName {
-    fn from(kind: OptimizerKind) -> Self {
-        Self {
-            kind,
-            lookahead: false,
-        }
-    }
-}
-
-impl fmt::Display for OptimizerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let prefix = if self.lookahead { LOOKAHEAD } else { "" };
-        write!(f, "{prefix}{}", self.kind)
-    }
-}
-
-impl FromStr for OptimizerName {
-    type Err = RecipeError;
-
-    fn from_str(name: &str) -> Result<Self, RecipeError> {
-        let Some(rest) = name.strip_prefix(LOOKAHEAD) else {
-            return Ok(name.parse::<OptimizerKind>()?.into());
-        };
-        Ok(Self {
-            kind: rest
-                .parse()
-                .map_err(|e: RecipeError| e.prefixed(LOOKAHEAD))?,
-            lookahead: true,
-        })
-    }
-}
-
-impl TryFrom<String> for OptimizerName {
-    type Error = RecipeError;
-
-    fn try_from(name: String) -> Result<Self, RecipeError> {
-        name.parse()
-    }
-}
-
-impl From<OptimizerName> for String {
-    fn from(name: OptimizerName) -> Self {
-        name.to_string()
-    }
-}
 
 impl OptimizerKind {
     fn betas(self) -> Option<[f64; 2]> {

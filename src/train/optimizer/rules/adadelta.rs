@@ -1,7 +1,7 @@
 //! Adadelta: scales each update by the size of the updates before it.
 
-use super::{Buffer, ElementRule, ElementStep, Now};
 use crate::train::optimizer::number::Number;
+use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 
 /// `torch.optim.Adadelta`.
 #[derive(Debug, Clone, Copy, PartialEq)]

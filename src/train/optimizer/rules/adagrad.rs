@@ -1,7 +1,7 @@
 //! Adagrad: divides by the root of the sum of all squared gradients.
 
-use super::{Buffer, ElementRule, ElementStep, Now};
 use crate::train::optimizer::number::Number;
+use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 
 /// `torch.optim.Adagrad`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,7 @@
 //! Adam, and its form with Nesterov momentum in NAdamW.
 
-use super::{Buffer, ElementRule, ElementStep, Now};
 use crate::train::optimizer::number::Number;
+use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 
 /// `torch.optim.Adam`; with decoupled weight decay, `torch.optim.AdamW`.
 #[derive(Debug, Clone, Copy, PartialEq)]

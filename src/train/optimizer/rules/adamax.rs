@@ -1,7 +1,7 @@
 //! Adamax: Adam with the infinity norm.
 
-use super::{Buffer, ElementRule, ElementStep, Now};
 use crate::train::optimizer::number::Number;
+use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 
 /// `torch.optim.Adamax`.
 #[derive(Debug, Clone, Copy, PartialEq)]

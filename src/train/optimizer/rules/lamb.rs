@@ -2,9 +2,10 @@
 
 use candle_core::Result;
 
-use super::{Buffer, ElementRule, Now, TensorRule, adam::Adam};
+use super::adam::Adam;
 use crate::train::optimizer::norm::norm;
 use crate::train::optimizer::number::Whole;
+use crate::train::optimizer::traits::{Buffer, ElementRule, Now, TensorRule};
 
 /// timm's `Lamb`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,7 @@
 //! Lion: the sign of a running mean of gradients.
 
-use super::{Buffer, ElementRule, ElementStep, Now};
 use crate::train::optimizer::number::Number;
+use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 
 /// timm's `Lion`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,9 +2,11 @@
 
 use candle_core::{D, Result, Tensor, Var};
 
-use super::{Adam, Buffer, Now, Sgd, TensorRule};
+use super::adam::Adam;
+use super::sgd::Sgd;
 use crate::train::optimizer::norm::norm;
 use crate::train::optimizer::number::{Number, Whole};
+use crate::train::optimizer::traits::{Buffer, Now, TensorRule};
 
 /// timm's `Muon`. With [`Muon::ORIGINAL`], [`LrAdjustment::Original`] and Nesterov momentum,
 /// `torch.optim.Muon`.

@@ -1,7 +1,7 @@
 //! NAdam: Adam with Nesterov momentum of a rising rate.
 
-use super::{Buffer, ElementRule, ElementStep, Now};
 use crate::train::optimizer::number::Number;
+use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 
 /// PyTorch's `momentum_decay`.
 const MOMENTUM_DECAY: f64 = 4e-3;

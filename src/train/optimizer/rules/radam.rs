@@ -1,7 +1,7 @@
 //! RAdam: Adam whose first steps do not divide by the variance, because it is not known yet.
 
-use super::{Buffer, ElementRule, ElementStep, Now};
 use crate::train::optimizer::number::Number;
+use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 
 /// `torch.optim.RAdam`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,7 +1,7 @@
 //! RMSprop as PyTorch computes it.
 
-use super::{Buffer, ElementRule, ElementStep, Now};
 use crate::train::optimizer::number::Number;
+use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 
 /// `torch.optim.RMSprop`.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,8 +1,8 @@
 //! RMSprop as TensorFlow computes it: the mean of squares starts at 1, `eps` is added before the
 //! root, and the running sum of updates includes the learning rate.
 
-use super::{Buffer, ElementRule, ElementStep, Now};
 use crate::train::optimizer::number::Number;
+use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 
 /// timm's `RMSpropTF`.
 #[derive(Debug, Clone, Copy, PartialEq)]

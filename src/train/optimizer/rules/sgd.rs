@@ -1,7 +1,7 @@
 //! SGD with momentum.
 
-use super::{Buffer, ElementRule, ElementStep, Now};
 use crate::train::optimizer::number::Number;
+use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 
 /// `torch.optim.SGD`.
 #[derive(Debug, Clone, Copy, PartialEq)]
