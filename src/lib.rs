@@ -111,7 +111,7 @@ pub mod pattern;
 #[cfg(any(feature = "checkpoint", feature = "data"))]
 #[cfg_attr(
     not(all(feature = "checkpoint", feature = "data")),
-    allow(dead_code, reason = "each feature uses a part of it")
+    allow(dead_code, unused_imports, reason = "each feature uses a part of it")
 )]
 mod pickle;
 pub mod rng;

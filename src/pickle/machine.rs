@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::value::{Node, Object};
-use super::{Id, Limits, Pickle, PickleError, text};
+use super::value::{Id, Node, Object, Pickle};
+use super::{Limits, PickleError, text};
 
-/// Runs the instructions at the start of `input` up to STOP.
-pub(super) fn run<'a>(input: &'a [u8], limits: &Limits) -> Result<Pickle<'a>, PickleError> {
+/// Reads the pickle at the start of `input`, up to its STOP instruction.
+///
+/// # Errors
+/// The pickle breaks off, is damaged, exceeds the limits, or needs what a file cannot hold
+/// (extension codes and out-of-band buffers).
+pub(crate) fn read<'a>(input: &'a [u8], limits: &Limits) -> Result<Pickle<'a>, PickleError> {
     let mut machine = Machine {
         input,
         position: 0,

@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use super::Pickle;
-
 /// Arguments of a call that are looked at. Many calls can share one long tuple.
 const MOST_ARGUMENTS: usize = 16;
 
@@ -81,6 +79,31 @@ impl Class<'_> {
     }
 }
 
+/// The values of a pickle. They borrow long strings from its bytes.
+#[derive(Debug)]
+pub(crate) struct Pickle<'a> {
+    pub(super) nodes: Vec<Node<'a>>,
+    pub(super) root: Id,
+    pub(super) length: usize,
+}
+
+impl Pickle<'_> {
+    /// The value that the pickle builds.
+    pub(crate) fn root(&self) -> Value<'_> {
+        Value::new(self, self.root)
+    }
+
+    /// All values, in the order in which the pickle makes them.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Value<'_>> {
+        (0..self.nodes.len()).map(|index| Value::new(self, Id::new(index)))
+    }
+
+    /// The length of the pickle in bytes: another one may follow.
+    pub(crate) fn len(&self) -> usize {
+        self.length
+    }
+}
+
 /// A value of a pickle. Copies refer to the same value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Value<'p> {
@@ -89,7 +112,7 @@ pub(crate) struct Value<'p> {
 }
 
 impl<'p> Value<'p> {
-    pub(super) fn new(pickle: &'p Pickle<'p>, id: Id) -> Self {
+    fn new(pickle: &'p Pickle<'p>, id: Id) -> Self {
         Self { pickle, id }
     }
 
