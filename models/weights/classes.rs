@@ -1,43 +1,11 @@
 //! The names of the classes of weights.
 
-#[cfg(feature = "data")]
-use candle_mish::data::imagenet;
-#[cfg(all(feature = "data", feature = "hub"))]
-use candle_mish::data::names;
-
 use crate::spec::ModelArgs;
 use crate::weights::error::LoadError;
 use crate::weights::file::Weights;
 use crate::weights::inspect::Inspection;
+use crate::weights::known_classes::Known;
 use crate::weights::note::Note;
-
-/// A data set whose classes are known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
-    ImageNet,
-    #[cfg(feature = "hub")]
-    Cifar10,
-    #[cfg(feature = "hub")]
-    Cifar100,
-}
-
-impl Known {
-    /// The number of classes of ImageNet-1k.
-    pub const IMAGENET: usize = 1000;
-
-    /// The names of the classes.
-    #[cfg(feature = "data")]
-    fn names(self) -> Vec<String> {
-        let names: &[&str] = match self {
-            Self::ImageNet => &imagenet::NAMES,
-            #[cfg(feature = "hub")]
-            Self::Cifar10 => &names::CIFAR10,
-            #[cfg(feature = "hub")]
-            Self::Cifar100 => &names::CIFAR100_FINE,
-        };
-        names.iter().map(ToString::to_string).collect()
-    }
-}
 
 impl Weights {
     /// The names of the classes: the recorded ones, or, with the feature `data`, those of the data set

@@ -12,33 +12,16 @@ use crate::pretrained::Pretrained;
 use crate::registry::find;
 #[cfg(feature = "hub")]
 use crate::spec::Stem;
-use crate::weights::classes::Known;
+use crate::weights::described::{Described, FILE};
 use crate::weights::error::LoadError;
+use crate::weights::known_classes::Known;
 use crate::weights::note::Note;
 use crate::weights::transformers;
-
-/// The description of the weights in their folder or repository.
-pub(super) const FILE: &str = "config.json";
 
 /// The supported interpolations.
 const INTERPOLATIONS: [&str; 2] = ["bilinear", "bicubic"];
 /// The one that replaces any other, as in timm.
 const DEFAULT_INTERPOLATION: &str = "bicubic";
-
-/// Header entries, and notes about what is not supported.
-#[derive(Default)]
-pub(super) struct Described {
-    pub entries: BTreeMap<String, String>,
-    pub notes: Vec<Note>,
-    /// The data set whose classes the weights have.
-    pub known_classes: Option<Known>,
-}
-
-impl Described {
-    pub fn set(&mut self, key: &str, value: impl ToString) {
-        self.entries.insert(key.to_string(), value.to_string());
-    }
-}
 
 /// Converts a row of the table of weights.
 #[cfg(feature = "hub")]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::pretrained::{HubFile, Location, Named, named};
 use crate::registry::find;
 use crate::spec::ModelArgs;
+use crate::weights::described;
 use crate::weights::description;
 use crate::weights::error::LoadError;
 use crate::weights::file::Weights;
@@ -182,12 +183,12 @@ fn describe_repository(
     origin: &str,
     options: &mut FetchOptions,
 ) -> Result<Option<Value>, LoadError> {
-    match get(repository, description::FILE, options) {
+    match get(repository, described::FILE, options) {
         Ok(path) => description::read_file(&path).map(Some),
         Err(HubError::NoFile { .. } | HubError::Offline { .. }) => Ok(None),
         Err(source) => Err(LoadError::NoDescription {
             origin: origin.to_string(),
-            file: description::FILE,
+            file: described::FILE,
             source,
         }),
     }

@@ -16,12 +16,13 @@ use crate::pretrained::Pretrained;
 use crate::registry::{create, find};
 use crate::spec::{MetadataError, ModelArgs, ModelSpec, Stem, parsed};
 use crate::transfer::{self, Transfer};
-use crate::weights::classes::Known;
+use crate::weights::described;
 use crate::weights::description;
 use crate::weights::error::LoadError;
+use crate::weights::fixed::Fixed;
 use crate::weights::inspect::Inspection;
+use crate::weights::known_classes::Known;
 use crate::weights::note::Note;
-use crate::weights::spec::Fixed;
 use crate::weights::transformers;
 
 /// The mean and the standard deviation of each channel, RGB, of pixels in [0, 1].
@@ -83,9 +84,9 @@ impl Weights {
     pub fn read_with(path: &Path, options: &ReadOptions) -> Result<Self, LoadError> {
         let mut weights = Self::read_alone(path, options)?;
         let description = if path.is_dir() {
-            path.join(description::FILE)
+            path.join(described::FILE)
         } else {
-            path.with_file_name(description::FILE)
+            path.with_file_name(described::FILE)
         };
         if description.is_file()
             && let Some(description) = description::read_known(&description)?

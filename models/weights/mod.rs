@@ -5,12 +5,15 @@
 //! one call. [`Weights`] offers the steps one by one.
 
 mod classes;
+mod described;
 mod description;
 mod error;
 #[cfg(feature = "hub")]
 mod fetch;
 mod file;
+mod fixed;
 mod inspect;
+mod known_classes;
 mod load;
 mod note;
 #[cfg(feature = "data")]

@@ -9,17 +9,9 @@ use crate::spec::{COLOUR_CHANNELS, ModelArgs, ModelSpec, Shortcut};
 use crate::transfer::{BASE_CHANNELS, Transfer};
 use crate::weights::error::LoadError;
 use crate::weights::file::Weights;
+use crate::weights::fixed::Fixed;
 use crate::weights::inspect::Inspection;
 use crate::weights::note::Note;
-
-/// Which parts of a network must equal those of the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fixed {
-    /// All.
-    Everything,
-    /// All but the stem, the classifier and the activation.
-    Layers,
-}
 
 impl Weights {
     /// The network of these weights: `given` values first, then recorded ones, then what the names

@@ -7,7 +7,7 @@ use candle_mish::activation::Activation;
 use serde_json::Value;
 
 use crate::spec::Stem;
-use crate::weights::description::{Described, FILE};
+use crate::weights::described::{Described, FILE};
 use crate::weights::note::Note;
 
 /// The type of the blocks, the number of blocks and the output channels of each stage, of the

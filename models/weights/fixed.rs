@@ -1,0 +1,10 @@
+//! How strictly weights must fit a network.
+
+/// Which parts of a network must equal those of the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fixed {
+    /// All.
+    Everything,
+    /// All but the stem, the classifier and the activation.
+    Layers,
+}
