@@ -137,10 +137,24 @@ fn run<P: FromArgMatches>(
     failure::exit_code(result)
 }
 
+/// Keeps panics of the parquet crate off stderr. They mean a damaged file, and the library reports
+/// them as an error.
+fn quiet_parquet() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or("", |location| location.file());
+        match place.contains("/parquet-") {
+            true => tracing::debug!("{panic}"),
+            false => report(panic),
+        }
+    }));
+}
+
 fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
     device::choose(global.device);
     let bars = MultiProgress::new();
     logging::init(global.verbose, global.log_file.as_deref(), &bars)?;
+    quiet_parquet();
     if let Some(threads) = global.threads {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

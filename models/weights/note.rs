@@ -10,9 +10,6 @@ use candle_mish::nn::LoadReport;
 use crate::spec::Stem;
 use crate::transfer::Transfer;
 
-/// The argument that names the table of weights in a PyTorch file.
-const STATE_DICT_KEY: &str = "state_dict_key";
-
 /// Something that a user should know about loaded weights. Prints as one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
@@ -51,12 +48,7 @@ impl Note {
         } else {
             format!("{origin}: {line}")
         };
-        let arguments: &[&str] = if line.contains(STATE_DICT_KEY) {
-            &[STATE_DICT_KEY]
-        } else {
-            &[]
-        };
-        Self::new(message, arguments)
+        Self::new(message, &[])
     }
 
     pub(super) fn assumed_classes(origin: &str) -> Self {

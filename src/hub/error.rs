@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use hf_hub::HFError;
 
-use super::settings::Settings;
-
 /// Why a request to the Hugging Face Hub failed, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -157,12 +155,17 @@ fn listed(files: &[String]) -> String {
 }
 
 impl HubError {
-    /// Interprets a failed request to a repository.
-    pub(super) fn new(repo: &str, revision: &str, settings: &Settings, error: &HFError) -> Self {
-        let Settings {
-            endpoint, unsent, ..
-        } = settings;
-        let (repo, endpoint, unsent) = (repo.to_owned(), endpoint.clone(), unsent.clone());
+    /// Interprets a failed request to a repository at `endpoint`. `unsent` says why the user's token
+    /// was not sent, if it was not.
+    pub(super) fn new(
+        repo: &str,
+        revision: &str,
+        endpoint: &str,
+        unsent: Option<&str>,
+        error: &HFError,
+    ) -> Self {
+        let (repo, endpoint) = (repo.to_owned(), endpoint.to_owned());
+        let unsent = unsent.map(str::to_owned);
         match error {
             HFError::AuthRequired { context }
                 if context.error_code.as_deref() == Some("GatedRepo") =>

@@ -167,7 +167,11 @@ impl<K: Kind> Repository<K> {
 
     /// Interprets a failed request.
     pub(super) fn failure(&self, error: &HFError) -> HubError {
-        HubError::new(&self.id(), &self.revision, &self.settings, error)
+        let Settings {
+            endpoint, unsent, ..
+        } = &self.settings;
+        let unsent = unsent.as_deref();
+        HubError::new(&self.id(), &self.revision, endpoint, unsent, error)
     }
 
     /// The listing is public, the files are not.

@@ -177,7 +177,7 @@ fn the_table_of_weights_is_chosen_or_named() {
     let predict = ["predict", "mlp_1x1", path.to_str().expect("text")];
     let (text, stderr) = success(run(&predict, &["--topk", "1"]));
     assert!(text.contains("class 0 73.1 %"), "{text}");
-    for part in ["table model", "--state-dict-key", "ema"] {
+    for part in ["table 'model'", "--state-dict-key", "'ema'"] {
         assert!(stderr.contains(part), "{stderr}");
     }
     let named = ["--topk", "1", "--state-dict-key", "ema"];

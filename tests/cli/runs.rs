@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::{SMALL, failure, json, mish, program, train};
+use crate::{SMALL, failure, json, mish, program, success, train};
 
 fn read(folder: &Path, file: &str) -> Vec<u8> {
     std::fs::read(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
@@ -190,4 +190,24 @@ fn an_interrupted_run_exits_with_130_and_resumes_exactly() {
     }
     // A finished run prints its result again.
     assert_eq!(json(resume(&[]))["final_top1"], expected["final_top1"]);
+}
+
+#[test]
+fn a_set_smaller_than_a_batch_is_one_smaller_batch() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let mut command = mish(&[
+        "train",
+        "resnet20",
+        "--dataset",
+        "synthetic",
+        "--epochs",
+        "1",
+    ]);
+    command.args(["--limit-train", "20", "--limit-test", "10", "--output"]);
+    command.arg(&run);
+    let (text, _) = success(command);
+    let training = "1 epoch of 1 step, 20 images per step";
+    assert!(text.contains(training), "{text}");
+    assert!(run.join("last.safetensors").is_file());
 }

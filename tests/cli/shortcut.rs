@@ -9,7 +9,15 @@ use crate::{failure, json, mish, train};
 fn a_run_records_its_shortcuts_and_every_command_takes_them_from_the_weights() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
-    let summary = json(train(&run, &["--shortcut", "a", "--activation", "relu"]));
+    let flags = [
+        "--shortcut",
+        "a",
+        "--activation",
+        "relu",
+        "--sched",
+        "constant",
+    ];
+    let summary = json(train(&run, &flags));
     let weights = run.join("last.safetensors");
     let own = checkpoint::read(&weights).expect("weights");
     assert_eq!(own.metadata.get("shortcut").map(String::as_str), Some("a"));
