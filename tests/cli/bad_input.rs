@@ -184,7 +184,7 @@ fn bad_checkpoints_are_refused() {
     said(
         eval(&own, &["--num-classes", "101"]),
         1,
-        &["fc", "101 classes", "100 classes"],
+        &["101 classes", "num_classes is 100, not 101"],
     );
     let mut other = mish(&["eval", "resnet32", "--weights"]);
     other.arg(&own).args(["--dataset", "synthetic"]);

@@ -206,8 +206,8 @@ fn a_set_smaller_than_a_batch_is_one_smaller_batch() {
     ]);
     command.args(["--limit-train", "20", "--limit-test", "10", "--output"]);
     command.arg(&run);
-    let (text, _) = success(command);
+    let (_, stderr) = success(command);
     let training = "1 epoch of 1 step, 20 images per step";
-    assert!(text.contains(training), "{text}");
+    assert!(stderr.contains(training), "{stderr}");
     assert!(run.join("last.safetensors").is_file());
 }

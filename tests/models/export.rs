@@ -44,6 +44,8 @@ const OPERATORS: [(&str, i64); 50] = [
     ("Mul", 1),
     ("Neg", 1),
     ("PRelu", 1),
+    // With the border as an input.
+    ("Pad", 11),
     ("ReduceL2", 1),
     ("ReduceSum", 1),
     ("Relu", 1),
