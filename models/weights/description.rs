@@ -1,6 +1,7 @@
 //! Descriptions of weights, converted to entries of a checkpoint's header: `config.json` of timm or
 //! transformers, and rows of the table of weights.
 
+#[cfg(feature = "hub")]
 use std::collections::BTreeMap;
 use std::path::Path;
 
