@@ -64,7 +64,7 @@ impl Note {
 
     pub(super) fn activation_of_style(origin: &str, activation: Activation, style: &str) -> Self {
         let message = format!(
-            "{origin} does not record its activation: assuming {activation}, that of {style}"
+            "{origin} does not record its activation: assuming {activation}, as in {style}"
         );
         Self::new(message, &["activation"])
     }

@@ -117,7 +117,7 @@ pub(super) fn detect(path: &Path) -> Result<Format, CheckpointError> {
         return Ok(Format::Index);
     }
     if is_html(text) {
-        let remedy = "download the file itself: the address is that of a page, or needs a login";
+        let remedy = "download the file itself: the address shows a page, or needs a login";
         return Err(not_weights("an HTML page", remedy));
     }
     if let Some((what, remedy)) = of_protobuf(&start) {
