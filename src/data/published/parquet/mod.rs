@@ -6,6 +6,7 @@ mod values;
 
 use std::fs::File;
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -51,7 +52,22 @@ pub(super) fn class_note(files: &[PathBuf], spec: &Spec) -> Option<String> {
     names.note(path, spec)
 }
 
+/// Reads the row groups of a file.
+///
+/// The parquet crate panics on some damaged files, such as one with a value that ends within its
+/// length. Here that is an error as any other. Nothing outlives the panic that could be half-read.
 fn read_file(path: &Path, spec: &Spec) -> Result<Vec<Rows>, DataError> {
+    let read = AssertUnwindSafe(|| row_groups(path, spec));
+    catch_unwind(read).unwrap_or_else(|_| {
+        Err(DataError::invalid(
+            path,
+            "the file is damaged",
+            expected(spec),
+        ))
+    })
+}
+
+fn row_groups(path: &Path, spec: &Spec) -> Result<Vec<Rows>, DataError> {
     let bytes = std::fs::read(path).map_err(|error| DataError::io(path, error))?;
     if bytes.is_empty() {
         return Err(DataError::invalid(

@@ -1,7 +1,5 @@
 //! The values of a column.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{DataType, Int32Type, Int64Type};
 
@@ -21,19 +19,10 @@ pub(super) fn integers(column: ColumnReader, rows: usize) -> Result<Vec<i64>, St
 }
 
 /// All values of a column without nulls.
-///
-/// The decoders of the parquet crate panic on some damaged pages, such as a value that ends within
-/// its length. Here that is an error as any other. The reader is dropped, so nothing can see a
-/// half-read page.
 pub(super) fn values<T: DataType>(
-    reader: ColumnReaderImpl<T>,
+    mut reader: ColumnReaderImpl<T>,
     rows: usize,
 ) -> Result<Vec<T::T>, String> {
-    let read = AssertUnwindSafe(|| read(reader, rows));
-    catch_unwind(read).unwrap_or_else(|_| Err("damaged values".to_owned()))
-}
-
-fn read<T: DataType>(mut reader: ColumnReaderImpl<T>, rows: usize) -> Result<Vec<T::T>, String> {
     let mut values = Vec::new();
     let mut levels = Vec::new();
     let mut read = 0;
