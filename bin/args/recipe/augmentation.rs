@@ -1,0 +1,52 @@
+//! Flags for the augmentation of training images.
+
+use candle_mish::data::PadMode;
+use candle_mish::train::Recipe;
+use clap::Args;
+use serde::Deserialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+
+use crate::args::range::{MAX_RATE, MAX_SIZE, count, number, positive};
+use crate::args::set::set;
+
+/// Flags for the augmentation of training images.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Augmentation")]
+pub struct AugmentationArgs {
+    /// Pixels of padding for random crops, or 0 for no crops [default: 4]
+    #[arg(long, value_name = "PIXELS",
+          value_parser = count(0..=MAX_SIZE))]
+    pub crop_padding: Option<usize>,
+    /// Content of the padding: reflect, zero or edge [default: reflect]
+    #[arg(long, value_name = "MODE", value_parser = pad_mode)]
+    pub crop_pad_mode: Option<PadMode>,
+    /// Probability of a horizontal flip [default: 0.5]
+    #[arg(long, value_name = "P",
+          value_parser = number::<f64>(0.0..=1.0))]
+    pub hflip: Option<f64>,
+    /// folder: range of the area of random crops, as a share of the image [default: 0.08 1]
+    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2,
+          value_parser = number::<f64>(positive(1.0)))]
+    pub scale: Option<Vec<f64>>,
+    /// folder: range of the aspect ratio (width / height) of random crops [default: 0.75 1.333]
+    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2,
+          value_parser = number::<f64>(positive(MAX_RATE)))]
+    pub ratio: Option<Vec<f64>>,
+}
+
+impl AugmentationArgs {
+    /// Overrides `recipe` with the flags given.
+    pub fn apply(&self, recipe: &mut Recipe) {
+        let pair = |values: &Option<Vec<f64>>| values.as_deref()?.try_into().ok();
+        set(&mut recipe.crop_padding, self.crop_padding);
+        set(&mut recipe.crop_pad_mode, self.crop_pad_mode);
+        set(&mut recipe.hflip, self.hflip);
+        set(&mut recipe.scale, pair(&self.scale));
+        set(&mut recipe.ratio, pair(&self.ratio));
+    }
+}
+
+fn pad_mode(text: &str) -> Result<PadMode, String> {
+    let text: StrDeserializer<'_, ValueError> = StrDeserializer::new(text);
+    PadMode::deserialize(text).map_err(|e| e.to_string())
+}

@@ -1,0 +1,62 @@
+//! Flags for the hyperparameters, one file for each heading of `--help`.
+
+mod augmentation;
+mod fine_tuning;
+mod loss;
+mod optimizer;
+mod schedule;
+
+use std::path::PathBuf;
+
+use candle_mish::train::Recipe;
+use clap::Args;
+
+use super::range::{MAX_BATCH, MAX_EPOCHS, count, seed};
+use super::set::set;
+use augmentation::AugmentationArgs;
+use fine_tuning::FineTuningArgs;
+use loss::LossArgs;
+use optimizer::OptimizerArgs;
+use schedule::ScheduleArgs;
+
+/// Flags for the hyperparameters. `--recipe` or the network's recipe supplies the others.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Training")]
+pub struct RecipeArgs {
+    /// TOML file with hyperparameters. Keys are the names of the flags, with underscores
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Number of epochs: passes over the training images [default: 10]
+    #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]
+    pub epochs: Option<usize>,
+    /// Images per step [default: 128]
+    #[arg(long, short, value_name = "N", value_parser = count(1..=MAX_BATCH))]
+    pub batch_size: Option<usize>,
+    /// Seed of initial weights, order, augmentation and dropout [default: 0]
+    #[arg(long, value_name = "N", value_parser = seed)]
+    pub seed: Option<u64>,
+    #[command(flatten)]
+    pub optimizer: OptimizerArgs,
+    #[command(flatten)]
+    pub schedule: ScheduleArgs,
+    #[command(flatten)]
+    pub loss: LossArgs,
+    #[command(flatten)]
+    pub augmentation: AugmentationArgs,
+    #[command(flatten)]
+    pub fine_tuning: FineTuningArgs,
+}
+
+impl RecipeArgs {
+    /// Overrides `recipe` with the flags given.
+    pub fn apply(&self, recipe: &mut Recipe) {
+        set(&mut recipe.epochs, self.epochs);
+        set(&mut recipe.batch_size, self.batch_size);
+        set(&mut recipe.seed, self.seed);
+        self.optimizer.apply(recipe);
+        self.schedule.apply(recipe);
+        self.loss.apply(recipe);
+        self.augmentation.apply(recipe);
+        self.fine_tuning.apply(recipe);
+    }
+}

@@ -1,0 +1,117 @@
+//! The evaluation of each epoch and of the finished run.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use candle_core::Tensor;
+
+use super::Trainer;
+use crate::checkpoint;
+use crate::data::Loader;
+use crate::eval::{self, Evaluation};
+use crate::train::error::TrainError;
+use crate::train::record::{EpochRecord, Record};
+use crate::train::run_folder::{BEST, LAST};
+use crate::train::state::Partial;
+
+impl Trainer<'_> {
+    /// Evaluates the epoch and saves weights and state.
+    pub(super) fn finish_epoch(&mut self) -> Result<EpochRecord, TrainError> {
+        let clock = Instant::now();
+        let evaluation = self.evaluate(self.run.evaluation())?;
+        let Partial {
+            totals,
+            loss,
+            seconds,
+        } = std::mem::take(&mut self.progress.partial);
+        let mean = totals.mean();
+        let lr = self.schedule.lr(self.progress.step - 1);
+        let record = EpochRecord {
+            epoch: self.progress.epoch + 1,
+            step: self.progress.step,
+            lr,
+            train_loss: loss / mean.images as f64,
+            train_top1: mean.top1,
+            loss: evaluation.loss,
+            top1: evaluation.top1,
+            top5: evaluation.top5,
+            images_per_second: mean.images as f64 / seconds,
+            seconds: seconds + clock.elapsed().as_secs_f64(),
+        };
+        if !evaluation.loss.is_finite() {
+            return Err(TrainError::NonFiniteLoss {
+                loss: evaluation.loss,
+                epoch: record.epoch,
+                step: record.step,
+                lr,
+            });
+        }
+        let progress = &mut self.progress;
+        progress.epoch += 1;
+        progress.batch = 0;
+        progress.train_seconds += seconds;
+        progress.train_images += mean.images;
+        progress.records.push(record.clone());
+        if progress
+            .best()
+            .is_some_and(|best| best.epoch == record.epoch)
+        {
+            self.save_weights(BEST)?;
+        }
+        self.save_weights(LAST)?;
+        self.save_state()?;
+        Ok(record)
+    }
+
+    fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
+        let batches = loader.epoch(0, 0);
+        let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
+        Ok(eval::evaluate(self.run.frozen, batches)?)
+    }
+
+    /// The figures of the finished run. If validation images chose the best epoch, evaluates the best
+    /// and the last weights on the test images.
+    pub(super) fn record(&self) -> Result<Record, TrainError> {
+        let progress = &self.progress;
+        let measured = |record: &EpochRecord| Evaluation {
+            images: self.run.test.images().len(),
+            top1: record.top1,
+            top5: record.top5,
+            loss: record.loss,
+        };
+        let last = progress.records.last().map(measured).unwrap_or_default();
+        let best = progress.best();
+        let best_epoch = best.map_or(0, |record| record.epoch);
+        let best = best.map(measured).unwrap_or_default();
+        let (best, last) = match self.run.validation {
+            None => (best, last),
+            Some(_) => {
+                let last = self.evaluate(self.run.test)?;
+                (self.evaluate_best()?, last)
+            }
+        };
+        Ok(Record {
+            epochs: progress.records.clone(),
+            best_epoch,
+            best_chosen_on: self.run.evaluated_on(),
+            best,
+            last,
+            images_per_second: progress.train_images as f64 / progress.train_seconds,
+            seconds: progress.records.iter().map(|record| record.seconds).sum(),
+        })
+    }
+
+    /// Evaluates the best weights, then restores the last ones.
+    fn evaluate_best(&self) -> Result<Evaluation, TrainError> {
+        // A full copy: on Metal, Candle's copy shares the memory of a variable.
+        let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.force_contiguous()?));
+        let last = self.run.store.tensors().into_iter().map(copy);
+        let last = last.collect::<candle_core::Result<HashMap<_, _>>>()?;
+        self.run
+            .store
+            .load_tensors(&checkpoint::read(&self.run.folder.file(BEST))?.tensors)?;
+        let evaluation = self.evaluate(self.run.test);
+        self.run.store.load_tensors(&last)?;
+        evaluation
+    }
+}

@@ -1,0 +1,172 @@
+//! The training loop.
+
+mod epoch;
+mod evaluation;
+mod save;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use candle_nn::ModuleT;
+
+use super::error::TrainError;
+use super::images::RunImages;
+use super::observer::{Observer, RunStart};
+use super::optimizer::{ParameterGroup, RuleOptimizer};
+use super::parts::Parts;
+use super::recipe::Recipe;
+use super::record::{EvaluationSet, Record};
+use super::run_folder::{LAST, RunFolder, STATE};
+use super::schedule::Schedule;
+use super::state::{Progress, RunState};
+use crate::data::Loader;
+use crate::nn::{AuxiliaryLoss, ParamStore};
+use crate::rng::Generator;
+
+/// A network, its data and its recipe.
+pub struct Run<'a> {
+    /// The network, built on `store`.
+    pub model: &'a dyn ModuleT,
+    /// The loss that `model` adds to the loss of its logits, if it has one.
+    pub auxiliary: Option<&'a dyn AuxiliaryLoss>,
+    /// The same network, built on [`ParamStore::frozen`] of `store`.
+    pub frozen: &'a dyn ModuleT,
+    /// The parts of the network, for recipes that treat them differently.
+    pub parts: Option<Parts<'a>>,
+    /// Weights and buffers.
+    pub store: &'a ParamStore,
+    /// The training images, shuffled and augmented.
+    pub train: &'a Loader,
+    /// The images that choose the best epoch; the test images if none.
+    pub validation: Option<&'a Loader>,
+    /// The images of the final figures.
+    pub test: &'a Loader,
+    /// The hyperparameters.
+    pub recipe: &'a Recipe,
+    /// The folder for checkpoints.
+    pub folder: &'a RunFolder,
+    /// Key-value pairs for the header of every checkpoint, such as the name of the model.
+    pub metadata: &'a BTreeMap<String, String>,
+    /// The random generators of the network, by name.
+    pub generators: &'a [(String, Generator)],
+    /// If set, the run saves its state after the current step and ends.
+    pub stop: &'a AtomicBool,
+}
+
+impl<'a> Run<'a> {
+    /// The images that evaluate each epoch.
+    fn evaluation(&self) -> &'a Loader {
+        self.validation.unwrap_or(self.test)
+    }
+
+    fn evaluated_on(&self) -> EvaluationSet {
+        match self.validation {
+            Some(_) => EvaluationSet::Validation,
+            None => EvaluationSet::Test,
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished(Record),
+    /// The run was stopped. Its state is saved and it can be resumed.
+    Interrupted {
+        /// Steps taken so far.
+        step: u64,
+    },
+}
+
+/// Trains from the start, or continues from `resume`, and reports to `observers`.
+///
+/// # Errors
+/// A recipe out of range, an empty training set, a state of another run or of other
+/// images, a loss that is not finite, a file that cannot be written, or the error of an op.
+pub fn train(
+    run: &Run<'_>,
+    resume: Option<RunState>,
+    observers: &mut [Box<dyn Observer>],
+) -> Result<Outcome, TrainError> {
+    Trainer::new(run, resume)?.run(observers)
+}
+
+struct Trainer<'a> {
+    run: &'a Run<'a>,
+    optimizer: RuleOptimizer,
+    schedule: Schedule,
+    progress: Progress,
+    steps_per_epoch: usize,
+    /// Steps at the start that train only the head.
+    head_warmup: u64,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(run: &'a Run<'a>, resume: Option<RunState>) -> Result<Self, TrainError> {
+        let recipe = run.recipe;
+        recipe.validate()?;
+        let steps_per_epoch = run.train.batches_per_epoch();
+        if steps_per_epoch == 0 {
+            return Err(TrainError::NoImages);
+        }
+        let head_warmup = (recipe.head_warmup_epochs * steps_per_epoch as f64).round() as u64;
+        let groups = match &run.parts {
+            Some(parts) if recipe.tells_parts_apart() => {
+                parts.groups(run.store, recipe, head_warmup)
+            }
+            None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),
+            _ => ParameterGroup::split(run.store.params(), recipe.weight_decay),
+        };
+        let mut optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
+        if let Some(parts) = &run.parts {
+            optimizer = optimizer.with_head(parts.head);
+        }
+        let images = RunImages::of(run.train, run.evaluation());
+        let mut progress = match resume {
+            None => Progress::default(),
+            Some(state) => {
+                let path = run.folder.file(STATE);
+                state.check(&path, recipe, &images, steps_per_epoch)?;
+                state.restore(&path, run.store, &mut optimizer, run.generators)?
+            }
+        };
+        progress.threads = Some(rayon::current_num_threads());
+        progress.images = Some(images);
+        Ok(Self {
+            run,
+            optimizer,
+            schedule: recipe.schedule(steps_per_epoch),
+            progress,
+            steps_per_epoch,
+            head_warmup,
+        })
+    }
+
+    fn run(mut self, observers: &mut [Box<dyn Observer>]) -> Result<Outcome, TrainError> {
+        for observer in &mut *observers {
+            observer.start(&RunStart {
+                records: &self.progress.records,
+                epochs: self.run.recipe.epochs,
+                evaluated_on: self.run.evaluated_on(),
+            })?;
+        }
+        if self.progress.step == 0 {
+            // From now on the run can be resumed.
+            self.save_state()?;
+        }
+        while self.progress.epoch < self.run.recipe.epochs {
+            if !self.epoch(observers)? {
+                self.save_weights(LAST)?;
+                self.save_state()?;
+                let step = self.progress.step;
+                return Ok(Outcome::Interrupted { step });
+            }
+            let record = self.finish_epoch()?;
+            for observer in &mut *observers {
+                observer.epoch(&record)?;
+            }
+        }
+        self.record().map(Outcome::Finished)
+    }
+}
