@@ -19,6 +19,7 @@ mod source;
 mod table;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use indicatif::MultiProgress;
@@ -151,6 +152,7 @@ fn quiet_parquet() {
 }
 
 fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
+    let started = Instant::now();
     device::choose(global.device);
     let bars = MultiProgress::new();
     logging::init(global.verbose, global.log_file.as_deref(), &bars)?;
@@ -162,6 +164,7 @@ fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
             .map_err(|error| usage(format!("--threads {threads}: {error}")))?;
     }
     Ok(Context {
+        started,
         json: global.json,
         threads: rayon::current_num_threads(),
         bars,

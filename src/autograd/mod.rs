@@ -191,6 +191,11 @@ impl Gradients {
         self.0.get(&tensor.id())
     }
 
+    /// All gradients, in no order.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.0.values()
+    }
+
     /// Removes and returns the gradient of `tensor`.
     pub fn remove(&mut self, tensor: &Tensor) -> Option<Tensor> {
         self.0.remove(&tensor.id())

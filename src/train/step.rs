@@ -53,9 +53,7 @@ pub fn step(
 ) -> std::result::Result<Step, StepError> {
     let (loss, logits, gradients) = autograd::value_and_grad(|| {
         let (logits, own) = forward()?;
-        let loss = recipe.loss_of(&logits, labels)?;
-        let loss = own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?;
-        Ok((loss, logits.detach()))
+        Ok((loss_of(recipe, &logits, own, labels)?, logits.detach()))
     })?;
     // On the CPU: not every device has f64.
     let loss = loss.to_device(&Device::Cpu)?;
@@ -66,4 +64,18 @@ pub fn step(
     let _entered = tracing::trace_span!("op", op = "optimizer", pass = "update").entered();
     optimizer.step(&gradients, lr, recipe.clip())?;
     Ok(Step { loss, logits })
+}
+
+/// The loss of logits `[N, K]`, with the network's `own` loss.
+pub(super) fn loss_of(
+    recipe: &Recipe,
+    logits: &Tensor,
+    own: Option<Tensor>,
+    labels: &Tensor,
+) -> Result<Tensor> {
+    let loss = recipe.loss_of(logits, labels)?;
+    match own {
+        None => Ok(loss),
+        Some(own) => add(&loss, &own),
+    }
 }

@@ -17,11 +17,13 @@ use candle_mish_models::{self as models, ModelSpec, Stem};
 
 use super::args::TrainArgs;
 use super::classes::{self, Classifier};
+use super::config_file::ConfigFile;
 use super::configure::Setup;
+use super::resume;
 use crate::args::range::check_batch;
 use crate::config::Config;
 use crate::context::Context;
-use crate::failure::usage;
+use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::{self, Network};
 use crate::table::{counted, thousands};
@@ -29,6 +31,14 @@ use crate::{device, logging, output, preprocessing};
 
 /// Shortest time between two lines within an epoch, if stderr is not a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How a process ended that did not fail.
+pub(super) enum Ended {
+    /// The run is finished.
+    Finished(Box<Summary>),
+    /// The run is saved and can be resumed.
+    Early(Done),
+}
 
 /// A run that is ready to start.
 pub(super) struct Session<'a> {
@@ -120,7 +130,6 @@ impl<'a> Session<'a> {
                     Some(folder) => RunFolder::create(folder)?,
                     None => new_folder(&spec)?,
                 };
-                folder.write_text(CONFIG, &config.to_toml()?)?;
                 folder
             }
         };
@@ -136,11 +145,11 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Trains to the end, or returns `None` if it was interrupted.
+    /// Trains to the end, or until it is interrupted.
     ///
     /// # Errors
     /// If a step fails or a file cannot be written.
-    pub(super) fn run(&mut self) -> anyhow::Result<Option<Summary>> {
+    pub(super) fn run(&mut self) -> anyhow::Result<Ended> {
         let stop = stop_on_signal()?;
         let mut metadata = network::describe(&self.spec, &self.dataset)?;
         if let Some(origin) = &self.config.pretrained {
@@ -151,7 +160,7 @@ impl<'a> Session<'a> {
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
         let state = self.state.take();
-        self.announce(&train_loader)?;
+        self.announce(&train_loader, state.as_ref())?;
         let run = Run {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
@@ -170,24 +179,31 @@ impl<'a> Session<'a> {
             metadata: &metadata,
             generators: &self.network.generators,
             stop: &stop,
+            options: &self.config.run,
+            started: self.context.started,
         };
-        match train(&run, state, &mut self.observers())? {
+        match train(&run, state, &mut self.observers()?)? {
             Outcome::Finished(record) => {
                 let summary = self.summary(&record, train_loader.images_per_epoch())?;
                 let text = serde_json::to_string_pretty(&summary)? + "\n";
                 self.folder.write_text(SUMMARY, &text)?;
-                Ok(Some(summary))
+                Ok(Ended::Finished(Box::new(summary)))
             }
             Outcome::Interrupted { step } => {
                 let folder = self.folder.path().display();
                 eprintln!("stopped after step {step}; continue with --resume {folder}");
-                Ok(None)
+                Ok(Ended::Early(Done::Interrupted))
+            }
+            Outcome::TimeLimit { step } => {
+                let folder = self.folder.path().display();
+                eprintln!("time limit reached after step {step}; continue with --resume {folder}");
+                Ok(Ended::Early(Done::TimeLimit))
             }
         }
     }
 
     /// Prints what the run trains, on what, and where its files go.
-    fn announce(&self, train: &Loader) -> anyhow::Result<()> {
+    fn announce(&self, train: &Loader, state: Option<&RunState>) -> anyhow::Result<()> {
         let recipe = &self.config.recipe;
         let ModelSpec {
             model, activation, ..
@@ -207,7 +223,7 @@ impl<'a> Session<'a> {
                 count(dataset.test.len())
             ),
         };
-        let lines = [
+        let mut lines = vec![
             format!(
                 "network   {model} with {activation}, {} parameters",
                 count(self.network.store.num_params())
@@ -230,6 +246,7 @@ impl<'a> Session<'a> {
             ),
             format!("output    {}", self.folder.path().display()),
         ];
+        lines.extend(state.map(resume::describe));
         for line in lines {
             eprintln!("{line}");
             tracing::info!(target: logging::RUN, "{line}");
@@ -242,7 +259,7 @@ impl<'a> Session<'a> {
         loader.on(self.network.store.device())
     }
 
-    fn observers(&self) -> Vec<Box<dyn Observer>> {
+    fn observers(&self) -> anyhow::Result<Vec<Box<dyn Observer>>> {
         let ModelSpec {
             model, activation, ..
         } = &self.spec;
@@ -252,14 +269,16 @@ impl<'a> Session<'a> {
         } else {
             Box::new(Lines::new(LINE_INTERVAL, |line| eprintln!("{line}")))
         };
-        vec![
+        let config = self.config.to_toml()?;
+        Ok(vec![
+            Box::new(ConfigFile::new(&self.folder.file(CONFIG), config)),
             Box::new(Metrics::new(&self.folder.file(METRICS))),
             Box::new(Curve::new(&self.folder.file(CURVE), &title)),
             screen,
             Box::new(Lines::new(LINE_INTERVAL, |line| {
                 tracing::info!(target: logging::RUN, "{line}");
             })),
-        ]
+        ])
     }
 
     fn summary(&self, record: &Record, train_images: usize) -> anyhow::Result<Summary> {

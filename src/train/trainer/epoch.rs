@@ -1,27 +1,30 @@
 //! The steps of an epoch.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use candle_nn::ModuleT;
 
-use super::Trainer;
+use candle_core::Tensor;
+
+use super::guard::Guard;
+use super::{Run, Stop, Trainer};
 use crate::data::Batch;
 use crate::train::error::TrainError;
 use crate::train::observer::{Observer, StepReport};
-use crate::train::step::{Step, StepError, step};
+use crate::train::step::{Step, StepError, loss_of, step};
 
 impl<'a> Trainer<'a> {
-    /// Trains the rest of the current epoch. Returns false if the run was stopped.
+    /// Trains the rest of the current epoch, or returns why it was stopped.
     pub(super) fn epoch(
         &mut self,
         observers: &mut [Box<dyn Observer>],
-    ) -> Result<bool, TrainError> {
+    ) -> Result<Option<Stop>, TrainError> {
         let (epoch, first) = (self.progress.epoch, self.progress.batch);
+        self.clock.start();
         let mut clock = Instant::now();
         for batch in self.run.train.epoch(epoch as u64, first) {
-            if self.run.stop.load(Ordering::Relaxed) {
-                return Ok(false);
+            if let Some(stop) = self.stop() {
+                return Ok(Some(stop));
             }
             let (loss, lr) = self.step(&batch?)?;
             self.progress.partial.seconds += clock.elapsed().as_secs_f64();
@@ -39,38 +42,65 @@ impl<'a> Trainer<'a> {
             for observer in &mut *observers {
                 observer.step(&report)?;
             }
+            self.clock.stepped();
+            if self.clock.recovery_due() {
+                self.save_state()?;
+                clock = Instant::now();
+            }
         }
-        Ok(true)
+        Ok(None)
     }
 
+    /// Takes a step, or leaves out its update if it is not finite and the options say so. Returns loss
+    /// and learning rate.
     fn step(&mut self, batch: &Batch) -> Result<(f64, f64), TrainError> {
-        let Batch { images, labels, .. } = batch;
         let lr = self.schedule.lr(self.progress.step);
+        let before = self.before_step()?;
         let (run, head) = (self.run, self.head_only());
-        let forward = || match (head, run.auxiliary) {
-            (Some(head), _) => Ok((head.forward_t(images, true)?, None)),
-            (None, None) => Ok((run.model.forward_t(images, true)?, None)),
-            (None, Some(network)) => {
-                let (logits, own) = network.forward_with_loss(images, labels)?;
-                Ok((logits, Some(own)))
+        let mut optimizer = Guard::new(&mut self.optimizer);
+        let forward = || forward(run, head, batch);
+        let result = step(forward, &batch.labels, run.recipe, &mut optimizer, lr);
+        let refused = optimizer.refused;
+        let (epoch, number) = (self.progress.epoch + 1, self.progress.step + 1);
+        let loss = match result {
+            Ok(Step { loss, .. }) if refused => {
+                let error = |origin| TrainError::NonFiniteGradient {
+                    epoch,
+                    step: number,
+                    lr,
+                    origin,
+                };
+                self.not_finite(batch, &before, error)?;
+                loss
             }
+            Ok(Step { loss, logits }) => {
+                let partial = &mut self.progress.partial;
+                partial.totals.add(&logits, &batch.labels)?;
+                partial.loss += loss * batch.labels.elem_count() as f64;
+                loss
+            }
+            Err(StepError::NonFiniteLoss(loss)) => {
+                let error = |origin| TrainError::NonFiniteLoss {
+                    loss,
+                    epoch,
+                    step: number,
+                    lr,
+                    origin,
+                };
+                self.not_finite(batch, &before, error)?;
+                loss
+            }
+            Err(StepError::Candle(error)) => return Err(TrainError::Candle(error)),
         };
-        let result = step(forward, labels, run.recipe, &mut self.optimizer, lr);
-        let Step { loss, logits } = result.map_err(|error| match error {
-            StepError::NonFiniteLoss(loss) => TrainError::NonFiniteLoss {
-                loss,
-                epoch: self.progress.epoch + 1,
-                step: self.progress.step + 1,
-                lr,
-            },
-            StepError::Candle(error) => TrainError::Candle(error),
-        })?;
-        let partial = &mut self.progress.partial;
-        partial.totals.add(&logits, labels)?;
-        partial.loss += loss * labels.elem_count() as f64;
         self.progress.step += 1;
         self.progress.batch += 1;
         Ok((loss, lr))
+    }
+
+    /// The loss of a batch in training mode, `[]`.
+    pub(super) fn loss(&self, batch: &Batch) -> candle_core::Result<Tensor> {
+        let (logits, own) = forward(self.run, self.head_only(), batch)?;
+        loss_of(self.run.recipe, &logits, own, &batch.labels)
     }
 
     /// The network to train in the next step if only the head learns.
@@ -81,5 +111,23 @@ impl<'a> Trainer<'a> {
             .as_ref()
             .filter(|_| alone)
             .map(|parts| parts.head_only)
+    }
+}
+
+/// The logits of a batch in training mode, and the network's own loss. `head` replaces the network if
+/// only its head learns.
+fn forward(
+    run: &Run<'_>,
+    head: Option<&dyn ModuleT>,
+    batch: &Batch,
+) -> candle_core::Result<(Tensor, Option<Tensor>)> {
+    let Batch { images, labels, .. } = batch;
+    match (head, run.auxiliary) {
+        (Some(head), _) => Ok((head.forward_t(images, true)?, None)),
+        (None, None) => Ok((run.model.forward_t(images, true)?, None)),
+        (None, Some(network)) => {
+            let (logits, own) = network.forward_with_loss(images, labels)?;
+            Ok((logits, Some(own)))
+        }
     }
 }
