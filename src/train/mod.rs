@@ -2,10 +2,12 @@
 //!
 //! [`train()`] runs a whole training and can resume it. [`step()`] takes one step, for loops of your own.
 
+mod available;
 mod duration;
 mod error;
 mod finite;
 mod images;
+pub mod memory;
 mod non_finite;
 pub mod observer;
 pub mod optimizer;

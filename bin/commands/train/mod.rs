@@ -6,6 +6,7 @@ mod command;
 mod config_file;
 mod configure;
 mod family;
+mod memory;
 mod resume;
 mod session;
 

@@ -19,7 +19,7 @@ use super::args::TrainArgs;
 use super::classes::{self, Classifier};
 use super::config_file::ConfigFile;
 use super::configure::Setup;
-use super::resume;
+use super::{memory, resume};
 use crate::args::range::check_batch;
 use crate::config::Config;
 use crate::context::Context;
@@ -160,7 +160,6 @@ impl<'a> Session<'a> {
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
         let state = self.state.take();
-        self.announce(&train_loader, state.as_ref())?;
         let run = Run {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
@@ -182,6 +181,9 @@ impl<'a> Session<'a> {
             options: &self.config.run,
             started: self.context.started,
         };
+        let batch_size = self.config.recipe.batch_size.min(self.dataset.train.len());
+        let memory = memory::estimate(&run, batch_size)?;
+        self.announce(&train_loader, state.as_ref(), memory)?;
         match train(&run, state, &mut self.observers()?)? {
             Outcome::Finished(record) => {
                 let summary = self.summary(&record, train_loader.images_per_epoch())?;
@@ -203,7 +205,12 @@ impl<'a> Session<'a> {
     }
 
     /// Prints what the run trains, on what, and where its files go.
-    fn announce(&self, train: &Loader, state: Option<&RunState>) -> anyhow::Result<()> {
+    fn announce(
+        &self,
+        train: &Loader,
+        state: Option<&RunState>,
+        memory: String,
+    ) -> anyhow::Result<()> {
         let recipe = &self.config.recipe;
         let ModelSpec {
             model, activation, ..
@@ -244,6 +251,7 @@ impl<'a> Session<'a> {
                 device::name(device::current()?),
                 counted(self.context.threads, "thread")
             ),
+            memory,
             format!("output    {}", self.folder.path().display()),
         ];
         lines.extend(state.map(resume::describe));

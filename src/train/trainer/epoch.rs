@@ -2,12 +2,10 @@
 
 use std::time::Instant;
 
-use candle_nn::ModuleT;
-
 use candle_core::Tensor;
 
 use super::guard::Guard;
-use super::{Run, Stop, Trainer};
+use super::{Stop, Trainer};
 use crate::data::Batch;
 use crate::train::error::TrainError;
 use crate::train::observer::{Observer, StepReport};
@@ -56,9 +54,9 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, batch: &Batch) -> Result<(f64, f64), TrainError> {
         let lr = self.schedule.lr(self.progress.step);
         let before = self.before_step()?;
-        let (run, head) = (self.run, self.head_only());
+        let (run, head_only) = (self.run, self.head_only());
         let mut optimizer = Guard::new(&mut self.optimizer);
-        let forward = || forward(run, head, batch);
+        let forward = || run.forward(head_only, &batch.images, &batch.labels);
         let result = step(forward, &batch.labels, run.recipe, &mut optimizer, lr);
         let refused = optimizer.refused;
         let (epoch, number) = (self.progress.epoch + 1, self.progress.step + 1);
@@ -99,35 +97,13 @@ impl<'a> Trainer<'a> {
 
     /// The loss of a batch in training mode, `[]`.
     pub(super) fn loss(&self, batch: &Batch) -> candle_core::Result<Tensor> {
-        let (logits, own) = forward(self.run, self.head_only(), batch)?;
-        loss_of(self.run.recipe, &logits, own, &batch.labels)
+        let Batch { images, labels, .. } = batch;
+        let (logits, own) = self.run.forward(self.head_only(), images, labels)?;
+        loss_of(self.run.recipe, &logits, own, labels)
     }
 
-    /// The network to train in the next step if only the head learns.
-    fn head_only(&self) -> Option<&'a dyn ModuleT> {
-        let alone = self.run.recipe.freeze_backbone || self.progress.step < self.head_warmup;
-        self.run
-            .parts
-            .as_ref()
-            .filter(|_| alone)
-            .map(|parts| parts.head_only)
-    }
-}
-
-/// The logits of a batch in training mode, and the network's own loss. `head` replaces the network if
-/// only its head learns.
-fn forward(
-    run: &Run<'_>,
-    head: Option<&dyn ModuleT>,
-    batch: &Batch,
-) -> candle_core::Result<(Tensor, Option<Tensor>)> {
-    let Batch { images, labels, .. } = batch;
-    match (head, run.auxiliary) {
-        (Some(head), _) => Ok((head.forward_t(images, true)?, None)),
-        (None, None) => Ok((run.model.forward_t(images, true)?, None)),
-        (None, Some(network)) => {
-            let (logits, own) = network.forward_with_loss(images, labels)?;
-            Ok((logits, Some(own)))
-        }
+    /// Whether only the head learns in the next step.
+    fn head_only(&self) -> bool {
+        self.run.recipe.freeze_backbone || self.progress.step < self.head_warmup
     }
 }

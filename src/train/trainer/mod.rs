@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use candle_core::Tensor;
 use candle_nn::ModuleT;
 
 use super::error::TrainError;
@@ -67,6 +68,25 @@ impl<'a> Run<'a> {
     /// The images that evaluate each epoch.
     fn evaluation(&self) -> &'a Loader {
         self.validation.unwrap_or(self.test)
+    }
+
+    /// The logits `[N, K]` of a batch in training mode and the network's own loss, if it has one. With
+    /// `head_only`, of a run with parts, only the head learns.
+    pub(super) fn forward(
+        &self,
+        head_only: bool,
+        images: &Tensor,
+        labels: &Tensor,
+    ) -> candle_core::Result<(Tensor, Option<Tensor>)> {
+        let parts = self.parts.as_ref().filter(|_| head_only);
+        match (parts, self.auxiliary) {
+            (Some(parts), _) => Ok((parts.head_only.forward_t(images, true)?, None)),
+            (None, None) => Ok((self.model.forward_t(images, true)?, None)),
+            (None, Some(network)) => {
+                let (logits, own) = network.forward_with_loss(images, labels)?;
+                Ok((logits, Some(own)))
+            }
+        }
     }
 
     fn evaluated_on(&self) -> EvaluationSet {
