@@ -68,7 +68,7 @@ impl FineTune {
                 let batch = batch?;
                 train::step(
                     || (variant.forward)(&batch.images, &batch.labels),
-                    &batch.labels,
+                    &batch.target(),
                     &self.recipe,
                     &mut optimizer,
                     schedule.lr(step as u64),

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use super::optimizer::Optimizer;
 use super::recipe::Recipe;
 use crate::autograd;
-use crate::ops::add;
+use crate::ops::{Target, add};
 
 /// Why a step was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -39,21 +39,21 @@ pub struct Step {
 /// Takes one step at learning rate `lr`.
 ///
 /// `forward` computes the logits `[N, K]` of a batch in training mode and, for a network with an
-/// [`AuxiliaryLoss`](crate::nn::AuxiliaryLoss), that loss. `labels` `[N]` are the classes of the
-/// batch. `recipe` gives the loss and the clipping of gradients.
+/// [`AuxiliaryLoss`](crate::nn::AuxiliaryLoss), that loss. `target` has the classes of the batch, or
+/// their probabilities. `recipe` gives the loss and the clipping of gradients.
 ///
 /// # Errors
 /// If the loss is not finite, or `forward`, an op or the optimizer fails.
 pub fn step(
     forward: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
-    labels: &Tensor,
+    target: &Target,
     recipe: &Recipe,
     optimizer: &mut dyn Optimizer,
     lr: f64,
 ) -> std::result::Result<Step, StepError> {
     let (loss, logits, gradients) = autograd::value_and_grad(|| {
         let (logits, own) = forward()?;
-        let loss = recipe.loss_of(&logits, labels)?;
+        let loss = recipe.loss_of(&logits, target)?;
         let loss = own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?;
         Ok((loss, logits.detach()))
     })?;

@@ -55,7 +55,13 @@ impl<'a> Trainer<'a> {
                 Ok((logits, Some(own)))
             }
         };
-        let result = step(forward, labels, run.recipe, &mut self.optimizer, lr);
+        let result = step(
+            forward,
+            &batch.target(),
+            run.recipe,
+            &mut self.optimizer,
+            lr,
+        );
         let Step { loss, logits } = result.map_err(|error| match error {
             StepError::NonFiniteLoss(loss) => TrainError::NonFiniteLoss {
                 loss,
