@@ -6,11 +6,13 @@ mod fields;
 mod kinds;
 mod optimizer;
 mod ranges;
+mod schedule;
+mod stopping;
 
 pub use error::RecipeError;
 pub(super) use error::one_line;
 pub use fields::Recipe;
 pub use kinds::{
-    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
-    ScheduleKind,
+    AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
+    OptimizerName, SchedOn, ScheduleKind,
 };

@@ -138,7 +138,7 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             run,
             optimizer,
-            schedule: recipe.schedule(steps_per_epoch),
+            schedule: progress.schedule(recipe, steps_per_epoch),
             progress,
             steps_per_epoch,
             head_warmup,
@@ -157,7 +157,7 @@ impl<'a> Trainer<'a> {
             // From now on the run can be resumed.
             self.save_state()?;
         }
-        while self.progress.epoch < self.run.recipe.epochs {
+        while self.progress.epoch < self.run.recipe.epochs && !self.stops_early() {
             if !self.epoch(observers)? {
                 self.save_weights(LAST)?;
                 self.save_state()?;
@@ -170,5 +170,10 @@ impl<'a> Trainer<'a> {
             }
         }
         self.record().map(Outcome::Finished)
+    }
+
+    /// Whether the evaluations so far end the run before its last epoch.
+    fn stops_early(&self) -> bool {
+        self.run.recipe.stops_early(&self.progress.records)
     }
 }
