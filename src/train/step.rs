@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use super::optimizer::{Optimizer, Rates};
 use super::recipe::Recipe;
 use crate::autograd::{self, Gradients};
-use crate::ops::add;
+use crate::ops::{Target, add};
 
 /// Why a step was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +54,12 @@ impl Accumulation {
     pub fn add(
         &mut self,
         forward: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
-        labels: &Tensor,
+        target: &Target<'_>,
         recipe: &Recipe,
     ) -> std::result::Result<Step, StepError> {
         let (loss, logits, gradients) = autograd::value_and_grad(|| {
             let (logits, own) = forward()?;
-            let loss = recipe.loss_of(&logits, labels)?;
+            let loss = recipe.loss_of(&logits, target)?;
             let loss = own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?;
             Ok((loss, logits.detach()))
         })?;
@@ -97,20 +97,20 @@ impl Accumulation {
 /// Takes one step with one batch, at a learning rate or at all [`Rates`].
 ///
 /// `forward` computes the logits `[N, K]` of a batch in training mode and, for a network with an
-/// [`AuxiliaryLoss`](crate::nn::AuxiliaryLoss), that loss. `labels` `[N]` are the classes of the
-/// batch. `recipe` gives the loss and the clipping of gradients.
+/// [`AuxiliaryLoss`](crate::nn::AuxiliaryLoss), that loss. `target` has the classes of the batch, or
+/// their probabilities. `recipe` gives the loss and the clipping of gradients.
 ///
 /// # Errors
 /// If the loss is not finite, or `forward`, an op or the optimizer fails.
 pub fn step(
     forward: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
-    labels: &Tensor,
+    target: &Target,
     recipe: &Recipe,
     optimizer: &mut dyn Optimizer,
     rates: impl Into<Rates>,
 ) -> std::result::Result<Step, StepError> {
     let mut accumulation = Accumulation::default();
-    let step = accumulation.add(forward, labels, recipe)?;
+    let step = accumulation.add(forward, target, recipe)?;
     accumulation.update(recipe, optimizer, rates)?;
     Ok(step)
 }

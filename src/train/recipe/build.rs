@@ -23,20 +23,27 @@ impl Recipe {
         batches.div_ceil(self.grad_accum_steps.max(1))
     }
 
-    /// The mean loss of logits `[N, K]` for the classes `labels` `[N]`, a scalar.
+    /// The mean loss of logits `[N, K]` for `target`, a scalar.
     ///
     /// # Errors
-    /// If the shapes differ or a label is not below K.
-    pub fn loss_of(&self, logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
-        match self.loss {
-            LossKind::CrossEntropy => {
+    /// If the shapes differ, a label is not below K, or the margin loss is to take probabilities.
+    pub fn loss_of(&self, logits: &Tensor, target: &Target) -> candle_core::Result<Tensor> {
+        match (self.loss, target) {
+            (LossKind::CrossEntropy, target) => {
                 let options = CrossEntropy {
                     label_smoothing: self.smoothing,
                     ..CrossEntropy::default()
                 };
-                cross_entropy(logits, &Target::Classes(labels), &options)
+                cross_entropy(logits, target, &options)
             }
-            LossKind::Margin => margin_loss(logits, labels, &Margin::default()),
+            (LossKind::Margin, Target::Classes(labels)) => {
+                margin_loss(logits, labels, &Margin::default())
+            }
+            (LossKind::Margin, Target::Probabilities(_)) => {
+                candle_core::bail!(
+                    "the margin loss takes classes, not the mixed labels of mixup or cutmix"
+                )
+            }
         }
     }
 

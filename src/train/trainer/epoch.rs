@@ -84,7 +84,7 @@ impl<'a> Trainer<'a> {
                 Ok((logits, Some(own)))
             }
         };
-        let result = accumulation.add(forward, labels, run.recipe);
+        let result = accumulation.add(forward, &batch.target(), run.recipe);
         let Step { loss, logits } = result.map_err(|error| match error {
             StepError::NonFiniteLoss(loss) => TrainError::NonFiniteLoss {
                 loss,

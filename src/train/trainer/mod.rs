@@ -149,6 +149,7 @@ impl<'a> Trainer<'a> {
         for observer in &mut *observers {
             observer.start(&RunStart {
                 records: &self.progress.records,
+                step: self.progress.step,
                 epochs: self.run.recipe.epochs,
                 evaluated_on: self.run.evaluated_on(),
             })?;
@@ -169,7 +170,11 @@ impl<'a> Trainer<'a> {
                 observer.epoch(&record)?;
             }
         }
-        self.record().map(Outcome::Finished)
+        let record = self.record()?;
+        for observer in observers {
+            observer.finish(&record)?;
+        }
+        Ok(Outcome::Finished(record))
     }
 
     /// Whether the evaluations so far end the run before its last epoch.
