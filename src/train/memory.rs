@@ -8,6 +8,7 @@ use super::optimizer::{Optimizer, ParameterGroup, RuleOptimizer};
 use super::step::loss_of;
 use super::trainer::Run;
 use crate::autograd::{StepMemory, step_memory};
+use crate::ops::Target;
 
 /// Images in the forward pass that is measured: batch norm needs more than one value.
 const SAMPLE: usize = 2;
@@ -88,7 +89,7 @@ pub fn estimate(run: &Run<'_>) -> Result<MemoryEstimate, TrainError> {
     let step = without_effect(run, || {
         step_memory(SAMPLE, || {
             let (logits, own) = run.forward(run.recipe.freeze_backbone, &batch, &labels)?;
-            loss_of(run.recipe, &logits, own, &labels)
+            loss_of(run.recipe, &logits, own, &Target::Classes(&labels))
         })
     })?;
     let weights = bytes(run.store.tensors());

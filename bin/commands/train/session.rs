@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
-use candle_mish::data::{Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
 use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, SUMMARY};
 use candle_mish::train::{
@@ -121,8 +121,15 @@ impl<'a> Session<'a> {
         };
         let folder = match (resumed, &state) {
             (Some(run), Some(state)) => {
-                let steps = loader(&config.recipe, &dataset, &dataset.train, true);
-                run.extend(state, &config, steps.batches_per_epoch())?;
+                let batches = loader(
+                    &config.recipe,
+                    &dataset,
+                    &dataset.train,
+                    spec.num_classes,
+                    true,
+                );
+                let steps = config.recipe.updates(batches.batches_per_epoch());
+                run.extend(state, &config, steps)?;
                 run.folder
             }
             _ => {
@@ -241,9 +248,13 @@ impl<'a> Session<'a> {
                 dataset.classes.len()
             ),
             format!(
-                "training  {} of {}, {} per step",
+                "training  {} of {}, {}{} per step",
                 counted(recipe.epochs, "epoch"),
-                counted(train.batches_per_epoch(), "step"),
+                counted(recipe.updates(train.batches_per_epoch()), "step"),
+                match recipe.grad_accum_steps {
+                    1 => String::new(),
+                    batches => format!("{batches} x "),
+                },
                 counted(recipe.batch_size.min(dataset.train.len()), "image")
             ),
             format!(
@@ -263,7 +274,13 @@ impl<'a> Session<'a> {
     }
 
     fn loader(&self, images: &ImageSet, train: bool) -> Loader {
-        let loader = loader(&self.config.recipe, &self.dataset, images, train);
+        let loader = loader(
+            &self.config.recipe,
+            &self.dataset,
+            images,
+            self.spec.num_classes,
+            train,
+        );
         loader.on(self.network.store.device())
     }
 
@@ -296,12 +313,13 @@ impl<'a> Session<'a> {
             dataset: self.dataset.name.clone(),
             source: serde_json::to_value(&self.dataset.source)?,
             seed: self.config.recipe.seed,
-            epochs: self.config.recipe.epochs,
+            epochs: record.epochs.len(),
             params: self.network.store.num_params(),
             train_images,
             test_images: record.last.images,
             best_epoch: record.best_epoch,
             best_chosen_on: Some(record.best_chosen_on),
+            stopped_early: record.stopped_early,
             best_top1: record.best.top1,
             final_top1: record.last.top1,
             final_top5: record.last.top5,
@@ -342,19 +360,17 @@ impl<'a> Session<'a> {
     }
 }
 
-fn loader(recipe: &Recipe, dataset: &Dataset, images: &ImageSet, train: bool) -> Loader {
-    let config = LoaderConfig {
-        batch_size: recipe.batch_size,
-        shuffle: train,
-        drop_last: train,
-        augmentation: if train {
-            recipe.augmentation()
-        } else {
-            Augmentation::none()
-        },
-        mean: dataset.mean,
-        std: dataset.std,
-        seed: recipe.seed,
+/// A loader of `images`, augmented for training. `classes` is the number of logits.
+fn loader(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    images: &ImageSet,
+    classes: usize,
+    train: bool,
+) -> Loader {
+    let config = match train {
+        true => recipe.loader_config(dataset.mean, dataset.std, classes),
+        false => LoaderConfig::in_order(recipe.batch_size, dataset.mean, dataset.std),
     };
     Loader::new(images.clone(), config)
 }

@@ -1,8 +1,9 @@
-//! Steps whose loss or gradient is not finite: where the value came from, and how the run continues.
+//! Updates whose loss or gradient is not finite: where the value came from, and how the run continues.
 
 use candle_core::{Result, Tensor};
 
 use super::Trainer;
+use super::epoch::Update;
 use crate::autograd;
 use crate::data::Batch;
 use crate::nn::first_layer;
@@ -12,16 +13,18 @@ use crate::train::finite::{first_non_finite, is_finite};
 use crate::train::non_finite::NonFiniteOrigin;
 use crate::train::options::NanAction;
 
-/// What a step changes before its update.
-pub(super) struct BeforeStep {
+/// What the batches of an update change before the update itself.
+pub(super) struct BeforeUpdate {
+    /// The position of the first batch in the epoch.
+    batch: usize,
     generators: Vec<GeneratorState>,
-    /// Copies of the running statistics, if steps can be skipped.
+    /// Copies of the running statistics, if updates can be left out.
     buffers: Vec<Tensor>,
 }
 
 impl Trainer<'_> {
-    /// Notes what is needed to repeat or to leave out the next step.
-    pub(super) fn before_step(&self) -> Result<BeforeStep> {
+    /// Notes what is needed to repeat the batches of the next update or to leave it out.
+    pub(super) fn before_update(&self) -> Result<BeforeUpdate> {
         let generators = self.run.generators.iter();
         let buffers = match self.run.options.nan {
             NanAction::Stop => Vec::new(),
@@ -29,28 +32,45 @@ impl Trainer<'_> {
         };
         // Full copies: layers write into the memory of their buffers.
         let copies = buffers.iter().map(|(_, var)| var.copy());
-        Ok(BeforeStep {
+        Ok(BeforeUpdate {
+            batch: self.progress.batch,
             generators: generators.map(|(_, generator)| generator.state()).collect(),
             buffers: copies.collect::<Result<_>>()?,
         })
     }
 
-    /// Ends the run with `error`, or leaves out the update, as the options say. `error` gets the
-    /// origin of the value.
-    pub(super) fn not_finite(
+    /// Leaves out an update whose loss or gradient is not finite, or ends the run with an error, as the
+    /// options say.
+    pub(super) fn leave_out(
         &mut self,
-        batch: &Batch,
-        before: &BeforeStep,
-        error: impl FnOnce(Option<NonFiniteOrigin>) -> TrainError,
+        before: &BeforeUpdate,
+        update: &Update,
     ) -> std::result::Result<(), TrainError> {
-        let first = self.progress.skipped == 0;
-        let origin = match self.run.options.nan {
-            // Later batches often fail for the same reason.
-            NanAction::Skip if !first => None,
-            _ => self.origin(batch, before)?,
+        let skips = self.run.options.nan == NanAction::Skip;
+        let origin = match (skips, self.progress.skipped) {
+            // Later updates often fail for the same reason.
+            (true, 1..) => None,
+            _ => self.origin(before)?,
         };
-        let error = error(origin);
-        if self.run.options.nan == NanAction::Stop {
+        let (epoch, step) = (self.progress.epoch + 1, self.progress.step + 1);
+        let Update { loss, lr, .. } = *update;
+        let error = if loss.is_finite() {
+            TrainError::NonFiniteGradient {
+                epoch,
+                step,
+                lr,
+                origin,
+            }
+        } else {
+            TrainError::NonFiniteLoss {
+                loss,
+                epoch,
+                step,
+                lr,
+                origin,
+            }
+        };
+        if !skips {
             return Err(error);
         }
         tracing::warn!("{error}; the update is skipped");
@@ -62,27 +82,38 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Repeats the step of `batch` and finds its first value that is not finite. `None` if the
-    /// repetition has finite values.
-    fn origin(&self, batch: &Batch, before: &BeforeStep) -> Result<Option<NonFiniteOrigin>> {
-        if !is_finite(&batch.images)? {
-            return Ok(Some(NonFiniteOrigin::Images));
-        }
+    /// Repeats the batches of an update that was not taken and finds their first value that is not
+    /// finite. `None` if the repetition has finite values.
+    fn origin(&self, before: &BeforeUpdate) -> Result<Option<NonFiniteOrigin>> {
         let params = self.run.store.params();
         let values = params
             .iter()
-            .map(|(n, var)| (n.clone(), var.as_detached_tensor()));
+            .map(|(name, var)| (name.clone(), var.as_detached_tensor()));
         if let Some(name) = first_non_finite(values)? {
             return Ok(Some(NonFiniteOrigin::Parameter(name)));
         }
         let after: Vec<_> = self.run.generators.iter().map(|(_, g)| g.state()).collect();
         self.restore_generators(&before.generators);
-        let found = self.repeat(batch);
+        let count = self.progress.batch - before.batch;
+        let batches = self
+            .run
+            .train
+            .epoch(self.progress.epoch as u64, before.batch);
+        let mut found = Ok(None);
+        for batch in batches.take(count) {
+            found = batch.and_then(|batch| self.repeat(&batch));
+            if !matches!(found, Ok(None)) {
+                break;
+            }
+        }
         self.restore_generators(&after);
         found
     }
 
     fn repeat(&self, batch: &Batch) -> Result<Option<NonFiniteOrigin>> {
+        if !is_finite(&batch.images)? {
+            return Ok(Some(NonFiniteOrigin::Images));
+        }
         // An output that cannot be read is found in the loss.
         let not_finite = |output: &Tensor| !is_finite(output).unwrap_or(true);
         let step = || autograd::value_and_grad(|| Ok((self.loss(batch)?, ())));

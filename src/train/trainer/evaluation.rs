@@ -64,6 +64,8 @@ impl Trainer<'_> {
         progress.train_seconds += seconds;
         progress.train_images += mean.images;
         progress.records.push(record.clone());
+        self.schedule
+            .observe(self.run.recipe.eval_metric.of(&record));
         self.clock.finished_epoch();
         self.save_state()?;
         self.save_epoch()?;
@@ -104,7 +106,7 @@ impl Trainer<'_> {
             loss: record.loss,
         };
         let last = progress.records.last().map(measured).unwrap_or_default();
-        let best = progress.best();
+        let best = progress.best(self.run.recipe.eval_metric);
         let best_epoch = best.map_or(0, |record| record.epoch);
         let best = best.map(measured).unwrap_or_default();
         let (best, last) = match self.run.validation {
@@ -118,6 +120,7 @@ impl Trainer<'_> {
             epochs: progress.records.clone(),
             best_epoch,
             best_chosen_on: self.run.evaluated_on(),
+            stopped_early: self.stops_early() && progress.epoch < self.run.recipe.epochs,
             best,
             last,
             images_per_second: progress.train_images as f64 / progress.train_seconds,

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 
 use crate::autograd::Gradients;
 use crate::train::finite::is_finite;
-use crate::train::optimizer::{Clip, Optimizer};
+use crate::train::optimizer::{Clip, Optimizer, Rates};
 
 /// Passes steps on to an optimizer, unless a gradient is infinite or NaN.
 ///
@@ -28,14 +28,19 @@ impl<'a, O: Optimizer> Guard<'a, O> {
 }
 
 impl<O: Optimizer> Optimizer for Guard<'_, O> {
-    fn step(&mut self, gradients: &Gradients, lr: f64, clip: Option<Clip>) -> Result<Option<f64>> {
+    fn step(
+        &mut self,
+        gradients: &Gradients,
+        rates: Rates,
+        clip: Option<Clip>,
+    ) -> Result<Option<f64>> {
         for gradient in gradients.tensors() {
             if gradient.device().is_cpu() && !is_finite(gradient)? {
                 self.refused = true;
                 return Ok(None);
             }
         }
-        self.inner.step(gradients, lr, clip)
+        self.inner.step(gradients, rates, clip)
     }
 
     fn steps(&self) -> u64 {

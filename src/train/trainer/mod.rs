@@ -125,8 +125,8 @@ enum Stop {
 ///
 /// # Errors
 /// A recipe out of range, an empty training set, a state of another run or of other
-/// images, a loss that is not
-/// finite, a time limit that is too short, a file that cannot be written, or the error of an op.
+/// images, a loss that is not finite, a time limit that is too short, a file that cannot be written, or
+/// the error of an op.
 pub fn train(
     run: &Run<'_>,
     resume: Option<RunState>,
@@ -140,6 +140,7 @@ struct Trainer<'a> {
     optimizer: RuleOptimizer,
     schedule: Schedule,
     progress: Progress,
+    /// Updates in an epoch.
     steps_per_epoch: usize,
     /// Steps at the start that train only the head.
     head_warmup: u64,
@@ -152,10 +153,11 @@ impl<'a> Trainer<'a> {
     fn new(run: &'a Run<'a>, resume: Option<RunState>) -> Result<Self, TrainError> {
         let recipe = run.recipe;
         recipe.validate()?;
-        let steps_per_epoch = run.train.batches_per_epoch();
-        if steps_per_epoch == 0 {
+        let batches_per_epoch = run.train.batches_per_epoch();
+        if batches_per_epoch == 0 {
             return Err(TrainError::NoImages);
         }
+        let steps_per_epoch = recipe.updates(batches_per_epoch);
         let head_warmup = (recipe.head_warmup_epochs * steps_per_epoch as f64).round() as u64;
         let groups = match &run.parts {
             Some(parts) if recipe.tells_parts_apart() => {
@@ -175,7 +177,7 @@ impl<'a> Trainer<'a> {
             None => Progress::default(),
             Some(state) => {
                 let path = state.path().to_path_buf();
-                state.check(&path, recipe, &images, steps_per_epoch)?;
+                state.check(&path, recipe, &images, batches_per_epoch)?;
                 state.restore(&path, run.store, &mut optimizer, run.generators)?
             }
         };
@@ -184,7 +186,7 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             run,
             optimizer,
-            schedule: recipe.schedule(steps_per_epoch),
+            schedule: progress.schedule(recipe, steps_per_epoch),
             progress,
             steps_per_epoch,
             head_warmup,
@@ -198,11 +200,12 @@ impl<'a> Trainer<'a> {
         for observer in &mut *observers {
             observer.start(&RunStart {
                 records: &self.progress.records,
+                step: self.progress.step,
                 epochs: self.run.recipe.epochs,
                 evaluated_on: self.run.evaluated_on(),
             })?;
         }
-        while self.progress.epoch < self.run.recipe.epochs {
+        while self.progress.epoch < self.run.recipe.epochs && !self.stops_early() {
             let finished = match self.epoch(observers)? {
                 None => self.finish_epoch()?,
                 Some(stop) => Err(stop),
@@ -215,7 +218,16 @@ impl<'a> Trainer<'a> {
                 observer.epoch(&record)?;
             }
         }
-        self.record().map(Outcome::Finished)
+        let record = self.record()?;
+        for observer in observers {
+            observer.finish(&record)?;
+        }
+        Ok(Outcome::Finished(record))
+    }
+
+    /// Whether the evaluations so far end the run before its last epoch.
+    fn stops_early(&self) -> bool {
+        self.run.recipe.stops_early(&self.progress.records)
     }
 
     /// Why to end the process now, if there is a reason.

@@ -79,24 +79,27 @@ impl Trainer<'_> {
     /// Writes the weights of the epoch that just ended, and removes those that no state needs.
     pub(super) fn save_epoch(&self) -> Result<(), TrainError> {
         let folder = self.run.folder;
-        if self.progress.best_epochs(self.progress.epoch, 1) == [self.progress.epoch] {
+        let metric = self.run.recipe.eval_metric;
+        let epoch = self.progress.epoch;
+        if self.progress.best_epochs(metric, epoch, 1) == [epoch] {
             folder.rename(BEST, PREVIOUS_BEST)?;
             self.save_weights(BEST)?;
         } else {
             folder.remove(&folder.file(PREVIOUS_BEST))?;
         }
-        self.save_epoch_besides_best()
+        self.save_other_weights()
     }
 
-    fn save_epoch_besides_best(&self) -> Result<(), TrainError> {
+    fn save_other_weights(&self) -> Result<(), TrainError> {
         let folder = self.run.folder;
+        let metric = self.run.recipe.eval_metric;
         let epoch = self.progress.epoch;
         if let Some(count) = self.run.options.checkpoint_hist {
-            let best = self.progress.best_epochs(epoch, count);
+            let best = self.progress.best_epochs(metric, epoch, count);
             if best.contains(&epoch) {
                 self.save_weights_to(&folder.checkpoint(epoch))?;
             }
-            let before = self.progress.best_epochs(epoch - 1, count);
+            let before = self.progress.best_epochs(metric, epoch - 1, count);
             for old in folder.checkpoints()? {
                 if !best.contains(&old) && !before.contains(&old) {
                     folder.remove(&folder.checkpoint(old))?;
@@ -121,7 +124,7 @@ impl Trainer<'_> {
                 folder.remove(&folder.checkpoint(newer))?;
             }
         }
-        let Some(best) = self.progress.best() else {
+        let Some(best) = self.progress.best(self.run.recipe.eval_metric) else {
             return Ok(());
         };
         let has_best = |name: &str| {
@@ -135,7 +138,7 @@ impl Trainer<'_> {
             _ => Ok(()),
         }?;
         if at_end {
-            self.save_epoch_besides_best()?;
+            self.save_other_weights()?;
         }
         Ok(())
     }
