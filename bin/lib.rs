@@ -17,6 +17,7 @@ mod output;
 mod preprocessing;
 mod source;
 mod table;
+mod training_images;
 
 use std::process::ExitCode;
 
@@ -25,7 +26,7 @@ use indicatif::MultiProgress;
 
 use args::GlobalArgs;
 use commands::train::{self, Family};
-use commands::{activations, completions, eval, export, models, predict, swap};
+use commands::{activations, completions, data, eval, export, models, predict, swap};
 use context::Context;
 use failure::{Done, usage};
 
@@ -58,6 +59,8 @@ enum Command {
     Export(export::ExportArgs),
     /// List the networks, or the layers of one network
     Models(models::ModelsArgs),
+    /// Look at the images of a data set
+    Data(data::DataCommandArgs),
     /// List the activations
     Activations,
     /// Measure speed
@@ -88,6 +91,7 @@ pub fn mish() -> ExitCode {
             Command::Swap(args) => swap::run(&args, context),
             Command::Export(args) => export::run(&args, context),
             Command::Models(args) => models::run(&args, context),
+            Command::Data(args) => data::run(&args, context),
             Command::Activations => activations::run(context),
             Command::Bench(args) => commands::bench::run(&args, context),
             Command::Completions(args) => completions::run(&args, Mish::command()),

@@ -5,6 +5,7 @@ mod classes;
 mod command;
 mod configure;
 mod family;
+mod image_sizes;
 mod resume;
 mod session;
 

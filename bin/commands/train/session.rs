@@ -18,6 +18,7 @@ use candle_mish_models::{self as models, ModelSpec, Stem};
 use super::args::TrainArgs;
 use super::classes::{self, Classifier};
 use super::configure::Setup;
+use super::image_sizes;
 use crate::args::range::check_batch;
 use crate::config::Config;
 use crate::context::Context;
@@ -100,6 +101,7 @@ impl<'a> Session<'a> {
         let batch_size = config.recipe.batch_size.min(dataset.train.len());
         check_batch(batch_size, &dataset.train)?;
         let network = Network::new(&spec, config.recipe.seed)?;
+        image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
         }
