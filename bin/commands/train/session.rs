@@ -113,14 +113,15 @@ impl<'a> Session<'a> {
         };
         let folder = match (resumed, &state) {
             (Some(run), Some(state)) => {
-                let steps = loader(
+                let batches = loader(
                     &config.recipe,
                     &dataset,
                     &dataset.train,
                     spec.num_classes,
                     true,
                 );
-                run.extend(state, &config, steps.batches_per_epoch())?;
+                let steps = config.recipe.updates(batches.batches_per_epoch());
+                run.extend(state, &config, steps)?;
                 run.folder
             }
             _ => {
@@ -226,9 +227,13 @@ impl<'a> Session<'a> {
                 dataset.classes.len()
             ),
             format!(
-                "training  {} of {}, {} per step",
+                "training  {} of {}, {}{} per step",
                 counted(recipe.epochs, "epoch"),
-                counted(train.batches_per_epoch(), "step"),
+                counted(recipe.updates(train.batches_per_epoch()), "step"),
+                match recipe.grad_accum_steps {
+                    1 => String::new(),
+                    batches => format!("{batches} x "),
+                },
                 counted(recipe.batch_size.min(dataset.train.len()), "image")
             ),
             format!(
@@ -283,12 +288,13 @@ impl<'a> Session<'a> {
             dataset: self.dataset.name.clone(),
             source: serde_json::to_value(&self.dataset.source)?,
             seed: self.config.recipe.seed,
-            epochs: self.config.recipe.epochs,
+            epochs: record.epochs.len(),
             params: self.network.store.num_params(),
             train_images,
             test_images: record.last.images,
             best_epoch: record.best_epoch,
             best_chosen_on: Some(record.best_chosen_on),
+            stopped_early: record.stopped_early,
             best_top1: record.best.top1,
             final_top1: record.last.top1,
             final_top5: record.last.top5,

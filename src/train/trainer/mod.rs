@@ -97,6 +97,7 @@ struct Trainer<'a> {
     optimizer: RuleOptimizer,
     schedule: Schedule,
     progress: Progress,
+    /// Updates in an epoch.
     steps_per_epoch: usize,
     /// Steps at the start that train only the head.
     head_warmup: u64,
@@ -106,10 +107,11 @@ impl<'a> Trainer<'a> {
     fn new(run: &'a Run<'a>, resume: Option<RunState>) -> Result<Self, TrainError> {
         let recipe = run.recipe;
         recipe.validate()?;
-        let steps_per_epoch = run.train.batches_per_epoch();
-        if steps_per_epoch == 0 {
+        let batches_per_epoch = run.train.batches_per_epoch();
+        if batches_per_epoch == 0 {
             return Err(TrainError::NoImages);
         }
+        let steps_per_epoch = recipe.updates(batches_per_epoch);
         let head_warmup = (recipe.head_warmup_epochs * steps_per_epoch as f64).round() as u64;
         let groups = match &run.parts {
             Some(parts) if recipe.tells_parts_apart() => {
@@ -127,7 +129,7 @@ impl<'a> Trainer<'a> {
             None => Progress::default(),
             Some(state) => {
                 let path = run.folder.file(STATE);
-                state.check(&path, recipe, &images, steps_per_epoch)?;
+                state.check(&path, recipe, &images, batches_per_epoch)?;
                 state.restore(&path, run.store, &mut optimizer, run.generators)?
             }
         };
@@ -136,7 +138,7 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             run,
             optimizer,
-            schedule: recipe.schedule(steps_per_epoch),
+            schedule: progress.schedule(recipe, steps_per_epoch),
             progress,
             steps_per_epoch,
             head_warmup,
@@ -147,6 +149,7 @@ impl<'a> Trainer<'a> {
         for observer in &mut *observers {
             observer.start(&RunStart {
                 records: &self.progress.records,
+                step: self.progress.step,
                 epochs: self.run.recipe.epochs,
                 evaluated_on: self.run.evaluated_on(),
             })?;
@@ -155,7 +158,7 @@ impl<'a> Trainer<'a> {
             // From now on the run can be resumed.
             self.save_state()?;
         }
-        while self.progress.epoch < self.run.recipe.epochs {
+        while self.progress.epoch < self.run.recipe.epochs && !self.stops_early() {
             if !self.epoch(observers)? {
                 self.save_weights(LAST)?;
                 self.save_state()?;
@@ -167,6 +170,15 @@ impl<'a> Trainer<'a> {
                 observer.epoch(&record)?;
             }
         }
-        self.record().map(Outcome::Finished)
+        let record = self.record()?;
+        for observer in observers {
+            observer.finish(&record)?;
+        }
+        Ok(Outcome::Finished(record))
+    }
+
+    /// Whether the evaluations so far end the run before its last epoch.
+    fn stops_early(&self) -> bool {
+        self.run.recipe.stops_early(&self.progress.records)
     }
 }
