@@ -5,6 +5,7 @@ mod classes;
 mod command;
 mod configure;
 mod family;
+mod observers;
 mod resume;
 mod session;
 
