@@ -6,6 +6,7 @@ mod command;
 mod configure;
 mod family;
 mod image_sizes;
+mod observers;
 mod resume;
 mod session;
 
