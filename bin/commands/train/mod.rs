@@ -6,7 +6,9 @@ mod command;
 mod config_file;
 mod configure;
 mod family;
+mod image_sizes;
 mod memory;
+mod observers;
 mod resume;
 mod session;
 
