@@ -7,6 +7,7 @@ mod commands;
 mod compatibility;
 mod export;
 mod families;
+mod faults;
 mod fine_tune;
 mod folder;
 mod foreign;

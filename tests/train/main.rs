@@ -7,6 +7,7 @@ mod foreign_checkpoint;
 mod optimizer;
 mod pytorch_file;
 mod recipe;
+mod safety;
 mod schedule;
 mod sharded_checkpoint;
 mod subset;

@@ -44,6 +44,7 @@ impl Trainer<'_> {
                 self.after_update()?;
             }
             self.progress.step += 1;
+            tracing::trace!(step = self.progress.step, "took a step");
             self.progress.partial.seconds += clock.elapsed().as_secs_f64();
             clock = Instant::now();
             let partial = &self.progress.partial;
