@@ -1,5 +1,6 @@
 //! Batches, prepared ahead by a thread.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
@@ -7,14 +8,17 @@ use std::thread::JoinHandle;
 use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::augment::{Augmentation, Normaliser, Placement};
+use super::augment::{Augmentation, Normaliser, Placement, mean_colour};
 use super::error::DataError;
+use super::image::Image;
 use super::images::ImageSet;
 use super::random::Draw;
 use crate::rng::Generator;
 
 /// Batches ready for the consumer: enough to hide a slow batch, with little memory.
 const QUEUE: usize = 2;
+/// The random stream of [`PixelAugmentation`](super::PixelAugmentation).
+const PIXELS: u64 = u64::from_be_bytes(*b"  pixels");
 /// The most values of a batch: 8 GiB.
 const LARGEST_BATCH: usize = 1 << 31;
 
@@ -271,8 +275,9 @@ impl Shared {
     ) -> std::result::Result<(), DataError> {
         let size = (self.images.height(), self.images.width());
         let augmentation = &self.config.augmentation;
-        let mut draw = Draw::new(&[self.config.seed, epoch, place as u64]);
-        if let Some(crop) = &augmentation.resized_crop
+        let keys = [self.config.seed, epoch, place as u64];
+        let mut draw = Draw::new(&keys);
+        let mut pixels = if let Some(crop) = &augmentation.resized_crop
             && let Some((decoded, preprocess)) = self.images.decoded(image)?
         {
             let bytes = preprocess.random_pixels(&decoded, crop, &mut draw);
@@ -281,18 +286,25 @@ impl Shared {
                 ..augmentation.clone()
             };
             let placement = Placement::draw(&flip, &mut draw);
-            self.normaliser
-                .augmented(&bytes, size, &flip, placement, out);
-            return Ok(());
-        }
-        let bytes = self.images.image(image)?;
-        if augmentation.crop_padding == 0 && augmentation.hflip <= 0.0 {
-            self.normaliser.plain(&bytes, out);
+            Cow::Owned(placement.apply(&bytes, size, &flip))
         } else {
-            let placement = Placement::draw(augmentation, &mut draw);
-            self.normaliser
-                .augmented(&bytes, size, augmentation, placement, out);
+            let bytes = self.images.image(image)?;
+            if augmentation.crop_padding == 0 && augmentation.hflip <= 0.0 {
+                bytes
+            } else {
+                let placement = Placement::draw(augmentation, &mut draw);
+                Cow::Owned(placement.apply(&bytes, size, augmentation))
+            }
+        };
+        if augmentation.pixels.is_active() {
+            let mut image = Image::from_parts(pixels.into_owned(), size.0, size.1);
+            let fill = mean_colour(self.config.mean, image.channels());
+            let [seed, epoch, place] = keys;
+            let mut draw = Draw::new(&[seed, epoch, place, PIXELS]);
+            augmentation.pixels.apply(&mut image, fill, &mut draw);
+            pixels = Cow::Owned(image.into_pixels());
         }
+        self.normaliser.apply(&pixels, out);
         Ok(())
     }
 }

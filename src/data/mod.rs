@@ -5,7 +5,7 @@
 //! network. A [`Loader`] makes normalised, augmented batches on a thread of its own. [`Preprocess`]
 //! brings images of any size to a network's size, as timm does.
 
-mod augment;
+pub mod augment;
 mod cache;
 mod check;
 mod class_map;
@@ -35,7 +35,7 @@ mod tree;
 
 #[cfg(feature = "swap")]
 pub(crate) use augment::channel_moments;
-pub use augment::{Augmentation, PadMode};
+pub use augment::{Augmentation, AutoAugment, ColorJitter, PadMode, PixelAugmentation};
 pub use cache::SourceFile;
 pub use check::CheckProgress;
 pub use class_map::ClassMap;

@@ -2,6 +2,7 @@
 //! again, in any order.
 
 use rand::RngCore;
+use rand_distr::Distribution;
 
 use crate::rng::GeneratorState;
 
@@ -33,6 +34,11 @@ impl Draw {
     /// True with the given probability.
     pub(crate) fn chance(&mut self, probability: f64) -> bool {
         f64::from(self.unit()) < probability
+    }
+
+    /// A draw of `distribution`.
+    pub(crate) fn sample<T>(&mut self, distribution: &impl Distribution<T>) -> T {
+        distribution.sample(&mut self.0)
     }
 
     /// 64 random bits.

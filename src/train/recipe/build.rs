@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::fields::Recipe;
 use super::kinds::{ClipMode, LossKind, ScheduleKind};
-use crate::data::{Augmentation, ResizedCrop};
+use crate::data::{Augmentation, PixelAugmentation, ResizedCrop};
 use crate::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
 use crate::train::optimizer::Clip;
 use crate::train::schedule::{Schedule, Warmup};
@@ -92,6 +92,19 @@ impl Recipe {
             pad_mode: self.crop_pad_mode,
             hflip: self.hflip,
             resized_crop: Some(self.resized_crop()),
+            pixels: self.pixel_augmentation(),
+        }
+    }
+
+    fn pixel_augmentation(&self) -> PixelAugmentation {
+        PixelAugmentation {
+            vflip: self.vflip,
+            degrees: self.degrees,
+            auto_augment: self.aa.clone(),
+            color_jitter: self.color_jitter,
+            color_jitter_prob: self.color_jitter_prob,
+            grayscale_prob: self.grayscale_prob,
+            gaussian_blur_prob: self.gaussian_blur_prob,
         }
     }
 

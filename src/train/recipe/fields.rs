@@ -6,7 +6,7 @@ use super::kinds::{
     AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
     ScheduleKind,
 };
-use crate::data::{PadMode, ResizedCrop};
+use crate::data::{AutoAugment, ColorJitter, PadMode, ResizedCrop};
 
 /// Every hyperparameter of a training run.
 ///
@@ -101,6 +101,23 @@ pub struct Recipe {
     pub scale: [f64; 2],
     /// Image folders: the smallest and largest ratio of width to height of a random crop.
     pub ratio: [f64; 2],
+    /// The probability of exchanging top and bottom.
+    pub vflip: f64,
+    /// The largest rotation in degrees, in either direction.
+    pub degrees: f64,
+    /// A policy of automatic augmentation, such as `rand-m9-mstd0.5-inc1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aa: Option<AutoAugment>,
+    /// Random brightness, contrast, saturation and hue. With `aa`, as in timm, only for 3-Augment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub color_jitter: Option<ColorJitter>,
+    /// The probability of `color_jitter`. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub color_jitter_prob: Option<f64>,
+    /// The probability of making an image grey.
+    pub grayscale_prob: f64,
+    /// The probability of a Gaussian blur.
+    pub gaussian_blur_prob: f64,
     /// Multiplies the learning rate from each layer to the one before it. The head has `lr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_decay: Option<f64>,
@@ -148,6 +165,13 @@ impl Default for Recipe {
             hflip: 0.5,
             scale: ResizedCrop::default().scale,
             ratio: ResizedCrop::default().ratio,
+            vflip: 0.0,
+            degrees: 0.0,
+            aa: None,
+            color_jitter: None,
+            color_jitter_prob: None,
+            grayscale_prob: 0.0,
+            gaussian_blur_prob: 0.0,
             layer_decay: None,
             freeze_backbone: false,
             head_warmup_epochs: 0.0,
