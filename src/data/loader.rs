@@ -262,19 +262,16 @@ impl Shared {
             && let Some((decoded, preprocess)) = self.images.decoded(image)?
         {
             let bytes = preprocess.random_pixels(&decoded, crop, &mut draw);
-            let flip = Augmentation {
-                crop_padding: 0,
-                ..augmentation.clone()
-            };
-            let placement = Placement::draw(&flip, &mut draw);
-            Cow::Owned(placement.apply(&bytes, size, &flip))
+            let placement = Placement::draw(0, augmentation.hflip, &mut draw);
+            Cow::Owned(placement.apply(&bytes, size, augmentation.pad_mode))
         } else {
             let bytes = self.images.image(image)?;
-            if augmentation.crop_padding == 0 && augmentation.hflip <= 0.0 {
+            let (padding, hflip) = (augmentation.crop_padding, augmentation.hflip);
+            if padding == 0 && hflip <= 0.0 {
                 bytes
             } else {
-                let placement = Placement::draw(augmentation, &mut draw);
-                Cow::Owned(placement.apply(&bytes, size, augmentation))
+                let placement = Placement::draw(padding, hflip, &mut draw);
+                Cow::Owned(placement.apply(&bytes, size, augmentation.pad_mode))
             }
         };
         if augmentation.pixels.is_active() {

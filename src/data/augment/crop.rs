@@ -1,11 +1,13 @@
 //! Random crops of the padded image, and horizontal flips.
 
-use super::augmentation::{Augmentation, PadMode};
+use super::augmentation::PadMode;
 use crate::data::random::Draw;
 
-/// One draw of the crop and the flip of an [`Augmentation`].
+/// One draw of the crop and the flip of an [`Augmentation`](super::Augmentation).
 #[derive(Debug, Clone, Copy)]
 pub(in crate::data) struct Placement {
+    /// Pixels of padding on each side.
+    padding: usize,
     /// The top-left corner of the crop in the padded image.
     top: usize,
     left: usize,
@@ -15,15 +17,13 @@ pub(in crate::data) struct Placement {
 impl Placement {
     /// Draws the position of the crop, then the flip. Always three draws, so that one setting does not
     /// change the draws of another.
-    pub(in crate::data) fn draw(augmentation: &Augmentation, draw: &mut Draw) -> Self {
-        let places = augmentation
-            .crop_padding
-            .saturating_mul(2)
-            .saturating_add(1);
+    pub(in crate::data) fn draw(padding: usize, hflip: f64, draw: &mut Draw) -> Self {
+        let places = padding.saturating_mul(2).saturating_add(1);
         Self {
+            padding,
             top: draw.below(places),
             left: draw.below(places),
-            mirrored: draw.chance(augmentation.hflip),
+            mirrored: draw.chance(hflip),
         }
     }
 
@@ -32,9 +32,9 @@ impl Placement {
         self,
         image: &[u8],
         (height, width): (usize, usize),
-        augmentation: &Augmentation,
+        mode: PadMode,
     ) -> Vec<u8> {
-        let (padding, mode) = (augmentation.crop_padding, augmentation.pad_mode);
+        let padding = self.padding;
         let mut cropped = vec![0; image.len()];
         if height * width == 0 {
             return cropped;

@@ -26,6 +26,6 @@ pub use op::Op;
 pub use pixels::PixelAugmentation;
 pub(super) use pixels::mean_colour;
 pub use policy::{
-    AugMix, AutoAugment, Entry, Level, Mix, OpKind, Policy, PolicyError, RandAugment, Setting,
-    Spread, SubPolicies, VisionOp, VisionSpace,
+    AugMix, AutoAugment, CIFAR10_POLICY, Entry, Level, Mix, OpKind, Policy, PolicyError,
+    RandAugment, Setting, Spread, SubPolicies, TRIVIAL_OPS, VisionOp, VisionRow, VisionSpace,
 };

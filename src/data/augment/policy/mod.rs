@@ -18,4 +18,4 @@ pub use level::{Level, OpKind, Setting};
 pub use notation::PolicyError;
 pub use rand::RandAugment;
 pub use sub_policies::SubPolicies;
-pub use vision::{VisionOp, VisionSpace};
+pub use vision::{CIFAR10_POLICY, TRIVIAL_OPS, VisionOp, VisionRow, VisionSpace};

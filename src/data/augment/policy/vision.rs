@@ -121,7 +121,9 @@ impl VisionSpace {
         })
     }
 
-    /// Element `i` of PyTorch's `linspace(start, end, bins)`, which counts from the nearer end.
+    /// Element `i` of PyTorch's `linspace(start, end, bins)`, which counts from the nearer end. With
+    /// AVX2, PyTorch rounds some elements differently; one translation of TrivialAugment is then 15
+    /// pixels instead of 16.
     fn linspace(&self, start: f32, end: f32, i: usize) -> f32 {
         let step = (end - start) / (self.bins - 1) as f32;
         if i < self.bins / 2 {
@@ -141,10 +143,10 @@ pub(super) fn parse(name: &'static str, text: Option<&str>) -> Result<(), Policy
 }
 
 /// An operation, its probability and its step.
-type Row = (VisionOp, f64, usize);
+pub type VisionRow = (VisionOp, f64, usize);
 
 /// The sub-policies of `AutoAugmentPolicy.CIFAR10`. Operations without magnitude have step 0.
-pub(super) const CIFAR10_POLICY: [[Row; 2]; 25] = [
+pub const CIFAR10_POLICY: [[VisionRow; 2]; 25] = [
     [(V::Invert, 0.1, 0), (V::Contrast, 0.2, 6)],
     [(V::Rotate, 0.7, 2), (V::TranslateX, 0.3, 9)],
     [(V::Sharpness, 0.8, 1), (V::Sharpness, 0.9, 3)],
@@ -184,7 +186,7 @@ pub(super) fn draw_cifar10(setting: &Setting, draw: &mut Draw) -> Vec<Op> {
 }
 
 /// The operations of TrivialAugment.
-pub(super) const TRIVIAL_OPS: [VisionOp; 14] = [
+pub const TRIVIAL_OPS: [VisionOp; 14] = [
     V::Identity,
     V::ShearX,
     V::ShearY,
