@@ -10,8 +10,8 @@ mod parts;
 mod recipe;
 mod record;
 pub mod run_folder;
-mod schedule;
-mod session;
+mod run_session;
+pub mod schedule;
 mod state;
 mod step;
 mod trainer;
@@ -19,13 +19,13 @@ mod trainer;
 pub use error::TrainError;
 pub use parts::Parts;
 pub use recipe::{
-    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
-    Recipe, RecipeError, ScheduleKind,
+    AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
+    OptimizerName, Recipe, RecipeError, SchedOn, ScheduleKind,
 };
 pub use record::{EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;
-pub use schedule::{Schedule, Warmup};
-pub use session::Session;
+pub use run_session::RunSession;
+pub use schedule::Schedule;
 pub use state::RunState;
 pub use step::{Accumulation, Step, StepError, step};
 pub use trainer::{Outcome, Run, train};

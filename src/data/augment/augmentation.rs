@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::pixels::PixelAugmentation;
+use crate::data::erasing::RandomErasing;
+use crate::data::flip::FlipMode;
 use crate::data::resized_crop::ResizedCrop;
 
 /// The content of the padding around an image before a random crop.
@@ -27,12 +29,19 @@ pub struct Augmentation {
     pub pad_mode: PadMode,
     /// The probability of a horizontal flip, in [0, 1].
     pub hflip: f64,
+    /// How the images to flip are chosen. Alternating flips do not depend on `hflip`, unless it is 0.
+    pub flip_mode: FlipMode,
     /// A random part of each image scaled to the size of the set, instead of the padded crop. Applies
     /// to image files, which have any size; other sets ignore it.
     pub resized_crop: Option<ResizedCrop>,
     /// Changes to the bytes after the crop and the flip.
     #[serde(default)]
     pub pixels: PixelAugmentation,
+    /// Rectangles of the normalised image to replace.
+    pub erasing: Option<RandomErasing>,
+    /// The side of a square of the normalised image to set to 0, in pixels of the full-size image; 0
+    /// for none.
+    pub cutout: usize,
 }
 
 impl Augmentation {
@@ -42,8 +51,11 @@ impl Augmentation {
             crop_padding: 0,
             pad_mode: PadMode::Reflect,
             hflip: 0.0,
+            flip_mode: FlipMode::Random,
             resized_crop: None,
             pixels: PixelAugmentation::default(),
+            erasing: None,
+            cutout: 0,
         }
     }
 }

@@ -27,6 +27,11 @@ impl Placement {
         }
     }
 
+    /// The same crop, flipped or not.
+    pub(in crate::data) fn mirrored(self, mirrored: bool) -> Self {
+        Self { mirrored, ..self }
+    }
+
     /// The crop of `image` `[channels, height, width]`, flipped if drawn so, of the same size.
     pub(in crate::data) fn apply(
         self,

@@ -152,3 +152,59 @@ impl From<ColorJitter> for Values {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_are_in_their_ranges_and_the_order_varies() {
+        let jitter = ColorJitter::from_values(&[0.4, 1.5, 0.2, 0.1]).unwrap();
+        let mut first = [0; 4];
+        let mut sums = [0.0; 4];
+        for key in 0..1000 {
+            let ops = jitter.draw(&mut Draw::new(&[key]));
+            assert_eq!(ops.len(), 4);
+            for (at, op) in ops.into_iter().enumerate() {
+                let (kind, value, low, high) = match op {
+                    Op::Brightness(x) => (0, f64::from(x), 0.6, 1.4),
+                    Op::Contrast(x) => (1, f64::from(x), 0.0, 2.5),
+                    Op::Color(x) => (2, f64::from(x), 0.8, 1.2),
+                    Op::Hue(x) => (3, x, -0.1, 0.1),
+                    other => panic!("{other:?}"),
+                };
+                assert!((low - 1e-6..=high + 1e-6).contains(&value), "{op:?}");
+                first[kind] += usize::from(at == 0);
+                sums[kind] += (value - low) / (high - low) / 1000.0;
+            }
+        }
+        assert!(first.iter().all(|n| (190..310).contains(n)), "{first:?}");
+        assert!(
+            sums.iter().all(|mean| (0.45..0.55).contains(mean)),
+            "{sums:?}"
+        );
+        let some = ColorJitter::from_values(&[0.0, 0.3, 0.0]).unwrap();
+        let ops = some.draw(&mut Draw::new(&[1]));
+        assert!(matches!(ops[..], [Op::Contrast(_)]), "{ops:?}");
+    }
+
+    #[test]
+    fn values_are_read_and_written_in_timms_forms() {
+        for text in ["0.4", "0.4,0.3,0.2", "0.4,0.4,0.4,0.1"] {
+            let jitter: ColorJitter = text.parse().unwrap();
+            let numbers: Vec<String> = jitter.values().iter().map(f64::to_string).collect();
+            assert_eq!(numbers.join(","), text);
+        }
+        for (text, part) in [
+            ("0.4,0.4", "2 values, must be 1, 3 or 4"),
+            ("1,2,3,x", "'x' is not a number"),
+            ("-0.1", "between 0 and 1000"),
+            ("0.1,0.1,0.1,0.6", "between 0 and 0.5 for the hue"),
+            ("0,0,0", "above 0"),
+            ("nan", "between"),
+        ] {
+            let message = text.parse::<ColorJitter>().unwrap_err();
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+}

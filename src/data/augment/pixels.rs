@@ -100,3 +100,109 @@ pub(in crate::data) fn mean_colour(mean: [f32; 3], channels: usize) -> [u8; 3] {
         _ => mean.map(byte),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image() -> Image {
+        let bytes = (0..3 * 12 * 15).map(|i: usize| (i * i % 251) as u8);
+        Image::from_parts(bytes.collect(), 12, 15)
+    }
+
+    /// The image after `pixels`, for a key.
+    fn changed(pixels: &PixelAugmentation, mut image: Image, key: u64) -> Image {
+        pixels.apply(&mut image, [1, 2, 3], &mut Draw::new(&[key]));
+        image
+    }
+
+    fn all() -> PixelAugmentation {
+        PixelAugmentation {
+            vflip: 0.5,
+            degrees: 30.0,
+            auto_augment: "rand-n3-p0.9".parse().ok(),
+            color_jitter: ColorJitter::from_values(&[0.4, 0.4, 0.4, 0.1]).ok(),
+            color_jitter_prob: Some(0.8),
+            grayscale_prob: 0.3,
+            gaussian_blur_prob: 0.4,
+        }
+    }
+
+    #[test]
+    fn each_change_has_a_stream_of_its_own() {
+        let all = all();
+        let none = PixelAugmentation::default();
+        let steps = [
+            PixelAugmentation {
+                vflip: all.vflip,
+                ..none.clone()
+            },
+            PixelAugmentation {
+                degrees: all.degrees,
+                ..none.clone()
+            },
+            PixelAugmentation {
+                auto_augment: all.auto_augment.clone(),
+                ..none.clone()
+            },
+            PixelAugmentation {
+                color_jitter: all.color_jitter,
+                color_jitter_prob: all.color_jitter_prob,
+                ..none.clone()
+            },
+            PixelAugmentation {
+                grayscale_prob: all.grayscale_prob,
+                ..none.clone()
+            },
+            PixelAugmentation {
+                gaussian_blur_prob: all.gaussian_blur_prob,
+                ..none.clone()
+            },
+        ];
+        let mut active = [0; 6];
+        for key in 0..100 {
+            let mut one_by_one = image();
+            for (step, active) in steps.iter().zip(&mut active) {
+                let next = changed(step, one_by_one.clone(), key);
+                *active += usize::from(next != one_by_one);
+                one_by_one = next;
+            }
+            assert_eq!(changed(&all, image(), key), one_by_one, "{key}");
+        }
+        let [vflip, degrees, policy, jitter, grey, blur] = active;
+        assert!(
+            (35..65).contains(&vflip) && degrees > 80 && policy > 90,
+            "{active:?}"
+        );
+        assert!(
+            (65..95).contains(&jitter) && (15..50).contains(&grey),
+            "{active:?}"
+        );
+        assert!((20..60).contains(&blur), "{active:?}");
+        assert_eq!(changed(&none, image(), 1), image());
+        assert!(!none.is_active() && steps.iter().all(PixelAugmentation::is_active));
+    }
+
+    #[test]
+    fn grey_images_and_images_of_one_pixel_take_every_change() {
+        for (height, width) in [(1, 1), (1, 30), (28, 28)] {
+            let bytes: Vec<u8> = (0..height * width).map(|i| (i * 7) as u8).collect();
+            let grey = Image::from_parts(bytes.clone(), height, width);
+            let colour = Image::from_parts(bytes.repeat(3), height, width);
+            for key in 0..50 {
+                let changed_grey = changed(&all(), grey.clone(), key);
+                assert_eq!(changed_grey.pixels().len(), height * width);
+                assert_eq!(changed(&all(), colour.clone(), key).channels(), 3);
+            }
+        }
+        let empty = Image::from_parts(Vec::new(), 0, 4);
+        assert_eq!(changed(&all(), empty.clone(), 1), empty);
+    }
+
+    #[test]
+    fn colours_of_a_mean_round_as_in_timm() {
+        // Of CIFAR-100; round(255 * x) in Python.
+        assert_eq!(mean_colour([0.5071, 0.4865, 0.4409], 3), [129, 124, 112]);
+        assert_eq!(mean_colour([0.1307; 3], 1), [33; 3]);
+    }
+}

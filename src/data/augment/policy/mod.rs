@@ -19,3 +19,6 @@ pub use notation::PolicyError;
 pub use rand::RandAugment;
 pub use sub_policies::SubPolicies;
 pub use vision::{CIFAR10_POLICY, TRIVIAL_OPS, VisionOp, VisionRow, VisionSpace};
+
+#[cfg(test)]
+mod tests;
