@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use candle_mish::data::Image;
 use candle_mish::data::augment::{
     AutoAugment, CIFAR10_POLICY, Entry, Level, Mix, Op, OpKind, Policy, Resampling, Sampling,
     Setting, Spread, TRIVIAL_OPS, VisionOp, VisionSpace,
+};
+use candle_mish::data::{
+    Augmentation, Batch, ColorJitter, Image, ImageSet, Loader, LoaderConfig, PixelAugmentation,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -464,5 +466,80 @@ fn wrong_policies_are_refused_with_what_exists() {
         let message = message(text);
         assert!(message.contains(part), "{text}: {message}");
         assert!(!message.contains('\n'));
+    }
+}
+
+fn loader(pixels: PixelAugmentation, grey: bool) -> Loader {
+    let bytes = (0..40 * 3 * 16 * 16).map(|i| noise(i) as u8).collect();
+    let set = ImageSet::new(bytes, 16, 16, (0..40).collect(), None).unwrap();
+    let set = if grey { set.grey() } else { set };
+    let augmentation = Augmentation {
+        pixels,
+        ..Augmentation::default()
+    };
+    let config = LoaderConfig {
+        augmentation,
+        seed: 3,
+        ..LoaderConfig::in_order(8, [0.5; 3], [0.25; 3]).shuffled()
+    };
+    Loader::new(set, config)
+}
+
+fn values(batch: &Batch) -> Vec<f32> {
+    batch.images.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn epoch(loader: &Loader, epoch: u64, first: usize) -> Vec<(Vec<u32>, Vec<f32>)> {
+    let batches = loader.epoch(epoch, first).map(|batch| batch.unwrap());
+    let pairs = batches.map(|batch| (batch.labels.to_vec1().unwrap(), values(&batch)));
+    pairs.collect()
+}
+
+/// Every augmentation at once.
+fn all(policy: &str) -> PixelAugmentation {
+    PixelAugmentation {
+        vflip: 0.5,
+        degrees: 20.0,
+        auto_augment: Some(policy.parse().unwrap()),
+        color_jitter: ColorJitter::from_values(&[0.4, 0.4, 0.4, 0.1]).ok(),
+        color_jitter_prob: Some(0.8),
+        grayscale_prob: 0.2,
+        gaussian_blur_prob: 0.3,
+    }
+}
+
+#[test]
+fn batches_depend_only_on_seed_epoch_and_position() {
+    for (policy, grey) in [
+        ("rand-m9-mstd0.5-inc1", false),
+        ("augmix", true),
+        ("trivial", false),
+        ("cifar10", true),
+        ("3a", false),
+    ] {
+        let loader = loader(all(policy), grey);
+        let whole = epoch(&loader, 2, 0);
+        assert_eq!(epoch(&loader, 2, 3), whole[3..], "{policy}");
+        assert_ne!(epoch(&loader, 3, 0)[0].1, whole[0].1, "{policy}");
+        let finite = whole.iter().flat_map(|(_, values)| values);
+        assert!(finite.copied().all(f32::is_finite), "{policy}");
+    }
+}
+
+#[test]
+fn pixel_augmentations_keep_the_order_and_the_crops() {
+    let plain = epoch(&loader(PixelAugmentation::default(), false), 1, 0);
+    let flipped = PixelAugmentation {
+        vflip: 1.0,
+        ..PixelAugmentation::default()
+    };
+    for ((labels, values), (same, flipped)) in
+        plain.iter().zip(epoch(&loader(flipped, false), 1, 0))
+    {
+        assert_eq!(*labels, same);
+        for (plane, flipped) in values.chunks(256).zip(flipped.chunks(256)) {
+            let rows: Vec<f32> = plane.chunks(16).rev().flatten().copied().collect();
+            assert_eq!(rows, flipped);
+        }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::data::{
-    self, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode, Preprocess,
+    self, ColorJitter, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode,
+    Preprocess,
 };
 use candle_mish::nn::ParamStore;
 use candle_mish::train::observer::{Observer, StepReport};
@@ -96,7 +97,16 @@ fn count() -> impl Strategy<Value = usize> {
 }
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 33;
+const POLICIES: [&str; 6] = [
+    "rand-n3-p1",
+    "v0-mstd1",
+    "3a",
+    "augmix",
+    "cifar10",
+    "trivial",
+];
+
+const FIELDS: usize = 40;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -133,6 +143,13 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         29 => recipe.fallback_lr_scale = Some(x),
         30 => recipe.ns_coefficients = Some(kind(NsCoefficients::NAMES, n)),
         31 => recipe.adjust_lr_fn = Some(kind(AdjustLr::NAMES, n)),
+        32 => recipe.vflip = x,
+        33 => recipe.degrees = x,
+        34 => recipe.aa = POLICIES[n % POLICIES.len()].parse().ok(),
+        35 => recipe.color_jitter = ColorJitter::from_values(&[x, y, x, y]).ok(),
+        36 => recipe.color_jitter_prob = Some(x),
+        37 => recipe.grayscale_prob = x,
+        38 => recipe.gaussian_blur_prob = x,
         _ => recipe.head_warmup_epochs = x,
     }
 }
