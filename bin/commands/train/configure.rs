@@ -66,6 +66,7 @@ pub(super) fn configure(
     config.network = args.network().or(&config.network);
     config.network.num_classes.map_or(Ok(()), check_classes)?;
     args.recipe.apply(&mut config.recipe);
+    args.run.apply(&mut config.run);
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
     // Trained weights that record no number of channels are for colour images.
