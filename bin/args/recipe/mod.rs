@@ -8,7 +8,7 @@ mod schedule;
 
 use std::path::PathBuf;
 
-use candle_mish::train::Recipe;
+use candle_mish::train::{Recipe, RecipeError};
 use clap::Args;
 
 use super::range::{MAX_BATCH, MAX_EPOCHS, count, seed};
@@ -62,5 +62,20 @@ impl RecipeArgs {
         self.loss.apply(recipe);
         self.augmentation.apply(recipe);
         self.fine_tuning.apply(recipe);
+    }
+
+    /// Refuses flags that have no effect in `recipe`, where their fields always have a value.
+    ///
+    /// # Errors
+    /// Names the field and what it needs.
+    pub fn check(&self, recipe: &Recipe) -> Result<(), RecipeError> {
+        self.schedule.check(recipe)?;
+        if self.optimizer.momentum.is_some() && recipe.cycle_momentum {
+            return Err(RecipeError::Needs {
+                field: "momentum",
+                needs: "a schedule without cycle_momentum; set base_momentum and max_momentum",
+            });
+        }
+        Ok(())
     }
 }

@@ -84,7 +84,9 @@ pub(super) fn configure(
         config.check_same_run(&run.started)?;
     }
     config.recipe.validate().map_err(usage)?;
-    config.recipe = config.recipe.with_optimizer_defaults();
+    args.recipe.check(&config.recipe).map_err(usage)?;
+    let recipe = config.recipe.with_optimizer_defaults();
+    config.recipe = recipe.with_schedule_defaults();
     let alone = config.recipe.freeze_backbone || config.recipe.head_warmup_epochs > 0.0;
     if alone && config.pretrained.is_none() {
         return Err(usage(
