@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::data::{
-    self, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode, Preprocess,
+    self, DataOptions, Dataset, DatasetKind, EraseMode, ImageSet, Loader, LoaderConfig, MixupMode,
+    PadMode, Preprocess,
 };
 use candle_mish::nn::ParamStore;
 use candle_mish::train::observer::{Observer, StepReport};
@@ -96,7 +97,7 @@ fn count() -> impl Strategy<Value = usize> {
 }
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 33;
+const FIELDS: usize = 46;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -133,6 +134,19 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         29 => recipe.fallback_lr_scale = Some(x),
         30 => recipe.ns_coefficients = Some(kind(NsCoefficients::NAMES, n)),
         31 => recipe.adjust_lr_fn = Some(kind(AdjustLr::NAMES, n)),
+        32 => recipe.mixup = x,
+        33 => recipe.cutmix = x,
+        34 => recipe.cutmix_minmax = Some([x, y]),
+        35 => recipe.mixup_prob = Some(x),
+        36 => recipe.mixup_switch_prob = Some(x),
+        37 => recipe.mixup_mode = Some([MixupMode::Batch, MixupMode::Pair, MixupMode::Elem][n % 3]),
+        38 => recipe.mixup_off_epoch = Some(n),
+        39 => recipe.reprob = x,
+        40 => recipe.remode = Some([EraseMode::Const, EraseMode::Rand, EraseMode::Pixel][n % 3]),
+        41 => recipe.recount = Some(n),
+        42 => recipe.cutout = n,
+        43 => recipe.aug_repeats = n,
+        44 => recipe.train_img_sizes = format!("0:{},{n}:8", 1 + n % 40).parse().ok(),
         _ => recipe.head_warmup_epochs = x,
     }
 }
