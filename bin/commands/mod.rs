@@ -2,6 +2,7 @@
 
 pub mod activations;
 pub mod bench;
+pub mod compare;
 pub mod completions;
 pub mod data;
 pub mod eval;
@@ -9,5 +10,6 @@ pub mod export;
 pub mod models;
 mod origin;
 pub mod predict;
+pub mod report;
 pub mod swap;
 pub mod train;
