@@ -53,7 +53,10 @@ impl Recipe {
             crop_padding: self.crop_padding,
             pad_mode: self.crop_pad_mode,
             hflip: self.hflip,
+            flip_mode: self.flip_mode,
             resized_crop: Some(self.resized_crop()),
+            erasing: self.erasing(),
+            cutout: self.cutout,
         }
     }
 

@@ -6,7 +6,7 @@ use super::kinds::{
     AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
     OptimizerName, SchedOn, ScheduleKind,
 };
-use crate::data::{PadMode, ResizedCrop};
+use crate::data::{EraseMode, FlipMode, ImageSizes, MixupMode, PadMode, ResizedCrop};
 
 /// Every hyperparameter of a training run.
 ///
@@ -155,6 +155,47 @@ pub struct Recipe {
     pub scale: [f64; 2],
     /// Image folders: the smallest and largest ratio of width to height of a random crop.
     pub ratio: [f64; 2],
+    /// How the images to mirror are chosen. `alternating` needs an `hflip` of 0.5.
+    pub flip_mode: FlipMode,
+    /// Repeated augmentation: how often an image occurs in a row, augmented differently; 0 and 1 are
+    /// once. An epoch keeps its number of images, and so has a part of the set only.
+    pub aug_repeats: usize,
+    /// The size of the training images by epoch; their full size if none. `0:20,4:28,8:32` is 20 pixels
+    /// in the first four epochs, 28 in the next four, then 32. Evaluations use the full size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_img_sizes: Option<ImageSizes>,
+    /// Mixup: both parameters of the Beta distribution; 0 does no mixup.
+    pub mixup: f64,
+    /// CutMix: both parameters of the Beta distribution; 0 does no CutMix, unless there is
+    /// `cutmix_minmax`.
+    pub cutmix: f64,
+    /// CutMix: the smallest and largest height and width of the rectangle, as fractions of the image's.
+    /// Replaces the Beta distribution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutmix_minmax: Option<[f64; 2]>,
+    /// Mixup and CutMix: the probability of a mix. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup_prob: Option<f64>,
+    /// Mixup and CutMix: the probability of CutMix if both are on. Default: 0.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup_switch_prob: Option<f64>,
+    /// Mixup and CutMix: the images that share a draw. Default: `batch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup_mode: Option<MixupMode>,
+    /// Mixup and CutMix: the number of epochs after which there is no more mixing; none mixes to the
+    /// end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup_off_epoch: Option<usize>,
+    /// Random erasing: the probability that an image is erased.
+    pub reprob: f64,
+    /// Random erasing: the new values. Default: `pixel`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remode: Option<EraseMode>,
+    /// Random erasing: the most rectangles of an image. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recount: Option<usize>,
+    /// Cutout: the side of the square to set to 0, in pixels of the full-size image; 0 for none.
+    pub cutout: usize,
     /// Multiplies the learning rate from each layer to the one before it. The head has `lr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_decay: Option<f64>,
@@ -220,6 +261,20 @@ impl Default for Recipe {
             hflip: 0.5,
             scale: ResizedCrop::default().scale,
             ratio: ResizedCrop::default().ratio,
+            flip_mode: FlipMode::Random,
+            aug_repeats: 0,
+            train_img_sizes: None,
+            mixup: 0.0,
+            cutmix: 0.0,
+            cutmix_minmax: None,
+            mixup_prob: None,
+            mixup_switch_prob: None,
+            mixup_mode: None,
+            mixup_off_epoch: None,
+            reprob: 0.0,
+            remode: None,
+            recount: None,
+            cutout: 0,
             layer_decay: None,
             freeze_backbone: false,
             head_warmup_epochs: 0.0,

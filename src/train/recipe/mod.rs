@@ -4,6 +4,7 @@ mod build;
 mod error;
 mod fields;
 mod kinds;
+mod mixing;
 mod optimizer;
 mod ranges;
 mod schedule;

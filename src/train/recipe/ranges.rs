@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 
 use super::error::{RecipeError, one_line};
 use super::fields::Recipe;
-use super::kinds::{ClipMode, ScheduleKind};
+use super::kinds::{ClipMode, LossKind, ScheduleKind};
+use crate::data::FlipMode;
 
 /// Epochs and, as a set has fewer than 2^32 images, steps stay exact in an f64.
 const MAX_EPOCHS: usize = 1_000_000;
@@ -15,6 +16,10 @@ const MAX_BATCH_SIZE: usize = 1 << 20;
 const MAX_GRAD_ACCUM_STEPS: usize = 1 << 20;
 /// The largest image size that [`Preprocess`](crate::data::Preprocess) takes.
 const MAX_PADDING: usize = 1 << 14;
+/// More repetitions than a batch has images add nothing.
+const MAX_REPEATS: usize = 1000;
+/// Each rectangle takes up to ten attempts.
+const MAX_ERASED: usize = 1000;
 /// A schedule looks at each milestone in every step.
 const MAX_MILESTONES: usize = 10_000;
 /// A schedule looks at each cycle in every step.
@@ -62,6 +67,7 @@ impl Recipe {
         if let Some(problem) = self.resized_crop().problem() {
             return Err(RecipeError::Crop(problem));
         }
+        self.validate_mixing()?;
         self.validate_fine_tuning()
     }
 
@@ -242,6 +248,62 @@ impl Recipe {
         )
     }
 
+    fn validate_mixing(&self) -> Result<(), RecipeError> {
+        let needs = |field, needs| Err(RecipeError::Needs { field, needs });
+        if self.flip_mode == FlipMode::Alternating && self.hflip != 0.5 {
+            return needs(
+                "flip_mode alternating",
+                "hflip 0.5, as it mirrors half of the images",
+            );
+        }
+        whole("aug_repeats", self.aug_repeats, 0..=MAX_REPEATS)?;
+        alpha("mixup", self.mixup)?;
+        alpha("cutmix", self.cutmix)?;
+        if let Some([low, high]) = self.cutmix_minmax {
+            let fits = 0.0 < low && low <= high && high <= 1.0;
+            let expected = "two fractions in (0, 1], the smaller one first";
+            check(fits, "cutmix_minmax", &[low, high], expected)?;
+        }
+        probability("mixup_prob", self.mixup_prob.unwrap_or(1.0))?;
+        probability("mixup_switch_prob", self.mixup_switch_prob.unwrap_or(0.5))?;
+        whole(
+            "mixup_off_epoch",
+            self.mixup_off_epoch.unwrap_or(1),
+            1..=MAX_EPOCHS,
+        )?;
+        let of_mixing = [
+            ("mixup_prob", self.mixup_prob.is_some()),
+            ("mixup_switch_prob", self.mixup_switch_prob.is_some()),
+            ("mixup_mode", self.mixup_mode.is_some()),
+            ("mixup_off_epoch", self.mixup_off_epoch.is_some()),
+        ];
+        match of_mixing.iter().find(|(_, given)| *given) {
+            Some((field, _)) if !self.mixes() => return needs(field, "mixup or cutmix"),
+            _ => {}
+        }
+        if self.mixup_switch_prob.is_some() && !self.switches() {
+            return needs("mixup_switch_prob", "both mixup and cutmix");
+        }
+        if self.mixes() && self.loss == LossKind::Margin {
+            let field = if self.mixup > 0.0 { "mixup" } else { "cutmix" };
+            return needs(
+                field,
+                "the loss cross_entropy; the margin loss takes no mixed labels",
+            );
+        }
+        probability("reprob", self.reprob)?;
+        whole("recount", self.recount.unwrap_or(1), 1..=MAX_ERASED)?;
+        whole("cutout", self.cutout, 0..=MAX_PADDING)?;
+        let of_erasing = [
+            ("remode", self.remode.is_some()),
+            ("recount", self.recount.is_some()),
+        ];
+        match of_erasing.iter().find(|(_, given)| *given) {
+            Some((field, _)) if self.reprob == 0.0 => needs(field, "reprob"),
+            _ => Ok(()),
+        }
+    }
+
     fn validate_fine_tuning(&self) -> Result<(), RecipeError> {
         if let Some(decay) = self.layer_decay {
             let ok = decay > 0.0 && decay <= 1.0;
@@ -319,6 +381,12 @@ fn probability(field: &'static str, value: f64) -> Result<(), RecipeError> {
         &value,
         "between 0 and 1",
     )
+}
+
+/// A parameter of a Beta distribution, or 0. Draws outside this range are 0 and 1, or one half.
+fn alpha(field: &'static str, value: f64) -> Result<(), RecipeError> {
+    let ok = value == 0.0 || (1e-3..=1e3).contains(&value);
+    check(ok, field, &value, "0, or between 0.001 and 1000")
 }
 
 /// Multiplies or divides a learning rate, which stays finite.
