@@ -222,7 +222,17 @@ pub fn read_recipe(own: &str, file: Option<&Path>) -> anyhow::Result<Recipe> {
         if let Err(error) = Recipe::from_toml(&text) {
             bail!("--recipe {}: {error}", path.display());
         }
-        table.extend(toml::from_str::<toml::Table>(&text)?);
+        let given: toml::Table = toml::from_str(&text)?;
+        let keys: Vec<String> = given.keys().cloned().collect();
+        table.extend(given);
+        let recipe = Recipe::from_toml(&table.to_string())?;
+        let unused = keys
+            .iter()
+            .try_for_each(|key| recipe.sched.check_reads(key));
+        return match unused {
+            Err(error) => bail!("--recipe {}: {error}", path.display()),
+            Ok(()) => Ok(recipe),
+        };
     }
     Ok(Recipe::from_toml(&table.to_string())?)
 }

@@ -166,6 +166,11 @@ impl RunState {
         &self.path
     }
 
+    /// The number of steps taken.
+    pub fn steps(&self) -> u64 {
+        self.progress.step
+    }
+
     /// The number of steps taken in the unfinished epoch.
     pub fn steps_in_epoch(&self) -> usize {
         self.progress.batch
@@ -179,11 +184,6 @@ impl RunState {
     /// The number of finished epochs.
     pub fn epochs(&self) -> usize {
         self.progress.epoch
-    }
-
-    /// The number of steps taken.
-    pub fn steps(&self) -> u64 {
-        self.progress.step
     }
 
     /// The number of threads of the run, which its rounding depends on; `None` if version 0.1 wrote

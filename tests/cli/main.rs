@@ -11,6 +11,7 @@ mod faults;
 mod fine_tune;
 mod folder;
 mod foreign;
+mod mixing;
 mod mnist;
 mod one_rule;
 mod predict;

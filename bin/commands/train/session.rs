@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
-use candle_mish::train::run_folder::{CONFIG, SUMMARY};
+use candle_mish::train::run_folder::SUMMARY;
 use candle_mish::train::{
     Outcome, Parts, Recipe, Record, Run, RunFolder, RunState, Summary, train,
 };
@@ -14,7 +14,6 @@ use candle_mish_models::{self as models, ModelSpec, Stem};
 
 use super::args::TrainArgs;
 use super::classes::{self, Classifier};
-use super::config_file::ConfigFile;
 use super::configure::Setup;
 use super::observers::{Observed, ObserverArgs, record_session};
 use super::{image_sizes, memory, resume};
@@ -203,8 +202,6 @@ impl<'a> Session<'a> {
             context: self.context,
         };
         let mut observers = observed.observers(&self.observers, step)?;
-        let config = ConfigFile::new(&self.folder.file(CONFIG), self.config.to_toml()?);
-        observers.insert(0, Box::new(config));
         match train(&run, state, &mut observers)? {
             Outcome::Finished(record) => {
                 let summary = self.summary(&record, train_loader.images_per_epoch())?;
