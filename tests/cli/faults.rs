@@ -345,8 +345,11 @@ fn a_full_disk_leaves_the_run_as_it_was() {
     let (straight, faulty) = (run("straight"), run("faulty"));
     straight.finish();
     let mut process = faulty.command().spawn().expect("started");
-    wait_for(&faulty.folder.join("metrics.jsonl"), &mut process);
-    process.kill().expect("killed");
+    wait_for(
+        &faulty.folder.join("state.previous.safetensors"),
+        &mut process,
+    );
+    signal(&process, "TERM");
     process.wait().expect("ended");
     let files = [
         "state.safetensors",
