@@ -19,15 +19,19 @@ mod output;
 mod preprocessing;
 mod source;
 mod table;
+mod training_images;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use indicatif::MultiProgress;
 
 use args::GlobalArgs;
 use commands::train::{self, Family};
-use commands::{activations, compare, completions, eval, export, models, predict, report, swap};
+use commands::{
+    activations, compare, completions, data, eval, export, models, predict, report, swap,
+};
 use context::Context;
 use failure::{Done, usage};
 
@@ -64,6 +68,8 @@ enum Command {
     Export(export::ExportArgs),
     /// List the networks, or the layers of one network
     Models(models::ModelsArgs),
+    /// Look at the images of a data set
+    Data(data::DataCommandArgs),
     /// List the activations
     Activations,
     /// Measure speed
@@ -96,6 +102,7 @@ pub fn mish() -> ExitCode {
             Command::Swap(args) => swap::run(&args, context),
             Command::Export(args) => export::run(&args, context),
             Command::Models(args) => models::run(&args, context),
+            Command::Data(args) => data::run(&args, context),
             Command::Activations => activations::run(context),
             Command::Bench(args) => commands::bench::run(&args, context),
             Command::Completions(args) => completions::run(&args, Mish::command()),
@@ -159,6 +166,7 @@ fn quiet_parquet() {
 }
 
 fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
+    let started = Instant::now();
     device::choose(global.device);
     let bars = MultiProgress::new();
     logging::init(global.verbose, global.log_file.as_deref(), &bars)?;
@@ -170,6 +178,7 @@ fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
             .map_err(|error| usage(format!("--threads {threads}: {error}")))?;
     }
     Ok(Context {
+        started,
         json: global.json,
         threads: rayon::current_num_threads(),
         bars,

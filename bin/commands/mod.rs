@@ -4,6 +4,7 @@ pub mod activations;
 pub mod bench;
 pub mod compare;
 pub mod completions;
+pub mod data;
 pub mod eval;
 pub mod export;
 pub mod models;

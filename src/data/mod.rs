@@ -5,7 +5,7 @@
 //! network. A [`Loader`] makes normalised, augmented batches on a thread of its own. [`Preprocess`]
 //! brings images of any size to a network's size, as timm does.
 
-mod augment;
+pub mod augment;
 mod batch;
 mod cache;
 mod check;
@@ -15,17 +15,23 @@ mod classes;
 mod contact_sheet;
 mod dataset;
 mod decode;
+mod erasing;
 mod error;
+mod flip;
 mod hub;
 mod image;
 mod image_folder;
+mod image_sizes;
 pub mod imagenet;
 mod images;
 mod jpeg;
 mod loader;
 mod metadata;
+mod mixup;
 mod open;
 mod options;
+mod order;
+mod part;
 mod preprocess;
 mod published;
 mod random;
@@ -37,7 +43,7 @@ mod tree;
 
 #[cfg(feature = "swap")]
 pub(crate) use augment::channel_moments;
-pub use augment::{Augmentation, PadMode};
+pub use augment::{Augmentation, AutoAugment, ColorJitter, PadMode, PixelAugmentation};
 pub use batch::Batch;
 pub use cache::SourceFile;
 pub use check::CheckProgress;
@@ -47,11 +53,15 @@ pub use classes::UnknownClasses;
 pub use contact_sheet::contact_sheet;
 pub use dataset::{Dataset, Origin, Source};
 pub use decode::DecodeOptions;
+pub use erasing::{EraseMode, RandomErasing};
 pub use error::DataError;
+pub use flip::FlipMode;
 pub use image::Image;
 pub use image_folder::CheckedSplits;
+pub use image_sizes::ImageSizes;
 pub use images::ImageSet;
 pub use loader::{Epoch, Loader, LoaderConfig};
+pub use mixup::{Mixup, MixupMode};
 pub use open::{open, open_with};
 pub use options::{BadImages, DataOptions, DatasetKind};
 pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};

@@ -34,9 +34,10 @@ pub struct EpochRecord {
     pub step: u64,
     /// The learning rate of the epoch's last step.
     pub lr: f64,
-    /// The mean training loss, with label smoothing.
+    /// The mean training loss, with label smoothing and mixed labels.
     pub train_loss: f64,
-    /// The accuracy on the augmented training images during training, in [0, 1].
+    /// The accuracy on the augmented training images during training, in [0, 1]. If they are mixed, for
+    /// the labels that the images had before.
     pub train_top1: f64,
     /// The loss of the evaluation.
     pub loss: f64,
@@ -48,6 +49,13 @@ pub struct EpochRecord {
     pub images_per_second: f64,
     /// Seconds of the epoch, including evaluation.
     pub seconds: f64,
+    /// Steps whose update was left out because of a loss or gradient that was not finite.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The figures of a finished run.
@@ -59,6 +67,8 @@ pub struct Record {
     pub best_epoch: usize,
     /// The images of that evaluation.
     pub best_chosen_on: EvaluationSet,
+    /// Whether the evaluations stopped improving, so that the run ended before its last epoch.
+    pub stopped_early: bool,
     /// The evaluation of the best weights on the test images.
     pub best: Evaluation,
     /// The evaluation of the last weights on the test images.
@@ -95,6 +105,9 @@ pub struct Summary {
     /// The images that chose this epoch. Versions before 0.2 do not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_chosen_on: Option<EvaluationSet>,
+    /// Whether early stopping ended the run before its last epoch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped_early: bool,
     /// Top-1 accuracy of `best.safetensors` on the test images.
     pub best_top1: f64,
     /// Top-1 accuracy of the last weights on the test images.

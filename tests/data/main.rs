@@ -1,5 +1,6 @@
 //! Data sets, their caches, augmentation and the loader.
 
+mod augment;
 mod cache;
 mod classes;
 mod contact_sheet;
@@ -14,6 +15,7 @@ mod image_folder;
 mod image_variants;
 mod images;
 mod loader;
+mod mixing;
 mod parquet;
 mod preprocess;
 mod python_version;

@@ -3,12 +3,13 @@
 mod augmentation;
 mod fine_tuning;
 mod loss;
+mod mixing;
 mod optimizer;
 mod schedule;
 
 use std::path::PathBuf;
 
-use candle_mish::train::Recipe;
+use candle_mish::train::{Recipe, RecipeError};
 use clap::Args;
 
 use super::range::{MAX_BATCH, MAX_EPOCHS, count, seed};
@@ -16,6 +17,7 @@ use super::set::set;
 use augmentation::AugmentationArgs;
 use fine_tuning::FineTuningArgs;
 use loss::LossArgs;
+use mixing::MixingArgs;
 use optimizer::OptimizerArgs;
 use schedule::ScheduleArgs;
 
@@ -29,9 +31,12 @@ pub struct RecipeArgs {
     /// Number of epochs: passes over the training images [default: 10]
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]
     pub epochs: Option<usize>,
-    /// Images per step [default: 128]
+    /// Images per batch [default: 128]
     #[arg(long, short, value_name = "N", value_parser = count(1..=MAX_BATCH))]
     pub batch_size: Option<usize>,
+    /// Batches per optimizer step, whose gradients are averaged [default: 1]
+    #[arg(long, value_name = "N", value_parser = count(1..=MAX_BATCH))]
+    pub grad_accum_steps: Option<usize>,
     /// Seed of initial weights, order, augmentation and dropout [default: 0]
     #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
@@ -44,6 +49,8 @@ pub struct RecipeArgs {
     #[command(flatten)]
     pub augmentation: AugmentationArgs,
     #[command(flatten)]
+    pub mixing: MixingArgs,
+    #[command(flatten)]
     pub fine_tuning: FineTuningArgs,
 }
 
@@ -52,11 +59,28 @@ impl RecipeArgs {
     pub fn apply(&self, recipe: &mut Recipe) {
         set(&mut recipe.epochs, self.epochs);
         set(&mut recipe.batch_size, self.batch_size);
+        set(&mut recipe.grad_accum_steps, self.grad_accum_steps);
         set(&mut recipe.seed, self.seed);
         self.optimizer.apply(recipe);
         self.schedule.apply(recipe);
         self.loss.apply(recipe);
         self.augmentation.apply(recipe);
+        self.mixing.apply(recipe);
         self.fine_tuning.apply(recipe);
+    }
+
+    /// Refuses flags that have no effect in `recipe`, where their fields always have a value.
+    ///
+    /// # Errors
+    /// Names the field and what it needs.
+    pub fn check(&self, recipe: &Recipe) -> Result<(), RecipeError> {
+        self.schedule.check(recipe)?;
+        if self.optimizer.momentum.is_some() && recipe.cycle_momentum {
+            return Err(RecipeError::Needs {
+                field: "momentum",
+                needs: "a schedule without cycle_momentum; set base_momentum and max_momentum",
+            });
+        }
+        Ok(())
     }
 }

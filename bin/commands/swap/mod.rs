@@ -7,7 +7,7 @@ mod text;
 use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::data::{Augmentation, CheckedSplits, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{CheckedSplits, ImageSet, Loader, LoaderConfig};
 use candle_mish::swap::{FineTune, Replacement, SwapData, SwapOptions, study};
 use candle_mish::train::Recipe;
 use candle_mish_models::ModelSpec;
@@ -62,22 +62,20 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     let recipe = recipe(args, origin.recipe)?;
     let normalisation = preprocessing::normalisation(&dataset, &weights, &args.preprocess)?;
     let loader = |images: &ImageSet, train: bool| {
-        let config = LoaderConfig {
-            batch_size: recipe.batch_size,
-            shuffle: train,
-            drop_last: train,
-            augmentation: match train {
-                true => recipe.augmentation(),
-                false => Augmentation::none(),
+        let (mean, std) = normalisation;
+        let config = LoaderConfig::in_order(recipe.batch_size, mean, std);
+        let config = match train {
+            true => LoaderConfig {
+                augmentation: recipe.augmentation(),
+                seed: args.seed,
+                ..config.shuffled()
             },
-            mean: normalisation.0,
-            std: normalisation.1,
-            seed: args.seed,
+            false => config,
         };
         Loader::new(images.clone(), config).on(device)
     };
     let (train, test) = (loader(&dataset.train, true), loader(&dataset.test, false));
-    let fine_tune = fine_tune(args, &recipe, train.batches_per_epoch())?;
+    let fine_tune = fine_tune(args, &recipe, recipe.updates(train.batches_per_epoch()))?;
     let mut options = SwapOptions {
         layers: args.layers.clone(),
         recalibration_batches: recalibration(args, &train),
@@ -197,11 +195,11 @@ fn recipe(args: &SwapArgs, of_run: Recipe) -> anyhow::Result<Recipe> {
 fn fine_tune(
     args: &SwapArgs,
     recipe: &Recipe,
-    batches_per_epoch: usize,
+    updates_per_epoch: usize,
 ) -> anyhow::Result<Option<FineTune>> {
     let steps = match (args.fine_tune_steps, args.fine_tune_epochs) {
         (Some(steps), _) => steps,
-        (None, Some(epochs)) => (epochs * batches_per_epoch as f64).round() as usize,
+        (None, Some(epochs)) => (epochs * updates_per_epoch as f64).round() as usize,
         (None, None) => return Ok(None),
     };
     if steps == 0 {
