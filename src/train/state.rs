@@ -166,6 +166,11 @@ impl RunState {
         &self.path
     }
 
+    /// The number of steps taken.
+    pub fn steps(&self) -> u64 {
+        self.progress.step
+    }
+
     /// The number of steps taken in the unfinished epoch.
     pub fn steps_in_epoch(&self) -> usize {
         self.progress.batch
