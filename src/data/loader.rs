@@ -150,6 +150,13 @@ impl Loader {
         (self.shared.batches() * size).min(self.shared.order().len())
     }
 
+    /// The largest height and width of the images in the batches of any epoch.
+    pub fn largest_size(&self) -> (usize, usize) {
+        let sizes = self.shared.config.train_img_sizes.as_ref();
+        let largest = sizes.and_then(|sizes| sizes.sizes().max());
+        largest.map_or(self.shared.full_size(), |size| (size, size))
+    }
+
     /// The images.
     pub fn images(&self) -> &ImageSet {
         &self.shared.images

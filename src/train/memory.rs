@@ -79,8 +79,8 @@ impl MemoryEstimate {
 /// The network fails, or the optimizer cannot be made.
 pub fn estimate(run: &Run<'_>) -> Result<MemoryEstimate, TrainError> {
     let device = run.store.device();
-    let images = run.train.images();
-    let shape = (images.channels(), images.height(), images.width());
+    let (height, width) = run.train.largest_size();
+    let shape = (run.train.images().channels(), height, width);
     let batch = Tensor::zeros((SAMPLE, shape.0, shape.1, shape.2), DType::F32, device)?;
     let labels = Tensor::zeros(SAMPLE, DType::U32, device)?;
     let groups = ParameterGroup::split(run.store.params(), 0.0);
