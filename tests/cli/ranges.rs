@@ -117,6 +117,12 @@ const TRAIN: &[(&str, Takes)] = &[
     ("--cutout", Count),
     ("--aug-repeats", Count),
     ("--ratio", Numbers(2, &["0", "-1"])),
+    ("--vflip", PROBABILITY),
+    ("--degrees", Number(&["-1", "181"])),
+    ("--color-jitter", Number(&["-1", "1001", "0"])),
+    ("--color-jitter-prob", PROBABILITY),
+    ("--grayscale-prob", PROBABILITY),
+    ("--gaussian-blur-prob", PROBABILITY),
     ("--layer-decay", Number(&["0", "-1", "1.1"])),
     ("--head-warmup-epochs", EPOCHS),
 ];
