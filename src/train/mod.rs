@@ -2,6 +2,7 @@
 //!
 //! [`train()`] runs a whole training and can resume it. [`step()`] takes one step, for loops of your own.
 
+mod average;
 mod error;
 mod images;
 pub mod observer;
@@ -21,7 +22,7 @@ pub use recipe::{
     AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
     Recipe, RecipeError, ScheduleKind,
 };
-pub use record::{EpochRecord, EvaluationSet, Record, Summary};
+pub use record::{AveragedRecord, EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, Warmup};
 pub use state::RunState;

@@ -48,6 +48,20 @@ pub struct EpochRecord {
     pub images_per_second: f64,
     /// Seconds of the epoch, including evaluation.
     pub seconds: f64,
+    /// The evaluation of the exponential moving average of the weights, if the run has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<Evaluation>,
+}
+
+/// The figures of the exponential moving average of the weights on the test images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AveragedRecord {
+    /// The epoch of `best_ema.safetensors`, counted from 1.
+    pub best_epoch: usize,
+    /// The evaluation of `best_ema.safetensors`.
+    pub best: Evaluation,
+    /// The evaluation of `last_ema.safetensors`.
+    pub last: Evaluation,
 }
 
 /// The figures of a finished run.
@@ -63,6 +77,10 @@ pub struct Record {
     pub best: Evaluation,
     /// The evaluation of the last weights on the test images.
     pub last: Evaluation,
+    /// The figures of the exponential moving average of the weights, if the run has one.
+    pub ema: Option<AveragedRecord>,
+    /// The evaluation of the mean of the weights (SWA) on the test images, if the run has one.
+    pub swa: Option<Evaluation>,
     /// Training images per second over all epochs, excluding evaluation.
     pub images_per_second: f64,
     /// Seconds of all epochs, including evaluation, excluding interruptions.
@@ -103,6 +121,12 @@ pub struct Summary {
     pub final_top5: f64,
     /// The loss of the last weights on the test images.
     pub final_loss: f64,
+    /// The exponential moving average of the weights, if the run has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<AveragedRecord>,
+    /// The evaluation of `swa.safetensors` on the test images, if the run has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swa: Option<Evaluation>,
     /// Training images per second, excluding evaluation.
     pub train_images_per_second: f64,
     /// Seconds of training and evaluation.

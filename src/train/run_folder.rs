@@ -25,6 +25,12 @@ pub const SUMMARY: &str = "summary.json";
 pub const BEST: &str = "best.safetensors";
 /// The weights after the last epoch.
 pub const LAST: &str = "last.safetensors";
+/// The exponential moving average of the weights with the best evaluation.
+pub const BEST_EMA: &str = "best_ema.safetensors";
+/// The exponential moving average of the weights after the last epoch.
+pub const LAST_EMA: &str = "last_ema.safetensors";
+/// The mean of the weights of several epochs: stochastic weight averaging.
+pub const SWA: &str = "swa.safetensors";
 /// The state for resuming.
 pub const STATE: &str = "state.safetensors";
 /// The training curve.

@@ -7,6 +7,7 @@ use std::path::Path;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::average::Averages;
 use super::error::TrainError;
 use super::images::RunImages;
 use super::optimizer::Optimizer;
@@ -76,6 +77,14 @@ impl Progress {
     pub fn best(&self) -> Option<&EpochRecord> {
         let better = |best: &&EpochRecord, next: &&EpochRecord| next.top1 > best.top1;
         let pick = |best, next| if better(&best, &next) { next } else { best };
+        self.records.iter().reduce(pick)
+    }
+
+    /// The epoch with the highest top-1 of the exponential moving average so far, the first one of
+    /// equals.
+    pub fn best_ema(&self) -> Option<&EpochRecord> {
+        let top1 = |record: &EpochRecord| record.ema.map(|ema| ema.top1);
+        let pick = |best, next| if top1(next) > top1(best) { next } else { best };
         self.records.iter().reduce(pick)
     }
 }
@@ -165,6 +174,7 @@ impl RunState {
         progress: &Progress,
         store: &ParamStore,
         optimizer: &dyn Optimizer,
+        averages: &Averages,
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), TrainError> {
         let prefixed = |prefix: &'static str| {
@@ -172,7 +182,8 @@ impl RunState {
         };
         let model = store.tensors().into_iter().map(prefixed(MODEL));
         let buffers = optimizer.state().into_iter().map(prefixed(OPTIMIZER));
-        let tensors: Vec<_> = model.chain(buffers).collect();
+        let tensors = model.chain(buffers).chain(averages.tensors());
+        let tensors: Vec<_> = tensors.collect();
         let progress = toml::to_string(progress)
             .map_err(|e| TrainError::io(path)(std::io::Error::other(e)))?;
         let mut metadata = metadata.clone();
@@ -212,18 +223,21 @@ impl RunState {
         })
     }
 
-    /// Restores weights, optimizer and generators, and returns the progress.
+    /// Restores weights, optimizer, averages and generators, and returns the progress.
     pub(super) fn restore(
         self,
         path: &Path,
         store: &ParamStore,
         optimizer: &mut dyn Optimizer,
+        averages: &Averages,
         generators: &[(String, Generator)],
     ) -> Result<Progress, TrainError> {
         let foreign = |reason: String| TrainError::ForeignState {
             path: path.to_path_buf(),
             reason,
         };
+        let restored = averages.restore(&self.tensors);
+        restored.map_err(|e| foreign(e.to_string()))?;
         let (mut model, mut buffers) = (HashMap::new(), HashMap::new());
         for (key, tensor) in self.tensors {
             if let Some(name) = key.strip_prefix(MODEL) {

@@ -11,7 +11,7 @@ use candle_mish::data::{
     self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode,
     Preprocess,
 };
-use candle_mish::nn::ParamStore;
+use candle_mish::nn::{Initialiser, ParamStore};
 use candle_mish::train::observer::{Observer, StepReport};
 use candle_mish::train::{
     AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
@@ -97,7 +97,7 @@ fn count() -> impl Strategy<Value = usize> {
 }
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 33;
+const FIELDS: usize = 41;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -133,6 +133,14 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         28 => recipe.muon_fallback = Some(kind(MuonFallback::NAMES, n)),
         29 => recipe.fallback_lr_scale = Some(x),
         30 => recipe.ns_coefficients = Some(kind(NsCoefficients::NAMES, n)),
+        32 => recipe.model_ema = n % 2 == 1,
+        33 => recipe.model_ema_decay = Some(x),
+        34 => recipe.model_ema_warmup = n % 2 == 1,
+        35 => recipe.swa_start = Some(n),
+        36 => recipe.swa_lr = Some(x),
+        37 => recipe.swa_anneal_epochs = Some(n),
+        38 => recipe.init = Some(Initialiser::ALL[n % Initialiser::ALL.len()].1),
+        39 => recipe.init_gain = Some(x),
         31 => recipe.adjust_lr_fn = Some(kind(AdjustLr::NAMES, n)),
         _ => recipe.head_warmup_epochs = x,
     }
@@ -239,6 +247,7 @@ fn train_one_step(
         model: &model,
         auxiliary: None,
         frozen: &frozen,
+        calibrating: Some(&frozen),
         parts: Some(Parts {
             head_only: &head_only,
             head: "fc",

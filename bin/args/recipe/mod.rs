@@ -5,6 +5,7 @@ mod fine_tuning;
 mod loss;
 mod optimizer;
 mod schedule;
+mod weights;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use fine_tuning::FineTuningArgs;
 use loss::LossArgs;
 use optimizer::OptimizerArgs;
 use schedule::ScheduleArgs;
+use weights::WeightsArgs;
 
 /// Flags for the hyperparameters. `--recipe` or the network's recipe supplies the others.
 #[derive(Debug, Clone, Default, Args)]
@@ -44,6 +46,8 @@ pub struct RecipeArgs {
     #[command(flatten)]
     pub augmentation: AugmentationArgs,
     #[command(flatten)]
+    pub weights: WeightsArgs,
+    #[command(flatten)]
     pub fine_tuning: FineTuningArgs,
 }
 
@@ -57,6 +61,7 @@ impl RecipeArgs {
         self.schedule.apply(recipe);
         self.loss.apply(recipe);
         self.augmentation.apply(recipe);
+        self.weights.apply(recipe);
         self.fine_tuning.apply(recipe);
     }
 }

@@ -13,7 +13,7 @@ use candle_mish::train::{
     Outcome, Parts, Recipe, Record, Run, RunFolder, RunState, Summary, train,
 };
 use candle_mish_models::tuning::HeadOnly;
-use candle_mish_models::{self as models, ModelSpec, Stem};
+use candle_mish_models::{self as models, Model, ModelSpec, Stem};
 
 use super::args::TrainArgs;
 use super::classes::{self, Classifier};
@@ -35,6 +35,8 @@ pub(super) struct Session<'a> {
     config: Config,
     dataset: Dataset,
     network: Network,
+    /// The network that measures the batch norms of averaged weights, if the recipe needs it.
+    calibrating: Option<Box<dyn Model>>,
     /// The network with only its classifier trainable, and the layer of each parameter, if the
     /// recipe needs them.
     parts: Option<(HeadOnly, HashMap<String, usize>)>,
@@ -99,7 +101,7 @@ impl<'a> Session<'a> {
         let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
         let batch_size = config.recipe.batch_size.min(dataset.train.len());
         check_batch(batch_size, &dataset.train)?;
-        let network = Network::new(&spec, config.recipe.seed)?;
+        let network = Network::new(&spec, &config.recipe)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
         }
@@ -108,6 +110,10 @@ impl<'a> Session<'a> {
             Some((network.head_only(&spec)?, layers))
         } else {
             None
+        };
+        let calibrating = match config.recipe.swa_start {
+            Some(_) => Some(network.calibrating(&spec)?),
+            None => None,
         };
         let folder = match (resumed, &state) {
             (Some(run), Some(state)) => {
@@ -128,6 +134,7 @@ impl<'a> Session<'a> {
             config,
             dataset,
             network,
+            calibrating,
             parts,
             spec,
             folder,
@@ -156,6 +163,7 @@ impl<'a> Session<'a> {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
             frozen: &*self.network.frozen,
+            calibrating: self.calibrating.as_ref().map(|model| &**model as _),
             parts: self.parts.as_ref().map(|(head_only, layers)| Parts {
                 head_only,
                 head: self.network.model.classifier(),
@@ -279,6 +287,8 @@ impl<'a> Session<'a> {
             final_top1: record.last.top1,
             final_top5: record.last.top5,
             final_loss: record.last.loss,
+            ema: record.ema,
+            swa: record.swa,
             train_images_per_second: record.images_per_second,
             seconds: record.seconds,
             threads: self.context.threads,

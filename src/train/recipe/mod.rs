@@ -6,6 +6,7 @@ mod fields;
 mod kinds;
 mod optimizer;
 mod ranges;
+mod weights;
 
 pub use error::RecipeError;
 pub(super) use error::one_line;

@@ -53,6 +53,7 @@ impl Recipe {
         if let Some(problem) = self.resized_crop().problem() {
             return Err(RecipeError::Crop(problem));
         }
+        self.validate_weights()?;
         self.validate_fine_tuning()
     }
 
@@ -159,7 +160,7 @@ fn check(
     })
 }
 
-fn whole(
+pub(super) fn whole(
     field: &'static str,
     value: usize,
     range: RangeInclusive<usize>,
@@ -169,7 +170,7 @@ fn whole(
     check(value <= *range.end(), field, &value, &expected)
 }
 
-fn positive(field: &'static str, value: f64) -> Result<(), RecipeError> {
+pub(super) fn positive(field: &'static str, value: f64) -> Result<(), RecipeError> {
     let ok = value.is_finite() && value > 0.0;
     check(ok, field, &value, "a positive number")?;
     check(value <= MAX_NUMBER, field, &value, TOO_LARGE)
@@ -183,7 +184,7 @@ fn not_negative(field: &'static str, value: f64) -> Result<(), RecipeError> {
 
 const TOO_LARGE: &str = "at most 3.4e38, the largest f32";
 
-fn share(field: &'static str, value: f64) -> Result<(), RecipeError> {
+pub(super) fn share(field: &'static str, value: f64) -> Result<(), RecipeError> {
     let ok = (0.0..1.0).contains(&value);
     check(ok, field, &value, "at least 0 and less than 1")
 }

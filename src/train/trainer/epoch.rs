@@ -45,7 +45,7 @@ impl<'a> Trainer<'a> {
 
     fn step(&mut self, batch: &Batch) -> Result<(f64, f64), TrainError> {
         let Batch { images, labels, .. } = batch;
-        let lr = self.schedule.lr(self.progress.step);
+        let lr = self.lr(self.progress.step);
         let (run, head) = (self.run, self.head_only());
         let forward = || match (head, run.auxiliary) {
             (Some(head), _) => Ok((head.forward_t(images, true)?, None)),
@@ -70,6 +70,7 @@ impl<'a> Trainer<'a> {
         partial.loss += loss * labels.elem_count() as f64;
         self.progress.step += 1;
         self.progress.batch += 1;
+        self.after_update()?;
         Ok((loss, lr))
     }
 

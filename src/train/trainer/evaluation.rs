@@ -19,13 +19,14 @@ impl Trainer<'_> {
     pub(super) fn finish_epoch(&mut self) -> Result<EpochRecord, TrainError> {
         let clock = Instant::now();
         let evaluation = self.evaluate(self.run.evaluation())?;
+        let ema = self.evaluate_ema()?;
         let Partial {
             totals,
             loss,
             seconds,
         } = std::mem::take(&mut self.progress.partial);
         let mean = totals.mean();
-        let lr = self.schedule.lr(self.progress.step - 1);
+        let lr = self.lr(self.progress.step - 1);
         let record = EpochRecord {
             epoch: self.progress.epoch + 1,
             step: self.progress.step,
@@ -37,10 +38,12 @@ impl Trainer<'_> {
             top5: evaluation.top5,
             images_per_second: mean.images as f64 / seconds,
             seconds: seconds + clock.elapsed().as_secs_f64(),
+            ema,
         };
-        if !evaluation.loss.is_finite() {
+        let losses = std::iter::once(&evaluation).chain(&ema).map(|e| e.loss);
+        if let Some(loss) = losses.into_iter().find(|loss| !loss.is_finite()) {
             return Err(TrainError::NonFiniteLoss {
-                loss: evaluation.loss,
+                loss,
                 epoch: record.epoch,
                 step: record.step,
                 lr,
@@ -59,19 +62,20 @@ impl Trainer<'_> {
             self.save_weights(BEST)?;
         }
         self.save_weights(LAST)?;
+        self.save_averages(&record)?;
         self.save_state()?;
         Ok(record)
     }
 
-    fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
+    pub(super) fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
         let batches = loader.epoch(0, 0);
         let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
         Ok(eval::evaluate(self.run.frozen, batches)?)
     }
 
     /// The figures of the finished run. If validation images chose the best epoch, evaluates the best
-    /// and the last weights on the test images.
-    pub(super) fn record(&self) -> Result<Record, TrainError> {
+    /// and the last weights on the test images. `swa` is the evaluation of the averaged weights.
+    pub(super) fn record(&self, swa: Option<Evaluation>) -> Result<Record, TrainError> {
         let progress = &self.progress;
         let measured = |record: &EpochRecord| Evaluation {
             images: self.run.test.images().len(),
@@ -96,6 +100,8 @@ impl Trainer<'_> {
             best_chosen_on: self.run.evaluated_on(),
             best,
             last,
+            ema: self.ema_record()?,
+            swa,
             images_per_second: progress.train_images as f64 / progress.train_seconds,
             seconds: progress.records.iter().map(|record| record.seconds).sum(),
         })

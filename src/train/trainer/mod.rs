@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod averages;
 mod epoch;
 mod evaluation;
 mod save;
@@ -9,6 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use candle_nn::ModuleT;
 
+use super::average::Averages;
 use super::error::TrainError;
 use super::images::RunImages;
 use super::observer::{Observer, RunStart};
@@ -31,6 +33,10 @@ pub struct Run<'a> {
     pub auxiliary: Option<&'a dyn AuxiliaryLoss>,
     /// The same network, built on [`ParamStore::frozen`] of `store`.
     pub frozen: &'a dyn ModuleT,
+    /// As `frozen`, with batch norms that average the statistics of all batches
+    /// ([`BatchNorm2d::with_cumulative_statistics`](crate::nn::BatchNorm2d::with_cumulative_statistics))
+    /// and without dropout. Only recipes with `swa_start` need it.
+    pub calibrating: Option<&'a dyn ModuleT>,
     /// The parts of the network, for recipes that treat them differently.
     pub parts: Option<Parts<'a>>,
     /// Weights and buffers.
@@ -95,6 +101,7 @@ pub fn train(
 struct Trainer<'a> {
     run: &'a Run<'a>,
     optimizer: RuleOptimizer,
+    averages: Averages,
     schedule: Schedule,
     progress: Progress,
     steps_per_epoch: usize,
@@ -122,13 +129,14 @@ impl<'a> Trainer<'a> {
         if let Some(parts) = &run.parts {
             optimizer = optimizer.with_head(parts.head);
         }
+        let averages = Averages::new(recipe, run.store)?;
         let images = RunImages::of(run.train, run.evaluation());
         let mut progress = match resume {
             None => Progress::default(),
             Some(state) => {
                 let path = run.folder.file(STATE);
                 state.check(&path, recipe, &images, steps_per_epoch)?;
-                state.restore(&path, run.store, &mut optimizer, run.generators)?
+                state.restore(&path, run.store, &mut optimizer, &averages, run.generators)?
             }
         };
         progress.threads = Some(rayon::current_num_threads());
@@ -136,6 +144,7 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             run,
             optimizer,
+            averages,
             schedule: recipe.schedule(steps_per_epoch),
             progress,
             steps_per_epoch,
@@ -167,6 +176,11 @@ impl<'a> Trainer<'a> {
                 observer.epoch(&record)?;
             }
         }
-        self.record().map(Outcome::Finished)
+        match self.finish_swa()? {
+            Some(swa) => self.record(swa).map(Outcome::Finished),
+            None => Ok(Outcome::Interrupted {
+                step: self.progress.step,
+            }),
+        }
     }
 }

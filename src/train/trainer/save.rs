@@ -1,5 +1,7 @@
 //! Checkpoints and the state of the run.
 
+use candle_core::Tensor;
+
 use super::Trainer;
 use crate::checkpoint;
 use crate::rng::Generator;
@@ -9,14 +11,18 @@ use crate::train::state::RunState;
 
 impl Trainer<'_> {
     pub(super) fn save_weights(&self, name: &str) -> Result<(), TrainError> {
+        self.save_tensors(name, &self.run.store.tensors())
+    }
+
+    pub(super) fn save_tensors(
+        &self,
+        name: &str,
+        tensors: &[(String, Tensor)],
+    ) -> Result<(), TrainError> {
         let path = self.run.folder.file(name);
         let mut metadata = self.run.metadata.clone();
         metadata.insert("epoch".to_string(), self.progress.epoch.to_string());
-        Ok(checkpoint::write(
-            &path,
-            &self.run.store.tensors(),
-            &metadata,
-        )?)
+        Ok(checkpoint::write(&path, tensors, &metadata)?)
     }
 
     pub(super) fn save_state(&mut self) -> Result<(), TrainError> {
@@ -32,6 +38,7 @@ impl Trainer<'_> {
             &self.progress,
             self.run.store,
             &self.optimizer,
+            &self.averages,
             self.run.metadata,
         )
     }
