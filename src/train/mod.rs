@@ -26,5 +26,5 @@ pub use record::{AveragedRecord, EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, Warmup};
 pub use state::RunState;
-pub use step::{Step, StepError, step};
+pub use step::{Accumulation, Step, StepError, step};
 pub use trainer::{Outcome, Run, train};

@@ -19,6 +19,11 @@ impl Recipe {
             || self.clip_mode == ClipMode::Agc
     }
 
+    /// The number of updates that `batches` batches from the start of an epoch make.
+    pub fn updates(&self, batches: usize) -> usize {
+        batches.div_ceil(self.grad_accum_steps.max(1))
+    }
+
     /// The schedule of a run with `steps_per_epoch` steps in each epoch.
     pub fn schedule(&self, steps_per_epoch: usize) -> Schedule {
         self.schedule_over(self.epochs.saturating_mul(steps_per_epoch) as u64)

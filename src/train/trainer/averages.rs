@@ -13,8 +13,8 @@ use crate::train::record::{AveragedRecord, EpochRecord};
 use crate::train::run_folder::{BEST_EMA, LAST_EMA, SWA};
 
 impl Trainer<'_> {
-    /// Follows the weights after an update.
-    pub(super) fn after_update(&mut self) -> Result<(), TrainError> {
+    /// Follows the weights after an update. The step is already counted.
+    pub(super) fn update_averages(&self) -> Result<(), TrainError> {
         match &self.averages.ema {
             Some(ema) => Ok(ema.update(self.progress.step)?),
             None => Ok(()),
