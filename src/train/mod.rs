@@ -16,6 +16,7 @@ mod state;
 mod step;
 mod trainer;
 
+pub use average::{Ema, Swa};
 pub use error::TrainError;
 pub use parts::Parts;
 pub use recipe::{

@@ -1,6 +1,7 @@
 //! Training: optimizers, schedules, recipes, checkpoints, and the loop with its resume.
 
 mod any_recipe;
+mod averages;
 mod checkpoint;
 mod extension;
 mod foreign_checkpoint;

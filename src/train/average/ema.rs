@@ -1,15 +1,15 @@
 //! An exponential moving average of the weights.
 
-use candle_core::Result;
+use candle_core::{Result, Tensor};
 
 use super::shadow::Shadow;
 use crate::nn::ParamStore;
 
 /// timm's `ModelEmaV3`: parameters and floating-point buffers move towards the network's after each
 /// update; counts are copied. The average starts at the weights after the first update.
-pub(in crate::train) struct Ema {
+pub struct Ema {
     /// Averages and buffers.
-    pub shadow: Shadow,
+    pub(in crate::train) shadow: Shadow,
     decay: f64,
     warmup: bool,
 }
@@ -19,6 +19,11 @@ const GAMMA: f64 = 1.0;
 const POWER: f64 = 2.0 / 3.0;
 
 impl Ema {
+    /// An average of the tensors of `store`. With `warmup` the decay of update t is at most
+    /// 1 - t^(-2/3).
+    ///
+    /// # Errors
+    /// If memory cannot be allocated.
     pub fn new(store: &ParamStore, decay: f64, warmup: bool) -> Result<Self> {
         Ok(Self {
             shadow: Shadow::of(store)?,
@@ -28,7 +33,7 @@ impl Ema {
     }
 
     /// The decay of update `step`, counted from 1.
-    fn decay_at(&self, step: u64) -> f64 {
+    pub fn decay_at(&self, step: u64) -> f64 {
         let past = step.saturating_sub(1) as f64;
         if past == 0.0 {
             return 0.0;
@@ -40,10 +45,28 @@ impl Ema {
         rising.min(self.decay).max(0.0)
     }
 
-    /// Follows the network after update `step`, counted from 1.
+    /// Follows the network after update `step`, counted from 1. On the CPU it is one pass over the
+    /// tensors, on all threads.
+    ///
+    /// # Errors
+    /// If a tensor is f16 or bf16.
     pub fn update(&self, step: u64) -> Result<()> {
         let weight = 1.0 - self.decay_at(step);
         self.shadow.follow_params(weight)?;
         self.shadow.follow_buffers(weight)
+    }
+
+    /// Name and value of each tensor: the content of a checkpoint.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        self.shadow.tensors()
+    }
+
+    /// Exchanges the values of the average and of the network, to evaluate the average. A second call
+    /// undoes the first, bit for bit.
+    ///
+    /// # Errors
+    /// If a tensor cannot be written.
+    pub fn exchange(&self) -> Result<()> {
+        self.shadow.exchange()
     }
 }

@@ -7,4 +7,6 @@ mod shadow;
 mod swa;
 
 pub(super) use averages::Averages;
+pub use ema::Ema;
 pub(super) use shadow::Shadow;
+pub use swa::Swa;

@@ -3,16 +3,16 @@
 
 use std::f64::consts::PI;
 
-use candle_core::Result;
+use candle_core::{Result, Tensor};
 
 use super::shadow::Shadow;
 use crate::nn::ParamStore;
 
 /// The mean of the weights at the end of several epochs: `torch.optim.swa_utils.AveragedModel` with
 /// the rates of `SWALR`. Buffers are the network's latest.
-pub(in crate::train) struct Swa {
+pub struct Swa {
     /// The mean and the buffers.
-    pub shadow: Shadow,
+    pub(in crate::train) shadow: Shadow,
     start: usize,
     anneal: Option<Anneal>,
 }
@@ -26,6 +26,9 @@ struct Anneal {
 impl Swa {
     /// Averages the weights at the end of epoch `start`, counted from 1, and of all later epochs.
     /// With `lr` the learning rate anneals to that value over `anneal_epochs`.
+    ///
+    /// # Errors
+    /// If memory cannot be allocated.
     pub fn new(
         store: &ParamStore,
         start: usize,
@@ -48,6 +51,9 @@ impl Swa {
     }
 
     /// Adds the weights at the end of epoch `epoch`, counted from 1, if it is averaged.
+    ///
+    /// # Errors
+    /// If a tensor is f16 or bf16.
     pub fn add(&self, epoch: usize) -> Result<()> {
         if !self.includes(epoch) {
             return Ok(());
@@ -57,11 +63,26 @@ impl Swa {
         self.shadow.follow_buffers(1.0)
     }
 
+    /// Name and value of each tensor. The statistics of batch norms are those of the last epoch, not
+    /// of the mean.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        self.shadow.tensors()
+    }
+
+    /// Exchanges the values of the mean and of the network, to calibrate and evaluate the mean. A
+    /// second call undoes the first, bit for bit.
+    ///
+    /// # Errors
+    /// If a tensor cannot be written.
+    pub fn exchange(&self) -> Result<()> {
+        self.shadow.exchange()
+    }
+
     /// The learning rate of `step`, counted from 0, if it is not that of the schedule `lr`.
     pub fn lr(&self, step: u64, steps_per_epoch: usize, lr: impl Fn(u64) -> f64) -> Option<f64> {
         let anneal = self.anneal.as_ref()?;
         let steps = steps_per_epoch.max(1) as u64;
-        let first = (self.start - 1) as u64 * steps;
+        let first = self.start.saturating_sub(1) as u64 * steps;
         let past = (step.checked_sub(first)? / steps) as f64;
         let share = match anneal.epochs {
             0 => 1.0,
