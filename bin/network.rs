@@ -14,7 +14,8 @@ use candle_mish_models::transfer::Transfer;
 use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::weights::{self, LoadError, Note};
 use candle_mish_models::{
-    self as models, BuildContext, Entry, Model, ModelArgs, ModelError, ModelSpec, NoEffect, Statistics,
+    self as models, BuildContext, Entry, Model, ModelArgs, ModelError, ModelSpec, NoEffect,
+    Statistics,
 };
 
 use crate::args::range::{check_classes, check_in_chans};

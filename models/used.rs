@@ -34,7 +34,11 @@ impl Used {
     pub fn first_without_effect(&self, spec: &ModelSpec, _: &BuildContext) -> Option<NoEffect> {
         let options = [
             ("drop_rate", spec.drop_rate > 0.0, Choice::Drop),
-            ("drop_path_rate", spec.drop_path_rate > 0.0, Choice::DropPath),
+            (
+                "drop_path_rate",
+                spec.drop_path_rate > 0.0,
+                Choice::DropPath,
+            ),
             ("gate", spec.gate.is_some(), Choice::Gate),
             ("bn_momentum", spec.bn_momentum.is_some(), Choice::BatchNorm),
             ("bn_eps", spec.bn_eps.is_some(), Choice::BatchNorm),

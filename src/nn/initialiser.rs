@@ -154,7 +154,10 @@ impl FromStr for Initialiser {
         if let Some((_, initialiser)) = known.find(|(name, _)| *name == text) {
             return Ok(*initialiser);
         }
-        let names = Self::ALL.iter().chain(&Self::ALIASES).map(|(name, _)| *name);
+        let names = Self::ALL
+            .iter()
+            .chain(&Self::ALIASES)
+            .map(|(name, _)| *name);
         let advice = match suggest(text, names.clone()) {
             Some(name) => format!("did you mean '{name}'?"),
             None => format!("one of {}", names.collect::<Vec<_>>().join(", ")),

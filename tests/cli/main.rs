@@ -25,6 +25,7 @@ mod runs;
 mod server;
 mod shortcut;
 mod swap;
+mod weights;
 
 use std::path::Path;
 

@@ -122,7 +122,10 @@ fn orthogonal_weights_are_orthogonal() -> Result<()> {
         assert!(most < 1e-12, "{shape:?}: {most:.1e}");
         // Uniformly distributed: no sign is preferred.
         let sum: f64 = values(&weight)?.iter().sum();
-        assert!(sum.abs() < 5.0 * 1.5 * (rows.min(columns) as f64).sqrt(), "{sum}");
+        assert!(
+            sum.abs() < 5.0 * 1.5 * (rows.min(columns) as f64).sqrt(),
+            "{sum}"
+        );
     }
     Ok(())
 }
@@ -141,7 +144,9 @@ fn orthogonal_weights_are_the_q_of_qr() -> Result<()> {
         assert!(below < 1e-12, "{below:.1e}");
     }
     let again = q.matmul(&Tensor::new(r, &Device::Cpu)?)?;
-    let most = values(&(again - normal)?.abs()?)?.into_iter().fold(0.0, f64::max);
+    let most = values(&(again - normal)?.abs()?)?
+        .into_iter()
+        .fold(0.0, f64::max);
     assert!(most < 1e-12, "{most:.1e}");
     Ok(())
 }
@@ -195,10 +200,16 @@ fn initialisers_have_names() {
         assert_eq!(initialiser.to_string(), name);
         let json = serde_json::to_string(&initialiser).expect("JSON");
         assert_eq!(json, format!("\"{name}\""));
-        assert_eq!(serde_json::from_str::<Initialiser>(&json).ok(), Some(initialiser));
+        assert_eq!(
+            serde_json::from_str::<Initialiser>(&json).ok(),
+            Some(initialiser)
+        );
     }
     assert_eq!("kaiming_uniform".parse(), Ok(Initialiser::HeUniform));
     assert_eq!("xavier_uniform".parse(), Ok(Initialiser::GlorotUniform));
     let error = "he_norml".parse::<Initialiser>().expect_err("unknown");
-    assert_eq!(error, "unknown initialiser 'he_norml'; did you mean 'he_normal'?");
+    assert_eq!(
+        error,
+        "unknown initialiser 'he_norml'; did you mean 'he_normal'?"
+    );
 }

@@ -97,7 +97,10 @@ fn an_exponential_moving_average_is_timms() -> Result<()> {
                 ema.update(step)?;
                 let expected = case["decays"][step as usize - 1].as_f64();
                 let expected = expected.expect("a decay");
-                assert!((ema.decay_at(step) - expected).abs() < 1e-12, "{settings} {step}");
+                assert!(
+                    (ema.decay_at(step) - expected).abs() < 1e-12,
+                    "{settings} {step}"
+                );
             }
             let found = distance(ema.tensors(), &case["values"])?;
             assert!(found < bound, "{settings} {dtype:?}: {found:.1e}");
@@ -151,7 +154,10 @@ fn the_rate_anneals_as_in_swalr() -> Result<()> {
                 let own = swa.lr(step as u64, STEPS_PER_EPOCH, cosine);
                 let rate = own.unwrap_or_else(|| cosine(step as u64));
                 let expected = expected.as_f64().expect("a rate");
-                assert!((rate - expected).abs() < 1e-12, "{settings} {epoch}: {rate}");
+                assert!(
+                    (rate - expected).abs() < 1e-12,
+                    "{settings} {epoch}: {rate}"
+                );
                 assert_eq!(own.is_some(), epoch + 1 >= start, "{settings} {epoch}");
             }
         }
@@ -173,7 +179,10 @@ fn calibration_is_pytorchs() -> Result<()> {
         let values: Vec<f64> = (0..size * 8)
             .map(|i| (3.0 * i as f64 + size as f64).sin() + size as f64)
             .collect();
-        norm.forward_t(&Tensor::from_vec(values, (size, 2, 2, 2), &Device::Cpu)?, true)?;
+        norm.forward_t(
+            &Tensor::from_vec(values, (size, 2, 2, 2), &Device::Cpu)?,
+            true,
+        )?;
     }
     let buffers = store.buffers().into_iter();
     let buffers = buffers.map(|(name, var)| (name, var.as_detached_tensor()));

@@ -96,7 +96,9 @@ pub(super) fn configure(
         ));
     }
     if config.recipe.init.is_some() && config.pretrained.is_some() {
-        return Err(usage("--init draws random weights, --pretrained loads trained ones"));
+        return Err(usage(
+            "--init draws random weights, --pretrained loads trained ones",
+        ));
     }
     if resumed.is_none() {
         check_options(&args.network(), &config.spec(1, Stem::Cifar))?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use candle_mish::data::{Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::eval::Evaluation;
 use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
 use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, SUMMARY};
 use candle_mish::train::{
@@ -313,8 +314,14 @@ impl<'a> Session<'a> {
             .best_chosen_on
             .map(|set| format!(", chosen on the {set} images"));
         let chosen = chosen.unwrap_or_default();
+        let averaged = |name: &str, evaluation: Evaluation| {
+            format!(" {name} top-1 {:.2} %,", 100.0 * evaluation.top1)
+        };
+        let ema = summary.ema.map(|ema| averaged("EMA", ema.last));
+        let swa = summary.swa.map(|swa| averaged("SWA", swa));
+        let averages: String = ema.into_iter().chain(swa).collect();
         output::text(&format!(
-            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}{chosen}), top-5 {:.2} %, loss {:.4}; {:.0} img/s, {:.0} s; {}",
+            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}{chosen}), top-5 {:.2} %,{averages} loss {:.4}; {:.0} img/s, {:.0} s; {}",
             summary.model,
             summary.activation,
             summary.dataset,

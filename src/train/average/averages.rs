@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use candle_core::{Result, Tensor};
 
-use super::shadow::Shadow;
 use super::ema::Ema;
+use super::shadow::Shadow;
 use super::swa::Swa;
 use crate::nn::ParamStore;
 use crate::train::recipe::Recipe;

@@ -37,7 +37,8 @@ impl Entry {
 impl Shadow {
     /// A copy of the present values.
     pub fn of(store: &ParamStore) -> Result<Self> {
-        let copies = |vars: Vec<(String, Var)>| vars.into_iter().map(Entry::new).collect::<Result<_>>();
+        let copies =
+            |vars: Vec<(String, Var)>| vars.into_iter().map(Entry::new).collect::<Result<_>>();
         Ok(Self {
             params: copies(store.params())?,
             buffers: copies(store.buffers())?,

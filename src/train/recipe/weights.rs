@@ -59,7 +59,11 @@ impl Recipe {
             Some(start) => whole("swa_start", start, 1..=self.epochs)?,
         }
         match self.swa_lr {
-            None => needs("swa_anneal_epochs", self.swa_anneal_epochs.is_some(), "swa_lr")?,
+            None => needs(
+                "swa_anneal_epochs",
+                self.swa_anneal_epochs.is_some(),
+                "swa_lr",
+            )?,
             Some(lr) => positive("swa_lr", lr)?,
         }
         if let Some(epochs) = self.swa_anneal_epochs {
