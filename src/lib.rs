@@ -106,6 +106,8 @@ pub mod nn;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod ops;
+#[cfg(feature = "train")]
+mod page;
 mod parallel;
 pub mod pattern;
 #[cfg(any(feature = "checkpoint", feature = "data"))]
@@ -114,11 +116,15 @@ pub mod pattern;
     allow(dead_code, unused_imports, reason = "each feature uses a part of it")
 )]
 mod pickle;
+#[cfg(feature = "train")]
+pub mod report;
 pub mod rng;
 mod simd;
 pub mod suggest;
 #[cfg(feature = "swap")]
 pub mod swap;
+#[cfg(feature = "train")]
+pub mod tensorboard;
 #[cfg(feature = "train")]
 pub mod train;
 

@@ -70,11 +70,11 @@ impl FineTune {
                 for batch in batches.by_ref().take(self.recipe.grad_accum_steps.max(1)) {
                     let batch = batch?;
                     let forward = || (variant.forward)(&batch.images, &batch.labels);
-                    let added = update.add(forward, &batch.labels, &self.recipe);
+                    let added = update.add(forward, &batch.target(), &self.recipe);
                     added.map_err(|error| failed(step, error))?;
                 }
-                let lr = schedule.lr(step as u64);
-                update.update(&self.recipe, &mut optimizer, lr)?;
+                let rates = schedule.rates(step as u64);
+                update.update(&self.recipe, &mut optimizer, rates)?;
                 step += 1;
             }
         }

@@ -48,6 +48,9 @@ pub struct EpochRecord {
     pub images_per_second: f64,
     /// Seconds of the epoch, including evaluation.
     pub seconds: f64,
+    /// Steps whose update was left out because of a loss or gradient that was not finite.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
     /// The evaluation of the exponential moving average of the weights, if the run has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<Evaluation>,
@@ -64,6 +67,10 @@ pub struct AveragedRecord {
     pub last: Evaluation,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// The figures of a finished run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -73,6 +80,8 @@ pub struct Record {
     pub best_epoch: usize,
     /// The images of that evaluation.
     pub best_chosen_on: EvaluationSet,
+    /// Whether the evaluations stopped improving, so that the run ended before its last epoch.
+    pub stopped_early: bool,
     /// The evaluation of the best weights on the test images.
     pub best: Evaluation,
     /// The evaluation of the last weights on the test images.
@@ -113,6 +122,9 @@ pub struct Summary {
     /// The images that chose this epoch. Versions before 0.2 do not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_chosen_on: Option<EvaluationSet>,
+    /// Whether early stopping ended the run before its last epoch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped_early: bool,
     /// Top-1 accuracy of `best.safetensors` on the test images.
     pub best_top1: f64,
     /// Top-1 accuracy of the last weights on the test images.

@@ -4,10 +4,10 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::optimizer::Optimizer;
+use super::optimizer::{Optimizer, Rates};
 use super::recipe::Recipe;
 use crate::autograd::{self, Gradients};
-use crate::ops::add;
+use crate::ops::{Target, add};
 
 /// Why a step was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +54,12 @@ impl Accumulation {
     pub fn add(
         &mut self,
         forward: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
-        labels: &Tensor,
+        target: &Target<'_>,
         recipe: &Recipe,
     ) -> std::result::Result<Step, StepError> {
         let (loss, logits, gradients) = autograd::value_and_grad(|| {
             let (logits, own) = forward()?;
-            let loss = recipe.loss_of(&logits, labels)?;
-            let loss = own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?;
+            let loss = loss_of(recipe, &logits, own, target)?;
             Ok((loss, logits.detach()))
         })?;
         // On the CPU: not every device has f64.
@@ -74,38 +73,57 @@ impl Accumulation {
         Ok(Step { loss, logits })
     }
 
-    /// Updates the parameters with the mean of the gradients at learning rate `lr`. `recipe` gives
-    /// the clipping.
+    /// Updates the parameters with the mean of the gradients, at these rates. `recipe` gives the
+    /// clipping.
     ///
     /// # Errors
     /// If the optimizer fails.
-    pub fn update(mut self, recipe: &Recipe, optimizer: &mut dyn Optimizer, lr: f64) -> Result<()> {
+    pub fn update(
+        mut self,
+        recipe: &Recipe,
+        optimizer: &mut dyn Optimizer,
+        rates: impl Into<Rates>,
+    ) -> Result<()> {
         let _entered = tracing::trace_span!("op", op = "optimizer", pass = "update").entered();
         if self.batches > 1 {
             self.gradients.scale(1.0 / self.batches as f64)?;
         }
-        optimizer.step(&self.gradients, lr, recipe.clip())?;
+        optimizer.step(&self.gradients, rates.into(), recipe.clip())?;
         Ok(())
     }
 }
 
-/// Takes one step with one batch at learning rate `lr`.
+/// Takes one step with one batch, at a learning rate or at all [`Rates`].
 ///
 /// `forward` computes the logits `[N, K]` of a batch in training mode and, for a network with an
-/// [`AuxiliaryLoss`](crate::nn::AuxiliaryLoss), that loss. `labels` `[N]` are the classes of the
-/// batch. `recipe` gives the loss and the clipping of gradients.
+/// [`AuxiliaryLoss`](crate::nn::AuxiliaryLoss), that loss. `target` has the classes of the batch, or
+/// their probabilities. `recipe` gives the loss and the clipping of gradients.
 ///
 /// # Errors
 /// If the loss is not finite, or `forward`, an op or the optimizer fails.
 pub fn step(
     forward: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
-    labels: &Tensor,
+    target: &Target,
     recipe: &Recipe,
     optimizer: &mut dyn Optimizer,
-    lr: f64,
+    rates: impl Into<Rates>,
 ) -> std::result::Result<Step, StepError> {
     let mut accumulation = Accumulation::default();
-    let step = accumulation.add(forward, labels, recipe)?;
-    accumulation.update(recipe, optimizer, lr)?;
+    let step = accumulation.add(forward, target, recipe)?;
+    accumulation.update(recipe, optimizer, rates)?;
     Ok(step)
+}
+
+/// The loss of logits `[N, K]`, with the network's `own` loss.
+pub(super) fn loss_of(
+    recipe: &Recipe,
+    logits: &Tensor,
+    own: Option<Tensor>,
+    target: &Target<'_>,
+) -> Result<Tensor> {
+    let loss = recipe.loss_of(logits, target)?;
+    match own {
+        None => Ok(loss),
+        Some(own) => add(&loss, &own),
+    }
 }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod classes;
+mod contact_sheet;
 mod dirty_folder;
 mod download;
 mod environment;
@@ -13,6 +14,7 @@ mod image_folder;
 mod image_variants;
 mod images;
 mod loader;
+mod mixing;
 mod parquet;
 mod preprocess;
 mod python_version;

@@ -8,14 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::data::{
-    self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode,
-    Preprocess,
+    self, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode, Preprocess,
 };
 use candle_mish::nn::{Initialiser, ParamStore};
 use candle_mish::train::observer::{Observer, StepReport};
 use candle_mish::train::{
     AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
-    Outcome, Parts, Recipe, Run, RunFolder, ScheduleKind, TrainError, train,
+    Outcome, Parts, Recipe, Run, RunFolder, RunOptions, ScheduleKind, TrainError, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use proptest::prelude::*;
@@ -214,18 +213,9 @@ fn files(folder: &Path) -> Dataset {
 }
 
 fn loader(images: &ImageSet, recipe: &Recipe, train: bool) -> Loader {
-    let config = LoaderConfig {
-        batch_size: recipe.batch_size,
-        shuffle: train,
-        drop_last: train,
-        augmentation: if train {
-            recipe.augmentation()
-        } else {
-            Augmentation::none()
-        },
-        mean: [0.5; 3],
-        std: [0.25; 3],
-        seed: recipe.seed,
+    let config = match train {
+        true => recipe.loader_config([0.5; 3], [0.25; 3], 100),
+        false => LoaderConfig::in_order(recipe.batch_size, [0.5; 3], [0.25; 3]),
     };
     Loader::new(images.clone(), config)
 }
@@ -262,6 +252,8 @@ fn train_one_step(
         metadata: &BTreeMap::new(),
         generators: &[],
         stop: &stop,
+        options: &RunOptions::default(),
+        started: std::time::Instant::now(),
     };
     train(&run, None, &mut [Box::new(StopAfterOne(stop.clone()))])
 }
@@ -288,7 +280,10 @@ fn any_recipe_is_refused_in_one_line_or_trains_a_step() {
             Err(error) => {
                 let expected = matches!(
                     error,
-                    TrainError::Recipe(_) | TrainError::NonFiniteLoss { .. }
+                    TrainError::Recipe(_)
+                        | TrainError::NonFiniteLoss { .. }
+                        | TrainError::NonFiniteGradient { .. }
+                        | TrainError::NonFiniteWeight { .. }
                 );
                 let text = error.to_string();
                 prop_assert!(expected && text.len() < 200, "{}", text);

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use candle_mish::activation::Activation;
 use candle_mish_models::{ModelArgs, Stem};
 
+use super::observers::ObserverArgs;
 use crate::args::range::{MAX_CLASSES, count, number, positive};
-use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs};
+use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs, RunArgs};
 
 /// Flags of `mish train` and of `train-<family>`.
 #[derive(Debug, clap::Args)]
@@ -58,11 +59,15 @@ pub struct TrainArgs {
     #[arg(long, help_heading = OUTPUT)]
     pub(super) dry_run: bool,
     #[command(flatten)]
+    pub(super) observers: ObserverArgs,
+    #[command(flatten)]
     pub(super) data: DataArgs,
     #[command(flatten)]
     pub(super) preprocess: PreprocessArgs,
     #[command(flatten)]
     pub(super) recipe: RecipeArgs,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
 }
 
 impl TrainArgs {

@@ -68,7 +68,10 @@ fn recipe_flags(config: &Config) -> Vec<String> {
     let own = own.and_then(|entry| read_recipe(entry.recipe, None).ok());
     let own = own.unwrap_or_default();
     let changed = changed(&table(&config.recipe), &table(&own));
-    let kept = |(key, _): &(String, Value)| !NOT_KEPT.contains(&key.as_str());
+    let kept = |(key, _): &(String, Value)| {
+        let used = config.recipe.sched.check_reads(key).is_ok();
+        used && !NOT_KEPT.contains(&key.as_str())
+    };
     changed.into_iter().filter(kept).map(flag).collect()
 }
 
@@ -111,7 +114,7 @@ fn text(value: &Value) -> String {
 }
 
 /// A word for a POSIX shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_string();

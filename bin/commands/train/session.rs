@@ -1,15 +1,12 @@
 //! A training run: its network, its data and its folder.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::bail;
-use candle_mish::data::{Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::eval::Evaluation;
-use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
-use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, SUMMARY};
+use candle_mish::train::run_folder::SUMMARY;
 use candle_mish::train::{
     Outcome, Parts, Recipe, Record, Run, RunFolder, RunState, Summary, train,
 };
@@ -19,17 +16,25 @@ use candle_mish_models::{self as models, Model, ModelSpec, Stem};
 use super::args::TrainArgs;
 use super::classes::{self, Classifier};
 use super::configure::Setup;
+use super::observers::{Observed, ObserverArgs, record_session};
+use super::{image_sizes, memory, resume};
 use crate::args::range::check_batch;
+use crate::commands::report;
 use crate::config::Config;
 use crate::context::Context;
-use crate::failure::usage;
+use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::{self, Network};
 use crate::table::{counted, thousands};
 use crate::{device, logging, output, preprocessing};
 
-/// Shortest time between two lines within an epoch, if stderr is not a terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(30);
+/// How a process ended that did not fail.
+pub(super) enum Ended {
+    /// The run is finished.
+    Finished(Box<Summary>),
+    /// The run is saved and can be resumed.
+    Early(Done),
+}
 
 /// A run that is ready to start.
 pub(super) struct Session<'a> {
@@ -45,6 +50,7 @@ pub(super) struct Session<'a> {
     folder: RunFolder,
     /// The state to continue from.
     state: Option<RunState>,
+    observers: ObserverArgs,
     context: &'a Context,
 }
 
@@ -103,6 +109,7 @@ impl<'a> Session<'a> {
         let batch_size = config.recipe.batch_size.min(dataset.train.len());
         check_batch(batch_size, &dataset.train)?;
         let network = Network::new(&spec, &config.recipe)?;
+        image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
         }
@@ -118,7 +125,13 @@ impl<'a> Session<'a> {
         };
         let folder = match (resumed, &state) {
             (Some(run), Some(state)) => {
-                let batches = loader(&config.recipe, &dataset, &dataset.train, true);
+                let batches = loader(
+                    &config.recipe,
+                    &dataset,
+                    &dataset.train,
+                    spec.num_classes,
+                    true,
+                );
                 let steps = config.recipe.updates(batches.batches_per_epoch());
                 run.extend(state, &config, steps)?;
                 run.folder
@@ -128,7 +141,6 @@ impl<'a> Session<'a> {
                     Some(folder) => RunFolder::create(folder)?,
                     None => new_folder(&spec)?,
                 };
-                folder.write_text(CONFIG, &config.to_toml()?)?;
                 folder
             }
         };
@@ -141,15 +153,16 @@ impl<'a> Session<'a> {
             spec,
             folder,
             state,
+            observers: args.observers.clone(),
             context,
         })
     }
 
-    /// Trains to the end, or returns `None` if it was interrupted.
+    /// Trains to the end, or until it is interrupted.
     ///
     /// # Errors
     /// If a step fails or a file cannot be written.
-    pub(super) fn run(&mut self) -> anyhow::Result<Option<Summary>> {
+    pub(super) fn run(&mut self) -> anyhow::Result<Ended> {
         let stop = stop_on_signal()?;
         let mut metadata = network::describe(&self.spec, &self.dataset)?;
         if let Some(origin) = &self.config.pretrained {
@@ -160,7 +173,19 @@ impl<'a> Session<'a> {
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
         let state = self.state.take();
-        self.announce(&train_loader)?;
+        let step = state.as_ref().map_or(0, RunState::steps);
+        record_session(&self.folder, step, self.context)?;
+        let observed = Observed {
+            config: &self.config,
+            network: &self.network,
+            folder: &self.folder,
+            title: self.title(),
+            train: &train_loader,
+            evaluation: validation.as_ref().unwrap_or(&test_loader),
+            normalisation: (self.dataset.mean, self.dataset.std),
+            context: self.context,
+        };
+        let mut observers = observed.observers(&self.observers, step)?;
         let run = Run {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
@@ -180,24 +205,43 @@ impl<'a> Session<'a> {
             metadata: &metadata,
             generators: &self.network.generators,
             stop: &stop,
+            options: &self.config.run,
+            started: self.context.started,
         };
-        match train(&run, state, &mut self.observers())? {
+        let batch_size = self.config.recipe.batch_size.min(self.dataset.train.len());
+        let memory = memory::estimate(&run, batch_size)?;
+        self.announce(&train_loader, state.as_ref(), memory)?;
+        match train(&run, state, &mut observers)? {
             Outcome::Finished(record) => {
                 let summary = self.summary(&record, train_loader.images_per_epoch())?;
                 let text = serde_json::to_string_pretty(&summary)? + "\n";
                 self.folder.write_text(SUMMARY, &text)?;
-                Ok(Some(summary))
+                if !self.observers.no_report {
+                    let (folder, network) = (self.folder.path(), &*self.network.frozen);
+                    report::write_in_folder(folder, &self.dataset, &test_loader, network)?;
+                }
+                Ok(Ended::Finished(Box::new(summary)))
             }
             Outcome::Interrupted { step } => {
                 let folder = self.folder.path().display();
                 eprintln!("stopped after step {step}; continue with --resume {folder}");
-                Ok(None)
+                Ok(Ended::Early(Done::Interrupted))
+            }
+            Outcome::TimeLimit { step } => {
+                let folder = self.folder.path().display();
+                eprintln!("time limit reached after step {step}; continue with --resume {folder}");
+                Ok(Ended::Early(Done::TimeLimit))
             }
         }
     }
 
     /// Prints what the run trains, on what, and where its files go.
-    fn announce(&self, train: &Loader) -> anyhow::Result<()> {
+    fn announce(
+        &self,
+        train: &Loader,
+        state: Option<&RunState>,
+        memory: String,
+    ) -> anyhow::Result<()> {
         let recipe = &self.config.recipe;
         let ModelSpec {
             model, activation, ..
@@ -217,7 +261,7 @@ impl<'a> Session<'a> {
                 count(dataset.test.len())
             ),
         };
-        let lines = [
+        let mut lines = vec![
             format!(
                 "network   {model} with {activation}, {} parameters",
                 count(self.network.store.num_params())
@@ -242,8 +286,10 @@ impl<'a> Session<'a> {
                 device::name(device::current()?),
                 counted(self.context.threads, "thread")
             ),
+            memory,
             format!("output    {}", self.folder.path().display()),
         ];
+        lines.extend(state.map(resume::describe));
         for line in lines {
             eprintln!("{line}");
             tracing::info!(target: logging::RUN, "{line}");
@@ -252,28 +298,22 @@ impl<'a> Session<'a> {
     }
 
     fn loader(&self, images: &ImageSet, train: bool) -> Loader {
-        let loader = loader(&self.config.recipe, &self.dataset, images, train);
+        let loader = loader(
+            &self.config.recipe,
+            &self.dataset,
+            images,
+            self.spec.num_classes,
+            train,
+        );
         loader.on(self.network.store.device())
     }
 
-    fn observers(&self) -> Vec<Box<dyn Observer>> {
+    /// The name of the run in plots.
+    fn title(&self) -> String {
         let ModelSpec {
             model, activation, ..
         } = &self.spec;
-        let title = format!("{model} with {activation} on {}", self.dataset.name);
-        let screen: Box<dyn Observer> = if std::io::stderr().is_terminal() {
-            Box::new(Progress::new(self.context.bars.clone()))
-        } else {
-            Box::new(Lines::new(LINE_INTERVAL, |line| eprintln!("{line}")))
-        };
-        vec![
-            Box::new(Metrics::new(&self.folder.file(METRICS))),
-            Box::new(Curve::new(&self.folder.file(CURVE), &title)),
-            screen,
-            Box::new(Lines::new(LINE_INTERVAL, |line| {
-                tracing::info!(target: logging::RUN, "{line}");
-            })),
-        ]
+        format!("{model} with {activation} on {}", self.dataset.name)
     }
 
     fn summary(&self, record: &Record, train_images: usize) -> anyhow::Result<Summary> {
@@ -283,12 +323,13 @@ impl<'a> Session<'a> {
             dataset: self.dataset.name.clone(),
             source: serde_json::to_value(&self.dataset.source)?,
             seed: self.config.recipe.seed,
-            epochs: self.config.recipe.epochs,
+            epochs: record.epochs.len(),
             params: self.network.store.num_params(),
             train_images,
             test_images: record.last.images,
             best_epoch: record.best_epoch,
             best_chosen_on: Some(record.best_chosen_on),
+            stopped_early: record.stopped_early,
             best_top1: record.best.top1,
             final_top1: record.last.top1,
             final_top5: record.last.top5,
@@ -337,19 +378,17 @@ impl<'a> Session<'a> {
     }
 }
 
-fn loader(recipe: &Recipe, dataset: &Dataset, images: &ImageSet, train: bool) -> Loader {
-    let config = LoaderConfig {
-        batch_size: recipe.batch_size,
-        shuffle: train,
-        drop_last: train,
-        augmentation: if train {
-            recipe.augmentation()
-        } else {
-            Augmentation::none()
-        },
-        mean: dataset.mean,
-        std: dataset.std,
-        seed: recipe.seed,
+/// A loader of `images`, augmented for training. `classes` is the number of logits.
+fn loader(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    images: &ImageSet,
+    classes: usize,
+    train: bool,
+) -> Loader {
+    let config = match train {
+        true => recipe.loader_config(dataset.mean, dataset.std, classes),
+        false => LoaderConfig::in_order(recipe.batch_size, dataset.mean, dataset.std),
     };
     Loader::new(images.clone(), config)
 }

@@ -1,58 +1,55 @@
 //! Averaged weights in the course of a run: their updates, evaluations and checkpoints.
 
-use std::sync::atomic::Ordering;
-
-use super::Trainer;
+use super::{Stop, Trainer};
 use crate::checkpoint;
 use crate::data::Loader;
 use crate::eval::Evaluation;
 use crate::rng::Generator;
 use crate::train::average::Shadow;
 use crate::train::error::TrainError;
+use crate::train::optimizer::Rates;
 use crate::train::record::{AveragedRecord, EpochRecord};
-use crate::train::run_folder::{BEST_EMA, LAST_EMA, SWA};
+use crate::train::run_folder::{BEST_EMA, SWA};
 
 impl Trainer<'_> {
-    /// Follows the weights after an update. The step is already counted.
+    /// Follows the weights after an update that is not counted yet.
     pub(super) fn update_averages(&self) -> Result<(), TrainError> {
         match &self.averages.ema {
-            Some(ema) => Ok(ema.update(self.progress.step)?),
+            Some(ema) => Ok(ema.update(self.progress.step + 1)?),
             None => Ok(()),
         }
     }
 
-    /// The learning rate of `step`.
-    pub(super) fn lr(&self, step: u64) -> f64 {
-        let scheduled = |step| self.schedule.lr(step);
+    /// Adds the weights at the end of `epoch`, counted from 1, to the mean of SWA.
+    pub(super) fn add_to_averages(&self, epoch: usize) -> Result<(), TrainError> {
+        match &self.averages.swa {
+            Some(swa) => Ok(swa.add(epoch)?),
+            None => Ok(()),
+        }
+    }
+
+    /// The rates of `step`: those of the schedule, until SWA anneals the learning rate.
+    pub(super) fn rates(&self, step: u64) -> Rates {
+        let rates = self.schedule.rates(step);
+        let scheduled = |step| self.schedule.rates(step).lr;
         let swa = self.averages.swa.as_ref();
         let own = swa.and_then(|swa| swa.lr(step, self.steps_per_epoch, scheduled));
-        own.unwrap_or_else(|| scheduled(step))
+        Rates {
+            lr: own.unwrap_or(rates.lr),
+            ..rates
+        }
     }
 
-    /// Evaluates the exponential moving average.
-    pub(super) fn evaluate_ema(&self) -> Result<Option<Evaluation>, TrainError> {
+    /// Evaluates the exponential moving average. The inner error is the reason why the evaluation was
+    /// stopped.
+    pub(super) fn evaluate_ema(&self) -> Result<Result<Option<Evaluation>, Stop>, TrainError> {
         let Some(ema) = &self.averages.ema else {
-            return Ok(None);
+            return Ok(Ok(None));
         };
-        self.evaluate_shadow(&ema.shadow, self.run.evaluation())
-            .map(Some)
-    }
-
-    /// Adds the weights of the finished epoch to the average of SWA, and saves the exponential moving
-    /// average.
-    pub(super) fn save_averages(&self, record: &EpochRecord) -> Result<(), TrainError> {
-        if let Some(swa) = &self.averages.swa {
-            swa.add(record.epoch)?;
-        }
-        if let Some(ema) = &self.averages.ema {
-            let tensors = ema.shadow.tensors();
-            let best = self.progress.best_ema();
-            if best.is_some_and(|best| best.epoch == record.epoch) {
-                self.save_tensors(BEST_EMA, &tensors)?;
-            }
-            self.save_tensors(LAST_EMA, &tensors)?;
-        }
-        Ok(())
+        ema.exchange()?;
+        let evaluation = self.evaluate_unless_stopped(self.run.evaluation());
+        ema.exchange()?;
+        Ok(evaluation?.map(Some))
     }
 
     /// The figures of the exponential moving average on the test images.
@@ -60,7 +57,7 @@ impl Trainer<'_> {
         let Some(ema) = &self.averages.ema else {
             return Ok(None);
         };
-        let best = self.progress.best_ema();
+        let best = self.progress.best_ema(self.run.recipe.eval_metric);
         let evaluated = |record: Option<&EpochRecord>| record.and_then(|record| record.ema);
         let (last, best_epoch) = (
             self.progress.records.last(),
@@ -91,32 +88,33 @@ impl Trainer<'_> {
     }
 
     /// Measures the batch-norm statistics of the average of SWA on the training images, evaluates it
-    /// on the test images and saves it. `None` if the run is stopped meanwhile.
-    pub(super) fn finish_swa(&self) -> Result<Option<Option<Evaluation>>, TrainError> {
+    /// on the test images and saves it. The inner error is the reason why the run was stopped meanwhile.
+    pub(super) fn finish_swa(&self) -> Result<Result<Option<Evaluation>, Stop>, TrainError> {
         let Some(swa) = &self.averages.swa else {
-            return Ok(Some(None));
+            return Ok(Ok(None));
         };
         if !swa.includes(self.progress.epoch) {
-            return Ok(Some(None));
+            return Ok(Ok(None));
         }
         swa.shadow.exchange()?;
-        let finished = self.calibrate().and_then(|done| {
-            if !done {
-                return Ok(None);
+        let finished = self.calibrate().and_then(|stopped| {
+            if let Some(stop) = stopped {
+                return Ok(Err(stop));
             }
-            self.save_tensors(SWA, &self.run.store.tensors())?;
-            self.evaluate(self.run.test).map(|found| Some(Some(found)))
+            self.save_weights(SWA)?;
+            let evaluation = self.evaluate_unless_stopped(self.run.test)?;
+            Ok(evaluation.map(Some))
         });
         swa.shadow.exchange()?;
         finished
     }
 
     /// Measures the batch-norm statistics of the present weights on the training images, as
-    /// `torch.optim.swa_utils.update_bn` does, but without dropout. Returns false if the run is
-    /// stopped meanwhile.
-    fn calibrate(&self) -> Result<bool, TrainError> {
+    /// `torch.optim.swa_utils.update_bn` does, but without dropout. Returns why the run was stopped
+    /// meanwhile, if it was.
+    fn calibrate(&self) -> Result<Option<Stop>, TrainError> {
         if self.run.store.buffers().is_empty() {
-            return Ok(true);
+            return Ok(None);
         }
         let Some(network) = self.run.calibrating else {
             return Err(TrainError::NoCalibration);
@@ -125,10 +123,10 @@ impl Trainer<'_> {
         // Random activations draw: the run itself must not notice.
         let state = |(_, generator): &(String, Generator)| generator.state();
         let states: Vec<_> = self.run.generators.iter().map(state).collect();
-        let mut done = true;
+        let mut stopped = None;
         for batch in self.run.train.epoch(self.progress.epoch as u64, 0) {
-            if self.run.stop.load(Ordering::Relaxed) {
-                done = false;
+            stopped = self.stop();
+            if stopped.is_some() {
                 break;
             }
             network.forward_t(&batch?.images, true)?;
@@ -136,7 +134,7 @@ impl Trainer<'_> {
         for ((_, generator), state) in self.run.generators.iter().zip(&states) {
             generator.restore(state);
         }
-        Ok(done)
+        Ok(stopped)
     }
 
     fn evaluate_shadow(&self, shadow: &Shadow, on: &Loader) -> Result<Evaluation, TrainError> {

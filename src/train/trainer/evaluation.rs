@@ -5,28 +5,41 @@ use std::time::Instant;
 
 use candle_core::Tensor;
 
-use super::Trainer;
+use super::{Stop, Trainer};
 use crate::checkpoint;
 use crate::data::Loader;
 use crate::eval::{self, Evaluation};
 use crate::train::error::TrainError;
+use crate::train::non_finite::NonFiniteOrigin;
 use crate::train::record::{EpochRecord, Record};
-use crate::train::run_folder::{BEST, LAST};
+use crate::train::run_folder::BEST;
 use crate::train::state::Partial;
 
 impl Trainer<'_> {
-    /// Evaluates the epoch and saves weights and state.
-    pub(super) fn finish_epoch(&mut self) -> Result<EpochRecord, TrainError> {
+    /// Evaluates the epoch and saves weights and state. The inner error is the reason why the
+    /// evaluation was stopped; the epoch is then as before.
+    pub(super) fn finish_epoch(&mut self) -> Result<Result<EpochRecord, Stop>, TrainError> {
         let clock = Instant::now();
-        let evaluation = self.evaluate(self.run.evaluation())?;
-        let ema = self.evaluate_ema()?;
+        if self.progress.partial.totals.images() == 0 {
+            let epoch = self.progress.epoch + 1;
+            return Err(TrainError::NoFiniteUpdate { epoch });
+        }
+        let evaluation = match self.evaluate_unless_stopped(self.run.evaluation())? {
+            Ok(evaluation) => evaluation,
+            Err(stop) => return Ok(Err(stop)),
+        };
+        let ema = match self.evaluate_ema()? {
+            Ok(ema) => ema,
+            Err(stop) => return Ok(Err(stop)),
+        };
         let Partial {
             totals,
             loss,
             seconds,
+            skipped,
         } = std::mem::take(&mut self.progress.partial);
         let mean = totals.mean();
-        let lr = self.lr(self.progress.step - 1);
+        let lr = self.rates(self.progress.step - 1).lr;
         let record = EpochRecord {
             epoch: self.progress.epoch + 1,
             step: self.progress.step,
@@ -38,6 +51,7 @@ impl Trainer<'_> {
             top5: evaluation.top5,
             images_per_second: mean.images as f64 / seconds,
             seconds: seconds + clock.elapsed().as_secs_f64(),
+            skipped,
             ema,
         };
         let losses = std::iter::once(&evaluation).chain(&ema).map(|e| e.loss);
@@ -47,6 +61,7 @@ impl Trainer<'_> {
                 epoch: record.epoch,
                 step: record.step,
                 lr,
+                origin: Some(NonFiniteOrigin::Evaluation),
             });
         }
         let progress = &mut self.progress;
@@ -55,16 +70,30 @@ impl Trainer<'_> {
         progress.train_seconds += seconds;
         progress.train_images += mean.images;
         progress.records.push(record.clone());
-        if progress
-            .best()
-            .is_some_and(|best| best.epoch == record.epoch)
-        {
-            self.save_weights(BEST)?;
-        }
-        self.save_weights(LAST)?;
-        self.save_averages(&record)?;
+        self.schedule
+            .observe(self.run.recipe.eval_metric.of(&record));
+        self.clock.finished_epoch();
+        self.add_to_averages(record.epoch)?;
         self.save_state()?;
-        Ok(record)
+        self.save_epoch()?;
+        Ok(Ok(record))
+    }
+
+    pub(super) fn evaluate_unless_stopped(
+        &self,
+        loader: &Loader,
+    ) -> Result<Result<Evaluation, Stop>, TrainError> {
+        let mut stopped = None;
+        let batches = loader.epoch(0, 0).map_while(|batch| {
+            stopped = self.stop();
+            let next = || batch.map(|batch| (batch.images, batch.labels));
+            stopped.is_none().then(next)
+        });
+        let evaluation = eval::evaluate(self.run.frozen, batches)?;
+        Ok(match stopped {
+            None => Ok(evaluation),
+            Some(stop) => Err(stop),
+        })
     }
 
     pub(super) fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
@@ -84,7 +113,7 @@ impl Trainer<'_> {
             loss: record.loss,
         };
         let last = progress.records.last().map(measured).unwrap_or_default();
-        let best = progress.best();
+        let best = progress.best(self.run.recipe.eval_metric);
         let best_epoch = best.map_or(0, |record| record.epoch);
         let best = best.map(measured).unwrap_or_default();
         let (best, last) = match self.run.validation {
@@ -98,6 +127,7 @@ impl Trainer<'_> {
             epochs: progress.records.clone(),
             best_epoch,
             best_chosen_on: self.run.evaluated_on(),
+            stopped_early: self.stops_early() && progress.epoch < self.run.recipe.epochs,
             best,
             last,
             ema: self.ema_record()?,
