@@ -1,0 +1,3 @@
+//! Studies: many runs, compared with statistics.
+
+pub mod statistics;

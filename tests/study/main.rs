@@ -1,0 +1,3 @@
+//! Studies: statistics.
+
+mod statistics;
