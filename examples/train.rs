@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Module, ModuleT, Result, Tensor};
 use candle_mish::nn::{Conv2dConfig, ConvNormAct, Linear, ParamStore, conv_norm_act, linear};
-use candle_mish::ops::global_avg_pool2d;
+use candle_mish::ops::{Target, global_avg_pool2d};
 use candle_mish::train::{Recipe, optimizer, step};
 use candle_mish::{Activation, rng::Generator};
 use candle_nn::VarBuilder;
@@ -47,7 +47,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     for i in 0..20 {
         let (images, labels) = batch(&device)?;
         let forward = || Ok((model.forward_t(&images, true)?, None));
-        let taken = step(forward, &labels, &recipe, &mut optimizer, schedule.lr(i))?;
+        let target = Target::Classes(&labels);
+        let taken = step(forward, &target, &recipe, &mut optimizer, schedule.lr(i))?;
         println!("step {:2}: loss {:.4}", i + 1, taken.loss);
     }
     let (images, labels) = batch(&device)?;

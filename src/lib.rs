@@ -107,6 +107,8 @@ pub mod nn;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod ops;
+#[cfg(feature = "train")]
+mod page;
 mod parallel;
 pub mod pattern;
 #[cfg(any(feature = "checkpoint", feature = "data"))]
@@ -115,6 +117,8 @@ pub mod pattern;
     allow(dead_code, unused_imports, reason = "each feature uses a part of it")
 )]
 mod pickle;
+#[cfg(feature = "train")]
+pub mod report;
 pub mod rng;
 mod simd;
 #[cfg(feature = "study")]
@@ -122,6 +126,8 @@ pub mod study;
 pub mod suggest;
 #[cfg(feature = "swap")]
 pub mod swap;
+#[cfg(feature = "train")]
+pub mod tensorboard;
 #[cfg(feature = "train")]
 pub mod train;
 

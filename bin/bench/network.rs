@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use candle_mish::activation::Activation;
+use candle_mish::ops::Target;
 use candle_mish::rng::Generator;
 use candle_mish::train::optimizer::{ParameterGroup, RuleOptimizer};
 use candle_mish::train::{Recipe, step};
@@ -105,8 +106,14 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
             let mut optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
             measure(args, "train", context, &network, &mut || {
                 let forward = || Ok((network.model.forward_t(&images, true)?, None));
-                step(forward, &labels, &recipe, &mut optimizer, 0.01)
-                    .map_err(candle_core::Error::wrap)?;
+                step(
+                    forward,
+                    &Target::Classes(&labels),
+                    &recipe,
+                    &mut optimizer,
+                    0.01,
+                )
+                .map_err(candle_core::Error::wrap)?;
                 Ok(())
             })?
         }

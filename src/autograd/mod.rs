@@ -201,6 +201,26 @@ impl Gradients {
         self.0.insert(tensor.id(), gradient);
     }
 
+    /// Adds the gradients of `other`. A tensor without a gradient takes over that of `other`.
+    ///
+    /// # Errors
+    /// Two gradients of one tensor differ in shape or dtype.
+    pub fn add(&mut self, other: Self) -> Result<()> {
+        let mut added = other.0.into_iter();
+        added.try_for_each(|(id, gradient)| self.accumulate(id, gradient))
+    }
+
+    /// Multiplies all gradients by `factor`.
+    ///
+    /// # Errors
+    /// If the multiplication fails.
+    pub fn scale(&mut self, factor: f64) -> Result<()> {
+        for gradient in self.0.values_mut() {
+            *gradient = (&*gradient * factor)?.detach();
+        }
+        Ok(())
+    }
+
     fn accumulate(&mut self, id: TensorId, gradient: Tensor) -> Result<()> {
         let total = match self.0.remove(&id) {
             None => gradient,

@@ -1,6 +1,10 @@
 //! A decoded image of any size.
 
+use std::io::Cursor;
 use std::path::Path;
+
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
 
 use super::error::DataError;
 
@@ -69,6 +73,48 @@ impl Image {
     /// The bytes, `[channels, height, width]`.
     pub fn into_pixels(self) -> Vec<u8> {
         self.pixels
+    }
+
+    /// The image with `factor` x `factor` equal pixels for each pixel; 0 counts as 1.
+    pub fn enlarged(&self, factor: usize) -> Self {
+        let factor = factor.max(1);
+        let mut pixels = Vec::with_capacity(self.pixels.len() * factor * factor);
+        for row in self.pixels.chunks_exact(self.width.max(1)) {
+            let wide = row
+                .iter()
+                .flat_map(|pixel| std::iter::repeat_n(*pixel, factor));
+            let start = pixels.len();
+            pixels.extend(wide);
+            for _ in 1..factor {
+                pixels.extend_from_within(start..start + self.width * factor);
+            }
+        }
+        Self::from_parts(pixels, self.height * factor, self.width * factor)
+    }
+
+    /// The content of a PNG file of the image.
+    ///
+    /// # Errors
+    /// If the image is too large for the format.
+    pub fn to_png(&self) -> Result<Vec<u8>, DataError> {
+        let plane = self.height * self.width;
+        let channels = self.channels();
+        let interleaved: Vec<u8> = (0..plane * channels)
+            .map(|i| self.pixels[i % channels * plane + i / channels])
+            .collect();
+        let colour = match channels {
+            1 => ExtendedColorType::L8,
+            _ => ExtendedColorType::Rgb8,
+        };
+        let mut file = Cursor::new(Vec::new());
+        let size = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        PngEncoder::new(&mut file)
+            .write_image(&interleaved, size(self.width), size(self.height), colour)
+            .map_err(|error| {
+                let sizes = format!("{} x {} pixels", self.height, self.width);
+                DataError::invalid(Path::new("image"), error.to_string(), sizes)
+            })?;
+        Ok(file.into_inner())
     }
 
     /// The `height` x `width` pixels from row `top` and column `left` on. Pixels outside the image are

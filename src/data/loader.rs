@@ -8,6 +8,7 @@ use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
 use super::augment::{Augmentation, Normaliser, Placement};
+use super::batch::Batch;
 use super::error::DataError;
 use super::images::ImageSet;
 use super::random::Draw;
@@ -61,27 +62,6 @@ impl LoaderConfig {
             drop_last: true,
             ..self
         }
-    }
-}
-
-/// A batch of images with their labels.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// `[B, channels, height, width]`, f32, normalised.
-    pub images: Tensor,
-    /// `[B]`, u32: the (fine) labels.
-    pub labels: Tensor,
-    /// The position of the batch in its epoch, counted from 0.
-    pub index: usize,
-}
-
-impl Batch {
-    fn on(self, device: &Device) -> Result<Self> {
-        Ok(Self {
-            images: self.images.to_device(device)?,
-            labels: self.labels.to_device(device)?,
-            ..self
-        })
     }
 }
 
@@ -255,6 +235,7 @@ impl Shared {
         Ok(Batch {
             images: Tensor::from_vec(values, (count, channels, height, width), &Device::Cpu)?,
             labels: Tensor::from_vec(labels, count, &Device::Cpu)?,
+            targets: None,
             index,
         })
     }

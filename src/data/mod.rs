@@ -6,11 +6,13 @@
 //! brings images of any size to a network's size, as timm does.
 
 mod augment;
+mod batch;
 mod cache;
 mod check;
 mod class_map;
 mod class_order;
 mod classes;
+mod contact_sheet;
 mod dataset;
 mod decode;
 mod error;
@@ -36,18 +38,20 @@ mod tree;
 #[cfg(feature = "swap")]
 pub(crate) use augment::channel_moments;
 pub use augment::{Augmentation, PadMode};
+pub use batch::Batch;
 pub use cache::SourceFile;
 pub use check::CheckProgress;
 pub use class_map::ClassMap;
 pub use class_order::ClassOrder;
 pub use classes::UnknownClasses;
+pub use contact_sheet::contact_sheet;
 pub use dataset::{Dataset, Origin, Source};
 pub use decode::DecodeOptions;
 pub use error::DataError;
 pub use image::Image;
 pub use image_folder::CheckedSplits;
 pub use images::ImageSet;
-pub use loader::{Batch, Epoch, Loader, LoaderConfig};
+pub use loader::{Epoch, Loader, LoaderConfig};
 pub use open::{open, open_with};
 pub use options::{BadImages, DataOptions, DatasetKind};
 pub use preprocess::{IMAGENET_MEAN, IMAGENET_STD, Preprocess};

@@ -3,12 +3,9 @@
 use candle_core::{DType, Result, Tensor, bail};
 use serde::Serialize;
 
+use super::calibration::Calibration;
 use super::estimate::Estimate;
-use super::metrics::{cross_entropy, rank};
-
-/// Bins of the confidence in the calibration error (Guo et al., "On Calibration of Modern Neural
-/// Networks", 2017, section 2).
-const BINS: usize = 15;
+use super::metrics::{cross_entropy, log_softmax, rank};
 
 /// The figures of a network on labelled images, and its distance from the original.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -178,16 +175,7 @@ fn rows(original: &Tensor, logits: &Tensor, labels: &[u32]) -> Result<Rows> {
 }
 
 fn calibration_error<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> f64 {
-    let mut bins = [(0.0, 0.0); BINS];
-    let mut images = 0.0;
-    for outcome in outcomes {
-        let bin = ((outcome.confidence * BINS as f64) as usize).min(BINS - 1);
-        bins[bin].0 += outcome.confidence;
-        bins[bin].1 += f64::from(outcome.top1);
-        images += 1.0;
-    }
-    let distance = |(confidence, correct): (f64, f64)| (confidence - correct).abs();
-    bins.into_iter().map(distance).sum::<f64>() / f64::max(images, 1.0)
+    Calibration::new(outcomes.map(|outcome| (outcome.confidence, outcome.top1))).error()
 }
 
 /// The first class with the highest logit; none if a logit is NaN.
@@ -202,13 +190,6 @@ fn highest(logits: &[f32]) -> Option<usize> {
         }
     }
     Some(best)
-}
-
-fn log_softmax(logits: &[f32]) -> Vec<f64> {
-    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
-    let sum: f64 = logits.iter().map(|l| (f64::from(*l) - highest).exp()).sum();
-    let shift = highest + sum.ln();
-    logits.iter().map(|l| f64::from(*l) - shift).collect()
 }
 
 #[cfg(test)]
@@ -267,23 +248,6 @@ mod tests {
         assert!(found.low <= found.value && found.value <= found.high);
         assert!(found.high - found.low < (1.0f64 / 25.0).sqrt());
         Ok(())
-    }
-
-    #[test]
-    fn images_of_a_bin_are_averaged() {
-        let outcome = |confidence, top1| Outcome {
-            top1,
-            top5: true,
-            loss: 0.0,
-            confidence,
-        };
-        // Two outcomes in a bin with mean confidence 0.95, half of them correct; one in another bin.
-        let outcomes = [
-            outcome(0.94, true),
-            outcome(0.96, false),
-            outcome(0.3, true),
-        ];
-        close(calibration_error(outcomes.iter()), (2.0 * 0.45 + 0.7) / 3.0);
     }
 
     #[test]

@@ -158,6 +158,14 @@ pub(super) fn cross_entropy(logits: &[f32], label: usize) -> f64 {
     highest + sum.ln() - logits[label] as f64
 }
 
+/// The logarithms of the probabilities, in f64.
+pub(super) fn log_softmax(logits: &[f32]) -> Vec<f64> {
+    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
+    let sum: f64 = logits.iter().map(|l| (f64::from(*l) - highest).exp()).sum();
+    let shift = highest + sum.ln();
+    logits.iter().map(|l| f64::from(*l) - shift).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,14 @@
 //! Evaluation: accuracy, loss and calibration of a network over labelled images, alone and compared
 //! with another network.
 
+mod calibration;
 mod comparison;
 mod estimate;
 mod metrics;
+mod prediction;
 
+pub use calibration::{Bin, Calibration};
 pub use comparison::{Change, Comparison};
 pub use estimate::Estimate;
 pub use metrics::{Evaluation, Totals, evaluate, evaluate_subset};
+pub use prediction::{Prediction, predict};

@@ -4,6 +4,7 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
 
 use super::Act;
+use super::pre_activation::observed;
 use super::summary::record;
 use crate::activation::Activation;
 use crate::ops::norm_act::{Statistics, batch_norm_act};
@@ -139,12 +140,12 @@ impl BatchNorm2d {
         train: bool,
     ) -> Result<Tensor> {
         match act.stateless() {
-            Some(activation) => {
+            Some(activation) if !observed() => {
                 let y = self.normalise(x, residual, activation, train)?;
                 act.note(&y);
                 Ok(y)
             }
-            None => {
+            _ => {
                 let y = self.normalise(x, residual, &Activation::Identity, train)?;
                 act.forward_t(&y, train)
             }

@@ -44,6 +44,7 @@ mod init;
 mod linear;
 mod params;
 mod pool;
+mod pre_activation;
 mod squeeze_excite;
 mod summary;
 
@@ -60,6 +61,7 @@ pub use init::{WeightInit, gain};
 pub use linear::{Linear, LinearConfig, linear, linear_no_bias, linear_with};
 pub use params::{LoadReport, ParamStore};
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d};
+pub use pre_activation::map_pre_activations;
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig, squeeze_excite};
 pub use summary::{LayerRecord, record, summarize};
 

@@ -8,7 +8,7 @@ use crate::data::Loader;
 use crate::eval::Evaluation;
 use crate::nn::Blend;
 use crate::train::optimizer::{ParameterGroup, RuleOptimizer};
-use crate::train::{self, Recipe, StepError};
+use crate::train::{Accumulation, Recipe, StepError};
 
 /// Training after the swap.
 ///
@@ -53,7 +53,8 @@ impl FineTune {
         let mut curve = Vec::new();
         let mut step: usize = 0;
         for epoch in 0.. {
-            for batch in loader.epoch(epoch, 0) {
+            let mut batches = loader.epoch(epoch, 0).peekable();
+            while batches.peek().is_some() {
                 check()?;
                 if step == self.steps {
                     return Ok(curve);
@@ -65,15 +66,15 @@ impl FineTune {
                 if let Some(blend) = blend {
                     blend.set((step + 1) as f64 / (self.steps as f64 / 2.0));
                 }
-                let batch = batch?;
-                train::step(
-                    || (variant.forward)(&batch.images, &batch.labels),
-                    &batch.labels,
-                    &self.recipe,
-                    &mut optimizer,
-                    schedule.lr(step as u64),
-                )
-                .map_err(|error| failed(step, error))?;
+                let mut update = Accumulation::default();
+                for batch in batches.by_ref().take(self.recipe.grad_accum_steps.max(1)) {
+                    let batch = batch?;
+                    let forward = || (variant.forward)(&batch.images, &batch.labels);
+                    let added = update.add(forward, &batch.target(), &self.recipe);
+                    added.map_err(|error| failed(step, error))?;
+                }
+                let lr = schedule.lr(step as u64);
+                update.update(&self.recipe, &mut optimizer, lr)?;
                 step += 1;
             }
         }

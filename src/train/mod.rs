@@ -11,6 +11,7 @@ mod recipe;
 mod record;
 pub mod run_folder;
 mod schedule;
+mod session;
 mod state;
 mod step;
 mod trainer;
@@ -24,6 +25,7 @@ pub use recipe::{
 pub use record::{EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;
 pub use schedule::{Schedule, Warmup};
+pub use session::Session;
 pub use state::RunState;
-pub use step::{Step, StepError, step};
+pub use step::{Accumulation, Step, StepError, step};
 pub use trainer::{Outcome, Run, train};

@@ -19,6 +19,14 @@ pub struct RunFolder {
 pub const CONFIG: &str = "config.toml";
 /// One JSON line for each epoch.
 pub const METRICS: &str = "metrics.jsonl";
+/// One CSV row for each epoch, with timm's columns.
+pub const SUMMARY_CSV: &str = "summary.csv";
+/// The folder with event files for TensorBoard.
+pub const TENSORBOARD: &str = "tensorboard";
+/// The processes that trained, one JSON line each.
+pub const SESSIONS: &str = "sessions.jsonl";
+/// The report of the finished run.
+pub const REPORT: &str = "report.html";
 /// The outcome.
 pub const SUMMARY: &str = "summary.json";
 /// The weights with the best evaluation.

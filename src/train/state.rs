@@ -40,9 +40,9 @@ pub(super) struct Progress {
     pub step: u64,
     /// Finished epochs.
     pub epoch: usize,
-    /// Steps taken in the unfinished epoch.
+    /// Batches of the unfinished epoch that the steps have used.
     pub batch: usize,
-    /// Sums over the steps of the unfinished epoch.
+    /// Sums over the batches of the unfinished epoch.
     pub partial: Partial,
     /// Seconds of training, excluding evaluation.
     pub train_seconds: f64,
@@ -180,14 +180,14 @@ impl RunState {
         Ok(checkpoint::write(path, &tensors, &metadata)?)
     }
 
-    /// Refuses a state that a run of `recipe` on `images`, with `steps_per_epoch` steps in an epoch,
-    /// cannot have.
+    /// Refuses a state that a run of `recipe` on `images`, with `batches_per_epoch` batches in an
+    /// epoch, cannot have. States are saved between updates.
     pub(super) fn check(
         &self,
         path: &Path,
         recipe: &Recipe,
         images: &RunImages,
-        steps_per_epoch: usize,
+        batches_per_epoch: usize,
     ) -> Result<(), TrainError> {
         if let Some(then) = &self.progress.images {
             then.check(images)?;
@@ -195,9 +195,12 @@ impl RunState {
         let Progress {
             step, epoch, batch, ..
         } = self.progress;
+        let steps_per_epoch = recipe.updates(batches_per_epoch);
         let steps = epoch.checked_mul(steps_per_epoch);
-        let steps = steps.and_then(|steps| steps.checked_add(batch));
-        let fits = batch <= steps_per_epoch
+        let steps = steps.and_then(|steps| steps.checked_add(recipe.updates(batch)));
+        let between = batch.is_multiple_of(recipe.grad_accum_steps) || batch == batches_per_epoch;
+        let fits = batch <= batches_per_epoch
+            && between
             && steps.is_some_and(|steps| steps as u64 == step)
             && self.progress.records.len() == epoch;
         if fits {
@@ -207,7 +210,7 @@ impl RunState {
             path: path.to_path_buf(),
             reason: format!(
                 "it is at step {step}, batch {batch} after {epoch} epochs, and an epoch has \
-                 {steps_per_epoch} steps"
+                 {batches_per_epoch} batches and {steps_per_epoch} steps"
             ),
         })
     }

@@ -1,4 +1,4 @@
-//! One training step: forward, loss, backward, update.
+//! One training step: forward, loss and backward of one or more micro-batches, then one update.
 //!
 //! The trainer, the fine-tuning of an activation swap and `mish bench train` all use it.
 
@@ -6,8 +6,8 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::optimizer::Optimizer;
 use super::recipe::Recipe;
-use crate::autograd;
-use crate::ops::add;
+use crate::autograd::{self, Gradients};
+use crate::ops::{Target, add};
 
 /// Why a step was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ impl From<candle_core::Error> for StepError {
     }
 }
 
-/// The result of a step.
+/// The result of a batch.
 #[derive(Debug, Clone)]
 pub struct Step {
     /// The mean loss of the batch, with the network's own loss.
@@ -36,34 +36,76 @@ pub struct Step {
     pub logits: Tensor,
 }
 
-/// Takes one step at learning rate `lr`.
+/// The gradients of one update: the mean over its micro-batches.
+///
+/// Each micro-batch has its own batch statistics, as in timm. For micro-batches of equal size, the
+/// mean of their gradients is the gradient of the mean loss over all their images.
+#[derive(Debug, Default)]
+pub struct Accumulation {
+    gradients: Gradients,
+    batches: usize,
+}
+
+impl Accumulation {
+    /// Adds the gradients of a micro-batch. The arguments are those of [`step()`].
+    ///
+    /// # Errors
+    /// If the loss is not finite, or `forward` or an op fails.
+    pub fn add(
+        &mut self,
+        forward: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
+        target: &Target<'_>,
+        recipe: &Recipe,
+    ) -> std::result::Result<Step, StepError> {
+        let (loss, logits, gradients) = autograd::value_and_grad(|| {
+            let (logits, own) = forward()?;
+            let loss = recipe.loss_of(&logits, target)?;
+            let loss = own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?;
+            Ok((loss, logits.detach()))
+        })?;
+        // On the CPU: not every device has f64.
+        let loss = loss.to_device(&Device::Cpu)?;
+        let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+        if !loss.is_finite() {
+            return Err(StepError::NonFiniteLoss(loss));
+        }
+        self.gradients.add(gradients)?;
+        self.batches += 1;
+        Ok(Step { loss, logits })
+    }
+
+    /// Updates the parameters with the mean of the gradients at learning rate `lr`. `recipe` gives
+    /// the clipping.
+    ///
+    /// # Errors
+    /// If the optimizer fails.
+    pub fn update(mut self, recipe: &Recipe, optimizer: &mut dyn Optimizer, lr: f64) -> Result<()> {
+        let _entered = tracing::trace_span!("op", op = "optimizer", pass = "update").entered();
+        if self.batches > 1 {
+            self.gradients.scale(1.0 / self.batches as f64)?;
+        }
+        optimizer.step(&self.gradients, lr, recipe.clip())?;
+        Ok(())
+    }
+}
+
+/// Takes one step with one batch at learning rate `lr`.
 ///
 /// `forward` computes the logits `[N, K]` of a batch in training mode and, for a network with an
-/// [`AuxiliaryLoss`](crate::nn::AuxiliaryLoss), that loss. `labels` `[N]` are the classes of the
-/// batch. `recipe` gives the loss and the clipping of gradients.
+/// [`AuxiliaryLoss`](crate::nn::AuxiliaryLoss), that loss. `target` has the classes of the batch, or
+/// their probabilities. `recipe` gives the loss and the clipping of gradients.
 ///
 /// # Errors
 /// If the loss is not finite, or `forward`, an op or the optimizer fails.
 pub fn step(
     forward: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
-    labels: &Tensor,
+    target: &Target,
     recipe: &Recipe,
     optimizer: &mut dyn Optimizer,
     lr: f64,
 ) -> std::result::Result<Step, StepError> {
-    let (loss, logits, gradients) = autograd::value_and_grad(|| {
-        let (logits, own) = forward()?;
-        let loss = recipe.loss_of(&logits, labels)?;
-        let loss = own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?;
-        Ok((loss, logits.detach()))
-    })?;
-    // On the CPU: not every device has f64.
-    let loss = loss.to_device(&Device::Cpu)?;
-    let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-    if !loss.is_finite() {
-        return Err(StepError::NonFiniteLoss(loss));
-    }
-    let _entered = tracing::trace_span!("op", op = "optimizer", pass = "update").entered();
-    optimizer.step(&gradients, lr, recipe.clip())?;
-    Ok(Step { loss, logits })
+    let mut accumulation = Accumulation::default();
+    let step = accumulation.add(forward, target, recipe)?;
+    accumulation.update(recipe, optimizer, lr)?;
+    Ok(step)
 }

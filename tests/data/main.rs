@@ -2,6 +2,7 @@
 
 mod cache;
 mod classes;
+mod contact_sheet;
 mod dirty_folder;
 mod download;
 mod environment;

@@ -29,9 +29,12 @@ pub struct RecipeArgs {
     /// Number of epochs: passes over the training images [default: 10]
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]
     pub epochs: Option<usize>,
-    /// Images per step [default: 128]
+    /// Images per batch [default: 128]
     #[arg(long, short, value_name = "N", value_parser = count(1..=MAX_BATCH))]
     pub batch_size: Option<usize>,
+    /// Batches per optimizer step, whose gradients are averaged [default: 1]
+    #[arg(long, value_name = "N", value_parser = count(1..=MAX_BATCH))]
+    pub grad_accum_steps: Option<usize>,
     /// Seed of initial weights, order, augmentation and dropout [default: 0]
     #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
@@ -52,6 +55,7 @@ impl RecipeArgs {
     pub fn apply(&self, recipe: &mut Recipe) {
         set(&mut recipe.epochs, self.epochs);
         set(&mut recipe.batch_size, self.batch_size);
+        set(&mut recipe.grad_accum_steps, self.grad_accum_steps);
         set(&mut recipe.seed, self.seed);
         self.optimizer.apply(recipe);
         self.schedule.apply(recipe);

@@ -77,7 +77,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         Loader::new(images.clone(), config).on(device)
     };
     let (train, test) = (loader(&dataset.train, true), loader(&dataset.test, false));
-    let fine_tune = fine_tune(args, &recipe, train.batches_per_epoch())?;
+    let fine_tune = fine_tune(args, &recipe, recipe.updates(train.batches_per_epoch()))?;
     let mut options = SwapOptions {
         layers: args.layers.clone(),
         recalibration_batches: recalibration(args, &train),
@@ -197,11 +197,11 @@ fn recipe(args: &SwapArgs, of_run: Recipe) -> anyhow::Result<Recipe> {
 fn fine_tune(
     args: &SwapArgs,
     recipe: &Recipe,
-    batches_per_epoch: usize,
+    updates_per_epoch: usize,
 ) -> anyhow::Result<Option<FineTune>> {
     let steps = match (args.fine_tune_steps, args.fine_tune_epochs) {
         (Some(steps), _) => steps,
-        (None, Some(epochs)) => (epochs * batches_per_epoch as f64).round() as usize,
+        (None, Some(epochs)) => (epochs * updates_per_epoch as f64).round() as usize,
         (None, None) => return Ok(None),
     };
     if steps == 0 {

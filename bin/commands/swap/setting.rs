@@ -43,7 +43,7 @@ pub fn setting(
         let text = format!(
             "{} steps of {} images, {} at a rate of {:.4}, {}, weight decay {}{blend}",
             fine_tune.steps,
-            recipe.batch_size,
+            recipe.batch_size * recipe.grad_accum_steps,
             recipe.opt,
             recipe.lr,
             recipe.sched,

@@ -111,8 +111,9 @@ impl<'a> Session<'a> {
         };
         let folder = match (resumed, &state) {
             (Some(run), Some(state)) => {
-                let steps = loader(&config.recipe, &dataset, &dataset.train, true);
-                run.extend(state, &config, steps.batches_per_epoch())?;
+                let batches = loader(&config.recipe, &dataset, &dataset.train, true);
+                let steps = config.recipe.updates(batches.batches_per_epoch());
+                run.extend(state, &config, steps)?;
                 run.folder
             }
             _ => {
@@ -218,9 +219,13 @@ impl<'a> Session<'a> {
                 dataset.classes.len()
             ),
             format!(
-                "training  {} of {}, {} per step",
+                "training  {} of {}, {}{} per step",
                 counted(recipe.epochs, "epoch"),
-                counted(train.batches_per_epoch(), "step"),
+                counted(recipe.updates(train.batches_per_epoch()), "step"),
+                match recipe.grad_accum_steps {
+                    1 => String::new(),
+                    batches => format!("{batches} x "),
+                },
                 counted(recipe.batch_size.min(dataset.train.len()), "image")
             ),
             format!(

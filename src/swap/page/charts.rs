@@ -3,23 +3,8 @@
 use maud::{Markup, html};
 
 use super::text::distinct;
+use crate::page::{Scale, colour, dash};
 use crate::swap::report::{LayerRow, Recovery, Row, Stage};
-
-/// Colours that most people can distinguish (Okabe and Ito, "Color Universal Design", 2008).
-const COLOURS: [&str; 7] = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f",
-];
-/// Dashes that distinguish lines without colour.
-const DASHES: [&str; 5] = ["none", "7 3", "2 3", "10 3 2 3", "14 4"];
-
-fn colour(index: usize) -> &'static str {
-    COLOURS[index % COLOURS.len()]
-}
-
-/// 7 colours and 5 dashes, which have no common factor, distinguish 35 lines.
-fn dash(index: usize) -> &'static str {
-    DASHES[index % DASHES.len()]
-}
 
 /// A bar with its interval for each activation and stage.
 pub(super) fn accuracy(rows: &[Row]) -> Markup {
@@ -49,8 +34,8 @@ pub(super) fn accuracy(rows: &[Row]) -> Markup {
                 text x=(LEFT - 8.0) y=(y + 15.0) text-anchor="end" {
                     (row.activation) ", " (row.stage)
                 }
-                rect x=(LEFT) y=(y + 3.0) width=(WIDTH * top1.value) height=(ROW - 6.0)
-                    fill=(colour(index)) opacity=(opacity(row.stage)) {}
+                rect class=(format!("bar {}", colour(index))) x=(LEFT) y=(y + 3.0)
+                    width=(WIDTH * top1.value) height=(ROW - 6.0) opacity=(opacity(row.stage)) {}
                 line.whisker x1=(x(top1.low)) x2=(x(top1.high)) y1=(y + ROW / 2.0)
                     y2=(y + ROW / 2.0) {}
                 text x=(x(top1.high) + 6.0) y=(y + 15.0) {
@@ -85,12 +70,11 @@ pub(super) fn recovery(recoveries: &[Recovery]) -> Markup {
                 @let points = recovery.curve.iter().map(|p| {
                     format!("{:.1},{:.1}", x(p.step), y(p.evaluation.top1))
                 }).collect::<Vec<_>>().join(" ");
-                polyline points=(points) fill="none" stroke=(colour(i)) stroke-width="2"
-                    stroke-dasharray=(dash(i)) {}
+                @let class = format!("line {}", colour(i));
+                polyline class=(class) points=(points) stroke-dasharray=(dash(i)) {}
                 @let legend = 20.0 + 20.0 * i as f64;
-                line x1=(LEFT + WIDTH + 12.0) x2=(LEFT + WIDTH + 42.0) y1=(legend - 4.0)
-                    y2=(legend - 4.0) stroke=(colour(i)) stroke-width="2"
-                    stroke-dasharray=(dash(i)) {}
+                line class=(class) x1=(LEFT + WIDTH + 12.0) x2=(LEFT + WIDTH + 42.0)
+                    y1=(legend - 4.0) y2=(legend - 4.0) stroke-dasharray=(dash(i)) {}
                 text x=(LEFT + WIDTH + 48.0) y=(legend) { (recovery.activation) }
             }
         }
@@ -125,69 +109,10 @@ pub(super) fn layers(rows: &[LayerRow]) -> Markup {
                     text x=(LEFT - 8.0) y=(y + 4.0) text-anchor="end" { (row.layers) }
                     line.whisker x1=(x(100.0 * change.low)) x2=(x(100.0 * change.high)) y1=(y)
                         y2=(y) {}
-                    circle cx=(x(100.0 * change.value)) cy=(y) r="4" fill=(COLOURS[0]) {}
+                    circle class=(format!("dot {}", colour(0))) cx=(x(100.0 * change.value))
+                        cy=(y) r="4" {}
                 }
             }
         }
-    }
-}
-
-/// An axis with ends at multiples of its tick.
-struct Scale {
-    tick: f64,
-    first: i64,
-    last: i64,
-}
-
-impl Scale {
-    /// Covers `values` with about `most` ticks of 1, 2 or 5 times a power of ten.
-    fn covering(values: impl Iterator<Item = f64>, most: f64) -> Self {
-        let (low, high) = values
-            .filter(|value| value.is_finite())
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-                (low.min(value), high.max(value))
-            });
-        let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
-        let tick = (-2..4)
-            .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)))
-            .find(|tick| high - low <= most * tick)
-            .unwrap_or(1e4);
-        let first = (low / tick).floor() as i64;
-        let last = ((high / tick).ceil() as i64).max(first + 1);
-        Self { tick, first, last }
-    }
-
-    /// The position of a value on the axis, from 0 to 1.
-    fn place(&self, value: f64) -> f64 {
-        (value / self.tick - self.first as f64) / (self.last - self.first) as f64
-    }
-
-    fn ticks(&self) -> impl Iterator<Item = f64> {
-        // Rounded, so that 3 times 0.1 prints as 0.3.
-        let tick = self.tick;
-        let round = move |i: i64| (i as f64 * tick * 1e6).round() / 1e6;
-        (self.first..=self.last).map(round)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_axis_covers_its_values() {
-        let scale = Scale::covering([-18.1, 0.4, f64::NAN].into_iter(), 8.0);
-        assert_eq!((scale.tick, scale.first, scale.last), (5.0, -4, 1));
-        assert_eq!(
-            scale.ticks().collect::<Vec<_>>(),
-            [-20.0, -15.0, -10.0, -5.0, 0.0, 5.0]
-        );
-        assert_eq!((scale.place(-20.0), scale.place(5.0)), (0.0, 1.0));
-        let one = Scale::covering([0.3].into_iter(), 8.0);
-        assert!(one.place(0.3) >= 0.0 && one.place(0.3) <= 1.0);
-        assert_eq!(
-            Scale::covering(std::iter::empty(), 8.0).ticks().next(),
-            Some(0.0)
-        );
     }
 }

@@ -4,29 +4,11 @@ mod charts;
 mod tables;
 mod text;
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::report::{Row, SwapReport};
+use crate::page::{definitions, document, wide};
 use text::points;
-
-const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8884; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-p.note, caption { opacity: .75; }
-div.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { text-align: left; padding-bottom: .4rem; }
-th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { font-weight: 600; } tbody th { font-weight: normal; }
-th:first-child, td:first-child { text-align: left; }
-td small { opacity: .7; }
-tr.first th, tr.first td { border-top: 2px solid var(--line); }
-svg { width: 100%; min-width: 44rem; height: auto; } svg text { fill: currentColor; font-size: 12px; }
-svg .grid { stroke: var(--line); } svg .zero, svg .whisker { stroke: currentColor; }
-dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; }
-dt { opacity: .75; } dd { margin: 0; overflow-wrap: anywhere; }
-";
 
 impl SwapReport {
     /// A web page with tables and plots, in a single file without external resources.
@@ -37,69 +19,48 @@ impl SwapReport {
 
 fn render(report: &SwapReport) -> String {
     let title = format!("{}: {} swapped", report.model, report.from);
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { (title) }
-                style { (PreEscaped(STYLE)) }
+    let body = html! {
+        p { (summary(report)) }
+        @if report.interrupted {
+            p { strong { "The study was stopped early." } }
+        }
+        @for failure in &report.failures {
+            p { strong { (failure.activation) " was not completed: " } (failure.error) }
+        }
+        (definitions(report.setting.iter().map(|(name, value)| (name, value))))
+        h2 { "Before and after" }
+        (wide("Top-1 as a plot", &charts::accuracy(&report.rows)))
+        (wide("Comparison", &tables::comparison(&report.rows, &report.from)))
+        (explanation(&report.from))
+        @if !report.recovery.is_empty() {
+            h2 { "Recovery while fine-tuning" }
+            (wide("Recovery as a plot", &charts::recovery(&report.recovery)))
+            (wide("Recovery", &tables::recovery(&report.recovery)))
+        }
+        @if !report.layers.is_empty() {
+            h2 { "One part at a time" }
+            p.note {
+                "Change of top-1 when only these layers have the new activation, zero-shot, "
+                "on " (report.layers[0].comparison.images)
+                " random images, with the interval of the paired difference."
             }
-            body {
-                h1 { (title) }
-                p { (summary(report)) }
-                @if report.interrupted {
-                    p { strong { "The study was stopped early." } }
-                }
-                @for failure in &report.failures {
-                    p { strong { (failure.activation) " was not completed: " } (failure.error) }
-                }
-                dl {
-                    @for (name, value) in &report.setting {
-                        dt { (name) } dd { (value) }
-                    }
-                }
-                h2 { "Before and after" }
-                (figure(charts::accuracy(&report.rows)))
-                (figure(tables::comparison(&report.rows, &report.from)))
-                (definitions(&report.from))
-                @if !report.recovery.is_empty() {
-                    h2 { "Recovery while fine-tuning" }
-                    (figure(charts::recovery(&report.recovery)))
-                    (figure(tables::recovery(&report.recovery)))
-                }
-                @if !report.layers.is_empty() {
-                    h2 { "One part at a time" }
-                    p.note {
-                        "Change of top-1 when only these layers have the new activation, zero-shot, "
-                        "on " (report.layers[0].comparison.images)
-                        " random images, with the interval of the paired difference."
-                    }
-                    (figure(charts::layers(&report.layers)))
-                    (figure(tables::layers(&report.layers)))
-                }
-                @if !report.robustness.is_empty() {
-                    h2 { "Perturbed images" }
-                    p.note {
-                        "Top-1 on " (report.robustness[0].images) " random images after the last stage "
-                        "of each activation. Strengths are fractions of the pixel range. FGSM uses "
-                        "the gradient of the measured network."
-                    }
-                    (figure(tables::robustness(&report.robustness)))
-                }
+            (wide("Parts as a plot", &charts::layers(&report.layers)))
+            (wide("Parts of the network", &tables::layers(&report.layers)))
+        }
+        @if !report.robustness.is_empty() {
+            h2 { "Perturbed images" }
+            p.note {
+                "Top-1 on " (report.robustness[0].images) " random images after the last stage "
+                "of each activation. Strengths are fractions of the pixel range. FGSM uses "
+                "the gradient of the measured network."
             }
+            (wide("Perturbed images", &tables::robustness(&report.robustness)))
         }
     };
-    page.into_string()
+    document(&title, "", &body)
 }
 
-/// Wide content that scrolls separately on a narrow screen.
-fn figure(content: Markup) -> Markup {
-    html! { div.wide { (content) } }
-}
-
-fn definitions(from: &str) -> Markup {
+fn explanation(from: &str) -> Markup {
     html! {
         p.note {
             "Intervals cover 95 % over the images: Wilson's for proportions, bootstrap for the "

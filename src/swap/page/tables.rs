@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::text::{distinct, points, signed};
 use crate::eval::{Change, Estimate};
+use crate::page::head;
 use crate::swap::report::{LayerRow, Perturbation, Recovery, Robustness, Row};
 
 /// A row for each activation and stage.
@@ -167,12 +168,6 @@ fn perturbation(kind: Perturbation, strength: f64) -> String {
                 format!("{kind} {strength}")
             }
         }
-    }
-}
-
-fn head(columns: &[&str]) -> Markup {
-    html! {
-        thead { tr { @for column in columns { th scope="col" { (column) } } } }
     }
 }
 

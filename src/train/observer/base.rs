@@ -1,7 +1,7 @@
 //! The interface of observers.
 
 use crate::train::error::TrainError;
-use crate::train::record::{EpochRecord, EvaluationSet};
+use crate::train::record::{EpochRecord, EvaluationSet, Record};
 
 /// Observes a run. An error of an observer ends the run.
 pub trait Observer {
@@ -31,6 +31,15 @@ pub trait Observer {
         let _ = record;
         Ok(())
     }
+
+    /// Called when all epochs are done.
+    ///
+    /// # Errors
+    /// If output cannot be written.
+    fn finish(&mut self, record: &Record) -> Result<(), TrainError> {
+        let _ = record;
+        Ok(())
+    }
 }
 
 /// A run at its start, or where it continues.
@@ -38,6 +47,8 @@ pub trait Observer {
 pub struct RunStart<'a> {
     /// The finished epochs; none in a new run.
     pub records: &'a [EpochRecord],
+    /// Steps taken so far; 0 in a new run.
+    pub step: u64,
     /// The epochs of the whole run.
     pub epochs: usize,
     /// The images that evaluate each epoch.

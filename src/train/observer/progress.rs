@@ -8,8 +8,8 @@ use super::base::{Observer, RunStart, StepReport, describe};
 use crate::train::error::TrainError;
 use crate::train::record::{EpochRecord, EvaluationSet};
 
-/// Shows a bar for the current epoch with speed, loss and the remaining time of the run, and above
-/// it a line for each finished epoch.
+/// Shows a bar for the current epoch with learning rate, loss, speed and the remaining time of the run,
+/// and above it a line for each finished epoch.
 pub struct Progress {
     bars: MultiProgress,
     bar: ProgressBar,
@@ -68,7 +68,8 @@ impl Observer for Progress {
         let eta = Duration::try_from_secs_f64(seconds.round()).unwrap_or_default();
         self.bar.set_position(report.batch as u64);
         self.bar.set_message(format!(
-            "{:.0} img/s  loss {loss:.3}  {} left",
+            "lr {:.4}  loss {loss:.3}  {:.0} img/s  {} left",
+            report.lr,
             report.images_per_second,
             HumanDuration(eta),
         ));

@@ -19,6 +19,11 @@ impl Recipe {
             || self.clip_mode == ClipMode::Agc
     }
 
+    /// The number of updates that `batches` batches from the start of an epoch make.
+    pub fn updates(&self, batches: usize) -> usize {
+        batches.div_ceil(self.grad_accum_steps.max(1))
+    }
+
     /// The schedule of a run with `steps_per_epoch` steps in each epoch.
     pub fn schedule(&self, steps_per_epoch: usize) -> Schedule {
         self.schedule_over(self.epochs.saturating_mul(steps_per_epoch) as u64)
@@ -68,20 +73,27 @@ impl Recipe {
         }
     }
 
-    /// The mean loss of logits `[N, K]` for the classes `labels` `[N]`, a scalar.
+    /// The mean loss of logits `[N, K]` for `target`, a scalar.
     ///
     /// # Errors
-    /// If the shapes differ or a label is not below K.
-    pub fn loss_of(&self, logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
-        match self.loss {
-            LossKind::CrossEntropy => {
+    /// If the shapes differ, a label is not below K, or the margin loss is to take probabilities.
+    pub fn loss_of(&self, logits: &Tensor, target: &Target) -> candle_core::Result<Tensor> {
+        match (self.loss, target) {
+            (LossKind::CrossEntropy, target) => {
                 let options = CrossEntropy {
                     label_smoothing: self.smoothing,
                     ..CrossEntropy::default()
                 };
-                cross_entropy(logits, &Target::Classes(labels), &options)
+                cross_entropy(logits, target, &options)
             }
-            LossKind::Margin => margin_loss(logits, labels, &Margin::default()),
+            (LossKind::Margin, Target::Classes(labels)) => {
+                margin_loss(logits, labels, &Margin::default())
+            }
+            (LossKind::Margin, Target::Probabilities(_)) => {
+                candle_core::bail!(
+                    "the margin loss takes classes, not the mixed labels of mixup or cutmix"
+                )
+            }
         }
     }
 

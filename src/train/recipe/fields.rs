@@ -17,8 +17,11 @@ use crate::data::{PadMode, ResizedCrop};
 pub struct Recipe {
     /// Passes over the training set.
     pub epochs: usize,
-    /// Images per step.
+    /// Images per batch.
     pub batch_size: usize,
+    /// Batches per update of the weights. The update has the mean of their gradients; the last one
+    /// of an epoch may have fewer batches.
+    pub grad_accum_steps: usize,
     /// Seeds everything random: initial weights, order, augmentation, dropout.
     pub seed: u64,
     /// The optimizer.
@@ -115,6 +118,7 @@ impl Default for Recipe {
         Self {
             epochs: 10,
             batch_size: 128,
+            grad_accum_steps: 1,
             seed: 0,
             opt: OptimizerKind::Sgd.into(),
             lr: 0.3,

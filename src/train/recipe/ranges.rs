@@ -11,6 +11,8 @@ use super::kinds::{ClipMode, ScheduleKind};
 const MAX_EPOCHS: usize = 1_000_000;
 /// More images than any memory holds the activations of.
 const MAX_BATCH_SIZE: usize = 1 << 20;
+/// More batches than any epoch of a useful size has.
+const MAX_GRAD_ACCUM_STEPS: usize = 1 << 20;
 /// The largest image size that [`Preprocess`](crate::data::Preprocess) takes.
 const MAX_PADDING: usize = 1 << 14;
 /// A schedule looks at each milestone in every step.
@@ -44,6 +46,11 @@ impl Recipe {
             "at most 2^63 - 1, the largest integer of TOML",
         )?;
         whole("batch_size", self.batch_size, 1..=MAX_BATCH_SIZE)?;
+        whole(
+            "grad_accum_steps",
+            self.grad_accum_steps,
+            1..=MAX_GRAD_ACCUM_STEPS,
+        )?;
         positive("lr", self.lr)?;
         self.validate_optimizer()?;
         self.validate_schedule()?;

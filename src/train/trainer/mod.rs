@@ -97,6 +97,7 @@ struct Trainer<'a> {
     optimizer: RuleOptimizer,
     schedule: Schedule,
     progress: Progress,
+    /// Updates in an epoch.
     steps_per_epoch: usize,
     /// Steps at the start that train only the head.
     head_warmup: u64,
@@ -106,10 +107,11 @@ impl<'a> Trainer<'a> {
     fn new(run: &'a Run<'a>, resume: Option<RunState>) -> Result<Self, TrainError> {
         let recipe = run.recipe;
         recipe.validate()?;
-        let steps_per_epoch = run.train.batches_per_epoch();
-        if steps_per_epoch == 0 {
+        let batches_per_epoch = run.train.batches_per_epoch();
+        if batches_per_epoch == 0 {
             return Err(TrainError::NoImages);
         }
+        let steps_per_epoch = recipe.updates(batches_per_epoch);
         let head_warmup = (recipe.head_warmup_epochs * steps_per_epoch as f64).round() as u64;
         let groups = match &run.parts {
             Some(parts) if recipe.tells_parts_apart() => {
@@ -127,7 +129,7 @@ impl<'a> Trainer<'a> {
             None => Progress::default(),
             Some(state) => {
                 let path = run.folder.file(STATE);
-                state.check(&path, recipe, &images, steps_per_epoch)?;
+                state.check(&path, recipe, &images, batches_per_epoch)?;
                 state.restore(&path, run.store, &mut optimizer, run.generators)?
             }
         };
@@ -147,6 +149,7 @@ impl<'a> Trainer<'a> {
         for observer in &mut *observers {
             observer.start(&RunStart {
                 records: &self.progress.records,
+                step: self.progress.step,
                 epochs: self.run.recipe.epochs,
                 evaluated_on: self.run.evaluated_on(),
             })?;
@@ -167,6 +170,10 @@ impl<'a> Trainer<'a> {
                 observer.epoch(&record)?;
             }
         }
-        self.record().map(Outcome::Finished)
+        let record = self.record()?;
+        for observer in observers {
+            observer.finish(&record)?;
+        }
+        Ok(Outcome::Finished(record))
     }
 }

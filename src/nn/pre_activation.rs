@@ -1,0 +1,95 @@
+//! The inputs of activations, observed while a network runs.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use candle_core::{Result, Tensor};
+
+/// Receives the path of an activation layer and its input.
+type Visit = Rc<dyn Fn(&str, &Tensor) -> Result<()>>;
+
+thread_local! {
+    static VISIT: RefCell<Option<Visit>> = const { RefCell::new(None) };
+}
+
+/// Restores the outer observer, even if the body fails or panics.
+struct Scope(Option<Visit>);
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        VISIT.replace(self.0.take());
+    }
+}
+
+/// Runs `body` and returns its result with `map` of the input of each activation layer that it applied
+/// on this thread, with the paths of the layers, in order.
+///
+/// Fused ops compute the norm and the activation separately meanwhile, so that there is an input.
+///
+/// # Errors
+/// The errors of `body` and of `map`.
+pub fn map_pre_activations<T: 'static, R>(
+    map: impl Fn(&Tensor) -> Result<T> + 'static,
+    body: impl FnOnce() -> Result<R>,
+) -> Result<(R, Vec<(String, T)>)> {
+    let mapped: Rc<RefCell<Vec<(String, T)>>> = Rc::default();
+    let visit = {
+        let mapped = Rc::clone(&mapped);
+        move |path: &str, input: &Tensor| {
+            let value = map(input)?;
+            mapped.borrow_mut().push((path.to_string(), value));
+            Ok(())
+        }
+    };
+    let scope = Scope(VISIT.replace(Some(Rc::new(visit))));
+    let result = body();
+    drop(scope);
+    Ok((result?, mapped.take()))
+}
+
+/// Whether the inputs of activations are observed on this thread.
+pub(super) fn observed() -> bool {
+    VISIT.with_borrow(Option::is_some)
+}
+
+/// Reports the input of the activation layer at `path`.
+pub(super) fn observe(path: &str, input: &Tensor) -> Result<()> {
+    // Not borrowed during the call, which may run a network itself.
+    match VISIT.with_borrow(Option::clone) {
+        Some(visit) => visit(path, input),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, ModuleT};
+
+    use super::*;
+    use crate::activation::Activation;
+    use crate::nn::{Conv2dConfig, ParamStore, conv_norm_act};
+    use crate::rng::Generator;
+
+    #[test]
+    fn a_fused_block_shows_the_input_of_its_activation() -> Result<()> {
+        let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+        let random = Generator::new(0);
+        let block = |activation| {
+            let vb = store.var_builder().pp("block");
+            conv_norm_act(3, 8, Conv2dConfig::same(3), &activation, vb, &random)
+        };
+        let (mish, none) = (block(Activation::Mish {})?, block(Activation::Identity)?);
+        let images = Tensor::randn(0f32, 1.0, (2, 3, 6, 6), &Device::Cpu)?;
+        let values = |x: &Tensor| x.flatten_all()?.to_vec1::<f32>();
+        let (y, seen) = map_pre_activations(values, || mish.forward_t(&images, false))?;
+        assert_eq!(seen.len(), 1);
+        assert_eq!(seen[0].0, "block.bn.act");
+        assert_eq!(seen[0].1, values(&none.forward_t(&images, false)?)?);
+        let difference = (y - mish.forward_t(&images, false)?)?.abs()?.max_all()?;
+        assert!(difference.to_scalar::<f32>()? < 1e-6);
+        let (_, seen) = map_pre_activations(values, || none.forward_t(&images, false))?;
+        assert_eq!(seen, [], "the identity is no activation");
+        assert!(!observed());
+        Ok(())
+    }
+}
