@@ -105,7 +105,10 @@ mod tests {
         let masked = (crc >> 15 | crc << 17).wrapping_add(MASK);
         assert_eq!(masked_crc(&[0; 32]), masked);
         // The first record of every file that TensorFlow writes: 24 bytes.
-        assert_eq!(masked_crc(&24u64.to_le_bytes()).to_le_bytes(), [0xa3, 0x7f, 0x4b, 0x22]);
+        assert_eq!(
+            masked_crc(&24u64.to_le_bytes()).to_le_bytes(),
+            [0xa3, 0x7f, 0x4b, 0x22]
+        );
     }
 
     #[test]

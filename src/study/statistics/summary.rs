@@ -5,13 +5,26 @@ use serde::{Deserialize, Serialize};
 use super::bootstrap::bca;
 use super::distribution::t_two_sided_quantile;
 
-/// A confidence interval.
+/// A confidence interval. In files it is the pair of its ends.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "[f64; 2]", into = "[f64; 2]")]
 pub struct Interval {
     /// The lower end.
     pub low: f64,
     /// The upper end.
     pub high: f64,
+}
+
+impl From<[f64; 2]> for Interval {
+    fn from([low, high]: [f64; 2]) -> Self {
+        Self { low, high }
+    }
+}
+
+impl From<Interval> for [f64; 2] {
+    fn from(interval: Interval) -> Self {
+        [interval.low, interval.high]
+    }
 }
 
 impl Interval {
