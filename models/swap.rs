@@ -23,7 +23,7 @@ use crate::transfer;
 ///
 /// use candle_core::Device;
 /// use candle_mish::Activation;
-/// use candle_mish::data::{Augmentation, DataOptions, DatasetKind, Loader, LoaderConfig, open};
+/// use candle_mish::data::{DataOptions, DatasetKind, Loader, LoaderConfig, open};
 /// use candle_mish::swap::{SwapData, SwapOptions, study};
 /// use candle_mish::checkpoint;
 /// use candle_mish_models::{ModelSpec, swap::Subject};
@@ -35,15 +35,8 @@ use crate::transfer;
 ///
 /// let set = open(&DataOptions { dataset: DatasetKind::Cifar100, ..DataOptions::default() })?;
 /// let loader = |images, train| {
-///     Loader::new(images, LoaderConfig {
-///         batch_size: 128,
-///         shuffle: train,
-///         drop_last: train,
-///         augmentation: Augmentation::none(),
-///         mean: set.mean,
-///         std: set.std,
-///         seed: 0,
-///     })
+///     let config = LoaderConfig::in_order(128, set.mean, set.std);
+///     Loader::new(images, if train { config.shuffled() } else { config })
 /// };
 /// let (train, test) = (loader(set.train.clone(), true), loader(set.test.clone(), false));
 /// let data = SwapData { train: &train, test: &test, normalisation: (set.mean, set.std) };

@@ -94,7 +94,7 @@ impl RngCore for GeneratorState {
 
 /// The 64-bit FNV-1a hash (Fowler, Noll, Vo). Unlike the standard library's hashers it is the same
 /// on all Rust versions and platforms.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -1,6 +1,6 @@
 //! `mish eval`: measures the accuracy of a trained network.
 
-use candle_mish::data::{Augmentation, CheckedSplits, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{CheckedSplits, Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::eval::{Evaluation, evaluate, evaluate_subset};
 use candle_mish_models::ModelSpec;
 use serde::Serialize;
@@ -103,15 +103,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     check_batch(batch_size.min(images.len()), &images)?;
     let network = Network::load(&spec, &weights)?;
     let (mean, std) = preprocessing::normalisation(&dataset, &weights, &args.preprocess)?;
-    let config = LoaderConfig {
-        batch_size,
-        shuffle: false,
-        drop_last: false,
-        augmentation: Augmentation::none(),
-        mean,
-        std,
-        seed: 0,
-    };
+    let config = LoaderConfig::in_order(batch_size, mean, std);
     let loader = Loader::new(images, config);
     let loader = loader.on(network.store.device());
     let batches = loader.epoch(0, 0);

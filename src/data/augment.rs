@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::erasing::RandomErasing;
+use super::flip::FlipMode;
 use super::random::Draw;
 use super::resized_crop::ResizedCrop;
 
@@ -27,9 +29,16 @@ pub struct Augmentation {
     pub pad_mode: PadMode,
     /// The probability of a horizontal flip, in [0, 1].
     pub hflip: f64,
+    /// How the images to flip are chosen. Alternating flips do not depend on `hflip`, unless it is 0.
+    pub flip_mode: FlipMode,
     /// A random part of each image scaled to the size of the set, instead of the padded crop. Applies
     /// to image files, which have any size; other sets ignore it.
     pub resized_crop: Option<ResizedCrop>,
+    /// Rectangles of the normalised image to replace.
+    pub erasing: Option<RandomErasing>,
+    /// The side of a square of the normalised image to set to 0, in pixels of the full-size image; 0
+    /// for none.
+    pub cutout: usize,
 }
 
 impl Augmentation {
@@ -39,7 +48,10 @@ impl Augmentation {
             crop_padding: 0,
             pad_mode: PadMode::Reflect,
             hflip: 0.0,
+            flip_mode: FlipMode::Random,
             resized_crop: None,
+            erasing: None,
+            cutout: 0,
         }
     }
 }
@@ -53,6 +65,7 @@ impl Default for Augmentation {
             pad_mode: PadMode::Reflect,
             hflip: 0.5,
             resized_crop: Some(ResizedCrop::default()),
+            ..Self::none()
         }
     }
 }
@@ -79,6 +92,49 @@ impl Placement {
             left: draw.below(places),
             mirrored: draw.chance(augmentation.hflip),
         }
+    }
+
+    /// The same crop, flipped or not.
+    pub(crate) fn mirrored(self, mirrored: bool) -> Self {
+        Self { mirrored, ..self }
+    }
+
+    /// The crop of `image` `[channels, height, width]`, flipped if drawn so, of the same size.
+    pub(crate) fn apply(
+        self,
+        image: &[u8],
+        (height, width): (usize, usize),
+        augmentation: &Augmentation,
+    ) -> Vec<u8> {
+        let (padding, mode) = (augmentation.crop_padding, augmentation.pad_mode);
+        let mut cropped = vec![0; image.len()];
+        if height * width == 0 {
+            return cropped;
+        }
+        let sources = |start: usize, size: usize| -> Vec<Option<usize>> {
+            (0..size)
+                .map(|i| source(start.saturating_add(i), padding, size, mode))
+                .collect()
+        };
+        let rows = sources(self.top, height);
+        let mut columns = sources(self.left, width);
+        if self.mirrored {
+            columns.reverse();
+        }
+        let planes = image
+            .chunks_exact(height * width)
+            .zip(cropped.chunks_exact_mut(height * width));
+        for (source, target) in planes {
+            for (row, target) in rows.iter().zip(target.chunks_exact_mut(width)) {
+                // Rows of black padding keep their zeros.
+                let Some(row) = *row else { continue };
+                let source = &source[row * width..(row + 1) * width];
+                for (byte, column) in target.iter_mut().zip(&columns) {
+                    *byte = column.map_or(0, |column| source[column]);
+                }
+            }
+        }
+        cropped
     }
 }
 
@@ -113,7 +169,7 @@ impl Normaliser {
     }
 
     /// Normalises `image` into `out`, both `[channels, height, width]`.
-    pub(crate) fn plain(&self, image: &[u8], out: &mut [f32]) {
+    pub(crate) fn apply(&self, image: &[u8], out: &mut [f32]) {
         let plane = image.len() / self.tables.len();
         if plane == 0 {
             return;
@@ -122,46 +178,6 @@ impl Normaliser {
         for ((source, target), table) in planes.zip(self.tables.iter()) {
             for (value, &byte) in target.iter_mut().zip(source) {
                 *value = table[usize::from(byte)];
-            }
-        }
-    }
-
-    /// Crops and flips `image` by `placement` and normalises it into `out`.
-    pub(crate) fn augmented(
-        &self,
-        image: &[u8],
-        (height, width): (usize, usize),
-        augmentation: &Augmentation,
-        placement: Placement,
-        out: &mut [f32],
-    ) {
-        let (padding, mode) = (augmentation.crop_padding, augmentation.pad_mode);
-        if height * width == 0 {
-            return;
-        }
-        let sources = |start: usize, size: usize| -> Vec<Option<usize>> {
-            (0..size)
-                .map(|i| source(start.saturating_add(i), padding, size, mode))
-                .collect()
-        };
-        let rows = sources(placement.top, height);
-        let mut columns = sources(placement.left, width);
-        if placement.mirrored {
-            columns.reverse();
-        }
-        let planes = image
-            .chunks_exact(height * width)
-            .zip(out.chunks_exact_mut(height * width));
-        for ((source, target), table) in planes.zip(self.tables.iter()) {
-            for (row, target) in rows.iter().zip(target.chunks_exact_mut(width)) {
-                let Some(row) = *row else {
-                    target.fill(table[0]);
-                    continue;
-                };
-                let source = &source[row * width..(row + 1) * width];
-                for (value, column) in target.iter_mut().zip(&columns) {
-                    *value = table[column.map_or(0, |column| usize::from(source[column]))];
-                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Batches, prepared ahead by a thread.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
@@ -9,9 +10,17 @@ use rayon::prelude::*;
 
 use super::augment::{Augmentation, Normaliser, Placement};
 use super::batch::Batch;
+use super::erasing;
 use super::error::DataError;
+use super::flip::{FlipMode, alternates};
+use super::image::Image;
+use super::image_sizes::ImageSizes;
 use super::images::ImageSet;
+use super::mixup::Mixup;
+use super::order::Order;
+use super::preprocess::Preprocess;
 use super::random::Draw;
+use super::resample::{Interpolation, resize};
 use crate::rng::Generator;
 
 /// Batches ready for the consumer: enough to hide a slow batch, with little memory.
@@ -31,6 +40,15 @@ pub struct LoaderConfig {
     pub drop_last: bool,
     /// Random changes to the images.
     pub augmentation: Augmentation,
+    /// Mixup and CutMix of the batches.
+    pub mixup: Option<Mixup>,
+    /// Repeated augmentation (Hoffer et al., 2020), as timm's `RepeatAugSampler`: how often each image
+    /// occurs in a row, augmented differently. An epoch keeps its number of images, and so has a part
+    /// of the set only, rounded down to 256 images. 0 and 1 are each image once.
+    pub aug_repeats: usize,
+    /// The size of the images by epoch. If none, or in a set of another size, the images are scaled to
+    /// it as by Pillow's bilinear filter; image files are decoded to it.
+    pub train_img_sizes: Option<ImageSizes>,
     /// The mean of each channel, of pixels in [0, 1], to subtract. Grey images use the averages over
     /// the channels.
     pub mean: [f32; 3],
@@ -48,6 +66,9 @@ impl LoaderConfig {
             shuffle: false,
             drop_last: false,
             augmentation: Augmentation::none(),
+            mixup: None,
+            aug_repeats: 0,
+            train_img_sizes: None,
             mean,
             std,
             seed: 0,
@@ -126,7 +147,7 @@ impl Loader {
     /// The number of images that the batches of one epoch hold.
     pub fn images_per_epoch(&self) -> usize {
         let size = self.shared.batch_size();
-        (self.shared.batches() * size).min(self.shared.images.len())
+        (self.shared.batches() * size).min(self.shared.order().len())
     }
 
     /// The images.
@@ -147,7 +168,7 @@ impl Loader {
         let worker = std::thread::Builder::new()
             .name("data-loader".to_owned())
             .spawn(move || {
-                let order = shared.order(epoch);
+                let order = shared.order().of_epoch(shared.config.seed, epoch);
                 for index in first_batch..batches {
                     let batch = shared.batch(&order, epoch, index);
                     let failed = batch.is_err();
@@ -183,7 +204,7 @@ impl Shared {
     }
 
     fn batches(&self) -> usize {
-        let (images, size) = (self.images.len(), self.batch_size());
+        let (images, size) = (self.order().len(), self.batch_size());
         if self.config.drop_last && images >= size {
             images / size
         } else {
@@ -191,21 +212,35 @@ impl Shared {
         }
     }
 
-    /// The order of the images in an epoch.
-    fn order(&self, epoch: u64) -> Vec<usize> {
-        let images = self.images.len();
-        if self.config.shuffle {
-            Draw::new(&[self.config.seed, epoch]).permutation(images)
-        } else {
-            (0..images).collect()
+    fn order(&self) -> Order {
+        Order {
+            images: self.images.len(),
+            shuffle: self.config.shuffle,
+            repeats: self.config.aug_repeats,
         }
+    }
+
+    /// Height and width of the images in the set.
+    fn full_size(&self) -> (usize, usize) {
+        (self.images.height(), self.images.width())
+    }
+
+    /// Height and width of the images of an epoch.
+    fn size(&self, epoch: u64) -> (usize, usize) {
+        let sizes = self.config.train_img_sizes.as_ref();
+        sizes.map_or(self.full_size(), |sizes| (sizes.at(epoch), sizes.at(epoch)))
+    }
+
+    /// Whether an image takes long enough to prepare several at the same time.
+    fn is_slow(&self, epoch: u64) -> bool {
+        self.images.preprocess().is_some() || self.size(epoch) != self.full_size()
     }
 
     fn batch(&self, order: &[usize], epoch: u64, index: usize) -> Result<Batch> {
         let size = self.batch_size();
         let first = index * size;
         let chosen = &order[first..order.len().min(first.saturating_add(size))];
-        let (height, width) = (self.images.height(), self.images.width());
+        let (height, width) = self.size(epoch);
         let channels = self.images.channels();
         let pixels = channels * height * width;
         let count = chosen.len().checked_mul(pixels);
@@ -221,8 +256,7 @@ impl Shared {
             self.image(image, epoch, first + place, out)
         };
         let size = pixels.max(1);
-        if self.images.preprocess().is_some() {
-            // Decoding is slow enough for parallel work.
+        if self.is_slow(epoch) {
             let pairs = chosen.par_iter().zip(values.par_chunks_exact_mut(size));
             pairs.enumerate().try_for_each(make)
         } else {
@@ -232,10 +266,19 @@ impl Shared {
         .map_err(|error: DataError| candle_core::Error::msg(error.with_causes()))?;
         let labels: Vec<u32> = chosen.iter().map(|&i| self.images.labels()[i]).collect();
         let count = chosen.len();
+        let mixup = self.config.mixup.filter(|mixup| mixup.mixes(epoch));
+        let targets = mixup.map(|mixup| {
+            let draw = |place: usize| {
+                let place = (first + place) as u64;
+                Draw::named(&[self.config.seed, epoch, place], "mixup")
+            };
+            mixup.apply(&mut values, &labels, channels, (height, width), draw)
+        });
+        let targets = targets.transpose()?;
         Ok(Batch {
             images: Tensor::from_vec(values, (count, channels, height, width), &Device::Cpu)?,
             labels: Tensor::from_vec(labels, count, &Device::Cpu)?,
-            targets: None,
+            targets,
             index,
         })
     }
@@ -250,31 +293,74 @@ impl Shared {
         place: usize,
         out: &mut [f32],
     ) -> std::result::Result<(), DataError> {
-        let size = (self.images.height(), self.images.width());
         let augmentation = &self.config.augmentation;
-        let mut draw = Draw::new(&[self.config.seed, epoch, place as u64]);
+        let (size, channels) = (self.size(epoch), self.images.channels());
+        let keys = [self.config.seed, epoch, place as u64];
+        let bytes = self.placed(image, epoch, &mut Draw::new(&keys))?;
+        self.normaliser.apply(&bytes, out);
+        if let Some(erasing) = &augmentation.erasing {
+            erasing.apply(out, channels, size, &mut Draw::named(&keys, "erasing"));
+        }
+        if augmentation.cutout > 0 {
+            let side = augmentation.cutout * size.0 / self.full_size().0.max(1);
+            erasing::cutout(out, channels, size, side, &mut Draw::named(&keys, "cutout"));
+        }
+        Ok(())
+    }
+
+    /// The bytes of an image after the random crop and the flip, in the size of the epoch.
+    fn placed(
+        &self,
+        image: usize,
+        epoch: u64,
+        draw: &mut Draw,
+    ) -> std::result::Result<Cow<'_, [u8]>, DataError> {
+        let augmentation = &self.config.augmentation;
+        let (size, full) = (self.size(epoch), self.full_size());
         if let Some(crop) = &augmentation.resized_crop
             && let Some((decoded, preprocess)) = self.images.decoded(image)?
         {
-            let bytes = preprocess.random_pixels(&decoded, crop, &mut draw);
+            let preprocess = Preprocess {
+                input_size: size.0,
+                ..*preprocess
+            };
+            let bytes = preprocess.random_pixels(&decoded, crop, draw);
             let flip = Augmentation {
                 crop_padding: 0,
                 ..augmentation.clone()
             };
-            let placement = Placement::draw(&flip, &mut draw);
-            self.normaliser
-                .augmented(&bytes, size, &flip, placement, out);
-            return Ok(());
+            let placement = self.placement(&flip, image, epoch, draw);
+            return Ok(placement.apply(&bytes, size, &flip).into());
         }
-        let bytes = self.images.image(image)?;
-        if augmentation.crop_padding == 0 && augmentation.hflip <= 0.0 {
-            self.normaliser.plain(&bytes, out);
-        } else {
-            let placement = Placement::draw(augmentation, &mut draw);
-            self.normaliser
-                .augmented(&bytes, size, augmentation, placement, out);
+        let mut bytes = self.images.image(image)?;
+        if augmentation.crop_padding > 0 || augmentation.hflip > 0.0 {
+            let placement = self.placement(augmentation, image, epoch, draw);
+            bytes = placement.apply(&bytes, full, augmentation).into();
         }
-        Ok(())
+        if size != full {
+            let image = Image::from_parts(bytes.into_owned(), full.0, full.1);
+            let all = (0..size.0, 0..size.1);
+            bytes = resize(&image, size, all, Interpolation::Bilinear)
+                .into_pixels()
+                .into();
+        }
+        Ok(bytes)
+    }
+
+    fn placement(
+        &self,
+        augmentation: &Augmentation,
+        image: usize,
+        epoch: u64,
+        draw: &mut Draw,
+    ) -> Placement {
+        let placement = Placement::draw(augmentation, draw);
+        match augmentation.flip_mode {
+            FlipMode::Alternating if augmentation.hflip > 0.0 => {
+                placement.mirrored(alternates(self.config.seed, image, epoch))
+            }
+            _ => placement,
+        }
     }
 }
 
@@ -324,5 +410,50 @@ impl Drop for Epoch {
             // A panic of the thread has already been reported.
             let _ = worker.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::RandomErasing;
+
+    /// Images are prepared on several threads, each with draws of its own place.
+    #[test]
+    fn batches_do_not_depend_on_the_number_of_threads() {
+        let pixels = (0..40 * 3 * 64).map(|i| (i * i / 5) as u8).collect();
+        let labels: Vec<u32> = (0..40).collect();
+        let images = ImageSet::new(pixels, 8, 8, labels, None).expect("images");
+        let config = LoaderConfig {
+            augmentation: Augmentation {
+                erasing: Some(RandomErasing {
+                    prob: 0.5,
+                    mode: Default::default(),
+                    count: 2,
+                }),
+                ..Augmentation::default()
+            },
+            train_img_sizes: Some("0:5".parse().expect("sizes")),
+            ..LoaderConfig::in_order(40, [0.5; 3], [0.2; 3]).shuffled()
+        };
+        let shared = Loader::new(images, config).shared;
+        assert!(shared.is_slow(0));
+        let order = shared.order().of_epoch(0, 0);
+        let values = |threads| -> Vec<u32> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+            let pool = pool.build().expect("threads");
+            let batch = pool
+                .install(|| shared.batch(&order, 0, 0))
+                .expect("a batch");
+            let values = batch.images.flatten_all().and_then(|v| v.to_vec1::<f32>());
+            values
+                .expect("values")
+                .iter()
+                .map(|v| v.to_bits())
+                .collect()
+        };
+        let one = values(1);
+        assert_eq!(one, values(2));
+        assert_eq!(one, values(7));
     }
 }

@@ -122,7 +122,7 @@ impl Preprocess {
         let pixels = self.pixels(image).map_err(Error::wrap)?;
         let mut values = vec![0.0; pixels.len()];
         let channels = image.channels();
-        Normaliser::new(self.mean, self.std, channels).plain(&pixels, &mut values);
+        Normaliser::new(self.mean, self.std, channels).apply(&pixels, &mut values);
         let shape = (1, channels, self.input_size, self.input_size);
         Tensor::from_vec(values, shape, &Device::Cpu)
     }

@@ -2,8 +2,9 @@
 //! again, in any order.
 
 use rand::RngCore;
+use rand_distr::Distribution;
 
-use crate::rng::GeneratorState;
+use crate::rng::{GeneratorState, fnv1a};
 
 /// A generator determined by its keys.
 pub(crate) struct Draw(GeneratorState);
@@ -12,6 +13,15 @@ impl Draw {
     /// The generator of `keys`. Other keys, or the same keys in another order, give another one.
     pub(crate) fn new(keys: &[u64]) -> Self {
         let key = keys.iter().fold(0, |hash, &key| mix(hash ^ mix(key)));
+        Self(GeneratorState::from_seed(key))
+    }
+
+    /// The generator of `keys` for the purpose `name`. Its draws do not shift those for another
+    /// purpose.
+    pub(crate) fn named(keys: &[u64], name: &str) -> Self {
+        let key = keys
+            .iter()
+            .fold(fnv1a(name.as_bytes()), |hash, &key| mix(hash ^ mix(key)));
         Self(GeneratorState::from_seed(key))
     }
 
@@ -33,6 +43,11 @@ impl Draw {
     /// True with the given probability.
     pub(crate) fn chance(&mut self, probability: f64) -> bool {
         f64::from(self.unit()) < probability
+    }
+
+    /// A value of `distribution`.
+    pub(crate) fn sample<T>(&mut self, distribution: &impl Distribution<T>) -> T {
+        distribution.sample(&mut self.0)
     }
 
     /// 64 random bits.

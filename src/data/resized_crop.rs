@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::part::Part;
 use super::random::Draw;
 
 /// Attempts to draw a part that fits, before the centre is used.
@@ -24,15 +25,6 @@ impl Default for ResizedCrop {
             ratio: [3.0 / 4.0, 4.0 / 3.0],
         }
     }
-}
-
-/// A part of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
-    pub top: usize,
-    pub left: usize,
-    pub height: usize,
-    pub width: usize,
 }
 
 impl ResizedCrop {

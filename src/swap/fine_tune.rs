@@ -73,8 +73,8 @@ impl FineTune {
                     let added = update.add(forward, &batch.target(), &self.recipe);
                     added.map_err(|error| failed(step, error))?;
                 }
-                let lr = schedule.lr(step as u64);
-                update.update(&self.recipe, &mut optimizer, lr)?;
+                let rates = schedule.rates(step as u64);
+                update.update(&self.recipe, &mut optimizer, rates)?;
                 step += 1;
             }
         }

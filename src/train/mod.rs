@@ -10,7 +10,7 @@ mod parts;
 mod recipe;
 mod record;
 pub mod run_folder;
-mod schedule;
+pub mod schedule;
 mod session;
 mod state;
 mod step;
@@ -19,12 +19,12 @@ mod trainer;
 pub use error::TrainError;
 pub use parts::Parts;
 pub use recipe::{
-    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
-    Recipe, RecipeError, ScheduleKind,
+    AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
+    OptimizerName, Recipe, RecipeError, SchedOn, ScheduleKind,
 };
 pub use record::{EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;
-pub use schedule::{Schedule, Warmup};
+pub use schedule::Schedule;
 pub use session::Session;
 pub use state::RunState;
 pub use step::{Accumulation, Step, StepError, step};

@@ -59,6 +59,8 @@ pub struct Record {
     pub best_epoch: usize,
     /// The images of that evaluation.
     pub best_chosen_on: EvaluationSet,
+    /// Whether the evaluations stopped improving, so that the run ended before its last epoch.
+    pub stopped_early: bool,
     /// The evaluation of the best weights on the test images.
     pub best: Evaluation,
     /// The evaluation of the last weights on the test images.
@@ -95,6 +97,9 @@ pub struct Summary {
     /// The images that chose this epoch. Versions before 0.2 do not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best_chosen_on: Option<EvaluationSet>,
+    /// Whether early stopping ended the run before its last epoch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped_early: bool,
     /// Top-1 accuracy of `best.safetensors` on the test images.
     pub best_top1: f64,
     /// Top-1 accuracy of the last weights on the test images.

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::error::TrainError;
 use super::images::RunImages;
 use super::optimizer::Optimizer;
-use super::recipe::{Recipe, one_line};
+use super::recipe::{EvalMetric, Recipe, one_line};
 use super::record::EpochRecord;
+use super::schedule::Schedule;
 use crate::checkpoint;
 use crate::eval::Totals;
 use crate::nn::ParamStore;
@@ -24,7 +25,7 @@ const PROGRESS: &str = "progress";
 /// The progress of a run, its weights and the buffers of its optimizer.
 ///
 /// The loader and the schedule have no state: a batch depends only on seed, epoch and position, a
-/// learning rate only on the step.
+/// learning rate only on the step and the evaluations before it.
 #[derive(Debug)]
 pub struct RunState {
     pub(super) progress: Progress,
@@ -72,11 +73,24 @@ pub(super) struct Partial {
 }
 
 impl Progress {
-    /// The epoch with the highest top-1 so far, the first one of equals.
-    pub fn best(&self) -> Option<&EpochRecord> {
-        let better = |best: &&EpochRecord, next: &&EpochRecord| next.top1 > best.top1;
-        let pick = |best, next| if better(&best, &next) { next } else { best };
+    /// The epoch with the best value of `metric` so far, the first one of equals.
+    pub fn best(&self, metric: EvalMetric) -> Option<&EpochRecord> {
+        let better = |best: &EpochRecord, next: &EpochRecord| {
+            let direction = metric.direction();
+            direction.is_better(metric.of(next), metric.of(best), 0.0)
+        };
+        let pick = |best, next| if better(best, next) { next } else { best };
         self.records.iter().reduce(pick)
+    }
+
+    /// The schedule of a run that has come this far, with `steps_per_epoch` steps in an epoch. It has
+    /// seen the evaluations so far.
+    pub fn schedule(&self, recipe: &Recipe, steps_per_epoch: usize) -> Schedule {
+        let mut schedule = recipe.schedule(steps_per_epoch);
+        for record in &self.records {
+            schedule.observe(recipe.eval_metric.of(record));
+        }
+        schedule
     }
 }
 
@@ -135,7 +149,8 @@ impl RunState {
             epochs,
             ..recipe.clone()
         };
-        let [then, now] = [recipe, &other].map(|recipe| recipe.schedule(steps_per_epoch));
+        let schedule = |recipe| self.progress.schedule(recipe, steps_per_epoch);
+        let [then, now] = [recipe, &other].map(schedule);
         if now.begins_as(&then, self.progress.step) {
             return Ok(());
         }

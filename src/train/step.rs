@@ -4,7 +4,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::optimizer::Optimizer;
+use super::optimizer::{Optimizer, Rates};
 use super::recipe::Recipe;
 use crate::autograd::{self, Gradients};
 use crate::ops::{Target, add};
@@ -74,22 +74,27 @@ impl Accumulation {
         Ok(Step { loss, logits })
     }
 
-    /// Updates the parameters with the mean of the gradients at learning rate `lr`. `recipe` gives
-    /// the clipping.
+    /// Updates the parameters with the mean of the gradients, at these rates. `recipe` gives the
+    /// clipping.
     ///
     /// # Errors
     /// If the optimizer fails.
-    pub fn update(mut self, recipe: &Recipe, optimizer: &mut dyn Optimizer, lr: f64) -> Result<()> {
+    pub fn update(
+        mut self,
+        recipe: &Recipe,
+        optimizer: &mut dyn Optimizer,
+        rates: impl Into<Rates>,
+    ) -> Result<()> {
         let _entered = tracing::trace_span!("op", op = "optimizer", pass = "update").entered();
         if self.batches > 1 {
             self.gradients.scale(1.0 / self.batches as f64)?;
         }
-        optimizer.step(&self.gradients, lr, recipe.clip())?;
+        optimizer.step(&self.gradients, rates.into(), recipe.clip())?;
         Ok(())
     }
 }
 
-/// Takes one step with one batch at learning rate `lr`.
+/// Takes one step with one batch, at a learning rate or at all [`Rates`].
 ///
 /// `forward` computes the logits `[N, K]` of a batch in training mode and, for a network with an
 /// [`AuxiliaryLoss`](crate::nn::AuxiliaryLoss), that loss. `target` has the classes of the batch, or
@@ -102,10 +107,10 @@ pub fn step(
     target: &Target,
     recipe: &Recipe,
     optimizer: &mut dyn Optimizer,
-    lr: f64,
+    rates: impl Into<Rates>,
 ) -> std::result::Result<Step, StepError> {
     let mut accumulation = Accumulation::default();
     let step = accumulation.add(forward, target, recipe)?;
-    accumulation.update(recipe, optimizer, lr)?;
+    accumulation.update(recipe, optimizer, rates)?;
     Ok(step)
 }

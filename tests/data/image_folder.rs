@@ -32,13 +32,9 @@ fn refusal(root: &Path) -> String {
 
 fn batches(set: &candle_mish::data::ImageSet, augmentation: Augmentation) -> Vec<Batch> {
     let config = LoaderConfig {
-        batch_size: 4,
-        shuffle: false,
-        drop_last: false,
         augmentation,
-        mean: [0.0; 3],
-        std: [1.0; 3],
         seed: 5,
+        ..LoaderConfig::in_order(4, [0.0; 3], [1.0; 3])
     };
     let epoch = Loader::new(set.clone(), config).epoch(0, 0);
     epoch.map(|batch| batch.unwrap()).collect()
@@ -236,15 +232,7 @@ fn a_damaged_file_ends_the_epoch_with_its_name() {
     let whole = std::fs::read(&damaged).unwrap();
     for bytes in [&whole[..whole.len() / 2], b"", b"not an image"] {
         write(&damaged, bytes);
-        let config = LoaderConfig {
-            batch_size: 2,
-            shuffle: false,
-            drop_last: false,
-            augmentation: Augmentation::none(),
-            mean: [0.0; 3],
-            std: [1.0; 3],
-            seed: 0,
-        };
+        let config = LoaderConfig::in_order(2, [0.0; 3], [1.0; 3]);
         let mut epoch = Loader::new(data.test.clone(), config).epoch(0, 0);
         assert!(epoch.next().unwrap().is_ok());
         let message = epoch.next().unwrap().unwrap_err().to_string();

@@ -16,13 +16,10 @@ fn images(count: usize) -> ImageSet {
 
 fn config(batch_size: usize) -> LoaderConfig {
     LoaderConfig {
-        batch_size,
         shuffle: true,
-        drop_last: false,
         augmentation: Augmentation::default(),
-        mean: MEAN,
-        std: STD,
         seed: 7,
+        ..LoaderConfig::in_order(batch_size, MEAN, STD)
     }
 }
 

@@ -14,6 +14,7 @@ mod image_folder;
 mod image_variants;
 mod images;
 mod loader;
+mod mixing;
 mod parquet;
 mod preprocess;
 mod python_version;

@@ -2,7 +2,7 @@
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use candle_mish::data::{
-    Augmentation, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, Origin, open,
+    DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, Origin, open,
 };
 use candle_mish::nn::ParamStore;
 use candle_nn::{AdamW, Conv2d, Conv2dConfig, Linear, Module, Optimizer, ParamsAdamW, VarBuilder};
@@ -113,13 +113,9 @@ fn the_stated_statistics_are_those_of_the_images() {
 /// The images of `set` without augmentation, in batches.
 fn loader(data: &Dataset, set: &ImageSet, batch_size: usize, shuffle: bool) -> Loader {
     let config = LoaderConfig {
-        batch_size,
         shuffle,
-        drop_last: false,
-        augmentation: Augmentation::none(),
-        mean: data.mean,
-        std: data.std,
         seed: 1,
+        ..LoaderConfig::in_order(batch_size, data.mean, data.std)
     };
     Loader::new(set.clone(), config)
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::activation::Activation;
-use candle_mish::data::{Augmentation, DataOptions, DatasetKind, Loader, LoaderConfig, open};
+use candle_mish::data::{DataOptions, DatasetKind, Loader, LoaderConfig, open};
 use candle_mish::nn::{Blend, ParamStore};
 use candle_mish::swap::{FineTune, Replacement, Stage, SwapData, SwapOptions, SwapReport, study};
 use candle_mish::train::Recipe;
@@ -48,16 +48,11 @@ fn ask(
     })
     .map_err(candle_core::Error::wrap)?;
     let loader = |images: &candle_mish::data::ImageSet, train| {
-        let config = LoaderConfig {
-            batch_size: 16,
-            shuffle: train,
-            drop_last: train,
-            augmentation: Augmentation::none(),
-            mean: set.mean,
-            std: set.std,
-            seed: 0,
-        };
-        Loader::new(images.clone(), config)
+        let config = LoaderConfig::in_order(16, set.mean, set.std);
+        Loader::new(
+            images.clone(),
+            if train { config.shuffled() } else { config },
+        )
     };
     let (train, test) = (loader(&set.train, true), loader(&set.test, false));
     let data = SwapData {

@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::data::{
-    self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode,
-    Preprocess,
+    self, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode, Preprocess,
 };
 use candle_mish::nn::ParamStore;
 use candle_mish::train::observer::{Observer, StepReport};
@@ -206,18 +205,9 @@ fn files(folder: &Path) -> Dataset {
 }
 
 fn loader(images: &ImageSet, recipe: &Recipe, train: bool) -> Loader {
-    let config = LoaderConfig {
-        batch_size: recipe.batch_size,
-        shuffle: train,
-        drop_last: train,
-        augmentation: if train {
-            recipe.augmentation()
-        } else {
-            Augmentation::none()
-        },
-        mean: [0.5; 3],
-        std: [0.25; 3],
-        seed: recipe.seed,
+    let config = match train {
+        true => recipe.loader_config([0.5; 3], [0.25; 3], 100),
+        false => LoaderConfig::in_order(recipe.batch_size, [0.5; 3], [0.25; 3]),
     };
     Loader::new(images.clone(), config)
 }

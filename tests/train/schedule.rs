@@ -1,10 +1,88 @@
-//! Schedules compared with PyTorch's.
+//! Schedules compared with timm's and PyTorch's.
 
-use candle_mish::train::{Recipe, Schedule, ScheduleKind, Warmup};
+use candle_mish::train::schedule::{Cosine, Curve, Cycles, MultiStep, OneCycle, Schedule, Warmup};
+use candle_mish::train::{Recipe, ScheduleKind};
 use proptest::prelude::*;
 use serde_json::Value;
 
 use crate::optimizer::REFERENCE;
+
+/// Made by `tests/reference/schedules.py`.
+const SCHEDULES: &str = include_str!("../reference/schedules.json");
+
+fn numbers(list: &Value) -> Vec<f64> {
+    serde_json::from_value(list.clone()).expect("a list of numbers")
+}
+
+fn close(got: f64, expected: f64) -> bool {
+    (got - expected).abs() <= 1e-12 * expected.abs()
+}
+
+#[test]
+fn every_schedule_follows_timm_and_pytorch() {
+    let reference: Value = serde_json::from_str(SCHEDULES).expect("valid JSON");
+    let cases = reference["cases"].as_object().expect("cases");
+    for name in ScheduleKind::NAMES {
+        let found = cases.values().any(|case| case["recipe"]["sched"] == *name);
+        assert!(found, "no case of {name}");
+    }
+    for (name, case) in cases {
+        let recipe: Recipe = serde_json::from_value(case["recipe"].clone()).expect(name);
+        recipe.validate().expect(name);
+        let updates = case["updates"].as_u64().expect("a number") as usize;
+        let metrics = case.get("metrics").map(numbers).unwrap_or_default();
+        let momenta = case.get("momenta").map(numbers);
+        let rates = numbers(&case["rates"]);
+        assert!(rates.len() >= 24, "{name}");
+        let mut schedule = recipe.schedule(updates);
+        let filled = recipe.clone().with_schedule_defaults();
+        filled.validate().expect(name);
+        assert_eq!(filled.schedule(updates), schedule, "{name}");
+        for (step, expected) in rates.into_iter().enumerate() {
+            // A plateau sees the evaluation of each epoch.
+            if step > 0 && step % updates == 0 {
+                let epoch = step / updates - 1;
+                metrics
+                    .get(epoch)
+                    .into_iter()
+                    .for_each(|m| schedule.observe(*m));
+            }
+            let got = schedule.rates(step as u64);
+            assert!(
+                close(got.lr, expected),
+                "{name}, step {step}: {} instead of {expected}",
+                got.lr
+            );
+            match &momenta {
+                None => assert_eq!(got.momentum, None, "{name}"),
+                Some(momenta) => {
+                    let got = got.momentum.expect("a momentum");
+                    assert!(close(got, momenta[step]), "{name}, step {step}: {got}");
+                }
+            }
+        }
+    }
+}
+
+fn one_cycle() -> OneCycle {
+    OneCycle {
+        max_lr: 0.3,
+        pct_start: 0.25,
+        div_factor: 25.0,
+        final_div_factor: 1e4,
+        total: 41.0,
+        momentum: None,
+    }
+}
+
+fn cosine(lr: f64, min_lr: f64, steps: f64) -> Curve {
+    Curve::Cosine(Cosine {
+        lr,
+        min_lr,
+        cycles: Cycles::over(steps, 1, 1.0, 1.0),
+        k_decay: 1.0,
+    })
+}
 
 fn check(case: &str, schedule: &Schedule) {
     let reference: Value = serde_json::from_str(REFERENCE).expect("valid JSON");
@@ -23,29 +101,16 @@ fn check(case: &str, schedule: &Schedule) {
 
 #[test]
 fn schedules_follow_pytorch() {
-    let one_cycle = Schedule::OneCycle {
-        max_lr: 0.3,
-        pct_start: 0.25,
-        div_factor: 25.0,
-        final_div_factor: 1e4,
-        total_steps: 41,
-    };
-    check("one-cycle", &one_cycle);
-    let late = Schedule::OneCycle {
-        max_lr: 0.3,
+    check("one-cycle", &Curve::OneCycle(one_cycle()).into());
+    let late = OneCycle {
         pct_start: 0.8,
         div_factor: 10.0,
         final_div_factor: 100.0,
-        total_steps: 20,
+        total: 20.0,
+        ..one_cycle()
     };
-    check("one-cycle, late", &late);
-    let cosine = Schedule::Cosine {
-        lr: 0.3,
-        min_lr: 0.01,
-        warmup: Warmup::default(),
-        total_steps: 30,
-    };
-    check("cosine", &cosine);
+    check("one-cycle, late", &Curve::OneCycle(late).into());
+    check("cosine", &cosine(0.3, 0.01, 30.0).into());
     let step = Recipe {
         lr: 0.3,
         sched: ScheduleKind::Step,
@@ -66,11 +131,13 @@ fn schedules_follow_pytorch() {
 
 #[test]
 fn a_warm_up_is_linear_and_meets_the_schedule() {
-    let schedule = Schedule::Cosine {
-        lr: 1.0,
-        min_lr: 0.0,
-        warmup: Warmup { lr: 0.2, steps: 4 },
-        total_steps: 14,
+    let schedule = Schedule {
+        warmup: Warmup {
+            lr: 0.2,
+            length: 4.0,
+            prefix: true,
+        },
+        ..cosine(1.0, 0.0, 10.0).into()
     };
     let rates: Vec<f64> = (0..6).map(|step| schedule.lr(step)).collect();
     for (got, expected) in rates.iter().zip([0.2, 0.4, 0.6, 0.8, 1.0]) {
@@ -109,18 +176,22 @@ fn no_schedule_fails_on_a_short_run() {
 /// A list of all milestones, as PyTorch's `MultiStepLR` takes it.
 fn listed(recipe: &Recipe, total_steps: u64) -> Schedule {
     let epoch = total_steps as f64 / recipe.epochs as f64;
-    let steps = |epochs: f64| (epochs * epoch).round() as u64;
+    let steps = |epochs: f64| (epochs * epoch).round();
     let decays = (recipe.epochs as f64 / recipe.decay_epochs).floor() as u64;
-    Schedule::MultiStep {
+    let curve = Curve::MultiStep(MultiStep {
         lr: recipe.lr,
         gamma: recipe.decay_rate,
         milestones: (1..=decays)
             .map(|i| steps(i as f64 * recipe.decay_epochs))
             .collect(),
+    });
+    Schedule {
         warmup: Warmup {
             lr: recipe.warmup_lr,
-            steps: steps(recipe.warmup_epochs),
+            length: steps(recipe.warmup_epochs),
+            prefix: false,
         },
+        ..curve.into()
     }
 }
 

@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::checkpoint;
-use candle_mish::data::{
-    self, Augmentation, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig,
-};
+use candle_mish::data::{self, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig};
 use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
 use candle_mish::train::observer::{Curve, Metrics, Observer, StepReport};
@@ -113,18 +111,9 @@ pub(crate) fn recipe() -> Recipe {
 }
 
 fn loader(images: &ImageSet, data: &Dataset, recipe: &Recipe, train: bool) -> Loader {
-    let config = LoaderConfig {
-        batch_size: recipe.batch_size,
-        shuffle: train,
-        drop_last: train,
-        augmentation: if train {
-            recipe.augmentation()
-        } else {
-            Augmentation::none()
-        },
-        mean: data.mean,
-        std: data.std,
-        seed: recipe.seed,
+    let config = match train {
+        true => recipe.loader_config(data.mean, data.std, 100),
+        false => LoaderConfig::in_order(recipe.batch_size, data.mean, data.std),
     };
     Loader::new(images.clone(), config)
 }

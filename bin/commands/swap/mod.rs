@@ -7,7 +7,7 @@ mod text;
 use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::data::{Augmentation, CheckedSplits, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{CheckedSplits, ImageSet, Loader, LoaderConfig};
 use candle_mish::swap::{FineTune, Replacement, SwapData, SwapOptions, study};
 use candle_mish::train::Recipe;
 use candle_mish_models::ModelSpec;
@@ -62,17 +62,15 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     let recipe = recipe(args, origin.recipe)?;
     let normalisation = preprocessing::normalisation(&dataset, &weights, &args.preprocess)?;
     let loader = |images: &ImageSet, train: bool| {
-        let config = LoaderConfig {
-            batch_size: recipe.batch_size,
-            shuffle: train,
-            drop_last: train,
-            augmentation: match train {
-                true => recipe.augmentation(),
-                false => Augmentation::none(),
+        let (mean, std) = normalisation;
+        let config = LoaderConfig::in_order(recipe.batch_size, mean, std);
+        let config = match train {
+            true => LoaderConfig {
+                augmentation: recipe.augmentation(),
+                seed: args.seed,
+                ..config.shuffled()
             },
-            mean: normalisation.0,
-            std: normalisation.1,
-            seed: args.seed,
+            false => config,
         };
         Loader::new(images.clone(), config).on(device)
     };

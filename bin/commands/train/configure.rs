@@ -85,6 +85,7 @@ pub(super) fn configure(
     }
     config.recipe.validate().map_err(usage)?;
     config.recipe = config.recipe.with_optimizer_defaults();
+    config.recipe = config.recipe.with_mixing_defaults();
     let alone = config.recipe.freeze_backbone || config.recipe.head_warmup_epochs > 0.0;
     if alone && config.pretrained.is_none() {
         return Err(usage(

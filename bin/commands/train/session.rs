@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
-use candle_mish::data::{Augmentation, Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
 use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, SUMMARY};
 use candle_mish::train::{
@@ -111,7 +111,13 @@ impl<'a> Session<'a> {
         };
         let folder = match (resumed, &state) {
             (Some(run), Some(state)) => {
-                let batches = loader(&config.recipe, &dataset, &dataset.train, true);
+                let batches = loader(
+                    &config.recipe,
+                    &dataset,
+                    &dataset.train,
+                    spec.num_classes,
+                    true,
+                );
                 let steps = config.recipe.updates(batches.batches_per_epoch());
                 run.extend(state, &config, steps)?;
                 run.folder
@@ -243,7 +249,13 @@ impl<'a> Session<'a> {
     }
 
     fn loader(&self, images: &ImageSet, train: bool) -> Loader {
-        let loader = loader(&self.config.recipe, &self.dataset, images, train);
+        let loader = loader(
+            &self.config.recipe,
+            &self.dataset,
+            images,
+            self.spec.num_classes,
+            train,
+        );
         loader.on(self.network.store.device())
     }
 
@@ -274,12 +286,13 @@ impl<'a> Session<'a> {
             dataset: self.dataset.name.clone(),
             source: serde_json::to_value(&self.dataset.source)?,
             seed: self.config.recipe.seed,
-            epochs: self.config.recipe.epochs,
+            epochs: record.epochs.len(),
             params: self.network.store.num_params(),
             train_images,
             test_images: record.last.images,
             best_epoch: record.best_epoch,
             best_chosen_on: Some(record.best_chosen_on),
+            stopped_early: record.stopped_early,
             best_top1: record.best.top1,
             final_top1: record.last.top1,
             final_top5: record.last.top5,
@@ -320,19 +333,17 @@ impl<'a> Session<'a> {
     }
 }
 
-fn loader(recipe: &Recipe, dataset: &Dataset, images: &ImageSet, train: bool) -> Loader {
-    let config = LoaderConfig {
-        batch_size: recipe.batch_size,
-        shuffle: train,
-        drop_last: train,
-        augmentation: if train {
-            recipe.augmentation()
-        } else {
-            Augmentation::none()
-        },
-        mean: dataset.mean,
-        std: dataset.std,
-        seed: recipe.seed,
+/// A loader of `images`, augmented for training. `classes` is the number of logits.
+fn loader(
+    recipe: &Recipe,
+    dataset: &Dataset,
+    images: &ImageSet,
+    classes: usize,
+    train: bool,
+) -> Loader {
+    let config = match train {
+        true => recipe.loader_config(dataset.mean, dataset.std, classes),
+        false => LoaderConfig::in_order(recipe.batch_size, dataset.mean, dataset.std),
     };
     Loader::new(images.clone(), config)
 }

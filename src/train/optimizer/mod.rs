@@ -8,6 +8,7 @@ mod elements;
 mod lookahead;
 mod norm;
 mod number;
+mod rates;
 mod rule;
 mod rule_optimizer;
 mod rules;
@@ -22,6 +23,7 @@ use crate::autograd::Gradients;
 pub use clip::Clip;
 pub use config::{OptimizerConfig, WeightDecay};
 pub use lookahead::Lookahead;
+pub use rates::Rates;
 pub use rule::Rule;
 pub use rule_optimizer::RuleOptimizer;
 pub use rules::{
@@ -32,12 +34,17 @@ pub use traits::Buffer;
 
 /// Updates parameters from their gradients.
 pub trait Optimizer {
-    /// Updates every parameter that has a gradient, at learning rate `lr`. With [`Clip::Norm`]
-    /// returns the global norm of the gradients before clipping.
+    /// Updates every parameter that has a gradient, at these rates. With [`Clip::Norm`] returns the
+    /// global norm of the gradients before clipping.
     ///
     /// # Errors
     /// A gradient with another shape or dtype than its parameter, or an unsupported dtype.
-    fn step(&mut self, gradients: &Gradients, lr: f64, clip: Option<Clip>) -> Result<Option<f64>>;
+    fn step(
+        &mut self,
+        gradients: &Gradients,
+        rates: Rates,
+        clip: Option<Clip>,
+    ) -> Result<Option<f64>>;
 
     /// The number of steps taken.
     fn steps(&self) -> u64;

@@ -73,6 +73,42 @@ impl Rule {
         }
     }
 
+    /// The same rule with another momentum, or another first beta if it has no momentum. Adagrad and
+    /// Adadelta have neither. The momentum of NAdam has a schedule of its own, of which this is the
+    /// limit.
+    pub fn with_momentum(self, momentum: f64) -> Self {
+        match self {
+            Self::Sgd(rule) => Self::Sgd(Sgd { momentum, ..rule }),
+            Self::RmsProp(rule) => Self::RmsProp(RmsProp { momentum, ..rule }),
+            Self::RmsPropTf(rule) => Self::RmsPropTf(RmsPropTf { momentum, ..rule }),
+            Self::Muon(rule) => Self::Muon(Muon { momentum, ..rule }),
+            Self::Adam(rule) => Self::Adam(Adam {
+                betas: [momentum, rule.betas[1]],
+                ..rule
+            }),
+            Self::NAdam(rule) => Self::NAdam(NAdam {
+                betas: [momentum, rule.betas[1]],
+                ..rule
+            }),
+            Self::RAdam(rule) => Self::RAdam(RAdam {
+                betas: [momentum, rule.betas[1]],
+                ..rule
+            }),
+            Self::Adamax(rule) => Self::Adamax(Adamax {
+                betas: [momentum, rule.betas[1]],
+                ..rule
+            }),
+            Self::Lion(rule) => Self::Lion(Lion {
+                betas: [momentum, rule.betas[1]],
+            }),
+            Self::Lamb(rule) => Self::Lamb(Lamb {
+                betas: [momentum, rule.betas[1]],
+                ..rule
+            }),
+            Self::Adagrad(_) | Self::Adadelta(_) => self,
+        }
+    }
+
     /// The joint norm that the rule itself clips gradients to.
     pub(super) fn max_grad_norm(&self) -> Option<f64> {
         match self {

@@ -7,6 +7,7 @@ use candle_core::{Result, Tensor, Var, bail};
 use super::clip::{Clip, Clipped};
 use super::config::{OptimizerConfig, WeightDecay};
 use super::lookahead::SLOW;
+use super::rates::Rates;
 use super::rule::Rule;
 use super::traits::{Buffer, Now};
 use super::update::Update;
@@ -81,10 +82,10 @@ impl Parameter {
         kinds.map(|kind| format!("{}.{}", self.name, kind.name))
     }
 
-    fn apply(&mut self, update: &Update, gradient: &Tensor) -> Result<()> {
+    fn apply(&mut self, rule: Rule, update: &Update, gradient: &Tensor) -> Result<()> {
         let of_rule = self.kinds.iter().filter(|kind| **kind != SLOW).count();
         let buffers = &mut self.buffers[..of_rule];
-        self.rule.apply(update, &self.var, gradient, buffers)
+        rule.apply(update, &self.var, gradient, buffers)
     }
 
     fn restore(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
@@ -226,7 +227,12 @@ impl RuleOptimizer {
 }
 
 impl Optimizer for RuleOptimizer {
-    fn step(&mut self, gradients: &Gradients, lr: f64, clip: Option<Clip>) -> Result<Option<f64>> {
+    fn step(
+        &mut self,
+        gradients: &Gradients,
+        rates: Rates,
+        clip: Option<Clip>,
+    ) -> Result<Option<f64>> {
         let clipped = self.clip(gradients, clip)?;
         let mut gradients = clipped.gradients.iter();
         self.steps += 1;
@@ -246,8 +252,11 @@ impl Optimizer for RuleOptimizer {
                     continue;
                 }
                 if let Some(gradient) = gradient {
-                    let update = settings.update(step, lr, weight_decay, parameter, &clipped);
-                    parameter.apply(&update, gradient)?;
+                    let update = settings.update(step, rates.lr, weight_decay, parameter, &clipped);
+                    let rule = rates
+                        .momentum
+                        .map_or(parameter.rule, |m| parameter.rule.with_momentum(m));
+                    parameter.apply(rule, &update, gradient)?;
                 }
                 if let (Some(lookahead), Some(slow)) = (lookahead, parameter.buffers.last_mut()) {
                     lookahead.follow(step, &parameter.var, slow)?;

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::kinds::{
-    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
-    ScheduleKind,
+    AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
+    OptimizerName, SchedOn, ScheduleKind,
 };
-use crate::data::{PadMode, ResizedCrop};
+use crate::data::{EraseMode, FlipMode, ImageSizes, MixupMode, PadMode, ResizedCrop};
 
 /// Every hyperparameter of a training run.
 ///
@@ -67,24 +67,75 @@ pub struct Recipe {
     pub adjust_lr_fn: Option<AdjustLr>,
     /// The schedule.
     pub sched: ScheduleKind,
+    /// Whether the rate changes with each update or with each epoch.
+    pub sched_on: SchedOn,
     /// Epochs of linear warm-up. The one-cycle schedule ignores it.
     pub warmup_epochs: f64,
     /// The learning rate at the start of the warm-up.
     pub warmup_lr: f64,
-    /// Cosine: the learning rate at the end.
+    /// Whether the schedule starts after the warm-up; if not, the warm-up replaces its first part.
+    /// Default: true for cosine, tanh and poly, whose curve then spans the rest of the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_prefix: Option<bool>,
+    /// Cosine, tanh, poly: epochs with `min_lr` at the end. Default: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cooldown_epochs: Option<f64>,
+    /// Cosine, tanh, poly: the learning rate at the end. Plateau: the lowest one.
     pub min_lr: f64,
+    /// Cosine, tanh, poly: the number of cycles in the run. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_cycle_limit: Option<usize>,
+    /// The length of a cycle relative to the one before it. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_cycle_mul: Option<f64>,
+    /// The highest rate of a cycle relative to the one before it. Default: 0.5, as in timm's `train.py`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_cycle_decay: Option<f64>,
+    /// Cosine, poly: above 1, the rate stays high for longer (k-decay). Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr_k_decay: Option<f64>,
+    /// Poly: the power. Default: 0.5, as in timm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub poly_power: Option<f64>,
+    /// Tanh: the argument of the tangent at the start of a cycle. Default: -7, as in timm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tanh_lb: Option<f64>,
+    /// Tanh: the argument of the tangent at the end of a cycle. Default: 3, as in timm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tanh_ub: Option<f64>,
     /// One-cycle: the fraction of the steps with a rising rate.
     pub pct_start: f64,
     /// One-cycle: the first rate is `lr` divided by this.
     pub div_factor: f64,
     /// One-cycle: the last rate is the first divided by this.
     pub final_div_factor: f64,
-    /// Step: epochs between two decays.
+    /// One-cycle: moves the momentum, or the first beta, against the rate.
+    pub cycle_momentum: bool,
+    /// The momentum at the highest rate. Default: 0.85.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_momentum: Option<f64>,
+    /// The momentum at the start and at the end. Default: 0.95.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_momentum: Option<f64>,
+    /// Step: epochs between two decays. Exponential: epochs in which the rate decays by
+    /// `decay_rate`.
     pub decay_epochs: f64,
     /// Multi-step: the epochs at which the rate decays, ascending.
     pub decay_milestones: Vec<f64>,
-    /// Step and multi-step: the factor of a decay.
+    /// Step, multi-step, exponential and plateau: the factor of a decay.
     pub decay_rate: f64,
+    /// Plateau: epochs without improvement that are tolerated before a decay. Default: 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience_epochs: Option<usize>,
+    /// The figure of the evaluation that chooses the best epoch, and that plateau and early stopping
+    /// look at.
+    pub eval_metric: EvalMetric,
+    /// Stops the run after this number of epochs without improvement; none never does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stop_patience: Option<usize>,
+    /// The least improvement for early stopping. Default: 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stop_min_delta: Option<f64>,
     /// The loss.
     pub loss: LossKind,
     /// Label smoothing of the cross-entropy.
@@ -104,6 +155,47 @@ pub struct Recipe {
     pub scale: [f64; 2],
     /// Image folders: the smallest and largest ratio of width to height of a random crop.
     pub ratio: [f64; 2],
+    /// How the images to mirror are chosen. `alternating` needs an `hflip` of 0.5.
+    pub flip_mode: FlipMode,
+    /// Repeated augmentation: how often an image occurs in a row, augmented differently; 0 and 1 are
+    /// once. An epoch keeps its number of images, and so has a part of the set only.
+    pub aug_repeats: usize,
+    /// The size of the training images by epoch; their full size if none. `0:20,4:28,8:32` is 20 pixels
+    /// in the first four epochs, 28 in the next four, then 32. Evaluations use the full size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_img_sizes: Option<ImageSizes>,
+    /// Mixup: both parameters of the Beta distribution; 0 does no mixup.
+    pub mixup: f64,
+    /// CutMix: both parameters of the Beta distribution; 0 does no CutMix, unless there is
+    /// `cutmix_minmax`.
+    pub cutmix: f64,
+    /// CutMix: the smallest and largest height and width of the rectangle, as fractions of the image's.
+    /// Replaces the Beta distribution.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutmix_minmax: Option<[f64; 2]>,
+    /// Mixup and CutMix: the probability of a mix. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup_prob: Option<f64>,
+    /// Mixup and CutMix: the probability of CutMix if both are on. Default: 0.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup_switch_prob: Option<f64>,
+    /// Mixup and CutMix: the images that share a draw. Default: `batch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup_mode: Option<MixupMode>,
+    /// Mixup and CutMix: the number of epochs after which there is no more mixing; none mixes to the
+    /// end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup_off_epoch: Option<usize>,
+    /// Random erasing: the probability that an image is erased.
+    pub reprob: f64,
+    /// Random erasing: the new values. Default: `pixel`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remode: Option<EraseMode>,
+    /// Random erasing: the most rectangles of an image. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recount: Option<usize>,
+    /// Cutout: the side of the square to set to 0, in pixels of the full-size image; 0 for none.
+    pub cutout: usize,
     /// Multiplies the learning rate from each layer to the one before it. The head has `lr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_decay: Option<f64>,
@@ -134,15 +226,32 @@ impl Default for Recipe {
             ns_coefficients: None,
             adjust_lr_fn: None,
             sched: ScheduleKind::OneCycle,
+            sched_on: SchedOn::Updates,
             warmup_epochs: 0.0,
             warmup_lr: 1e-5,
+            warmup_prefix: None,
+            cooldown_epochs: None,
             min_lr: 0.0,
+            lr_cycle_limit: None,
+            lr_cycle_mul: None,
+            lr_cycle_decay: None,
+            lr_k_decay: None,
+            poly_power: None,
+            tanh_lb: None,
+            tanh_ub: None,
             pct_start: 0.25,
             div_factor: 25.0,
             final_div_factor: 1e4,
+            cycle_momentum: false,
+            base_momentum: None,
+            max_momentum: None,
             decay_epochs: 30.0,
             decay_milestones: Vec::new(),
             decay_rate: 0.1,
+            patience_epochs: None,
+            eval_metric: EvalMetric::Top1,
+            early_stop_patience: None,
+            early_stop_min_delta: None,
             loss: LossKind::CrossEntropy,
             smoothing: 0.0,
             clip_grad: None,
@@ -152,6 +261,20 @@ impl Default for Recipe {
             hflip: 0.5,
             scale: ResizedCrop::default().scale,
             ratio: ResizedCrop::default().ratio,
+            flip_mode: FlipMode::Random,
+            aug_repeats: 0,
+            train_img_sizes: None,
+            mixup: 0.0,
+            cutmix: 0.0,
+            cutmix_minmax: None,
+            mixup_prob: None,
+            mixup_switch_prob: None,
+            mixup_mode: None,
+            mixup_off_epoch: None,
+            reprob: 0.0,
+            remode: None,
+            recount: None,
+            cutout: 0,
             layer_decay: None,
             freeze_backbone: false,
             head_warmup_epochs: 0.0,

@@ -199,14 +199,40 @@ named! {
     /// Rises to `lr` over `pct_start` of the steps, then falls along a cosine, as PyTorch's
     /// `OneCycleLR` does.
     OneCycle = "onecycle" | "one-cycle",
-    /// A linear warm-up, then a cosine from `lr` to `min_lr`.
+    /// A cosine from `lr` to `min_lr`, with restarts.
     Cosine = "cosine",
+    /// A hyperbolic tangent from `lr` to `min_lr`, with restarts.
+    Tanh = "tanh",
+    /// A polynomial from `lr` to `min_lr`, with restarts.
+    Poly = "poly",
     /// Multiplies the rate by `decay_rate` every `decay_epochs`.
     Step = "step",
     /// Multiplies the rate by `decay_rate` at each of `decay_milestones`.
     MultiStep = "multistep",
+    /// Multiplies the rate by `decay_rate` over `decay_epochs`, a little in every step.
+    Exponential = "exponential" | "exp",
+    /// Multiplies the rate by `decay_rate` after `patience_epochs` epochs without improvement.
+    Plateau = "plateau",
     /// The same rate in every step after the warm-up.
     Constant = "constant" | "none",
+}
+
+named! {
+    /// What the rate changes with.
+    SchedOn, "unit of the schedule",
+    /// Each update.
+    Updates = "updates",
+    /// Each epoch.
+    Epochs = "epochs",
+}
+
+named! {
+    /// The figure of the evaluation that is to improve.
+    EvalMetric, "evaluation metric",
+    /// The top-1 accuracy.
+    Top1 = "top1",
+    /// The loss.
+    Loss = "loss",
 }
 
 named! {

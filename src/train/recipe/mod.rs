@@ -4,13 +4,16 @@ mod build;
 mod error;
 mod fields;
 mod kinds;
+mod mixing;
 mod optimizer;
 mod ranges;
+mod schedule;
+mod stopping;
 
 pub use error::RecipeError;
 pub(super) use error::one_line;
 pub use fields::Recipe;
 pub use kinds::{
-    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
-    ScheduleKind,
+    AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
+    OptimizerName, SchedOn, ScheduleKind,
 };

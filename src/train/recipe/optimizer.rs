@@ -50,6 +50,12 @@ impl OptimizerKind {
         matches!(self, Self::Muon | Self::NMuon)
     }
 
+    /// Whether a schedule can move the momentum or the first beta. The momentum of NAdam has a
+    /// schedule of its own.
+    pub(super) fn has_momentum(self) -> bool {
+        !matches!(self, Self::Adagrad | Self::Adadelta | Self::NAdam)
+    }
+
     fn weight_decay(self) -> WeightDecay {
         match self {
             Self::SgdW
@@ -96,7 +102,12 @@ impl Recipe {
 
     fn rule(&self) -> Rule {
         let kind = self.opt.kind;
-        let momentum = self.momentum;
+        // A cycle starts at its highest momentum.
+        let momentum = if self.cycle_momentum {
+            self.momenta()[1]
+        } else {
+            self.momentum
+        };
         // Optimizers without a default do not use the value.
         let betas = self.opt_betas.or(kind.betas()).unwrap_or_default();
         let eps = self.opt_eps.or(kind.eps()).unwrap_or_default();
@@ -143,12 +154,12 @@ impl Recipe {
                     MuonFallback::AdamW => Fallback::Adam(adam(nesterov)),
                     MuonFallback::Sgd => Fallback::Sgd(sgd(nesterov)),
                 };
-                Rule::Muon(self.muon(eps, nesterov, fallback))
+                Rule::Muon(self.muon(momentum, eps, nesterov, fallback))
             }
         }
     }
 
-    fn muon(&self, eps: f64, nesterov: bool, fallback: Fallback) -> Muon {
+    fn muon(&self, momentum: f64, eps: f64, nesterov: bool, fallback: Fallback) -> Muon {
         let coefficients = match self.ns_coefficients.unwrap_or(NsCoefficients::Quintic) {
             NsCoefficients::Quintic => &Muon::QUINTIC,
             NsCoefficients::Original => &Muon::ORIGINAL,
@@ -159,7 +170,7 @@ impl Recipe {
             AdjustLr::RmsToRms => LrAdjustment::RmsToRms,
         };
         Muon {
-            momentum: self.momentum,
+            momentum,
             nesterov,
             eps,
             coefficients,

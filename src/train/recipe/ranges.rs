@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 
 use super::error::{RecipeError, one_line};
 use super::fields::Recipe;
-use super::kinds::{ClipMode, ScheduleKind};
+use super::kinds::{ClipMode, LossKind, ScheduleKind};
+use crate::data::FlipMode;
 
 /// Epochs and, as a set has fewer than 2^32 images, steps stay exact in an f64.
 const MAX_EPOCHS: usize = 1_000_000;
@@ -15,8 +16,14 @@ const MAX_BATCH_SIZE: usize = 1 << 20;
 const MAX_GRAD_ACCUM_STEPS: usize = 1 << 20;
 /// The largest image size that [`Preprocess`](crate::data::Preprocess) takes.
 const MAX_PADDING: usize = 1 << 14;
+/// More repetitions than a batch has images add nothing.
+const MAX_REPEATS: usize = 1000;
+/// Each rectangle takes up to ten attempts.
+const MAX_ERASED: usize = 1000;
 /// A schedule looks at each milestone in every step.
 const MAX_MILESTONES: usize = 10_000;
+/// A schedule looks at each cycle in every step.
+const MAX_CYCLES: usize = 1000;
 /// Parameters are f32: larger numbers would be infinite there.
 const MAX_NUMBER: f64 = f32::MAX as f64;
 
@@ -60,6 +67,7 @@ impl Recipe {
         if let Some(problem) = self.resized_crop().problem() {
             return Err(RecipeError::Crop(problem));
         }
+        self.validate_mixing()?;
         self.validate_fine_tuning()
     }
 
@@ -127,10 +135,173 @@ impl Recipe {
             check(pair[0] <= pair[1], "decay_milestones", &pair, "ascending")?;
         }
         factor("decay_rate", self.decay_rate)?;
+        let below = self.sched != ScheduleKind::Plateau || self.decay_rate < 1.0;
+        check(
+            below,
+            "decay_rate",
+            &self.decay_rate,
+            "less than 1 with plateau",
+        )?;
         // One-cycle has no warm-up.
-        let fits = matches!(self.sched, ScheduleKind::OneCycle)
-            || self.warmup_epochs <= self.epochs as f64;
-        check(fits, "warmup_epochs", &self.warmup_epochs, AT_MOST_EPOCHS)
+        let one_cycle = self.sched == ScheduleKind::OneCycle;
+        let fits = one_cycle || self.warmup_epochs <= self.epochs as f64;
+        check(fits, "warmup_epochs", &self.warmup_epochs, AT_MOST_EPOCHS)?;
+        self.validate_refinements()?;
+        self.validate_momentum_cycle()?;
+        self.validate_stopping()
+    }
+
+    /// Checks the fields of some schedules that are not set by default.
+    fn validate_refinements(&self) -> Result<(), RecipeError> {
+        let given = [
+            ("warmup_prefix", self.warmup_prefix.is_some()),
+            ("cooldown_epochs", self.cooldown_epochs.is_some()),
+            ("lr_cycle_limit", self.lr_cycle_limit.is_some()),
+            ("lr_cycle_mul", self.lr_cycle_mul.is_some()),
+            ("lr_cycle_decay", self.lr_cycle_decay.is_some()),
+            ("lr_k_decay", self.lr_k_decay.is_some()),
+            ("poly_power", self.poly_power.is_some()),
+            ("tanh_lb", self.tanh_lb.is_some()),
+            ("tanh_ub", self.tanh_ub.is_some()),
+            ("cycle_momentum", self.cycle_momentum),
+            ("base_momentum", self.base_momentum.is_some()),
+            ("max_momentum", self.max_momentum.is_some()),
+            ("patience_epochs", self.patience_epochs.is_some()),
+        ];
+        for (field, _) in given.iter().filter(|(_, given)| *given) {
+            self.sched.check_reads(field)?;
+        }
+        needed(
+            "warmup_prefix",
+            self.warmup_prefix.is_none() || self.warmup_epochs > 0.0,
+            "warmup_epochs",
+        )?;
+        if let Some(cooldown) = self.cooldown_epochs {
+            not_negative("cooldown_epochs", cooldown)?;
+            let fits = self.warmup_epochs + cooldown <= self.epochs as f64;
+            let expected = "at most the number of epochs, with warmup_epochs";
+            check(fits, "cooldown_epochs", &cooldown, expected)?;
+        }
+        whole("lr_cycle_limit", self.cycle_limit(), 1..=MAX_CYCLES)?;
+        for (field, value) in [
+            ("lr_cycle_mul", self.lr_cycle_mul),
+            ("lr_cycle_decay", self.lr_cycle_decay),
+        ] {
+            let several = value.is_none() || self.cycle_limit() > 1;
+            needed(field, several, "an lr_cycle_limit above 1")?;
+        }
+        if let Some(mul) = self.lr_cycle_mul {
+            let fits = (0.01..=100.0).contains(&mul);
+            check(fits, "lr_cycle_mul", &mul, "between 0.01 and 100")?;
+        }
+        if let Some(decay) = self.lr_cycle_decay {
+            let fits = decay > 0.0 && decay <= 1.0;
+            check(fits, "lr_cycle_decay", &decay, "positive and at most 1")?;
+        }
+        for (field, value) in [
+            ("lr_k_decay", self.lr_k_decay),
+            ("poly_power", self.poly_power),
+        ] {
+            let Some(value) = value else { continue };
+            let fits = (0.01..=100.0).contains(&value);
+            check(fits, field, &value, "between 0.01 and 100")?;
+        }
+        let [lb, ub] = self.tanh_bounds();
+        for (field, bound) in [("tanh_lb", lb), ("tanh_ub", ub)] {
+            let fits = (-100.0..=100.0).contains(&bound);
+            check(fits, field, &bound, "between -100 and 100")?;
+        }
+        check(lb < ub, "tanh_lb", &lb, "less than tanh_ub")?;
+        let patience = self.patience_epochs.unwrap_or(0);
+        whole("patience_epochs", patience, 0..=MAX_EPOCHS)
+    }
+
+    fn validate_momentum_cycle(&self) -> Result<(), RecipeError> {
+        for (field, momentum) in [
+            ("base_momentum", self.base_momentum),
+            ("max_momentum", self.max_momentum),
+        ] {
+            let Some(momentum) = momentum else { continue };
+            share(field, momentum)?;
+            needed(field, self.cycle_momentum, "cycle_momentum")?;
+        }
+        let [base, max] = self.momenta();
+        check(base <= max, "base_momentum", &base, "at most max_momentum")?;
+        needed(
+            "cycle_momentum",
+            !self.cycle_momentum || self.opt.kind.has_momentum(),
+            "another optimizer than adagrad, adadelta and nadam",
+        )
+    }
+
+    fn validate_stopping(&self) -> Result<(), RecipeError> {
+        let patience = self.early_stop_patience.unwrap_or(1);
+        whole("early_stop_patience", patience, 1..=MAX_EPOCHS)?;
+        let Some(delta) = self.early_stop_min_delta else {
+            return Ok(());
+        };
+        not_negative("early_stop_min_delta", delta)?;
+        needed(
+            "early_stop_min_delta",
+            self.early_stop_patience.is_some(),
+            "early_stop_patience",
+        )
+    }
+
+    fn validate_mixing(&self) -> Result<(), RecipeError> {
+        let needs = |field, needs| Err(RecipeError::Needs { field, needs });
+        if self.flip_mode == FlipMode::Alternating && self.hflip != 0.5 {
+            return needs(
+                "flip_mode alternating",
+                "hflip 0.5, as it mirrors half of the images",
+            );
+        }
+        whole("aug_repeats", self.aug_repeats, 0..=MAX_REPEATS)?;
+        alpha("mixup", self.mixup)?;
+        alpha("cutmix", self.cutmix)?;
+        if let Some([low, high]) = self.cutmix_minmax {
+            let fits = 0.0 < low && low <= high && high <= 1.0;
+            let expected = "two fractions in (0, 1], the smaller one first";
+            check(fits, "cutmix_minmax", &[low, high], expected)?;
+        }
+        probability("mixup_prob", self.mixup_prob.unwrap_or(1.0))?;
+        probability("mixup_switch_prob", self.mixup_switch_prob.unwrap_or(0.5))?;
+        whole(
+            "mixup_off_epoch",
+            self.mixup_off_epoch.unwrap_or(1),
+            1..=MAX_EPOCHS,
+        )?;
+        let of_mixing = [
+            ("mixup_prob", self.mixup_prob.is_some()),
+            ("mixup_switch_prob", self.mixup_switch_prob.is_some()),
+            ("mixup_mode", self.mixup_mode.is_some()),
+            ("mixup_off_epoch", self.mixup_off_epoch.is_some()),
+        ];
+        match of_mixing.iter().find(|(_, given)| *given) {
+            Some((field, _)) if !self.mixes() => return needs(field, "mixup or cutmix"),
+            _ => {}
+        }
+        if self.mixup_switch_prob.is_some() && !self.switches() {
+            return needs("mixup_switch_prob", "both mixup and cutmix");
+        }
+        if self.mixes() && self.loss == LossKind::Margin {
+            let field = if self.mixup > 0.0 { "mixup" } else { "cutmix" };
+            return needs(
+                field,
+                "the loss cross_entropy; the margin loss takes no mixed labels",
+            );
+        }
+        probability("reprob", self.reprob)?;
+        whole("recount", self.recount.unwrap_or(1), 1..=MAX_ERASED)?;
+        whole("cutout", self.cutout, 0..=MAX_PADDING)?;
+        let of_erasing = [
+            ("remode", self.remode.is_some()),
+            ("recount", self.recount.is_some()),
+        ];
+        match of_erasing.iter().find(|(_, given)| *given) {
+            Some((field, _)) if self.reprob == 0.0 => needs(field, "reprob"),
+            _ => Ok(()),
+        }
     }
 
     fn validate_fine_tuning(&self) -> Result<(), RecipeError> {
@@ -164,6 +335,14 @@ fn check(
         value: format!("{value:?}"),
         expected: expected.to_owned(),
     })
+}
+
+/// Refuses a field that has no effect without `needs`.
+fn needed(field: &'static str, met: bool, needs: &'static str) -> Result<(), RecipeError> {
+    if met {
+        return Ok(());
+    }
+    Err(RecipeError::Needs { field, needs })
 }
 
 fn whole(
@@ -202,6 +381,12 @@ fn probability(field: &'static str, value: f64) -> Result<(), RecipeError> {
         &value,
         "between 0 and 1",
     )
+}
+
+/// A parameter of a Beta distribution, or 0. Draws outside this range are 0 and 1, or one half.
+fn alpha(field: &'static str, value: f64) -> Result<(), RecipeError> {
+    let ok = value == 0.0 || (1e-3..=1e3).contains(&value);
+    check(ok, field, &value, "0, or between 0.001 and 1000")
 }
 
 /// Multiplies or divides a learning rate, which stays finite.

@@ -56,15 +56,15 @@ impl<'a> Trainer<'a> {
         &mut self,
         batches: impl Iterator<Item = CandleResult<Batch>>,
     ) -> Result<(f64, f64), TrainError> {
-        let lr = self.schedule.lr(self.progress.step);
+        let rates = self.schedule.rates(self.progress.step);
         let mut accumulation = Accumulation::default();
         let (mut loss, mut count) = (0.0, 0.0);
         for batch in batches {
-            loss += self.accumulate(&mut accumulation, &batch?, lr)?;
+            loss += self.accumulate(&mut accumulation, &batch?, rates.lr)?;
             count += 1.0;
         }
-        accumulation.update(self.run.recipe, &mut self.optimizer, lr)?;
-        Ok((loss / count, lr))
+        accumulation.update(self.run.recipe, &mut self.optimizer, rates)?;
+        Ok((loss / count, rates.lr))
     }
 
     /// Adds the gradients of a batch and returns its loss.

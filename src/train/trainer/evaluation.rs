@@ -52,8 +52,10 @@ impl Trainer<'_> {
         progress.train_seconds += seconds;
         progress.train_images += mean.images;
         progress.records.push(record.clone());
+        let metric = self.run.recipe.eval_metric;
+        self.schedule.observe(metric.of(&record));
         if progress
-            .best()
+            .best(metric)
             .is_some_and(|best| best.epoch == record.epoch)
         {
             self.save_weights(BEST)?;
@@ -80,7 +82,7 @@ impl Trainer<'_> {
             loss: record.loss,
         };
         let last = progress.records.last().map(measured).unwrap_or_default();
-        let best = progress.best();
+        let best = progress.best(self.run.recipe.eval_metric);
         let best_epoch = best.map_or(0, |record| record.epoch);
         let best = best.map(measured).unwrap_or_default();
         let (best, last) = match self.run.validation {
@@ -94,6 +96,7 @@ impl Trainer<'_> {
             epochs: progress.records.clone(),
             best_epoch,
             best_chosen_on: self.run.evaluated_on(),
+            stopped_early: self.stops_early() && progress.epoch < self.run.recipe.epochs,
             best,
             last,
             images_per_second: progress.train_images as f64 / progress.train_seconds,

@@ -138,7 +138,7 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             run,
             optimizer,
-            schedule: recipe.schedule(steps_per_epoch),
+            schedule: progress.schedule(recipe, steps_per_epoch),
             progress,
             steps_per_epoch,
             head_warmup,
@@ -158,7 +158,7 @@ impl<'a> Trainer<'a> {
             // From now on the run can be resumed.
             self.save_state()?;
         }
-        while self.progress.epoch < self.run.recipe.epochs {
+        while self.progress.epoch < self.run.recipe.epochs && !self.stops_early() {
             if !self.epoch(observers)? {
                 self.save_weights(LAST)?;
                 self.save_state()?;
@@ -175,5 +175,10 @@ impl<'a> Trainer<'a> {
             observer.finish(&record)?;
         }
         Ok(Outcome::Finished(record))
+    }
+
+    /// Whether the evaluations so far end the run before its last epoch.
+    fn stops_early(&self) -> bool {
+        self.run.recipe.stops_early(&self.progress.records)
     }
 }

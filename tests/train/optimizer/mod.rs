@@ -65,7 +65,7 @@ fn follow(case: &str, rule: OptimizerConfig, clip: Option<Clip>) -> Result<()> {
         let groups = ParameterGroup::split(parameters.clone(), 0.05);
         let mut optimizer = RuleOptimizer::new(rule, groups)?;
         for step in 0..STEPS {
-            optimizer.step(&gradients(&parameters)?, rate(step), clip)?;
+            optimizer.step(&gradients(&parameters)?, rate(step).into(), clip)?;
         }
         assert_eq!(optimizer.steps(), STEPS as u64);
         for ((name, _), got) in parameters.iter().zip(values(&parameters)?) {
@@ -180,13 +180,13 @@ fn a_restored_state_continues_bit_for_bit() -> Result<()> {
         let straight = parameters(DType::F32)?;
         let mut optimizer = optimizer_of(&straight)?;
         for step in 0..STEPS {
-            optimizer.step(&gradients(&straight)?, rate(step), None)?;
+            optimizer.step(&gradients(&straight)?, rate(step).into(), None)?;
         }
 
         let first = parameters(DType::F32)?;
         let mut optimizer = optimizer_of(&first)?;
         for step in 0..5 {
-            optimizer.step(&gradients(&first)?, rate(step), None)?;
+            optimizer.step(&gradients(&first)?, rate(step).into(), None)?;
         }
         let saved = optimizer.state().into_iter().collect();
         let copy = |(name, var): &(String, Var)| {
@@ -199,7 +199,7 @@ fn a_restored_state_continues_bit_for_bit() -> Result<()> {
         let mut continued = optimizer_of(&second)?;
         continued.restore(&saved, optimizer.steps())?;
         for step in 5..STEPS {
-            continued.step(&gradients(&second)?, rate(step), None)?;
+            continued.step(&gradients(&second)?, rate(step).into(), None)?;
         }
         assert_eq!(values(&straight)?, values(&second)?);
 
@@ -239,12 +239,12 @@ fn large_tensors_are_updated_as_small_ones() -> Result<()> {
         .map(|var| RuleOptimizer::new(rule, group(var)))
         .collect::<Result<Vec<_>>>()?;
     for _ in 0..3 {
-        optimizer.step(&gradients, 0.1, None)?;
+        optimizer.step(&gradients, 0.1.into(), None)?;
         // Pieces of the gradient are strided views.
         for ((other, var), piece) in others.iter_mut().zip(&vars).zip(pieces(&gradient)?) {
             let mut gradients = Gradients::default();
             gradients.insert(var.as_tensor(), piece);
-            other.step(&gradients, 0.1, None)?;
+            other.step(&gradients, 0.1.into(), None)?;
         }
     }
     let whole = large.flatten_all()?.to_vec1::<f32>()?;
@@ -264,15 +264,15 @@ fn a_step_reports_the_norm_and_refuses_wrong_gradients() -> Result<()> {
         Tensor::new(&[[3f32, 0.], [0., 4.]], &Device::Cpu)?,
     );
     assert_eq!(
-        optimizer.step(&gradients, 1.0, Some(Clip::Norm(100.0)))?,
+        optimizer.step(&gradients, 1.0.into(), Some(Clip::Norm(100.0)))?,
         Some(5.0)
     );
     assert_eq!(var.to_vec2::<f32>()?, [[-3.0, 0.0], [0.0, -4.0]]);
-    assert_eq!(optimizer.step(&gradients, 0.0, None)?, None);
+    assert_eq!(optimizer.step(&gradients, 0.0.into(), None)?, None);
 
     gradients.insert(var.as_tensor(), Tensor::zeros(4, DType::F32, &Device::Cpu)?);
     let message = optimizer
-        .step(&gradients, 1.0, None)
+        .step(&gradients, 1.0.into(), None)
         .expect_err("a shape")
         .to_string();
     assert!(message.contains("gradient of w"), "{message}");
@@ -280,6 +280,6 @@ fn a_step_reports_the_norm_and_refuses_wrong_gradients() -> Result<()> {
         var.as_tensor(),
         Tensor::zeros((2, 2), DType::F64, &Device::Cpu)?,
     );
-    assert!(optimizer.step(&gradients, 1.0, None).is_err());
+    assert!(optimizer.step(&gradients, 1.0.into(), None).is_err());
     Ok(())
 }

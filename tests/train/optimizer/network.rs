@@ -69,7 +69,7 @@ pub fn advance(
         for (_, var) in parameters {
             gradients.insert(var.as_tensor(), gradient(var, step)?);
         }
-        optimizer.step(&gradients, rate(step), recipe.clip())?;
+        optimizer.step(&gradients, rate(step).into(), recipe.clip())?;
     }
     Ok(())
 }
