@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use candle_mish::data::DataOptions;
+use candle_mish::data::{DataOptions, DatasetKind};
 use candle_mish::train::Recipe;
 use candle_mish::train::run_folder::CONFIG;
 use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, ModelSpec, Shortcut, Stem};
@@ -185,6 +185,23 @@ fn first_difference(then: &toml::Table, now: &toml::Table) -> Option<(String, St
         }
     }
     None
+}
+
+/// The recipe to start from on a data set: [`read_recipe`] without flips if a mirrored image is another
+/// one, unless the file has flips.
+///
+/// # Errors
+/// As [`read_recipe`].
+pub fn starting_recipe(
+    own: &str,
+    dataset: Option<DatasetKind>,
+    file: Option<&Path>,
+) -> anyhow::Result<Recipe> {
+    let mut own: toml::Table = toml::from_str(own)?;
+    if dataset.is_some_and(|dataset| !dataset.allows_mirroring()) {
+        own.insert("hflip".to_string(), toml::Value::Float(0.0));
+    }
+    read_recipe(&own.to_string(), file)
 }
 
 /// The recipe of a network, `own` in TOML, overridden with a recipe file.

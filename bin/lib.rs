@@ -7,16 +7,19 @@ mod classes;
 mod commands;
 mod config;
 mod context;
+mod csv;
 mod dataset;
 mod device;
 mod failure;
 mod interrupt;
 mod logging;
+mod machine;
 mod network;
 mod output;
 mod preprocessing;
 mod source;
 mod table;
+mod training_images;
 
 use std::process::ExitCode;
 
@@ -25,7 +28,9 @@ use indicatif::MultiProgress;
 
 use args::GlobalArgs;
 use commands::train::{self, Family};
-use commands::{activations, completions, eval, export, models, predict, swap};
+use commands::{
+    activations, compare, completions, data, eval, export, models, predict, report, swap,
+};
 use context::Context;
 use failure::{Done, usage};
 
@@ -52,12 +57,18 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Classify images
     Predict(predict::PredictArgs),
+    /// Make the report of a run again
+    Report(report::ReportArgs),
+    /// Compare runs: a table, curves and a web page
+    Compare(compare::CompareArgs),
     /// Replace the activation of a trained network and measure the effect
     Swap(Box<swap::SwapArgs>),
     /// Write weights for timm and torchvision, or as ONNX
     Export(export::ExportArgs),
     /// List the networks, or the layers of one network
     Models(models::ModelsArgs),
+    /// Look at the images of a data set
+    Data(data::DataCommandArgs),
     /// List the activations
     Activations,
     /// Measure speed
@@ -85,9 +96,12 @@ pub fn mish() -> ExitCode {
             Command::Train(args) => train::run(&args, None, context),
             Command::Eval(args) => eval::run(&args, context),
             Command::Predict(args) => predict::run(&args, context),
+            Command::Report(args) => report::run(&args, context),
+            Command::Compare(args) => compare::run(&args, context),
             Command::Swap(args) => swap::run(&args, context),
             Command::Export(args) => export::run(&args, context),
             Command::Models(args) => models::run(&args, context),
+            Command::Data(args) => data::run(&args, context),
             Command::Activations => activations::run(context),
             Command::Bench(args) => commands::bench::run(&args, context),
             Command::Completions(args) => completions::run(&args, Mish::command()),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
+use std::rc::Rc;
 
 use candle_core::DType;
 use candle_mish::checkpoint::ReadOptions;
@@ -27,7 +28,7 @@ pub struct Network {
     /// The network for training.
     pub model: Box<dyn Model>,
     /// The network for evaluation.
-    pub frozen: Box<dyn Model>,
+    pub frozen: Rc<dyn Model>,
     /// The random generators of the network, by name.
     pub generators: Vec<(String, Generator)>,
 }
@@ -52,7 +53,7 @@ impl Network {
             models::create_with(spec, &context, store.var_builder()).map_err(choice)
         };
         let model = create(&store)?;
-        let frozen = create(&store.frozen())?;
+        let frozen = create(&store.frozen())?.into();
         Ok(Self {
             store,
             model,

@@ -1,6 +1,7 @@
 //! Groups of flags that commands share. Names are timm's where timm has them.
 
 mod data;
+mod named;
 pub mod range;
 mod recipe;
 mod set;

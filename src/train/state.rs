@@ -125,6 +125,11 @@ impl RunState {
         self.progress.epoch
     }
 
+    /// The number of steps taken.
+    pub fn steps(&self) -> u64 {
+        self.progress.step
+    }
+
     /// The number of threads of the run, which its rounding depends on; `None` if version 0.1 wrote
     /// it.
     pub fn threads(&self) -> Option<usize> {

@@ -3,6 +3,7 @@
 mod augmentation;
 mod fine_tuning;
 mod loss;
+mod mixing;
 mod optimizer;
 mod schedule;
 
@@ -16,6 +17,7 @@ use super::set::set;
 use augmentation::AugmentationArgs;
 use fine_tuning::FineTuningArgs;
 use loss::LossArgs;
+use mixing::MixingArgs;
 use optimizer::OptimizerArgs;
 use schedule::ScheduleArgs;
 
@@ -47,6 +49,8 @@ pub struct RecipeArgs {
     #[command(flatten)]
     pub augmentation: AugmentationArgs,
     #[command(flatten)]
+    pub mixing: MixingArgs,
+    #[command(flatten)]
     pub fine_tuning: FineTuningArgs,
 }
 
@@ -61,6 +65,7 @@ impl RecipeArgs {
         self.schedule.apply(recipe);
         self.loss.apply(recipe);
         self.augmentation.apply(recipe);
+        self.mixing.apply(recipe);
         self.fine_tuning.apply(recipe);
     }
 }

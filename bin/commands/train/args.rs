@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use candle_mish::activation::Activation;
 use candle_mish_models::{ModelArgs, Stem};
 
+use super::observers::ObserverArgs;
 use crate::args::range::{MAX_CLASSES, count, number};
 use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs};
 
@@ -53,6 +54,8 @@ pub struct TrainArgs {
     /// Print the complete configuration and do not train
     #[arg(long, help_heading = OUTPUT)]
     pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) observers: ObserverArgs,
     #[command(flatten)]
     pub(super) data: DataArgs,
     #[command(flatten)]

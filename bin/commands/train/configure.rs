@@ -8,7 +8,7 @@ use super::args::TrainArgs;
 use super::family::{Family, program};
 use super::resume::Resumed;
 use crate::args::range::check_classes;
-use crate::config::{Config, read_recipe};
+use crate::config::{Config, starting_recipe};
 use crate::context::Context;
 use crate::failure::usage;
 use crate::network::{Weights, entry};
@@ -143,12 +143,9 @@ fn configure_preprocessing(
 
 /// The configuration of a new run of `model`, before any flag.
 fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
-    let mut own: toml::Table = toml::from_str(entry(&model)?.recipe)?;
-    let dataset = args.data.dataset.as_ref();
-    if dataset.is_some_and(|dataset| !dataset.kind.allows_mirroring()) {
-        own.insert("hflip".to_string(), toml::Value::Float(0.0));
-    }
-    let recipe = read_recipe(&own.to_string(), args.recipe.recipe.as_deref())?;
+    let dataset = args.data.dataset.as_ref().map(|dataset| dataset.kind);
+    let recipe = args.recipe.recipe.as_deref();
+    let recipe = starting_recipe(entry(&model)?.recipe, dataset, recipe)?;
     let network = ModelArgs {
         activation: Some(Activation::Mish {}),
         ..ModelArgs::named(model)

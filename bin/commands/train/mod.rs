@@ -5,6 +5,8 @@ mod classes;
 mod command;
 mod configure;
 mod family;
+mod image_sizes;
+mod observers;
 mod resume;
 mod session;
 

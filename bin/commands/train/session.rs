@@ -1,14 +1,11 @@
 //! A training run: its network, its data and its folder.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::bail;
 use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
-use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
-use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, SUMMARY};
+use candle_mish::train::run_folder::{CONFIG, SUMMARY};
 use candle_mish::train::{
     Outcome, Parts, Recipe, Record, Run, RunFolder, RunState, Summary, train,
 };
@@ -18,7 +15,10 @@ use candle_mish_models::{self as models, ModelSpec, Stem};
 use super::args::TrainArgs;
 use super::classes::{self, Classifier};
 use super::configure::Setup;
+use super::image_sizes;
+use super::observers::{Observed, ObserverArgs, record_session};
 use crate::args::range::check_batch;
+use crate::commands::report;
 use crate::config::Config;
 use crate::context::Context;
 use crate::failure::usage;
@@ -26,9 +26,6 @@ use crate::interrupt::stop_on_signal;
 use crate::network::{self, Network};
 use crate::table::{counted, thousands};
 use crate::{device, logging, output, preprocessing};
-
-/// Shortest time between two lines within an epoch, if stderr is not a terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A run that is ready to start.
 pub(super) struct Session<'a> {
@@ -42,6 +39,7 @@ pub(super) struct Session<'a> {
     folder: RunFolder,
     /// The state to continue from.
     state: Option<RunState>,
+    observers: ObserverArgs,
     context: &'a Context,
 }
 
@@ -100,6 +98,7 @@ impl<'a> Session<'a> {
         let batch_size = config.recipe.batch_size.min(dataset.train.len());
         check_batch(batch_size, &dataset.train)?;
         let network = Network::new(&spec, config.recipe.seed)?;
+        image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
         }
@@ -139,6 +138,7 @@ impl<'a> Session<'a> {
             spec,
             folder,
             state,
+            observers: args.observers.clone(),
             context,
         })
     }
@@ -158,7 +158,20 @@ impl<'a> Session<'a> {
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
         let state = self.state.take();
+        let step = state.as_ref().map_or(0, RunState::steps);
         self.announce(&train_loader)?;
+        record_session(&self.folder, step, self.context)?;
+        let observed = Observed {
+            config: &self.config,
+            network: &self.network,
+            folder: &self.folder,
+            title: self.title(),
+            train: &train_loader,
+            evaluation: validation.as_ref().unwrap_or(&test_loader),
+            normalisation: (self.dataset.mean, self.dataset.std),
+            context: self.context,
+        };
+        let mut observers = observed.observers(&self.observers, step)?;
         let run = Run {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
@@ -178,11 +191,15 @@ impl<'a> Session<'a> {
             generators: &self.network.generators,
             stop: &stop,
         };
-        match train(&run, state, &mut self.observers())? {
+        match train(&run, state, &mut observers)? {
             Outcome::Finished(record) => {
                 let summary = self.summary(&record, train_loader.images_per_epoch())?;
                 let text = serde_json::to_string_pretty(&summary)? + "\n";
                 self.folder.write_text(SUMMARY, &text)?;
+                if !self.observers.no_report {
+                    let (folder, network) = (self.folder.path(), &*self.network.frozen);
+                    report::write_in_folder(folder, &self.dataset, &test_loader, network)?;
+                }
                 Ok(Some(summary))
             }
             Outcome::Interrupted { step } => {
@@ -259,24 +276,12 @@ impl<'a> Session<'a> {
         loader.on(self.network.store.device())
     }
 
-    fn observers(&self) -> Vec<Box<dyn Observer>> {
+    /// The name of the run in plots.
+    fn title(&self) -> String {
         let ModelSpec {
             model, activation, ..
         } = &self.spec;
-        let title = format!("{model} with {activation} on {}", self.dataset.name);
-        let screen: Box<dyn Observer> = if std::io::stderr().is_terminal() {
-            Box::new(Progress::new(self.context.bars.clone()))
-        } else {
-            Box::new(Lines::new(LINE_INTERVAL, |line| eprintln!("{line}")))
-        };
-        vec![
-            Box::new(Metrics::new(&self.folder.file(METRICS))),
-            Box::new(Curve::new(&self.folder.file(CURVE), &title)),
-            screen,
-            Box::new(Lines::new(LINE_INTERVAL, |line| {
-                tracing::info!(target: logging::RUN, "{line}");
-            })),
-        ]
+        format!("{model} with {activation} on {}", self.dataset.name)
     }
 
     fn summary(&self, record: &Record, train_images: usize) -> anyhow::Result<Summary> {
