@@ -21,6 +21,9 @@ pub struct Analysis {
     pub title: String,
     /// The outcome that is compared.
     pub metric: Metric,
+    /// The values of axes that others are compared with.
+    #[serde(serialize_with = "by_name")]
+    pub baseline: Settings,
     /// Runs of the study.
     pub planned: usize,
     /// Runs that finished.
@@ -149,6 +152,7 @@ impl Study {
         Analysis {
             title: self.title.clone(),
             metric: self.metric,
+            baseline: self.baseline.clone(),
             planned: outcomes.len(),
             finished: count(|outcome| matches!(outcome, Outcome::Finished(_))),
             failed: count(|outcome| matches!(outcome, Outcome::Failed(_))),

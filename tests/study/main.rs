@@ -1,3 +1,5 @@
-//! Studies: statistics.
+//! Studies: definitions, runs, analysis, report, statistics.
 
+mod analysis;
+mod definition;
 mod statistics;

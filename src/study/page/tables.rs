@@ -7,6 +7,7 @@ use crate::page::head;
 use crate::study::analysis::{Analysis, CellResult};
 use crate::study::definition::plain;
 use crate::study::published::Published;
+use crate::study::statistics::welch_t_test;
 use crate::study::wording::{interval, p_value};
 
 /// What stands for a figure that is not defined.
@@ -71,23 +72,29 @@ fn axis_names(analysis: &Analysis) -> Vec<String> {
         .collect()
 }
 
-/// Whether each cell is the best or not significantly worse by Welch's t-test.
+/// Whether each cell is the best or not significantly worse by Welch's t-test, among the cells that
+/// differ from it only in the baseline's axes.
 fn not_worse_than_best(analysis: &Analysis) -> Vec<bool> {
     let sign = if analysis.metric.higher_is_better() {
         1.0
     } else {
         -1.0
     };
+    let compared = |name: &str| {
+        analysis.baseline.is_empty() || analysis.baseline.iter().any(|(key, _)| key == name)
+    };
+    let block = |cell: &CellResult| -> Vec<_> {
+        let others = cell.axes.iter().filter(|(name, _)| !compared(name));
+        others.cloned().collect()
+    };
     let mean = |cell: &&CellResult| cell.summary.map_or(f64::NEG_INFINITY, |s| sign * s.mean);
-    let best = analysis
-        .cells
-        .iter()
-        .max_by(|a, b| mean(a).total_cmp(&mean(b)));
     let not_worse = |cell: &CellResult| {
-        let Some(best) = best.filter(|best| best.n > 0 && cell.n > 0) else {
+        let rivals = analysis.cells.iter();
+        let rivals = rivals.filter(|other| other.n > 0 && block(other) == block(cell));
+        let Some(best) = rivals.max_by(|a, b| mean(a).total_cmp(&mean(b))) else {
             return false;
         };
-        let test = crate::study::statistics::welch_t_test(&cell.values, &best.values);
+        let test = welch_t_test(&cell.values, &best.values);
         cell == best || test.is_some_and(|test| test.p >= 0.05)
     };
     analysis.cells.iter().map(not_worse).collect()
