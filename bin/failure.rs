@@ -13,12 +13,17 @@ use candle_mish::train::TrainError;
 pub enum Done {
     /// It did everything.
     Complete,
-    /// Ctrl-C stopped it, after it saved its state.
+    /// Ctrl-C or a signal stopped it, after it saved its state.
     Interrupted,
+    /// The time limit stopped it, after it saved its state.
+    TimeLimit,
 }
 
 /// The exit code of an interrupted command: 128 + SIGINT, as in shells.
 pub const INTERRUPTED: u8 = 130;
+
+/// The exit code of a command that its time limit stopped: EX_TEMPFAIL of sysexits.h, "try again".
+pub const TIME_LIMIT: u8 = 75;
 
 /// An error in the command line, independent of files and the machine.
 #[derive(Debug)]
@@ -37,11 +42,13 @@ pub fn usage(message: impl fmt::Display) -> anyhow::Error {
     Usage(message.to_string()).into()
 }
 
-/// Turns a result into an exit code: 0 done, 1 failed, 2 usage, 130 interrupted after saving.
+/// Turns a result into an exit code: 0 done, 1 failed, 2 usage, 75 and 130 ended early by
+/// the time limit or a signal, after saving.
 pub fn exit_code(result: anyhow::Result<Done>) -> ExitCode {
     let error = match result {
         Ok(Done::Complete) => return ExitCode::SUCCESS,
         Ok(Done::Interrupted) => return ExitCode::from(INTERRUPTED),
+        Ok(Done::TimeLimit) => return ExitCode::from(TIME_LIMIT),
         Err(error) => error,
     };
     // `mish models | head` closes the pipe early. That is not a failure.
@@ -160,7 +167,11 @@ fn without_place(mut text: String) -> String {
 /// What to do about a library error on the command line. The library knows no flags.
 fn remedy(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     match cause.downcast_ref() {
-        Some(TrainError::NonFiniteLoss { .. }) => {
+        Some(
+            TrainError::NonFiniteLoss { .. }
+            | TrainError::NonFiniteGradient { .. }
+            | TrainError::NonFiniteWeight { .. },
+        ) => {
             return Some("lower --lr, raise --warmup-epochs or clip gradients with --clip-grad");
         }
         Some(TrainError::FolderTaken(_)) => {
@@ -245,6 +256,7 @@ mod tests {
             epoch: 2,
             step: 30,
             lr: 0.5,
+            origin: None,
         };
         assert_eq!(
             message(&diverged.into()),

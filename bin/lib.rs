@@ -22,6 +22,7 @@ mod table;
 mod training_images;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use indicatif::MultiProgress;
@@ -165,6 +166,7 @@ fn quiet_parquet() {
 }
 
 fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
+    let started = Instant::now();
     device::choose(global.device);
     let bars = MultiProgress::new();
     logging::init(global.verbose, global.log_file.as_deref(), &bars)?;
@@ -176,6 +178,7 @@ fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
             .map_err(|error| usage(format!("--threads {threads}: {error}")))?;
     }
     Ok(Context {
+        started,
         json: global.json,
         threads: rayon::current_num_threads(),
         bars,

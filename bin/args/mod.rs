@@ -4,6 +4,7 @@ mod data;
 mod named;
 pub mod range;
 mod recipe;
+mod run;
 mod set;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use clap::Args;
 
 pub use data::{DataArgs, DecodeArgs, PreprocessArgs, class_map};
 pub use recipe::RecipeArgs;
+pub use run::RunArgs;
 
 use crate::device::DeviceChoice;
 use range::{MAX_CHANNELS, MAX_CLASSES, MAX_THREADS, count};

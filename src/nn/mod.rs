@@ -47,6 +47,7 @@ mod pool;
 mod pre_activation;
 mod squeeze_excite;
 mod summary;
+mod watch;
 
 pub use activation::{Act, Blend, act};
 pub use auxiliary::AuxiliaryLoss;
@@ -64,6 +65,7 @@ pub use pool::{AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d};
 pub use pre_activation::map_pre_activations;
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig, squeeze_excite};
 pub use summary::{LayerRecord, record, summarize};
+pub use watch::first_layer;
 
 /// A layer's name in error messages: its kind, and its path if it has one.
 fn named(kind: &str, path: &str) -> String {

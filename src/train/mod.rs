@@ -2,10 +2,16 @@
 //!
 //! [`train()`] runs a whole training and can resume it. [`step()`] takes one step, for loops of your own.
 
+mod available;
+mod duration;
 mod error;
+mod finite;
 mod images;
+pub mod memory;
+mod non_finite;
 pub mod observer;
 pub mod optimizer;
+mod options;
 mod parts;
 mod recipe;
 mod record;
@@ -16,7 +22,10 @@ mod state;
 mod step;
 mod trainer;
 
+pub use duration::{TimeSpan, TimeSpanError};
 pub use error::TrainError;
+pub use non_finite::NonFiniteOrigin;
+pub use options::{NanAction, NanActionError, RecoveryInterval, RecoveryIntervalError, RunOptions};
 pub use parts::Parts;
 pub use recipe::{
     AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,

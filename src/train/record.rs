@@ -48,6 +48,13 @@ pub struct EpochRecord {
     pub images_per_second: f64,
     /// Seconds of the epoch, including evaluation.
     pub seconds: f64,
+    /// Steps whose update was left out because of a loss or gradient that was not finite.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The figures of a finished run.

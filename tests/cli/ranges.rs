@@ -43,6 +43,7 @@ use Takes::{Count, Number, Numbers, Positive, Seed};
 const RATE: Takes = Number(&["0", "-1", "1e39"]);
 const SHARE: Takes = Number(&["-0.1", "1"]);
 const PROBABILITY: Takes = Number(&["-0.1", "1.1"]);
+const BEND: Takes = Number(&["0", "-1", "0.001", "101"]);
 const EPOCHS: Takes = Number(&["-1", "1e7"]);
 
 const DATA: &[(&str, Takes)] = &[
@@ -64,6 +65,7 @@ const TRAIN: &[(&str, Takes)] = &[
     ("--drop-path", SHARE),
     ("--epochs", Positive),
     ("--batch-size", Positive),
+    ("--grad-accum-steps", Positive),
     ("--seed", Seed),
     ("--lr", RATE),
     ("--momentum", SHARE),
@@ -76,10 +78,23 @@ const TRAIN: &[(&str, Takes)] = &[
     ("--opt-alpha", SHARE),
     ("--warmup-epochs", EPOCHS),
     ("--warmup-lr", Number(&["-1"])),
+    ("--cooldown-epochs", EPOCHS),
     ("--min-lr", Number(&["-1"])),
+    ("--lr-cycle-limit", Positive),
+    ("--lr-cycle-mul", BEND),
+    ("--lr-cycle-decay", Number(&["0", "1.1"])),
+    ("--lr-k-decay", BEND),
+    ("--poly-power", BEND),
+    ("--tanh-lb", Number(&["-101", "101"])),
+    ("--tanh-ub", Number(&["-101", "101"])),
     ("--pct-start", PROBABILITY),
     ("--div-factor", RATE),
     ("--final-div-factor", RATE),
+    ("--base-momentum", SHARE),
+    ("--max-momentum", SHARE),
+    ("--patience-epochs", Count),
+    ("--early-stop-patience", Positive),
+    ("--early-stop-min-delta", Number(&["-1"])),
     (
         "--decay-epochs",
         Number(&["0", "-1", "1e-9", "1e-300", "1e7"]),

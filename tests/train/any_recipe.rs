@@ -14,7 +14,7 @@ use candle_mish::nn::ParamStore;
 use candle_mish::train::observer::{Observer, StepReport};
 use candle_mish::train::{
     AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
-    Outcome, Parts, Recipe, Run, RunFolder, ScheduleKind, TrainError, train,
+    Outcome, Parts, Recipe, Run, RunFolder, RunOptions, ScheduleKind, TrainError, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use proptest::prelude::*;
@@ -243,6 +243,8 @@ fn train_one_step(
         metadata: &BTreeMap::new(),
         generators: &[],
         stop: &stop,
+        options: &RunOptions::default(),
+        started: std::time::Instant::now(),
     };
     train(&run, None, &mut [Box::new(StopAfterOne(stop.clone()))])
 }
@@ -269,7 +271,10 @@ fn any_recipe_is_refused_in_one_line_or_trains_a_step() {
             Err(error) => {
                 let expected = matches!(
                     error,
-                    TrainError::Recipe(_) | TrainError::NonFiniteLoss { .. }
+                    TrainError::Recipe(_)
+                        | TrainError::NonFiniteLoss { .. }
+                        | TrainError::NonFiniteGradient { .. }
+                        | TrainError::NonFiniteWeight { .. }
                 );
                 let text = error.to_string();
                 prop_assert!(expected && text.len() < 200, "{}", text);

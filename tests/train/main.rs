@@ -1,5 +1,6 @@
 //! Training: optimizers, schedules, recipes, checkpoints, and the loop with its resume.
 
+mod accumulation;
 mod any_recipe;
 mod checkpoint;
 mod extension;
@@ -9,5 +10,6 @@ mod pytorch_file;
 mod recipe;
 mod schedule;
 mod sharded_checkpoint;
+mod stopping;
 mod subset;
 mod trainer;

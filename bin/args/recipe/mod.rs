@@ -9,7 +9,7 @@ mod schedule;
 
 use std::path::PathBuf;
 
-use candle_mish::train::Recipe;
+use candle_mish::train::{Recipe, RecipeError};
 use clap::Args;
 
 use super::range::{MAX_BATCH, MAX_EPOCHS, count, seed};
@@ -67,5 +67,20 @@ impl RecipeArgs {
         self.augmentation.apply(recipe);
         self.mixing.apply(recipe);
         self.fine_tuning.apply(recipe);
+    }
+
+    /// Refuses flags that have no effect in `recipe`, where their fields always have a value.
+    ///
+    /// # Errors
+    /// Names the field and what it needs.
+    pub fn check(&self, recipe: &Recipe) -> Result<(), RecipeError> {
+        self.schedule.check(recipe)?;
+        if self.optimizer.momentum.is_some() && recipe.cycle_momentum {
+            return Err(RecipeError::Needs {
+                field: "momentum",
+                needs: "a schedule without cycle_momentum; set base_momentum and max_momentum",
+            });
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use candle_mish_models::{ModelArgs, Stem};
 
 use super::observers::ObserverArgs;
 use crate::args::range::{MAX_CLASSES, count, number};
-use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs};
+use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs, RunArgs};
 
 /// Flags of `mish train` and of `train-<family>`.
 #[derive(Debug, clap::Args)]
@@ -62,6 +62,8 @@ pub struct TrainArgs {
     pub(super) preprocess: PreprocessArgs,
     #[command(flatten)]
     pub(super) recipe: RecipeArgs,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
 }
 
 impl TrainArgs {

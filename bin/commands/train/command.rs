@@ -64,7 +64,10 @@ fn recipe_flags(config: &Config) -> Vec<String> {
     let own = own.and_then(|entry| read_recipe(entry.recipe, None).ok());
     let own = own.unwrap_or_default();
     let changed = changed(&table(&config.recipe), &table(&own));
-    let kept = |(key, _): &(String, Value)| !["epochs", "lr"].contains(&key.as_str());
+    let kept = |(key, _): &(String, Value)| {
+        let used = config.recipe.sched.check_reads(key).is_ok();
+        used && !["epochs", "lr"].contains(&key.as_str())
+    };
     changed.into_iter().filter(kept).map(flag).collect()
 }
 

@@ -66,6 +66,7 @@ pub(super) fn configure(
     config.network = args.network().or(&config.network);
     config.network.num_classes.map_or(Ok(()), check_classes)?;
     args.recipe.apply(&mut config.recipe);
+    args.run.apply(&mut config.run);
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
     // Trained weights that record no number of channels are for colour images.
@@ -84,8 +85,12 @@ pub(super) fn configure(
         config.check_same_run(&run.started)?;
     }
     config.recipe.validate().map_err(usage)?;
-    config.recipe = config.recipe.with_optimizer_defaults();
-    config.recipe = config.recipe.with_mixing_defaults();
+    args.recipe.check(&config.recipe).map_err(usage)?;
+    config.recipe = config
+        .recipe
+        .with_optimizer_defaults()
+        .with_schedule_defaults()
+        .with_mixing_defaults();
     let alone = config.recipe.freeze_backbone || config.recipe.head_warmup_epochs > 0.0;
     if alone && config.pretrained.is_none() {
         return Err(usage(

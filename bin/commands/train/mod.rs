@@ -3,9 +3,11 @@
 mod args;
 mod classes;
 mod command;
+mod config_file;
 mod configure;
 mod family;
 mod image_sizes;
+mod memory;
 mod observers;
 mod resume;
 mod session;
@@ -21,7 +23,7 @@ use crate::failure::Done;
 use crate::network::Network;
 use crate::{dataset, output};
 use configure::configure;
-use session::Session;
+use session::{Ended, Session};
 
 /// Trains a network, of `family` if the program is limited to one.
 ///
@@ -48,8 +50,8 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
     let dataset = dataset::open(&options, CheckedSplits::All, context)?;
     let mut session = Session::new(args, setup, dataset, context)?;
     match session.run()? {
-        None => Ok(Done::Interrupted),
-        Some(summary) => {
+        Ended::Early(done) => Ok(done),
+        Ended::Finished(summary) => {
             session.report(&summary)?;
             Ok(Done::Complete)
         }

@@ -10,10 +10,11 @@ use candle_mish::report::settings;
 use candle_mish::train::observer::{
     Curve, Lines, Metrics, Observer, Probe, Progress, SampleImage, SummaryCsv, TensorBoard,
 };
-use candle_mish::train::run_folder::{CURVE, METRICS, SUMMARY_CSV, TENSORBOARD};
+use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, SUMMARY_CSV, TENSORBOARD};
 use candle_mish::train::{RunFolder, RunSession};
 
 use super::command::quoted;
+use super::config_file::ConfigFile;
 use crate::args::OUTPUT;
 use crate::args::range::count;
 use crate::config::Config;
@@ -80,6 +81,10 @@ impl Observed<'_> {
             Box::new(Lines::new(LINE_INTERVAL, |line| eprintln!("{line}")))
         };
         let mut observers: Vec<Box<dyn Observer>> = vec![
+            Box::new(ConfigFile::new(
+                &self.folder.file(CONFIG),
+                self.config.to_toml()?,
+            )),
             Box::new(Metrics::new(&self.folder.file(METRICS))),
             Box::new(SummaryCsv::new(&self.folder.file(SUMMARY_CSV))),
             Box::new(Curve::new(&self.folder.file(CURVE), &self.title)),

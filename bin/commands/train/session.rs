@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
-use candle_mish::train::run_folder::{CONFIG, SUMMARY};
+use candle_mish::train::run_folder::SUMMARY;
 use candle_mish::train::{
     Outcome, Parts, Recipe, Record, Run, RunFolder, RunState, Summary, train,
 };
@@ -15,17 +15,25 @@ use candle_mish_models::{self as models, ModelSpec, Stem};
 use super::args::TrainArgs;
 use super::classes::{self, Classifier};
 use super::configure::Setup;
-use super::image_sizes;
 use super::observers::{Observed, ObserverArgs, record_session};
+use super::{image_sizes, memory, resume};
 use crate::args::range::check_batch;
 use crate::commands::report;
 use crate::config::Config;
 use crate::context::Context;
-use crate::failure::usage;
+use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::{self, Network};
 use crate::table::{counted, thousands};
 use crate::{device, logging, output, preprocessing};
+
+/// How a process ended that did not fail.
+pub(super) enum Ended {
+    /// The run is finished.
+    Finished(Box<Summary>),
+    /// The run is saved and can be resumed.
+    Early(Done),
+}
 
 /// A run that is ready to start.
 pub(super) struct Session<'a> {
@@ -126,7 +134,6 @@ impl<'a> Session<'a> {
                     Some(folder) => RunFolder::create(folder)?,
                     None => new_folder(&spec)?,
                 };
-                folder.write_text(CONFIG, &config.to_toml()?)?;
                 folder
             }
         };
@@ -143,11 +150,11 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Trains to the end, or returns `None` if it was interrupted.
+    /// Trains to the end, or until it is interrupted.
     ///
     /// # Errors
     /// If a step fails or a file cannot be written.
-    pub(super) fn run(&mut self) -> anyhow::Result<Option<Summary>> {
+    pub(super) fn run(&mut self) -> anyhow::Result<Ended> {
         let stop = stop_on_signal()?;
         let mut metadata = network::describe(&self.spec, &self.dataset)?;
         if let Some(origin) = &self.config.pretrained {
@@ -159,7 +166,6 @@ impl<'a> Session<'a> {
         let validation = validation.map(|images| self.loader(images, false));
         let state = self.state.take();
         let step = state.as_ref().map_or(0, RunState::steps);
-        self.announce(&train_loader)?;
         record_session(&self.folder, step, self.context)?;
         let observed = Observed {
             config: &self.config,
@@ -190,7 +196,12 @@ impl<'a> Session<'a> {
             metadata: &metadata,
             generators: &self.network.generators,
             stop: &stop,
+            options: &self.config.run,
+            started: self.context.started,
         };
+        let batch_size = self.config.recipe.batch_size.min(self.dataset.train.len());
+        let memory = memory::estimate(&run, batch_size)?;
+        self.announce(&train_loader, state.as_ref(), memory)?;
         match train(&run, state, &mut observers)? {
             Outcome::Finished(record) => {
                 let summary = self.summary(&record, train_loader.images_per_epoch())?;
@@ -200,18 +211,28 @@ impl<'a> Session<'a> {
                     let (folder, network) = (self.folder.path(), &*self.network.frozen);
                     report::write_in_folder(folder, &self.dataset, &test_loader, network)?;
                 }
-                Ok(Some(summary))
+                Ok(Ended::Finished(Box::new(summary)))
             }
             Outcome::Interrupted { step } => {
                 let folder = self.folder.path().display();
                 eprintln!("stopped after step {step}; continue with --resume {folder}");
-                Ok(None)
+                Ok(Ended::Early(Done::Interrupted))
+            }
+            Outcome::TimeLimit { step } => {
+                let folder = self.folder.path().display();
+                eprintln!("time limit reached after step {step}; continue with --resume {folder}");
+                Ok(Ended::Early(Done::TimeLimit))
             }
         }
     }
 
     /// Prints what the run trains, on what, and where its files go.
-    fn announce(&self, train: &Loader) -> anyhow::Result<()> {
+    fn announce(
+        &self,
+        train: &Loader,
+        state: Option<&RunState>,
+        memory: String,
+    ) -> anyhow::Result<()> {
         let recipe = &self.config.recipe;
         let ModelSpec {
             model, activation, ..
@@ -231,7 +252,7 @@ impl<'a> Session<'a> {
                 count(dataset.test.len())
             ),
         };
-        let lines = [
+        let mut lines = vec![
             format!(
                 "network   {model} with {activation}, {} parameters",
                 count(self.network.store.num_params())
@@ -256,8 +277,10 @@ impl<'a> Session<'a> {
                 device::name(device::current()?),
                 counted(self.context.threads, "thread")
             ),
+            memory,
             format!("output    {}", self.folder.path().display()),
         ];
+        lines.extend(state.map(resume::describe));
         for line in lines {
             eprintln!("{line}");
             tracing::info!(target: logging::RUN, "{line}");

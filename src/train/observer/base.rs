@@ -76,9 +76,14 @@ pub struct StepReport {
 
 /// Formats the figures of an epoch in one line.
 pub(super) fn describe(record: &EpochRecord, epochs: usize, evaluated_on: EvaluationSet) -> String {
+    let skipped = match record.skipped {
+        0 => String::new(),
+        1 => "  1 update skipped".to_string(),
+        count => format!("  {count} updates skipped"),
+    };
     format!(
         "epoch {:>width$}/{epochs}  lr {:.4}  train loss {:.4} top-1 {:5.2} %  \
-         {evaluated_on} loss {:.4} top-1 {:5.2} % top-5 {:5.2} %  {:.0} img/s  {:.1} s",
+         {evaluated_on} loss {:.4} top-1 {:5.2} % top-5 {:5.2} %  {:.0} img/s  {:.1} s{skipped}",
         record.epoch,
         record.lr,
         record.train_loss,

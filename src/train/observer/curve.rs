@@ -261,6 +261,7 @@ mod tests {
             top5: 0.09 * epoch as f64,
             images_per_second: 1000.0,
             seconds: 3.0,
+            skipped: 0,
         }
     }
 

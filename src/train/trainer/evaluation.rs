@@ -5,24 +5,34 @@ use std::time::Instant;
 
 use candle_core::Tensor;
 
-use super::Trainer;
+use super::{Stop, Trainer};
 use crate::checkpoint;
 use crate::data::Loader;
 use crate::eval::{self, Evaluation};
 use crate::train::error::TrainError;
+use crate::train::non_finite::NonFiniteOrigin;
 use crate::train::record::{EpochRecord, Record};
-use crate::train::run_folder::{BEST, LAST};
+use crate::train::run_folder::BEST;
 use crate::train::state::Partial;
 
 impl Trainer<'_> {
-    /// Evaluates the epoch and saves weights and state.
-    pub(super) fn finish_epoch(&mut self) -> Result<EpochRecord, TrainError> {
+    /// Evaluates the epoch and saves weights and state. The inner error is the reason why the
+    /// evaluation was stopped; the epoch is then as before.
+    pub(super) fn finish_epoch(&mut self) -> Result<Result<EpochRecord, Stop>, TrainError> {
         let clock = Instant::now();
-        let evaluation = self.evaluate(self.run.evaluation())?;
+        if self.progress.partial.totals.images() == 0 {
+            let epoch = self.progress.epoch + 1;
+            return Err(TrainError::NoFiniteUpdate { epoch });
+        }
+        let evaluation = match self.evaluate_unless_stopped(self.run.evaluation())? {
+            Ok(evaluation) => evaluation,
+            Err(stop) => return Ok(Err(stop)),
+        };
         let Partial {
             totals,
             loss,
             seconds,
+            skipped,
         } = std::mem::take(&mut self.progress.partial);
         let mean = totals.mean();
         let lr = self.schedule.lr(self.progress.step - 1);
@@ -37,6 +47,7 @@ impl Trainer<'_> {
             top5: evaluation.top5,
             images_per_second: mean.images as f64 / seconds,
             seconds: seconds + clock.elapsed().as_secs_f64(),
+            skipped,
         };
         if !evaluation.loss.is_finite() {
             return Err(TrainError::NonFiniteLoss {
@@ -44,6 +55,7 @@ impl Trainer<'_> {
                 epoch: record.epoch,
                 step: record.step,
                 lr,
+                origin: Some(NonFiniteOrigin::Evaluation),
             });
         }
         let progress = &mut self.progress;
@@ -52,17 +64,29 @@ impl Trainer<'_> {
         progress.train_seconds += seconds;
         progress.train_images += mean.images;
         progress.records.push(record.clone());
-        let metric = self.run.recipe.eval_metric;
-        self.schedule.observe(metric.of(&record));
-        if progress
-            .best(metric)
-            .is_some_and(|best| best.epoch == record.epoch)
-        {
-            self.save_weights(BEST)?;
-        }
-        self.save_weights(LAST)?;
+        self.schedule
+            .observe(self.run.recipe.eval_metric.of(&record));
+        self.clock.finished_epoch();
         self.save_state()?;
-        Ok(record)
+        self.save_epoch()?;
+        Ok(Ok(record))
+    }
+
+    fn evaluate_unless_stopped(
+        &self,
+        loader: &Loader,
+    ) -> Result<Result<Evaluation, Stop>, TrainError> {
+        let mut stopped = None;
+        let batches = loader.epoch(0, 0).map_while(|batch| {
+            stopped = self.stop();
+            let next = || batch.map(|batch| (batch.images, batch.labels));
+            stopped.is_none().then(next)
+        });
+        let evaluation = eval::evaluate(self.run.frozen, batches)?;
+        Ok(match stopped {
+            None => Ok(evaluation),
+            Some(stop) => Err(stop),
+        })
     }
 
     fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {

@@ -1,27 +1,34 @@
 //! The training loop.
 
+mod clock;
+mod diagnosis;
 mod epoch;
 mod evaluation;
+mod guard;
 mod save;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use candle_core::Tensor;
 use candle_nn::ModuleT;
 
 use super::error::TrainError;
 use super::images::RunImages;
 use super::observer::{Observer, RunStart};
 use super::optimizer::{ParameterGroup, RuleOptimizer};
+use super::options::RunOptions;
 use super::parts::Parts;
 use super::recipe::Recipe;
 use super::record::{EvaluationSet, Record};
-use super::run_folder::{LAST, RunFolder, STATE};
+use super::run_folder::{LAST, PREVIOUS_STATE, RunFolder};
 use super::schedule::Schedule;
 use super::state::{Progress, RunState};
 use crate::data::Loader;
 use crate::nn::{AuxiliaryLoss, ParamStore};
 use crate::rng::Generator;
+use clock::Clock;
 
 /// A network, its data and its recipe.
 pub struct Run<'a> {
@@ -43,6 +50,10 @@ pub struct Run<'a> {
     pub test: &'a Loader,
     /// The hyperparameters.
     pub recipe: &'a Recipe,
+    /// How the run is saved and when it ends early.
+    pub options: &'a RunOptions,
+    /// The start of the process, for the time limit.
+    pub started: Instant,
     /// The folder for checkpoints.
     pub folder: &'a RunFolder,
     /// Key-value pairs for the header of every checkpoint, such as the name of the model.
@@ -57,6 +68,25 @@ impl<'a> Run<'a> {
     /// The images that evaluate each epoch.
     fn evaluation(&self) -> &'a Loader {
         self.validation.unwrap_or(self.test)
+    }
+
+    /// The logits `[N, K]` of a batch in training mode and the network's own loss, if it has one. With
+    /// `head_only`, of a run with parts, only the head learns.
+    pub(super) fn forward(
+        &self,
+        head_only: bool,
+        images: &Tensor,
+        labels: &Tensor,
+    ) -> candle_core::Result<(Tensor, Option<Tensor>)> {
+        let parts = self.parts.as_ref().filter(|_| head_only);
+        match (parts, self.auxiliary) {
+            (Some(parts), _) => Ok((parts.head_only.forward_t(images, true)?, None)),
+            (None, None) => Ok((self.model.forward_t(images, true)?, None)),
+            (None, Some(network)) => {
+                let (logits, own) = network.forward_with_loss(images, labels)?;
+                Ok((logits, Some(own)))
+            }
+        }
     }
 
     fn evaluated_on(&self) -> EvaluationSet {
@@ -77,13 +107,26 @@ pub enum Outcome {
         /// Steps taken so far.
         step: u64,
     },
+    /// The time limit ended the process. The state of the run is saved and it can be resumed.
+    TimeLimit {
+        /// Steps taken so far.
+        step: u64,
+    },
+}
+
+/// Why a process ends before the run.
+#[derive(Clone, Copy)]
+enum Stop {
+    Requested,
+    TimeLimit,
 }
 
 /// Trains from the start, or continues from `resume`, and reports to `observers`.
 ///
 /// # Errors
 /// A recipe out of range, an empty training set, a state of another run or of other
-/// images, a loss that is not finite, a file that cannot be written, or the error of an op.
+/// images, a loss that is not finite, a time limit that is too short, a file that cannot be written, or
+/// the error of an op.
 pub fn train(
     run: &Run<'_>,
     resume: Option<RunState>,
@@ -101,6 +144,9 @@ struct Trainer<'a> {
     steps_per_epoch: usize,
     /// Steps at the start that train only the head.
     head_warmup: u64,
+    clock: Clock,
+    /// Whether the run continues from the state before the newest one.
+    resumed_from_previous: bool,
 }
 
 impl<'a> Trainer<'a> {
@@ -125,10 +171,12 @@ impl<'a> Trainer<'a> {
             optimizer = optimizer.with_head(parts.head);
         }
         let images = RunImages::of(run.train, run.evaluation());
+        let previous = run.folder.file(PREVIOUS_STATE);
+        let resumed_from_previous = resume.as_ref().is_some_and(|s| s.path() == previous);
         let mut progress = match resume {
             None => Progress::default(),
             Some(state) => {
-                let path = run.folder.file(STATE);
+                let path = state.path().to_path_buf();
                 state.check(&path, recipe, &images, batches_per_epoch)?;
                 state.restore(&path, run.store, &mut optimizer, run.generators)?
             }
@@ -142,10 +190,13 @@ impl<'a> Trainer<'a> {
             progress,
             steps_per_epoch,
             head_warmup,
+            clock: Clock::new(run.options, run.started),
+            resumed_from_previous,
         })
     }
 
     fn run(mut self, observers: &mut [Box<dyn Observer>]) -> Result<Outcome, TrainError> {
+        self.start_saving()?;
         for observer in &mut *observers {
             observer.start(&RunStart {
                 records: &self.progress.records,
@@ -154,18 +205,15 @@ impl<'a> Trainer<'a> {
                 evaluated_on: self.run.evaluated_on(),
             })?;
         }
-        if self.progress.step == 0 {
-            // From now on the run can be resumed.
-            self.save_state()?;
-        }
         while self.progress.epoch < self.run.recipe.epochs && !self.stops_early() {
-            if !self.epoch(observers)? {
-                self.save_weights(LAST)?;
-                self.save_state()?;
-                let step = self.progress.step;
-                return Ok(Outcome::Interrupted { step });
-            }
-            let record = self.finish_epoch()?;
+            let finished = match self.epoch(observers)? {
+                None => self.finish_epoch()?,
+                Some(stop) => Err(stop),
+            };
+            let record = match finished {
+                Ok(record) => record,
+                Err(stop) => return self.stopped(stop),
+            };
             for observer in &mut *observers {
                 observer.epoch(&record)?;
             }
@@ -180,5 +228,27 @@ impl<'a> Trainer<'a> {
     /// Whether the evaluations so far end the run before its last epoch.
     fn stops_early(&self) -> bool {
         self.run.recipe.stops_early(&self.progress.records)
+    }
+
+    /// Why to end the process now, if there is a reason.
+    fn stop(&self) -> Option<Stop> {
+        if self.run.stop.load(Ordering::Relaxed) {
+            return Some(Stop::Requested);
+        }
+        self.clock.time_is_up().then_some(Stop::TimeLimit)
+    }
+
+    /// Saves the run within an epoch, to end the process.
+    fn stopped(&mut self, stop: Stop) -> Result<Outcome, TrainError> {
+        self.save_state()?;
+        self.save_weights(LAST)?;
+        let step = self.progress.step;
+        match (stop, self.run.options.time_limit) {
+            (Stop::TimeLimit, Some(limit)) if !self.clock.has_progressed() => {
+                Err(TrainError::TimeLimitTooShort(limit))
+            }
+            (Stop::TimeLimit, _) => Ok(Outcome::TimeLimit { step }),
+            (Stop::Requested, _) => Ok(Outcome::Interrupted { step }),
+        }
     }
 }

@@ -1,26 +1,63 @@
-//! Checkpoints and the state of the run.
+//! The files of a run: states, and the weights of epochs.
+//!
+//! A state holds everything that an exact resume needs, so it is saved first. Then come the weights
+//! of the epoch: the best, the last and those of `checkpoint_hist`. If the process dies between two
+//! files, the next one writes the rest from the state. Weights that only the state before may need
+//! are kept until that state is replaced.
+
+use std::path::Path;
+use std::time::Instant;
 
 use super::Trainer;
-use crate::checkpoint;
+use crate::checkpoint::{self, sync_folder};
 use crate::rng::Generator;
 use crate::train::error::TrainError;
-use crate::train::run_folder::STATE;
+use crate::train::finite::first_non_finite;
+use crate::train::run_folder::{BEST, LAST, PREVIOUS_BEST, PREVIOUS_STATE, STATE};
 use crate::train::state::RunState;
 
 impl Trainer<'_> {
+    /// Makes the run resumable, and the files those of the state that it continues from.
+    pub(super) fn start_saving(&mut self) -> Result<(), TrainError> {
+        if self.progress.step == 0 {
+            self.save_state()?;
+            // Of a process that was killed before its run could be resumed.
+            let folder = self.run.folder;
+            return folder.remove(&folder.file(PREVIOUS_STATE));
+        }
+        self.adopt_state()?;
+        if self.run.options.time_limit.is_some() {
+            // This measures the time of a save.
+            self.save_state()?;
+        }
+        Ok(())
+    }
+
     pub(super) fn save_weights(&self, name: &str) -> Result<(), TrainError> {
-        let path = self.run.folder.file(name);
+        self.save_weights_to(&self.run.folder.file(name))
+    }
+
+    fn save_weights_to(&self, path: &Path) -> Result<(), TrainError> {
         let mut metadata = self.run.metadata.clone();
         metadata.insert("epoch".to_string(), self.progress.epoch.to_string());
         Ok(checkpoint::write(
-            &path,
+            path,
             &self.run.store.tensors(),
             &metadata,
         )?)
     }
 
+    /// Saves the state. The newest state so far becomes the previous one.
     pub(super) fn save_state(&mut self) -> Result<(), TrainError> {
+        let started = Instant::now();
         let path = self.run.folder.file(STATE);
+        if let Some(tensor) = first_non_finite(self.run.store.tensors())? {
+            return Err(TrainError::NonFiniteWeight {
+                tensor,
+                epoch: self.progress.epoch + 1,
+                step: self.progress.step,
+            });
+        }
         let state = |(name, generator): &(String, Generator)| {
             Ok((name.clone(), serde_json::to_string(&generator.state())?))
         };
@@ -29,10 +66,80 @@ impl Trainer<'_> {
         self.progress.generators = states.map_err(TrainError::io(&path))?;
         RunState::write(
             &path,
+            &self.run.folder.file(PREVIOUS_STATE),
             &self.progress,
             self.run.store,
             &self.optimizer,
             self.run.metadata,
-        )
+        )?;
+        self.clock.saved(started);
+        Ok(())
+    }
+
+    /// Writes the weights of the epoch that just ended, and removes those that no state needs.
+    pub(super) fn save_epoch(&self) -> Result<(), TrainError> {
+        let folder = self.run.folder;
+        let metric = self.run.recipe.eval_metric;
+        let epoch = self.progress.epoch;
+        if self.progress.best_epochs(metric, epoch, 1) == [epoch] {
+            folder.rename(BEST, PREVIOUS_BEST)?;
+            self.save_weights(BEST)?;
+        } else {
+            folder.remove(&folder.file(PREVIOUS_BEST))?;
+        }
+        self.save_other_weights()
+    }
+
+    fn save_other_weights(&self) -> Result<(), TrainError> {
+        let folder = self.run.folder;
+        let metric = self.run.recipe.eval_metric;
+        let epoch = self.progress.epoch;
+        if let Some(count) = self.run.options.checkpoint_hist {
+            let best = self.progress.best_epochs(metric, epoch, count);
+            if best.contains(&epoch) {
+                self.save_weights_to(&folder.checkpoint(epoch))?;
+            }
+            let before = self.progress.best_epochs(metric, epoch - 1, count);
+            for old in folder.checkpoints()? {
+                if !best.contains(&old) && !before.contains(&old) {
+                    folder.remove(&folder.checkpoint(old))?;
+                }
+            }
+        }
+        self.save_weights(LAST)
+    }
+
+    /// Makes the files in the folder those of the state that the run continues from. They may be
+    /// newer, if it is the previous state, or older, if the process was killed while saving.
+    fn adopt_state(&self) -> Result<(), TrainError> {
+        let folder = self.run.folder;
+        if self.resumed_from_previous {
+            // From now on it is the newest one, and a damaged one is gone.
+            folder.rename(PREVIOUS_STATE, STATE)?;
+            sync_folder(folder.path()).map_err(TrainError::io(folder.path()))?;
+        }
+        let epoch = self.progress.epoch;
+        for newer in folder.checkpoints()? {
+            if newer > epoch {
+                folder.remove(&folder.checkpoint(newer))?;
+            }
+        }
+        let Some(best) = self.progress.best(self.run.recipe.eval_metric) else {
+            return Ok(());
+        };
+        let has_best = |name: &str| {
+            let file = checkpoint::read(&folder.file(name)).ok();
+            file.is_some_and(|file| file.metadata.get("epoch") == Some(&best.epoch.to_string()))
+        };
+        let at_end = self.progress.batch == 0;
+        match (has_best(BEST), at_end) {
+            (false, true) if best.epoch == epoch => self.save_epoch(),
+            (false, _) if has_best(PREVIOUS_BEST) => folder.rename(PREVIOUS_BEST, BEST),
+            _ => Ok(()),
+        }?;
+        if at_end {
+            self.save_other_weights()?;
+        }
+        Ok(())
     }
 }
