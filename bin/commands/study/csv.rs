@@ -4,14 +4,25 @@ use candle_mish::study::{Outcome, PlannedRun, Study, plain};
 
 /// The columns after the axes.
 const FIGURES: [&str; 8] = [
-    "state", "final_top1", "final_top5", "final_loss", "best_top1", "best_epoch", "seconds", "reason",
+    "state",
+    "final_top1",
+    "final_top5",
+    "final_loss",
+    "best_top1",
+    "best_epoch",
+    "seconds",
+    "reason",
 ];
 
 /// One line for each run: its values of the axes, then its figures. Accuracies are fractions.
 ///
 /// # Errors
 /// If a line cannot be formatted.
-pub(super) fn runs(study: &Study, runs: &[PlannedRun], outcomes: &[Outcome]) -> anyhow::Result<String> {
+pub(super) fn runs(
+    study: &Study,
+    runs: &[PlannedRun],
+    outcomes: &[Outcome],
+) -> anyhow::Result<String> {
     let axes: Vec<&str> = study.axes.iter().map(|axis| axis.name.as_str()).collect();
     let header = axes.iter().copied().chain(FIGURES).map(field);
     let mut text = header.collect::<Vec<_>>().join(",") + "\n";

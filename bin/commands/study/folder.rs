@@ -26,9 +26,12 @@ impl StudyFolder {
     /// # Errors
     /// If the folder holds another study, or cannot be written.
     pub(super) fn create(path: &Path, study: &Study) -> anyhow::Result<Self> {
-        let folder = Self { path: path.to_path_buf() };
+        let folder = Self {
+            path: path.to_path_buf(),
+        };
         let runs = path.join(RUNS);
-        std::fs::create_dir_all(&runs).with_context(|| format!("cannot create {}", runs.display()))?;
+        std::fs::create_dir_all(&runs)
+            .with_context(|| format!("cannot create {}", runs.display()))?;
         let file = path.join(STUDY);
         if file.exists() {
             let before = folder.study()?;
@@ -50,7 +53,9 @@ impl StudyFolder {
     /// # Errors
     /// If it holds none.
     pub(super) fn open(path: &Path) -> anyhow::Result<(Self, Study)> {
-        let folder = Self { path: path.to_path_buf() };
+        let folder = Self {
+            path: path.to_path_buf(),
+        };
         if !path.join(STUDY).is_file() {
             bail!("{} holds no study: {STUDY} is missing", path.display());
         }
@@ -97,18 +102,32 @@ impl StudyFolder {
         let text = std::fs::read_to_string(&path);
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;
         // Another process may be writing the last line.
-        let records = text.lines().map_while(|line| serde_json::from_str(line).ok());
+        let records = text
+            .lines()
+            .map_while(|line| serde_json::from_str(line).ok());
         Ok(records.collect())
     }
 }
 
 /// What distinguishes two studies, except for the values of their axes.
 fn difference(then: &Study, now: &Study) -> Option<String> {
-    let names = |study: &Study| study.axes.iter().map(|axis| axis.name.clone()).collect::<Vec<_>>();
+    let names = |study: &Study| {
+        study
+            .axes
+            .iter()
+            .map(|axis| axis.name.clone())
+            .collect::<Vec<_>>()
+    };
     if names(then) != names(now) {
-        return Some(format!("its axes are {}, not {}", names(then).join(", "), names(now).join(", ")));
+        return Some(format!(
+            "its axes are {}, not {}",
+            names(then).join(", "),
+            names(now).join(", ")
+        ));
     }
-    let matters = |(key, _): &&(String, toml::Value)| !["data_dir", "cache_dir", "offline"].contains(&key.as_str());
+    let matters = |(key, _): &&(String, toml::Value)| {
+        !["data_dir", "cache_dir", "offline"].contains(&key.as_str())
+    };
     let value = |study: &Study, key: &str| {
         let found = study.base.iter().find(|(name, _)| name == key);
         found.map_or("not set".to_owned(), |(_, value)| value.to_string())
@@ -116,5 +135,9 @@ fn difference(then: &Study, now: &Study) -> Option<String> {
     let keys = then.base.iter().chain(&now.base).filter(matters);
     let mut keys = keys.map(|(key, _)| key.as_str());
     let key = keys.find(|key| value(then, key) != value(now, key))?;
-    Some(format!("{key} is {}, not {}", value(then, key), value(now, key)))
+    Some(format!(
+        "{key} is {}, not {}",
+        value(then, key),
+        value(now, key)
+    ))
 }

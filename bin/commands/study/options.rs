@@ -37,7 +37,10 @@ pub(super) fn new_run(run: &PlannedRun, folder: &Path) -> anyhow::Result<TrainAr
 /// A usage error, as [`new_run`].
 pub(super) fn resumed(run: &PlannedRun, folder: &Path) -> anyhow::Result<TrainArgs> {
     let kept = ["data_dir", "cache_dir", "offline", "recovery_interval"];
-    let settings = run.settings.iter().filter(|(key, _)| kept.contains(&key.as_str()));
+    let settings = run
+        .settings
+        .iter()
+        .filter(|(key, _)| kept.contains(&key.as_str()));
     let mut words = words(&settings.cloned().collect());
     words.push("--resume".to_owned());
     words.push(folder.display().to_string());

@@ -24,7 +24,7 @@ macro_rules! presets {
     };
 }
 
-const PRESETS: &[Preset] = presets!["activations", "learning-rate", "optimizer", "batch-size", "cosine", "regularisation"];
+const PRESETS: &[Preset] = presets!["activations"];
 
 /// The study called `name`, or in the file `name`.
 ///
@@ -49,7 +49,9 @@ pub(super) fn find(name: &str, budget: Option<&str>) -> anyhow::Result<Study> {
 /// # Errors
 /// If there is none.
 pub(super) fn text(name: &str) -> anyhow::Result<&'static str> {
-    preset(name).map(|preset| preset.toml).ok_or_else(|| unknown(name))
+    preset(name)
+        .map(|preset| preset.toml)
+        .ok_or_else(|| unknown(name))
 }
 
 fn preset(name: &str) -> Option<&'static Preset> {
@@ -84,7 +86,10 @@ pub(super) fn list(context: &Context) -> anyhow::Result<Done> {
             title: study.title,
         })
     };
-    let rows = PRESETS.iter().map(row).collect::<Result<Vec<Row>, StudyError>>()?;
+    let rows = PRESETS
+        .iter()
+        .map(row)
+        .collect::<Result<Vec<Row>, StudyError>>()?;
     if context.json {
         output::json(&rows)?;
         return Ok(Done::Complete);

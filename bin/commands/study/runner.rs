@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use candle_mish::checkpoint::write_atomically;
 use candle_mish::study::{FAILURE, Failure, Outcome, PlannedRun, Study, describe};
+use candle_mish::train::TrainError;
 use candle_mish::train::run_folder::CONFIG;
-use candle_mish::train::{RunFolder, TrainError};
 
 use super::folder::StudyFolder;
 use super::{options, report};
@@ -87,12 +87,11 @@ fn train_run(
 ) -> anyhow::Result<Trained> {
     let path = folder.run(run);
     let attempt = || {
-        let started = path.join(CONFIG).exists() && !RunFolder::discard_unstarted(&path)?;
-        let args = match started {
+        let args = match path.join(CONFIG).exists() {
             true => options::resumed(run, &path)?,
             false => options::new_run(run, &path)?,
         };
-        train::train(&args, None, context, stop)
+        train::train(&args, context, stop)
     };
     let error = match attempt() {
         Ok(Ended::Finished(_)) => return Ok(Trained::Done),
@@ -103,7 +102,9 @@ fn train_run(
         // Between the look at the folder and its lock another process may have started the run.
         Some(TrainError::FolderInUse(_) | TrainError::FolderTaken(_)) => Ok(Trained::InUse),
         Some(reason @ TrainError::NonFiniteLoss { .. }) => {
-            let failure = Failure { reason: reason.to_string() };
+            let failure = Failure {
+                reason: reason.to_string(),
+            };
             eprintln!("{} failed: {}", describe(&run.settings), failure.reason);
             let text = serde_json::to_string_pretty(&failure)? + "\n";
             write_atomically(&path.join(FAILURE), |file| file.write_all(text.as_bytes()))?;
@@ -121,10 +122,17 @@ fn announce(
     elapsed: Duration,
 ) -> anyhow::Result<()> {
     let outcomes = folder.outcomes(runs)?;
-    let left = outcomes.iter().filter(|outcome| !outcome.is_final()).count();
+    let left = outcomes
+        .iter()
+        .filter(|outcome| !outcome.is_final())
+        .count();
     if left > 0 {
         let seconds = elapsed.as_secs_f64() / trained as f64 * left as f64;
-        eprintln!("{} left, about {} for this process alone", counted(left, "run"), duration(seconds));
+        eprintln!(
+            "{} left, about {} for this process alone",
+            counted(left, "run"),
+            duration(seconds)
+        );
     }
     Ok(())
 }

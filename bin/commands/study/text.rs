@@ -10,14 +10,20 @@ pub(super) fn report(study: &Study, analysis: &Analysis) -> String {
     if !analysis.title.is_empty() {
         text += &format!("{}\n", analysis.title);
     }
-    text += &format!("{} of {} runs finished", analysis.finished, analysis.planned);
+    text += &format!(
+        "{} of {} runs finished",
+        analysis.finished, analysis.planned
+    );
     if analysis.failed > 0 {
         text += &format!(", {} failed", analysis.failed);
     }
     text += &format!("\n\n{}\n", cells(study, analysis));
     if !analysis.comparisons.is_empty() {
         let baseline = describe(&study.baseline);
-        text += &format!("\nDifference from {baseline}\n{}\n", comparisons(study, analysis));
+        text += &format!(
+            "\nDifference from {baseline}\n{}\n",
+            comparisons(study, analysis)
+        );
     }
     let findings = analysis.findings();
     if !findings.is_empty() {
@@ -30,7 +36,10 @@ pub(super) fn report(study: &Study, analysis: &Analysis) -> String {
 }
 
 fn axes(study: &Study) -> Vec<&str> {
-    study.compared_axes().map(|axis| axis.name.as_str()).collect()
+    study
+        .compared_axes()
+        .map(|axis| axis.name.as_str())
+        .collect()
 }
 
 fn cells(study: &Study, analysis: &Analysis) -> String {
@@ -49,8 +58,16 @@ fn cells(study: &Study, analysis: &Analysis) -> String {
         let none = || "-".to_owned();
         row.push(cell.n.to_string());
         row.push(summary.map_or_else(none, |s| metric.text(s.mean)));
-        row.push(summary.and_then(|s| s.std).map_or_else(none, |std| metric.text(std)));
-        row.push(summary.and_then(|s| s.ci95).map_or_else(none, |ci| interval(metric, ci)));
+        row.push(
+            summary
+                .and_then(|s| s.std)
+                .map_or_else(none, |std| metric.text(std)),
+        );
+        row.push(
+            summary
+                .and_then(|s| s.ci95)
+                .map_or_else(none, |ci| interval(metric, ci)),
+        );
         if failed {
             row.push(cell.failures.len().to_string());
         }
@@ -64,11 +81,22 @@ fn comparisons(study: &Study, analysis: &Analysis) -> String {
     let metric = analysis.metric;
     let axes = axes(study);
     let mut header = axes.clone();
-    header.extend(["difference", "95 % interval", "p (Holm)", "p (paired)", "p (Welch)", "Cohen's d"]);
+    header.extend([
+        "difference",
+        "95 % interval",
+        "p (Holm)",
+        "p (paired)",
+        "p (Welch)",
+        "Cohen's d",
+    ]);
     let mut table = table(&header);
     let none = || "-".to_owned();
     for comparison in &analysis.comparisons {
-        let mut row: Vec<String> = comparison.axes.iter().map(|(_, value)| plain(value)).collect();
+        let mut row: Vec<String> = comparison
+            .axes
+            .iter()
+            .map(|(_, value)| plain(value))
+            .collect();
         row.push(metric.difference(comparison.difference));
         row.push(comparison.ci95.map_or_else(none, |ci| interval(metric, ci)));
         for p in [comparison.holm_p, comparison.paired_p, comparison.welch_p] {
