@@ -80,8 +80,14 @@ impl MemoryEstimate {
 pub fn estimate(run: &Run<'_>) -> Result<MemoryEstimate, TrainError> {
     let device = run.store.device();
     let images = run.train.images();
-    let shape = (images.channels(), images.height(), images.width());
-    let batch = Tensor::zeros((SAMPLE, shape.0, shape.1, shape.2), DType::F32, device)?;
+    let sizes = run.recipe.train_img_sizes.as_ref();
+    let largest = sizes.and_then(|sizes| sizes.sizes().max());
+    let (height, width) = match largest {
+        None => (images.height(), images.width()),
+        Some(size) => (size, size),
+    };
+    let shape = (SAMPLE, images.channels(), height, width);
+    let batch = Tensor::zeros(shape, DType::F32, device)?;
     let labels = Tensor::zeros(SAMPLE, DType::U32, device)?;
     let groups = ParameterGroup::split(run.store.params(), 0.0);
     let optimizer = RuleOptimizer::new(run.recipe.optimizer(), groups)?;
@@ -100,7 +106,7 @@ pub fn estimate(run: &Run<'_>) -> Result<MemoryEstimate, TrainError> {
     };
     Ok(MemoryEstimate {
         step,
-        image: shape.0 * shape.1 * shape.2 * DType::F32.size_in_bytes(),
+        image: batch.elem_count() / SAMPLE * DType::F32.size_in_bytes(),
         base,
         optimizer,
         available,

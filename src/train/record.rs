@@ -34,9 +34,10 @@ pub struct EpochRecord {
     pub step: u64,
     /// The learning rate of the epoch's last step.
     pub lr: f64,
-    /// The mean training loss, with label smoothing.
+    /// The mean training loss, with label smoothing and mixed labels.
     pub train_loss: f64,
-    /// The accuracy on the augmented training images during training, in [0, 1].
+    /// The accuracy on the augmented training images during training, in [0, 1]. If they are mixed, for
+    /// the labels that the images had before.
     pub train_top1: f64,
     /// The loss of the evaluation.
     pub loss: f64,

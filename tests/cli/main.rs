@@ -10,6 +10,7 @@ mod families;
 mod fine_tune;
 mod folder;
 mod foreign;
+mod mixing;
 mod mnist;
 mod one_rule;
 mod predict;

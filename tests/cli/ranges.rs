@@ -106,7 +106,23 @@ const TRAIN: &[(&str, Takes)] = &[
     ("--crop-padding", Count),
     ("--hflip", PROBABILITY),
     ("--scale", Numbers(2, &["0", "-1", "1.1"])),
+    ("--mixup", Number(&["-1", "1001"])),
+    ("--cutmix", Number(&["-1", "1001"])),
+    ("--cutmix-minmax", Numbers(2, &["0", "-1", "1.1"])),
+    ("--mixup-prob", PROBABILITY),
+    ("--mixup-switch-prob", PROBABILITY),
+    ("--mixup-off-epoch", Positive),
+    ("--reprob", PROBABILITY),
+    ("--recount", Positive),
+    ("--cutout", Count),
+    ("--aug-repeats", Count),
     ("--ratio", Numbers(2, &["0", "-1"])),
+    ("--vflip", PROBABILITY),
+    ("--degrees", Number(&["-1", "181"])),
+    ("--color-jitter", Number(&["-1", "1001", "0"])),
+    ("--color-jitter-prob", PROBABILITY),
+    ("--grayscale-prob", PROBABILITY),
+    ("--gaussian-blur-prob", PROBABILITY),
     ("--layer-decay", Number(&["0", "-1", "1.1"])),
     ("--head-warmup-epochs", EPOCHS),
 ];
@@ -200,6 +216,13 @@ fn other_commands_refuse_numbers_out_of_range() {
     refuses(&["bench", "train"], &steps);
     refuses(&["bench", "infer"], &steps);
     refuses(&["bench", "ops"], &[("--rounds", Positive)]);
+    refuses(&["bench", "data"], &[("--steps", Positive)]);
+    let preview = [
+        ("--epoch", Positive),
+        ("--images", Positive),
+        ("--columns", Positive),
+    ];
+    refuses(&["data", "preview"], &preview);
     let shape = [("--rounds", Positive), ("--shape", Count)];
     refuses(&["bench", "mish"], &shape);
     refuses(&["activations"], &[("--threads", Positive)]);

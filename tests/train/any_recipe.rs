@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::data::{
-    self, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode, Preprocess,
+    self, ColorJitter, DataOptions, Dataset, DatasetKind, EraseMode, ImageSet, Loader, LoaderConfig,
+    MixupMode, PadMode, Preprocess,
 };
 use candle_mish::nn::ParamStore;
 use candle_mish::train::observer::{Observer, StepReport};
@@ -95,8 +96,18 @@ fn count() -> impl Strategy<Value = usize> {
     ]
 }
 
+/// Values of `aa`.
+const POLICIES: [&str; 6] = [
+    "rand-n3-p1",
+    "v0-mstd1",
+    "3a",
+    "augmix",
+    "cifar10",
+    "trivial",
+];
+
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 33;
+const FIELDS: usize = 53;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -133,6 +144,26 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         29 => recipe.fallback_lr_scale = Some(x),
         30 => recipe.ns_coefficients = Some(kind(NsCoefficients::NAMES, n)),
         31 => recipe.adjust_lr_fn = Some(kind(AdjustLr::NAMES, n)),
+        32 => recipe.vflip = x,
+        33 => recipe.degrees = x,
+        34 => recipe.aa = POLICIES[n % POLICIES.len()].parse().ok(),
+        35 => recipe.color_jitter = ColorJitter::from_values(&[x, y, x, y]).ok(),
+        36 => recipe.color_jitter_prob = Some(x),
+        37 => recipe.grayscale_prob = x,
+        38 => recipe.gaussian_blur_prob = x,
+        39 => recipe.mixup = x,
+        40 => recipe.cutmix = x,
+        41 => recipe.cutmix_minmax = Some([x, y]),
+        42 => recipe.mixup_prob = Some(x),
+        43 => recipe.mixup_switch_prob = Some(x),
+        44 => recipe.mixup_mode = Some([MixupMode::Batch, MixupMode::Pair, MixupMode::Elem][n % 3]),
+        45 => recipe.mixup_off_epoch = Some(n),
+        46 => recipe.reprob = x,
+        47 => recipe.remode = Some([EraseMode::Const, EraseMode::Rand, EraseMode::Pixel][n % 3]),
+        48 => recipe.recount = Some(n),
+        49 => recipe.cutout = n,
+        50 => recipe.aug_repeats = n,
+        51 => recipe.train_img_sizes = format!("0:{},{n}:8", 1 + n % 40).parse().ok(),
         _ => recipe.head_warmup_epochs = x,
     }
 }

@@ -128,7 +128,7 @@ pub(super) fn quoted(word: &str) -> String {
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use candle_mish::data::{DataOptions, DatasetKind, PadMode};
+    use candle_mish::data::{DataOptions, DatasetKind, MixupMode, PadMode};
     use candle_mish::train::{LossKind, Recipe, ScheduleKind};
     use candle_mish_models::ModelArgs;
     use clap::Parser;
@@ -159,6 +159,9 @@ mod tests {
             scale: [0.5, 0.75],
             layer_decay: Some(0.5),
             freeze_backbone: true,
+            cutmix_minmax: Some([0.25, 0.75]),
+            mixup_mode: Some(MixupMode::Pair),
+            train_img_sizes: "0:16,4:32".parse().ok(),
             ..Recipe::default()
         };
         let network = ModelArgs {

@@ -164,19 +164,6 @@ impl<'a> Session<'a> {
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
         let state = self.state.take();
-        let step = state.as_ref().map_or(0, RunState::steps);
-        record_session(&self.folder, step, self.context)?;
-        let observed = Observed {
-            config: &self.config,
-            network: &self.network,
-            folder: &self.folder,
-            title: self.title(),
-            train: &train_loader,
-            evaluation: validation.as_ref().unwrap_or(&test_loader),
-            normalisation: (self.dataset.mean, self.dataset.std),
-            context: self.context,
-        };
-        let mut observers = observed.observers(&self.observers, step)?;
         let run = Run {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
@@ -201,6 +188,19 @@ impl<'a> Session<'a> {
         let batch_size = self.config.recipe.batch_size.min(self.dataset.train.len());
         let memory = memory::estimate(&run, batch_size)?;
         self.announce(&train_loader, state.as_ref(), memory)?;
+        let step = state.as_ref().map_or(0, RunState::steps);
+        record_session(&self.folder, step, self.context)?;
+        let observed = Observed {
+            config: &self.config,
+            network: &self.network,
+            folder: &self.folder,
+            title: self.title(),
+            train: &train_loader,
+            evaluation: validation.as_ref().unwrap_or(&test_loader),
+            normalisation: (self.dataset.mean, self.dataset.std),
+            context: self.context,
+        };
+        let mut observers = observed.observers(&self.observers, step)?;
         match train(&run, state, &mut observers)? {
             Outcome::Finished(record) => {
                 let summary = self.summary(&record, train_loader.images_per_epoch())?;

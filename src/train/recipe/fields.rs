@@ -6,7 +6,9 @@ use super::kinds::{
     AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
     OptimizerName, SchedOn, ScheduleKind,
 };
-use crate::data::{EraseMode, FlipMode, ImageSizes, MixupMode, PadMode, ResizedCrop};
+use crate::data::{
+    AutoAugment, ColorJitter, EraseMode, FlipMode, ImageSizes, MixupMode, PadMode, ResizedCrop,
+};
 
 /// Every hyperparameter of a training run.
 ///
@@ -196,6 +198,23 @@ pub struct Recipe {
     pub recount: Option<usize>,
     /// Cutout: the side of the square to set to 0, in pixels of the full-size image; 0 for none.
     pub cutout: usize,
+    /// The probability of exchanging top and bottom.
+    pub vflip: f64,
+    /// The largest rotation in degrees, in either direction.
+    pub degrees: f64,
+    /// A policy of automatic augmentation, such as `rand-m9-mstd0.5-inc1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aa: Option<AutoAugment>,
+    /// Random brightness, contrast, saturation and hue. With `aa`, as in timm, only for 3-Augment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub color_jitter: Option<ColorJitter>,
+    /// The probability of `color_jitter`. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub color_jitter_prob: Option<f64>,
+    /// The probability of making an image grey.
+    pub grayscale_prob: f64,
+    /// The probability of a Gaussian blur.
+    pub gaussian_blur_prob: f64,
     /// Multiplies the learning rate from each layer to the one before it. The head has `lr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_decay: Option<f64>,
@@ -275,6 +294,13 @@ impl Default for Recipe {
             remode: None,
             recount: None,
             cutout: 0,
+            vflip: 0.0,
+            degrees: 0.0,
+            aa: None,
+            color_jitter: None,
+            color_jitter_prob: None,
+            grayscale_prob: 0.0,
+            gaussian_blur_prob: 0.0,
             layer_decay: None,
             freeze_backbone: false,
             head_warmup_epochs: 0.0,

@@ -68,6 +68,7 @@ impl Recipe {
             return Err(RecipeError::Crop(problem));
         }
         self.validate_mixing()?;
+        self.validate_pixels()?;
         self.validate_fine_tuning()
     }
 
@@ -302,6 +303,32 @@ impl Recipe {
             Some((field, _)) if self.reprob == 0.0 => needs(field, "reprob"),
             _ => Ok(()),
         }
+    }
+
+    fn validate_pixels(&self) -> Result<(), RecipeError> {
+        probability("vflip", self.vflip)?;
+        probability("grayscale_prob", self.grayscale_prob)?;
+        probability("gaussian_blur_prob", self.gaussian_blur_prob)?;
+        let turns = (0.0..=180.0).contains(&self.degrees);
+        check(turns, "degrees", &self.degrees, "between 0 and 180")?;
+        let needs = |field, needs| Err(RecipeError::Needs { field, needs });
+        let Some(jitter) = &self.color_jitter else {
+            return match self.color_jitter_prob {
+                Some(_) => needs("color_jitter_prob", "color_jitter; 0.4 is usual"),
+                None => Ok(()),
+            };
+        };
+        if let Some(expected) = jitter.broken_range() {
+            check(false, "color_jitter", &jitter.values(), expected)?;
+        }
+        if self.aa.as_ref().is_some_and(|aa| !aa.is_three_augment()) {
+            return needs(
+                "color_jitter",
+                "no aa, or one of 3-Augment (3a); other policies change colours themselves",
+            );
+        }
+        self.color_jitter_prob
+            .map_or(Ok(()), |p| probability("color_jitter_prob", p))
     }
 
     fn validate_fine_tuning(&self) -> Result<(), RecipeError> {
