@@ -91,26 +91,32 @@ fn changed(values: &Table, defaults: &Table) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// The flag of a key: flags are named after keys.
+/// The flag of a key, as a shell takes it.
 fn flag((key, value): (String, Value)) -> String {
-    let name = format!("--{}", key.replace('_', "-"));
-    match value {
-        Value::Boolean(true) => name,
-        Value::Array(values) => {
-            // A pair has two values, a list of any length one with commas.
-            let separator = if key == "decay_milestones" { "," } else { " " };
-            let values: Vec<String> = values.iter().map(text).collect();
-            format!("{name} {}", values.join(separator))
-        }
-        value => format!("{name} {}", text(&value)),
-    }
+    let words = flag_words(&key, &value);
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => quoted(text),
+/// The words of an option: its flag, which is named after the key, and its values. A flag without a
+/// value is `true`.
+pub fn flag_words(key: &str, value: &Value) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
         value => value.to_string(),
-    }
+    };
+    let values = match value {
+        Value::Boolean(true) => Vec::new(),
+        Value::Array(values) => values.iter().map(text).collect(),
+        value => vec![text(value)],
+    };
+    // A pair has two values, a list of any length one with commas.
+    let values = match key {
+        "decay_milestones" => vec![values.join(",")],
+        _ => values,
+    };
+    let flag = format!("--{}", key.replace('_', "-"));
+    std::iter::once(flag).chain(values).collect()
 }
 
 /// A word for a POSIX shell.

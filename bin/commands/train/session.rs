@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
 use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
@@ -23,13 +24,12 @@ use crate::commands::report;
 use crate::config::Config;
 use crate::context::Context;
 use crate::failure::{Done, usage};
-use crate::interrupt::stop_on_signal;
 use crate::network::{self, Network};
 use crate::table::{counted, thousands};
 use crate::{device, logging, output, preprocessing};
 
 /// How a process ended that did not fail.
-pub(super) enum Ended {
+pub enum Ended {
     /// The run is finished.
     Finished(Box<Summary>),
     /// The run is saved and can be resumed.
@@ -158,12 +158,11 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Trains to the end, or until it is interrupted.
+    /// Trains to the end, or until `stop` is set or the time is over.
     ///
     /// # Errors
     /// If a step fails or a file cannot be written.
-    pub(super) fn run(&mut self) -> anyhow::Result<Ended> {
-        let stop = stop_on_signal()?;
+    pub(super) fn run(&mut self, stop: &AtomicBool) -> anyhow::Result<Ended> {
         let mut metadata = network::describe(&self.spec, &self.dataset)?;
         if let Some(origin) = &self.config.pretrained {
             metadata.insert("pretrained".to_string(), origin.clone());
@@ -191,7 +190,7 @@ impl<'a> Session<'a> {
             folder: &self.folder,
             metadata: &metadata,
             generators: &self.network.generators,
-            stop: &stop,
+            stop,
             options: &self.config.run,
             started: self.context.started,
         };
