@@ -27,6 +27,7 @@ mod runs;
 mod server;
 mod shortcut;
 mod swap;
+mod weights;
 
 use std::path::Path;
 

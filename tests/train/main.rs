@@ -2,6 +2,7 @@
 
 mod accumulation;
 mod any_recipe;
+mod averages;
 mod checkpoint;
 mod extension;
 mod foreign_checkpoint;

@@ -191,6 +191,7 @@ impl<'a> Session<'a> {
             model: &model,
             auxiliary: None,
             frozen: &frozen,
+            calibrating: None,
             parts: None,
             store: &store,
             train: &loader(&data.train, recipe, true),
