@@ -46,8 +46,11 @@ const RECIPES: [&[&str]; 4] = [
         "2",
         "--opt",
         "lookahead_radam",
+        "--model-ema",
+        "--model-ema-decay",
+        "0.9",
     ],
-    &["--opt", "adamw", "--reprob", "0.25"],
+    &["--opt", "adamw", "--reprob", "0.25", "--swa-start", "3"],
     &["--opt", "rmsprop", "--cutmix", "1", "--sched", "plateau"],
     &["--grad-accum-steps", "3", "--val-split", "0.25"],
 ];
