@@ -50,7 +50,7 @@ const RECIPES: [&[&str]; 4] = [
         "--model-ema-decay",
         "0.9",
     ],
-    &["--opt", "adamw", "--reprob", "0.25", "--swa-start", "3"],
+    &["--opt", "adamw", "--reprob", "0.25", "--swa-start", "1"],
     &["--opt", "rmsprop", "--cutmix", "1", "--sched", "plateau"],
     &["--grad-accum-steps", "3", "--val-split", "0.25"],
 ];
@@ -379,7 +379,7 @@ fn a_folder_that_is_moved_away_ends_the_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = Faulty::new(folder.path().join("run"), RECIPES[1], ENDLESS);
     let mut process = run.command().spawn().expect("started");
-    wait_for(&run.folder.join("metrics.jsonl"), &mut process);
+    wait_for(&run.folder.join("state.previous.safetensors"), &mut process);
     let moved = folder.path().join("moved");
     std::fs::rename(&run.folder, &moved).expect("moved");
     let status = process.wait().expect("ended");
