@@ -28,6 +28,7 @@ mod server;
 mod shortcut;
 mod swap;
 mod weights;
+mod watch;
 
 use std::path::Path;
 

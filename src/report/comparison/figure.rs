@@ -8,6 +8,8 @@ use crate::report::time::duration;
 /// A figure of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figure {
+    /// Finished epochs.
+    Epochs,
     /// Top-1 accuracy of the last weights.
     Top1,
     /// Top-1 accuracy of the best epoch.
@@ -24,13 +26,12 @@ pub enum Figure {
     Speed,
     /// Seconds of all epochs.
     Seconds,
-    /// Finished epochs.
-    Epochs,
 }
 
 impl Figure {
     /// All figures, in the order of the columns.
     pub const ALL: [Self; 9] = [
+        Self::Epochs,
         Self::Top1,
         Self::Best,
         Self::Top5,
@@ -39,7 +40,6 @@ impl Figure {
         Self::TrainLoss,
         Self::Speed,
         Self::Seconds,
-        Self::Epochs,
     ];
 
     /// The name for options and data.
@@ -109,7 +109,8 @@ impl Figure {
             Self::Loss | Self::TrainLoss => format!("{value:.4}"),
             Self::Speed => format!("{value:.0}"),
             Self::Seconds => duration(value),
-            Self::Epochs if run.is_finished() => format!("{value:.0}"),
+            Self::Epochs if run.records.len() == run.epochs() => format!("{value:.0}"),
+            Self::Epochs if run.is_finished() => format!("{value:.0} of {}", run.epochs()),
             Self::Epochs => format!("{value:.0} of {}, unfinished", run.epochs()),
         }
     }

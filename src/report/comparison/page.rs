@@ -13,11 +13,17 @@ impl Comparison {
     pub fn page(&self) -> String {
         let same = self.same();
         let body = html! {
+            p.note {
+                "The figures of each run, and the settings that differ. Figures of finished runs are "
+                "those on the test images."
+            }
             (wide("The runs", &self.table()))
             div.charts { @for chart in self.charts() { figure { (chart.svg()) } } }
             @if !same.is_empty() {
-                h2 { "Settings that are the same in all runs" }
-                (definitions(same))
+                details {
+                    summary { "Settings that are the same in all runs" }
+                    (definitions(same))
+                }
             }
         };
         document(&self.title(), "", &body)
@@ -38,10 +44,6 @@ impl Comparison {
     fn table(&self) -> Markup {
         html! {
             table {
-                caption {
-                    "The figures of each run and the settings that differ. Figures of finished runs "
-                    "are those on the test images."
-                }
                 thead {
                     tr {
                         th scope="col" { "run" }
