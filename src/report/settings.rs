@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn entries_have_the_names_of_options() {
-        let config = "model = 'a'\n[data]\nseed = 1\nskipped = ['x', 'y']\n[recipe]\nlr = 0.5\nseed = 2";
+        let config =
+            "model = 'a'\n[data]\nseed = 1\nskipped = ['x', 'y']\n[recipe]\nlr = 0.5\nseed = 2";
         let found = settings(&toml::from_str(config).expect("TOML"));
         let expected = [
             ("model", "a"),

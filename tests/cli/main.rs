@@ -27,8 +27,8 @@ mod runs;
 mod server;
 mod shortcut;
 mod swap;
-mod weights;
 mod watch;
+mod weights;
 
 use std::path::Path;
 

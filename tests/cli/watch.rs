@@ -68,7 +68,12 @@ fn merged(files: &[Vec<Event>]) -> BTreeMap<(String, i64), ValueKind> {
                 for value in &summary.value {
                     let kind = value.value.clone().expect("a value");
                     let before = values.insert((value.tag.clone(), event.step), kind);
-                    assert!(before.is_none(), "{} comes twice in step {}", value.tag, event.step);
+                    assert!(
+                        before.is_none(),
+                        "{} comes twice in step {}",
+                        value.tag,
+                        event.step
+                    );
                 }
             }
             _ => {}
@@ -88,7 +93,14 @@ fn scalar(values: &BTreeMap<(String, i64), ValueKind>, tag: &str, step: i64) -> 
 fn an_event_file_has_the_figures_of_the_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
-    let flags = ["--tensorboard", "--histograms", "--log-interval", "2", "--epochs", "2"];
+    let flags = [
+        "--tensorboard",
+        "--histograms",
+        "--log-interval",
+        "2",
+        "--epochs",
+        "2",
+    ];
     train(&run, &flags).assert().success();
     let files = events(&run);
     assert_eq!(files.len(), 1);
@@ -127,12 +139,18 @@ fn an_event_file_has_the_figures_of_the_run() {
         panic!("no image");
     };
     let sheet = image::load_from_memory(&image.encoded_image_string).expect("a PNG file");
-    assert_eq!((sheet.width() as i32, sheet.height() as i32), (image.width, image.height));
+    assert_eq!(
+        (sheet.width() as i32, sheet.height() as i32),
+        (image.width, image.height)
+    );
     for (tag, part) in [("hyperparameters", "| lr | 0.01 |"), ("layers", "layers.0")] {
         let Some(ValueKind::Tensor(text)) = values.get(&(format!("{tag}/text_summary"), 0)) else {
             panic!("no text {tag}");
         };
-        assert!(String::from_utf8_lossy(&text.string_val[0]).contains(part), "{tag}");
+        assert!(
+            String::from_utf8_lossy(&text.string_val[0]).contains(part),
+            "{tag}"
+        );
     }
 }
 
@@ -182,28 +200,48 @@ fn a_run_that_continues_replaces_what_it_does_again() {
         let mut values = merged(&events(run));
         // Times differ, and the texts are written again.
         values.retain(|(tag, _), _| {
-            !["seconds", "images_per_second", "text_summary"].iter().any(|end| tag.ends_with(end))
+            !["seconds", "images_per_second", "text_summary"]
+                .iter()
+                .any(|end| tag.ends_with(end))
         });
         values
     };
     let expected = figures(&straight);
-    assert_eq!(expected.keys().filter(|(tag, _)| tag == "train/loss").count(), 12);
+    assert_eq!(
+        expected
+            .keys()
+            .filter(|(tag, _)| tag == "train/loss")
+            .count(),
+        12
+    );
     assert_eq!(figures(&stopped), expected);
     let processes = read(&stopped.join("sessions.jsonl"));
-    assert_eq!(processes.lines().count(), 2, "the copied file and the last process");
+    assert_eq!(
+        processes.lines().count(),
+        2,
+        "the copied file and the last process"
+    );
 }
 
 #[test]
 fn summary_csv_has_timms_columns() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
-    train(&run, &["--epochs", "2", "--no-report"]).assert().success();
+    train(&run, &["--epochs", "2", "--no-report"])
+        .assert()
+        .success();
     let csv = read(&run.join("summary.csv"));
     let mut lines = csv.lines();
-    assert_eq!(lines.next(), Some("epoch,train_loss,eval_loss,eval_top1,eval_top5,lr"));
+    assert_eq!(
+        lines.next(),
+        Some("epoch,train_loss,eval_loss,eval_top1,eval_top5,lr")
+    );
     let records = records(&run);
     for (line, record) in lines.by_ref().zip(&records) {
-        let fields: Vec<f64> = line.split(',').map(|field| field.parse().expect("a number")).collect();
+        let fields: Vec<f64> = line
+            .split(',')
+            .map(|field| field.parse().expect("a number"))
+            .collect();
         let number = |name: &str| record[name].as_f64().expect("a number");
         let expected = [
             number("epoch"),
@@ -249,14 +287,23 @@ fn a_report_shows_the_run_and_can_be_made_again() {
     ] {
         assert!(page.contains(part), "{part}");
     }
-    assert!(!page.contains("http") && !page.contains("<script"), "nothing from the web");
-    assert!(!page.contains("NaN") && !page.contains("inf "), "numbers are finite");
+    assert!(
+        !page.contains("http") && !page.contains("<script"),
+        "nothing from the web"
+    );
+    assert!(
+        !page.contains("NaN") && !page.contains("inf "),
+        "numbers are finite"
+    );
 
     let mut command = mish(&["report", "--threads", "2"]);
     command.arg(&run);
     std::fs::remove_file(run.join("report.html")).expect("a report");
     let (stdout, _) = success(command);
-    assert_eq!(stdout.trim_end(), run.join("report.html").display().to_string());
+    assert_eq!(
+        stdout.trim_end(),
+        run.join("report.html").display().to_string()
+    );
     assert_eq!(read(&run.join("report.html")), page, "the same page");
     let other = folder.path().join("other.html");
     let mut command = mish(&["report", "--threads", "2", "--output"]);
@@ -273,7 +320,10 @@ fn a_report_shows_the_run_and_can_be_made_again() {
     let error = report(&run, &["--output", "no/such/page.html"]);
     assert!(error.contains("cannot write no/such/page.html"), "{error}");
     let error = report(folder.path(), &[]);
-    assert!(error.contains("holds no run: config.toml is missing"), "{error}");
+    assert!(
+        error.contains("holds no run: config.toml is missing"),
+        "{error}"
+    );
     std::fs::write(run.join("summary.json"), "{").expect("a file");
     let error = report(&run, &[]);
     assert!(error.contains("summary.json is damaged"), "{error}");
@@ -288,17 +338,26 @@ fn runs_are_compared_by_what_differs() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = |name: &str, flags: &[&str]| {
         let run = folder.path().join(name);
-        train(&run, &[&["--no-report"], flags].concat()).assert().success();
+        train(&run, &[&["--no-report"], flags].concat())
+            .assert()
+            .success();
         run
     };
     let mish_run = run("a,mish", &["--epochs", "2"]);
-    let relu_run = run("relu", &["--epochs", "3", "--activation", "relu", "--seed", "7"]);
+    let relu_run = run(
+        "relu",
+        &["--epochs", "3", "--activation", "relu", "--seed", "7"],
+    );
     // As if it had been stopped after two epochs of three.
     std::fs::remove_file(relu_run.join("summary.json")).expect("a summary");
     let metrics = read(&relu_run.join("metrics.jsonl"));
     let two: Vec<&str> = metrics.split_inclusive('\n').take(2).collect();
     // The last line was not written whole.
-    std::fs::write(relu_run.join("metrics.jsonl"), two.concat() + "{\"epoch\":3").expect("a file");
+    std::fs::write(
+        relu_run.join("metrics.jsonl"),
+        two.concat() + "{\"epoch\":3",
+    )
+    .expect("a file");
 
     let compare = |flags: &[&str]| {
         let mut command = mish(&["compare"]);
@@ -308,10 +367,17 @@ fn runs_are_compared_by_what_differs() {
     let (table, _) = success(compare(&["--sort", "name"]));
     let lines: Vec<&str> = table.lines().map(str::trim).collect();
     let words: Vec<&str> = lines[0].split_whitespace().collect();
-    assert_eq!(words[..4], ["run", "activation", "seed", "epochs"], "{table}");
+    assert_eq!(
+        words[..4],
+        ["run", "activation", "seed", "epochs"],
+        "{table}"
+    );
     assert!(lines[1].starts_with("a,mish"), "{table}");
     assert!(lines[2].contains("2 of 3, unfinished"), "{table}");
-    assert!(!table.contains("momentum") && !table.contains("synthetic"), "{table}");
+    assert!(
+        !table.contains("momentum") && !table.contains("synthetic"),
+        "{table}"
+    );
 
     let names = |flags: &[&str]| {
         let rows = json(compare(flags));
@@ -321,7 +387,10 @@ fn runs_are_compared_by_what_differs() {
     };
     let (given, rows) = names(&["--sort", "given"]);
     assert_eq!(given, ["a,mish", "relu"]);
-    assert_eq!((&rows[0]["finished"], &rows[1]["finished"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&rows[0]["finished"], &rows[1]["finished"]),
+        (&true.into(), &false.into())
+    );
     assert_eq!(rows[1]["settings"]["activation"], "relu");
     assert_eq!(rows[1]["settings"]["seed"], "7");
     assert_eq!(rows[1]["figures"]["epochs"], 2.0);
@@ -331,7 +400,10 @@ fn runs_are_compared_by_what_differs() {
 
     let (csv, _) = success(compare(&["--csv", "--sort", "given"]));
     let lines: Vec<&str> = csv.lines().collect();
-    assert!(lines[0].starts_with("run,finished,activation,seed,epochs,top1,"), "{csv}");
+    assert!(
+        lines[0].starts_with("run,finished,activation,seed,epochs,top1,"),
+        "{csv}"
+    );
     assert!(lines[1].starts_with("\"a,mish\",true,mish,0,2,"), "{csv}");
 
     let [svg, page] = ["curves.svg", "page.html"].map(|name| folder.path().join(name));
@@ -347,7 +419,10 @@ fn runs_are_compared_by_what_differs() {
     assert!(!page.contains("http"), "nothing from the web");
 
     let error = failure(compare(&["no/such/run"]), 1);
-    assert_eq!(error, "error: no/such/run holds no run: config.toml is missing");
+    assert_eq!(
+        error,
+        "error: no/such/run holds no run: config.toml is missing"
+    );
     let error = failure(compare(&["--sort", "speeed"]), 2);
     assert!(error.contains("expected epochs, top1"), "{error}");
     failure(mish(&["compare"]), 2);
@@ -368,12 +443,20 @@ fn flags_of_event_files_need_them() {
     assert!(error.contains("--log-interval"), "{error}");
     assert!(!run.exists());
     // A file where the folder of event files has to be.
-    train(&run, &["--epochs", "1", "--no-report"]).assert().success();
+    train(&run, &["--epochs", "1", "--no-report"])
+        .assert()
+        .success();
     std::fs::write(run.join("tensorboard"), "").expect("a file");
     let mut command = mish(&["train", "--tensorboard", "--threads", "2", "--resume"]);
     command.arg(&run).args(["--epochs", "2"]);
     let output = command.output().expect("started");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.lines().last().is_some_and(|line| line.contains("tensorboard")), "{stderr}");
+    assert!(
+        stderr
+            .lines()
+            .last()
+            .is_some_and(|line| line.contains("tensorboard")),
+        "{stderr}"
+    );
 }

@@ -66,6 +66,12 @@ impl Comparison {
         &self.runs
     }
 
+    /// The figures that a run has.
+    pub fn figures(&self) -> Vec<Figure> {
+        let has = |figure: &Figure| self.runs.iter().any(|(_, run)| figure.of(run).is_some());
+        Figure::ALL.into_iter().filter(has).collect()
+    }
+
     /// The names of the settings that are not the same in all runs.
     pub fn differing(&self) -> &[String] {
         &self.differing
@@ -75,8 +81,9 @@ impl Comparison {
     pub fn same(&self) -> Vec<(&str, &str)> {
         let settings = self.runs.first().map(|(_, run)| run.settings.as_slice());
         let same = settings.unwrap_or_default().iter();
-        let same = same
-            .filter(|(name, _)| !self.differing.contains(name) && !NOT_COMPARED.contains(&name.as_str()));
+        let same = same.filter(|(name, _)| {
+            !self.differing.contains(name) && !NOT_COMPARED.contains(&name.as_str())
+        });
         same.map(|(name, value)| (name.as_str(), value.as_str()))
             .collect()
     }

@@ -3,7 +3,6 @@
 use maud::{Markup, html};
 
 use super::Comparison;
-use super::figure::Figure;
 use crate::page::{Curve, LineChart, definitions, document, standalone, wide};
 use crate::report::stored_run::StoredRun;
 use crate::train::EpochRecord;
@@ -42,13 +41,14 @@ impl Comparison {
     }
 
     fn table(&self) -> Markup {
+        let figures = self.figures();
         html! {
             table {
                 thead {
                     tr {
                         th scope="col" { "run" }
                         @for name in self.differing() { th scope="col" { (name) } }
-                        @for figure in Figure::ALL { th scope="col" { (figure.heading()) } }
+                        @for figure in &figures { th scope="col" { (figure.heading()) } }
                     }
                 }
                 tbody {
@@ -58,7 +58,7 @@ impl Comparison {
                             @for setting in self.differing() {
                                 td { (run.setting(setting).unwrap_or_default()) }
                             }
-                            @for figure in Figure::ALL { td { (figure.text(run)) } }
+                            @for figure in &figures { td { (figure.text(run)) } }
                         }
                     }
                 }

@@ -131,6 +131,9 @@ fn figures(report: &RunReport<'_>) -> Vec<(&'static str, String)> {
         );
         figures.push(("Best top-1", text));
     }
+    if let Some(ema) = run.records.last().and_then(|record| record.ema) {
+        figures.push(("Top-1 of the EMA", percent(ema.top1)));
+    }
     if let Some(summary) = &run.summary {
         figures.push(("Parameters", summary.params.to_string()));
         figures.push((
