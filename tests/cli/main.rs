@@ -27,6 +27,7 @@ mod runs;
 mod server;
 mod shortcut;
 mod swap;
+mod watch;
 mod weights;
 
 use std::path::Path;
