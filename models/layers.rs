@@ -10,7 +10,7 @@ use candle_mish::ops::add;
 use candle_nn::{Module, ModuleT, VarBuilder};
 
 use crate::context::{BuildContext, Statistics};
-use crate::spec::ModelSpec;
+use crate::spec::{CIFAR_SIZE, ModelSpec};
 
 /// Makes layers below one path of a network's checkpoint, with the network's activation, its
 /// initialisation and its batch-norm constants.
@@ -242,7 +242,17 @@ impl<'a> Layers<'a> {
 
     /// Dropout with the spec's rate.
     pub fn dropout(&self) -> Result<Dropout> {
-        Dropout::new(self.drop_rate, &self.context.generator)
+        self.dropout_of(1.0)
+    }
+
+    /// Dropout with a share of the spec's rate.
+    pub fn dropout_of(&self, share: f64) -> Result<Dropout> {
+        Dropout::new(self.drop_rate * share, &self.context.generator)
+    }
+
+    /// The height and width of the images, for a network that takes one size only.
+    pub fn img_size(&self) -> usize {
+        self.spec.img_size.unwrap_or(CIFAR_SIZE)
     }
 }
 

@@ -10,7 +10,14 @@ use crate::config::{Config, read_recipe};
 use crate::network;
 
 /// Values that the checkpoint records.
-const IN_WEIGHTS: [&str; 5] = ["model", "activation", "stem", "in_chans", "gate"];
+const IN_WEIGHTS: [&str; 6] = [
+    "model",
+    "activation",
+    "stem",
+    "in_chans",
+    "img_size",
+    "gate",
+];
 
 /// The command that trains the network of `config` for `epochs` more epochs from the file `weights`,
 /// on the same images and with the same recipe. The learning rate is the default for trained weights.
