@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use candle_mish::data::DataOptions;
-use candle_mish::train::Recipe;
+use candle_mish::data::{DataOptions, DatasetKind};
 use candle_mish::train::run_folder::CONFIG;
+use candle_mish::train::{Recipe, RunOptions};
 use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, ModelSpec, Shortcut, Stem};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,9 @@ pub struct Config {
     /// The images.
     #[serde(default)]
     pub data: DataOptions,
+    /// How the run is saved and when it ends early. The result does not depend on it.
+    #[serde(default)]
+    pub run: RunOptions,
 }
 
 /// The defaults for options of a network that no flag or file sets.
@@ -84,6 +87,7 @@ impl Config {
             std: None,
             recipe,
             data: DataOptions::default(),
+            run: RunOptions::default(),
         }
     }
 
@@ -112,6 +116,7 @@ impl Config {
             in_chans: Some(spec.in_chans),
             img_size: spec.img_size,
             gate: spec.gate,
+            bn_eps: spec.bn_eps,
             shortcut: (spec.shortcut != Shortcut::default()).then_some(spec.shortcut),
             ..self.network.clone()
         };
@@ -141,7 +146,8 @@ impl Config {
     }
 
     /// Refuses a difference from `saved`, the configuration that a run started with, except in the
-    /// paths of files, which the result does not depend on, and in the number of epochs.
+    /// paths of files and the options of saving, which the result does not depend on, and in the number
+    /// of epochs.
     ///
     /// # Errors
     /// A usage error that names the first difference.
@@ -152,6 +158,7 @@ impl Config {
             config.data.cache_dir = None;
             config.data.offline = false;
             config.recipe.epochs = saved.recipe.epochs;
+            config.run = saved.run;
             toml::Table::try_from(config)
         };
         let (now, then) = (same_place(self)?, same_place(saved)?);
@@ -188,6 +195,23 @@ fn first_difference(then: &toml::Table, now: &toml::Table) -> Option<(String, St
     None
 }
 
+/// The recipe to start from on a data set: [`read_recipe`] without flips if a mirrored image is another
+/// one, unless the file has flips.
+///
+/// # Errors
+/// As [`read_recipe`].
+pub fn starting_recipe(
+    own: &str,
+    dataset: Option<DatasetKind>,
+    file: Option<&Path>,
+) -> anyhow::Result<Recipe> {
+    let mut own: toml::Table = toml::from_str(own)?;
+    if dataset.is_some_and(|dataset| !dataset.allows_mirroring()) {
+        own.insert("hflip".to_string(), toml::Value::Float(0.0));
+    }
+    read_recipe(&own.to_string(), file)
+}
+
 /// The recipe of a network, `own` in TOML, overridden with a recipe file.
 ///
 /// # Errors
@@ -200,7 +224,17 @@ pub fn read_recipe(own: &str, file: Option<&Path>) -> anyhow::Result<Recipe> {
         if let Err(error) = Recipe::from_toml(&text) {
             bail!("--recipe {}: {error}", path.display());
         }
-        table.extend(toml::from_str::<toml::Table>(&text)?);
+        let given: toml::Table = toml::from_str(&text)?;
+        let keys: Vec<String> = given.keys().cloned().collect();
+        table.extend(given);
+        let recipe = Recipe::from_toml(&table.to_string())?;
+        let unused = keys
+            .iter()
+            .try_for_each(|key| recipe.sched.check_reads(key));
+        return match unused {
+            Err(error) => bail!("--recipe {}: {error}", path.display()),
+            Ok(()) => Ok(recipe),
+        };
     }
     Ok(Recipe::from_toml(&table.to_string())?)
 }

@@ -13,12 +13,17 @@ use candle_mish::train::TrainError;
 pub enum Done {
     /// It did everything.
     Complete,
-    /// Ctrl-C stopped it, after it saved its state.
+    /// Ctrl-C or a signal stopped it, after it saved its state.
     Interrupted,
+    /// The time limit stopped it, after it saved its state.
+    TimeLimit,
 }
 
 /// The exit code of an interrupted command: 128 + SIGINT, as in shells.
 pub const INTERRUPTED: u8 = 130;
+
+/// The exit code of a command that its time limit stopped: EX_TEMPFAIL of sysexits.h, "try again".
+pub const TIME_LIMIT: u8 = 75;
 
 /// An error in the command line, independent of files and the machine.
 #[derive(Debug)]
@@ -37,11 +42,13 @@ pub fn usage(message: impl fmt::Display) -> anyhow::Error {
     Usage(message.to_string()).into()
 }
 
-/// Turns a result into an exit code: 0 done, 1 failed, 2 usage, 130 interrupted after saving.
+/// Turns a result into an exit code: 0 done, 1 failed, 2 usage, 75 and 130 ended early by
+/// the time limit or a signal, after saving.
 pub fn exit_code(result: anyhow::Result<Done>) -> ExitCode {
     let error = match result {
         Ok(Done::Complete) => return ExitCode::SUCCESS,
         Ok(Done::Interrupted) => return ExitCode::from(INTERRUPTED),
+        Ok(Done::TimeLimit) => return ExitCode::from(TIME_LIMIT),
         Err(error) => error,
     };
     // `mish models | head` closes the pipe early. That is not a failure.
@@ -113,7 +120,7 @@ fn text(cause: &(dyn Error + 'static), line: &str) -> String {
 }
 
 /// Arguments of the library that its messages advise to set. Each is a flag with dashes.
-const ARGUMENTS: [&str; 7] = [
+const ARGUMENTS: [&str; 8] = [
     "bad_images",
     "class_map",
     "class_order",
@@ -121,6 +128,7 @@ const ARGUMENTS: [&str; 7] = [
     "ignore_unknown_classes",
     "scale_16bit",
     "state_dict_key",
+    "time_limit",
 ];
 
 /// A message with the flags of the [`ARGUMENTS`] that it names: `class_map = none` becomes
@@ -160,8 +168,15 @@ fn without_place(mut text: String) -> String {
 /// What to do about a library error on the command line. The library knows no flags.
 fn remedy(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     match cause.downcast_ref() {
-        Some(TrainError::NonFiniteLoss { .. }) => {
-            return Some("lower --lr, raise --warmup-epochs or clip gradients with --clip-grad");
+        Some(
+            TrainError::NonFiniteLoss { .. }
+            | TrainError::NonFiniteGradient { .. }
+            | TrainError::NonFiniteWeight { .. },
+        ) => {
+            return Some(
+                "lower --lr, raise --warmup-epochs, clip gradients with --clip-grad, or leave out such \
+                 updates with --nan skip",
+            );
         }
         Some(TrainError::FolderTaken(_)) => {
             return Some("continue it with --resume, or choose another folder with --output");
@@ -245,11 +260,12 @@ mod tests {
             epoch: 2,
             step: 30,
             lr: 0.5,
+            origin: None,
         };
         assert_eq!(
             message(&diverged.into()),
             "the loss became NaN in epoch 2, step 30 (learning rate 5.00e-1); lower --lr, raise \
-             --warmup-epochs or clip gradients with --clip-grad"
+             --warmup-epochs, clip gradients with --clip-grad, or leave out such updates with --nan skip"
         );
         let taken = anyhow::Error::from(TrainError::FolderTaken(PathBuf::from("runs/1")));
         let message = message(&taken);

@@ -1,4 +1,4 @@
-//! Ctrl-C.
+//! Ctrl-C and the signals of schedulers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,8 +7,8 @@ use anyhow::Context;
 
 use crate::failure::INTERRUPTED;
 
-/// A flag that the first Ctrl-C (or SIGTERM) sets. The command then saves its state and ends. A
-/// second Ctrl-C ends the process at once.
+/// A flag that the first SIGINT (Ctrl-C), SIGTERM or SIGHUP sets. The command then saves its state and
+/// ends. A second signal ends the process at once; files are then as before or complete.
 ///
 /// # Errors
 /// If the process cannot handle signals, or does already.

@@ -7,25 +7,31 @@ mod classes;
 mod commands;
 mod config;
 mod context;
+mod csv;
 mod dataset;
 mod device;
 mod failure;
 mod interrupt;
 mod logging;
+mod machine;
 mod network;
 mod output;
 mod preprocessing;
 mod source;
 mod table;
+mod training_images;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use indicatif::MultiProgress;
 
 use args::GlobalArgs;
 use commands::train::{self, Family};
-use commands::{activations, completions, eval, export, models, predict, swap};
+use commands::{
+    activations, compare, completions, data, eval, export, models, predict, report, study, swap,
+};
 use context::Context;
 use failure::{Done, usage};
 
@@ -52,12 +58,20 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Classify images
     Predict(predict::PredictArgs),
+    /// Make the report of a run again
+    Report(report::ReportArgs),
+    /// Compare runs: a table, curves and a web page
+    Compare(compare::CompareArgs),
     /// Replace the activation of a trained network and measure the effect
     Swap(Box<swap::SwapArgs>),
+    /// Train every combination of some options over several seeds and compare them with statistics
+    Study(study::StudyArgs),
     /// Write weights for timm and torchvision, or as ONNX
     Export(export::ExportArgs),
     /// List the networks, or the layers of one network
     Models(models::ModelsArgs),
+    /// Look at the images of a data set
+    Data(data::DataCommandArgs),
     /// List the activations
     Activations,
     /// Measure speed
@@ -85,9 +99,13 @@ pub fn mish() -> ExitCode {
             Command::Train(args) => train::run(&args, None, context),
             Command::Eval(args) => eval::run(&args, context),
             Command::Predict(args) => predict::run(&args, context),
+            Command::Report(args) => report::run(&args, context),
+            Command::Compare(args) => compare::run(&args, context),
             Command::Swap(args) => swap::run(&args, context),
+            Command::Study(args) => study::run(&args, context),
             Command::Export(args) => export::run(&args, context),
             Command::Models(args) => models::run(&args, context),
+            Command::Data(args) => data::run(&args, context),
             Command::Activations => activations::run(context),
             Command::Bench(args) => commands::bench::run(&args, context),
             Command::Completions(args) => completions::run(&args, Mish::command()),
@@ -151,6 +169,7 @@ fn quiet_parquet() {
 }
 
 fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
+    let started = Instant::now();
     device::choose(global.device);
     let bars = MultiProgress::new();
     logging::init(global.verbose, global.log_file.as_deref(), &bars)?;
@@ -162,6 +181,7 @@ fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
             .map_err(|error| usage(format!("--threads {threads}: {error}")))?;
     }
     Ok(Context {
+        started,
         json: global.json,
         threads: rayon::current_num_threads(),
         bars,

@@ -1,8 +1,10 @@
 //! Groups of flags that commands share. Names are timm's where timm has them.
 
 mod data;
+mod named;
 pub mod range;
 mod recipe;
+mod run;
 mod set;
 
 use std::path::PathBuf;
@@ -13,9 +15,10 @@ use clap::Args;
 
 pub use data::{DataArgs, DecodeArgs, PreprocessArgs, class_map};
 pub use recipe::RecipeArgs;
+pub use run::RunArgs;
 
 use crate::device::DeviceChoice;
-use range::{MAX_CHANNELS, MAX_CLASSES, MAX_THREADS, count};
+use range::{MAX_CHANNELS, MAX_CLASSES, MAX_THREADS, count, number, positive};
 
 /// Heading of flags that choose the network.
 pub const NETWORK: &str = "Network";
@@ -73,6 +76,8 @@ impl NetworkArgs {
             img_size: None,
             gate: self.form.gate,
             shortcut: self.form.shortcut,
+            bn_momentum: None,
+            bn_eps: self.form.bn_eps,
             drop_rate: None,
             drop_path_rate: None,
         }
@@ -95,4 +100,8 @@ pub struct FormArgs {
     /// convolution [default: from the weights, or b]
     #[arg(long, value_name = "NAME")]
     pub shortcut: Option<Shortcut>,
+    /// Number that batch norms add to the variance [default: from the weights, or the network's own,
+    /// usually 1e-5]
+    #[arg(long, value_name = "EPS", value_parser = number::<f64>(positive(1.0)))]
+    pub bn_eps: Option<f64>,
 }

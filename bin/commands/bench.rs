@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use crate::bench::data::{self, DataBenchArgs};
 use crate::bench::mish::{self, MishBenchArgs};
 use crate::bench::network::{self, Mode, NetworkBenchArgs};
 use crate::bench::ops::{self, OpsBenchArgs};
@@ -21,6 +22,8 @@ enum What {
     Mish(MishBenchArgs),
     /// Ops of a convolutional network, compared with Candle's, on the CPU
     Ops(OpsBenchArgs),
+    /// Batches of training images, augmented and mixed
+    Data(Box<DataBenchArgs>),
     /// Training steps of a network
     Train(NetworkBenchArgs),
     /// Inference of a network
@@ -35,6 +38,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<Done> {
     match &args.what {
         What::Mish(args) => mish::run(args, context),
         What::Ops(args) => ops::run(args, context),
+        What::Data(args) => data::run(args, context),
         What::Train(args) => network::run(args, Mode::Train, context),
         What::Infer(args) => network::run(args, Mode::Infer, context),
     }

@@ -2,11 +2,15 @@
 
 pub mod activations;
 pub mod bench;
+pub mod compare;
 pub mod completions;
+pub mod data;
 pub mod eval;
 pub mod export;
 pub mod models;
 mod origin;
 pub mod predict;
+pub mod report;
+pub mod study;
 pub mod swap;
 pub mod train;

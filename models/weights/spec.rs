@@ -68,6 +68,8 @@ impl Weights {
             img_size: known.img_size,
             gate: known.gate,
             shortcut,
+            bn_momentum: given.bn_momentum,
+            bn_eps: known.bn_eps,
             drop_rate: given.drop_rate.unwrap_or(0.0),
             drop_path_rate: given.drop_path_rate.unwrap_or(0.0),
             ..ModelSpec::new(model)

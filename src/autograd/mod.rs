@@ -20,6 +20,7 @@
 //!
 //! This module depends on no op. An op that multiplies matrices reports its own multiply-adds.
 
+mod memory;
 mod sum;
 pub mod trace;
 
@@ -27,10 +28,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor, TensorId};
+use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Storage, Tensor, TensorId};
 use tracing::Span;
 use tracing::field::Empty;
 
+pub use memory::StepMemory;
+use memory::{Applied, Held};
 use sum::sum;
 use trace::note_op;
 
@@ -191,6 +194,11 @@ impl Gradients {
         self.0.get(&tensor.id())
     }
 
+    /// All gradients, in no order.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.0.values()
+    }
+
     /// Removes and returns the gradient of `tensor`.
     pub fn remove(&mut self, tensor: &Tensor) -> Option<Tensor> {
         self.0.remove(&tensor.id())
@@ -278,6 +286,63 @@ pub fn value_and_grad<T>(
     let gradients = backward(loss, records)?;
     drop(scope);
     Ok((value, extra, gradients))
+}
+
+/// Runs `forward` on a batch of `batch` images and returns what a step with its backward pass keeps
+/// in memory. Results of Candle's ops count if an op of this crate takes them.
+///
+/// # Errors
+/// The errors of `forward`.
+pub fn step_memory(batch: usize, forward: impl FnOnce() -> Result<Tensor>) -> Result<StepMemory> {
+    let scope = Scope::enter();
+    let _loss = forward()?;
+    let records = TAPE.replace(None).unwrap_or_default();
+    drop(scope);
+    // Tensors of a gradient are numbered: candle's ids cannot be read.
+    let mut numbers = HashMap::new();
+    let mut held = |tensor: &Tensor| {
+        let next = numbers.len();
+        let number = || *numbers.entry(tensor.id()).or_insert(next);
+        let (storage, layout) = tensor.storage_and_layout();
+        let size = tensor.dtype().size_in_bytes();
+        let gradient = layout.shape().elem_count() * size;
+        Held {
+            storage: std::ptr::from_ref::<Storage>(&storage) as usize,
+            stored: stored_bytes(&storage).unwrap_or(gradient),
+            gradient,
+            tracked: tensor.track_op().then(number),
+            variable: tensor.is_variable(),
+        }
+    };
+    let applied = records.iter().map(|record| Applied {
+        inputs: match &record.application {
+            Application::One(_, a) => vec![held(a)],
+            Application::Two(_, a, b) => vec![held(a), held(b)],
+            Application::Three(_, a, b, c) => vec![held(a), held(b), held(c)],
+        },
+        result: held(&record.result),
+    });
+    Ok(StepMemory::new(applied.collect(), batch))
+}
+
+/// The bytes of a tensor's values, which may be more than its elements. `None` on a GPU, whose
+/// values are not counted.
+fn stored_bytes(storage: &Storage) -> Option<usize> {
+    use candle_core::CpuStorage as Cpu;
+    let Storage::Cpu(values) = storage else {
+        return None;
+    };
+    let count = match values {
+        Cpu::F32(values) => values.len(),
+        Cpu::F64(values) => values.len(),
+        Cpu::F16(values) => values.len(),
+        Cpu::BF16(values) => values.len(),
+        Cpu::U8(values) => values.len(),
+        Cpu::U32(values) => values.len(),
+        Cpu::I64(values) => values.len(),
+        _ => return None,
+    };
+    Some(count * storage.dtype().size_in_bytes())
 }
 
 fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {

@@ -96,6 +96,12 @@ impl CheckpointError {
         }
     }
 
+    /// Adds the path to an error of writing.
+    pub(super) fn write(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Write { path, source }
+    }
+
     /// Adds the path to the reason why a file is not a safetensors file.
     pub(super) fn invalid(path: &Path) -> impl Fn(String) -> Self {
         let path = path.to_path_buf();

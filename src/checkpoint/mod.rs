@@ -2,6 +2,7 @@
 //! PyTorch's own files of all ages, and checkpoints in several files.
 
 mod atomic;
+mod checksum;
 mod content;
 mod element;
 mod error;
@@ -14,7 +15,10 @@ mod safetensors;
 mod store;
 mod write;
 
-pub use atomic::{AtomicFile, check_writable, write_atomically};
+pub use atomic::{
+    AtomicFile, check_writable, remove_temporary_files, sync_folder, write_atomically,
+};
+pub use checksum::{read_checked, write_checked};
 pub use content::{Checkpoint, ReadOptions};
 pub use error::CheckpointError;
 pub use read::{read, read_with};

@@ -71,6 +71,11 @@ impl Image {
     }
 
     /// The bytes, `[channels, height, width]`.
+    pub(super) fn pixels_mut(&mut self) -> &mut [u8] {
+        &mut self.pixels
+    }
+
+    /// The bytes, `[channels, height, width]`.
     pub fn into_pixels(self) -> Vec<u8> {
         self.pixels
     }

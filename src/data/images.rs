@@ -8,6 +8,7 @@ use super::decode::DecodeOptions;
 use super::error::DataError;
 use super::image::{Image, luma};
 use super::preprocess::Preprocess;
+use super::resample::{Interpolation, resize};
 
 /// Images of one size with their labels: RGB bytes `[N, 3, height, width]`, planar, in C order, or
 /// [`grey`](Self::grey) bytes.
@@ -188,6 +189,41 @@ impl ImageSet {
             Source::Files(files, preprocess, decode) => {
                 let image = self.read(&files[self.position(i)], *decode)?;
                 Ok(Some((image, preprocess)))
+            }
+        }
+    }
+
+    /// An image of the set, scaled down so that its sides have at most `most` pixels.
+    ///
+    /// # Errors
+    /// As [`image`](Self::image).
+    ///
+    /// # Panics
+    /// If `i` is not below [`len`](Self::len).
+    pub fn thumbnail(&self, i: usize, most: usize) -> Result<Image, DataError> {
+        let image = Image::from_parts(self.image(i)?.into_owned(), self.height, self.width);
+        let longest = self.height.max(self.width);
+        if longest <= most {
+            return Ok(image);
+        }
+        let scaled = |side: usize| (side * most / longest).max(1);
+        let (height, width) = (scaled(self.height), scaled(self.width));
+        let whole = (0..height, 0..width);
+        Ok(resize(
+            &image,
+            (height, width),
+            whole,
+            Interpolation::Bilinear,
+        ))
+    }
+
+    /// The files of the images, if the set has files.
+    pub fn files(&self) -> Option<Vec<&Path>> {
+        match &self.source {
+            Source::Memory(..) => None,
+            Source::Files(files, ..) => {
+                let files = (0..self.len()).map(|i| files[self.position(i)].as_path());
+                Some(files.collect())
             }
         }
     }

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use candle_core::{Device, Result, Tensor, bail};
 use rayon::prelude::*;
 
-use super::augment::{Augmentation, Normaliser, Placement};
+use super::augment::{Augmentation, Normaliser, Placement, mean_colour};
 use super::batch::Batch;
 use super::erasing;
 use super::error::DataError;
@@ -233,7 +233,9 @@ impl Shared {
 
     /// Whether an image takes long enough to prepare several at the same time.
     fn is_slow(&self, epoch: u64) -> bool {
-        self.images.preprocess().is_some() || self.size(epoch) != self.full_size()
+        self.images.preprocess().is_some()
+            || self.size(epoch) != self.full_size()
+            || self.config.augmentation.pixels.is_active()
     }
 
     fn batch(&self, order: &[usize], epoch: u64, index: usize) -> Result<Batch> {
@@ -296,7 +298,14 @@ impl Shared {
         let augmentation = &self.config.augmentation;
         let (size, channels) = (self.size(epoch), self.images.channels());
         let keys = [self.config.seed, epoch, place as u64];
-        let bytes = self.placed(image, epoch, &mut Draw::new(&keys))?;
+        let mut bytes = self.placed(image, epoch, &mut Draw::new(&keys))?;
+        if augmentation.pixels.is_active() {
+            let mut image = Image::from_parts(bytes.into_owned(), size.0, size.1);
+            let fill = mean_colour(self.config.mean, channels);
+            let mut draw = Draw::named(&keys, "pixels");
+            augmentation.pixels.apply(&mut image, fill, &mut draw);
+            bytes = image.into_pixels().into();
+        }
         self.normaliser.apply(&bytes, out);
         if let Some(erasing) = &augmentation.erasing {
             erasing.apply(out, channels, size, &mut Draw::named(&keys, "erasing"));
@@ -325,17 +334,13 @@ impl Shared {
                 ..*preprocess
             };
             let bytes = preprocess.random_pixels(&decoded, crop, draw);
-            let flip = Augmentation {
-                crop_padding: 0,
-                ..augmentation.clone()
-            };
-            let placement = self.placement(&flip, image, epoch, draw);
-            return Ok(placement.apply(&bytes, size, &flip).into());
+            let placement = self.placement(0, image, epoch, draw);
+            return Ok(placement.apply(&bytes, size, augmentation.pad_mode).into());
         }
         let mut bytes = self.images.image(image)?;
         if augmentation.crop_padding > 0 || augmentation.hflip > 0.0 {
-            let placement = self.placement(augmentation, image, epoch, draw);
-            bytes = placement.apply(&bytes, full, augmentation).into();
+            let placement = self.placement(augmentation.crop_padding, image, epoch, draw);
+            bytes = placement.apply(&bytes, full, augmentation.pad_mode).into();
         }
         if size != full {
             let image = Image::from_parts(bytes.into_owned(), full.0, full.1);
@@ -347,14 +352,9 @@ impl Shared {
         Ok(bytes)
     }
 
-    fn placement(
-        &self,
-        augmentation: &Augmentation,
-        image: usize,
-        epoch: u64,
-        draw: &mut Draw,
-    ) -> Placement {
-        let placement = Placement::draw(augmentation, draw);
+    fn placement(&self, padding: usize, image: usize, epoch: u64, draw: &mut Draw) -> Placement {
+        let augmentation = &self.config.augmentation;
+        let placement = Placement::draw(padding, augmentation.hflip, draw);
         match augmentation.flip_mode {
             FlipMode::Alternating if augmentation.hflip > 0.0 => {
                 placement.mirrored(alternates(self.config.seed, image, epoch))

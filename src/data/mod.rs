@@ -5,7 +5,7 @@
 //! network. A [`Loader`] makes normalised, augmented batches on a thread of its own. [`Preprocess`]
 //! brings images of any size to a network's size, as timm does.
 
-mod augment;
+pub mod augment;
 mod batch;
 mod cache;
 mod check;
@@ -43,7 +43,7 @@ mod tree;
 
 #[cfg(feature = "swap")]
 pub(crate) use augment::channel_moments;
-pub use augment::{Augmentation, PadMode};
+pub use augment::{Augmentation, AutoAugment, ColorJitter, PadMode, PixelAugmentation};
 pub use batch::Batch;
 pub use cache::SourceFile;
 pub use check::CheckProgress;

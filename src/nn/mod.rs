@@ -41,12 +41,15 @@ mod drop_path;
 mod dropout;
 mod group_norm;
 mod init;
+mod initialiser;
 mod linear;
+mod orthogonal;
 mod params;
 mod pool;
 mod pre_activation;
 mod squeeze_excite;
 mod summary;
+mod watch;
 
 pub use activation::{Act, Blend, act};
 pub use auxiliary::AuxiliaryLoss;
@@ -58,12 +61,14 @@ pub use drop_path::DropPath;
 pub use dropout::Dropout;
 pub use group_norm::{GroupNorm, LayerNorm, group_norm, layer_norm};
 pub use init::{WeightInit, gain};
+pub use initialiser::{Initialisation, Initialiser, WeightDistribution};
 pub use linear::{Linear, LinearConfig, linear, linear_no_bias, linear_with};
 pub use params::{LoadReport, ParamStore};
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d};
 pub use pre_activation::map_pre_activations;
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig, squeeze_excite};
 pub use summary::{LayerRecord, record, summarize};
+pub use watch::first_layer;
 
 /// A layer's name in error messages: its kind, and its path if it has one.
 fn named(kind: &str, path: &str) -> String {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use candle_core::{Result, Tensor};
 
+use super::watch::show;
 use crate::autograd::trace::note_layer;
 
 /// One application of a layer that has parameters.
@@ -37,7 +38,8 @@ pub fn summarize<T>(body: impl FnOnce() -> Result<T>) -> Result<(T, Vec<LayerRec
     Ok((result?, records))
 }
 
-/// Records an application of a layer if this thread runs inside [`summarize`] or a trace.
+/// Records an application of a layer if this thread runs inside [`summarize`],
+/// [`first_layer`](super::first_layer) or a trace.
 ///
 /// Layers outside [`crate::nn`] may call it too. `multiply_adds` counts the whole batch.
 pub fn record(
@@ -48,6 +50,7 @@ pub fn record(
     multiply_adds: usize,
 ) {
     note_layer(path, output);
+    show(path, kind, output);
     RECORDS.with_borrow_mut(|records| {
         if let Some(records) = records {
             records.push(LayerRecord {

@@ -52,7 +52,11 @@ impl LineChart {
     }
 
     fn names(&self) -> String {
-        let names: Vec<&str> = self.curves.iter().map(|curve| curve.name.as_str()).collect();
+        let names: Vec<&str> = self
+            .curves
+            .iter()
+            .map(|curve| curve.name.as_str())
+            .collect();
         names.join(", ")
     }
 
@@ -132,7 +136,10 @@ pub(crate) fn standalone(title: &str, charts: &[LineChart]) -> String {
     const GAP: f64 = 24.0;
     const MARGIN: f64 = 12.0;
     const HEADING: f64 = 34.0;
-    let height = charts.iter().map(|chart| chart.size().1).fold(0.0, f64::max);
+    let height = charts
+        .iter()
+        .map(|chart| chart.size().1)
+        .fold(0.0, f64::max);
     let width = charts.len() as f64 * (WIDTH + GAP) - GAP + 2.0 * MARGIN;
     let height = HEADING + height + MARGIN;
     let style = "
@@ -176,7 +183,10 @@ mod tests {
     fn lines_are_drawn_and_names_escaped() {
         let svg = chart(vec![(1.0, 0.5), (2.0, 0.25)]).svg().into_string();
         assert_eq!(svg.matches("<polyline").count(), 3);
-        assert!(svg.contains("&lt;run 2&gt;") && svg.contains("role=\"img\""), "{svg}");
+        assert!(
+            svg.contains("&lt;run 2&gt;") && svg.contains("role=\"img\""),
+            "{svg}"
+        );
         assert!(svg.contains("class=\"s1\""), "{svg}");
     }
 

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::train::TrainError;
-
 /// Why a report cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

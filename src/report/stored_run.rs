@@ -8,7 +8,7 @@ use toml::Table;
 use super::error::ReportError;
 use super::settings::settings;
 use crate::train::run_folder::{CONFIG, METRICS, SESSIONS, SUMMARY};
-use crate::train::{EpochRecord, Session, Summary};
+use crate::train::{EpochRecord, RunSession, Summary};
 
 /// The configuration and the figures of a run, finished or not.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct StoredRun {
     /// The result, if the run is finished.
     pub summary: Option<Summary>,
     /// The processes that trained. Versions before 0.2 do not record them.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<RunSession>,
 }
 
 impl StoredRun {
@@ -74,10 +74,12 @@ impl StoredRun {
 
     /// The epoch with the highest top-1 of the evaluation, the first of equals.
     pub fn best(&self) -> Option<&EpochRecord> {
-        self.records.iter().reduce(|best, next| match next.top1 > best.top1 {
-            true => next,
-            false => best,
-        })
+        self.records
+            .iter()
+            .reduce(|best, next| match next.top1 > best.top1 {
+                true => next,
+                false => best,
+            })
     }
 }
 

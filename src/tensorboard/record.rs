@@ -18,6 +18,9 @@ pub enum RecordError {
     /// A checksum differs.
     #[error("the record at byte {0} is damaged")]
     Damaged(usize),
+    /// The data is not a message.
+    #[error("record {0} is no event")]
+    NoEvent(usize),
 }
 
 /// TensorFlow's checksum: CRC-32C, rotated right by 15 bits, plus a constant.
@@ -105,7 +108,10 @@ mod tests {
         let masked = (crc >> 15 | crc << 17).wrapping_add(MASK);
         assert_eq!(masked_crc(&[0; 32]), masked);
         // The first record of every file that TensorFlow writes: 24 bytes.
-        assert_eq!(masked_crc(&24u64.to_le_bytes()).to_le_bytes(), [0xa3, 0x7f, 0x4b, 0x22]);
+        assert_eq!(
+            masked_crc(&24u64.to_le_bytes()).to_le_bytes(),
+            [0xa3, 0x7f, 0x4b, 0x22]
+        );
     }
 
     #[test]

@@ -47,7 +47,10 @@ impl EventWriter {
         let newest = event_files(folder)?.last().and_then(|path| seconds(path));
         let seconds = newest.map_or(now, |newest| now.max(newest + 1));
         let path = folder.join(format!("{PREFIX}{seconds:010}.mish"));
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
         let mut writer = Self {
             path,
             file,

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::duration::TimeSpan;
+use super::non_finite::NonFiniteOrigin;
 use super::recipe::{RecipeError, ScheduleKind};
 use crate::checkpoint::CheckpointError;
 
@@ -9,7 +11,10 @@ use crate::checkpoint::CheckpointError;
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The loss became infinite or NaN. A lower `lr`, a longer warm-up or `clip_grad` may help.
-    #[error("the loss became {loss} in epoch {epoch}, step {step} (learning rate {lr:.2e})")]
+    #[error(
+        "the loss became {loss} in epoch {epoch}, step {step} (learning rate {lr:.2e}){}",
+        first_in(.origin.as_ref())
+    )]
     NonFiniteLoss {
         /// The value.
         loss: f64,
@@ -19,7 +24,43 @@ pub enum TrainError {
         step: u64,
         /// The rate of that step.
         lr: f64,
+        /// Where the value first appeared, if it is known.
+        origin: Option<NonFiniteOrigin>,
     },
+    /// A gradient became infinite or NaN, with a finite loss. The same may help.
+    #[error(
+        "a gradient is infinite or NaN in epoch {epoch}, step {step} (learning rate {lr:.2e}){}",
+        first_in(.origin.as_ref())
+    )]
+    NonFiniteGradient {
+        /// Counts from 1.
+        epoch: usize,
+        /// Counts from 1, over all epochs.
+        step: u64,
+        /// The rate of that step.
+        lr: f64,
+        /// Where the value first appeared, if it is known.
+        origin: Option<NonFiniteOrigin>,
+    },
+    /// A weight became infinite or NaN. The state is not saved, so that the last one stays.
+    #[error("{tensor} became infinite or NaN in epoch {epoch}, by step {step}")]
+    NonFiniteWeight {
+        /// The parameter or buffer.
+        tensor: String,
+        /// Counts from 1.
+        epoch: usize,
+        /// Steps taken.
+        step: u64,
+    },
+    /// All updates of an epoch were left out, as none had a finite loss and gradient.
+    #[error("no update of epoch {epoch} had a finite loss and gradient")]
+    NoFiniteUpdate {
+        /// Counts from 1.
+        epoch: usize,
+    },
+    /// The time limit leaves no time for a step.
+    #[error("time_limit is {0}, too short to take a step and save the run")]
+    TimeLimitTooShort(TimeSpan),
     /// A field of the recipe is out of its range.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
@@ -31,6 +72,10 @@ pub enum TrainError {
         "layer_decay, freeze_backbone, head_warmup_epochs and clip_mode agc need the parts of the network"
     )]
     NoParts,
+    /// The recipe averages weights (SWA) of a network with batch norms, and the run has no network
+    /// that measures their statistics.
+    #[error("swa_start needs a network that calibrates the batch norms")]
+    NoCalibration,
     /// A checkpoint or state file cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -105,6 +150,10 @@ pub enum TrainError {
     /// An op failed.
     #[error(transparent)]
     Candle(Box<candle_core::Error>),
+}
+
+fn first_in(origin: Option<&NonFiniteOrigin>) -> String {
+    origin.map_or_else(String::new, |origin| format!(": {origin}"))
 }
 
 impl From<candle_core::Error> for TrainError {

@@ -2,30 +2,41 @@
 //!
 //! [`train()`] runs a whole training and can resume it. [`step()`] takes one step, for loops of your own.
 
+mod available;
+mod average;
+mod duration;
 mod error;
+mod finite;
 mod images;
+pub mod memory;
+mod non_finite;
 pub mod observer;
 pub mod optimizer;
+mod options;
 mod parts;
 mod recipe;
 mod record;
 pub mod run_folder;
+mod run_session;
 pub mod schedule;
-mod session;
 mod state;
 mod step;
 mod trainer;
 
+pub use average::{Ema, Swa};
+pub use duration::{TimeSpan, TimeSpanError};
 pub use error::TrainError;
+pub use non_finite::NonFiniteOrigin;
+pub use options::{NanAction, NanActionError, RecoveryInterval, RecoveryIntervalError, RunOptions};
 pub use parts::Parts;
 pub use recipe::{
     AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
     OptimizerName, Recipe, RecipeError, SchedOn, ScheduleKind,
 };
-pub use record::{EpochRecord, EvaluationSet, Record, Summary};
+pub use record::{AveragedRecord, EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;
+pub use run_session::RunSession;
 pub use schedule::Schedule;
-pub use session::Session;
 pub use state::RunState;
 pub use step::{Accumulation, Step, StepError, step};
 pub use trainer::{Outcome, Run, train};

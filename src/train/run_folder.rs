@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::error::TrainError;
-use crate::checkpoint::write_atomically;
+use crate::checkpoint::{remove_temporary_files, write_atomically};
 use crate::lock::{Lock, TryLock, lock};
 
 /// A run folder, locked until it is dropped. If the process dies, the system releases the lock. On a
@@ -13,6 +13,8 @@ use crate::lock::{Lock, TryLock, lock};
 pub struct RunFolder {
     path: PathBuf,
     _lock: File,
+    /// Whether the file system has locks.
+    locked: bool,
 }
 
 /// The resolved configuration of the run.
@@ -33,8 +35,24 @@ pub const SUMMARY: &str = "summary.json";
 pub const BEST: &str = "best.safetensors";
 /// The weights after the last epoch.
 pub const LAST: &str = "last.safetensors";
-/// The state for resuming.
+/// The exponential moving average of the weights with the best evaluation.
+pub const BEST_EMA: &str = "best_ema.safetensors";
+/// The best average before that of [`BEST_EMA`], as [`PREVIOUS_BEST`].
+pub const PREVIOUS_BEST_EMA: &str = "best_ema.previous.safetensors";
+/// The exponential moving average of the weights after the last epoch.
+pub const LAST_EMA: &str = "last_ema.safetensors";
+/// The mean of the weights of several epochs: stochastic weight averaging.
+pub const SWA: &str = "swa.safetensors";
+/// The best weights before those of [`BEST`], as long as the state in [`PREVIOUS_STATE`] may need
+/// them.
+pub const PREVIOUS_BEST: &str = "best.previous.safetensors";
+/// The newest state, for resuming.
 pub const STATE: &str = "state.safetensors";
+/// The state before [`STATE`], for resuming if that file is damaged.
+pub const PREVIOUS_STATE: &str = "state.previous.safetensors";
+/// The weights of an epoch are `checkpoint-EPOCH.safetensors`, as timm names them.
+const CHECKPOINT: &str = "checkpoint-";
+const EXTENSION: &str = ".safetensors";
 /// The training curve.
 pub const CURVE: &str = "curve.svg";
 
@@ -57,13 +75,18 @@ impl RunFolder {
     /// # Errors
     /// The folder is not writable, is in use, or holds no run.
     pub fn open(path: &Path) -> Result<Self, TrainError> {
-        for missing in [CONFIG, STATE] {
-            if !path.join(missing).is_file() {
+        for (missing, other) in [(CONFIG, CONFIG), (STATE, PREVIOUS_STATE)] {
+            if !path.join(missing).is_file() && !path.join(other).is_file() {
                 let folder = path.to_path_buf();
                 return Err(TrainError::NothingToResume { folder, missing });
             }
         }
-        Self::lock(path, File::try_lock)
+        let folder = Self::lock(path, File::try_lock)?;
+        // Without a lock they may belong to another process.
+        if folder.locked {
+            remove_temporary_files(path).map_err(TrainError::io(path))?;
+        }
+        Ok(folder)
     }
 
     fn lock(path: &Path, try_lock: TryLock) -> Result<Self, TrainError> {
@@ -74,17 +97,21 @@ impl RunFolder {
             .write(true)
             .open(&name)
             .map_err(TrainError::io(&name))?;
-        match lock(&file, try_lock) {
-            Lock::Held => {}
+        let locked = match lock(&file, try_lock) {
+            Lock::Held => true,
             Lock::InUse => return Err(TrainError::FolderInUse(path.to_path_buf())),
-            Lock::Unavailable(error) => tracing::warn!(
-                "cannot lock run folder {} ({error}): do not use it in two processes at a time",
-                path.display()
-            ),
-        }
+            Lock::Unavailable(error) => {
+                tracing::warn!(
+                    "cannot lock run folder {} ({error}): do not use it in two processes at a time",
+                    path.display()
+                );
+                false
+            }
+        };
         Ok(Self {
             path: path.to_path_buf(),
             _lock: file,
+            locked,
         })
     }
 
@@ -96,6 +123,57 @@ impl RunFolder {
     /// The path of a file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// The path of the weights of an epoch, counted from 1.
+    pub fn checkpoint(&self, epoch: usize) -> PathBuf {
+        self.file(&format!("{CHECKPOINT}{epoch}{EXTENSION}"))
+    }
+
+    /// The epochs that have a file [`RunFolder::checkpoint`].
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn checkpoints(&self) -> Result<Vec<usize>, TrainError> {
+        let read = || -> std::io::Result<Vec<usize>> {
+            let mut epochs = Vec::new();
+            for entry in std::fs::read_dir(&self.path)? {
+                let name = entry?.file_name();
+                let name = name.to_string_lossy();
+                let epoch = name.strip_prefix(CHECKPOINT);
+                let epoch = epoch.and_then(|name| name.strip_suffix(EXTENSION));
+                epochs.extend(epoch.and_then(|epoch| epoch.parse::<usize>().ok()));
+            }
+            Ok(epochs)
+        };
+        read().map_err(TrainError::io(&self.path))
+    }
+
+    /// Removes a file of the folder, if it exists.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn remove(&self, path: &Path) -> Result<(), TrainError> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(TrainError::io(path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the file `from` of the folder the name `to`, if it exists.
+    ///
+    /// # Errors
+    /// If it cannot be renamed.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), TrainError> {
+        let path = self.file(from);
+        match std::fs::rename(&path, self.file(to)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(TrainError::io(&path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Writes a text file atomically.

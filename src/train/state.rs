@@ -2,17 +2,19 @@
 //! replaces all of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::average::Averages;
 use super::error::TrainError;
 use super::images::RunImages;
 use super::optimizer::Optimizer;
 use super::recipe::{EvalMetric, Recipe, one_line};
 use super::record::EpochRecord;
-use super::schedule::Schedule;
+use super::run_folder::{PREVIOUS_STATE, RunFolder, STATE};
+use super::schedule::{Direction, Schedule};
 use crate::checkpoint;
 use crate::eval::Totals;
 use crate::nn::ParamStore;
@@ -31,6 +33,7 @@ pub struct RunState {
     pub(super) progress: Progress,
     metadata: BTreeMap<String, String>,
     tensors: HashMap<String, Tensor>,
+    path: PathBuf,
 }
 
 /// The progress of a run. It is saved as TOML, whose reader returns every float exactly; serde_json's
@@ -43,6 +46,9 @@ pub(super) struct Progress {
     pub epoch: usize,
     /// Batches of the unfinished epoch that the steps have used.
     pub batch: usize,
+    /// Steps whose update was left out because of a loss or gradient that was not finite.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
     /// Sums over the batches of the unfinished epoch.
     pub partial: Partial,
     /// Seconds of training, excluding evaluation.
@@ -70,6 +76,13 @@ pub(super) struct Partial {
     pub loss: f64,
     /// Seconds of training.
     pub seconds: f64,
+    /// Steps whose update was left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Progress {
@@ -81,6 +94,31 @@ impl Progress {
         };
         let pick = |best, next| if better(best, next) { next } else { best };
         self.records.iter().reduce(pick)
+    }
+
+    /// As [`Progress::best`], of the exponential moving average of the weights.
+    pub fn best_ema(&self, metric: EvalMetric) -> Option<&EpochRecord> {
+        let value = |record: &EpochRecord| record.ema.map(|ema| metric.of_evaluation(&ema));
+        let better = |best: &EpochRecord, next: &EpochRecord| match (value(best), value(next)) {
+            (Some(best), Some(next)) => metric.direction().is_better(next, best, 0.0),
+            (best, next) => best.is_none() && next.is_some(),
+        };
+        let pick = |best, next| if better(best, next) { next } else { best };
+        self.records.iter().reduce(pick)
+    }
+
+    /// The `count` epochs with the best values of `metric` among the first `epochs`, the best one first
+    /// and the first one of equals.
+    pub fn best_epochs(&self, metric: EvalMetric, epochs: usize, count: usize) -> Vec<usize> {
+        let mut records: Vec<_> = self.records.iter().take(epochs).collect();
+        records.sort_by(|a, b| {
+            let order = metric.of(b).total_cmp(&metric.of(a));
+            match metric.direction() {
+                Direction::Max => order,
+                Direction::Min => order.reverse(),
+            }
+        });
+        records.iter().take(count).map(|r| r.epoch).collect()
     }
 
     /// The schedule of a run that has come this far, with `steps_per_epoch` steps in an epoch. It has
@@ -95,12 +133,31 @@ impl Progress {
 }
 
 impl RunState {
+    /// Reads the newest state of a run that is whole. Warns if it is not the newest one.
+    ///
+    /// # Errors
+    /// No state is whole.
+    pub fn newest(folder: &RunFolder) -> Result<Self, TrainError> {
+        let damaged = match Self::read(&folder.file(STATE)) {
+            Ok(state) => return Ok(state),
+            Err(error) => error,
+        };
+        let Ok(state) = Self::read(&folder.file(PREVIOUS_STATE)) else {
+            return Err(damaged);
+        };
+        // A process that is killed between two renames leaves only the previous state. It is whole.
+        if folder.file(STATE).exists() {
+            tracing::warn!("{damaged}; continuing from {PREVIOUS_STATE}");
+        }
+        Ok(state)
+    }
+
     /// Reads a state file.
     ///
     /// # Errors
     /// The file is missing or damaged, or is not the state of a run.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let mut file = checkpoint::read(path)?;
+        let mut file = checkpoint::read_checked(path)?;
         let foreign = |reason: String| TrainError::ForeignState {
             path: path.to_path_buf(),
             reason,
@@ -112,7 +169,23 @@ impl RunState {
             progress: toml::from_str(&progress).map_err(|e| foreign(one_line(&e)))?,
             metadata: file.metadata,
             tensors: file.tensors,
+            path: path.to_path_buf(),
         })
+    }
+
+    /// The file that the state was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The number of steps taken.
+    pub fn steps(&self) -> u64 {
+        self.progress.step
+    }
+
+    /// The number of steps taken in the unfinished epoch.
+    pub fn steps_in_epoch(&self) -> usize {
+        self.progress.batch
     }
 
     /// [`Run::metadata`](crate::train::Run::metadata) of the run; empty if version 0.1 wrote it.
@@ -177,9 +250,11 @@ impl RunState {
 
     pub(super) fn write(
         path: &Path,
+        previous: &Path,
         progress: &Progress,
         store: &ParamStore,
         optimizer: &dyn Optimizer,
+        averages: &Averages,
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), TrainError> {
         let prefixed = |prefix: &'static str| {
@@ -187,12 +262,15 @@ impl RunState {
         };
         let model = store.tensors().into_iter().map(prefixed(MODEL));
         let buffers = optimizer.state().into_iter().map(prefixed(OPTIMIZER));
-        let tensors: Vec<_> = model.chain(buffers).collect();
+        let tensors = model.chain(buffers).chain(averages.tensors());
+        let tensors: Vec<_> = tensors.collect();
         let progress = toml::to_string(progress)
             .map_err(|e| TrainError::io(path)(std::io::Error::other(e)))?;
         let mut metadata = metadata.clone();
         metadata.insert(PROGRESS.to_string(), progress);
-        Ok(checkpoint::write(path, &tensors, &metadata)?)
+        Ok(checkpoint::write_checked(
+            path, previous, &tensors, &metadata,
+        )?)
     }
 
     /// Refuses a state that a run of `recipe` on `images`, with `batches_per_epoch` batches in an
@@ -208,7 +286,11 @@ impl RunState {
             then.check(images)?;
         }
         let Progress {
-            step, epoch, batch, ..
+            step,
+            epoch,
+            batch,
+            skipped,
+            ..
         } = self.progress;
         let steps_per_epoch = recipe.updates(batches_per_epoch);
         let steps = epoch.checked_mul(steps_per_epoch);
@@ -216,6 +298,7 @@ impl RunState {
         let between = batch.is_multiple_of(recipe.grad_accum_steps) || batch == batches_per_epoch;
         let fits = batch <= batches_per_epoch
             && between
+            && skipped <= step
             && steps.is_some_and(|steps| steps as u64 == step)
             && self.progress.records.len() == epoch;
         if fits {
@@ -230,18 +313,21 @@ impl RunState {
         })
     }
 
-    /// Restores weights, optimizer and generators, and returns the progress.
+    /// Restores weights, optimizer, averages and generators, and returns the progress.
     pub(super) fn restore(
         self,
         path: &Path,
         store: &ParamStore,
         optimizer: &mut dyn Optimizer,
+        averages: &Averages,
         generators: &[(String, Generator)],
     ) -> Result<Progress, TrainError> {
         let foreign = |reason: String| TrainError::ForeignState {
             path: path.to_path_buf(),
             reason,
         };
+        let restored = averages.restore(&self.tensors);
+        restored.map_err(|e| foreign(e.to_string()))?;
         let (mut model, mut buffers) = (HashMap::new(), HashMap::new());
         for (key, tensor) in self.tensors {
             if let Some(name) = key.strip_prefix(MODEL) {
@@ -254,7 +340,7 @@ impl RunState {
         if !report.is_exact() {
             return Err(foreign(report.to_string()));
         }
-        let restored = optimizer.restore(&buffers, self.progress.step);
+        let restored = optimizer.restore(&buffers, self.progress.step - self.progress.skipped);
         restored.map_err(|e| foreign(e.to_string()))?;
         for (name, generator) in generators {
             let state = self.progress.generators.get(name);

@@ -59,8 +59,7 @@ impl Accumulation {
     ) -> std::result::Result<Step, StepError> {
         let (loss, logits, gradients) = autograd::value_and_grad(|| {
             let (logits, own) = forward()?;
-            let loss = recipe.loss_of(&logits, target)?;
-            let loss = own.map_or(Ok(loss.clone()), |own| add(&loss, &own))?;
+            let loss = loss_of(recipe, &logits, own, target)?;
             Ok((loss, logits.detach()))
         })?;
         // On the CPU: not every device has f64.
@@ -113,4 +112,18 @@ pub fn step(
     let step = accumulation.add(forward, target, recipe)?;
     accumulation.update(recipe, optimizer, rates)?;
     Ok(step)
+}
+
+/// The loss of logits `[N, K]`, with the network's `own` loss.
+pub(super) fn loss_of(
+    recipe: &Recipe,
+    logits: &Tensor,
+    own: Option<Tensor>,
+    target: &Target<'_>,
+) -> Result<Tensor> {
+    let loss = recipe.loss_of(logits, target)?;
+    match own {
+        None => Ok(loss),
+        Some(own) => add(&loss, &own),
+    }
 }

@@ -40,6 +40,27 @@ fn wrong_names_and_values_are_usage_errors() {
         (&["--limit-train", "0"], &["--limit-train"]),
         (&["--num-classes", "99"], &["--num-classes 99", "100"]),
         (&["--crop-pad-mode", "wrap"], &["wrap", "reflect"]),
+        (
+            &["--aa", "rnd-m9"],
+            &[
+                "--aa",
+                "did you mean 'rand'",
+                "expected one of rand, augmix",
+            ],
+        ),
+        (
+            &["--aa", "rand-m9-x3"],
+            &["no parameter 'x3'", "mstd (standard deviation"],
+        ),
+        (
+            &["--aa", "rand-m9", "--color-jitter", "0.4"],
+            &["color_jitter needs no aa"],
+        ),
+        (
+            &["--color-jitter-prob", "0.8"],
+            &["color_jitter_prob needs color_jitter"],
+        ),
+        (&["--color-jitter", "0.4,0.4"], &["2 values", "1, 3 or 4"]),
         (&["--seed", "-3"], &["--seed"]),
         (&["--epoch", "3"], &["--epoch", "--epochs"]),
     ];

@@ -284,6 +284,7 @@ fn help_version_and_completions_are_printed() {
         &["--help"][..],
         &["--version"],
         &["train", "--help"],
+        &["data", "preview", "--help"],
         &["completions", "bash"],
     ] {
         let output = mish(args).output().expect("started");

@@ -7,7 +7,7 @@ use assert_cmd::Command;
 use crate::{failure, json, mish, success};
 
 /// Images of several sizes. Their class is the brighter half.
-fn tree(root: &Path) {
+pub(crate) fn tree(root: &Path) {
     for (split, count) in [("train", 12), ("val", 5)] {
         for (class, name) in ["left", "right"].iter().enumerate() {
             let folder = root.join(split).join(name);
@@ -28,7 +28,7 @@ fn tree(root: &Path) {
     }
 }
 
-fn dataset(root: &Path) -> String {
+pub(crate) fn dataset(root: &Path) -> String {
     format!("folder:{}", root.display())
 }
 

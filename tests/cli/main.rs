@@ -7,9 +7,11 @@ mod commands;
 mod compatibility;
 mod export;
 mod families;
+mod faults;
 mod fine_tune;
 mod folder;
 mod foreign;
+mod mixing;
 mod mnist;
 mod one_rule;
 mod predict;
@@ -25,6 +27,7 @@ mod runs;
 mod server;
 mod shortcut;
 mod swap;
+mod weights;
 
 use std::path::Path;
 

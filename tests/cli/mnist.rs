@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::{failure, json, mish, stderr_of};
 
 /// IDX files of 12 training and 8 test images.
-fn write(folder: &Path) {
+pub(crate) fn write(folder: &Path) {
     let file = |sizes: &[u32], data: Vec<u8>| {
         let mut bytes = vec![0, 0, 8, sizes.len() as u8];
         bytes.extend(sizes.iter().flat_map(|size| size.to_be_bytes()));

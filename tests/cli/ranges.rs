@@ -43,6 +43,7 @@ use Takes::{Count, Number, Numbers, Positive, Seed};
 const RATE: Takes = Number(&["0", "-1", "1e39"]);
 const SHARE: Takes = Number(&["-0.1", "1"]);
 const PROBABILITY: Takes = Number(&["-0.1", "1.1"]);
+const BEND: Takes = Number(&["0", "-1", "0.001", "101"]);
 const EPOCHS: Takes = Number(&["-1", "1e7"]);
 
 const DATA: &[(&str, Takes)] = &[
@@ -65,6 +66,7 @@ const TRAIN: &[(&str, Takes)] = &[
     ("--drop-path", SHARE),
     ("--epochs", Positive),
     ("--batch-size", Positive),
+    ("--grad-accum-steps", Positive),
     ("--seed", Seed),
     ("--lr", RATE),
     ("--momentum", SHARE),
@@ -77,10 +79,23 @@ const TRAIN: &[(&str, Takes)] = &[
     ("--opt-alpha", SHARE),
     ("--warmup-epochs", EPOCHS),
     ("--warmup-lr", Number(&["-1"])),
+    ("--cooldown-epochs", EPOCHS),
     ("--min-lr", Number(&["-1"])),
+    ("--lr-cycle-limit", Positive),
+    ("--lr-cycle-mul", BEND),
+    ("--lr-cycle-decay", Number(&["0", "1.1"])),
+    ("--lr-k-decay", BEND),
+    ("--poly-power", BEND),
+    ("--tanh-lb", Number(&["-101", "101"])),
+    ("--tanh-ub", Number(&["-101", "101"])),
     ("--pct-start", PROBABILITY),
     ("--div-factor", RATE),
     ("--final-div-factor", RATE),
+    ("--base-momentum", SHARE),
+    ("--max-momentum", SHARE),
+    ("--patience-epochs", Count),
+    ("--early-stop-patience", Positive),
+    ("--early-stop-min-delta", Number(&["-1"])),
     (
         "--decay-epochs",
         Number(&["0", "-1", "1e-9", "1e-300", "1e7"]),
@@ -92,7 +107,23 @@ const TRAIN: &[(&str, Takes)] = &[
     ("--crop-padding", Count),
     ("--hflip", PROBABILITY),
     ("--scale", Numbers(2, &["0", "-1", "1.1"])),
+    ("--mixup", Number(&["-1", "1001"])),
+    ("--cutmix", Number(&["-1", "1001"])),
+    ("--cutmix-minmax", Numbers(2, &["0", "-1", "1.1"])),
+    ("--mixup-prob", PROBABILITY),
+    ("--mixup-switch-prob", PROBABILITY),
+    ("--mixup-off-epoch", Positive),
+    ("--reprob", PROBABILITY),
+    ("--recount", Positive),
+    ("--cutout", Count),
+    ("--aug-repeats", Count),
     ("--ratio", Numbers(2, &["0", "-1"])),
+    ("--vflip", PROBABILITY),
+    ("--degrees", Number(&["-1", "181"])),
+    ("--color-jitter", Number(&["-1", "1001", "0"])),
+    ("--color-jitter-prob", PROBABILITY),
+    ("--grayscale-prob", PROBABILITY),
+    ("--gaussian-blur-prob", PROBABILITY),
     ("--layer-decay", Number(&["0", "-1", "1.1"])),
     ("--head-warmup-epochs", EPOCHS),
 ];
@@ -186,6 +217,13 @@ fn other_commands_refuse_numbers_out_of_range() {
     refuses(&["bench", "train"], &steps);
     refuses(&["bench", "infer"], &steps);
     refuses(&["bench", "ops"], &[("--rounds", Positive)]);
+    refuses(&["bench", "data"], &[("--steps", Positive)]);
+    let preview = [
+        ("--epoch", Positive),
+        ("--images", Positive),
+        ("--columns", Positive),
+    ];
+    refuses(&["data", "preview"], &preview);
     let shape = [("--rounds", Positive), ("--shape", Count)];
     refuses(&["bench", "mish"], &shape);
     refuses(&["activations"], &[("--threads", Positive)]);

@@ -1,5 +1,6 @@
 //! Data sets, their caches, augmentation and the loader.
 
+mod augment;
 mod cache;
 mod classes;
 mod contact_sheet;

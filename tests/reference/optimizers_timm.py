@@ -96,9 +96,37 @@ class Both:
             part.step()
 
 
+CYCLE = {"cycle_momentum": True, "epochs": STEPS, "lr": 0.05, "pct_start": 0.3}
+
+
+class Cycle:
+    """PyTorch's OneCycleLR with its momenta. It moves beta1 if there are betas; Muon, which has both a
+    momentum and betas for its fallback, gets both."""
+
+    def __init__(self, optimizer):
+        self.groups = optimizer.param_groups
+        self.one_cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=CYCLE["lr"],
+            total_steps=STEPS,
+            pct_start=CYCLE["pct_start"],
+        )
+        self.both()
+
+    def both(self):
+        for group in self.groups:
+            if "momentum" in group and "betas" in group:
+                group["momentum"] = group["betas"][0]
+
+    def step(self):
+        self.one_cycle.step()
+        self.both()
+
+
 def trajectory(make_optimizer, settings, names=SHAPES, steps=STEPS, own_clip=None):
     parameters = {n: p for n, p in start().items() if n in names}
     optimizer = make_optimizer(parameters)
+    cycle = Cycle(optimizer) if "cycle_momentum" in settings else None
     for step in range(steps):
         for p in parameters.values():
             p.grad = gradient(p.detach(), step)
@@ -112,9 +140,12 @@ def trajectory(make_optimizer, settings, names=SHAPES, steps=STEPS, own_clip=Non
             if decays(n, p):
                 l1, l2 = settings.get("l1_penalty", 0), settings.get("l2_penalty", 0)
                 p.grad += l1 * torch.sign(p.detach()) + l2 * p.detach()
-        for group in optimizer.param_groups:
-            group["lr"] = 0.05 / (1 + step / 8)
+        if cycle is None:
+            for group in optimizer.param_groups:
+                group["lr"] = 0.05 / (1 + step / 8)
         optimizer.step()
+        if cycle is not None and step + 1 < steps:
+            cycle.step()
     found = {
         "settings": settings,
         "steps": steps,
@@ -230,7 +261,17 @@ cases |= {
     "lamb, agc": case("lamb", {"clip_mode": "agc", "clip_grad": 0.2}),
     "muon, clipped by value": case("muon", {"clip_mode": "value", "clip_grad": 0.3}),
     "lookahead_adam, clipped by norm": case("lookahead_adam", {"clip_grad": 1.0}),
+    "PyTorch's muon, cycle": trajectory(
+        lambda p: torch.optim.Muon(p.values(), weight_decay=DECAY, momentum=0.95),
+        {**torch_muon, **CYCLE},
+        names=("tall.weight", "head.weight"),
+    ),
 }
+cycled = (
+    "sgd momentum adam adamw nadamw radam adamax rmsproptf lamb lion muon lookahead_adam"
+).split()
+cases |= {f"{name}, cycle": case(name, CYCLE) for name in cycled}
+cases["rmsprop, cycle"] = case("rmsprop", {"opt_alpha": 0.9, **CYCLE})
 
 versions = {"torch": torch.__version__, "timm": timm.__version__, "seed": SEED}
 cases = {"versions": versions, "cases": cases, "one step in bfloat16": bfloat16}

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::data::{
-    self, DataOptions, Dataset, DatasetKind, ImageSet, Loader, LoaderConfig, PadMode, Preprocess,
+    self, ColorJitter, DataOptions, Dataset, DatasetKind, EraseMode, ImageSet, Loader,
+    LoaderConfig, MixupMode, PadMode, Preprocess,
 };
-use candle_mish::nn::ParamStore;
+use candle_mish::nn::{Initialiser, ParamStore};
 use candle_mish::train::observer::{Observer, StepReport};
 use candle_mish::train::{
     AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
-    Outcome, Parts, Recipe, Run, RunFolder, ScheduleKind, TrainError, train,
+    Outcome, Parts, Recipe, Run, RunFolder, RunOptions, ScheduleKind, TrainError, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use proptest::prelude::*;
@@ -95,8 +96,18 @@ fn count() -> impl Strategy<Value = usize> {
     ]
 }
 
+/// Values of `aa`.
+const POLICIES: [&str; 6] = [
+    "rand-n3-p1",
+    "v0-mstd1",
+    "3a",
+    "augmix",
+    "cifar10",
+    "trivial",
+];
+
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 33;
+const FIELDS: usize = 61;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -132,7 +143,35 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         28 => recipe.muon_fallback = Some(kind(MuonFallback::NAMES, n)),
         29 => recipe.fallback_lr_scale = Some(x),
         30 => recipe.ns_coefficients = Some(kind(NsCoefficients::NAMES, n)),
-        31 => recipe.adjust_lr_fn = Some(kind(AdjustLr::NAMES, n)),
+        31 => recipe.model_ema = n % 2 == 1,
+        32 => recipe.model_ema_decay = Some(x),
+        33 => recipe.model_ema_warmup = n % 2 == 1,
+        34 => recipe.swa_start = Some(n),
+        35 => recipe.swa_lr = Some(x),
+        36 => recipe.swa_anneal_epochs = Some(n),
+        37 => recipe.init = Some(Initialiser::ALL[n % Initialiser::ALL.len()].1),
+        38 => recipe.init_gain = Some(x),
+        39 => recipe.adjust_lr_fn = Some(kind(AdjustLr::NAMES, n)),
+        40 => recipe.vflip = x,
+        41 => recipe.degrees = x,
+        42 => recipe.aa = POLICIES[n % POLICIES.len()].parse().ok(),
+        43 => recipe.color_jitter = ColorJitter::from_values(&[x, y, x, y]).ok(),
+        44 => recipe.color_jitter_prob = Some(x),
+        45 => recipe.grayscale_prob = x,
+        46 => recipe.gaussian_blur_prob = x,
+        47 => recipe.mixup = x,
+        48 => recipe.cutmix = x,
+        49 => recipe.cutmix_minmax = Some([x, y]),
+        50 => recipe.mixup_prob = Some(x),
+        51 => recipe.mixup_switch_prob = Some(x),
+        52 => recipe.mixup_mode = Some([MixupMode::Batch, MixupMode::Pair, MixupMode::Elem][n % 3]),
+        53 => recipe.mixup_off_epoch = Some(n),
+        54 => recipe.reprob = x,
+        55 => recipe.remode = Some([EraseMode::Const, EraseMode::Rand, EraseMode::Pixel][n % 3]),
+        56 => recipe.recount = Some(n),
+        57 => recipe.cutout = n,
+        58 => recipe.aug_repeats = n,
+        59 => recipe.train_img_sizes = format!("0:{},{n}:8", 1 + n % 40).parse().ok(),
         _ => recipe.head_warmup_epochs = x,
     }
 }
@@ -229,6 +268,7 @@ fn train_one_step(
         model: &model,
         auxiliary: None,
         frozen: &frozen,
+        calibrating: Some(&frozen),
         parts: Some(Parts {
             head_only: &head_only,
             head: "fc",
@@ -243,6 +283,8 @@ fn train_one_step(
         metadata: &BTreeMap::new(),
         generators: &[],
         stop: &stop,
+        options: &RunOptions::default(),
+        started: std::time::Instant::now(),
     };
     train(&run, None, &mut [Box::new(StopAfterOne(stop.clone()))])
 }
@@ -269,7 +311,10 @@ fn any_recipe_is_refused_in_one_line_or_trains_a_step() {
             Err(error) => {
                 let expected = matches!(
                     error,
-                    TrainError::Recipe(_) | TrainError::NonFiniteLoss { .. }
+                    TrainError::Recipe(_)
+                        | TrainError::NonFiniteLoss { .. }
+                        | TrainError::NonFiniteGradient { .. }
+                        | TrainError::NonFiniteWeight { .. }
                 );
                 let text = error.to_string();
                 prop_assert!(expected && text.len() < 200, "{}", text);

@@ -1,5 +1,6 @@
 //! Recipes in TOML.
 
+use candle_mish::data::ColorJitter;
 use candle_mish::train::{OptimizerKind, Recipe, ScheduleKind};
 
 fn message(toml: &str) -> String {
@@ -17,7 +18,24 @@ fn a_recipe_survives_toml() {
         seed: i64::MAX as u64,
         ..Recipe::default()
     };
-    for recipe in [recipe, Recipe::default()] {
+    let jittered = |values: &[f64], aa: &str| Recipe {
+        vflip: 0.1,
+        degrees: 15.0,
+        aa: aa.parse().ok(),
+        color_jitter: ColorJitter::from_values(values).ok(),
+        color_jitter_prob: Some(0.8),
+        grayscale_prob: 0.2,
+        gaussian_blur_prob: 0.3,
+        ..Recipe::default()
+    };
+    let recipes = [
+        recipe,
+        Recipe::default(),
+        jittered(&[0.4], "3a"),
+        jittered(&[0.4, 0.3, 0.2], "rand-t3a-m9-mstd0.5"),
+        jittered(&[0.4, 0.4, 0.4, 0.1], "3a-mstd0.5"),
+    ];
+    for recipe in recipes {
         let text = toml::to_string(&recipe).expect("TOML");
         assert_eq!(Recipe::from_toml(&text).expect("a recipe"), recipe);
     }
@@ -83,6 +101,24 @@ fn errors_name_the_field_and_its_range() {
     assert!(message("momentum = 1.0").contains("momentum is 1"));
     assert!(message("smoothing = 1.5").contains("smoothing is 1.5"));
     assert!(message("hflip = 2.0").contains("hflip is 2"));
+    assert!(message("vflip = 2.0").contains("vflip is 2"));
+    assert!(message("degrees = 181.0").contains("degrees is 181"));
+    assert!(message("grayscale_prob = -1.0").contains("grayscale_prob is -1"));
+    assert!(message("gaussian_blur_prob = nan").contains("gaussian_blur_prob is NaN"));
+    assert!(message("aa = 'rnd-m9'").contains("did you mean 'rand'?"));
+    assert!(message("aa = 'rand-q9'").contains("no parameter 'q9'"));
+    assert_eq!(
+        message("color_jitter_prob = 0.8"),
+        "color_jitter_prob needs color_jitter; 0.4 is usual"
+    );
+    assert!(message("color_jitter = 0.4\naa = 'rand'").contains("color_jitter needs no aa"));
+    assert_eq!(
+        message("color_jitter = [0.4, 0.4, 0.4, 0.6]"),
+        "color_jitter is [0.4, 0.4, 0.4, 0.6], must be between 0 and 0.5 for the hue"
+    );
+    assert!(message("color_jitter = [0.4, 0.4]").contains("2 values, must be 1, 3 or 4"));
+    assert!(message("color_jitter = 'x'").contains("expected a number"));
+    assert!(message("color_jitter = 0.4\ncolor_jitter_prob = 2.0").contains("is 2"));
     assert!(message("clip_grad = 0.0").contains("clip_grad is 0"));
     assert!(message("epochs = 3\nsched = 'cosine'\nwarmup_epochs = 5.0").contains("warmup_epochs"));
     assert!(message("decay_milestones = [5.0, 3.0]").contains("ascending"));

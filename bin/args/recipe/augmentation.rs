@@ -1,13 +1,13 @@
 //! Flags for the augmentation of training images.
 
-use candle_mish::data::PadMode;
+use candle_mish::data::{AutoAugment, ColorJitter, PadMode};
 use candle_mish::train::Recipe;
 use clap::Args;
 use serde::Deserialize;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 
 use crate::args::range::{MAX_RATE, MAX_SIZE, count, number, positive};
-use crate::args::set::set;
+use crate::args::set::{replace, set};
 
 /// Flags for the augmentation of training images.
 #[derive(Debug, Clone, Default, Args)]
@@ -32,6 +32,34 @@ pub struct AugmentationArgs {
     #[arg(long, value_names = ["MIN", "MAX"], num_args = 2,
           value_parser = number::<f64>(positive(MAX_RATE)))]
     pub ratio: Option<Vec<f64>>,
+    /// Probability of a vertical flip [default: 0]
+    #[arg(long, value_name = "P",
+          value_parser = number::<f64>(0.0..=1.0))]
+    pub vflip: Option<f64>,
+    /// Largest rotation in degrees, in either direction [default: 0]
+    #[arg(long, value_name = "DEGREES",
+          value_parser = number::<f64>(0.0..=180.0))]
+    pub degrees: Option<f64>,
+    /// Policy in timm's notation: rand-m9-mstd0.5-inc1 (RandAugment), augmix-m3, original, originalr,
+    /// v0, v0r, 3a, cifar10 (AutoAugment) or trivial (TrivialAugment) [default: none]
+    #[arg(long, value_name = "POLICY")]
+    pub aa: Option<AutoAugment>,
+    /// Random brightness, contrast, saturation and hue: one number for the first three, or three or
+    /// four with commas [default: none]
+    #[arg(long, value_name = "X[,Y,Z[,HUE]]")]
+    pub color_jitter: Option<ColorJitter>,
+    /// Probability of --color-jitter [default: 1]
+    #[arg(long, value_name = "P",
+          value_parser = number::<f64>(0.0..=1.0))]
+    pub color_jitter_prob: Option<f64>,
+    /// Probability of a grey image [default: 0]
+    #[arg(long, value_name = "P",
+          value_parser = number::<f64>(0.0..=1.0))]
+    pub grayscale_prob: Option<f64>,
+    /// Probability of a Gaussian blur [default: 0]
+    #[arg(long, value_name = "P",
+          value_parser = number::<f64>(0.0..=1.0))]
+    pub gaussian_blur_prob: Option<f64>,
 }
 
 impl AugmentationArgs {
@@ -43,6 +71,13 @@ impl AugmentationArgs {
         set(&mut recipe.hflip, self.hflip);
         set(&mut recipe.scale, pair(&self.scale));
         set(&mut recipe.ratio, pair(&self.ratio));
+        set(&mut recipe.vflip, self.vflip);
+        set(&mut recipe.degrees, self.degrees);
+        replace(&mut recipe.aa, &self.aa);
+        replace(&mut recipe.color_jitter, &self.color_jitter);
+        replace(&mut recipe.color_jitter_prob, &self.color_jitter_prob);
+        set(&mut recipe.grayscale_prob, self.grayscale_prob);
+        set(&mut recipe.gaussian_blur_prob, self.gaussian_blur_prob);
     }
 }
 

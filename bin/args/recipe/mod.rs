@@ -3,12 +3,14 @@
 mod augmentation;
 mod fine_tuning;
 mod loss;
+mod mixing;
 mod optimizer;
 mod schedule;
+mod weights;
 
 use std::path::PathBuf;
 
-use candle_mish::train::Recipe;
+use candle_mish::train::{Recipe, RecipeError};
 use clap::Args;
 
 use super::range::{MAX_BATCH, MAX_EPOCHS, count, seed};
@@ -16,8 +18,10 @@ use super::set::set;
 use augmentation::AugmentationArgs;
 use fine_tuning::FineTuningArgs;
 use loss::LossArgs;
+use mixing::MixingArgs;
 use optimizer::OptimizerArgs;
 use schedule::ScheduleArgs;
+use weights::WeightsArgs;
 
 /// Flags for the hyperparameters. `--recipe` or the network's recipe supplies the others.
 #[derive(Debug, Clone, Default, Args)]
@@ -47,6 +51,10 @@ pub struct RecipeArgs {
     #[command(flatten)]
     pub augmentation: AugmentationArgs,
     #[command(flatten)]
+    pub mixing: MixingArgs,
+    #[command(flatten)]
+    pub weights: WeightsArgs,
+    #[command(flatten)]
     pub fine_tuning: FineTuningArgs,
 }
 
@@ -61,6 +69,23 @@ impl RecipeArgs {
         self.schedule.apply(recipe);
         self.loss.apply(recipe);
         self.augmentation.apply(recipe);
+        self.mixing.apply(recipe);
+        self.weights.apply(recipe);
         self.fine_tuning.apply(recipe);
+    }
+
+    /// Refuses flags that have no effect in `recipe`, where their fields always have a value.
+    ///
+    /// # Errors
+    /// Names the field and what it needs.
+    pub fn check(&self, recipe: &Recipe) -> Result<(), RecipeError> {
+        self.schedule.check(recipe)?;
+        if self.optimizer.momentum.is_some() && recipe.cycle_momentum {
+            return Err(RecipeError::Needs {
+                field: "momentum",
+                needs: "a schedule without cycle_momentum; set base_momentum and max_momentum",
+            });
+        }
+        Ok(())
     }
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use candle_mish::activation::Activation;
 use candle_mish_models::{ModelArgs, Stem};
 
-use crate::args::range::{MAX_CLASSES, count, number};
-use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs};
+use super::observers::ObserverArgs;
+use crate::args::range::{MAX_CLASSES, count, number, positive};
+use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs, RunArgs};
 
 /// Flags of `mish train` and of `train-<family>`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +34,10 @@ pub struct TrainArgs {
     /// Stochastic depth: probability of skipping the last residual block [default: 0]
     #[arg(long, value_name = "P", help_heading = NETWORK, value_parser = number::<f64>(0.0..1.0))]
     pub(super) drop_path: Option<f64>,
+    /// Weight of the newest batch in the running statistics of batch norms [default: the network's
+    /// own, usually 0.1]
+    #[arg(long, value_name = "M", help_heading = NETWORK, value_parser = number::<f64>(positive(1.0)))]
+    pub(super) bn_momentum: Option<f64>,
     /// Start from trained weights: a tag on the Hugging Face Hub (`mish models NAME` lists them),
     /// hf://owner/name[@revision][/file], a file, or without a value the network's default weights
     /// on the Hub
@@ -54,11 +59,15 @@ pub struct TrainArgs {
     #[arg(long, help_heading = OUTPUT)]
     pub(super) dry_run: bool,
     #[command(flatten)]
+    pub(super) observers: ObserverArgs,
+    #[command(flatten)]
     pub(super) data: DataArgs,
     #[command(flatten)]
     pub(super) preprocess: PreprocessArgs,
     #[command(flatten)]
     pub(super) recipe: RecipeArgs,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
 }
 
 impl TrainArgs {
@@ -73,6 +82,8 @@ impl TrainArgs {
             img_size: None,
             gate: self.form.gate,
             shortcut: self.form.shortcut,
+            bn_momentum: self.bn_momentum,
+            bn_eps: self.form.bn_eps,
             drop_rate: self.drop,
             drop_path_rate: self.drop_path,
         }

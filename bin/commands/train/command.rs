@@ -10,14 +10,19 @@ use crate::config::{Config, read_recipe};
 use crate::network;
 
 /// Values that the checkpoint records.
-const IN_WEIGHTS: [&str; 6] = [
+const IN_WEIGHTS: [&str; 7] = [
     "model",
     "activation",
     "stem",
     "in_chans",
     "img_size",
     "gate",
+    "bn_eps",
 ];
+
+/// Hyperparameters of random weights, and those whose defaults depend on the weights and the number of
+/// epochs.
+const NOT_KEPT: [&str; 4] = ["init", "init_gain", "epochs", "lr"];
 
 /// The command that trains the network of `config` for `epochs` more epochs from the file `weights`,
 /// on the same images and with the same recipe. The learning rate is the default for trained weights.
@@ -71,7 +76,10 @@ fn recipe_flags(config: &Config) -> Vec<String> {
     let own = own.and_then(|entry| read_recipe(entry.recipe, None).ok());
     let own = own.unwrap_or_default();
     let changed = changed(&table(&config.recipe), &table(&own));
-    let kept = |(key, _): &(String, Value)| !["epochs", "lr"].contains(&key.as_str());
+    let kept = |(key, _): &(String, Value)| {
+        let used = config.recipe.sched.check_reads(key).is_ok();
+        used && !NOT_KEPT.contains(&key.as_str())
+    };
     changed.into_iter().filter(kept).map(flag).collect()
 }
 
@@ -91,30 +99,36 @@ fn changed(values: &Table, defaults: &Table) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// The flag of a key: flags are named after keys.
+/// The flag of a key, as a shell takes it.
 fn flag((key, value): (String, Value)) -> String {
-    let name = format!("--{}", key.replace('_', "-"));
-    match value {
-        Value::Boolean(true) => name,
-        Value::Array(values) => {
-            // A pair has two values, a list of any length one with commas.
-            let separator = if key == "decay_milestones" { "," } else { " " };
-            let values: Vec<String> = values.iter().map(text).collect();
-            format!("{name} {}", values.join(separator))
-        }
-        value => format!("{name} {}", text(&value)),
-    }
+    let words = flag_words(&key, &value);
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => quoted(text),
+/// The words of an option: its flag, which is named after the key, and its values. A flag without a
+/// value is `true`.
+pub fn flag_words(key: &str, value: &Value) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
         value => value.to_string(),
-    }
+    };
+    let values = match value {
+        Value::Boolean(true) => Vec::new(),
+        Value::Array(values) => values.iter().map(text).collect(),
+        value => vec![text(value)],
+    };
+    // A pair has two values, a list of any length one with commas.
+    let values = match key {
+        "decay_milestones" => vec![values.join(",")],
+        _ => values,
+    };
+    let flag = format!("--{}", key.replace('_', "-"));
+    std::iter::once(flag).chain(values).collect()
 }
 
 /// A word for a POSIX shell.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_string();
@@ -126,7 +140,7 @@ fn quoted(word: &str) -> String {
 mod tests {
     use std::path::{Path, PathBuf};
 
-    use candle_mish::data::{DataOptions, DatasetKind, PadMode};
+    use candle_mish::data::{DataOptions, DatasetKind, MixupMode, PadMode};
     use candle_mish::train::{LossKind, Recipe, ScheduleKind};
     use candle_mish_models::ModelArgs;
     use clap::Parser;
@@ -157,6 +171,9 @@ mod tests {
             scale: [0.5, 0.75],
             layer_decay: Some(0.5),
             freeze_backbone: true,
+            cutmix_minmax: Some([0.25, 0.75]),
+            mixup_mode: Some(MixupMode::Pair),
+            train_img_sizes: "0:16,4:32".parse().ok(),
             ..Recipe::default()
         };
         let network = ModelArgs {

@@ -2,16 +2,16 @@
 
 use candle_mish::activation::Activation;
 use candle_mish::data::DatasetKind;
-use candle_mish_models::{COLOUR_CHANNELS, ModelArgs};
+use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, Stem};
 
 use super::args::TrainArgs;
 use super::family::{Family, program};
 use super::resume::Resumed;
 use crate::args::range::check_classes;
-use crate::config::{Config, read_recipe};
+use crate::config::{Config, starting_recipe};
 use crate::context::Context;
 use crate::failure::usage;
-use crate::network::{Weights, entry};
+use crate::network::{Weights, check_options, entry};
 use crate::{preprocessing, source};
 
 /// What to train.
@@ -66,6 +66,7 @@ pub(super) fn configure(
     config.network = args.network().or(&config.network);
     config.network.num_classes.map_or(Ok(()), check_classes)?;
     args.recipe.apply(&mut config.recipe);
+    args.run.apply(&mut config.run);
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
     // Trained weights that record no number of channels are for colour images.
@@ -84,14 +85,27 @@ pub(super) fn configure(
         config.check_same_run(&run.started)?;
     }
     config.recipe.validate().map_err(usage)?;
-    config.recipe = config.recipe.with_optimizer_defaults();
-    config.recipe = config.recipe.with_mixing_defaults();
+    args.recipe.check(&config.recipe).map_err(usage)?;
+    config.recipe = config
+        .recipe
+        .with_optimizer_defaults()
+        .with_schedule_defaults()
+        .with_mixing_defaults()
+        .with_average_defaults();
     let alone = config.recipe.freeze_backbone || config.recipe.head_warmup_epochs > 0.0;
     if alone && config.pretrained.is_none() {
         return Err(usage(
             "--freeze-backbone and --head-warmup-epochs need --pretrained: a classifier learns \
              little from random features",
         ));
+    }
+    if config.recipe.init.is_some() && config.pretrained.is_some() {
+        return Err(usage(
+            "--init draws random weights, --pretrained loads trained ones",
+        ));
+    }
+    if resumed.is_none() {
+        check_options(&args.network(), &config.spec(1, Stem::Cifar))?;
     }
     let entry = entry(config.model())?;
     if let Some(family) = family.filter(|family| family.name != entry.family) {
@@ -143,12 +157,9 @@ fn configure_preprocessing(
 
 /// The configuration of a new run of `model`, before any flag.
 fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
-    let mut own: toml::Table = toml::from_str(entry(&model)?.recipe)?;
-    let dataset = args.data.dataset.as_ref();
-    if dataset.is_some_and(|dataset| !dataset.kind.allows_mirroring()) {
-        own.insert("hflip".to_string(), toml::Value::Float(0.0));
-    }
-    let recipe = read_recipe(&own.to_string(), args.recipe.recipe.as_deref())?;
+    let dataset = args.data.dataset.as_ref().map(|dataset| dataset.kind);
+    let recipe = args.recipe.recipe.as_deref();
+    let recipe = starting_recipe(entry(&model)?.recipe, dataset, recipe)?;
     let network = ModelArgs {
         activation: Some(Activation::Mish {}),
         ..ModelArgs::named(model)

@@ -3,22 +3,31 @@
 mod args;
 mod classes;
 mod command;
+mod config_file;
 mod configure;
 mod family;
+mod image_sizes;
+mod memory;
+mod observers;
 mod resume;
 mod session;
+
+use std::sync::atomic::AtomicBool;
 
 use candle_mish::data::{BadImages, CheckedSplits};
 use candle_mish_models::Stem;
 
 pub use args::TrainArgs;
+pub use command::flag_words;
 pub use family::{Family, program};
+pub use session::Ended;
 
 use crate::context::Context;
 use crate::failure::Done;
+use crate::interrupt::stop_on_signal;
 use crate::network::Network;
 use crate::{dataset, output};
-use configure::configure;
+use configure::{Setup, configure};
 use session::Session;
 
 /// Trains a network, of `family` if the program is limited to one.
@@ -30,7 +39,7 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
     let config = &setup.config;
     if args.dry_run {
         // An error here means that the network cannot be built.
-        Network::new(&config.spec(1, Stem::Cifar), config.recipe.seed)?;
+        Network::new(&config.spec(1, Stem::Cifar), &config.recipe)?;
         if context.json {
             output::json(config)?;
         } else {
@@ -38,18 +47,44 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
         }
         return Ok(Done::Complete);
     }
-    let mut options = config.data.clone();
+    let stop = stop_on_signal()?;
+    let mut session = session(args, setup, context)?;
+    match session.run(&stop)? {
+        Ended::Early(done) => Ok(done),
+        Ended::Finished(summary) => {
+            session.report(&summary)?;
+            Ok(Done::Complete)
+        }
+    }
+}
+
+/// Trains a network without printing the result. `stop` ends the run after it saved its state.
+///
+/// # Errors
+/// As [`run`].
+pub fn train(args: &TrainArgs, context: &Context, stop: &AtomicBool) -> anyhow::Result<Ended> {
+    let setup = configure(args, None, context)?;
+    session(args, setup, context)?.run(stop)
+}
+
+/// Checks the options of a run without reading its data.
+///
+/// # Errors
+/// If options contradict each other, or name something unknown.
+pub fn check(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
+    configure(args, None, context).map(|_| ())
+}
+
+fn session<'a>(
+    args: &TrainArgs,
+    setup: Setup,
+    context: &'a Context,
+) -> anyhow::Result<Session<'a>> {
+    let mut options = setup.config.data.clone();
     if args.resume.is_some() {
         // The run recorded the images that it skipped. Another bad one would change their order.
         options.bad_images = BadImages::Error;
     }
     let dataset = dataset::open(&options, CheckedSplits::All, context)?;
-    let mut session = Session::new(args, setup, dataset, context)?;
-    match session.run()? {
-        None => Ok(Done::Interrupted),
-        Some(summary) => {
-            session.report(&summary)?;
-            Ok(Done::Complete)
-        }
-    }
+    Session::new(args, setup, dataset, context)
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use candle_mish::train::run_folder::{CONFIG, LAST, STATE, SUMMARY};
+use candle_mish::train::run_folder::{CONFIG, LAST, SUMMARY};
 use candle_mish::train::{Recipe, RunFolder, RunState, TrainError};
 
 use super::command;
@@ -35,7 +35,7 @@ impl Resumed {
     /// # Errors
     /// If the file cannot be read.
     pub(super) fn state(&self, context: &Context) -> anyhow::Result<RunState> {
-        let state = RunState::read(&self.folder.file(STATE))?;
+        let state = RunState::newest(&self.folder)?;
         if let Some(threads) = state.threads().filter(|then| *then != context.threads) {
             tracing::warn!(
                 "the run used {}, now it uses {}: sums are rounded differently, so the result is \
@@ -95,4 +95,15 @@ impl Resumed {
             _ => error.into(),
         }
     }
+}
+
+/// Says which state the run continues from.
+pub(super) fn describe(state: &RunState) -> String {
+    let file = state.path().file_name().unwrap_or_default();
+    format!(
+        "state     {}: {} after {}",
+        file.to_string_lossy(),
+        counted(state.steps_in_epoch(), "step"),
+        counted(state.epochs(), "epoch")
+    )
 }

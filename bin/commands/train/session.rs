@@ -1,40 +1,48 @@
 //! A training run: its network, its data and its folder.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
 use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
-use candle_mish::train::observer::{Curve, Lines, Metrics, Observer, Progress};
-use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, SUMMARY};
+use candle_mish::eval::Evaluation;
+use candle_mish::train::run_folder::SUMMARY;
 use candle_mish::train::{
     Outcome, Parts, Recipe, Record, Run, RunFolder, RunState, Summary, train,
 };
 use candle_mish_models::tuning::HeadOnly;
-use candle_mish_models::{self as models, ModelSpec, Stem};
+use candle_mish_models::{self as models, Model, ModelSpec, Stem};
 
 use super::args::TrainArgs;
 use super::classes::{self, Classifier};
 use super::configure::Setup;
+use super::observers::{Observed, ObserverArgs, record_session};
+use super::{image_sizes, memory, resume};
 use crate::args::range::check_batch;
+use crate::commands::report;
 use crate::config::Config;
 use crate::context::Context;
-use crate::failure::usage;
-use crate::interrupt::stop_on_signal;
+use crate::failure::{Done, usage};
 use crate::network::{self, Network};
 use crate::table::{counted, thousands};
 use crate::{device, logging, output, preprocessing};
 
-/// Shortest time between two lines within an epoch, if stderr is not a terminal.
-const LINE_INTERVAL: Duration = Duration::from_secs(30);
+/// How a process ended that did not fail.
+pub enum Ended {
+    /// The run is finished.
+    Finished(Box<Summary>),
+    /// The run is saved and can be resumed.
+    Early(Done),
+}
 
 /// A run that is ready to start.
 pub(super) struct Session<'a> {
     config: Config,
     dataset: Dataset,
     network: Network,
+    /// The network that measures the batch norms of averaged weights, if the recipe needs it.
+    calibrating: Option<Box<dyn Model>>,
     /// The network with only its classifier trainable, and the layer of each parameter, if the
     /// recipe needs them.
     parts: Option<(HeadOnly, HashMap<String, usize>)>,
@@ -42,6 +50,7 @@ pub(super) struct Session<'a> {
     folder: RunFolder,
     /// The state to continue from.
     state: Option<RunState>,
+    observers: ObserverArgs,
     context: &'a Context,
 }
 
@@ -101,7 +110,8 @@ impl<'a> Session<'a> {
         let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
         let batch_size = config.recipe.batch_size.min(dataset.train.len());
         check_batch(batch_size, &dataset.train)?;
-        let network = Network::new(&spec, config.recipe.seed)?;
+        let network = Network::new(&spec, &config.recipe)?;
+        image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
         }
@@ -110,6 +120,10 @@ impl<'a> Session<'a> {
             Some((network.head_only(&spec)?, layers))
         } else {
             None
+        };
+        let calibrating = match config.recipe.swa_start {
+            Some(_) => Some(network.calibrating(&spec)?),
+            None => None,
         };
         let folder = match (resumed, &state) {
             (Some(run), Some(state)) => {
@@ -129,7 +143,6 @@ impl<'a> Session<'a> {
                     Some(folder) => RunFolder::create(folder)?,
                     None => new_folder(&spec)?,
                 };
-                folder.write_text(CONFIG, &config.to_toml()?)?;
                 folder
             }
         };
@@ -137,20 +150,21 @@ impl<'a> Session<'a> {
             config,
             dataset,
             network,
+            calibrating,
             parts,
             spec,
             folder,
             state,
+            observers: args.observers.clone(),
             context,
         })
     }
 
-    /// Trains to the end, or returns `None` if it was interrupted.
+    /// Trains to the end, or until `stop` is set or the time is over.
     ///
     /// # Errors
     /// If a step fails or a file cannot be written.
-    pub(super) fn run(&mut self) -> anyhow::Result<Option<Summary>> {
-        let stop = stop_on_signal()?;
+    pub(super) fn run(&mut self, stop: &AtomicBool) -> anyhow::Result<Ended> {
         let mut metadata = network::describe(&self.spec, &self.dataset)?;
         if let Some(origin) = &self.config.pretrained {
             metadata.insert("pretrained".to_string(), origin.clone());
@@ -160,11 +174,11 @@ impl<'a> Session<'a> {
         let validation = self.dataset.validation.as_ref();
         let validation = validation.map(|images| self.loader(images, false));
         let state = self.state.take();
-        self.announce(&train_loader)?;
         let run = Run {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
             frozen: &*self.network.frozen,
+            calibrating: self.calibrating.as_ref().map(|model| &**model as _),
             parts: self.parts.as_ref().map(|(head_only, layers)| Parts {
                 head_only,
                 head: self.network.model.classifier(),
@@ -178,25 +192,57 @@ impl<'a> Session<'a> {
             folder: &self.folder,
             metadata: &metadata,
             generators: &self.network.generators,
-            stop: &stop,
+            stop,
+            options: &self.config.run,
+            started: self.context.started,
         };
-        match train(&run, state, &mut self.observers())? {
+        let batch_size = self.config.recipe.batch_size.min(self.dataset.train.len());
+        let memory = memory::estimate(&run, batch_size)?;
+        self.announce(&train_loader, state.as_ref(), memory)?;
+        let step = state.as_ref().map_or(0, RunState::steps);
+        record_session(&self.folder, step, self.context)?;
+        let observed = Observed {
+            config: &self.config,
+            network: &self.network,
+            folder: &self.folder,
+            title: self.title(),
+            train: &train_loader,
+            evaluation: validation.as_ref().unwrap_or(&test_loader),
+            normalisation: (self.dataset.mean, self.dataset.std),
+            context: self.context,
+        };
+        let mut observers = observed.observers(&self.observers, step)?;
+        match train(&run, state, &mut observers)? {
             Outcome::Finished(record) => {
                 let summary = self.summary(&record, train_loader.images_per_epoch())?;
                 let text = serde_json::to_string_pretty(&summary)? + "\n";
                 self.folder.write_text(SUMMARY, &text)?;
-                Ok(Some(summary))
+                if !self.observers.no_report {
+                    let (folder, network) = (self.folder.path(), &*self.network.frozen);
+                    report::write_in_folder(folder, &self.dataset, &test_loader, network)?;
+                }
+                Ok(Ended::Finished(Box::new(summary)))
             }
             Outcome::Interrupted { step } => {
                 let folder = self.folder.path().display();
                 eprintln!("stopped after step {step}; continue with --resume {folder}");
-                Ok(None)
+                Ok(Ended::Early(Done::Interrupted))
+            }
+            Outcome::TimeLimit { step } => {
+                let folder = self.folder.path().display();
+                eprintln!("time limit reached after step {step}; continue with --resume {folder}");
+                Ok(Ended::Early(Done::TimeLimit))
             }
         }
     }
 
     /// Prints what the run trains, on what, and where its files go.
-    fn announce(&self, train: &Loader) -> anyhow::Result<()> {
+    fn announce(
+        &self,
+        train: &Loader,
+        state: Option<&RunState>,
+        memory: String,
+    ) -> anyhow::Result<()> {
         let recipe = &self.config.recipe;
         let ModelSpec {
             model, activation, ..
@@ -216,7 +262,7 @@ impl<'a> Session<'a> {
                 count(dataset.test.len())
             ),
         };
-        let lines = [
+        let mut lines = vec![
             format!(
                 "network   {model} with {activation}, {} parameters",
                 count(self.network.store.num_params())
@@ -241,8 +287,10 @@ impl<'a> Session<'a> {
                 device::name(device::current()?),
                 counted(self.context.threads, "thread")
             ),
+            memory,
             format!("output    {}", self.folder.path().display()),
         ];
+        lines.extend(state.map(resume::describe));
         for line in lines {
             eprintln!("{line}");
             tracing::info!(target: logging::RUN, "{line}");
@@ -261,24 +309,12 @@ impl<'a> Session<'a> {
         loader.on(self.network.store.device())
     }
 
-    fn observers(&self) -> Vec<Box<dyn Observer>> {
+    /// The name of the run in plots.
+    fn title(&self) -> String {
         let ModelSpec {
             model, activation, ..
         } = &self.spec;
-        let title = format!("{model} with {activation} on {}", self.dataset.name);
-        let screen: Box<dyn Observer> = if std::io::stderr().is_terminal() {
-            Box::new(Progress::new(self.context.bars.clone()))
-        } else {
-            Box::new(Lines::new(LINE_INTERVAL, |line| eprintln!("{line}")))
-        };
-        vec![
-            Box::new(Metrics::new(&self.folder.file(METRICS))),
-            Box::new(Curve::new(&self.folder.file(CURVE), &title)),
-            screen,
-            Box::new(Lines::new(LINE_INTERVAL, |line| {
-                tracing::info!(target: logging::RUN, "{line}");
-            })),
-        ]
+        format!("{model} with {activation} on {}", self.dataset.name)
     }
 
     fn summary(&self, record: &Record, train_images: usize) -> anyhow::Result<Summary> {
@@ -299,6 +335,8 @@ impl<'a> Session<'a> {
             final_top1: record.last.top1,
             final_top5: record.last.top5,
             final_loss: record.last.loss,
+            ema: record.ema,
+            swa: record.swa,
             train_images_per_second: record.images_per_second,
             seconds: record.seconds,
             threads: self.context.threads,
@@ -318,8 +356,14 @@ impl<'a> Session<'a> {
             .best_chosen_on
             .map(|set| format!(", chosen on the {set} images"));
         let chosen = chosen.unwrap_or_default();
+        let averaged = |name: &str, evaluation: Evaluation| {
+            format!(" {name} top-1 {:.2} %,", 100.0 * evaluation.top1)
+        };
+        let ema = summary.ema.map(|ema| averaged("EMA", ema.last));
+        let swa = summary.swa.map(|swa| averaged("SWA", swa));
+        let averages: String = ema.into_iter().chain(swa).collect();
         output::text(&format!(
-            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}{chosen}), top-5 {:.2} %, loss {:.4}; {:.0} img/s, {:.0} s; {}",
+            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}{chosen}), top-5 {:.2} %,{averages} loss {:.4}; {:.0} img/s, {:.0} s; {}",
             summary.model,
             summary.activation,
             summary.dataset,

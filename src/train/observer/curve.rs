@@ -251,6 +251,7 @@ mod tests {
 
     fn record(epoch: usize) -> EpochRecord {
         EpochRecord {
+            ema: None,
             epoch,
             step: 10 * epoch as u64,
             lr: 0.1,
@@ -261,6 +262,7 @@ mod tests {
             top5: 0.09 * epoch as f64,
             images_per_second: 1000.0,
             seconds: 3.0,
+            skipped: 0,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use candle_core::{DType, Tensor};
 use candle_nn::ModuleT;
@@ -37,7 +38,7 @@ pub struct SampleImage {
 /// A network and a batch of images, for histograms of its pre-activations.
 pub struct Probe {
     /// The network, on weights that follow those of the run.
-    pub model: Box<dyn ModuleT>,
+    pub model: Rc<dyn ModuleT>,
     /// The images `[B, C, H, W]`.
     pub images: Tensor,
 }

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use super::fields::Recipe;
 use super::kinds::{ClipMode, LossKind};
-use crate::data::{Augmentation, ResizedCrop};
+use crate::data::{Augmentation, PixelAugmentation, ResizedCrop};
 use crate::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
 use crate::train::optimizer::Clip;
 
@@ -57,6 +57,19 @@ impl Recipe {
             resized_crop: Some(self.resized_crop()),
             erasing: self.erasing(),
             cutout: self.cutout,
+            pixels: self.pixel_augmentation(),
+        }
+    }
+
+    fn pixel_augmentation(&self) -> PixelAugmentation {
+        PixelAugmentation {
+            vflip: self.vflip,
+            degrees: self.degrees,
+            auto_augment: self.aa.clone(),
+            color_jitter: self.color_jitter,
+            color_jitter_prob: self.color_jitter_prob,
+            grayscale_prob: self.grayscale_prob,
+            gaussian_blur_prob: self.gaussian_blur_prob,
         }
     }
 

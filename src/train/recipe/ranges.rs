@@ -67,7 +67,9 @@ impl Recipe {
         if let Some(problem) = self.resized_crop().problem() {
             return Err(RecipeError::Crop(problem));
         }
+        self.validate_weights()?;
         self.validate_mixing()?;
+        self.validate_pixels()?;
         self.validate_fine_tuning()
     }
 
@@ -304,6 +306,32 @@ impl Recipe {
         }
     }
 
+    fn validate_pixels(&self) -> Result<(), RecipeError> {
+        probability("vflip", self.vflip)?;
+        probability("grayscale_prob", self.grayscale_prob)?;
+        probability("gaussian_blur_prob", self.gaussian_blur_prob)?;
+        let turns = (0.0..=180.0).contains(&self.degrees);
+        check(turns, "degrees", &self.degrees, "between 0 and 180")?;
+        let needs = |field, needs| Err(RecipeError::Needs { field, needs });
+        let Some(jitter) = &self.color_jitter else {
+            return match self.color_jitter_prob {
+                Some(_) => needs("color_jitter_prob", "color_jitter; 0.4 is usual"),
+                None => Ok(()),
+            };
+        };
+        if let Some(expected) = jitter.broken_range() {
+            check(false, "color_jitter", &jitter.values(), expected)?;
+        }
+        if self.aa.as_ref().is_some_and(|aa| !aa.is_three_augment()) {
+            return needs(
+                "color_jitter",
+                "no aa, or one of 3-Augment (3a); other policies change colours themselves",
+            );
+        }
+        self.color_jitter_prob
+            .map_or(Ok(()), |p| probability("color_jitter_prob", p))
+    }
+
     fn validate_fine_tuning(&self) -> Result<(), RecipeError> {
         if let Some(decay) = self.layer_decay {
             let ok = decay > 0.0 && decay <= 1.0;
@@ -338,14 +366,18 @@ fn check(
 }
 
 /// Refuses a field that has no effect without `needs`.
-fn needed(field: &'static str, met: bool, needs: &'static str) -> Result<(), RecipeError> {
+pub(super) fn needed(
+    field: &'static str,
+    met: bool,
+    needs: &'static str,
+) -> Result<(), RecipeError> {
     if met {
         return Ok(());
     }
     Err(RecipeError::Needs { field, needs })
 }
 
-fn whole(
+pub(super) fn whole(
     field: &'static str,
     value: usize,
     range: RangeInclusive<usize>,
@@ -355,7 +387,7 @@ fn whole(
     check(value <= *range.end(), field, &value, &expected)
 }
 
-fn positive(field: &'static str, value: f64) -> Result<(), RecipeError> {
+pub(super) fn positive(field: &'static str, value: f64) -> Result<(), RecipeError> {
     let ok = value.is_finite() && value > 0.0;
     check(ok, field, &value, "a positive number")?;
     check(value <= MAX_NUMBER, field, &value, TOO_LARGE)
@@ -369,7 +401,7 @@ fn not_negative(field: &'static str, value: f64) -> Result<(), RecipeError> {
 
 const TOO_LARGE: &str = "at most 3.4e38, the largest f32";
 
-fn share(field: &'static str, value: f64) -> Result<(), RecipeError> {
+pub(super) fn share(field: &'static str, value: f64) -> Result<(), RecipeError> {
     let ok = (0.0..1.0).contains(&value);
     check(ok, field, &value, "at least 0 and less than 1")
 }

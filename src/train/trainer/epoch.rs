@@ -1,36 +1,50 @@
 //! The steps of an epoch.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use candle_core::Result as CandleResult;
-use candle_nn::ModuleT;
+use candle_core::{Result as CandleResult, Tensor};
 
-use super::Trainer;
+use super::guard::Guard;
+use super::{Stop, Trainer};
 use crate::data::Batch;
 use crate::train::error::TrainError;
 use crate::train::observer::{Observer, StepReport};
-use crate::train::step::{Accumulation, Step, StepError};
+use crate::train::step::{Accumulation, Step, StepError, loss_of};
 
-impl<'a> Trainer<'a> {
-    /// Trains the rest of the current epoch. Returns false if the run was stopped.
+/// An update of the weights.
+pub(super) struct Update {
+    /// The mean loss of its batches.
+    pub loss: f64,
+    /// The learning rate.
+    pub lr: f64,
+    /// Whether it was taken. Otherwise it was left out, as the loss or a gradient was not finite.
+    pub taken: bool,
+}
+
+impl Trainer<'_> {
+    /// Trains the rest of the current epoch, or returns why it was stopped.
     ///
     /// An update takes `grad_accum_steps` batches; the last one of an epoch takes the rest. Between
     /// updates the run can stop and save its state.
     pub(super) fn epoch(
         &mut self,
         observers: &mut [Box<dyn Observer>],
-    ) -> Result<bool, TrainError> {
+    ) -> Result<Option<Stop>, TrainError> {
         let (epoch, first) = (self.progress.epoch, self.progress.batch);
+        self.clock.start();
         let mut clock = Instant::now();
         let mut batches = self.run.train.epoch(epoch as u64, first).peekable();
         while batches.peek().is_some() {
-            if self.run.stop.load(Ordering::Relaxed) {
-                return Ok(false);
+            if let Some(stop) = self.stop() {
+                return Ok(Some(stop));
             }
             let group = batches.by_ref().take(self.run.recipe.grad_accum_steps);
-            let (loss, lr) = self.update(group)?;
-            self.after_update()?;
+            let Update { loss, lr, taken } = self.update(group)?;
+            if taken {
+                self.after_update()?;
+            }
+            self.progress.step += 1;
+            tracing::trace!(step = self.progress.step, "took a step");
             self.progress.partial.seconds += clock.elapsed().as_secs_f64();
             clock = Instant::now();
             let partial = &self.progress.partial;
@@ -46,74 +60,82 @@ impl<'a> Trainer<'a> {
             for observer in &mut *observers {
                 observer.step(&report)?;
             }
+            self.clock.stepped();
+            if self.clock.recovery_due() {
+                self.save_state()?;
+                clock = Instant::now();
+            }
         }
-        Ok(true)
+        Ok(None)
     }
 
-    /// Updates the weights with the mean gradient of `batches`. Returns the mean loss and the
-    /// learning rate.
+    /// Updates the weights with the mean gradient of `batches`. If it is not finite and the options say
+    /// so, leaves out the update.
     fn update(
         &mut self,
         batches: impl Iterator<Item = CandleResult<Batch>>,
-    ) -> Result<(f64, f64), TrainError> {
-        let rates = self.schedule.rates(self.progress.step);
+    ) -> Result<Update, TrainError> {
+        let rates = self.rates(self.progress.step);
+        let before = self.before_update()?;
         let mut accumulation = Accumulation::default();
         let (mut loss, mut count) = (0.0, 0.0);
         for batch in batches {
-            loss += self.accumulate(&mut accumulation, &batch?, rates.lr)?;
+            loss += self.accumulate(&mut accumulation, &batch?)?;
             count += 1.0;
         }
-        accumulation.update(self.run.recipe, &mut self.optimizer, rates)?;
-        Ok((loss / count, rates.lr))
+        let mut taken = loss.is_finite();
+        if taken {
+            let mut optimizer = Guard::new(&mut self.optimizer);
+            accumulation.update(self.run.recipe, &mut optimizer, rates)?;
+            taken = !optimizer.refused;
+        }
+        let update = Update {
+            loss: loss / count,
+            lr: rates.lr,
+            taken,
+        };
+        if !taken {
+            self.leave_out(&before, &update)?;
+        }
+        Ok(update)
     }
 
-    /// Adds the gradients of a batch and returns its loss.
+    /// Adds the gradients of a batch and returns its loss. A loss that is not finite has none.
     fn accumulate(
         &mut self,
         accumulation: &mut Accumulation,
         batch: &Batch,
-        lr: f64,
     ) -> Result<f64, TrainError> {
         let Batch { images, labels, .. } = batch;
-        let (run, head) = (self.run, self.head_only());
-        let forward = || match (head, run.auxiliary) {
-            (Some(head), _) => Ok((head.forward_t(images, true)?, None)),
-            (None, None) => Ok((run.model.forward_t(images, true)?, None)),
-            (None, Some(network)) => {
-                let (logits, own) = network.forward_with_loss(images, labels)?;
-                Ok((logits, Some(own)))
-            }
-        };
-        let result = accumulation.add(forward, &batch.target(), run.recipe);
-        let Step { loss, logits } = result.map_err(|error| match error {
-            StepError::NonFiniteLoss(loss) => TrainError::NonFiniteLoss {
-                loss,
-                epoch: self.progress.epoch + 1,
-                step: self.progress.step + 1,
-                lr,
-            },
-            StepError::Candle(error) => TrainError::Candle(error),
-        })?;
-        let partial = &mut self.progress.partial;
-        partial.totals.add(&logits, labels)?;
-        partial.loss += loss * labels.elem_count() as f64;
+        let (run, head_only) = (self.run, self.head_only());
+        let forward = || run.forward(head_only, images, labels);
         self.progress.batch += 1;
-        Ok(loss)
+        match accumulation.add(forward, &batch.target(), run.recipe) {
+            Ok(Step { loss, logits }) => {
+                let partial = &mut self.progress.partial;
+                partial.totals.add(&logits, labels)?;
+                partial.loss += loss * labels.elem_count() as f64;
+                Ok(loss)
+            }
+            Err(StepError::NonFiniteLoss(loss)) => Ok(loss),
+            Err(StepError::Candle(error)) => Err(TrainError::Candle(error)),
+        }
     }
 
-    /// Follows each update of the weights: counts it.
+    /// Follows each update of the weights.
     fn after_update(&mut self) -> Result<(), TrainError> {
-        self.progress.step += 1;
-        Ok(())
+        self.update_averages()
     }
 
-    /// The network to train in the next step if only the head learns.
-    fn head_only(&self) -> Option<&'a dyn ModuleT> {
-        let alone = self.run.recipe.freeze_backbone || self.progress.step < self.head_warmup;
-        self.run
-            .parts
-            .as_ref()
-            .filter(|_| alone)
-            .map(|parts| parts.head_only)
+    /// The loss of a batch in training mode, `[]`.
+    pub(super) fn loss(&self, batch: &Batch) -> CandleResult<Tensor> {
+        let Batch { images, labels, .. } = batch;
+        let (logits, own) = self.run.forward(self.head_only(), images, labels)?;
+        loss_of(self.run.recipe, &logits, own, &batch.target())
+    }
+
+    /// Whether only the head learns in the next step.
+    fn head_only(&self) -> bool {
+        self.run.recipe.freeze_backbone || self.progress.step < self.head_warmup
     }
 }

@@ -5,27 +5,41 @@ use std::time::Instant;
 
 use candle_core::Tensor;
 
-use super::Trainer;
+use super::{Stop, Trainer};
 use crate::checkpoint;
 use crate::data::Loader;
 use crate::eval::{self, Evaluation};
 use crate::train::error::TrainError;
+use crate::train::non_finite::NonFiniteOrigin;
 use crate::train::record::{EpochRecord, Record};
-use crate::train::run_folder::{BEST, LAST};
+use crate::train::run_folder::BEST;
 use crate::train::state::Partial;
 
 impl Trainer<'_> {
-    /// Evaluates the epoch and saves weights and state.
-    pub(super) fn finish_epoch(&mut self) -> Result<EpochRecord, TrainError> {
+    /// Evaluates the epoch and saves weights and state. The inner error is the reason why the
+    /// evaluation was stopped; the epoch is then as before.
+    pub(super) fn finish_epoch(&mut self) -> Result<Result<EpochRecord, Stop>, TrainError> {
         let clock = Instant::now();
-        let evaluation = self.evaluate(self.run.evaluation())?;
+        if self.progress.partial.totals.images() == 0 {
+            let epoch = self.progress.epoch + 1;
+            return Err(TrainError::NoFiniteUpdate { epoch });
+        }
+        let evaluation = match self.evaluate_unless_stopped(self.run.evaluation())? {
+            Ok(evaluation) => evaluation,
+            Err(stop) => return Ok(Err(stop)),
+        };
+        let ema = match self.evaluate_ema()? {
+            Ok(ema) => ema,
+            Err(stop) => return Ok(Err(stop)),
+        };
         let Partial {
             totals,
             loss,
             seconds,
+            skipped,
         } = std::mem::take(&mut self.progress.partial);
         let mean = totals.mean();
-        let lr = self.schedule.lr(self.progress.step - 1);
+        let lr = self.rates(self.progress.step - 1).lr;
         let record = EpochRecord {
             epoch: self.progress.epoch + 1,
             step: self.progress.step,
@@ -37,13 +51,17 @@ impl Trainer<'_> {
             top5: evaluation.top5,
             images_per_second: mean.images as f64 / seconds,
             seconds: seconds + clock.elapsed().as_secs_f64(),
+            skipped,
+            ema,
         };
-        if !evaluation.loss.is_finite() {
+        let losses = std::iter::once(&evaluation).chain(&ema).map(|e| e.loss);
+        if let Some(loss) = losses.into_iter().find(|loss| !loss.is_finite()) {
             return Err(TrainError::NonFiniteLoss {
-                loss: evaluation.loss,
+                loss,
                 epoch: record.epoch,
                 step: record.step,
                 lr,
+                origin: Some(NonFiniteOrigin::Evaluation),
             });
         }
         let progress = &mut self.progress;
@@ -52,28 +70,41 @@ impl Trainer<'_> {
         progress.train_seconds += seconds;
         progress.train_images += mean.images;
         progress.records.push(record.clone());
-        let metric = self.run.recipe.eval_metric;
-        self.schedule.observe(metric.of(&record));
-        if progress
-            .best(metric)
-            .is_some_and(|best| best.epoch == record.epoch)
-        {
-            self.save_weights(BEST)?;
-        }
-        self.save_weights(LAST)?;
+        self.schedule
+            .observe(self.run.recipe.eval_metric.of(&record));
+        self.clock.finished_epoch();
+        self.add_to_averages(record.epoch)?;
         self.save_state()?;
-        Ok(record)
+        self.save_epoch()?;
+        Ok(Ok(record))
     }
 
-    fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
+    pub(super) fn evaluate_unless_stopped(
+        &self,
+        loader: &Loader,
+    ) -> Result<Result<Evaluation, Stop>, TrainError> {
+        let mut stopped = None;
+        let batches = loader.epoch(0, 0).map_while(|batch| {
+            stopped = self.stop();
+            let next = || batch.map(|batch| (batch.images, batch.labels));
+            stopped.is_none().then(next)
+        });
+        let evaluation = eval::evaluate(self.run.frozen, batches)?;
+        Ok(match stopped {
+            None => Ok(evaluation),
+            Some(stop) => Err(stop),
+        })
+    }
+
+    pub(super) fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
         let batches = loader.epoch(0, 0);
         let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
         Ok(eval::evaluate(self.run.frozen, batches)?)
     }
 
     /// The figures of the finished run. If validation images chose the best epoch, evaluates the best
-    /// and the last weights on the test images.
-    pub(super) fn record(&self) -> Result<Record, TrainError> {
+    /// and the last weights on the test images. `swa` is the evaluation of the averaged weights.
+    pub(super) fn record(&self, swa: Option<Evaluation>) -> Result<Record, TrainError> {
         let progress = &self.progress;
         let measured = |record: &EpochRecord| Evaluation {
             images: self.run.test.images().len(),
@@ -99,6 +130,8 @@ impl Trainer<'_> {
             stopped_early: self.stops_early() && progress.epoch < self.run.recipe.epochs,
             best,
             last,
+            ema: self.ema_record()?,
+            swa,
             images_per_second: progress.train_images as f64 / progress.train_seconds,
             seconds: progress.records.iter().map(|record| record.seconds).sum(),
         })

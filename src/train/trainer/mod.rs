@@ -1,27 +1,36 @@
 //! The training loop.
 
+mod averages;
+mod clock;
+mod diagnosis;
 mod epoch;
 mod evaluation;
+mod guard;
 mod save;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
+use candle_core::Tensor;
 use candle_nn::ModuleT;
 
+use super::average::Averages;
 use super::error::TrainError;
 use super::images::RunImages;
 use super::observer::{Observer, RunStart};
 use super::optimizer::{ParameterGroup, RuleOptimizer};
+use super::options::RunOptions;
 use super::parts::Parts;
 use super::recipe::Recipe;
 use super::record::{EvaluationSet, Record};
-use super::run_folder::{LAST, RunFolder, STATE};
+use super::run_folder::{LAST, PREVIOUS_STATE, RunFolder};
 use super::schedule::Schedule;
 use super::state::{Progress, RunState};
 use crate::data::Loader;
 use crate::nn::{AuxiliaryLoss, ParamStore};
 use crate::rng::Generator;
+use clock::Clock;
 
 /// A network, its data and its recipe.
 pub struct Run<'a> {
@@ -31,6 +40,10 @@ pub struct Run<'a> {
     pub auxiliary: Option<&'a dyn AuxiliaryLoss>,
     /// The same network, built on [`ParamStore::frozen`] of `store`.
     pub frozen: &'a dyn ModuleT,
+    /// As `frozen`, with batch norms that average the statistics of all batches
+    /// ([`BatchNorm2d::with_cumulative_statistics`](crate::nn::BatchNorm2d::with_cumulative_statistics))
+    /// and without dropout. Only recipes with `swa_start` need it.
+    pub calibrating: Option<&'a dyn ModuleT>,
     /// The parts of the network, for recipes that treat them differently.
     pub parts: Option<Parts<'a>>,
     /// Weights and buffers.
@@ -43,6 +56,10 @@ pub struct Run<'a> {
     pub test: &'a Loader,
     /// The hyperparameters.
     pub recipe: &'a Recipe,
+    /// How the run is saved and when it ends early.
+    pub options: &'a RunOptions,
+    /// The start of the process, for the time limit.
+    pub started: Instant,
     /// The folder for checkpoints.
     pub folder: &'a RunFolder,
     /// Key-value pairs for the header of every checkpoint, such as the name of the model.
@@ -57,6 +74,25 @@ impl<'a> Run<'a> {
     /// The images that evaluate each epoch.
     fn evaluation(&self) -> &'a Loader {
         self.validation.unwrap_or(self.test)
+    }
+
+    /// The logits `[N, K]` of a batch in training mode and the network's own loss, if it has one. With
+    /// `head_only`, of a run with parts, only the head learns.
+    pub(super) fn forward(
+        &self,
+        head_only: bool,
+        images: &Tensor,
+        labels: &Tensor,
+    ) -> candle_core::Result<(Tensor, Option<Tensor>)> {
+        let parts = self.parts.as_ref().filter(|_| head_only);
+        match (parts, self.auxiliary) {
+            (Some(parts), _) => Ok((parts.head_only.forward_t(images, true)?, None)),
+            (None, None) => Ok((self.model.forward_t(images, true)?, None)),
+            (None, Some(network)) => {
+                let (logits, own) = network.forward_with_loss(images, labels)?;
+                Ok((logits, Some(own)))
+            }
+        }
     }
 
     fn evaluated_on(&self) -> EvaluationSet {
@@ -77,13 +113,26 @@ pub enum Outcome {
         /// Steps taken so far.
         step: u64,
     },
+    /// The time limit ended the process. The state of the run is saved and it can be resumed.
+    TimeLimit {
+        /// Steps taken so far.
+        step: u64,
+    },
+}
+
+/// Why a process ends before the run.
+#[derive(Clone, Copy)]
+enum Stop {
+    Requested,
+    TimeLimit,
 }
 
 /// Trains from the start, or continues from `resume`, and reports to `observers`.
 ///
 /// # Errors
 /// A recipe out of range, an empty training set, a state of another run or of other
-/// images, a loss that is not finite, a file that cannot be written, or the error of an op.
+/// images, a loss that is not finite, a time limit that is too short, a file that cannot be written, or
+/// the error of an op.
 pub fn train(
     run: &Run<'_>,
     resume: Option<RunState>,
@@ -95,12 +144,16 @@ pub fn train(
 struct Trainer<'a> {
     run: &'a Run<'a>,
     optimizer: RuleOptimizer,
+    averages: Averages,
     schedule: Schedule,
     progress: Progress,
     /// Updates in an epoch.
     steps_per_epoch: usize,
     /// Steps at the start that train only the head.
     head_warmup: u64,
+    clock: Clock,
+    /// Whether the run continues from the state before the newest one.
+    resumed_from_previous: bool,
 }
 
 impl<'a> Trainer<'a> {
@@ -124,13 +177,16 @@ impl<'a> Trainer<'a> {
         if let Some(parts) = &run.parts {
             optimizer = optimizer.with_head(parts.head);
         }
+        let averages = Averages::new(recipe, run.store)?;
         let images = RunImages::of(run.train, run.evaluation());
+        let previous = run.folder.file(PREVIOUS_STATE);
+        let resumed_from_previous = resume.as_ref().is_some_and(|s| s.path() == previous);
         let mut progress = match resume {
             None => Progress::default(),
             Some(state) => {
-                let path = run.folder.file(STATE);
+                let path = state.path().to_path_buf();
                 state.check(&path, recipe, &images, batches_per_epoch)?;
-                state.restore(&path, run.store, &mut optimizer, run.generators)?
+                state.restore(&path, run.store, &mut optimizer, &averages, run.generators)?
             }
         };
         progress.threads = Some(rayon::current_num_threads());
@@ -138,14 +194,18 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             run,
             optimizer,
+            averages,
             schedule: progress.schedule(recipe, steps_per_epoch),
             progress,
             steps_per_epoch,
             head_warmup,
+            clock: Clock::new(run.options, run.started),
+            resumed_from_previous,
         })
     }
 
     fn run(mut self, observers: &mut [Box<dyn Observer>]) -> Result<Outcome, TrainError> {
+        self.start_saving()?;
         for observer in &mut *observers {
             observer.start(&RunStart {
                 records: &self.progress.records,
@@ -154,23 +214,24 @@ impl<'a> Trainer<'a> {
                 evaluated_on: self.run.evaluated_on(),
             })?;
         }
-        if self.progress.step == 0 {
-            // From now on the run can be resumed.
-            self.save_state()?;
-        }
         while self.progress.epoch < self.run.recipe.epochs && !self.stops_early() {
-            if !self.epoch(observers)? {
-                self.save_weights(LAST)?;
-                self.save_state()?;
-                let step = self.progress.step;
-                return Ok(Outcome::Interrupted { step });
-            }
-            let record = self.finish_epoch()?;
+            let finished = match self.epoch(observers)? {
+                None => self.finish_epoch()?,
+                Some(stop) => Err(stop),
+            };
+            let record = match finished {
+                Ok(record) => record,
+                Err(stop) => return self.stopped(stop),
+            };
             for observer in &mut *observers {
                 observer.epoch(&record)?;
             }
         }
-        let record = self.record()?;
+        let swa = match self.finish_swa()? {
+            Ok(swa) => swa,
+            Err(stop) => return self.stopped(stop),
+        };
+        let record = self.record(swa)?;
         for observer in observers {
             observer.finish(&record)?;
         }
@@ -180,5 +241,27 @@ impl<'a> Trainer<'a> {
     /// Whether the evaluations so far end the run before its last epoch.
     fn stops_early(&self) -> bool {
         self.run.recipe.stops_early(&self.progress.records)
+    }
+
+    /// Why to end the process now, if there is a reason.
+    fn stop(&self) -> Option<Stop> {
+        if self.run.stop.load(Ordering::Relaxed) {
+            return Some(Stop::Requested);
+        }
+        self.clock.time_is_up().then_some(Stop::TimeLimit)
+    }
+
+    /// Saves the run within an epoch, to end the process.
+    fn stopped(&mut self, stop: Stop) -> Result<Outcome, TrainError> {
+        self.save_state()?;
+        self.save_weights(LAST)?;
+        let step = self.progress.step;
+        match (stop, self.run.options.time_limit) {
+            (Stop::TimeLimit, Some(limit)) if !self.clock.has_progressed() => {
+                Err(TrainError::TimeLimitTooShort(limit))
+            }
+            (Stop::TimeLimit, _) => Ok(Outcome::TimeLimit { step }),
+            (Stop::Requested, _) => Ok(Outcome::Interrupted { step }),
+        }
     }
 }

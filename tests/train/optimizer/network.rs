@@ -64,12 +64,17 @@ pub fn advance(
     parameters: &Parameters,
     steps: std::ops::Range<usize>,
 ) -> Result<()> {
+    let cycle = recipe.cycle_momentum.then(|| recipe.schedule(1));
     for step in steps {
         let mut gradients = Gradients::default();
         for (_, var) in parameters {
             gradients.insert(var.as_tensor(), gradient(var, step)?);
         }
-        optimizer.step(&gradients, rate(step).into(), recipe.clip())?;
+        let rates = match &cycle {
+            Some(schedule) => schedule.rates(step as u64),
+            None => rate(step).into(),
+        };
+        optimizer.step(&gradients, rates, recipe.clip())?;
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! CSV (RFC 4180): a row for each image and class.
 
-use std::borrow::Cow;
 use std::io::Write;
 
 use super::destination::Destination;
 use super::writer::Writer;
 use crate::commands::predict::ranking::Prediction;
+use crate::csv::quoted;
 
 const HEADER: &str = "image,rank,label,class,probability";
 
@@ -46,32 +46,5 @@ impl Writer for Csv {
 
     fn finish(self) -> anyhow::Result<()> {
         self.out.commit()
-    }
-}
-
-/// A field, in quotes if it needs them.
-fn quoted(field: &str) -> Cow<'_, str> {
-    if field.contains(['"', ',', '\n', '\r']) {
-        Cow::Owned(format!("\"{}\"", field.replace('"', "\"\"")))
-    } else {
-        Cow::Borrowed(field)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn fields_are_quoted_if_they_need_it() {
-        for (field, want) in [
-            ("a b.png", "a b.png"),
-            ("tench, Tinca tinca", "\"tench, Tinca tinca\""),
-            ("6\" pipe", "\"6\"\" pipe\""),
-            ("two\nlines", "\"two\nlines\""),
-            ("", ""),
-        ] {
-            assert_eq!(quoted(field), want);
-        }
     }
 }

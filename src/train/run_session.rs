@@ -10,9 +10,9 @@ use super::run_folder::{RunFolder, SESSIONS};
 
 /// A process that trained a run, and its machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
-    /// The command line.
-    pub command: Vec<String>,
+pub struct RunSession {
+    /// The command line, for a shell.
+    pub command: String,
     /// When it started, in seconds since 1970.
     pub started: u64,
     /// Steps of the run at the start.
@@ -31,7 +31,7 @@ pub struct Session {
     pub device: String,
 }
 
-impl Session {
+impl RunSession {
     /// Appends this process to the record of the run.
     ///
     /// # Errors

@@ -1,0 +1,88 @@
+//! Flags for mixed batches, erased images, and the order and size of training images.
+
+use candle_mish::data::{EraseMode, FlipMode, ImageSizes, MixupMode};
+use candle_mish::train::Recipe;
+use clap::Args;
+
+use crate::args::named::named;
+use crate::args::range::{MAX_EPOCHS, MAX_SIZE, count, number, positive};
+use crate::args::set::{replace, set};
+
+const AUGMENTATION: &str = "Augmentation";
+/// Limit of `--aug-repeats` and `--recount`.
+const MAX_REPEATS: usize = 1000;
+
+/// Flags for mixed batches, erased images, and the order and size of training images.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Mixing and erasing")]
+pub struct MixingArgs {
+    /// How the images to flip are chosen: random, or alternating, where each image is flipped in every
+    /// other epoch [default: random]
+    #[arg(long, value_name = "MODE", help_heading = AUGMENTATION, value_parser = named::<FlipMode>)]
+    pub flip_mode: Option<FlipMode>,
+    /// Repeated augmentation: how often an epoch has each image, of a part of the training images [default:
+    /// 0, all images once]
+    #[arg(long, value_name = "N", help_heading = AUGMENTATION,
+          value_parser = count(0..=MAX_REPEATS))]
+    pub aug_repeats: Option<usize>,
+    /// Size of training images by epoch: 0:20,4:28,8:32 is 20 pixels in the first 4 epochs, 28 in the
+    /// next 4, then 32. Evaluation uses the full size [default: the full size]
+    #[arg(long, value_name = "EPOCH:PIXELS,..", help_heading = AUGMENTATION)]
+    pub train_img_sizes: Option<ImageSizes>,
+    /// Mixup: alpha of the Beta distribution, or 0 for no mixup [default: 0]
+    #[arg(long, value_name = "ALPHA", value_parser = number::<f64>(0.0..=1000.0))]
+    pub mixup: Option<f64>,
+    /// CutMix: alpha of the Beta distribution, or 0 for no CutMix [default: 0]
+    #[arg(long, value_name = "ALPHA", value_parser = number::<f64>(0.0..=1000.0))]
+    pub cutmix: Option<f64>,
+    /// CutMix: smallest and largest side of the rectangle, as shares of the image's, instead of alpha
+    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2,
+          value_parser = number::<f64>(positive(1.0)))]
+    pub cutmix_minmax: Option<Vec<f64>>,
+    /// Probability of mixup or CutMix [default: 1]
+    #[arg(long, value_name = "P", value_parser = number::<f64>(0.0..=1.0))]
+    pub mixup_prob: Option<f64>,
+    /// Probability of CutMix if mixup is on too [default: 0.5]
+    #[arg(long, value_name = "P", value_parser = number::<f64>(0.0..=1.0))]
+    pub mixup_switch_prob: Option<f64>,
+    /// Images that share a draw of mixup or CutMix: batch, pair or elem [default: batch]
+    #[arg(long, value_name = "MODE", value_parser = named::<MixupMode>)]
+    pub mixup_mode: Option<MixupMode>,
+    /// Epochs with mixup and CutMix [default: all]
+    #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]
+    pub mixup_off_epoch: Option<usize>,
+    /// Random erasing: probability that an image is erased [default: 0]
+    #[arg(long, value_name = "P", value_parser = number::<f64>(0.0..=1.0))]
+    pub reprob: Option<f64>,
+    /// Values of erased pixels: const (the mean), rand (a random colour) or pixel (noise) [default:
+    /// pixel]
+    #[arg(long, value_name = "MODE", value_parser = named::<EraseMode>)]
+    pub remode: Option<EraseMode>,
+    /// Most rectangles to erase in an image [default: 1]
+    #[arg(long, value_name = "N", value_parser = count(1..=MAX_REPEATS))]
+    pub recount: Option<usize>,
+    /// Cutout: side of a square to erase with the mean in every image, or 0 for none [default: 0]
+    #[arg(long, value_name = "PIXELS", value_parser = count(0..=MAX_SIZE))]
+    pub cutout: Option<usize>,
+}
+
+impl MixingArgs {
+    /// Overrides `recipe` with the flags given.
+    pub fn apply(&self, recipe: &mut Recipe) {
+        let pair = |values: &Option<Vec<f64>>| values.as_deref()?.try_into().ok();
+        set(&mut recipe.flip_mode, self.flip_mode);
+        set(&mut recipe.aug_repeats, self.aug_repeats);
+        replace(&mut recipe.train_img_sizes, &self.train_img_sizes);
+        set(&mut recipe.mixup, self.mixup);
+        set(&mut recipe.cutmix, self.cutmix);
+        replace(&mut recipe.cutmix_minmax, &pair(&self.cutmix_minmax));
+        replace(&mut recipe.mixup_prob, &self.mixup_prob);
+        replace(&mut recipe.mixup_switch_prob, &self.mixup_switch_prob);
+        replace(&mut recipe.mixup_mode, &self.mixup_mode);
+        replace(&mut recipe.mixup_off_epoch, &self.mixup_off_epoch);
+        set(&mut recipe.reprob, self.reprob);
+        replace(&mut recipe.remode, &self.remode);
+        replace(&mut recipe.recount, &self.recount);
+        set(&mut recipe.cutout, self.cutout);
+    }
+}

@@ -1,0 +1,45 @@
+//! Finds the first layer whose output has a property, while a network runs.
+
+use std::cell::RefCell;
+
+use candle_core::{Result, Tensor};
+
+struct Search {
+    matches: fn(&Tensor) -> bool,
+    found: Option<(String, &'static str)>,
+}
+
+thread_local! {
+    static SEARCH: RefCell<Option<Search>> = const { RefCell::new(None) };
+}
+
+/// Runs `body` and returns its result with path and type of the first layer with parameters, applied
+/// on this thread, whose output `matches`.
+///
+/// # Errors
+/// The errors of `body`.
+pub fn first_layer<T>(
+    matches: fn(&Tensor) -> bool,
+    body: impl FnOnce() -> Result<T>,
+) -> Result<(T, Option<(String, &'static str)>)> {
+    let search = Search {
+        matches,
+        found: None,
+    };
+    let outer = SEARCH.replace(Some(search));
+    let result = body();
+    let search = SEARCH.replace(outer);
+    Ok((result?, search.and_then(|search| search.found)))
+}
+
+/// Shows the output of a layer to the search of this thread.
+pub(super) fn show(path: &str, kind: &'static str, output: &Tensor) {
+    SEARCH.with_borrow_mut(|search| {
+        if let Some(search) = search
+            && search.found.is_none()
+            && (search.matches)(output)
+        {
+            search.found = Some((path.to_string(), kind));
+        }
+    });
+}
