@@ -25,6 +25,7 @@ mod runs;
 #[path = "../support/hub.rs"]
 mod server;
 mod shortcut;
+mod study;
 mod swap;
 
 use std::path::Path;
