@@ -10,7 +10,11 @@ use crate::config::{Config, read_recipe};
 use crate::network;
 
 /// Values that the checkpoint records.
-const IN_WEIGHTS: [&str; 5] = ["model", "activation", "stem", "in_chans", "gate"];
+const IN_WEIGHTS: [&str; 6] = ["model", "activation", "stem", "in_chans", "gate", "bn_eps"];
+
+/// Hyperparameters of random weights, and those whose defaults depend on the weights and the number of
+/// epochs.
+const NOT_KEPT: [&str; 4] = ["init", "init_gain", "epochs", "lr"];
 
 /// The command that trains the network of `config` for `epochs` more epochs from the file `weights`,
 /// on the same images and with the same recipe. The learning rate is the default for trained weights.
@@ -66,7 +70,7 @@ fn recipe_flags(config: &Config) -> Vec<String> {
     let changed = changed(&table(&config.recipe), &table(&own));
     let kept = |(key, _): &(String, Value)| {
         let used = config.recipe.sched.check_reads(key).is_ok();
-        used && !["epochs", "lr"].contains(&key.as_str())
+        used && !NOT_KEPT.contains(&key.as_str())
     };
     changed.into_iter().filter(kept).map(flag).collect()
 }

@@ -39,7 +39,7 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
     let config = &setup.config;
     if args.dry_run {
         // An error here means that the network cannot be built.
-        Network::new(&config.spec(1, Stem::Cifar), config.recipe.seed)?;
+        Network::new(&config.spec(1, Stem::Cifar), &config.recipe)?;
         if context.json {
             output::json(config)?;
         } else {

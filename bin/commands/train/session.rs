@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
 use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::eval::Evaluation;
 use candle_mish::train::run_folder::SUMMARY;
 use candle_mish::train::{
     Outcome, Parts, Recipe, Record, Run, RunFolder, RunState, Summary, train,
 };
 use candle_mish_models::tuning::HeadOnly;
-use candle_mish_models::{self as models, ModelSpec, Stem};
+use candle_mish_models::{self as models, Model, ModelSpec, Stem};
 
 use super::args::TrainArgs;
 use super::classes::{self, Classifier};
@@ -40,6 +41,8 @@ pub(super) struct Session<'a> {
     config: Config,
     dataset: Dataset,
     network: Network,
+    /// The network that measures the batch norms of averaged weights, if the recipe needs it.
+    calibrating: Option<Box<dyn Model>>,
     /// The network with only its classifier trainable, and the layer of each parameter, if the
     /// recipe needs them.
     parts: Option<(HeadOnly, HashMap<String, usize>)>,
@@ -105,7 +108,7 @@ impl<'a> Session<'a> {
         let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
         let batch_size = config.recipe.batch_size.min(dataset.train.len());
         check_batch(batch_size, &dataset.train)?;
-        let network = Network::new(&spec, config.recipe.seed)?;
+        let network = Network::new(&spec, &config.recipe)?;
         image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
@@ -115,6 +118,10 @@ impl<'a> Session<'a> {
             Some((network.head_only(&spec)?, layers))
         } else {
             None
+        };
+        let calibrating = match config.recipe.swa_start {
+            Some(_) => Some(network.calibrating(&spec)?),
+            None => None,
         };
         let folder = match (resumed, &state) {
             (Some(run), Some(state)) => {
@@ -141,6 +148,7 @@ impl<'a> Session<'a> {
             config,
             dataset,
             network,
+            calibrating,
             parts,
             spec,
             folder,
@@ -168,6 +176,7 @@ impl<'a> Session<'a> {
             model: &*self.network.model,
             auxiliary: self.network.model.auxiliary(),
             frozen: &*self.network.frozen,
+            calibrating: self.calibrating.as_ref().map(|model| &**model as _),
             parts: self.parts.as_ref().map(|(head_only, layers)| Parts {
                 head_only,
                 head: self.network.model.classifier(),
@@ -324,6 +333,8 @@ impl<'a> Session<'a> {
             final_top1: record.last.top1,
             final_top5: record.last.top5,
             final_loss: record.last.loss,
+            ema: record.ema,
+            swa: record.swa,
             train_images_per_second: record.images_per_second,
             seconds: record.seconds,
             threads: self.context.threads,
@@ -343,8 +354,14 @@ impl<'a> Session<'a> {
             .best_chosen_on
             .map(|set| format!(", chosen on the {set} images"));
         let chosen = chosen.unwrap_or_default();
+        let averaged = |name: &str, evaluation: Evaluation| {
+            format!(" {name} top-1 {:.2} %,", 100.0 * evaluation.top1)
+        };
+        let ema = summary.ema.map(|ema| averaged("EMA", ema.last));
+        let swa = summary.swa.map(|swa| averaged("SWA", swa));
+        let averages: String = ema.into_iter().chain(swa).collect();
         output::text(&format!(
-            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}{chosen}), top-5 {:.2} %, loss {:.4}; {:.0} img/s, {:.0} s; {}",
+            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}{chosen}), top-5 {:.2} %,{averages} loss {:.4}; {:.0} img/s, {:.0} s; {}",
             summary.model,
             summary.activation,
             summary.dataset,
