@@ -254,6 +254,10 @@ fn studies_are_listed_and_shown() {
                 study["budgets"].get(budget).is_some(),
                 "{name} has no budget {budget}"
             );
+            let mut command = mish(&["study", "run", name, "--output", "never-made"]);
+            command.args(["--budget", budget, "--dry-run"]);
+            let (runs, _) = success(command);
+            assert!(runs.contains("not started"), "{name}: {runs}");
         }
     }
 }
