@@ -26,6 +26,7 @@ mod runs;
 #[path = "../support/hub.rs"]
 mod server;
 mod shortcut;
+mod study;
 mod swap;
 mod watch;
 mod weights;
