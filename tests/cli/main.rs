@@ -26,7 +26,9 @@ mod runs;
 #[path = "../support/hub.rs"]
 mod server;
 mod shortcut;
+mod study;
 mod swap;
+mod watch;
 mod weights;
 
 use std::path::Path;

@@ -79,6 +79,7 @@ impl TrainArgs {
             num_classes: self.num_classes,
             stem: self.stem,
             in_chans: self.form.in_chans,
+            img_size: None,
             gate: self.form.gate,
             shortcut: self.form.shortcut,
             bn_momentum: self.bn_momentum,

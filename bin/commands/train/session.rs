@@ -86,7 +86,9 @@ impl<'a> Session<'a> {
             (dataset, classifier) = classes::of_weights(dataset, weights, &config)?;
         }
         let classes = dataset.classes.len();
-        let stem = Stem::for_image_size(dataset.train.height());
+        let size = dataset.train.height();
+        let stem = Stem::for_image_size(size);
+        config.network.img_size = models::find(config.model())?.img_size(size);
         let spec = config.spec(classes, stem);
         if spec.num_classes < classes {
             return Err(usage(format!(
