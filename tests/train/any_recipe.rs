@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::data::{
-    self, ColorJitter, DataOptions, Dataset, DatasetKind, EraseMode, ImageSet, Loader, LoaderConfig,
-    MixupMode, PadMode, Preprocess,
+    self, ColorJitter, DataOptions, Dataset, DatasetKind, EraseMode, ImageSet, Loader,
+    LoaderConfig, MixupMode, PadMode, Preprocess,
 };
 use candle_mish::nn::ParamStore;
 use candle_mish::train::observer::{Observer, StepReport};

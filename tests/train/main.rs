@@ -5,6 +5,7 @@ mod any_recipe;
 mod checkpoint;
 mod extension;
 mod foreign_checkpoint;
+mod lr_find;
 mod mixing;
 mod optimizer;
 mod pytorch_file;

@@ -9,20 +9,22 @@ mod family;
 mod image_sizes;
 mod memory;
 mod observers;
+mod prepare;
 mod resume;
 mod session;
 
 use candle_mish::data::{BadImages, CheckedSplits};
 use candle_mish_models::Stem;
 
-pub use args::TrainArgs;
+pub use args::{SetupArgs, TrainArgs};
+pub(super) use configure::configure;
 pub use family::{Family, program};
+pub(super) use prepare::Prepared;
 
 use crate::context::Context;
 use crate::failure::Done;
 use crate::network::Network;
 use crate::{dataset, output};
-use configure::configure;
 use session::{Ended, Session};
 
 /// Trains a network, of `family` if the program is limited to one.
@@ -30,7 +32,8 @@ use session::{Ended, Session};
 /// # Errors
 /// If flags, files or data are wrong, or training fails.
 pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyhow::Result<Done> {
-    let setup = configure(args, family, context)?;
+    let mut setup = configure(&args.setup, args.resume.as_deref(), family, context)?;
+    args.run.apply(&mut setup.config.run);
     let config = &setup.config;
     if args.dry_run {
         // An error here means that the network cannot be built.
@@ -48,7 +51,8 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
         options.bad_images = BadImages::Error;
     }
     let dataset = dataset::open(&options, CheckedSplits::All, context)?;
-    let mut session = Session::new(args, setup, dataset, context)?;
+    let prepared = Prepared::new(setup, dataset, context)?;
+    let mut session = Session::new(args, prepared, context)?;
     match session.run()? {
         Ended::Early(done) => Ok(done),
         Ended::Finished(summary) => {
