@@ -115,6 +115,7 @@ impl Config {
             stem: Some(spec.stem),
             in_chans: Some(spec.in_chans),
             gate: spec.gate,
+            bn_eps: spec.bn_eps,
             shortcut: (spec.shortcut != Shortcut::default()).then_some(spec.shortcut),
             ..self.network.clone()
         };

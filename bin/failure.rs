@@ -120,7 +120,7 @@ fn text(cause: &(dyn Error + 'static), line: &str) -> String {
 }
 
 /// Arguments of the library that its messages advise to set. Each is a flag with dashes.
-const ARGUMENTS: [&str; 7] = [
+const ARGUMENTS: [&str; 8] = [
     "bad_images",
     "class_map",
     "class_order",
@@ -128,6 +128,7 @@ const ARGUMENTS: [&str; 7] = [
     "ignore_unknown_classes",
     "scale_16bit",
     "state_dict_key",
+    "time_limit",
 ];
 
 /// A message with the flags of the [`ARGUMENTS`] that it names: `class_map = none` becomes
@@ -172,7 +173,10 @@ fn remedy(cause: &(dyn Error + 'static)) -> Option<&'static str> {
             | TrainError::NonFiniteGradient { .. }
             | TrainError::NonFiniteWeight { .. },
         ) => {
-            return Some("lower --lr, raise --warmup-epochs or clip gradients with --clip-grad");
+            return Some(
+                "lower --lr, raise --warmup-epochs, clip gradients with --clip-grad, or leave out such \
+                 updates with --nan skip",
+            );
         }
         Some(TrainError::FolderTaken(_)) => {
             return Some("continue it with --resume, or choose another folder with --output");
@@ -261,7 +265,7 @@ mod tests {
         assert_eq!(
             message(&diverged.into()),
             "the loss became NaN in epoch 2, step 30 (learning rate 5.00e-1); lower --lr, raise \
-             --warmup-epochs or clip gradients with --clip-grad"
+             --warmup-epochs, clip gradients with --clip-grad, or leave out such updates with --nan skip"
         );
         let taken = anyhow::Error::from(TrainError::FolderTaken(PathBuf::from("runs/1")));
         let message = message(&taken);

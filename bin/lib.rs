@@ -30,7 +30,8 @@ use indicatif::MultiProgress;
 use args::GlobalArgs;
 use commands::train::{self, Family};
 use commands::{
-    activations, compare, completions, data, eval, export, lr_find, models, predict, report, swap,
+    activations, compare, completions, data, eval, export, lr_find, models, predict, report, study,
+    swap,
 };
 use context::Context;
 use failure::{Done, usage};
@@ -66,6 +67,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Replace the activation of a trained network and measure the effect
     Swap(Box<swap::SwapArgs>),
+    /// Train every combination of some options over several seeds and compare them with statistics
+    Study(study::StudyArgs),
     /// Write weights for timm and torchvision, or as ONNX
     Export(export::ExportArgs),
     /// List the networks, or the layers of one network
@@ -103,6 +106,7 @@ pub fn mish() -> ExitCode {
             Command::Report(args) => report::run(&args, context),
             Command::Compare(args) => compare::run(&args, context),
             Command::Swap(args) => swap::run(&args, context),
+            Command::Study(args) => study::run(&args, context),
             Command::Export(args) => export::run(&args, context),
             Command::Models(args) => models::run(&args, context),
             Command::Data(args) => data::run(&args, context),

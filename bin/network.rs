@@ -10,11 +10,13 @@ use candle_mish::checkpoint::ReadOptions;
 use candle_mish::data::Dataset;
 use candle_mish::nn::ParamStore;
 use candle_mish::rng::Generator;
+use candle_mish::train::Recipe;
 use candle_mish_models::transfer::Transfer;
 use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::weights::{self, LoadError, Note};
 use candle_mish_models::{
-    self as models, BuildContext, Entry, Model, ModelArgs, ModelError, ModelSpec,
+    self as models, BuildContext, Entry, Model, ModelArgs, ModelError, ModelSpec, NoEffect,
+    Statistics,
 };
 
 use crate::args::range::{check_classes, check_in_chans};
@@ -34,13 +36,14 @@ pub struct Network {
 }
 
 impl Network {
-    /// Builds a network with initial weights drawn from `seed`.
+    /// Builds a network with initial weights as `recipe` draws them.
     ///
     /// # Errors
     /// If the network cannot be built, or the device cannot be opened.
-    pub fn new(spec: &ModelSpec, seed: u64) -> anyhow::Result<Self> {
-        let store = ParamStore::new(DType::F32, device::current()?, seed);
-        Self::build(spec, store, seed)
+    pub fn new(spec: &ModelSpec, recipe: &Recipe) -> anyhow::Result<Self> {
+        let store = ParamStore::new(DType::F32, device::current()?, recipe.seed);
+        let store = store.with_initialisation(recipe.initialisation(&spec.activation));
+        Self::build(spec, store, recipe.seed)
     }
 
     /// Builds a network on an empty store. `seed` seeds its random layers.
@@ -88,6 +91,26 @@ impl Network {
         Ok(transfer)
     }
 
+    /// The same network with batch norms that average the statistics of all batches, and without
+    /// dropout.
+    ///
+    /// # Errors
+    /// If the network cannot be built.
+    pub fn calibrating(&self, spec: &ModelSpec) -> anyhow::Result<Box<dyn Model>> {
+        let context = BuildContext {
+            generator: self.generators[0].1.clone(),
+            statistics: Statistics::Cumulative,
+            ..BuildContext::default()
+        };
+        let spec = ModelSpec {
+            drop_rate: 0.0,
+            drop_path_rate: 0.0,
+            ..spec.clone()
+        };
+        let store = self.store.frozen();
+        Ok(models::create_with(&spec, &context, store.var_builder())?)
+    }
+
     /// The same network with only its classifier trainable.
     ///
     /// # Errors
@@ -119,7 +142,25 @@ pub fn warn(note: &Note) {
 
 /// The flag of an argument.
 fn flag(argument: &str) -> String {
-    format!("--{}", argument.replace('_', "-"))
+    // timm's arguments `drop_rate` and `drop_path_rate` have the flags --drop and --drop-path.
+    let name = argument.strip_suffix("_rate").unwrap_or(argument);
+    format!("--{}", name.replace('_', "-"))
+}
+
+/// Refuses an option of `given` that has no effect on the network `spec`.
+///
+/// # Errors
+/// A usage error that names the flag and what the network lacks.
+pub fn check_options(given: &ModelArgs, spec: &ModelSpec) -> anyhow::Result<()> {
+    let spec = ModelSpec {
+        gate: given.gate,
+        bn_momentum: given.bn_momentum,
+        bn_eps: given.bn_eps,
+        drop_rate: given.drop_rate.unwrap_or(0.0),
+        drop_path_rate: given.drop_path_rate.unwrap_or(0.0),
+        ..spec.clone()
+    };
+    models::check_options(&spec, &BuildContext::default()).map_err(choice)
 }
 
 /// A usage error for a name or an option that the registry refuses.
@@ -129,6 +170,14 @@ pub fn choice(error: ModelError) -> anyhow::Error {
             suggestion: None, ..
         } => usage(format!("{error}; `mish models` lists all")),
         ModelError::Unknown { .. } | ModelError::Option(_) => usage(error),
+        ModelError::NoEffect(NoEffect {
+            model,
+            option,
+            lacks,
+        }) => usage(format!(
+            "{} has no effect on {model}, which has no {lacks}",
+            flag(option)
+        )),
         _ => error.into(),
     }
 }
@@ -240,6 +289,7 @@ impl Weights {
     pub fn spec(&self, given: &ModelArgs) -> anyhow::Result<ModelSpec> {
         let (spec, notes) = self.0.spec(given).map_err(explained)?;
         notes.iter().for_each(warn);
+        check_options(given, &spec)?;
         check_classes(spec.num_classes)?;
         check_in_chans(spec.in_chans)?;
         Ok(spec)

@@ -1,5 +1,7 @@
 //! Why a network cannot be created.
 
+use crate::used::NoEffect;
+
 /// Why a network cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,6 +17,9 @@ pub enum ModelError {
     /// An option that the network does not support, or weights that do not exist.
     #[error("{0}")]
     Option(String),
+    /// An option without effect on the network.
+    #[error("{0}")]
+    NoEffect(NoEffect),
     /// A layer cannot be built, for example because the weights have another shape.
     #[error(transparent)]
     Build(#[from] candle_core::Error),

@@ -147,7 +147,7 @@ impl Block {
         stage: &Stage,
         stride: usize,
         padding: Padding,
-        drop_path: DropPath,
+        (block, blocks): (usize, usize),
         layers: &Layers,
     ) -> Result<Self> {
         let (outputs, conv1x1) = (stage.channels, Conv2dConfig::same(1));
@@ -190,12 +190,14 @@ impl Block {
             ..SqueezeExciteConfig::default()
         };
         let attention = squeeze_excite.then(|| layers.pp("se").squeeze_excite(width, attention));
+        let shortcut = stride == 1 && inputs == outputs;
+        let shortcut = shortcut.then(|| layers.drop_path(block, blocks));
         Ok(Self {
             expand,
             depthwise,
             squeeze_excite: attention.transpose()?,
             project: layers.conv_norm(last, width, outputs, conv1x1)?,
-            shortcut: (stride == 1 && inputs == outputs).then_some(drop_path),
+            shortcut: shortcut.transpose()?,
         })
     }
 }
@@ -255,10 +257,10 @@ pub(crate) fn build(plan: &Plan, root: Layers) -> Result<Box<dyn Model>> {
             let stride = if block == 0 { stage.stride } else { 1 };
             // timm's builder divides by the number of blocks here, so that the last block stays
             // below the full rate.
-            let drop_path = layers.drop_path(built, total + 1)?;
+            let place = (built, total + 1);
             let layers = layers.pp(block);
             let padding = plan.padding;
-            let block = Block::new(inputs, stage, stride, padding, drop_path, &layers)?;
+            let block = Block::new(inputs, stage, stride, padding, place, &layers)?;
             blocks.push(block);
             built += 1;
             reduction *= stride;

@@ -11,6 +11,7 @@ use candle_nn::{Module, ModuleT, VarBuilder};
 
 use crate::context::{BuildContext, Statistics};
 use crate::spec::ModelSpec;
+use crate::used::{Choice, Used};
 
 /// Makes layers below one path of a network's checkpoint, with the network's activation, its
 /// initialisation and its batch-norm constants.
@@ -22,8 +23,11 @@ pub(crate) struct Layers<'a> {
     pub context: &'a BuildContext,
     /// The variables at this path.
     pub vb: VarBuilder<'a>,
+    /// The options that the layers made so far used.
+    pub used: Used,
     activation: Activation,
-    drop_rate: f64,
+    /// `None` without [`Layers::dropout`].
+    drop_rate: Option<f64>,
     conv_init: WeightInit,
     /// The initialisation of the classifier.
     pub head_init: WeightInit,
@@ -41,16 +45,17 @@ impl<'a> Layers<'a> {
             spec,
             context,
             vb,
+            used: Used::default(),
             activation: spec.activation,
-            drop_rate: spec.drop_rate,
+            drop_rate: Some(spec.drop_rate),
             conv_init: WeightInit::KaimingFanOut {
                 gain: gain(&spec.activation),
             },
             head_init: WeightInit::Default,
             zero_init_last: false,
             zero_norms: false,
-            eps: 1e-5,
-            momentum: 0.1,
+            eps: spec.bn_eps.unwrap_or(1e-5),
+            momentum: spec.bn_momentum.unwrap_or(0.1),
         }
     }
 
@@ -62,11 +67,11 @@ impl<'a> Layers<'a> {
         }
     }
 
-    /// With other batch-norm constants.
+    /// With other batch-norm constants, unless the spec sets them.
     pub fn with_norm(self, eps: f64, momentum: f64) -> Self {
         Self {
-            eps,
-            momentum,
+            eps: self.spec.bn_eps.unwrap_or(eps),
+            momentum: self.spec.bn_momentum.unwrap_or(momentum),
             ..self
         }
     }
@@ -84,7 +89,7 @@ impl<'a> Layers<'a> {
     /// Without [`Layers::dropout`].
     pub fn without_dropout(self) -> Self {
         Self {
-            drop_rate: 0.0,
+            drop_rate: None,
             ..self
         }
     }
@@ -118,6 +123,7 @@ impl<'a> Layers<'a> {
 
     /// A batch norm.
     pub fn norm(&self, channels: usize) -> Result<BatchNorm2d> {
+        self.used.note(Choice::BatchNorm);
         let vb = self.vb.clone();
         let norm = match self.zero_norms {
             true => nn::batch_norm2d_zero(channels, vb)?,
@@ -217,6 +223,7 @@ impl<'a> Layers<'a> {
         channels: usize,
         config: SqueezeExciteConfig,
     ) -> Result<SqueezeExcite> {
+        self.used.note(Choice::Gate);
         let config = SqueezeExciteConfig {
             activation: self.spec.activation,
             gate: self.spec.gate.unwrap_or(config.gate),
@@ -234,15 +241,21 @@ impl<'a> Layers<'a> {
         nn::linear(inputs, outputs, self.vb.clone())
     }
 
-    /// Stochastic depth of residual block `block` of `blocks`.
+    /// Stochastic depth of residual block `block` of `blocks`. Call it only for a block that uses it.
     pub fn drop_path(&self, block: usize, blocks: usize) -> Result<DropPath> {
         let share = block as f64 / blocks.saturating_sub(1).max(1) as f64;
+        if share > 0.0 {
+            self.used.note(Choice::DropPath);
+        }
         DropPath::new(self.spec.drop_path_rate * share, &self.context.generator)
     }
 
     /// Dropout with the spec's rate.
     pub fn dropout(&self) -> Result<Dropout> {
-        Dropout::new(self.drop_rate, &self.context.generator)
+        if self.drop_rate.is_some() {
+            self.used.note(Choice::Drop);
+        }
+        Dropout::new(self.drop_rate.unwrap_or(0.0), &self.context.generator)
     }
 }
 

@@ -70,6 +70,7 @@ mod pattern;
 mod peleenet;
 mod plain;
 pub mod pretrained;
+mod recorder;
 mod registry;
 mod resnet;
 mod resnet9;
@@ -84,6 +85,7 @@ pub mod swap;
 mod tensors;
 pub mod transfer;
 pub mod tuning;
+mod used;
 mod vgg;
 #[cfg(feature = "checkpoint")]
 pub mod weights;
@@ -94,8 +96,10 @@ pub use context::{BuildContext, Statistics, Swap};
 pub use entry::{Entry, Form};
 pub use error::ModelError;
 pub use model::{FeatureInfo, Mode, Model, reset_classifier};
+pub use recorder::check_options;
 pub use registry::{create, create_with, entries, find, list};
 pub use spec::{COLOUR_CHANNELS, MetadataError, ModelArgs, ModelSpec, Shortcut, Stem};
+pub use used::NoEffect;
 #[cfg(feature = "checkpoint")]
 pub use weights::{LoadError, Loaded, from_file, from_file_with};
 #[cfg(feature = "hub")]

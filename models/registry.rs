@@ -10,6 +10,7 @@ use crate::error::ModelError;
 use crate::layers::Layers;
 use crate::model::Model;
 use crate::spec::{ModelSpec, Shortcut};
+use crate::used::Used;
 use crate::{
     capsnet, darknet, densenet, efficientnet, inception, inception_resnet, mobilenet, peleenet,
     plain, resnet, resnet_cifar, resnet9, resnetv2_cifar, shufflenet, simplenet, squeezenet, vgg,
@@ -95,6 +96,15 @@ pub fn create_with(
     context: &BuildContext,
     vb: VarBuilder,
 ) -> Result<Box<dyn Model>, ModelError> {
+    build(spec, context, vb).map(|(model, _)| model)
+}
+
+/// As [`create_with`], with the options that the network's layers used.
+pub(crate) fn build(
+    spec: &ModelSpec,
+    context: &BuildContext,
+    vb: VarBuilder,
+) -> Result<(Box<dyn Model>, Used), ModelError> {
     let entry = find(&spec.model)?;
     for (name, value) in [
         ("num_classes", spec.num_classes),
@@ -113,10 +123,22 @@ pub fn create_with(
             return Err(ModelError::Option(message));
         }
     }
+    let momentum = spec.bn_momentum.unwrap_or(1.0);
+    if !(momentum > 0.0 && momentum <= 1.0) {
+        let message = format!("bn_momentum is {momentum}, must be positive and at most 1");
+        return Err(ModelError::Option(message));
+    }
+    let eps = spec.bn_eps.unwrap_or(1.0);
+    if !(eps > 0.0 && eps <= 1.0) {
+        let message = format!("bn_eps is {eps}, must be positive and at most 1");
+        return Err(ModelError::Option(message));
+    }
     entry.form(spec.stem)?;
     if spec.shortcut != Shortcut::default() && !entry.has_shortcuts {
         let message = format!("{} has no choice of shortcut", entry.name);
         return Err(ModelError::Option(message));
     }
-    Ok(entry.build(Layers::new(spec, context, vb))?)
+    let layers = Layers::new(spec, context, vb);
+    let used = layers.used.clone();
+    Ok((entry.build(layers)?, used))
 }

@@ -11,7 +11,7 @@
 //! classifier needs smaller steps than in other networks.
 
 use candle_core::{Result, Tensor};
-use candle_mish::nn::{Conv2dConfig, ConvNormAct, DropPath};
+use candle_mish::nn::{Conv2dConfig, ConvNormAct};
 use candle_mish::ops::{
     AvgDivisor, Pool2dParams, avg_pool2d, cat, channel_shuffle, global_avg_pool2d, max_pool2d,
     narrow,
@@ -89,7 +89,7 @@ impl GroupedUnit {
         inputs: usize,
         outputs: usize,
         stride: usize,
-        drop_path: DropPath,
+        (block, blocks): (usize, usize),
         layers: &Layers,
     ) -> Result<Self> {
         let width = outputs / 4;
@@ -105,6 +105,7 @@ impl GroupedUnit {
         let grouped = conv1x1.groups(CONV_GROUPS);
         let conv3 = if stride == 1 {
             let conv = layers.residual_conv(last, width, outputs, grouped)?;
+            let drop_path = layers.drop_path(block, blocks)?;
             End::Sum(Box::new(conv.with_drop_path(drop_path)))
         } else {
             let conv = layers.conv_norm_act(last, width, outputs - inputs, grouped)?;
@@ -196,12 +197,13 @@ struct ShuffleNet<U> {
     head: Option<ConvNormAct>,
 }
 
-/// The shape of a unit and its stochastic depth.
+/// The shape of a unit and its place.
 struct Place {
     inputs: usize,
     outputs: usize,
     stride: usize,
-    drop_path: DropPath,
+    /// Its number among all units, and how many there are.
+    number: (usize, usize),
 }
 
 impl<U: ModuleT + Send + Sync + 'static> ShuffleNet<U> {
@@ -232,7 +234,7 @@ impl<U: ModuleT + Send + Sync + 'static> ShuffleNet<U> {
                     inputs,
                     outputs,
                     stride: if index == 0 { 2 } else { 1 },
-                    drop_path: layers.drop_path(built, REPEATS.iter().sum())?,
+                    number: (built, REPEATS.iter().sum()),
                 };
                 units.push(unit(place, &layers.pp(index))?);
                 built += 1;
@@ -268,9 +270,9 @@ fn v1(root: Layers) -> Result<Box<dyn Model>> {
             inputs,
             outputs,
             stride,
-            drop_path,
+            number,
         } = place;
-        GroupedUnit::new(inputs, outputs, stride, drop_path, layers)
+        GroupedUnit::new(inputs, outputs, stride, number, layers)
     };
     ShuffleNet::boxed(V1, None, unit, &root)
 }

@@ -41,6 +41,13 @@ pub struct ModelSpec {
     /// The shortcuts of the CIFAR ResNets where the shape changes. Other networks have no choice.
     #[serde(default, skip_serializing_if = "Shortcut::is_default")]
     pub shortcut: Shortcut,
+    /// The weight of the newest batch in the running statistics of batch norms. `None` is the
+    /// network's own, usually 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bn_momentum: Option<f64>,
+    /// The number that batch norms add to the variance. `None` is the network's own, usually 1e-5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bn_eps: Option<f64>,
     /// The dropout probability before the classifier.
     #[serde(default)]
     pub drop_rate: f64,
@@ -61,6 +68,8 @@ impl ModelSpec {
             in_chans: COLOUR_CHANNELS,
             gate: None,
             shortcut: Shortcut::B,
+            bn_momentum: None,
+            bn_eps: None,
             drop_rate: 0.0,
             drop_path_rate: 0.0,
         }
@@ -76,8 +85,8 @@ impl ModelSpec {
     }
 
     /// The entries of a checkpoint's header that describe the network: `model`, `activation`,
-    /// `num_classes`, `stem`, `in_chans` and, unless they are the defaults, `gate` and `shortcut`.
-    /// The drop rates are left out: they have no effect in evaluation.
+    /// `num_classes`, `stem`, `in_chans` and, unless they are the defaults, `gate`, `shortcut` and
+    /// `bn_eps`. The drop rates and `bn_momentum` are left out: they have no effect in evaluation.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let entries = [
             ("model", self.model.clone()),
@@ -89,7 +98,9 @@ impl ModelSpec {
         let gate = self.gate.map(|gate| ("gate", gate.to_string()));
         let other = !self.shortcut.is_default();
         let shortcut = other.then(|| ("shortcut", self.shortcut.to_string()));
-        let entries = entries.into_iter().chain(gate).chain(shortcut);
+        let bn_eps = self.bn_eps.map(|eps| ("bn_eps", eps.to_string()));
+        let entries = entries.into_iter();
+        let entries = entries.chain(gate).chain(shortcut).chain(bn_eps);
         entries
             .map(|(key, value)| (key.to_string(), value))
             .collect()
@@ -112,6 +123,7 @@ impl ModelSpec {
             in_chans: args.in_chans.unwrap_or(COLOUR_CHANNELS),
             gate: args.gate,
             shortcut: args.shortcut.unwrap_or_default(),
+            bn_eps: args.bn_eps,
             ..Self::new(args.model.ok_or_else(|| missing("model"))?)
         })
     }
@@ -164,6 +176,12 @@ pub struct ModelArgs {
     /// As [`ModelSpec::shortcut`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shortcut: Option<Shortcut>,
+    /// As [`ModelSpec::bn_momentum`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bn_momentum: Option<f64>,
+    /// As [`ModelSpec::bn_eps`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bn_eps: Option<f64>,
     /// As [`ModelSpec::drop_rate`]; configurations call it `drop`.
     #[serde(rename = "drop", alias = "drop_rate")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,6 +211,8 @@ impl ModelArgs {
             in_chans: self.in_chans.or(fallback.in_chans),
             gate: self.gate.or(fallback.gate),
             shortcut: self.shortcut.or(fallback.shortcut),
+            bn_momentum: self.bn_momentum.or(fallback.bn_momentum),
+            bn_eps: self.bn_eps.or(fallback.bn_eps),
             drop_rate: self.drop_rate.or(fallback.drop_rate),
             drop_path_rate: self.drop_path_rate.or(fallback.drop_path_rate),
         }
@@ -208,6 +228,8 @@ impl ModelArgs {
             in_chans: self.in_chans.unwrap_or(spec.in_chans),
             gate: self.gate.or(spec.gate),
             shortcut: self.shortcut.unwrap_or(spec.shortcut),
+            bn_momentum: self.bn_momentum.or(spec.bn_momentum),
+            bn_eps: self.bn_eps.or(spec.bn_eps),
             drop_rate: self.drop_rate.unwrap_or(spec.drop_rate),
             drop_path_rate: self.drop_path_rate.unwrap_or(spec.drop_path_rate),
         }
@@ -226,6 +248,7 @@ impl ModelArgs {
             in_chans: parsed(metadata, "in_chans")?,
             gate: parsed(metadata, "gate")?,
             shortcut: parsed(metadata, "shortcut")?,
+            bn_eps: parsed(metadata, "bn_eps")?,
             ..Self::default()
         })
     }

@@ -85,6 +85,7 @@
 //! | `eval` | [`eval`]: accuracy, loss, calibration, confidence intervals |
 //! | `train` | [`train`]: recipes, optimizers, schedules, the training loop |
 //! | `swap` | [`swap`]: studies of trained networks with other activations |
+//! | `study` | [`study`]: statistics of many runs |
 //! | `onnx` | [`onnx`]: export of a recorded forward pass |
 //! | `cuda`, `cudnn`, `nccl`, `metal` | GPU kernels, and the same features of Candle |
 //! | `accelerate`, `mkl` | the same features of Candle |
@@ -120,6 +121,8 @@ mod pickle;
 pub mod report;
 pub mod rng;
 mod simd;
+#[cfg(feature = "study")]
+pub mod study;
 pub mod suggest;
 #[cfg(feature = "swap")]
 pub mod swap;

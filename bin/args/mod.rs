@@ -18,7 +18,7 @@ pub use recipe::RecipeArgs;
 pub use run::RunArgs;
 
 use crate::device::DeviceChoice;
-use range::{MAX_CHANNELS, MAX_CLASSES, MAX_THREADS, count};
+use range::{MAX_CHANNELS, MAX_CLASSES, MAX_THREADS, count, number, positive};
 
 /// Heading of flags that choose the network.
 pub const NETWORK: &str = "Network";
@@ -75,6 +75,8 @@ impl NetworkArgs {
             in_chans: self.form.in_chans,
             gate: self.form.gate,
             shortcut: self.form.shortcut,
+            bn_momentum: None,
+            bn_eps: self.form.bn_eps,
             drop_rate: None,
             drop_path_rate: None,
         }
@@ -97,4 +99,8 @@ pub struct FormArgs {
     /// convolution [default: from the weights, or b]
     #[arg(long, value_name = "NAME")]
     pub shortcut: Option<Shortcut>,
+    /// Number that batch norms add to the variance [default: from the weights, or the network's own,
+    /// usually 1e-5]
+    #[arg(long, value_name = "EPS", value_parser = number::<f64>(positive(1.0)))]
+    pub bn_eps: Option<f64>,
 }

@@ -92,7 +92,7 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
         ..ModelSpec::new(&args.model)
     };
     check_batch_of(args.batch_size, [channels, height, width])?;
-    let network = Network::new(&spec, 0)?;
+    let network = Network::new(&spec, &Recipe::default())?;
     let shape = (args.batch_size, channels, height, width);
     let (images, labels) = batch(shape, classes as u32, network.store.device())?;
     let answer = match mode {

@@ -12,5 +12,6 @@ pub mod models;
 mod origin;
 pub mod predict;
 pub mod report;
+pub mod study;
 pub mod swap;
 pub mod train;

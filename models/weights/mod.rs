@@ -18,7 +18,6 @@ mod load;
 mod note;
 #[cfg(feature = "data")]
 mod preprocess;
-mod recorder;
 mod spec;
 mod transformers;
 

@@ -67,6 +67,8 @@ impl Weights {
             in_chans: known.in_chans.or(found.in_chans).unwrap_or(COLOUR_CHANNELS),
             gate: known.gate,
             shortcut,
+            bn_momentum: given.bn_momentum,
+            bn_eps: known.bn_eps,
             drop_rate: given.drop_rate.unwrap_or(0.0),
             drop_path_rate: given.drop_path_rate.unwrap_or(0.0),
             ..ModelSpec::new(model)

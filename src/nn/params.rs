@@ -10,6 +10,7 @@ use candle_nn::{Init, VarBuilder};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::initialiser::Initialisation;
 use crate::rng::Generator;
 
 /// PyTorch's names for the buffers of normalisation layers. A checkpoint holds them; training
@@ -30,6 +31,8 @@ pub struct ParamStore {
     /// The seed of the initial values. Without a seed, zeros replace random values.
     seed: Option<u64>,
     frozen: bool,
+    /// Replaces the distributions that the layers ask for.
+    initialisation: Option<Initialisation>,
     /// The path of the layer that still learns in a frozen store.
     learning: Option<Arc<str>>,
 }
@@ -136,6 +139,7 @@ impl ParamStore {
             device: device.clone(),
             seed: Some(seed),
             frozen: false,
+            initialisation: None,
             learning: None,
         }
     }
@@ -146,6 +150,16 @@ impl ParamStore {
         Self {
             seed: None,
             ..Self::new(dtype, device, 0)
+        }
+    }
+
+    /// With the weights of convolutions and linear layers, tensors of two or four dimensions, drawn
+    /// as `initialisation` says instead of as their layers ask. Biases then start at zero. Weights
+    /// that their layer starts at a constant keep it, and so does everything else.
+    pub fn with_initialisation(self, initialisation: Option<Initialisation>) -> Self {
+        Self {
+            initialisation,
+            ..self
         }
     }
 
@@ -193,6 +207,20 @@ impl ParamStore {
         let entries = self.entries();
         let detached = |(name, var): &(String, Var)| (name.clone(), var.as_detached_tensor());
         entries.in_order.iter().map(detached).collect()
+    }
+
+    /// Sets all running means to 0, variances to 1 and counts of batches to 0: PyTorch's
+    /// `reset_running_stats`.
+    ///
+    /// # Errors
+    /// If a buffer cannot be written.
+    pub fn reset_statistics(&self) -> Result<()> {
+        for (name, buffer) in self.buffers() {
+            let zeros = buffer.as_detached_tensor().zeros_like()?;
+            let is_variance = name.ends_with("running_var");
+            buffer.set(&if is_variance { (zeros + 1.0)? } else { zeros })?;
+        }
+        Ok(())
     }
 
     /// The number of trained values.
@@ -281,6 +309,17 @@ impl ParamStore {
         };
         let generator = Generator::named(seed, name);
         let mut rng = generator.lock();
+        if let Some(initialisation) = &self.initialisation {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            if last == "bias" {
+                return Tensor::zeros(shape, dtype, &self.device);
+            }
+            if matches!(shape.rank(), 2 | 4) {
+                let distribution = initialisation.distribution(shape.dims());
+                let weight = distribution.draw(shape, &mut *rng)?;
+                return weight.to_dtype(dtype)?.to_device(&self.device);
+            }
+        }
         let mut normal = |mean: f64, std: f64| -> Vec<f64> {
             let draw = |_| mean + std * Distribution::<f64>::sample(&StandardNormal, &mut *rng);
             (0..shape.elem_count()).map(draw).collect()

@@ -226,11 +226,7 @@ impl Study<'_> {
 
     /// Measures the statistics of batch norms again, without changing weights.
     fn recalibrate(&self, variant: &Variant) -> Result<()> {
-        for (name, buffer) in variant.store.buffers() {
-            if name.ends_with("num_batches_tracked") {
-                buffer.set(&buffer.as_detached_tensor().zeros_like()?)?;
-            }
-        }
+        variant.store.reset_statistics()?;
         if self.data.train.batches_per_epoch() == 0 {
             bail!("recalibration: there are no training images");
         }

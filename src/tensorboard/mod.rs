@@ -1,7 +1,7 @@
 //! Event files of TensorBoard.
 //!
 //! An [`EventWriter`] writes a file that TensorBoard reads: numbers, histograms, images and texts, each
-//! with a tag and a step. [`Records`] reads the framing back, and [`proto`] has the messages in it.
+//! with a tag and a step. [`read_events`] reads a file back, and [`proto`] has its messages.
 //!
 //! ```
 //! use candle_mish::tensorboard::EventWriter;
@@ -19,9 +19,11 @@
 
 mod histogram;
 pub mod proto;
+mod read;
 mod record;
 mod writer;
 
 pub use histogram::Histogram;
+pub use read::read_events;
 pub use record::{RecordError, Records};
 pub use writer::{EventWriter, event_files};

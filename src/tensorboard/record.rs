@@ -18,6 +18,9 @@ pub enum RecordError {
     /// A checksum differs.
     #[error("the record at byte {0} is damaged")]
     Damaged(usize),
+    /// The data is not a message.
+    #[error("record {0} is no event")]
+    NoEvent(usize),
 }
 
 /// TensorFlow's checksum: CRC-32C, rotated right by 15 bits, plus a constant.

@@ -72,6 +72,10 @@ pub enum TrainError {
         "layer_decay, freeze_backbone, head_warmup_epochs and clip_mode agc need the parts of the network"
     )]
     NoParts,
+    /// The recipe averages weights (SWA) of a network with batch norms, and the run has no network
+    /// that measures their statistics.
+    #[error("swa_start needs a network that calibrates the batch norms")]
+    NoCalibration,
     /// A checkpoint or state file cannot be read or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -137,3 +137,42 @@ fn without_effect<T>(
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Var};
+
+    use super::MemoryEstimate;
+    use crate::autograd::step_memory;
+    use crate::ops::mish;
+
+    #[test]
+    fn the_largest_batch_just_fits() {
+        let x = Var::zeros((2, 100), DType::F32, &Device::Cpu).expect("zeros");
+        let images = x.detach();
+        let forward = || mish(&mish(&(images + x.as_tensor())?)?);
+        let estimate = MemoryEstimate {
+            step: step_memory(2, forward).expect("a step"),
+            image: 10,
+            base: 5000,
+            optimizer: 200,
+            available: None,
+        };
+        // Twenty times the images: twenty times all but the base.
+        let [two, forty] = [2, 40].map(|batch| estimate.additional(batch) - 200);
+        assert!(two >= 3 * 800, "{two}");
+        assert_eq!(forty, 20 * two);
+        assert_eq!(estimate.available(), None);
+        assert!(estimate.fits(usize::MAX >> 32));
+        let limited = |bytes| MemoryEstimate {
+            available: Some(bytes),
+            ..estimate.clone()
+        };
+        let just = limited(estimate.additional(40));
+        assert_eq!(just.available(), Some(estimate.total(40)));
+        assert!(just.fits(40) && !just.fits(41));
+        assert_eq!(just.largest_batch(1000), Some(40));
+        assert_eq!(just.largest_batch(30), Some(30));
+        assert_eq!(limited(100).largest_batch(1000), None);
+    }
+}

@@ -3,6 +3,7 @@
 //! [`train()`] runs a whole training and can resume it. [`step()`] takes one step, for loops of your own.
 
 mod available;
+mod average;
 mod duration;
 mod error;
 mod finite;
@@ -24,6 +25,7 @@ mod state;
 mod step;
 mod trainer;
 
+pub use average::{Ema, Swa};
 pub use duration::{TimeSpan, TimeSpanError};
 pub use error::TrainError;
 pub use non_finite::NonFiniteOrigin;
@@ -33,7 +35,7 @@ pub use recipe::{
     AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
     OptimizerName, Recipe, RecipeError, SchedOn, ScheduleKind,
 };
-pub use record::{EpochRecord, EvaluationSet, Record, Summary};
+pub use record::{AveragedRecord, EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;
 pub use run_session::RunSession;
 pub use schedule::Schedule;

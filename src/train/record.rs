@@ -52,6 +52,20 @@ pub struct EpochRecord {
     /// Steps whose update was left out because of a loss or gradient that was not finite.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub skipped: u64,
+    /// The evaluation of the exponential moving average of the weights, if the run has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<Evaluation>,
+}
+
+/// The figures of the exponential moving average of the weights on the test images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AveragedRecord {
+    /// The epoch of `best_ema.safetensors`, counted from 1.
+    pub best_epoch: usize,
+    /// The evaluation of `best_ema.safetensors`.
+    pub best: Evaluation,
+    /// The evaluation of `last_ema.safetensors`.
+    pub last: Evaluation,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -73,6 +87,10 @@ pub struct Record {
     pub best: Evaluation,
     /// The evaluation of the last weights on the test images.
     pub last: Evaluation,
+    /// The figures of the exponential moving average of the weights, if the run has one.
+    pub ema: Option<AveragedRecord>,
+    /// The evaluation of the mean of the weights (SWA) on the test images, if the run has one.
+    pub swa: Option<Evaluation>,
     /// Training images per second over all epochs, excluding evaluation.
     pub images_per_second: f64,
     /// Seconds of all epochs, including evaluation, excluding interruptions.
@@ -116,6 +134,12 @@ pub struct Summary {
     pub final_top5: f64,
     /// The loss of the last weights on the test images.
     pub final_loss: f64,
+    /// The exponential moving average of the weights, if the run has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<AveragedRecord>,
+    /// The evaluation of `swa.safetensors` on the test images, if the run has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swa: Option<Evaluation>,
     /// Training images per second, excluding evaluation.
     pub train_images_per_second: f64,
     /// Seconds of training and evaluation.

@@ -35,6 +35,14 @@ pub const SUMMARY: &str = "summary.json";
 pub const BEST: &str = "best.safetensors";
 /// The weights after the last epoch.
 pub const LAST: &str = "last.safetensors";
+/// The exponential moving average of the weights with the best evaluation.
+pub const BEST_EMA: &str = "best_ema.safetensors";
+/// The best average before that of [`BEST_EMA`], as [`PREVIOUS_BEST`].
+pub const PREVIOUS_BEST_EMA: &str = "best_ema.previous.safetensors";
+/// The exponential moving average of the weights after the last epoch.
+pub const LAST_EMA: &str = "last_ema.safetensors";
+/// The mean of the weights of several epochs: stochastic weight averaging.
+pub const SWA: &str = "swa.safetensors";
 /// The best weights before those of [`BEST`], as long as the state in [`PREVIOUS_STATE`] may need
 /// them.
 pub const PREVIOUS_BEST: &str = "best.previous.safetensors";

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::average::Averages;
 use super::error::TrainError;
 use super::images::RunImages;
 use super::optimizer::Optimizer;
@@ -90,6 +91,17 @@ impl Progress {
         let better = |best: &EpochRecord, next: &EpochRecord| {
             let direction = metric.direction();
             direction.is_better(metric.of(next), metric.of(best), 0.0)
+        };
+        let pick = |best, next| if better(best, next) { next } else { best };
+        self.records.iter().reduce(pick)
+    }
+
+    /// As [`Progress::best`], of the exponential moving average of the weights.
+    pub fn best_ema(&self, metric: EvalMetric) -> Option<&EpochRecord> {
+        let value = |record: &EpochRecord| record.ema.map(|ema| metric.of_evaluation(&ema));
+        let better = |best: &EpochRecord, next: &EpochRecord| match (value(best), value(next)) {
+            (Some(best), Some(next)) => metric.direction().is_better(next, best, 0.0),
+            (best, next) => best.is_none() && next.is_some(),
         };
         let pick = |best, next| if better(best, next) { next } else { best };
         self.records.iter().reduce(pick)
@@ -242,6 +254,7 @@ impl RunState {
         progress: &Progress,
         store: &ParamStore,
         optimizer: &dyn Optimizer,
+        averages: &Averages,
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), TrainError> {
         let prefixed = |prefix: &'static str| {
@@ -249,7 +262,8 @@ impl RunState {
         };
         let model = store.tensors().into_iter().map(prefixed(MODEL));
         let buffers = optimizer.state().into_iter().map(prefixed(OPTIMIZER));
-        let tensors: Vec<_> = model.chain(buffers).collect();
+        let tensors = model.chain(buffers).chain(averages.tensors());
+        let tensors: Vec<_> = tensors.collect();
         let progress = toml::to_string(progress)
             .map_err(|e| TrainError::io(path)(std::io::Error::other(e)))?;
         let mut metadata = metadata.clone();
@@ -299,18 +313,21 @@ impl RunState {
         })
     }
 
-    /// Restores weights, optimizer and generators, and returns the progress.
+    /// Restores weights, optimizer, averages and generators, and returns the progress.
     pub(super) fn restore(
         self,
         path: &Path,
         store: &ParamStore,
         optimizer: &mut dyn Optimizer,
+        averages: &Averages,
         generators: &[(String, Generator)],
     ) -> Result<Progress, TrainError> {
         let foreign = |reason: String| TrainError::ForeignState {
             path: path.to_path_buf(),
             reason,
         };
+        let restored = averages.restore(&self.tensors);
+        restored.map_err(|e| foreign(e.to_string()))?;
         let (mut model, mut buffers) = (HashMap::new(), HashMap::new());
         for (key, tensor) in self.tensors {
             if let Some(name) = key.strip_prefix(MODEL) {

@@ -7,6 +7,7 @@ mod commands;
 mod compatibility;
 mod export;
 mod families;
+mod faults;
 mod fine_tune;
 mod folder;
 mod foreign;
@@ -27,6 +28,7 @@ mod runs;
 mod server;
 mod shortcut;
 mod swap;
+mod weights;
 
 use std::path::Path;
 

@@ -33,6 +33,12 @@ const EVERYTHING: &[&str] = &[
     "2",
     "--train-img-sizes",
     "0:16,1:32",
+    "--limit-train",
+    "32",
+    "--limit-test",
+    "10",
+    "--batch-size",
+    "16",
 ];
 
 #[test]

@@ -13,6 +13,7 @@ mod conv2d_reference;
 mod devices;
 mod empty;
 mod group_norm;
+mod initialiser;
 mod linear;
 mod loss;
 mod mish;

@@ -11,11 +11,12 @@ use candle_mish::data::{
     self, ColorJitter, DataOptions, Dataset, DatasetKind, EraseMode, ImageSet, Loader,
     LoaderConfig, MixupMode, PadMode, Preprocess,
 };
-use candle_mish::nn::ParamStore;
+use candle_mish::nn::{Initialiser, ParamStore};
 use candle_mish::train::observer::{Observer, StepReport};
 use candle_mish::train::{
-    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
-    Outcome, Parts, Recipe, Run, RunFolder, RunOptions, ScheduleKind, TrainError, train,
+    AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
+    OptimizerName, Outcome, Parts, Recipe, Run, RunFolder, RunOptions, SchedOn, ScheduleKind,
+    TrainError, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use proptest::prelude::*;
@@ -107,7 +108,7 @@ const POLICIES: [&str; 6] = [
 ];
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 53;
+const FIELDS: usize = 79;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -143,27 +144,53 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         28 => recipe.muon_fallback = Some(kind(MuonFallback::NAMES, n)),
         29 => recipe.fallback_lr_scale = Some(x),
         30 => recipe.ns_coefficients = Some(kind(NsCoefficients::NAMES, n)),
-        31 => recipe.adjust_lr_fn = Some(kind(AdjustLr::NAMES, n)),
-        32 => recipe.vflip = x,
-        33 => recipe.degrees = x,
-        34 => recipe.aa = POLICIES[n % POLICIES.len()].parse().ok(),
-        35 => recipe.color_jitter = ColorJitter::from_values(&[x, y, x, y]).ok(),
-        36 => recipe.color_jitter_prob = Some(x),
-        37 => recipe.grayscale_prob = x,
-        38 => recipe.gaussian_blur_prob = x,
-        39 => recipe.mixup = x,
-        40 => recipe.cutmix = x,
-        41 => recipe.cutmix_minmax = Some([x, y]),
-        42 => recipe.mixup_prob = Some(x),
-        43 => recipe.mixup_switch_prob = Some(x),
-        44 => recipe.mixup_mode = Some([MixupMode::Batch, MixupMode::Pair, MixupMode::Elem][n % 3]),
-        45 => recipe.mixup_off_epoch = Some(n),
-        46 => recipe.reprob = x,
-        47 => recipe.remode = Some([EraseMode::Const, EraseMode::Rand, EraseMode::Pixel][n % 3]),
-        48 => recipe.recount = Some(n),
-        49 => recipe.cutout = n,
-        50 => recipe.aug_repeats = n,
-        51 => recipe.train_img_sizes = format!("0:{},{n}:8", 1 + n % 40).parse().ok(),
+        31 => recipe.model_ema = n % 2 == 1,
+        32 => recipe.model_ema_decay = Some(x),
+        33 => recipe.model_ema_warmup = n % 2 == 1,
+        34 => recipe.swa_start = Some(n),
+        35 => recipe.swa_lr = Some(x),
+        36 => recipe.swa_anneal_epochs = Some(n),
+        37 => recipe.init = Some(Initialiser::ALL[n % Initialiser::ALL.len()].1),
+        38 => recipe.init_gain = Some(x),
+        39 => recipe.adjust_lr_fn = Some(kind(AdjustLr::NAMES, n)),
+        40 => recipe.vflip = x,
+        41 => recipe.degrees = x,
+        42 => recipe.aa = POLICIES[n % POLICIES.len()].parse().ok(),
+        43 => recipe.color_jitter = ColorJitter::from_values(&[x, y, x, y]).ok(),
+        44 => recipe.color_jitter_prob = Some(x),
+        45 => recipe.grayscale_prob = x,
+        46 => recipe.gaussian_blur_prob = x,
+        47 => recipe.mixup = x,
+        48 => recipe.cutmix = x,
+        49 => recipe.cutmix_minmax = Some([x, y]),
+        50 => recipe.mixup_prob = Some(x),
+        51 => recipe.mixup_switch_prob = Some(x),
+        52 => recipe.mixup_mode = Some([MixupMode::Batch, MixupMode::Pair, MixupMode::Elem][n % 3]),
+        53 => recipe.mixup_off_epoch = Some(n),
+        54 => recipe.reprob = x,
+        55 => recipe.remode = Some([EraseMode::Const, EraseMode::Rand, EraseMode::Pixel][n % 3]),
+        56 => recipe.recount = Some(n),
+        57 => recipe.cutout = n,
+        58 => recipe.aug_repeats = n,
+        59 => recipe.train_img_sizes = format!("0:{},{n}:8", 1 + n % 40).parse().ok(),
+        60 => recipe.grad_accum_steps = n,
+        61 => recipe.sched_on = kind(SchedOn::NAMES, n),
+        62 => recipe.warmup_prefix = Some(n % 2 == 0),
+        63 => recipe.cooldown_epochs = Some(x),
+        64 => recipe.lr_cycle_limit = Some(n),
+        65 => recipe.lr_cycle_mul = Some(x),
+        66 => recipe.lr_cycle_decay = Some(x),
+        67 => recipe.lr_k_decay = Some(x),
+        68 => recipe.poly_power = Some(x),
+        69 => recipe.tanh_lb = Some(x),
+        70 => recipe.tanh_ub = Some(x),
+        71 => recipe.cycle_momentum = true,
+        72 => recipe.base_momentum = Some(x),
+        73 => recipe.max_momentum = Some(x),
+        74 => recipe.patience_epochs = Some(n),
+        75 => recipe.eval_metric = kind(EvalMetric::NAMES, n),
+        76 => recipe.early_stop_patience = Some(n),
+        77 => recipe.early_stop_min_delta = Some(x),
         _ => recipe.head_warmup_epochs = x,
     }
 }
@@ -260,6 +287,7 @@ fn train_one_step(
         model: &model,
         auxiliary: None,
         frozen: &frozen,
+        calibrating: Some(&frozen),
         parts: Some(Parts {
             head_only: &head_only,
             head: "fc",

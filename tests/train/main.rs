@@ -2,6 +2,7 @@
 
 mod accumulation;
 mod any_recipe;
+mod averages;
 mod checkpoint;
 mod extension;
 mod foreign_checkpoint;
@@ -10,6 +11,7 @@ mod mixing;
 mod optimizer;
 mod pytorch_file;
 mod recipe;
+mod safety;
 mod schedule;
 mod sharded_checkpoint;
 mod stopping;

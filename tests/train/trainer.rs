@@ -177,6 +177,7 @@ impl<'a> Session<'a> {
             model: &model,
             auxiliary: None,
             frozen: &frozen,
+            calibrating: Some(&frozen),
             store: &store,
             train: &loader(&data.train.take(self.images), &data, &recipe, true),
             validation: validation.as_ref(),

@@ -6,6 +6,7 @@ mod loss;
 mod mixing;
 mod optimizer;
 mod schedule;
+mod weights;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ use loss::LossArgs;
 use mixing::MixingArgs;
 use optimizer::OptimizerArgs;
 use schedule::ScheduleArgs;
+use weights::WeightsArgs;
 
 /// Flags for the hyperparameters. `--recipe` or the network's recipe supplies the others.
 #[derive(Debug, Clone, Default, Args)]
@@ -51,6 +53,8 @@ pub struct RecipeArgs {
     #[command(flatten)]
     pub mixing: MixingArgs,
     #[command(flatten)]
+    pub weights: WeightsArgs,
+    #[command(flatten)]
     pub fine_tuning: FineTuningArgs,
 }
 
@@ -66,6 +70,7 @@ impl RecipeArgs {
         self.loss.apply(recipe);
         self.augmentation.apply(recipe);
         self.mixing.apply(recipe);
+        self.weights.apply(recipe);
         self.fine_tuning.apply(recipe);
     }
 

@@ -146,7 +146,8 @@ fn shown(batch: &Batch, classes: &[String], columns: usize) -> anyhow::Result<Ve
 fn text(preview: &Preview) -> String {
     let mut table = table(&["row", "column", "label"]);
     for image in &preview.images {
-        let labels = image.labels.iter().map(|share| match share.share {
+        let visible = image.labels.iter().filter(|share| share.share >= 0.005);
+        let labels = visible.map(|share| match share.share {
             1.0 => share.name.clone(),
             part => format!("{} {:.0} %", share.name, 100.0 * part),
         });

@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::nn::{LayerRecord, summarize};
+use candle_mish::train::Recipe;
 use candle_mish_models::{Entry, ModelSpec, Stem};
 use serde::Serialize;
 
@@ -67,7 +68,7 @@ pub(super) fn layers(entry: &Entry, form: &Form) -> anyhow::Result<Layers> {
         stem: form.stem,
         ..ModelSpec::new(entry.name)
     };
-    let network = Network::new(&spec, 0)?;
+    let network = Network::new(&spec, &Recipe::default())?;
     let image = Tensor::zeros(
         (1, channels, height, width),
         DType::F32,

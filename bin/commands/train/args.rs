@@ -6,7 +6,7 @@ use candle_mish::activation::Activation;
 use candle_mish_models::{ModelArgs, Stem};
 
 use super::observers::ObserverArgs;
-use crate::args::range::{MAX_CLASSES, count, number};
+use crate::args::range::{MAX_CLASSES, count, number, positive};
 use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs, RunArgs};
 
 /// Flags that define what to train: the network, its images and the recipe.
@@ -32,6 +32,10 @@ pub struct SetupArgs {
     /// Stochastic depth: probability of skipping the last residual block [default: 0]
     #[arg(long, value_name = "P", help_heading = NETWORK, value_parser = number::<f64>(0.0..1.0))]
     pub(super) drop_path: Option<f64>,
+    /// Weight of the newest batch in the running statistics of batch norms [default: the network's
+    /// own, usually 0.1]
+    #[arg(long, value_name = "M", help_heading = NETWORK, value_parser = number::<f64>(positive(1.0)))]
+    pub(super) bn_momentum: Option<f64>,
     /// Start from trained weights: a tag on the Hugging Face Hub (`mish models NAME` lists them),
     /// hf://owner/name[@revision][/file], a file, or without a value the network's default weights
     /// on the Hub
@@ -84,6 +88,8 @@ impl SetupArgs {
             in_chans: self.form.in_chans,
             gate: self.form.gate,
             shortcut: self.form.shortcut,
+            bn_momentum: self.bn_momentum,
+            bn_eps: self.form.bn_eps,
             drop_rate: self.drop,
             drop_path_rate: self.drop_path,
         }

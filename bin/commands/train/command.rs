@@ -10,7 +10,11 @@ use crate::config::{Config, read_recipe};
 use crate::network;
 
 /// Values that the checkpoint records.
-const IN_WEIGHTS: [&str; 5] = ["model", "activation", "stem", "in_chans", "gate"];
+const IN_WEIGHTS: [&str; 6] = ["model", "activation", "stem", "in_chans", "gate", "bn_eps"];
+
+/// Hyperparameters of random weights, and those whose defaults depend on the weights and the number of
+/// epochs.
+const NOT_KEPT: [&str; 4] = ["init", "init_gain", "epochs", "lr"];
 
 /// The command that trains the network of `config` for `epochs` more epochs from the file `weights`,
 /// on the same images and with the same recipe. The learning rate is the default for trained weights.
@@ -66,7 +70,7 @@ fn recipe_flags(config: &Config) -> Vec<String> {
     let changed = changed(&table(&config.recipe), &table(&own));
     let kept = |(key, _): &(String, Value)| {
         let used = config.recipe.sched.check_reads(key).is_ok();
-        used && !["epochs", "lr"].contains(&key.as_str())
+        used && !NOT_KEPT.contains(&key.as_str())
     };
     changed.into_iter().filter(kept).map(flag).collect()
 }
@@ -87,26 +91,32 @@ fn changed(values: &Table, defaults: &Table) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// The flag of a key: flags are named after keys.
+/// The flag of a key, as a shell takes it.
 fn flag((key, value): (String, Value)) -> String {
-    let name = format!("--{}", key.replace('_', "-"));
-    match value {
-        Value::Boolean(true) => name,
-        Value::Array(values) => {
-            // A pair has two values, a list of any length one with commas.
-            let separator = if key == "decay_milestones" { "," } else { " " };
-            let values: Vec<String> = values.iter().map(text).collect();
-            format!("{name} {}", values.join(separator))
-        }
-        value => format!("{name} {}", text(&value)),
-    }
+    let words = flag_words(&key, &value);
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
 }
 
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => quoted(text),
+/// The words of an option: its flag, which is named after the key, and its values. A flag without a
+/// value is `true`.
+pub fn flag_words(key: &str, value: &Value) -> Vec<String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
         value => value.to_string(),
-    }
+    };
+    let values = match value {
+        Value::Boolean(true) => Vec::new(),
+        Value::Array(values) => values.iter().map(text).collect(),
+        value => vec![text(value)],
+    };
+    // A pair has two values, a list of any length one with commas.
+    let values = match key {
+        "decay_milestones" => vec![values.join(",")],
+        _ => values,
+    };
+    let flag = format!("--{}", key.replace('_', "-"));
+    std::iter::once(flag).chain(values).collect()
 }
 
 /// A word for a POSIX shell.

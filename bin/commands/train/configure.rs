@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_mish::activation::Activation;
 use candle_mish::data::DatasetKind;
-use candle_mish_models::{COLOUR_CHANNELS, ModelArgs};
+use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, Stem};
 
 use super::args::SetupArgs;
 use super::family::{Family, program};
@@ -13,7 +13,7 @@ use crate::args::range::check_classes;
 use crate::config::{Config, starting_recipe};
 use crate::context::Context;
 use crate::failure::usage;
-use crate::network::{Weights, entry};
+use crate::network::{Weights, check_options, entry};
 use crate::{preprocessing, source};
 
 /// What to train.
@@ -23,7 +23,7 @@ pub(in crate::commands) struct Setup {
     /// The trained weights to start from, if any.
     pub pretrained: Option<Weights>,
     /// The run to continue, if any.
-    pub resumed: Option<Resumed>,
+    pub(super) resumed: Option<Resumed>,
 }
 
 /// The configuration of a run. Flags override the run to `resume`, or else the recipe and the defaults.
@@ -92,13 +92,22 @@ pub(in crate::commands) fn configure(
         .recipe
         .with_optimizer_defaults()
         .with_schedule_defaults()
-        .with_mixing_defaults();
+        .with_mixing_defaults()
+        .with_average_defaults();
     let alone = config.recipe.freeze_backbone || config.recipe.head_warmup_epochs > 0.0;
     if alone && config.pretrained.is_none() {
         return Err(usage(
             "--freeze-backbone and --head-warmup-epochs need --pretrained: a classifier learns \
              little from random features",
         ));
+    }
+    if config.recipe.init.is_some() && config.pretrained.is_some() {
+        return Err(usage(
+            "--init draws random weights, --pretrained loads trained ones",
+        ));
+    }
+    if resumed.is_none() {
+        check_options(&args.network(), &config.spec(1, Stem::Cifar))?;
     }
     let entry = entry(config.model())?;
     if let Some(family) = family.filter(|family| family.name != entry.family) {

@@ -13,31 +13,36 @@ mod prepare;
 mod resume;
 mod session;
 
+use std::sync::atomic::AtomicBool;
+
 use candle_mish::data::{BadImages, CheckedSplits};
 use candle_mish_models::Stem;
 
 pub use args::{SetupArgs, TrainArgs};
+pub use command::flag_words;
 pub(super) use configure::configure;
 pub use family::{Family, program};
 pub(super) use prepare::Prepared;
+pub use session::Ended;
 
 use crate::context::Context;
 use crate::failure::Done;
+use crate::interrupt::stop_on_signal;
 use crate::network::Network;
 use crate::{dataset, output};
-use session::{Ended, Session};
+use configure::Setup;
+use session::Session;
 
 /// Trains a network, of `family` if the program is limited to one.
 ///
 /// # Errors
 /// If flags, files or data are wrong, or training fails.
 pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyhow::Result<Done> {
-    let mut setup = configure(&args.setup, args.resume.as_deref(), family, context)?;
-    args.run.apply(&mut setup.config.run);
+    let setup = configure_run(args, family, context)?;
     let config = &setup.config;
     if args.dry_run {
         // An error here means that the network cannot be built.
-        Network::new(&config.spec(1, Stem::Cifar), config.recipe.seed)?;
+        Network::new(&config.spec(1, Stem::Cifar), &config.recipe)?;
         if context.json {
             output::json(config)?;
         } else {
@@ -45,19 +50,55 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
         }
         return Ok(Done::Complete);
     }
-    let mut options = config.data.clone();
-    if args.resume.is_some() {
-        // The run recorded the images that it skipped. Another bad one would change their order.
-        options.bad_images = BadImages::Error;
-    }
-    let dataset = dataset::open(&options, CheckedSplits::All, context)?;
-    let prepared = Prepared::new(setup, dataset, context)?;
-    let mut session = Session::new(args, prepared, context)?;
-    match session.run()? {
+    let stop = stop_on_signal()?;
+    let mut session = session(args, setup, context)?;
+    match session.run(&stop)? {
         Ended::Early(done) => Ok(done),
         Ended::Finished(summary) => {
             session.report(&summary)?;
             Ok(Done::Complete)
         }
     }
+}
+
+/// Trains a network without printing the result. `stop` ends the run after it saved its state.
+///
+/// # Errors
+/// As [`run`].
+pub fn train(args: &TrainArgs, context: &Context, stop: &AtomicBool) -> anyhow::Result<Ended> {
+    let setup = configure_run(args, None, context)?;
+    session(args, setup, context)?.run(stop)
+}
+
+/// Checks the options of a run without reading its data.
+///
+/// # Errors
+/// If options contradict each other, or name something unknown.
+pub fn check(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
+    configure_run(args, None, context).map(|_| ())
+}
+
+fn configure_run(
+    args: &TrainArgs,
+    family: Option<&Family>,
+    context: &Context,
+) -> anyhow::Result<Setup> {
+    let mut setup = configure(&args.setup, args.resume.as_deref(), family, context)?;
+    args.run.apply(&mut setup.config.run);
+    Ok(setup)
+}
+
+fn session<'a>(
+    args: &TrainArgs,
+    setup: Setup,
+    context: &'a Context,
+) -> anyhow::Result<Session<'a>> {
+    let mut options = setup.config.data.clone();
+    if args.resume.is_some() {
+        // The run recorded the images that it skipped. Another bad one would change their order.
+        options.bad_images = BadImages::Error;
+    }
+    let dataset = dataset::open(&options, CheckedSplits::All, context)?;
+    let prepared = Prepared::new(setup, dataset, context)?;
+    Session::new(args, prepared, context)
 }

@@ -1,12 +1,14 @@
 //! A training run: its network, its data and its folder.
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
 use candle_mish::data::Loader;
+use candle_mish::eval::Evaluation;
 use candle_mish::train::run_folder::SUMMARY;
 use candle_mish::train::{Outcome, Record, Run, RunFolder, RunState, Summary, train};
-use candle_mish_models::ModelSpec;
+use candle_mish_models::{Model, ModelSpec};
 
 use super::args::TrainArgs;
 use super::observers::{Observed, ObserverArgs, record_session};
@@ -15,12 +17,11 @@ use super::{memory, resume};
 use crate::commands::report;
 use crate::context::Context;
 use crate::failure::Done;
-use crate::interrupt::stop_on_signal;
 use crate::table::{counted, thousands};
 use crate::{device, logging, network, output};
 
 /// How a process ended that did not fail.
-pub(super) enum Ended {
+pub enum Ended {
     /// The run is finished.
     Finished(Box<Summary>),
     /// The run is saved and can be resumed.
@@ -30,6 +31,8 @@ pub(super) enum Ended {
 /// A run that is ready to start.
 pub(super) struct Session<'a> {
     prepared: Prepared,
+    /// The network that measures the batch norms of averaged weights, if the recipe needs it.
+    calibrating: Option<Box<dyn Model>>,
     folder: RunFolder,
     /// The state to continue from.
     state: Option<RunState>,
@@ -47,6 +50,11 @@ impl<'a> Session<'a> {
         mut prepared: Prepared,
         context: &'a Context,
     ) -> anyhow::Result<Self> {
+        let Prepared { network, spec, .. } = &prepared;
+        let calibrating = match prepared.config.recipe.swa_start {
+            Some(_) => Some(network.calibrating(spec)?),
+            None => None,
+        };
         let (folder, state) = match prepared.resumed.take() {
             Some((run, state)) => {
                 let batches = prepared.loader(&prepared.dataset.train, true);
@@ -64,6 +72,7 @@ impl<'a> Session<'a> {
         };
         Ok(Self {
             prepared,
+            calibrating,
             folder,
             state,
             observers: args.observers.clone(),
@@ -71,12 +80,11 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Trains to the end, or until it is interrupted.
+    /// Trains to the end, or until `stop` is set or the time is over.
     ///
     /// # Errors
     /// If a step fails or a file cannot be written.
-    pub(super) fn run(&mut self) -> anyhow::Result<Ended> {
-        let stop = stop_on_signal()?;
+    pub(super) fn run(&mut self, stop: &AtomicBool) -> anyhow::Result<Ended> {
         let mut metadata = network::describe(&self.prepared.spec, &self.prepared.dataset)?;
         if let Some(origin) = &self.prepared.config.pretrained {
             metadata.insert("pretrained".to_string(), origin.clone());
@@ -90,6 +98,7 @@ impl<'a> Session<'a> {
             model: &*self.prepared.network.model,
             auxiliary: self.prepared.network.model.auxiliary(),
             frozen: &*self.prepared.network.frozen,
+            calibrating: self.calibrating.as_ref().map(|model| &**model as _),
             parts: self.prepared.parts(),
             store: &self.prepared.network.store,
             train: &train_loader,
@@ -99,16 +108,12 @@ impl<'a> Session<'a> {
             folder: &self.folder,
             metadata: &metadata,
             generators: &self.prepared.network.generators,
-            stop: &stop,
+            stop,
             options: &self.prepared.config.run,
             started: self.context.started,
         };
-        let batch_size = self
-            .prepared
-            .config
-            .recipe
-            .batch_size
-            .min(self.prepared.dataset.train.len());
+        let images = self.prepared.dataset.train.len();
+        let batch_size = self.prepared.config.recipe.batch_size.min(images);
         let memory = memory::estimate(&run, batch_size)?;
         self.announce(&train_loader, state.as_ref(), memory)?;
         let step = state.as_ref().map_or(0, RunState::steps);
@@ -228,6 +233,8 @@ impl<'a> Session<'a> {
             final_top1: record.last.top1,
             final_top5: record.last.top5,
             final_loss: record.last.loss,
+            ema: record.ema,
+            swa: record.swa,
             train_images_per_second: record.images_per_second,
             seconds: record.seconds,
             threads: self.context.threads,
@@ -254,8 +261,14 @@ impl<'a> Session<'a> {
             ),
             false => String::new(),
         };
+        let averaged = |name: &str, evaluation: Evaluation| {
+            format!(" {name} top-1 {:.2} %,", 100.0 * evaluation.top1)
+        };
+        let ema = summary.ema.map(|ema| averaged("EMA", ema.last));
+        let swa = summary.swa.map(|swa| averaged("SWA", swa));
+        let averages: String = ema.into_iter().chain(swa).collect();
         output::text(&format!(
-            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}{chosen}), top-5 {:.2} %, loss {:.4}{early}; {:.0} img/s, {:.0} s; {}",
+            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}{chosen}), top-5 {:.2} %,{averages} loss {:.4}{early}; {:.0} img/s, {:.0} s; {}",
             summary.model,
             summary.activation,
             summary.dataset,

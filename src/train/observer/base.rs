@@ -76,6 +76,11 @@ pub struct StepReport {
 
 /// Formats the figures of an epoch in one line.
 pub(super) fn describe(record: &EpochRecord, epochs: usize, evaluated_on: EvaluationSet) -> String {
+    let ema = record.ema.map(|ema| {
+        let (loss, top1) = (ema.loss, 100.0 * ema.top1);
+        format!("ema loss {loss:.4} top-1 {top1:5.2} %  ")
+    });
+    let ema = ema.unwrap_or_default();
     let skipped = match record.skipped {
         0 => String::new(),
         1 => "  1 update skipped".to_string(),
@@ -83,7 +88,7 @@ pub(super) fn describe(record: &EpochRecord, epochs: usize, evaluated_on: Evalua
     };
     format!(
         "epoch {:>width$}/{epochs}  lr {:.4}  train loss {:.4} top-1 {:5.2} %  \
-         {evaluated_on} loss {:.4} top-1 {:5.2} % top-5 {:5.2} %  {:.0} img/s  {:.1} s{skipped}",
+         {evaluated_on} loss {:.4} top-1 {:5.2} % top-5 {:5.2} %  {ema}{:.0} img/s  {:.1} s{skipped}",
         record.epoch,
         record.lr,
         record.train_loss,

@@ -251,6 +251,7 @@ mod tests {
 
     fn record(epoch: usize) -> EpochRecord {
         EpochRecord {
+            ema: None,
             epoch,
             step: 10 * epoch as u64,
             lr: 0.1,

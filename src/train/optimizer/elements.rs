@@ -25,7 +25,8 @@ pub(super) fn apply(
     }
 }
 
-fn apply_prepared(
+/// As [`apply`], with any preparation of weight and gradient.
+pub(super) fn apply_prepared(
     update: &impl Prepare,
     step: &impl ElementStep,
     var: &Var,

@@ -1,6 +1,7 @@
 //! Optimizers with the arithmetic of PyTorch and timm. An update is in place on its [`Var`] and is not
 //! part of any graph. Rules that treat each element alone are one pass over memory on the CPU.
 
+mod average;
 mod clip;
 mod composed;
 mod config;
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor, Var};
 
 use crate::autograd::Gradients;
+pub(super) use average::move_towards;
 pub use clip::Clip;
 pub use config::{OptimizerConfig, WeightDecay};
 pub use lookahead::Lookahead;

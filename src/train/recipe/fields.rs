@@ -9,6 +9,7 @@ use super::kinds::{
 use crate::data::{
     AutoAugment, ColorJitter, EraseMode, FlipMode, ImageSizes, MixupMode, PadMode, ResizedCrop,
 };
+use crate::nn::Initialiser;
 
 /// Every hyperparameter of a training run.
 ///
@@ -218,6 +219,31 @@ pub struct Recipe {
     /// Multiplies the learning rate from each layer to the one before it. The head has `lr`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub layer_decay: Option<f64>,
+    /// Keeps an exponential moving average of the weights (timm's `ModelEmaV3`).
+    pub model_ema: bool,
+    /// The decay of `model_ema` in each step. Default: 0.9998.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model_ema_decay: Option<f64>,
+    /// Raises the decay of `model_ema` from 0: in update t it is at most 1 - t^(-2/3).
+    pub model_ema_warmup: bool,
+    /// Stochastic weight averaging: the first epoch, counted from 1, whose weights are averaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swa_start: Option<usize>,
+    /// SWA: the learning rate to which the schedule's anneals from `swa_start` on. Default: the
+    /// schedule's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swa_lr: Option<f64>,
+    /// SWA: epochs of the annealing to `swa_lr`. Default: 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swa_anneal_epochs: Option<usize>,
+    /// The distribution of the initial weights of all convolutions and linear layers. Biases then
+    /// start at zero. Default: the network's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<Initialiser>,
+    /// Multiplies the standard deviation of `init`. Default: the gain of the activation for the He
+    /// family, else 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init_gain: Option<f64>,
     /// Trains only the head, on the features of the trained backbone.
     pub freeze_backbone: bool,
     /// Epochs at the start of the run that train only the head.
@@ -302,6 +328,14 @@ impl Default for Recipe {
             grayscale_prob: 0.0,
             gaussian_blur_prob: 0.0,
             layer_decay: None,
+            model_ema: false,
+            model_ema_decay: None,
+            model_ema_warmup: false,
+            swa_start: None,
+            swa_lr: None,
+            swa_anneal_epochs: None,
+            init: None,
+            init_gain: None,
             freeze_backbone: false,
             head_warmup_epochs: 0.0,
         }

@@ -9,6 +9,7 @@ mod optimizer;
 mod ranges;
 mod schedule;
 mod stopping;
+mod weights;
 
 pub use error::RecipeError;
 pub(super) use error::one_line;

@@ -67,6 +67,7 @@ impl Recipe {
         if let Some(problem) = self.resized_crop().problem() {
             return Err(RecipeError::Crop(problem));
         }
+        self.validate_weights()?;
         self.validate_mixing()?;
         self.validate_pixels()?;
         self.validate_fine_tuning()
@@ -365,14 +366,18 @@ fn check(
 }
 
 /// Refuses a field that has no effect without `needs`.
-fn needed(field: &'static str, met: bool, needs: &'static str) -> Result<(), RecipeError> {
+pub(super) fn needed(
+    field: &'static str,
+    met: bool,
+    needs: &'static str,
+) -> Result<(), RecipeError> {
     if met {
         return Ok(());
     }
     Err(RecipeError::Needs { field, needs })
 }
 
-fn whole(
+pub(super) fn whole(
     field: &'static str,
     value: usize,
     range: RangeInclusive<usize>,
@@ -382,7 +387,7 @@ fn whole(
     check(value <= *range.end(), field, &value, &expected)
 }
 
-fn positive(field: &'static str, value: f64) -> Result<(), RecipeError> {
+pub(super) fn positive(field: &'static str, value: f64) -> Result<(), RecipeError> {
     let ok = value.is_finite() && value > 0.0;
     check(ok, field, &value, "a positive number")?;
     check(value <= MAX_NUMBER, field, &value, TOO_LARGE)
@@ -396,7 +401,7 @@ fn not_negative(field: &'static str, value: f64) -> Result<(), RecipeError> {
 
 const TOO_LARGE: &str = "at most 3.4e38, the largest f32";
 
-fn share(field: &'static str, value: f64) -> Result<(), RecipeError> {
+pub(super) fn share(field: &'static str, value: f64) -> Result<(), RecipeError> {
     let ok = (0.0..1.0).contains(&value);
     check(ok, field, &value, "at least 0 and less than 1")
 }

@@ -2,6 +2,7 @@
 
 use super::fields::Recipe;
 use super::kinds::EvalMetric;
+use crate::eval::Evaluation;
 use crate::train::record::EpochRecord;
 use crate::train::schedule::Direction;
 
@@ -11,6 +12,14 @@ impl EvalMetric {
         match self {
             Self::Top1 => record.top1,
             Self::Loss => record.loss,
+        }
+    }
+
+    /// The value of the metric in an evaluation.
+    pub(in crate::train) fn of_evaluation(self, evaluation: &Evaluation) -> f64 {
+        match self {
+            Self::Top1 => evaluation.top1,
+            Self::Loss => evaluation.loss,
         }
     }
 

@@ -44,6 +44,7 @@ impl Trainer<'_> {
                 self.after_update()?;
             }
             self.progress.step += 1;
+            tracing::trace!(step = self.progress.step, "took a step");
             self.progress.partial.seconds += clock.elapsed().as_secs_f64();
             clock = Instant::now();
             let partial = &self.progress.partial;
@@ -74,7 +75,7 @@ impl Trainer<'_> {
         &mut self,
         batches: impl Iterator<Item = CandleResult<Batch>>,
     ) -> Result<Update, TrainError> {
-        let rates = self.schedule.rates(self.progress.step);
+        let rates = self.rates(self.progress.step);
         let before = self.before_update()?;
         let mut accumulation = Accumulation::default();
         let (mut loss, mut count) = (0.0, 0.0);
@@ -123,7 +124,7 @@ impl Trainer<'_> {
 
     /// Follows each update of the weights.
     fn after_update(&mut self) -> Result<(), TrainError> {
-        Ok(())
+        self.update_averages()
     }
 
     /// The loss of a batch in training mode, `[]`.

@@ -28,6 +28,10 @@ impl Trainer<'_> {
             Ok(evaluation) => evaluation,
             Err(stop) => return Ok(Err(stop)),
         };
+        let ema = match self.evaluate_ema()? {
+            Ok(ema) => ema,
+            Err(stop) => return Ok(Err(stop)),
+        };
         let Partial {
             totals,
             loss,
@@ -35,7 +39,7 @@ impl Trainer<'_> {
             skipped,
         } = std::mem::take(&mut self.progress.partial);
         let mean = totals.mean();
-        let lr = self.schedule.lr(self.progress.step - 1);
+        let lr = self.rates(self.progress.step - 1).lr;
         let record = EpochRecord {
             epoch: self.progress.epoch + 1,
             step: self.progress.step,
@@ -48,10 +52,12 @@ impl Trainer<'_> {
             images_per_second: mean.images as f64 / seconds,
             seconds: seconds + clock.elapsed().as_secs_f64(),
             skipped,
+            ema,
         };
-        if !evaluation.loss.is_finite() {
+        let losses = std::iter::once(&evaluation).chain(&ema).map(|e| e.loss);
+        if let Some(loss) = losses.into_iter().find(|loss| !loss.is_finite()) {
             return Err(TrainError::NonFiniteLoss {
-                loss: evaluation.loss,
+                loss,
                 epoch: record.epoch,
                 step: record.step,
                 lr,
@@ -67,12 +73,13 @@ impl Trainer<'_> {
         self.schedule
             .observe(self.run.recipe.eval_metric.of(&record));
         self.clock.finished_epoch();
+        self.add_to_averages(record.epoch)?;
         self.save_state()?;
         self.save_epoch()?;
         Ok(Ok(record))
     }
 
-    fn evaluate_unless_stopped(
+    pub(super) fn evaluate_unless_stopped(
         &self,
         loader: &Loader,
     ) -> Result<Result<Evaluation, Stop>, TrainError> {
@@ -89,15 +96,15 @@ impl Trainer<'_> {
         })
     }
 
-    fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
+    pub(super) fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
         let batches = loader.epoch(0, 0);
         let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
         Ok(eval::evaluate(self.run.frozen, batches)?)
     }
 
     /// The figures of the finished run. If validation images chose the best epoch, evaluates the best
-    /// and the last weights on the test images.
-    pub(super) fn record(&self) -> Result<Record, TrainError> {
+    /// and the last weights on the test images. `swa` is the evaluation of the averaged weights.
+    pub(super) fn record(&self, swa: Option<Evaluation>) -> Result<Record, TrainError> {
         let progress = &self.progress;
         let measured = |record: &EpochRecord| Evaluation {
             images: self.run.test.images().len(),
@@ -123,6 +130,8 @@ impl Trainer<'_> {
             stopped_early: self.stops_early() && progress.epoch < self.run.recipe.epochs,
             best,
             last,
+            ema: self.ema_record()?,
+            swa,
             images_per_second: progress.train_images as f64 / progress.train_seconds,
             seconds: progress.records.iter().map(|record| record.seconds).sum(),
         })

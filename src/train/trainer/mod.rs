@@ -1,5 +1,6 @@
 //! The training loop.
 
+mod averages;
 mod clock;
 mod diagnosis;
 mod epoch;
@@ -14,6 +15,7 @@ use std::time::Instant;
 use candle_core::Tensor;
 use candle_nn::ModuleT;
 
+use super::average::Averages;
 use super::error::TrainError;
 use super::forward::forward;
 use super::images::RunImages;
@@ -39,6 +41,10 @@ pub struct Run<'a> {
     pub auxiliary: Option<&'a dyn AuxiliaryLoss>,
     /// The same network, built on [`ParamStore::frozen`] of `store`.
     pub frozen: &'a dyn ModuleT,
+    /// As `frozen`, with batch norms that average the statistics of all batches
+    /// ([`BatchNorm2d::with_cumulative_statistics`](crate::nn::BatchNorm2d::with_cumulative_statistics))
+    /// and without dropout. Only recipes with `swa_start` need it.
+    pub calibrating: Option<&'a dyn ModuleT>,
     /// The parts of the network, for recipes that treat them differently.
     pub parts: Option<Parts<'a>>,
     /// Weights and buffers.
@@ -133,6 +139,7 @@ pub fn train(
 struct Trainer<'a> {
     run: &'a Run<'a>,
     optimizer: RuleOptimizer,
+    averages: Averages,
     schedule: Schedule,
     progress: Progress,
     /// Updates in an epoch.
@@ -155,6 +162,7 @@ impl<'a> Trainer<'a> {
         let steps_per_epoch = recipe.updates(batches_per_epoch);
         let head_warmup = (recipe.head_warmup_epochs * steps_per_epoch as f64).round() as u64;
         let mut optimizer = parts::optimizer(run.store, recipe, run.parts.as_ref(), head_warmup)?;
+        let averages = Averages::new(recipe, run.store)?;
         let images = RunImages::of(run.train, run.evaluation());
         let previous = run.folder.file(PREVIOUS_STATE);
         let resumed_from_previous = resume.as_ref().is_some_and(|s| s.path() == previous);
@@ -163,7 +171,7 @@ impl<'a> Trainer<'a> {
             Some(state) => {
                 let path = state.path().to_path_buf();
                 state.check(&path, recipe, &images, batches_per_epoch)?;
-                state.restore(&path, run.store, &mut optimizer, run.generators)?
+                state.restore(&path, run.store, &mut optimizer, &averages, run.generators)?
             }
         };
         progress.threads = Some(rayon::current_num_threads());
@@ -171,6 +179,7 @@ impl<'a> Trainer<'a> {
         Ok(Self {
             run,
             optimizer,
+            averages,
             schedule: progress.schedule(recipe, steps_per_epoch),
             progress,
             steps_per_epoch,
@@ -203,7 +212,11 @@ impl<'a> Trainer<'a> {
                 observer.epoch(&record)?;
             }
         }
-        let record = self.record()?;
+        let swa = match self.finish_swa()? {
+            Ok(swa) => swa,
+            Err(stop) => return self.stopped(stop),
+        };
+        let record = self.record(swa)?;
         for observer in observers {
             observer.finish(&record)?;
         }

@@ -8,13 +8,28 @@
 use std::path::Path;
 use std::time::Instant;
 
+use candle_core::Tensor;
+
 use super::Trainer;
 use crate::checkpoint::{self, sync_folder};
 use crate::rng::Generator;
 use crate::train::error::TrainError;
 use crate::train::finite::first_non_finite;
-use crate::train::run_folder::{BEST, LAST, PREVIOUS_BEST, PREVIOUS_STATE, STATE};
+use crate::train::run_folder::{
+    BEST, BEST_EMA, LAST, LAST_EMA, PREVIOUS_BEST, PREVIOUS_BEST_EMA, PREVIOUS_STATE, STATE,
+};
 use crate::train::state::RunState;
+
+/// The best weights of one kind.
+struct Best {
+    /// Their epoch, counted from 1.
+    epoch: usize,
+    file: &'static str,
+    /// The file of those before.
+    previous: &'static str,
+    /// The present weights.
+    tensors: Vec<(String, Tensor)>,
+}
 
 impl Trainer<'_> {
     /// Makes the run resumable, and the files those of the state that it continues from.
@@ -34,17 +49,17 @@ impl Trainer<'_> {
     }
 
     pub(super) fn save_weights(&self, name: &str) -> Result<(), TrainError> {
-        self.save_weights_to(&self.run.folder.file(name))
+        self.save_tensors(&self.run.folder.file(name), &self.run.store.tensors())
     }
 
-    fn save_weights_to(&self, path: &Path) -> Result<(), TrainError> {
+    pub(super) fn save_tensors(
+        &self,
+        path: &Path,
+        tensors: &[(String, Tensor)],
+    ) -> Result<(), TrainError> {
         let mut metadata = self.run.metadata.clone();
         metadata.insert("epoch".to_string(), self.progress.epoch.to_string());
-        Ok(checkpoint::write(
-            path,
-            &self.run.store.tensors(),
-            &metadata,
-        )?)
+        Ok(checkpoint::write(path, tensors, &metadata)?)
     }
 
     /// Saves the state. The newest state so far becomes the previous one.
@@ -70,6 +85,7 @@ impl Trainer<'_> {
             &self.progress,
             self.run.store,
             &self.optimizer,
+            &self.averages,
             self.run.metadata,
         )?;
         self.clock.saved(started);
@@ -78,16 +94,41 @@ impl Trainer<'_> {
 
     /// Writes the weights of the epoch that just ended, and removes those that no state needs.
     pub(super) fn save_epoch(&self) -> Result<(), TrainError> {
-        let folder = self.run.folder;
-        let metric = self.run.recipe.eval_metric;
-        let epoch = self.progress.epoch;
-        if self.progress.best_epochs(metric, epoch, 1) == [epoch] {
-            folder.rename(BEST, PREVIOUS_BEST)?;
-            self.save_weights(BEST)?;
-        } else {
-            folder.remove(&folder.file(PREVIOUS_BEST))?;
+        for best in self.bests() {
+            self.save_best(&best)?;
         }
         self.save_other_weights()
+    }
+
+    /// The best weights so far: of the network, and of its exponential moving average.
+    fn bests(&self) -> Vec<Best> {
+        let metric = self.run.recipe.eval_metric;
+        let network = self.progress.best(metric).map(|record| Best {
+            epoch: record.epoch,
+            file: BEST,
+            previous: PREVIOUS_BEST,
+            tensors: self.run.store.tensors(),
+        });
+        let ema = self.averages.ema.as_ref();
+        let ema = ema.zip(self.progress.best_ema(metric));
+        let ema = ema.map(|(ema, record)| Best {
+            epoch: record.epoch,
+            file: BEST_EMA,
+            previous: PREVIOUS_BEST_EMA,
+            tensors: ema.tensors(),
+        });
+        network.into_iter().chain(ema).collect()
+    }
+
+    /// Writes weights if they are those of the epoch that just ended.
+    fn save_best(&self, best: &Best) -> Result<(), TrainError> {
+        let folder = self.run.folder;
+        if best.epoch == self.progress.epoch {
+            folder.rename(best.file, best.previous)?;
+            self.save_tensors(&folder.file(best.file), &best.tensors)
+        } else {
+            folder.remove(&folder.file(best.previous))
+        }
     }
 
     fn save_other_weights(&self) -> Result<(), TrainError> {
@@ -97,7 +138,7 @@ impl Trainer<'_> {
         if let Some(count) = self.run.options.checkpoint_hist {
             let best = self.progress.best_epochs(metric, epoch, count);
             if best.contains(&epoch) {
-                self.save_weights_to(&folder.checkpoint(epoch))?;
+                self.save_tensors(&folder.checkpoint(epoch), &self.run.store.tensors())?;
             }
             let before = self.progress.best_epochs(metric, epoch - 1, count);
             for old in folder.checkpoints()? {
@@ -105,6 +146,9 @@ impl Trainer<'_> {
                     folder.remove(&folder.checkpoint(old))?;
                 }
             }
+        }
+        if let Some(ema) = &self.averages.ema {
+            self.save_tensors(&folder.file(LAST_EMA), &ema.tensors())?;
         }
         self.save_weights(LAST)
     }
@@ -124,19 +168,21 @@ impl Trainer<'_> {
                 folder.remove(&folder.checkpoint(newer))?;
             }
         }
-        let Some(best) = self.progress.best(self.run.recipe.eval_metric) else {
+        if epoch == 0 {
             return Ok(());
-        };
-        let has_best = |name: &str| {
-            let file = checkpoint::read(&folder.file(name)).ok();
-            file.is_some_and(|file| file.metadata.get("epoch") == Some(&best.epoch.to_string()))
-        };
+        }
         let at_end = self.progress.batch == 0;
-        match (has_best(BEST), at_end) {
-            (false, true) if best.epoch == epoch => self.save_epoch(),
-            (false, _) if has_best(PREVIOUS_BEST) => folder.rename(PREVIOUS_BEST, BEST),
-            _ => Ok(()),
-        }?;
+        for best in self.bests() {
+            let has_best = |name: &str| {
+                let file = checkpoint::read(&folder.file(name)).ok();
+                file.is_some_and(|file| file.metadata.get("epoch") == Some(&best.epoch.to_string()))
+            };
+            match (has_best(best.file), at_end) {
+                (false, true) if best.epoch == epoch => self.save_best(&best),
+                (false, _) if has_best(best.previous) => folder.rename(best.previous, best.file),
+                _ => Ok(()),
+            }?;
+        }
         if at_end {
             self.save_other_weights()?;
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::augmix::{self, AugMix};
 use super::level::Setting;
 use super::notation::PolicyError;
-use super::rand::{self, RandAugment};
+use super::rand_augment::{self, RandAugment};
 use super::sub_policies::{self, SubPolicies};
 use super::vision;
 use crate::data::image::Image;
@@ -49,9 +49,14 @@ pub enum Policy {
 
 /// All names.
 fn names() -> impl Iterator<Item = &'static str> {
-    [rand::NAME, augmix::NAME, vision::TRIVIAL, vision::CIFAR10]
-        .into_iter()
-        .chain(sub_policies::NAMES)
+    [
+        rand_augment::NAME,
+        augmix::NAME,
+        vision::TRIVIAL,
+        vision::CIFAR10,
+    ]
+    .into_iter()
+    .chain(sub_policies::NAMES)
 }
 
 impl AutoAugment {
@@ -105,7 +110,7 @@ impl FromStr for AutoAugment {
             });
         };
         let policy = match name {
-            rand::NAME => Policy::Rand(RandAugment::parse(parameters)?),
+            rand_augment::NAME => Policy::Rand(RandAugment::parse(parameters)?),
             augmix::NAME => Policy::AugMix(AugMix::parse(parameters)?),
             vision::CIFAR10 => {
                 vision::parse(name, parameters)?;

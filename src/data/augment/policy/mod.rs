@@ -7,7 +7,7 @@ mod auto_augment;
 mod entry;
 mod level;
 mod notation;
-mod rand;
+mod rand_augment;
 mod sub_policies;
 mod vision;
 
@@ -16,7 +16,7 @@ pub use auto_augment::{AutoAugment, Policy};
 pub use entry::{Entry, Spread};
 pub use level::{Level, OpKind, Setting};
 pub use notation::PolicyError;
-pub use rand::RandAugment;
+pub use rand_augment::RandAugment;
 pub use sub_policies::SubPolicies;
 pub use vision::{CIFAR10_POLICY, TRIVIAL_OPS, VisionOp, VisionRow, VisionSpace};
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::augmix::{AugMix, Mix};
 use super::auto_augment::{AutoAugment, Policy};
 use super::level::Setting;
-use super::rand::RandAugment;
+use super::rand_augment::RandAugment;
 use super::vision;
-use super::{AugMix, Mix};
 use crate::data::augment::affine::Resampling;
 use crate::data::augment::op::Op;
 use crate::data::random::Draw;
@@ -115,7 +115,7 @@ fn repeated_colour(list: &[Op]) -> usize {
     colours.count().saturating_sub(1)
 }
 
-/// The magnitudes behind the rotations of a policy.
+/// The magnitudes of a policy's rotations.
 fn magnitudes(text: &str) -> Vec<f64> {
     let rotations = rand_lists(text).into_iter().flatten();
     let magnitudes = rotations.filter_map(|op| match op {

@@ -1,4 +1,4 @@
-//! The tensors of a network that is built without values.
+//! Networks that are built without values: for their tensors, and for the options that they use.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,11 +6,14 @@ use candle_core::{DType, Device, Result, Shape, Tensor, bail};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
+use crate::context::BuildContext;
 use crate::error::ModelError;
-use crate::registry::create;
+use crate::registry::build;
 use crate::spec::ModelSpec;
+#[cfg(feature = "checkpoint")]
 use crate::tensors::Tensors;
 
+#[cfg(feature = "checkpoint")]
 impl Tensors {
     /// Of the network of `spec`. Allocates no values.
     ///
@@ -18,11 +21,26 @@ impl Tensors {
     /// As [`create`].
     pub fn of(spec: &ModelSpec) -> std::result::Result<Self, ModelError> {
         let recorder = Recorder::default();
-        let backend = Box::new(recorder.clone());
-        let vb = VarBuilder::from_backend(backend, DType::F32, Device::Cpu);
-        let model = create(spec, vb)?;
+        let (model, _) = build(spec, &BuildContext::default(), recorder.var_builder())?;
         let recorded = std::mem::take(&mut *recorder.lock());
         Ok(Self::new(recorded, model.classifier()))
+    }
+}
+
+/// Refuses an option of `spec` or `context` that has no effect on the network, such as a
+/// `drop_path_rate` without residual blocks: timm's factory refuses options that a network does not
+/// know. Allocates no values.
+///
+/// # Errors
+/// [`ModelError::NoEffect`], or as [`create_with`](crate::create_with).
+pub fn check_options(
+    spec: &ModelSpec,
+    context: &BuildContext,
+) -> std::result::Result<(), ModelError> {
+    let (_, used) = build(spec, context, Recorder::default().var_builder())?;
+    match used.first_without_effect(spec, context) {
+        Some(unused) => Err(ModelError::NoEffect(unused)),
+        None => Ok(()),
     }
 }
 
@@ -31,6 +49,11 @@ impl Tensors {
 struct Recorder(Arc<Mutex<Vec<(String, Shape)>>>);
 
 impl Recorder {
+    fn var_builder(&self) -> VarBuilder<'static> {
+        let backend = Box::new(self.clone());
+        VarBuilder::from_backend(backend, DType::F32, Device::Cpu)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<(String, Shape)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,7 +81,7 @@ impl SimpleBackend for Recorder {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "checkpoint"))]
 mod tests {
     use candle_core::{DType, Device};
     use candle_mish::nn::ParamStore;

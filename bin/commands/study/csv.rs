@@ -1,0 +1,72 @@
+//! The runs of a study as CSV: one line for each run.
+
+use candle_mish::study::{Outcome, PlannedRun, Study, plain};
+
+/// The columns after the axes.
+const FIGURES: [&str; 8] = [
+    "state",
+    "final_top1",
+    "final_top5",
+    "final_loss",
+    "best_top1",
+    "best_epoch",
+    "seconds",
+    "reason",
+];
+
+/// One line for each run: its values of the axes, then its figures. Accuracies are fractions.
+///
+/// # Errors
+/// If a line cannot be formatted.
+pub(super) fn runs(
+    study: &Study,
+    runs: &[PlannedRun],
+    outcomes: &[Outcome],
+) -> anyhow::Result<String> {
+    let axes: Vec<&str> = study.axes.iter().map(|axis| axis.name.as_str()).collect();
+    let header = axes.iter().copied().chain(FIGURES).map(field);
+    let mut text = header.collect::<Vec<_>>().join(",") + "\n";
+    for (run, outcome) in runs.iter().zip(outcomes) {
+        let value = |axis: &&str| {
+            let found = run.settings.iter().find(|(name, _)| name == axis);
+            found.map_or_else(String::new, |(_, value)| plain(value))
+        };
+        let figures = match outcome {
+            Outcome::Missing => blank("missing"),
+            Outcome::Started => blank("unfinished"),
+            Outcome::Failed(failure) => {
+                let mut figures = blank("failed");
+                figures[FIGURES.len() - 1].clone_from(&failure.reason);
+                figures
+            }
+            Outcome::Finished(summary) => vec![
+                "finished".to_owned(),
+                summary.final_top1.to_string(),
+                summary.final_top5.to_string(),
+                summary.final_loss.to_string(),
+                summary.best_top1.to_string(),
+                summary.best_epoch.to_string(),
+                summary.seconds.to_string(),
+                String::new(),
+            ],
+        };
+        let fields: Vec<String> = axes.iter().map(value).chain(figures).collect();
+        let line: Vec<String> = fields.iter().map(|text| field(text)).collect();
+        text += &(line.join(",") + "\n");
+    }
+    Ok(text)
+}
+
+fn blank(state: &str) -> Vec<String> {
+    let mut figures = vec![String::new(); FIGURES.len()];
+    figures[0] = state.to_owned();
+    figures
+}
+
+/// A field by RFC 4180: quoted if it holds a comma, a quote or a line break.
+fn field(text: &str) -> String {
+    if text.contains([',', '"', '\n', '\r']) {
+        return format!("\"{}\"", text.replace('"', "\"\""));
+    }
+    text.to_owned()
+}

@@ -1,0 +1,143 @@
+//! The folder of a study: its definition and its runs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use candle_mish::checkpoint::write_atomically;
+use candle_mish::study::{Outcome, PlannedRun, Study};
+use candle_mish::train::EpochRecord;
+use candle_mish::train::run_folder::METRICS;
+
+use crate::failure::usage;
+
+/// The definition of the study.
+const STUDY: &str = "study.toml";
+const RUNS: &str = "runs";
+
+/// The folder of a study.
+pub(super) struct StudyFolder {
+    path: PathBuf,
+}
+
+impl StudyFolder {
+    /// Makes the folder of `study`, or opens it. A study may get more values of its axes later, but
+    /// its base stays.
+    ///
+    /// # Errors
+    /// If the folder holds another study, or cannot be written.
+    pub(super) fn create(path: &Path, study: &Study) -> anyhow::Result<Self> {
+        let folder = Self {
+            path: path.to_path_buf(),
+        };
+        let runs = path.join(RUNS);
+        std::fs::create_dir_all(&runs)
+            .with_context(|| format!("cannot create {}", runs.display()))?;
+        let file = path.join(STUDY);
+        if file.exists() {
+            let before = folder.study()?;
+            if let Some(difference) = difference(&before, study) {
+                return Err(usage(format!(
+                    "{} holds a study with another setting: {difference}; choose another --output",
+                    path.display()
+                )));
+            }
+        }
+        let text = study.to_toml();
+        write_atomically(&file, |out| out.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(folder)
+    }
+
+    /// Opens the folder of a study.
+    ///
+    /// # Errors
+    /// If it holds none.
+    pub(super) fn open(path: &Path) -> anyhow::Result<(Self, Study)> {
+        let folder = Self {
+            path: path.to_path_buf(),
+        };
+        if !path.join(STUDY).is_file() {
+            bail!("{} holds no study: {STUDY} is missing", path.display());
+        }
+        let study = folder.study()?;
+        Ok((folder, study))
+    }
+
+    fn study(&self) -> anyhow::Result<Study> {
+        let path = self.path.join(STUDY);
+        let text = std::fs::read_to_string(&path);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        Study::from_toml(&text, None).with_context(|| path.display().to_string())
+    }
+
+    /// The folder of a run.
+    pub(super) fn run(&self, run: &PlannedRun) -> PathBuf {
+        self.path.join(RUNS).join(&run.name)
+    }
+
+    /// The path of the folder of a run relative to the study's, with `/`.
+    pub(super) fn link(run: &PlannedRun) -> String {
+        // The name holds `%`, which a link reads as the start of a code.
+        format!("{RUNS}/{}/", run.name.replace('%', "%25"))
+    }
+
+    /// What became of each run.
+    ///
+    /// # Errors
+    /// If a file of a run cannot be read.
+    pub(super) fn outcomes(&self, runs: &[PlannedRun]) -> anyhow::Result<Vec<Outcome>> {
+        let outcome = |run| Ok(Outcome::of(&self.run(run))?);
+        runs.iter().map(outcome).collect()
+    }
+
+    /// The epochs of a run so far.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub(super) fn records(&self, run: &PlannedRun) -> anyhow::Result<Vec<EpochRecord>> {
+        let path = self.run(run).join(METRICS);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = std::fs::read_to_string(&path);
+        let text = text.with_context(|| format!("cannot read {}", path.display()))?;
+        // Another process may be writing the last line.
+        let records = text
+            .lines()
+            .map_while(|line| serde_json::from_str(line).ok());
+        Ok(records.collect())
+    }
+}
+
+/// What distinguishes two studies, except for the values of their axes.
+fn difference(then: &Study, now: &Study) -> Option<String> {
+    let names = |study: &Study| {
+        study
+            .axes
+            .iter()
+            .map(|axis| axis.name.clone())
+            .collect::<Vec<_>>()
+    };
+    if names(then) != names(now) {
+        return Some(format!(
+            "its axes are {}, not {}",
+            names(then).join(", "),
+            names(now).join(", ")
+        ));
+    }
+    let matters = |(key, _): &&(String, toml::Value)| {
+        !["data_dir", "cache_dir", "offline"].contains(&key.as_str())
+    };
+    let value = |study: &Study, key: &str| {
+        let found = study.base.iter().find(|(name, _)| name == key);
+        found.map_or("not set".to_owned(), |(_, value)| value.to_string())
+    };
+    let keys = then.base.iter().chain(&now.base).filter(matters);
+    let mut keys = keys.map(|(key, _)| key.as_str());
+    let key = keys.find(|key| value(then, key) != value(now, key))?;
+    Some(format!(
+        "{key} is {}, not {}",
+        value(then, key),
+        value(now, key)
+    ))
+}

@@ -1,0 +1,109 @@
+//! `mish study`: trains every combination of some options over several seeds and compares them with
+//! statistics.
+
+mod csv;
+mod folder;
+mod options;
+mod presets;
+mod report;
+mod runner;
+mod text;
+
+use std::path::PathBuf;
+
+use candle_mish::study::Study;
+use clap::{Args, Subcommand};
+use toml::Value;
+
+use crate::context::Context;
+use crate::failure::{Done, usage};
+use crate::output;
+
+/// Arguments of `mish study`.
+#[derive(Debug, Args)]
+pub struct StudyArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train the runs that are missing, then report
+    Run(RunArgs),
+    /// Report the results so far
+    Report(report::ReportArgs),
+    /// List the studies that ship with this program
+    List,
+    /// Print a study in TOML, to start one of your own from
+    Show(ShowArgs),
+}
+
+/// Arguments of `mish study run`.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// A study of `mish study list`, or a TOML file
+    study: String,
+    /// Folder of the study. Several processes, on several machines too, can work in one folder
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// smoke, laptop or paper, if the study has them [default: the study's own values]
+    #[arg(long, value_name = "NAME")]
+    budget: Option<String>,
+    /// Option of all runs, as in epochs=5. It replaces the study's
+    #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, Value)>,
+}
+
+/// Arguments of `mish study show`.
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// A study of `mish study list`
+    study: String,
+}
+
+/// Runs `mish study`.
+///
+/// # Errors
+/// If a study is not valid, or a run fails for a reason other than its loss.
+pub fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<Done> {
+    match &args.command {
+        Command::Run(args) => {
+            let mut study = presets::find(&args.study, args.budget.as_deref())?;
+            replace(&mut study, &args.set)?;
+            runner::run(&study, &args.output, context)
+        }
+        Command::Report(args) => report::run(args, context),
+        Command::List => presets::list(context),
+        Command::Show(args) => {
+            output::text(presets::text(&args.study)?)?;
+            Ok(Done::Complete)
+        }
+    }
+}
+
+/// A key and a value. Text that is no TOML value is a string.
+fn setting(text: &str) -> Result<(String, Value), String> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err("expected KEY=VALUE".to_owned());
+    };
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
+    let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
+    let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
+    Ok((key.replace('-', "_"), value))
+}
+
+/// Replaces options of all runs.
+fn replace(study: &mut Study, settings: &[(String, Value)]) -> anyhow::Result<()> {
+    for (key, value) in settings {
+        if study.axes.iter().any(|axis| axis.name == *key) {
+            return Err(usage(format!(
+                "--set {key}: the study varies it; change the axis in a file of your own, from \
+                 `mish study show`"
+            )));
+        }
+        study.base.retain(|(name, _)| name != key);
+        study.base.push((key.clone(), value.clone()));
+    }
+    study.base.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(())
+}

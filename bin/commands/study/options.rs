@@ -1,0 +1,67 @@
+//! From the settings of a run to the arguments of `mish train`, so that a study takes every option
+//! that a run takes, with the same checks.
+
+use std::path::Path;
+
+use candle_mish::study::{PlannedRun, Settings};
+use clap::Parser;
+
+use crate::commands::train::{TrainArgs, flag_words};
+use crate::failure::{clap_message, usage};
+
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Options {
+    #[command(flatten)]
+    train: TrainArgs,
+}
+
+/// The option that names the network, which `mish train` takes without a flag.
+const MODEL: &str = "model";
+
+/// The arguments of a new run, in `folder`.
+///
+/// # Errors
+/// A usage error if an option is unknown or its value not valid.
+pub(super) fn new_run(run: &PlannedRun, folder: &Path) -> anyhow::Result<TrainArgs> {
+    let mut words = words(&run.settings);
+    words.push("--output".to_owned());
+    words.push(folder.display().to_string());
+    parse(&run.name, words)
+}
+
+/// The arguments of a run that continues in `folder`. Only the options that the result does not depend
+/// on can differ from those that it started with.
+///
+/// # Errors
+/// A usage error, as [`new_run`].
+pub(super) fn resumed(run: &PlannedRun, folder: &Path) -> anyhow::Result<TrainArgs> {
+    let kept = ["data_dir", "cache_dir", "offline", "recovery_interval"];
+    let settings = run
+        .settings
+        .iter()
+        .filter(|(key, _)| kept.contains(&key.as_str()));
+    let mut words = words(&settings.cloned().collect());
+    words.push("--resume".to_owned());
+    words.push(folder.display().to_string());
+    parse(&run.name, words)
+}
+
+fn words(settings: &Settings) -> Vec<String> {
+    let mut words = Vec::new();
+    for (key, value) in settings {
+        match (key.as_str(), value) {
+            (MODEL, value) => words.insert(0, candle_mish::study::plain(value)),
+            (_, toml::Value::Boolean(false)) => {}
+            (key, value) => words.extend(flag_words(key, value)),
+        }
+    }
+    words
+}
+
+fn parse(name: &str, words: Vec<String>) -> anyhow::Result<TrainArgs> {
+    match Options::try_parse_from(words) {
+        Ok(options) => Ok(options.train),
+        Err(error) => Err(usage(format!("run {name}: {}", clap_message(&error)))),
+    }
+}

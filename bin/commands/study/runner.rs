@@ -1,0 +1,168 @@
+//! Training the runs of a study.
+//!
+//! Several processes can work on a study at once. Each run folder is locked while a process trains
+//! in it, and the system releases the lock of a process that dies. A process goes over the runs in
+//! order, takes the first one that is neither done nor locked, and starts or resumes it.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use candle_mish::checkpoint::write_atomically;
+use candle_mish::study::{FAILURE, Failure, Outcome, PlannedRun, Study, describe};
+use candle_mish::train::TrainError;
+use candle_mish::train::run_folder::CONFIG;
+
+use super::folder::StudyFolder;
+use super::{options, report};
+use crate::commands::train::{self, Ended};
+use crate::context::Context;
+use crate::failure::Done;
+use crate::interrupt::stop_on_signal;
+use crate::table::counted;
+
+/// Time between two looks at the runs of other processes.
+const POLL: Duration = Duration::from_secs(2);
+
+/// Trains what is missing, then reports.
+///
+/// # Errors
+/// If an option of a run is not valid, a file cannot be written, or a run fails for another reason
+/// than its loss.
+pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Result<Done> {
+    let stop = stop_on_signal()?;
+    let runs = study.runs();
+    let folder = StudyFolder::create(output, study)?;
+    // Wrong options are found before the first hour of training.
+    for run in &runs {
+        train::check(&options::new_run(run, &folder.run(run))?, context)?;
+    }
+    let clock = Instant::now();
+    let mut trained = 0;
+    loop {
+        let (mut in_use, mut progress) = (0, false);
+        for (i, run) in runs.iter().enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(Done::Interrupted);
+            }
+            if Outcome::of(&folder.run(run))?.is_final() {
+                continue;
+            }
+            eprintln!("run {} of {}: {}", i + 1, runs.len(), run.name);
+            match train_run(run, &folder, context, &stop)? {
+                Trained::InUse => in_use += 1,
+                Trained::Stopped(done) => return Ok(done),
+                Trained::Done => {
+                    trained += 1;
+                    progress = true;
+                    announce(&folder, &runs, trained, clock.elapsed())?;
+                }
+            }
+        }
+        if in_use == 0 {
+            break;
+        }
+        if !progress {
+            wait(&stop);
+        }
+    }
+    report::print(study, &folder, context)?;
+    Ok(Done::Complete)
+}
+
+/// What became of an attempt to train a run.
+enum Trained {
+    Done,
+    /// Another process trains it.
+    InUse,
+    /// A signal or a time limit ended it, after it saved its state.
+    Stopped(Done),
+}
+
+fn train_run(
+    run: &PlannedRun,
+    folder: &StudyFolder,
+    context: &Context,
+    stop: &AtomicBool,
+) -> anyhow::Result<Trained> {
+    let path = folder.run(run);
+    let attempt = || {
+        let args = match path.join(CONFIG).exists() {
+            true => options::resumed(run, &path)?,
+            false => options::new_run(run, &path)?,
+        };
+        train::train(&args, context, stop)
+    };
+    let error = match attempt() {
+        Ok(Ended::Finished(_)) => return Ok(Trained::Done),
+        Ok(Ended::Early(done)) => return Ok(Trained::Stopped(done)),
+        Err(error) => error,
+    };
+    match error.downcast_ref::<TrainError>() {
+        // Between the look at the folder and its lock another process may have started the run.
+        Some(TrainError::FolderInUse(_) | TrainError::FolderTaken(_)) => Ok(Trained::InUse),
+        Some(reason @ TrainError::NonFiniteLoss { .. }) => {
+            let failure = Failure {
+                reason: reason.to_string(),
+            };
+            eprintln!("{} failed: {}", describe(&run.settings), failure.reason);
+            let text = serde_json::to_string_pretty(&failure)? + "\n";
+            write_atomically(&path.join(FAILURE), |file| file.write_all(text.as_bytes()))?;
+            Ok(Trained::Done)
+        }
+        _ => Err(error.context(format!("run {}", run.name))),
+    }
+}
+
+/// Prints how much is left.
+fn announce(
+    folder: &StudyFolder,
+    runs: &[PlannedRun],
+    trained: usize,
+    elapsed: Duration,
+) -> anyhow::Result<()> {
+    let outcomes = folder.outcomes(runs)?;
+    let left = outcomes
+        .iter()
+        .filter(|outcome| !outcome.is_final())
+        .count();
+    if left > 0 {
+        let seconds = elapsed.as_secs_f64() / trained as f64 * left as f64;
+        eprintln!(
+            "{} left, about {} for this process alone",
+            counted(left, "run"),
+            duration(seconds)
+        );
+    }
+    Ok(())
+}
+
+/// A duration in the two largest units.
+fn duration(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds} s"),
+        (0, _) => format!("{minutes} min {} s", seconds % 60),
+        _ => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// Sleeps, in pieces so that a signal ends it.
+fn wait(stop: &AtomicBool) {
+    let until = Instant::now() + POLL;
+    while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_have_two_units() {
+        let texts = [7.4, 61.0, 3600.0, 7321.0].map(duration);
+        assert_eq!(texts, ["7 s", "1 min 1 s", "1 h 0 min", "2 h 2 min"]);
+    }
+}

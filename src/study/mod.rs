@@ -1,0 +1,26 @@
+//! Studies: the same training with every combination of some options, repeated over seeds, and
+//! compared with statistics.
+//!
+//! A [`Study`] is read from TOML. It lists its [runs](Study::runs) in a balanced order, and
+//! [analyses](Study::analyse) their outcomes.
+
+mod analysis;
+mod definition;
+mod error;
+mod grid;
+mod metric;
+mod outcome;
+mod page;
+mod published;
+pub mod statistics;
+mod wording;
+
+pub use analysis::{Analysis, CellResult, ComparisonResult, OverallResult, RankedSetting, Ranking};
+pub use definition::{Axis, Settings, Study, plain};
+pub use error::StudyError;
+pub use grid::PlannedRun;
+pub use metric::Metric;
+pub use outcome::{FAILURE, Failure, Outcome};
+pub use page::{ReportedRun, StudyReport};
+pub use published::Published;
+pub use wording::{describe, interval, p_value};

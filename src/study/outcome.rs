@@ -1,0 +1,70 @@
+//! What became of a run.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::StudyError;
+use crate::train::Summary;
+use crate::train::run_folder::{CONFIG, SUMMARY};
+
+/// The file in the folder of a run that failed.
+pub const FAILURE: &str = "failure.json";
+
+/// What became of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// It has not started.
+    Missing,
+    /// It has started and not ended.
+    Started,
+    /// It finished.
+    Finished(Box<Summary>),
+    /// It failed, for example because its loss was not finite. Repeating it would fail again.
+    Failed(Failure),
+}
+
+/// Why a run failed, the content of [`FAILURE`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The error.
+    pub reason: String,
+}
+
+impl Outcome {
+    /// Reads the outcome of the run in `folder`.
+    ///
+    /// # Errors
+    /// If a file cannot be read or has another content.
+    pub fn of(folder: &Path) -> Result<Self, StudyError> {
+        if let Some(summary) = read(&folder.join(SUMMARY))? {
+            return Ok(Self::Finished(Box::new(summary)));
+        }
+        if let Some(failure) = read(&folder.join(FAILURE))? {
+            return Ok(Self::Failed(failure));
+        }
+        Ok(match folder.join(CONFIG).exists() {
+            true => Self::Started,
+            false => Self::Missing,
+        })
+    }
+
+    /// Whether nothing is left to do.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Finished(_) | Self::Failed(_))
+    }
+}
+
+/// Reads a JSON file; `None` if there is none.
+fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<Option<T>, StudyError> {
+    let text = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(StudyError::io(path))?,
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|error| StudyError::Content {
+            path: path.to_path_buf(),
+            message: error.to_string(),
+        })
+}

@@ -1,0 +1,105 @@
+//! The report of a study as a web page in a single file.
+
+mod charts;
+mod tables;
+
+use maud::html;
+
+use super::analysis::Analysis;
+use super::definition::{Study, plain};
+use super::published::Published;
+use crate::page::{definitions, document, wide};
+use crate::train::EpochRecord;
+
+/// A run of the report.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReportedRun {
+    /// Its name, the name of its folder.
+    pub name: String,
+    /// The link to its folder or its own report.
+    pub link: String,
+    /// What became of it, in a word or two.
+    pub state: String,
+    /// The position of its cell.
+    pub cell: usize,
+    /// Its epochs.
+    pub records: Vec<EpochRecord>,
+}
+
+/// Everything that the page shows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StudyReport<'a> {
+    /// The study.
+    pub study: &'a Study,
+    /// Its results.
+    pub analysis: &'a Analysis,
+    /// Its runs.
+    pub runs: &'a [ReportedRun],
+    /// Figures from elsewhere to show next to the results.
+    pub published: &'a [Published],
+    /// The command that repeats the study.
+    pub command: &'a str,
+}
+
+impl StudyReport<'_> {
+    /// A web page with tables and plots, in a single file without external resources.
+    pub fn page(&self) -> String {
+        let Self {
+            study, analysis, ..
+        } = self;
+        let title = match study.title.as_str() {
+            "" => "Study",
+            title => title,
+        };
+        let base = study
+            .base
+            .iter()
+            .map(|(name, value)| (name.clone(), plain(value)));
+        let axes = study.axes.iter().map(|axis| {
+            let values: Vec<String> = axis.values.iter().map(plain).collect();
+            (axis.name.clone(), values.join(", "))
+        });
+        let body = html! {
+            p { (study.description) }
+            p {
+                (analysis.finished) " of " (analysis.planned) " runs are finished"
+                @if analysis.failed > 0 { ", " (analysis.failed) " failed" }
+                "."
+            }
+            h2 { "Setting" }
+            (definitions(base))
+            h3 { "Every combination of" }
+            (definitions(axes))
+            h2 { "Results" }
+            (wide("Results", &tables::cells(analysis, self.published)))
+            (wide("Results as a plot", &charts::strips(analysis)))
+            @if !analysis.comparisons.is_empty() {
+                h2 { "Compared with " (super::wording::describe(&study.baseline)) }
+                (wide("Comparisons", &tables::comparisons(analysis)))
+            }
+            @let findings = analysis.findings();
+            @if !findings.is_empty() {
+                h2 { "What this shows" }
+                ul { @for finding in &findings { li { (finding) } } }
+                p.note {
+                    "Intervals and tests treat the seeds as a random sample. They say nothing about "
+                    "other recipes, networks or data sets."
+                }
+            }
+            @if let Some(ranking) = &analysis.ranking {
+                h2 { "Ranks" }
+                (wide("Critical-difference diagram", &charts::ranks(ranking)))
+            }
+            @let curves = charts::curves(analysis, self.runs);
+            @if let Some(curves) = &curves {
+                h2 { "Training" }
+                div.charts { @for chart in curves { figure { (chart) } } }
+            }
+            h2 { "Runs" }
+            (wide("Runs", &tables::runs(self.runs)))
+            h2 { "Repeat" }
+            pre { (self.command) }
+        };
+        document(title, charts::STYLE, &body)
+    }
+}

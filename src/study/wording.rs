@@ -1,0 +1,123 @@
+//! Results in words.
+
+use super::analysis::{Analysis, ComparisonResult, OverallResult};
+use super::definition::{Settings, plain};
+use super::metric::Metric;
+use super::statistics::Interval;
+
+/// The significance level of the findings.
+const LEVEL: f64 = 0.05;
+
+/// Settings in one line, such as `activation mish, lr 0.1`.
+pub fn describe(settings: &Settings) -> String {
+    let text = settings
+        .iter()
+        .map(|(name, value)| format!("{name} {}", plain(value)));
+    text.collect::<Vec<_>>().join(", ")
+}
+
+/// A p-value as text.
+pub fn p_value(p: f64) -> String {
+    match p {
+        p if p < 1e-4 => "< 0.0001".to_owned(),
+        p if p < 0.1 => format!("{p:.4}"),
+        p => format!("{p:.2}"),
+    }
+}
+
+/// An interval of a value as text.
+pub fn interval(metric: Metric, interval: Interval) -> String {
+    format!(
+        "{} to {}",
+        metric.text(interval.low),
+        metric.text(interval.high)
+    )
+}
+
+impl Analysis {
+    /// What the comparisons found and what they do not show, a sentence or two for each.
+    pub fn findings(&self) -> Vec<String> {
+        let comparisons = self
+            .comparisons
+            .iter()
+            .map(|comparison| self.finding(comparison));
+        let overall = self
+            .overall
+            .iter()
+            .map(|result| self.overall_finding(result));
+        comparisons
+            .chain(overall)
+            .chain(self.ranking_finding())
+            .collect()
+    }
+
+    fn finding(&self, comparison: &ComparisonResult) -> String {
+        let (metric, name) = (self.metric, describe(&comparison.axes));
+        let difference = metric.difference(comparison.difference);
+        let Some((ci95, p)) = comparison.ci95.zip(comparison.holm_p) else {
+            return format!(
+                "{name}: {difference} from the baseline. One pair of runs, or runs that are all \
+                 equal, say nothing about a difference: the seed alone changes results."
+            );
+        };
+        let (n, test) = match comparison.paired_p {
+            Some(_) => (format!("{} pairs", comparison.pairs), "paired t-test"),
+            None => (
+                format!("n = {} and {}", comparison.n[0], comparison.n[1]),
+                "Welch's t-test",
+            ),
+        };
+        let detail = format!(
+            "95 % interval {}, {test} p = {} after Holm's correction, {n}",
+            interval(metric, ci95),
+            p_value(p)
+        );
+        if p < LEVEL {
+            return format!("{name}: {difference} from the baseline ({detail}).");
+        }
+        let missed = comparison.detectable.map_or_else(String::new, |smallest| {
+            format!(
+                " A difference below {} would probably not have been seen.",
+                metric.difference(smallest).trim_start_matches('+')
+            )
+        });
+        format!("{name}: no difference from the baseline found ({difference}; {detail}).{missed}")
+    }
+
+    fn overall_finding(&self, result: &OverallResult) -> String {
+        let metric = self.metric;
+        let tested = result.ci95.zip(result.p);
+        let detail = tested.map_or_else(String::new, |(ci95, p)| {
+            format!(
+                " (95 % interval {}, p = {})",
+                interval(metric, ci95),
+                p_value(p)
+            )
+        });
+        format!(
+            "{} over {} other settings: {} on average{detail}; {} better, {} undecided, {} worse.",
+            describe(&result.axes),
+            result.blocks,
+            metric.difference(result.difference),
+            result.wins,
+            result.ties,
+            result.losses,
+        )
+    }
+
+    fn ranking_finding(&self) -> Option<String> {
+        let ranking = self.ranking.as_ref()?;
+        let found = if ranking.p < LEVEL {
+            "differ"
+        } else {
+            "do not differ significantly"
+        };
+        Some(format!(
+            "Mean ranks over {} other settings {found} (Friedman's test, p = {}). Ranks closer than \
+             {:.2} are not distinguished (Nemenyi).",
+            ranking.blocks,
+            p_value(ranking.p),
+            ranking.critical_difference
+        ))
+    }
+}

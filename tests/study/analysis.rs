@@ -1,0 +1,198 @@
+//! From outcomes to figures, sentences and the page.
+
+use candle_mish::study::statistics::{mean, paired_t_test, welch_t_test};
+use candle_mish::study::{Analysis, Failure, Outcome, ReportedRun, Study, StudyReport};
+use candle_mish::train::Summary;
+use serde_json::{Value, json};
+
+const TOML: &str = r#"
+title = "Activations <on> a network"
+description = "A test."
+baseline = { activation = "relu" }
+[base]
+epochs = 10
+[axes]
+model = ["a", "b", "c"]
+activation = ["relu", "silu", "mish"]
+seed = [0, 1, 2]
+"#;
+
+fn summary(top1: f64) -> Summary {
+    let fields = json!({
+        "model": "a", "activation": "relu", "dataset": "synthetic", "source": null, "seed": 0,
+        "epochs": 10, "params": 1, "train_images": 1, "test_images": 1, "best_epoch": 10,
+        "best_top1": top1, "final_top1": top1, "final_top5": 1.0, "final_loss": 1.0,
+        "train_images_per_second": 1.0, "seconds": 1.0, "threads": 1, "version": "0"
+    });
+    serde_json::from_value(fields).expect("a summary")
+}
+
+/// Accuracies in the order of the runs: a better activation is 2 points better, seeds add their own
+/// effect and some noise.
+fn accuracy(model: usize, activation: usize, seed: usize) -> f64 {
+    let noise = [0.001, -0.002, 0.0005, -0.0001, 0.0015][(model + 2 * activation + 3 * seed) % 5];
+    0.5 + 0.1 * model as f64 + [0.0, 0.001, 0.02][activation] + 0.003 * seed as f64 + noise
+}
+
+fn outcomes() -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for seed in 0..3 {
+        for model in 0..3 {
+            for activation in 0..3 {
+                let summary = summary(accuracy(model, activation, seed));
+                outcomes.push(Outcome::Finished(Box::new(summary)));
+            }
+        }
+    }
+    outcomes
+}
+
+fn study() -> Study {
+    Study::from_toml(TOML, None).expect("a study")
+}
+
+fn json_of(analysis: &Analysis) -> Value {
+    serde_json::to_value(analysis).expect("JSON")
+}
+
+#[test]
+fn cells_and_comparisons_have_the_figures_of_their_values() {
+    let analysis = study().analyse(&outcomes());
+    assert_eq!(
+        (analysis.planned, analysis.finished, analysis.failed),
+        (27, 27, 0)
+    );
+    let json = json_of(&analysis);
+    let cell = &json["cells"][5];
+    assert_eq!(
+        (&cell["model"], &cell["activation"]),
+        (&json!("b"), &json!("mish"))
+    );
+    let values = [0, 1, 2].map(|seed| accuracy(1, 2, seed));
+    assert_eq!(cell["values"], json!(values));
+    assert_eq!(cell["mean"], json!(mean(&values)));
+    assert_eq!(cell["n"], 3);
+    assert_eq!(cell["ci95"].as_array().map(Vec::len), Some(2));
+    // Each activation but the baseline on each network.
+    let comparisons = json["comparisons"].as_array().expect("comparisons");
+    assert_eq!(comparisons.len(), 6);
+    let comparison = &comparisons[3];
+    assert_eq!(
+        (&comparison["model"], &comparison["activation"]),
+        (&json!("b"), &json!("mish"))
+    );
+    let baseline = [0, 1, 2].map(|seed| accuracy(1, 0, seed));
+    let paired = paired_t_test(&values, &baseline).expect("a test");
+    assert_eq!(comparison["paired_p"], json!(paired.p));
+    assert_eq!(comparison["difference"], json!(paired.difference));
+    assert_eq!(
+        comparison["ci95"],
+        json!([paired.ci95.low, paired.ci95.high])
+    );
+    let welch = welch_t_test(&values, &baseline).expect("a test");
+    assert_eq!(comparison["welch_p"], json!(welch.p));
+    for comparison in comparisons {
+        let (paired, holm) = (&comparison["paired_p"], &comparison["holm_p"]);
+        assert!(paired.as_f64() <= holm.as_f64(), "{comparison}");
+    }
+}
+
+#[test]
+fn settings_are_compared_over_networks() {
+    let analysis = study().analyse(&outcomes());
+    let [silu, mish] = &analysis.overall[..] else {
+        panic!("{:?}", analysis.overall);
+    };
+    assert_eq!((mish.blocks, mish.wins, mish.losses), (3, 3, 0));
+    assert!((mish.difference - 0.02).abs() < 0.002, "{mish:?}");
+    assert_eq!(silu.ties, 3);
+    let ranking = analysis
+        .ranking
+        .as_ref()
+        .expect("three settings and networks");
+    let ranks: Vec<f64> = ranking
+        .settings
+        .iter()
+        .map(|setting| setting.mean_rank)
+        .collect();
+    assert_eq!(ranks.iter().sum::<f64>(), 6.0);
+    assert_eq!(ranks[2], 1.0, "mish is first everywhere");
+}
+
+#[test]
+fn an_unfinished_study_compares_what_it_has() {
+    let mut outcomes = outcomes();
+    outcomes[2] = Outcome::Missing;
+    outcomes[20] = Outcome::Failed(Failure {
+        reason: "the loss is NaN".to_owned(),
+    });
+    outcomes[26] = Outcome::Started;
+    let analysis = study().analyse(&outcomes);
+    assert_eq!((analysis.finished, analysis.failed), (24, 1));
+    // Mish on the first network has only seed 1 left.
+    let cell = &analysis.cells[2];
+    assert_eq!((cell.n, cell.failures.len()), (1, 1));
+    let comparison = &analysis.comparisons[1];
+    assert_eq!(
+        (comparison.n, comparison.pairs, comparison.paired_p),
+        ([1, 3], 1, None)
+    );
+    let nothing = vec![Outcome::Missing; 27];
+    let empty = study().analyse(&nothing);
+    assert!(empty.comparisons.is_empty() && empty.ranking.is_none());
+    assert_eq!(json_of(&empty)["cells"][0]["n"], 0);
+}
+
+#[test]
+fn findings_say_what_was_not_seen() {
+    let findings = study().analyse(&outcomes()).findings();
+    let of = |name: &str| {
+        let found = findings.iter().find(|text| text.starts_with(name));
+        found.unwrap_or_else(|| panic!("{name}: {findings:#?}"))
+    };
+    let silu = of("model a, activation silu");
+    assert!(
+        silu.contains("no difference from the baseline found"),
+        "{silu}"
+    );
+    assert!(silu.contains("would probably not have been seen"), "{silu}");
+    let mish = of("activation mish over 3 other settings");
+    assert!(mish.contains("3 better, 0 undecided, 0 worse"), "{mish}");
+}
+
+#[test]
+fn the_page_holds_tables_plots_and_findings() {
+    let study = study();
+    let analysis = study.analyse(&outcomes());
+    let runs: Vec<ReportedRun> = study
+        .runs()
+        .into_iter()
+        .map(|run| ReportedRun {
+            link: format!("runs/{}/", run.name),
+            name: run.name,
+            state: "finished".to_owned(),
+            cell: run.cell,
+            records: Vec::new(),
+        })
+        .collect();
+    let report = StudyReport {
+        study: &study,
+        analysis: &analysis,
+        runs: &runs,
+        published: &[],
+        command: "mish study run x",
+    };
+    let page = report.page();
+    assert!(page.contains("Activations &lt;on&gt; a network"), "escaped");
+    assert!(page.contains("Critical-difference diagram"));
+    assert_eq!(
+        page.matches("<strong>").count(),
+        3,
+        "the best of each network is not bold"
+    );
+    assert!(page.contains("mish study run x") && !page.contains("<script"));
+    for finding in analysis.findings() {
+        let escaped = finding.replace('<', "&lt;");
+        assert!(page.contains(&escaped), "{finding}");
+    }
+}

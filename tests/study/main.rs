@@ -1,0 +1,5 @@
+//! Studies: definitions, runs, analysis, report, statistics.
+
+mod analysis;
+mod definition;
+mod statistics;
