@@ -27,7 +27,9 @@ mod runs;
 #[path = "../support/hub.rs"]
 mod server;
 mod shortcut;
+mod study;
 mod swap;
+mod watch;
 mod weights;
 
 use std::path::Path;

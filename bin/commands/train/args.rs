@@ -86,6 +86,7 @@ impl SetupArgs {
             num_classes: self.num_classes,
             stem: self.stem,
             in_chans: self.form.in_chans,
+            img_size: None,
             gate: self.form.gate,
             shortcut: self.form.shortcut,
             bn_momentum: self.bn_momentum,

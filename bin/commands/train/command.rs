@@ -10,7 +10,15 @@ use crate::config::{Config, read_recipe};
 use crate::network;
 
 /// Values that the checkpoint records.
-const IN_WEIGHTS: [&str; 6] = ["model", "activation", "stem", "in_chans", "gate", "bn_eps"];
+const IN_WEIGHTS: [&str; 7] = [
+    "model",
+    "activation",
+    "stem",
+    "in_chans",
+    "img_size",
+    "gate",
+    "bn_eps",
+];
 
 /// Hyperparameters of random weights, and those whose defaults depend on the weights and the number of
 /// epochs.

@@ -63,7 +63,9 @@ impl Prepared {
             (dataset, classifier) = classes::of_weights(dataset, weights, &config)?;
         }
         let classes = dataset.classes.len();
-        let stem = Stem::for_image_size(dataset.train.height());
+        let size = dataset.train.height();
+        let stem = Stem::for_image_size(size);
+        config.network.img_size = models::find(config.model())?.img_size(size);
         let spec = config.spec(classes, stem);
         if spec.num_classes < classes {
             return Err(usage(format!(
