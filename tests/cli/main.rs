@@ -17,6 +17,7 @@ mod one_rule;
 mod predict;
 mod pretrained;
 mod ranges;
+mod rates;
 mod resume;
 mod runs;
 #[allow(
