@@ -1,4 +1,4 @@
-//! Which classes are taken for which others.
+//! Which classes are confused with which others.
 
 use std::collections::HashMap;
 
