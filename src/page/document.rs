@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = "
-:root { color-scheme: light dark; --line: #8884; --heat: 0 114 178; }
+:root { color-scheme: light dark; background: Canvas; color: CanvasText; --line: #8884; --heat: 0 114 178; }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top: 2.2rem; } h3 { font-size: 1rem; }
 p.note, caption, figcaption { opacity: .8; }
@@ -30,7 +30,7 @@ pre { white-space: pre-wrap; border-left: 3px solid var(--line); padding-left: 1
 @media (max-width: 36rem) { dl { grid-template-columns: auto; } dd { margin-bottom: .4rem; } }
 @media print {
   body { max-width: none; margin: 0; font-size: 10pt; }
-  figure, tr, dl, svg, .keep { break-inside: avoid; } h2, h3, caption { break-after: avoid; }
+  figure, tr, dl, svg { break-inside: avoid; } h2, h3, caption, p.note { break-after: avoid; }
   div.wide { overflow: visible; } div.wide svg { min-width: 0; }
 }
 ";

@@ -259,6 +259,16 @@ fn summary_csv_has_timms_columns() {
     assert!(!run.join("report.html").exists() && !run.join("tensorboard").exists());
 }
 
+/// A page without the data of its images, which may contain any word.
+fn without_images(page: &str) -> String {
+    let mut parts = page.split("base64,");
+    let first = parts.next().unwrap_or_default().to_string();
+    parts.fold(first, |text, part| {
+        let (_, rest) = part.split_once('"').expect("the end of the data");
+        text + rest
+    })
+}
+
 #[test]
 fn a_report_shows_the_run_and_can_be_made_again() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -287,12 +297,13 @@ fn a_report_shows_the_run_and_can_be_made_again() {
     ] {
         assert!(page.contains(part), "{part}");
     }
+    let text = without_images(&page);
     assert!(
-        !page.contains("http") && !page.contains("<script"),
+        !text.contains("http") && !text.contains("<script"),
         "nothing from the web"
     );
     assert!(
-        !page.contains("NaN") && !page.contains("inf "),
+        !text.contains("NaN") && !text.contains("inf "),
         "numbers are finite"
     );
 

@@ -106,7 +106,8 @@ impl Observer for TensorBoard {
         let (texts, image) = (std::mem::take(&mut self.texts), self.image.take());
         self.write(|events| {
             for (tag, text) in &texts {
-                events.text(tag, run.step, text)?;
+                // The first step of this process, so that a later one replaces it if it repeats it.
+                events.text(tag, continued.unwrap_or_default(), text)?;
             }
             if let Some(image) = image.filter(|_| continued.is_none()) {
                 events.image("train/images", 0, image.size, image.png)?;
