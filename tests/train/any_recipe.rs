@@ -107,7 +107,7 @@ const POLICIES: [&str; 6] = [
 ];
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 61;
+const FIELDS: usize = 62;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -172,6 +172,7 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         57 => recipe.cutout = n,
         58 => recipe.aug_repeats = n,
         59 => recipe.train_img_sizes = format!("0:{},{n}:8", 1 + n % 40).parse().ok(),
+        60 => recipe.input_noise = x,
         _ => recipe.head_warmup_epochs = x,
     }
 }
