@@ -17,6 +17,7 @@ mod one_rule;
 mod predict;
 mod pretrained;
 mod ranges;
+mod rates;
 mod resume;
 mod runs;
 #[allow(
@@ -26,7 +27,9 @@ mod runs;
 #[path = "../support/hub.rs"]
 mod server;
 mod shortcut;
+mod study;
 mod swap;
+mod watch;
 mod weights;
 
 use std::path::Path;

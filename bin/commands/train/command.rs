@@ -201,7 +201,8 @@ mod tests {
         let words = command.strip_prefix("mish ").expect("the program");
         let args = Program::try_parse_from(words.split(' '))
             .expect("valid flags")
-            .train;
+            .train
+            .setup;
         assert_eq!(args.pretrained.as_deref(), Some("runs/a/last.safetensors"));
         assert_eq!(args.model.as_deref(), Some("resnet20"));
         let given = args.network();
