@@ -16,6 +16,8 @@ const MAX_BATCH_SIZE: usize = 1 << 20;
 const MAX_GRAD_ACCUM_STEPS: usize = 1 << 20;
 /// The largest image size that [`Preprocess`](crate::data::Preprocess) takes.
 const MAX_PADDING: usize = 1 << 14;
+/// Limit of the standard deviation of input noise.
+const MAX_NOISE: f64 = 1000.0;
 /// More repetitions than a batch has images add nothing.
 const MAX_REPEATS: usize = 1000;
 /// Each rectangle takes up to ten attempts.
@@ -296,6 +298,8 @@ impl Recipe {
         probability("reprob", self.reprob)?;
         whole("recount", self.recount.unwrap_or(1), 1..=MAX_ERASED)?;
         whole("cutout", self.cutout, 0..=MAX_PADDING)?;
+        let noise = (0.0..=MAX_NOISE).contains(&self.input_noise);
+        check(noise, "input_noise", &self.input_noise, "between 0 and 1000")?;
         let of_erasing = [
             ("remode", self.remode.is_some()),
             ("recount", self.recount.is_some()),
