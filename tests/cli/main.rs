@@ -1,5 +1,6 @@
 //! The programs from end to end, on the synthetic data set and without a network.
 
+mod average;
 mod bad_input;
 mod bench;
 mod classes;
@@ -17,6 +18,7 @@ mod one_rule;
 mod predict;
 mod pretrained;
 mod ranges;
+mod recipes;
 mod resume;
 mod runs;
 #[allow(
