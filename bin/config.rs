@@ -115,6 +115,7 @@ impl Config {
             activation: Some(spec.activation),
             stem: Some(spec.stem),
             in_chans: Some(spec.in_chans),
+            img_size: spec.img_size,
             gate: spec.gate,
             bn_eps: spec.bn_eps,
             shortcut: (spec.shortcut != Shortcut::default()).then_some(spec.shortcut),

@@ -31,7 +31,8 @@ use indicatif::MultiProgress;
 use args::GlobalArgs;
 use commands::train::{self, Family};
 use commands::{
-    activations, compare, completions, data, eval, export, models, predict, report, study, swap,
+    activations, compare, completions, data, eval, export, lr_find, models, predict, report, study,
+    swap,
 };
 use context::Context;
 use failure::{Done, usage};
@@ -55,6 +56,8 @@ struct Mish {
 enum Command {
     /// Train a network
     Train(Box<train::TrainArgs>),
+    /// Find a learning rate by a range test
+    LrFind(Box<lr_find::LrFindArgs>),
     /// Measure the accuracy of a trained network
     Eval(eval::EvalArgs),
     /// Classify images
@@ -102,6 +105,7 @@ pub fn mish() -> ExitCode {
         |mish| (mish.global.clone(), mish),
         |mish, context| match mish.command {
             Command::Train(args) => train::run(&args, None, context),
+            Command::LrFind(args) => lr_find::run(&args, context),
             Command::Eval(args) => eval::run(&args, context),
             Command::Predict(args) => predict::run(&args, context),
             Command::Report(args) => report::run(&args, context),

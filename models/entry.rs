@@ -9,7 +9,7 @@ use crate::error::ModelError;
 use crate::groups::{self, GroupMatcher};
 use crate::layers::Layers;
 use crate::model::Model;
-use crate::spec::Stem;
+use crate::spec::{CIFAR_SIZE, COLOUR_CHANNELS, Stem};
 
 /// A row of the registry.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,8 @@ pub struct Entry {
     pub recipe: &'static str,
     /// Whether [`ModelSpec::shortcut`](crate::ModelSpec::shortcut) is a choice.
     pub(crate) has_shortcuts: bool,
+    /// Whether [`ModelSpec::img_size`](crate::ModelSpec::img_size) is a choice.
+    pub(crate) has_img_size: bool,
     pub(crate) groups: GroupMatcher,
     build: Builder,
 }
@@ -94,7 +96,7 @@ impl Entry {
         let cifar = Form {
             params,
             multiply_adds,
-            input: (3, 32, 32),
+            input: (COLOUR_CHANNELS, CIFAR_SIZE, CIFAR_SIZE),
         };
         Self {
             name,
@@ -104,6 +106,7 @@ impl Entry {
             imagenet: None,
             recipe: "",
             has_shortcuts: false,
+            has_img_size: false,
             groups: &[],
             build,
         }
@@ -135,6 +138,14 @@ impl Entry {
         }
     }
 
+    /// Offers the choice of [`ModelSpec::img_size`](crate::ModelSpec::img_size).
+    pub(crate) const fn with_img_size(self) -> Self {
+        Self {
+            has_img_size: true,
+            ..self
+        }
+    }
+
     /// Sets the layers for layer-wise learning rates, timm's `group_matcher`.
     pub(crate) const fn groups(self, groups: GroupMatcher) -> Self {
         Self { groups, ..self }
@@ -161,6 +172,12 @@ impl Entry {
             None if self.imagenet.is_some() => Stem::ImageNet,
             None => Stem::Cifar,
         }
+    }
+
+    /// The [`ModelSpec::img_size`](crate::ModelSpec::img_size) for images of `size` pixels. `None` for
+    /// the size of [`Entry::cifar`], and for a network that takes any size.
+    pub fn img_size(&self, size: usize) -> Option<usize> {
+        (self.has_img_size && size != self.cifar.input.1).then_some(size)
     }
 
     /// The layer of each parameter of `store`, which holds this network, for layer-wise learning

@@ -10,7 +10,7 @@ use candle_mish::ops::add;
 use candle_nn::{Module, ModuleT, VarBuilder};
 
 use crate::context::{BuildContext, Statistics};
-use crate::spec::ModelSpec;
+use crate::spec::{CIFAR_SIZE, ModelSpec};
 use crate::used::{Choice, Used};
 
 /// Makes layers below one path of a network's checkpoint, with the network's activation, its
@@ -252,10 +252,21 @@ impl<'a> Layers<'a> {
 
     /// Dropout with the spec's rate.
     pub fn dropout(&self) -> Result<Dropout> {
+        self.dropout_of(1.0)
+    }
+
+    /// Dropout with a share of the spec's rate.
+    pub fn dropout_of(&self, share: f64) -> Result<Dropout> {
         if self.drop_rate.is_some() {
             self.used.note(Choice::Drop);
         }
-        Dropout::new(self.drop_rate.unwrap_or(0.0), &self.context.generator)
+        let rate = share * self.drop_rate.unwrap_or(0.0);
+        Dropout::new(rate, &self.context.generator)
+    }
+
+    /// The height and width of the images, for a network that takes one size only.
+    pub fn img_size(&self) -> usize {
+        self.spec.img_size.unwrap_or(CIFAR_SIZE)
     }
 }
 

@@ -2,30 +2,30 @@
 //! Function" (2019, arXiv:1908.08681), section 4.1.
 //!
 //! `cnn6` has six 3x3 convolutions with batch norm, two each with 32, 64 and 128 channels, max
-//! pooling between them, and global average pooling before the classifier. The paper only states
-//! the number of layers.
+//! pooling between them, and global average pooling before the classifier. It is a modern reading of
+//! the paper's "six-layer CNN". The network of the paper's studies has four convolutions and two
+//! dense layers: it is `conv4_mlp_1x512`, in conv_dense.rs with the other networks that have
+//! convolutions and dense layers.
 //!
 //! `mlp_<depth>x<width>` has `depth` dense layers of `width` neurons, each with batch norm,
-//! activation and dropout, before the classifier. The paper studies the depth with 500 neurons on
-//! MNIST. Any depth and width is valid; the table lists two. An image is 32x32 values per
-//! channel. The dense layers have no bias, since a batch norm follows.
+//! activation and dropout, before the classifier: the depth study as the paper describes it. The
+//! author's notebook has convolutions before the dense layers: `conv2_mlp_<depth>x<width>`. Any depth
+//! and width is valid; the table lists two. The layers have no bias, since a batch norm follows. The
+//! images have [`ModelSpec::img_size`](crate::ModelSpec::img_size) pixels.
 //!
 //! The dropout rate is 0 by default; the paper has 0.25.
 
-use std::sync::{Mutex, PoisonError};
-
-use candle_core::{Module, Result, Tensor, bail};
-use candle_mish::nn::{Act, BatchNorm2d, Dropout, Linear, linear_no_bias};
+use candle_core::{Result, Tensor};
 use candle_mish::ops::{flatten_from, global_avg_pool2d};
-use candle_nn::ModuleT;
 
 use crate::chain::{self, Chain, Stages};
 use crate::classifier::{Backbone, Classifier};
+use crate::dense::{DenseStack, Norm, check_images};
 use crate::entry::{Entry, Grid};
-use crate::error::ModelError;
 use crate::groups::{GroupMatcher, STEM};
 use crate::layers::Layers;
 use crate::model::{Model, Taps};
+use crate::spec::{CIFAR_SIZE, COLOUR_CHANNELS};
 
 pub(crate) const ENTRIES: [Entry; 3] = [
     Entry::new("cnn6", FAMILY, PAPER, (300_804, 38_646_272), cnn6).groups(chain::GROUPS),
@@ -62,114 +62,37 @@ impl Backbone for Cnn {
     }
 }
 
-/// Height and width of the images that a perceptron takes.
-const SIDE: usize = 32;
-/// The largest depth and width of a name.
-const LARGEST: (usize, usize) = (1000, 10_000);
-/// The most parameters of a named perceptron: 4 GB in f32.
-const MOST_PARAMS: usize = 1_000_000_000;
-
 /// The entry of a perceptron.
-const fn mlp_entry(name: &'static str, grid: Grid) -> Entry {
+pub(crate) const fn mlp_entry(name: &'static str, grid: Grid) -> Entry {
     let (depth, width) = grid;
-    let (inputs, classes) = (3 * SIDE * SIDE, 100);
+    let (inputs, classes) = (COLOUR_CHANNELS * CIFAR_SIZE * CIFAR_SIZE, 100);
     let products = inputs * width + (depth - 1) * width * width + width * classes;
     let size = (products + 2 * width * depth + classes, products as u64);
-    Entry::grid(name, FAMILY, PAPER, size, (grid, mlp)).groups(MLP_GROUPS)
+    Entry::grid(name, FAMILY, PAPER, size, (grid, mlp))
+        .with_img_size()
+        .groups(MLP_GROUPS)
 }
 
-/// The entry of any `mlp_<depth>x<width>`, made on first use and kept for the whole process.
-///
-/// # Errors
-/// If it would have too many parameters.
-pub(crate) fn named(name: &str) -> std::result::Result<Option<&'static Entry>, ModelError> {
-    static NAMED: Mutex<Vec<&'static Entry>> = Mutex::new(Vec::new());
-    let Some(grid) = grid_of(name) else {
-        return Ok(None);
-    };
-    let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(entry) = named.iter().find(|entry| entry.name == name) {
-        return Ok(Some(entry));
-    }
-    let params = mlp_entry("", grid).cifar.params;
-    if params > MOST_PARAMS {
-        let message = format!("{name} has {params} parameters, the limit is {MOST_PARAMS}");
-        return Err(ModelError::Option(message));
-    }
-    let entry = mlp_entry(name.to_string().leak(), grid);
-    let entry: &'static Entry = Box::leak(Box::new(entry));
-    named.push(entry);
-    Ok(Some(entry))
-}
-
-/// The depth and width in a name.
-fn grid_of(name: &str) -> Option<Grid> {
-    let (depth, width) = name.strip_prefix("mlp_")?.split_once('x')?;
-    let (depth, width) = (depth.parse().ok()?, width.parse().ok()?);
-    let in_range = (1..=LARGEST.0).contains(&depth) && (1..=LARGEST.1).contains(&width);
-    (in_range && name == format!("mlp_{depth}x{width}")).then_some((depth, width))
-}
-
-fn mlp((depth, width): Grid, layers: Layers) -> Result<Box<dyn Model>> {
-    let in_chans = layers.spec.in_chans;
-    let dense = |i: usize| {
-        let inputs = if i > 0 { width } else { in_chans * SIDE * SIDE };
-        let layers = layers.pp("layers").pp(i);
-        Ok(Dense {
-            linear: linear_no_bias(inputs, width, layers.vb.pp("linear"))?,
-            norm: layers.pp("bn").norm(width)?,
-            act: layers.pp("act").act(width)?,
-        })
-    };
+fn mlp(grid: Grid, layers: Layers) -> Result<Box<dyn Model>> {
+    let (in_chans, img_size) = (layers.spec.in_chans, layers.img_size());
+    let inputs = in_chans * img_size * img_size;
     let network = Mlp {
         in_chans,
-        dense: (0..depth).map(dense).collect::<Result<_>>()?,
-        dropout: layers.dropout()?,
+        img_size,
+        dense: DenseStack::new(inputs, grid, Norm::Before, &layers)?,
     };
-    Classifier::boxed(network, Vec::new(), width, "fc", &layers)
-}
-
-struct Dense {
-    linear: Linear,
-    norm: BatchNorm2d,
-    act: Act,
-}
-
-impl ModuleT for Dense {
-    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let y = self.linear.forward(x)?;
-        self.norm.forward_act(&y, None, &self.act, train)
-    }
+    Classifier::boxed(network, Vec::new(), grid.1, "fc", &layers)
 }
 
 struct Mlp {
     in_chans: usize,
-    dense: Vec<Dense>,
-    dropout: Dropout,
+    img_size: usize,
+    dense: DenseStack,
 }
 
 impl Backbone for Mlp {
     fn features(&self, images: &Tensor, train: bool, _taps: &mut Taps) -> Result<Tensor> {
-        let (_, channels, height, width) = images.dims4()?;
-        if channels != self.in_chans {
-            bail!(
-                "images of {} channels expected, not {channels}",
-                self.in_chans
-            );
-        }
-        if (height, width) != (SIDE, SIDE) {
-            bail!(
-                "a perceptron takes {SIDE}x{SIDE} images, not smaller or larger ones: {height}x{width}"
-            );
-        }
-        let mut x = flatten_from(images, 1)?;
-        for (i, dense) in self.dense.iter().enumerate() {
-            if i > 0 {
-                x = self.dropout.forward_t(&x, train)?;
-            }
-            x = dense.forward_t(&x, train)?;
-        }
-        // The dropout of the last layer belongs to the classifier.
-        Ok(x)
+        check_images(images, self.in_chans, self.img_size)?;
+        self.dense.forward(&flatten_from(images, 1)?, train)
     }
 }

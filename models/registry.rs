@@ -12,14 +12,17 @@ use crate::model::Model;
 use crate::spec::{ModelSpec, Shortcut};
 use crate::used::Used;
 use crate::{
-    capsnet, darknet, densenet, efficientnet, inception, inception_resnet, mobilenet, peleenet,
-    plain, resnet, resnet_cifar, resnet9, resnetv2_cifar, shufflenet, simplenet, squeezenet, vgg,
-    wide_resnet, xception,
+    capsnet, conv_dense, darknet, densenet, efficientnet, grid, inception, inception_resnet,
+    mobilenet, peleenet, plain, resnet, resnet_cifar, resnet9, resnetv2_cifar, shufflenet,
+    simplenet, squeezenet, vgg, wide_resnet, xception,
 };
+
+/// The limit of [`ModelSpec::img_size`]: a dense layer over larger images would be huge.
+const LARGEST_IMAGE: usize = 1024;
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 22] = [
+    let families: [&[Entry]; 23] = [
         &resnet::ENTRIES,
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
@@ -42,6 +45,7 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
         &capsnet::ENTRIES,
         &resnet9::ENTRIES,
         &plain::ENTRIES,
+        &conv_dense::ENTRIES,
     ];
     families.into_iter().flatten()
 }
@@ -60,17 +64,17 @@ pub fn list(pattern: &str) -> Vec<&'static Entry> {
     matching.collect()
 }
 
-/// The entry called `name`: a row of the table, or a perceptron of any depth and width, such as
-/// `mlp_25x300`.
+/// The entry called `name`: a row of the table, or a network of any depth and width, such as
+/// `mlp_25x300` or `conv2_mlp_17x500`.
 ///
 /// # Errors
-/// [`ModelError::Unknown`], with the most similar name, or [`ModelError::Option`] for a perceptron
-/// that is too large.
+/// [`ModelError::Unknown`], with the most similar name, or [`ModelError::Option`] for a network that
+/// is too large.
 pub fn find(name: &str) -> Result<&'static Entry, ModelError> {
     if let Some(entry) = entries().find(|entry| entry.name == name) {
         return Ok(entry);
     }
-    plain::named(name)?.ok_or_else(|| ModelError::Unknown {
+    grid::named(name)?.ok_or_else(|| ModelError::Unknown {
         name: name.to_string(),
         suggestion: suggest(name, entries().map(|entry| entry.name)),
     })
@@ -137,6 +141,16 @@ pub(crate) fn build(
     if spec.shortcut != Shortcut::default() && !entry.has_shortcuts {
         let message = format!("{} has no choice of shortcut", entry.name);
         return Err(ModelError::Option(message));
+    }
+    if let Some(size) = spec.img_size {
+        if !entry.has_img_size {
+            let message = format!("{} has no choice of img_size", entry.name);
+            return Err(ModelError::Option(message));
+        }
+        if !(1..=LARGEST_IMAGE).contains(&size) {
+            let message = format!("img_size is {size}, must be from 1 to {LARGEST_IMAGE}");
+            return Err(ModelError::Option(message));
+        }
     }
     let layers = Layers::new(spec, context, vb);
     let used = layers.used.clone();

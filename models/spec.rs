@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// The channels of colour images.
 pub const COLOUR_CHANNELS: usize = 3;
 
+/// The height and width of CIFAR's images.
+pub(crate) const CIFAR_SIZE: usize = 32;
+
 /// Everything that determines a network, except its weights. Names are timm's.
 ///
 /// [`ModelSpec::new`] describes a network for CIFAR-100 with Mish, [`ModelSpec::imagenet`] its
@@ -35,6 +38,10 @@ pub struct ModelSpec {
     pub stem: Stem,
     /// The channels of the images.
     pub in_chans: usize,
+    /// The height and width of the images, for networks with a dense layer over flattened maps or
+    /// pixels. `None` is 32, CIFAR's size. Other networks take any size and have no choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub img_size: Option<usize>,
     /// The activation of gates, as in squeeze-and-excitation. `None` is the paper's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Activation>,
@@ -66,6 +73,7 @@ impl ModelSpec {
             num_classes: Stem::Cifar.num_classes(),
             stem: Stem::Cifar,
             in_chans: COLOUR_CHANNELS,
+            img_size: None,
             gate: None,
             shortcut: Shortcut::B,
             bn_momentum: None,
@@ -85,8 +93,9 @@ impl ModelSpec {
     }
 
     /// The entries of a checkpoint's header that describe the network: `model`, `activation`,
-    /// `num_classes`, `stem`, `in_chans` and, unless they are the defaults, `gate`, `shortcut` and
-    /// `bn_eps`. The drop rates and `bn_momentum` are left out: they have no effect in evaluation.
+    /// `num_classes`, `stem`, `in_chans` and, unless they are the defaults, `img_size`, `gate`,
+    /// `shortcut` and `bn_eps`. The drop rates and `bn_momentum` are left out: they have no effect in
+    /// evaluation.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let entries = [
             ("model", self.model.clone()),
@@ -95,11 +104,12 @@ impl ModelSpec {
             ("stem", self.stem.to_string()),
             ("in_chans", self.in_chans.to_string()),
         ];
+        let img_size = self.img_size.map(|size| ("img_size", size.to_string()));
         let gate = self.gate.map(|gate| ("gate", gate.to_string()));
         let other = !self.shortcut.is_default();
         let shortcut = other.then(|| ("shortcut", self.shortcut.to_string()));
         let bn_eps = self.bn_eps.map(|eps| ("bn_eps", eps.to_string()));
-        let entries = entries.into_iter();
+        let entries = entries.into_iter().chain(img_size);
         let entries = entries.chain(gate).chain(shortcut).chain(bn_eps);
         entries
             .map(|(key, value)| (key.to_string(), value))
@@ -121,6 +131,7 @@ impl ModelSpec {
             num_classes: args.num_classes.ok_or_else(|| missing("num_classes"))?,
             stem: args.stem.ok_or_else(|| missing("stem"))?,
             in_chans: args.in_chans.unwrap_or(COLOUR_CHANNELS),
+            img_size: args.img_size,
             gate: args.gate,
             shortcut: args.shortcut.unwrap_or_default(),
             bn_eps: args.bn_eps,
@@ -137,12 +148,16 @@ impl fmt::Display for ModelSpec {
             num_classes,
             stem,
             in_chans,
+            img_size,
             shortcut,
             ..
         } = self;
         write!(f, "{model} with {num_classes} classes, {activation}")?;
         if *in_chans != COLOUR_CHANNELS {
             write!(f, ", {in_chans} image channels")?;
+        }
+        if let Some(size) = img_size {
+            write!(f, ", {size}x{size} images")?;
         }
         if !shortcut.is_default() {
             write!(f, ", shortcuts of option {shortcut}")?;
@@ -170,6 +185,9 @@ pub struct ModelArgs {
     /// As [`ModelSpec::in_chans`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub in_chans: Option<usize>,
+    /// As [`ModelSpec::img_size`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub img_size: Option<usize>,
     /// As [`ModelSpec::gate`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gate: Option<Activation>,
@@ -209,6 +227,7 @@ impl ModelArgs {
             num_classes: self.num_classes.or(fallback.num_classes),
             stem: self.stem.or(fallback.stem),
             in_chans: self.in_chans.or(fallback.in_chans),
+            img_size: self.img_size.or(fallback.img_size),
             gate: self.gate.or(fallback.gate),
             shortcut: self.shortcut.or(fallback.shortcut),
             bn_momentum: self.bn_momentum.or(fallback.bn_momentum),
@@ -226,6 +245,7 @@ impl ModelArgs {
             num_classes: self.num_classes.unwrap_or(spec.num_classes),
             stem: self.stem.unwrap_or(spec.stem),
             in_chans: self.in_chans.unwrap_or(spec.in_chans),
+            img_size: self.img_size.or(spec.img_size),
             gate: self.gate.or(spec.gate),
             shortcut: self.shortcut.unwrap_or(spec.shortcut),
             bn_momentum: self.bn_momentum.or(spec.bn_momentum),
@@ -246,6 +266,7 @@ impl ModelArgs {
             num_classes: parsed(metadata, "num_classes")?,
             stem: parsed(metadata, "stem")?,
             in_chans: parsed(metadata, "in_chans")?,
+            img_size: parsed(metadata, "img_size")?,
             gate: parsed(metadata, "gate")?,
             shortcut: parsed(metadata, "shortcut")?,
             bn_eps: parsed(metadata, "bn_eps")?,
@@ -307,7 +328,7 @@ impl Stem {
     }
 
     /// The number of classes of the data set that the stem is named after.
-    pub fn num_classes(self) -> usize {
+    pub const fn num_classes(self) -> usize {
         match self {
             Self::Cifar => 100,
             Self::ImageNet => 1000,

@@ -152,6 +152,10 @@ impl Subject {
     pub fn has_activation_at(&self, pattern: &str) -> Result<bool> {
         let form = self.entry.form(self.spec.stem);
         let (_, height, width) = form.map_err(candle_core::Error::wrap)?.input;
+        let (height, width) = self
+            .spec
+            .img_size
+            .map_or((height, width), |size| (size, size));
         let image = (1, self.spec.in_chans, height, width);
         let image = Tensor::zeros(image, DType::F32, &self.device)?;
         let variant = self.variant(None)?;

@@ -42,6 +42,10 @@ pub struct DataArgs {
     /// Seed of the validation split and of the synthetic images [default: 0]
     #[arg(long, value_name = "N", value_parser = seed)]
     pub data_seed: Option<u64>,
+    /// How hard the synthetic set is: 0 to 1, from hardly any nuisance to strong noise, clutter and
+    /// faint images of other classes [default: 0]
+    #[arg(long, value_name = "D", value_parser = number::<f64>(0.0..=1.0))]
+    pub synthetic_difficulty: Option<f64>,
     /// Share of the training images to hold back for choosing the best epoch [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = number::<f64>(0.0..1.0))]
     pub val_split: Option<f64>,
@@ -140,12 +144,20 @@ impl DataArgs {
         if let Some(DatasetArg { kind, folder }) = &self.dataset {
             options.dataset = *kind;
             replace(&mut options.data_dir, folder);
-            // The padding of a run on MNIST does not apply to a data set that is not padded.
+            // The padding of a run on MNIST and the difficulty of the synthetic set do not apply to
+            // other data sets.
             options.pad = options.pad.filter(|_| kind.default_pad().is_some());
+            let difficulty = options.synthetic_difficulty;
+            let synthetic = *kind == DatasetKind::Synthetic;
+            options.synthetic_difficulty = difficulty.filter(|_| synthetic);
         }
         replace(&mut options.data_dir, &self.data_dir);
         replace(&mut options.cache_dir, &self.cache_dir);
         replace(&mut options.revision, &self.revision);
+        replace(
+            &mut options.synthetic_difficulty,
+            &self.synthetic_difficulty,
+        );
         replace(&mut options.limit_train, &self.limit_train);
         replace(&mut options.limit_test, &self.limit_test);
         // The default is recorded too.

@@ -73,6 +73,7 @@ impl NetworkArgs {
             num_classes: self.num_classes,
             stem: self.stem,
             in_chans: self.form.in_chans,
+            img_size: None,
             gate: self.form.gate,
             shortcut: self.form.shortcut,
             bn_momentum: None,

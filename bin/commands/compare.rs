@@ -23,7 +23,7 @@ pub struct CompareArgs {
     /// Run folders
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Order of the runs, the best first: top1, best, top5, loss, train_top1, train_loss, speed,
+    /// Order of the runs, the best first: top1, best, ema, top5, loss, train_top1, train_loss, speed,
     /// seconds, epochs, name, or given for the order of the command line
     #[arg(long, value_name = "FIGURE", default_value = "top1", value_parser = sort)]
     sort: Sort,
@@ -97,8 +97,7 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 /// The table for a terminal. Figures that no run has are left out.
 fn text(comparison: &Comparison) -> String {
     let runs = comparison.runs();
-    let has = |figure: &Figure| runs.iter().any(|(_, run)| figure.of(run).is_some());
-    let figures: Vec<Figure> = Figure::ALL.into_iter().filter(has).collect();
+    let figures = comparison.figures();
     let differing = comparison.differing();
     let settings = differing.iter().map(String::as_str);
     let headings = figures.iter().map(|figure| figure.heading());

@@ -8,6 +8,7 @@ pub mod completions;
 pub mod data;
 pub mod eval;
 pub mod export;
+pub mod lr_find;
 pub mod models;
 mod origin;
 pub mod predict;

@@ -146,9 +146,9 @@ static REFUSED: [Refused; 20] = [
     },
     Refused {
         name: WEIAICUNZAI,
-        models: &["squeezenet"],
+        models: &["squeezenet1_*"],
         tensors: &[("fire2.expand_1x1.0.weight", &[])],
-        reason: "its SqueezeNet has batch norm and shortcuts",
+        reason: "its SqueezeNet has batch norm and shortcuts: name the model squeezenet_bn",
     },
     Refused {
         name: WEIAICUNZAI,

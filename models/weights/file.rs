@@ -205,6 +205,14 @@ impl Weights {
         self.parsed("in_chans")
     }
 
+    /// The recorded height and width of the images of a network that takes one size only.
+    ///
+    /// # Errors
+    /// If the value is not valid.
+    pub fn img_size(&self) -> Result<Option<usize>, LoadError> {
+        self.parsed("img_size")
+    }
+
     /// The recorded activation of gates.
     ///
     /// # Errors
@@ -228,6 +236,7 @@ impl Weights {
         for (key, recorded, size) in [
             ("num_classes", self.num_classes()?, spec.num_classes),
             ("in_chans", self.in_chans()?, spec.in_chans),
+            ("img_size", self.img_size()?, spec.img_size.unwrap_or(0)),
         ] {
             if recorded == Some(size) && size > largest.unwrap_or(0) {
                 let reason = format!("it is {size}, more than any dimension of a tensor");

@@ -30,7 +30,8 @@ impl Weights {
     /// If a recorded value is not valid, or the network has no form with this stem.
     pub fn preprocess(&self, spec: &ModelSpec) -> Result<Preprocess, LoadError> {
         let entry = find(&spec.model)?;
-        let input_size = entry.form(spec.stem)?.input.1;
+        let own = entry.form(spec.stem)?.input.1;
+        let input_size = spec.img_size.unwrap_or(own);
         let published = entry.pretrained().next();
         let default = match (spec.stem, published) {
             (Stem::ImageNet, Some(row)) if row.stem == spec.stem => row.preprocess(),

@@ -65,6 +65,7 @@ impl Weights {
             num_classes,
             stem,
             in_chans: known.in_chans.or(found.in_chans).unwrap_or(COLOUR_CHANNELS),
+            img_size: known.img_size,
             gate: known.gate,
             shortcut,
             bn_momentum: given.bn_momentum,

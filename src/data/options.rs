@@ -163,6 +163,8 @@ pub struct DataOptions {
     /// The fraction of the training images, after `limit_train`, to hold back for validation, evenly
     /// over the classes, in [0, 1).
     pub val_split: f64,
+    /// How hard the synthetic set is, from 0, its default, to 1. Other data sets have no difficulty.
+    pub synthetic_difficulty: Option<f64>,
     /// The number of training images to use, from the first on; all if none.
     pub limit_train: Option<usize>,
     /// The number of test images to use, from the first on; all if none.
@@ -213,6 +215,20 @@ impl DataOptions {
                 return Err(DataError::Option {
                     option: "pad",
                     value: pad.to_string(),
+                    problem,
+                });
+            }
+        }
+        if let Some(difficulty) = self.synthetic_difficulty {
+            let problem = match self.dataset {
+                DatasetKind::Synthetic if (0.0..=1.0).contains(&difficulty) => None,
+                DatasetKind::Synthetic => Some("expected 0 to 1".to_owned()),
+                other => Some(format!("{other} has no difficulty, only synthetic")),
+            };
+            if let Some(problem) = problem {
+                return Err(DataError::Option {
+                    option: "synthetic_difficulty",
+                    value: difficulty.to_string(),
                     problem,
                 });
             }

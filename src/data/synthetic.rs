@@ -5,7 +5,12 @@
 //! ground is lighter), background, clutter and noise are random, so that single pixels carry no
 //! information about the class: a linear model stays near chance, a convolutional network does not.
 //!
-//! An image depends only on the seed, its split and its position. It is computed from additions,
+//! [`DataOptions::synthetic_difficulty`] adds nuisances that say nothing about the class: a larger
+//! tilt, a fainter image of a random class over the whole image, strokes over the shapes, and more
+//! noise. All grow with the difficulty, and 0 is the set without them. They keep an image's position,
+//! size, colours and background.
+//!
+//! An image depends only on the seed, the difficulty, its split and its position. It is computed from additions,
 //! multiplications, divisions and square roots in f32, which round the same everywhere. So the
 //! bytes are the same on every platform and with any number of threads.
 
@@ -38,8 +43,14 @@ const STD: [f32; 3] = [0.23; 3];
 /// Generates the data set of the seed in `options`, only as many images as the limits allow.
 pub fn dataset(options: &DataOptions) -> Dataset {
     let limited = |images: usize, limit: Option<usize>| limit.map_or(images, |n| n.min(images));
-    let train = images(options.seed, 0, limited(TRAIN_IMAGES, options.limit_train));
-    let test = images(options.seed, 1, limited(TEST_IMAGES, options.limit_test));
+    let difficulty = options.synthetic_difficulty.unwrap_or(0.0) as f32;
+    let images = |split, count| images(options.seed, difficulty, split, count);
+    let train = images(0, limited(TRAIN_IMAGES, options.limit_train));
+    let test = images(1, limited(TEST_IMAGES, options.limit_test));
+    let mut location = format!("seed {}", options.seed);
+    if difficulty > 0.0 {
+        location += &format!(", difficulty {difficulty}");
+    }
     let coarse_classes: Vec<String> = SHAPES
         .iter()
         .flat_map(|shape| TEXTURES.map(|texture| format!("{texture}_{shape}")))
@@ -60,7 +71,7 @@ pub fn dataset(options: &DataOptions) -> Dataset {
         source: Source {
             requested: options.dataset,
             origin: Origin::Synthetic,
-            location: format!("seed {}", options.seed),
+            location,
             files: Vec::new(),
             from_cache: false,
             fallback: None,
@@ -73,7 +84,7 @@ pub fn dataset(options: &DataOptions) -> Dataset {
 
 /// The first `count` images of a split. Each block of 100 images has each class once, in random
 /// order, so that any number of first images is balanced.
-fn images(seed: u64, split: u64, count: usize) -> ImageSet {
+fn images(seed: u64, difficulty: f32, split: u64, count: usize) -> ImageSet {
     let labels: Vec<u32> = (0..count.div_ceil(CLASSES))
         .flat_map(|block| {
             Draw::new(&[seed, split, 0, block as u64])
@@ -93,8 +104,8 @@ fn images(seed: u64, split: u64, count: usize) -> ImageSet {
         .zip(&labels)
         .enumerate()
         .for_each(|(i, (out, &label))| {
-            let mut draw = Draw::new(&[seed, split, 1, i as u64]);
-            render(label as usize, &mut draw, out);
+            let draw = |stream| Draw::new(&[seed, split, stream, i as u64]);
+            render(label as usize, difficulty, draw, out);
         });
     ImageSet::from_parts(pixels, SIZE, SIZE, labels, Some(coarse))
 }
@@ -123,7 +134,43 @@ struct Paint {
     second: Colour,
 }
 
-fn render(label: usize, draw: &mut Draw, out: &mut [u8]) {
+/// The streams of an image's random numbers: the scene with its noise, and the nuisances.
+const SCENE: u64 = 1;
+const NUISANCES: u64 = 2;
+
+fn render(label: usize, difficulty: f32, draw: impl Fn(u64) -> Draw, out: &mut [u8]) {
+    let mut nuisances = draw(NUISANCES);
+    let mut draw = draw(SCENE);
+    let mut canvas = scene(label, difficulty, &mut draw);
+    obscure(&mut canvas, difficulty, &mut nuisances);
+    let noise = draw.range(0.02, 0.07) + 0.2 * difficulty;
+    for (plane, out) in canvas.iter().zip(out.chunks_exact_mut(PLANE)) {
+        for (value, byte) in plane.iter().zip(out) {
+            let value = (value + noise * normal(&mut draw)).clamp(0.0, 1.0);
+            *byte = (value * 255.0 + 0.5) as u8;
+        }
+    }
+}
+
+/// Blends another image of any class into the canvas, and draws strokes over it.
+fn obscure(canvas: &mut Canvas, difficulty: f32, draw: &mut Draw) {
+    if difficulty == 0.0 {
+        return;
+    }
+    let other = scene(draw.below(CLASSES), difficulty, draw);
+    let weight = 0.6 * difficulty * draw.unit();
+    for (plane, other) in canvas.iter_mut().zip(&other) {
+        for (value, other) in plane.iter_mut().zip(other) {
+            *value += weight * (other - *value);
+        }
+    }
+    for _ in 0..(16.0 * difficulty) as usize {
+        clutter(canvas, draw);
+    }
+}
+
+/// An image without noise.
+fn scene(label: usize, difficulty: f32, draw: &mut Draw) -> Canvas {
     let arrangement = label % ARRANGEMENTS.len();
     let texture = label / ARRANGEMENTS.len() % TEXTURES.len();
     let shape = label / (ARRANGEMENTS.len() * TEXTURES.len());
@@ -141,18 +188,11 @@ fn render(label: usize, draw: &mut Draw, out: &mut [u8]) {
         ink,
         second: std::array::from_fn(|c| ground[c] * 0.8 + ink[c] * 0.2),
     };
-    let (cos, sin) = tilt(draw, 0.1);
+    let (cos, sin) = tilt(draw, 0.1 + 0.2 * difficulty);
     for object in place(arrangement, (cos, sin), draw) {
         paint.object(&mut canvas, object);
     }
-
-    let noise = draw.range(0.02, 0.07);
-    for (plane, out) in canvas.iter().zip(out.chunks_exact_mut(PLANE)) {
-        for (value, byte) in plane.iter().zip(out) {
-            let value = (value + noise * normal(draw)).clamp(0.0, 1.0);
-            *byte = (value * 255.0 + 0.5) as u8;
-        }
-    }
+    canvas
 }
 
 /// The sum of four uniform 16-bit values, scaled to variance 1: approximately normal.

@@ -86,7 +86,7 @@ impl LineChart {
             text x="0" y="14" font-weight="600" { (self.title) }
             @for value in y_scale.ticks() {
                 line.grid x1=(LEFT) x2=(right) y1=(px(y(value))) y2=(px(y(value))) {}
-                text x=(LEFT - 7.0) y=(px(y(value) + 4.0)) text-anchor="end" { (value) }
+                text x=(LEFT - 7.0) y=(px(y(value) + 4.0)) text-anchor="end" { (y_scale.label(value)) }
             }
             @for value in x_scale.ticks() {
                 text x=(px(x(value))) y=(TOP + PLOT + 17.0) text-anchor="middle" { (value) }

@@ -19,12 +19,14 @@ svg text { fill: currentColor; font: 12px system-ui, sans-serif; }
 svg .grid { stroke: var(--line); } svg .zero, svg .whisker { stroke: currentColor; }
 svg .bar, svg .dot { fill: currentColor; } svg .line { fill: none; stroke: currentColor; stroke-width: 2; }
 div.wide svg { width: 100%; min-width: 44rem; height: auto; }
-div.charts { display: flex; flex-wrap: wrap; gap: 1.5rem; margin: 1rem 0; }
-div.charts figure { flex: 1 1 22rem; max-width: 34rem; margin: 0; }
+div.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(22rem, 100%), 1fr)); gap: 1.5rem; margin: 1rem 0; }
+div.charts figure { margin: 0; }
 div.charts svg { width: 100%; height: auto; }
 dl { display: grid; grid-template-columns: max-content auto; gap: .1rem 1rem; }
 dt { opacity: .8; } dd { margin: 0; overflow-wrap: anywhere; }
+details { margin: .5rem 0; } summary { cursor: pointer; }
 pre { white-space: pre-wrap; border-left: 3px solid var(--line); padding-left: 1rem; font-size: .87rem; }
+@media (prefers-color-scheme: dark) { :root { --heat: 56 139 253; } }
 @media (max-width: 36rem) { dl { grid-template-columns: auto; } dd { margin-bottom: .4rem; } }
 @media print {
   body { max-width: none; margin: 0; font-size: 10pt; }

@@ -40,6 +40,12 @@ impl Scale {
         (value / self.tick - self.first as f64) / (self.last - self.first) as f64
     }
 
+    /// A value with the digits that distinguish ticks.
+    pub(crate) fn label(&self, value: f64) -> String {
+        let decimals = (-self.tick.log10().floor()).max(0.0) as usize;
+        format!("{value:.decimals$}")
+    }
+
     /// The values of the ticks.
     pub(crate) fn ticks(&self) -> impl Iterator<Item = f64> + use<> {
         // Rounded, so that 3 times 0.1 prints as 0.3.
@@ -68,6 +74,18 @@ mod tests {
             Scale::covering(std::iter::empty(), 8.0).ticks().next(),
             Some(0.0)
         );
+    }
+
+    #[test]
+    fn labels_have_the_digits_of_the_tick() {
+        let label = |low: f64, high: f64| {
+            let scale = Scale::covering([low, high].into_iter(), 8.0);
+            let ticks: Vec<f64> = scale.ticks().collect();
+            scale.label(ticks[ticks.len() - 1])
+        };
+        assert_eq!(label(3.1, 4.0), "4.0");
+        assert_eq!(label(0.0, 70.0), "70");
+        assert_eq!(label(0.0, 0.004), "0.0040");
     }
 
     #[test]

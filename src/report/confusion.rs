@@ -1,4 +1,4 @@
-//! Which classes are taken for which others.
+//! Which classes the network confuses.
 
 use std::collections::HashMap;
 

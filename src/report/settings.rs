@@ -2,17 +2,31 @@
 
 use toml::{Table, Value};
 
-/// The entries of a configuration in order, without the names of its tables: a name is that of the
-/// option that sets it, and no two tables share one.
+/// The entries of a configuration under the names of their options, with underscores: first those
+/// outside of its tables, then those of each table.
 pub fn settings(config: &Table) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for (name, value) in config {
-        match value {
-            Value::Table(table) => found.extend(settings(table)),
-            value => found.push((name.clone(), text(value))),
+    let plain = |(_, value): &(&String, &Value)| !value.is_table();
+    let mut found: Vec<(String, String)> = config
+        .iter()
+        .filter(plain)
+        .map(|(key, value)| (key.clone(), text(value)))
+        .collect();
+    for (table, value) in config {
+        if let Value::Table(values) = value {
+            let entries = values.iter();
+            found.extend(entries.map(|(key, value)| (option(table, key), text(value))));
         }
     }
     found
+}
+
+/// The option of a key in a table.
+fn option(table: &str, key: &str) -> String {
+    match (table, key) {
+        // The recipe has a seed too.
+        ("data", "seed") => "data_seed".to_string(),
+        _ => key.to_string(),
+    }
 }
 
 /// A value as one writes it on the command line.
@@ -24,5 +38,26 @@ fn text(value: &Value) -> String {
             values.join(" ")
         }
         value => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::settings;
+
+    #[test]
+    fn entries_have_the_names_of_options() {
+        let config =
+            "model = 'a'\n[data]\nseed = 1\nskipped = ['x', 'y']\n[recipe]\nlr = 0.5\nseed = 2";
+        let found = settings(&toml::from_str(config).expect("TOML"));
+        let expected = [
+            ("model", "a"),
+            ("data_seed", "1"),
+            ("skipped", "x y"),
+            ("lr", "0.5"),
+            ("seed", "2"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_string(), value.to_string()));
+        assert_eq!(found, expected);
     }
 }

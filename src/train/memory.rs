@@ -24,8 +24,8 @@ pub struct MemoryEstimate {
     image: usize,
     /// Bytes that are in use already: program, images and weights.
     base: usize,
-    /// Bytes of the optimizer's buffers.
-    optimizer: usize,
+    /// Bytes that the optimizer and averages of the weights keep between steps.
+    kept: usize,
     /// Bytes that can be used in addition to `base`, if the system says so.
     available: Option<usize>,
 }
@@ -39,7 +39,7 @@ impl MemoryEstimate {
 
     fn additional(&self, batch_size: usize) -> usize {
         let loaded = LOADED * batch_size * self.image;
-        self.step.peak(batch_size) + loaded + self.optimizer
+        self.step.peak(batch_size) + loaded + self.kept
     }
 
     /// The bytes that the process can use, with those that are in use already. `None` if the system
@@ -91,7 +91,6 @@ pub fn estimate(run: &Run<'_>) -> Result<MemoryEstimate, TrainError> {
     let labels = Tensor::zeros(SAMPLE, DType::U32, device)?;
     let groups = ParameterGroup::split(run.store.params(), 0.0);
     let optimizer = RuleOptimizer::new(run.recipe.optimizer(), groups)?;
-    let optimizer = bytes(optimizer.state());
     let step = without_effect(run, || {
         step_memory(SAMPLE, || {
             let (logits, own) = run.forward(run.recipe.freeze_backbone, &batch, &labels)?;
@@ -99,6 +98,7 @@ pub fn estimate(run: &Run<'_>) -> Result<MemoryEstimate, TrainError> {
         })
     })?;
     let weights = bytes(run.store.tensors());
+    let averages = usize::from(run.recipe.model_ema) + usize::from(run.recipe.swa_start.is_some());
     let (base, available) = if device.is_cpu() {
         (resident_memory().unwrap_or(weights), available_memory())
     } else {
@@ -108,7 +108,7 @@ pub fn estimate(run: &Run<'_>) -> Result<MemoryEstimate, TrainError> {
         step,
         image: batch.elem_count() / SAMPLE * DType::F32.size_in_bytes(),
         base,
-        optimizer,
+        kept: bytes(optimizer.state()) + averages * weights,
         available,
     })
 }
@@ -155,7 +155,7 @@ mod tests {
             step: step_memory(2, forward).expect("a step"),
             image: 10,
             base: 5000,
-            optimizer: 200,
+            kept: 200,
             available: None,
         };
         // Twenty times the images: twenty times all but the base.

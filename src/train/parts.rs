@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use candle_core::Var;
 use candle_nn::ModuleT;
 
-use super::optimizer::ParameterGroup;
+use super::error::TrainError;
+use super::optimizer::{ParameterGroup, RuleOptimizer};
 use super::recipe::Recipe;
 use crate::nn::ParamStore;
 
@@ -20,15 +21,32 @@ pub struct Parts<'a> {
     pub layers: &'a HashMap<String, usize>,
 }
 
+/// The optimizer of a run. Parameters outside the head start after `head_warmup` steps.
+///
+/// # Errors
+/// If the recipe needs `parts` and there are none, or a buffer cannot be allocated.
+pub(super) fn optimizer(
+    store: &ParamStore,
+    recipe: &Recipe,
+    parts: Option<&Parts<'_>>,
+    head_warmup: u64,
+) -> Result<RuleOptimizer, TrainError> {
+    let groups = match parts {
+        Some(parts) if recipe.tells_parts_apart() => parts.groups(store, recipe, head_warmup),
+        None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),
+        _ => ParameterGroup::split(store.params(), recipe.weight_decay),
+    };
+    let optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
+    Ok(match parts {
+        Some(parts) => optimizer.with_head(parts.head),
+        None => optimizer,
+    })
+}
+
 impl Parts<'_> {
     /// Groups of the parameters to train, with their rates. Parameters outside the head start after
     /// `head_warmup` steps.
-    pub(super) fn groups(
-        &self,
-        store: &ParamStore,
-        recipe: &Recipe,
-        head_warmup: u64,
-    ) -> Vec<ParameterGroup> {
+    fn groups(&self, store: &ParamStore, recipe: &Recipe, head_warmup: u64) -> Vec<ParameterGroup> {
         let highest = self.layers.values().copied().max().unwrap_or(0);
         let mut by_layer: BTreeMap<(usize, bool), Vec<(String, Var)>> = BTreeMap::new();
         for (name, var) in store.params() {

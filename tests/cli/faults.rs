@@ -46,8 +46,11 @@ const RECIPES: [&[&str]; 4] = [
         "2",
         "--opt",
         "lookahead_radam",
+        "--model-ema",
+        "--model-ema-decay",
+        "0.9",
     ],
-    &["--opt", "adamw", "--reprob", "0.25"],
+    &["--opt", "adamw", "--reprob", "0.25", "--swa-start", "1"],
     &["--opt", "rmsprop", "--cutmix", "1", "--sched", "plateau"],
     &["--grad-accum-steps", "3", "--val-split", "0.25"],
 ];
@@ -345,8 +348,11 @@ fn a_full_disk_leaves_the_run_as_it_was() {
     let (straight, faulty) = (run("straight"), run("faulty"));
     straight.finish();
     let mut process = faulty.command().spawn().expect("started");
-    wait_for(&faulty.folder.join("metrics.jsonl"), &mut process);
-    process.kill().expect("killed");
+    wait_for(
+        &faulty.folder.join("state.previous.safetensors"),
+        &mut process,
+    );
+    signal(&process, "TERM");
     process.wait().expect("ended");
     let files = [
         "state.safetensors",
@@ -373,7 +379,7 @@ fn a_folder_that_is_moved_away_ends_the_run() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = Faulty::new(folder.path().join("run"), RECIPES[1], ENDLESS);
     let mut process = run.command().spawn().expect("started");
-    wait_for(&run.folder.join("metrics.jsonl"), &mut process);
+    wait_for(&run.folder.join("state.previous.safetensors"), &mut process);
     let moved = folder.path().join("moved");
     std::fs::rename(&run.folder, &moved).expect("moved");
     let status = process.wait().expect("ended");

@@ -18,6 +18,7 @@ mod one_rule;
 mod predict;
 mod pretrained;
 mod ranges;
+mod rates;
 mod recipes;
 mod resume;
 mod runs;
@@ -28,7 +29,9 @@ mod runs;
 #[path = "../support/hub.rs"]
 mod server;
 mod shortcut;
+mod study;
 mod swap;
+mod watch;
 mod weights;
 
 use std::path::Path;

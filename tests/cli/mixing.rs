@@ -164,13 +164,8 @@ fn sizes_that_a_network_does_not_take_are_refused() {
         command.args(["--limit-train", "40", "--limit-test", "10", "--epochs", "1"]);
         command.args(["--train-img-sizes", sizes, "--output"]);
         let run = folder.path().join(model);
-        let message = failure(
-            {
-                command.arg(&run);
-                command
-            },
-            2,
-        );
+        command.arg(&run);
+        let message = failure(command, 2);
         assert!(!run.exists(), "{message}");
         message
     };

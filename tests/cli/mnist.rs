@@ -26,7 +26,17 @@ pub(crate) fn write(folder: &Path) {
 
 /// Trains one epoch on the images in `data` and returns the configuration of the run.
 fn train(run: &Path, data: &Path, dataset: &str, flags: &[&str]) -> (toml::Table, String) {
-    let mut command = mish(&["train", "resnet20", "--epochs", "1", "--threads", "2"]);
+    train_model("resnet20", run, data, dataset, flags)
+}
+
+fn train_model(
+    model: &str,
+    run: &Path,
+    data: &Path,
+    dataset: &str,
+    flags: &[&str],
+) -> (toml::Table, String) {
+    let mut command = mish(&["train", model, "--epochs", "1", "--threads", "2"]);
     command.args(["--dataset", dataset, "--data-dir"]).arg(data);
     command.arg("--output").arg(run).args(flags);
     let stderr = stderr_of(command);
@@ -115,6 +125,48 @@ fn channels_border_and_flips_are_options() {
         1,
     );
     assert!(error.contains("pad = 2: cifar10 is not padded"), "{error}");
+}
+
+/// A network with a dense layer over pixels takes the size of the images that it is trained on.
+#[test]
+fn a_network_of_one_size_takes_that_of_the_images() {
+    let (data, runs) = (
+        TempDir::new().expect("a folder"),
+        TempDir::new().expect("a folder"),
+    );
+    write(data.path());
+    for (pad, size) in [("0", Some(28)), ("2", None)] {
+        let run = runs.path().join(pad);
+        let flags = ["--pad", pad];
+        let (config, _) = train_model("conv2_mlp_2x8", &run, data.path(), "mnist", &flags);
+        let recorded = config.get("img_size").and_then(toml::Value::as_integer);
+        assert_eq!(recorded, size, "pad {pad}");
+        let header = checkpoint::read(&run.join("last.safetensors"))
+            .expect("weights")
+            .metadata;
+        let text = size.map(|size| size.to_string());
+        assert_eq!(header.get("img_size"), text.as_ref(), "pad {pad}");
+        let summary = std::fs::read_to_string(run.join("summary.json")).expect("a summary");
+        let summary: Value = serde_json::from_str(&summary).expect("JSON");
+        assert_eq!(
+            evaluate(&run, &[])["loss"],
+            summary["final_loss"],
+            "pad {pad}"
+        );
+    }
+    // The weights of one size do not take images of another.
+    let run = runs.path().join("0");
+    let mut command = mish(&["eval", "--pad", "2", "--weights"]);
+    command.arg(run.join("last.safetensors"));
+    let error = failure(command, 1);
+    assert!(error.contains("takes 28x28 images"), "{error}");
+    let mut command = mish(&["models", "conv2_mlp_2x8", "--img-size", "28", "--json"]);
+    command.arg("--num-classes=10");
+    let answer = json(command);
+    // 20 and 50 kernels over colour images, 5000 flattened values.
+    let convolutions = 20 * 75 * 24 * 24 + 50 * 500 * 20 * 20;
+    let products = convolutions + 5000 * 8 + 8 * 8 + 8 * 10;
+    assert_eq!(answer["multiply_adds"].as_u64(), Some(products));
 }
 
 #[test]

@@ -49,6 +49,7 @@ const EPOCHS: Takes = Number(&["-1", "1e7"]);
 const DATA: &[(&str, Takes)] = &[
     ("--data-seed", Seed),
     ("--val-split", SHARE),
+    ("--synthetic-difficulty", PROBABILITY),
     ("--limit-train", Positive),
     ("--limit-test", Positive),
     ("--img-size", Positive),

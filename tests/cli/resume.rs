@@ -48,7 +48,8 @@ fn timeless(object: &str) -> Value {
 #[test]
 fn a_finished_run_is_extended_to_the_files_of_a_longer_one() {
     let folder = tempfile::tempdir().expect("a folder");
-    let schedules: [&[&str]; 3] = [
+    let schedules: [&[&str]; 4] = [
+        &["--sched", "plateau", "--patience-epochs", "0"],
         &["--sched", "constant"],
         &[
             "--sched",

@@ -7,15 +7,26 @@ use candle_mish::data::{
 use candle_mish::nn::ParamStore;
 use candle_nn::{AdamW, Conv2d, Conv2dConfig, Linear, Module, Optimizer, ParamsAdamW, VarBuilder};
 
-fn generate(seed: u64, train: usize, test: usize) -> Dataset {
-    open(&DataOptions {
+fn options(seed: u64, train: usize, test: usize) -> DataOptions {
+    DataOptions {
         dataset: DatasetKind::Synthetic,
         seed,
         limit_train: Some(train),
         limit_test: Some(test),
         ..DataOptions::default()
-    })
-    .unwrap()
+    }
+}
+
+fn generate(seed: u64, train: usize, test: usize) -> Dataset {
+    open(&options(seed, train, test)).unwrap()
+}
+
+fn of_difficulty(difficulty: f64, seed: u64) -> ImageSet {
+    let options = DataOptions {
+        synthetic_difficulty: Some(difficulty),
+        ..options(seed, 200, 1)
+    };
+    open(&options).unwrap().train
 }
 
 fn bytes(set: &ImageSet) -> Vec<u8> {
@@ -79,6 +90,53 @@ fn classes_are_balanced_and_nested() {
         }
         assert!(counts.iter().all(|count| *count == each));
     }
+}
+
+#[test]
+fn a_difficulty_of_zero_is_the_plain_set_and_others_keep_the_labels() {
+    let plain = generate(0, 200, 1).train;
+    assert_eq!(bytes(&of_difficulty(0.0, 0)), bytes(&plain));
+    let hard = of_difficulty(0.5, 0);
+    assert_eq!(hard.labels(), plain.labels());
+    // As for the plain set: the same images on every platform.
+    assert_eq!(hash(&bytes(&hard)), HARD, "images of difficulty 0.5");
+    assert_ne!(bytes(&hard), bytes(&of_difficulty(0.5, 1)));
+}
+
+const HARD: u64 = 0;
+
+/// The mean absolute difference from the plain images grows.
+#[test]
+fn images_differ_more_from_the_plain_ones_with_a_greater_difficulty() {
+    let plain = bytes(&generate(0, 200, 1).train);
+    let mut least = 0.0;
+    for difficulty in [0.1, 0.2, 0.4, 0.7, 1.0] {
+        let hard = bytes(&of_difficulty(difficulty, 0));
+        let pairs = plain.iter().zip(&hard);
+        let sum: f64 = pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum();
+        let mean = sum / plain.len() as f64;
+        assert!(mean > least + 2.0, "{difficulty}: {mean} after {least}");
+        least = mean;
+    }
+}
+
+#[test]
+fn only_the_synthetic_set_has_a_difficulty_from_zero_to_one() {
+    let problem = |dataset, difficulty| {
+        let options = DataOptions {
+            dataset,
+            synthetic_difficulty: Some(difficulty),
+            ..options(0, 10, 10)
+        };
+        open(&options).expect_err("out of range").to_string()
+    };
+    for difficulty in [-0.1, 1.1, f64::NAN] {
+        let error = problem(DatasetKind::Synthetic, difficulty);
+        assert!(error.contains("expected 0 to 1"), "{error}");
+    }
+    let error = problem(DatasetKind::Mnist, 0.5);
+    let expected = "synthetic_difficulty = 0.5: mnist has no difficulty, only synthetic";
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]

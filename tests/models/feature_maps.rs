@@ -121,9 +121,9 @@ fn maps_are_those_of_timm() -> Result<()> {
     Ok(())
 }
 
-/// Networks whose features are not the mean of the last map: they have another convolution, take the
-/// maximum, or have no maps.
-const OTHER_FEATURES: [&str; 13] = [
+/// Networks whose features are not the mean of the last map: they have another convolution or dense
+/// layers after it, take the maximum, or have no maps.
+const OTHER_FEATURES: [&str; 19] = [
     "capsnet",
     "capsnet_reconstruction",
     "efficientnet_b0",
@@ -137,10 +137,24 @@ const OTHER_FEATURES: [&str; 13] = [
     "shufflenet_v2_x1_0",
     "simplenet",
     "mlp_5x500",
+    "lenet4",
+    "minivgg",
+    "cnn4",
+    "conv2_mlp_2x500",
+    "conv2_mlp_12x500",
+    "conv4_mlp_1x512",
 ];
 
 /// Prefixes of the names of networks with convolutions that lose rows at the border.
-const UNPADDED: [&str; 4] = ["capsnet", "inception", "legacy_xception", "squeezenet"];
+const UNPADDED: [&str; 7] = [
+    "capsnet",
+    "cnn4",
+    "conv2_mlp",
+    "conv4_mlp",
+    "inception",
+    "legacy_xception",
+    "squeezenet",
+];
 
 fn check(spec: &ModelSpec, size: usize) -> Result<()> {
     let name = &spec.model;

@@ -5,6 +5,7 @@ mod export;
 mod feature_maps;
 #[cfg(feature = "checkpoint")]
 mod foreign;
+mod img_size;
 mod pretrained;
 mod published;
 mod reference;

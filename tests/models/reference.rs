@@ -35,6 +35,8 @@ struct Case {
     multiply_adds: u64,
     /// At the network's own image size.
     full: Option<Full>,
+    /// The image size of a network that takes one size only, if it is not the default.
+    img_size: Option<usize>,
     /// The digest of all names and shapes.
     tensors: String,
     classes: usize,
@@ -109,6 +111,8 @@ impl Case {
             activation: activation.parse().expect("a known activation"),
             num_classes: self.classes,
             stem: self.stem(),
+            in_chans: self.input[1],
+            img_size: self.img_size,
             shortcut: self.shortcut,
             ..ModelSpec::new(&self.model)
         };
@@ -142,6 +146,9 @@ impl Case {
         let size = (self.params, self.multiply_adds);
         if self.shortcut != Shortcut::default() {
             assert!(self.params < form.params, "{context}");
+        } else if self.img_size.is_some() {
+            // The form has 32x32 images.
+            assert_ne!(self.multiply_adds, form.multiply_adds, "{context}");
         } else if self.stem() == Stem::Cifar {
             assert_eq!((form.params, form.multiply_adds), size, "{context}");
         } else if let Some(full) = &self.full {
@@ -277,7 +284,8 @@ references!(
     plain,
     darknet,
     inception,
-    capsnet
+    capsnet,
+    conv_dense
 );
 
 /// Every network has a reference in each form, with ReLU and with Mish.

@@ -52,7 +52,7 @@ fn images(entry: &Entry, batch: usize) -> Result<Tensor> {
 
 /// Networks that only repeat or widen the blocks of another one, which is named next to them. Tests
 /// that run a network many times leave them out.
-const REPEATS: [(&str, &str); 26] = [
+const REPEATS: [(&str, &str); 27] = [
     ("resnet34", "resnet18"),
     ("resnet101", "resnet50"),
     ("resnet152", "resnet50"),
@@ -79,6 +79,7 @@ const REPEATS: [(&str, &str); 26] = [
     ("vgg16_bn", "vgg11_bn"),
     ("vgg19", "vgg11"),
     ("vgg19_bn", "vgg11_bn"),
+    ("conv2_mlp_12x500", "conv2_mlp_2x500"),
 ];
 
 /// All networks without repetitions.
@@ -515,8 +516,13 @@ fn wrong_names_and_options_are_explained() {
 }
 
 #[test]
-fn a_perceptron_of_any_depth_and_width_can_be_named() -> Result<()> {
-    for (name, params) in [("mlp_1x7", 22_318), ("mlp_25x300", 3_126_700)] {
+fn networks_of_any_depth_and_width_can_be_named() -> Result<()> {
+    for (name, params) in [
+        ("mlp_1x7", 22_318),
+        ("mlp_25x300", 3_126_700),
+        ("conv2_mlp_1x7", 77_784),
+        ("conv4_mlp_3x10", 89_938),
+    ] {
         let entry = find(name).map_err(candle_core::Error::wrap)?;
         assert_eq!((entry.name, entry.family), (name, "plain"));
         assert_eq!(entry.cifar.params, params, "{name}");
@@ -533,10 +539,13 @@ fn a_perceptron_of_any_depth_and_width_can_be_named() -> Result<()> {
         "mlp_7x",
         "mlp_7x7x7",
         "mlp_1x10001",
+        "conv2_mlp_0x7",
+        "conv4_mlp_7x",
+        "conv3_mlp_1x7",
     ] {
         assert!(find(name).is_err(), "{name}");
     }
-    for name in ["mlp_1000x10000", "mlp_11x10000"] {
+    for name in ["mlp_1000x10000", "mlp_11x10000", "conv4_mlp_12x10000"] {
         let error = find(name).expect_err("too large").to_string();
         assert!(error.contains("parameters"), "{name}: {error}");
     }

@@ -125,13 +125,25 @@ def fill(model, activation, images, gains):
 
 
 def case(
-    name, stem, activation, model, size, batch=2, training=False, loss=loss_of, gains=GAINS, own=None
+    name,
+    stem,
+    activation,
+    model,
+    size,
+    batch=2,
+    training=False,
+    loss=loss_of,
+    gains=GAINS,
+    own=None,
+    in_chans=3,
+    img_size=None,
 ):
     """A case of `model`, which already has `activation`, for images of `size` x `size`.
 
     With `own`, the image size that the network is designed for, the case has the multiply-adds at that size.
     With `training`, it has the loss of a training step for the classes 3, 71, 3, 71, … and the gradient norm
-    of every parameter; random layers (dropout) must be off.
+    of every parameter; random layers (dropout) must be off. `img_size` is the size of the images of a network
+    that takes one size only, if it is not 32.
     """
     model = model.float().eval()
     full = None
@@ -139,7 +151,7 @@ def case(
         shapes_only = copy.deepcopy(model).to("meta")
         products = multiply_adds(shapes_only, torch.empty(1, 3, own, own, device="meta"))
         full = {"size": own, "multiply_adds": products}
-    images = rule.tensor("input", (batch, 3, size, size))
+    images = rule.tensor("input", (batch, in_chans, size, size))
     gain = fill(model, activation, images, gains)
     with torch.no_grad():
         single = model(images)
@@ -159,6 +171,7 @@ def case(
             "params": sum(p.numel() for p in model.parameters()),
             "multiply_adds": multiply_adds(model, images[:1]),
             "full": full,
+            **({"img_size": img_size} if img_size else {}),
             "tensors": rule.digest(model),
             "classes": logits.shape[1],
             "logits": logits[:, :5].tolist(),

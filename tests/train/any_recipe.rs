@@ -14,8 +14,9 @@ use candle_mish::data::{
 use candle_mish::nn::{Initialiser, ParamStore};
 use candle_mish::train::observer::{Observer, StepReport};
 use candle_mish::train::{
-    AdjustLr, ClipMode, LossKind, MuonFallback, NsCoefficients, OptimizerKind, OptimizerName,
-    Outcome, Parts, Recipe, Run, RunFolder, RunOptions, ScheduleKind, TrainError, train,
+    AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
+    OptimizerName, Outcome, Parts, Recipe, Run, RunFolder, RunOptions, SchedOn, ScheduleKind,
+    TrainError, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use proptest::prelude::*;
@@ -107,7 +108,7 @@ const POLICIES: [&str; 6] = [
 ];
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 61;
+const FIELDS: usize = 79;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -172,6 +173,24 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         57 => recipe.cutout = n,
         58 => recipe.aug_repeats = n,
         59 => recipe.train_img_sizes = format!("0:{},{n}:8", 1 + n % 40).parse().ok(),
+        60 => recipe.grad_accum_steps = n,
+        61 => recipe.sched_on = kind(SchedOn::NAMES, n),
+        62 => recipe.warmup_prefix = Some(n % 2 == 0),
+        63 => recipe.cooldown_epochs = Some(x),
+        64 => recipe.lr_cycle_limit = Some(n),
+        65 => recipe.lr_cycle_mul = Some(x),
+        66 => recipe.lr_cycle_decay = Some(x),
+        67 => recipe.lr_k_decay = Some(x),
+        68 => recipe.poly_power = Some(x),
+        69 => recipe.tanh_lb = Some(x),
+        70 => recipe.tanh_ub = Some(x),
+        71 => recipe.cycle_momentum = true,
+        72 => recipe.base_momentum = Some(x),
+        73 => recipe.max_momentum = Some(x),
+        74 => recipe.patience_epochs = Some(n),
+        75 => recipe.eval_metric = kind(EvalMetric::NAMES, n),
+        76 => recipe.early_stop_patience = Some(n),
+        77 => recipe.early_stop_min_delta = Some(x),
         _ => recipe.head_warmup_epochs = x,
     }
 }

@@ -220,7 +220,8 @@ proptest! {
         decay_epochs in prop_oneof![0.01f64..2.0, 1.0f64..40.0],
         warmup in 0f64..1.0,
         sched in prop_oneof![
-            Just(ScheduleKind::Constant), Just(ScheduleKind::Step), Just(ScheduleKind::MultiStep)
+            Just(ScheduleKind::Constant), Just(ScheduleKind::Step), Just(ScheduleKind::MultiStep),
+            Just(ScheduleKind::Exponential), Just(ScheduleKind::Plateau)
         ],
     ) {
         let short = Recipe {
@@ -241,7 +242,10 @@ proptest! {
         epochs in 2usize..60,
         more in 1usize..60,
         steps_per_epoch in 2usize..50,
-        sched in prop_oneof![Just(ScheduleKind::OneCycle), Just(ScheduleKind::Cosine)],
+        sched in prop_oneof![
+            Just(ScheduleKind::OneCycle), Just(ScheduleKind::Cosine), Just(ScheduleKind::Tanh),
+            Just(ScheduleKind::Poly)
+        ],
     ) {
         let short = Recipe { epochs, sched, ..Recipe::default() };
         let long = Recipe { epochs: epochs + more, ..short.clone() };

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Module, ModuleT, Result, Tensor};
@@ -33,6 +33,10 @@ enum Poison {
     None,
     Forward,
     Backward,
+    /// A weight, after a step of the process.
+    Weight,
+    /// A running statistic, after a step of the process.
+    Statistic,
 }
 
 struct Network {
@@ -100,18 +104,17 @@ fn recipe() -> Recipe {
 
 fn loader(images: &ImageSet, recipe: &Recipe, train: bool) -> Loader {
     let in_order = LoaderConfig::in_order(recipe.batch_size, [0.5; 3], [0.25; 3]);
-    let config = match train {
-        false => in_order,
-        true => LoaderConfig {
+    let config = if train {
+        LoaderConfig {
             augmentation: recipe.augmentation(),
             seed: recipe.seed,
             ..in_order.shuffled()
-        },
+        }
+    } else {
+        in_order
     };
     Loader::new(images.clone(), config)
 }
-
-type Act1 = Box<dyn FnMut(u64)>;
 
 struct Session<'a> {
     folder: &'a Path,
@@ -120,7 +123,7 @@ struct Session<'a> {
     poison: Poison,
     resume: bool,
     /// Called after each step.
-    after_step: Act1,
+    after_step: Box<dyn FnMut(u64)>,
     /// Stops the run after this step. 0 stops it before the first.
     stop_after: Option<u64>,
     started: Instant,
@@ -160,16 +163,26 @@ impl<'a> Session<'a> {
         let generator = Generator::named(recipe.seed, "network");
         let model = Network::new(&store.var_builder(), &generator, self.poison)?;
         let frozen = Network::new(&store.frozen().var_builder(), &generator, self.poison)?;
-        let folder = match self.resume {
-            true => RunFolder::open(self.folder)?,
-            false => RunFolder::create(self.folder)?,
+        let folder = if self.resume {
+            RunFolder::open(self.folder)?
+        } else {
+            RunFolder::create(self.folder)?
         };
         folder.write_text("config.toml", "")?;
         let stop = Arc::new(AtomicBool::new(self.stop_after == Some(0)));
         let (flag, stop_after) = (stop.clone(), self.stop_after);
         let mut after_step = self.after_step;
+        let poisoned = match self.poison {
+            Poison::Weight => store.params().pop(),
+            Poison::Statistic => store.buffers().into_iter().next(),
+            _ => None,
+        };
         let watch = move |step: u64| {
             after_step(step);
+            if let Some((_, var)) = &poisoned {
+                let bad = (var.as_detached_tensor() * f64::NAN).expect("a product");
+                var.set(&bad).expect("set");
+            }
             if stop_after == Some(step) {
                 flag.store(true, Ordering::Relaxed);
             }
@@ -195,9 +208,10 @@ impl<'a> Session<'a> {
         // It has no effect on the run.
         let estimate = memory::estimate(&run)?;
         assert!(estimate.total(64) > estimate.total(32), "{estimate:?}");
-        let state = match self.resume {
-            true => Some(RunState::newest(&folder)?),
-            false => None,
+        let state = if self.resume {
+            Some(RunState::newest(&folder)?)
+        } else {
+            None
         };
         let mut observers: Vec<Box<dyn Observer>> = vec![
             Box::new(Metrics::new(&folder.file(METRICS))),
@@ -602,25 +616,27 @@ fn options_do_not_change_the_result() {
 
 /// The state is not replaced by one with weights that are not finite.
 #[test]
-fn the_last_good_state_is_kept() {
+fn a_state_with_bad_weights_is_not_saved() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut session = Session::new(folder.path());
-    session.recipe.lr = 1e38;
-    session.recipe.opt = OptimizerKind::Sgd.into();
-    session.options = every(1);
-    let saved = Arc::new(Mutex::new(0));
-    let (last, path) = (saved.clone(), folder.path().join(STATE));
-    session.after_step = Box::new(move |_| {
-        *last.lock().unwrap() = RunState::read(&path).expect("a state").steps();
-    });
-    let error = session.run().expect_err("a diverging run");
-    let state = checkpoint::read(&folder.path().join(STATE)).expect("a state");
-    for (name, tensor) in &state.tensors {
-        let bad = tensor
-            .to_dtype(DType::F32)
-            .and_then(|t| t.flatten_all()?.to_vec1::<f32>());
-        let bad = bad.expect("f32").iter().any(|value| !value.is_finite());
-        assert!(!bad || name == "checksum", "{name}: {error}");
-    }
-    assert!(RunState::read(&folder.path().join(STATE)).is_ok());
+    session.stop_after = Some(3);
+    session.run().expect("a part");
+    let read = || std::fs::read(folder.path().join(STATE)).expect("a state");
+    let before = read();
+    let mut session = Session::resumed(folder.path());
+    session.poison = Poison::Weight;
+    let error = session.run().expect_err("a bad weight");
+    let named = matches!(&error, TrainError::NonFiniteLoss { origin, .. }
+        if *origin == Some(NonFiniteOrigin::Parameter("fc.bias".to_string())));
+    assert!(named, "{error}");
+    assert!(read() == before);
+    // A weight that no loss depends on.
+    let mut session = Session::resumed(folder.path());
+    session.poison = Poison::Statistic;
+    session.stop_after = Some(5);
+    let error = session.run().expect_err("a bad statistic");
+    let named = matches!(&error, TrainError::NonFiniteWeight { tensor, .. }
+        if tensor == "bn.running_mean");
+    assert!(named, "{error}");
+    assert!(read() == before);
 }

@@ -3,9 +3,8 @@
 use candle_mish::data::{AutoAugment, ColorJitter, PadMode};
 use candle_mish::train::Recipe;
 use clap::Args;
-use serde::Deserialize;
-use serde::de::value::{Error as ValueError, StrDeserializer};
 
+use crate::args::named::named;
 use crate::args::range::{MAX_RATE, MAX_SIZE, count, number, positive};
 use crate::args::set::{replace, set};
 
@@ -18,7 +17,7 @@ pub struct AugmentationArgs {
           value_parser = count(0..=MAX_SIZE))]
     pub crop_padding: Option<usize>,
     /// Content of the padding: reflect, zero or edge [default: reflect]
-    #[arg(long, value_name = "MODE", value_parser = pad_mode)]
+    #[arg(long, value_name = "MODE", value_parser = named::<PadMode>)]
     pub crop_pad_mode: Option<PadMode>,
     /// Probability of a horizontal flip [default: 0.5]
     #[arg(long, value_name = "P",
@@ -79,9 +78,4 @@ impl AugmentationArgs {
         set(&mut recipe.grayscale_prob, self.grayscale_prob);
         set(&mut recipe.gaussian_blur_prob, self.gaussian_blur_prob);
     }
-}
-
-fn pad_mode(text: &str) -> Result<PadMode, String> {
-    let text: StrDeserializer<'_, ValueError> = StrDeserializer::new(text);
-    PadMode::deserialize(text).map_err(|e| e.to_string())
 }

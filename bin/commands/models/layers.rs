@@ -66,6 +66,7 @@ pub(super) fn layers(entry: &Entry, form: &Form) -> anyhow::Result<Layers> {
         activation: form.activation,
         num_classes,
         stem: form.stem,
+        img_size: form.img_size.and_then(|size| entry.img_size(size)),
         ..ModelSpec::new(entry.name)
     };
     let network = Network::new(&spec, &Recipe::default())?;

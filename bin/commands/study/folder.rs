@@ -72,7 +72,12 @@ impl StudyFolder {
 
     /// The folder of a run.
     pub(super) fn run(&self, run: &PlannedRun) -> PathBuf {
-        self.path.join(RUNS).join(&run.name)
+        Self::run_in(&self.path, run)
+    }
+
+    /// The folder of a run in the folder `path` of a study.
+    pub(super) fn run_in(path: &Path, run: &PlannedRun) -> PathBuf {
+        path.join(RUNS).join(&run.name)
     }
 
     /// The path of the folder of a run relative to the study's, with `/`.

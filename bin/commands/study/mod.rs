@@ -52,6 +52,9 @@ struct RunArgs {
     /// Option of all runs, as in epochs=5. It replaces the study's
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, Value)>,
+    /// Check the options and list the runs, without training
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Arguments of `mish study show`.
@@ -70,6 +73,9 @@ pub fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<Done> {
         Command::Run(args) => {
             let mut study = presets::find(&args.study, args.budget.as_deref())?;
             replace(&mut study, &args.set)?;
+            if args.dry_run {
+                return runner::list(&study, &args.output, context);
+            }
             runner::run(&study, &args.output, context)
         }
         Command::Report(args) => report::run(args, context),

@@ -24,7 +24,26 @@ macro_rules! presets {
     };
 }
 
-const PRESETS: &[Preset] = presets!["activations"];
+const PRESETS: &[Preset] = presets![
+    "activations",
+    "depth",
+    "width",
+    "batch-size",
+    "optimizer",
+    "learning-rate",
+    "initialisation",
+    "dropout",
+    "regularisation",
+    "input-noise",
+    "augmentation",
+    "cosine",
+    "one-cycle",
+    "mixup",
+    "six-layer-cnn",
+    "significance",
+    "architectures",
+    "sweep",
+];
 
 /// The study called `name`, or in the file `name`.
 ///

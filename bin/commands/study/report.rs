@@ -79,7 +79,7 @@ fn page(study: &Study, folder: &StudyFolder, dir: &std::path::Path) -> anyhow::R
 }
 
 /// The state of a run in words.
-fn state(outcome: &Outcome) -> String {
+pub(super) fn state(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Missing => "not started".to_owned(),
         Outcome::Started => "not finished".to_owned(),

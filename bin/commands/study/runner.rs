@@ -19,7 +19,8 @@ use crate::commands::train::{self, Ended};
 use crate::context::Context;
 use crate::failure::Done;
 use crate::interrupt::stop_on_signal;
-use crate::table::counted;
+use crate::output;
+use crate::table::{counted, table};
 
 /// Time between two looks at the runs of other processes.
 const POLL: Duration = Duration::from_secs(2);
@@ -32,11 +33,8 @@ const POLL: Duration = Duration::from_secs(2);
 pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Result<Done> {
     let stop = stop_on_signal()?;
     let runs = study.runs();
+    check(&runs, context)?;
     let folder = StudyFolder::create(output, study)?;
-    // Wrong options are found before the first hour of training.
-    for run in &runs {
-        train::check(&options::new_run(run, &folder.run(run))?, context)?;
-    }
     let clock = Instant::now();
     let mut trained = 0;
     loop {
@@ -68,6 +66,30 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
     }
     report::print(study, &folder, context)?;
     Ok(Done::Complete)
+}
+
+/// Prints the runs and their states without training.
+///
+/// # Errors
+/// If an option of a run is not valid, or a file of a run cannot be read.
+pub(super) fn list(study: &Study, output: &Path, context: &Context) -> anyhow::Result<Done> {
+    let runs = study.runs();
+    check(&runs, context)?;
+    let mut table = table(&["run", "state"]);
+    for run in &runs {
+        let outcome = Outcome::of(&StudyFolder::run_in(output, run))?;
+        table.add_row([run.name.clone(), report::state(&outcome)]);
+    }
+    output::text(&table.to_string())?;
+    Ok(Done::Complete)
+}
+
+/// Finds wrong options before the first hour of training.
+fn check(runs: &[PlannedRun], context: &Context) -> anyhow::Result<()> {
+    for run in runs {
+        train::check(&options::new_run(run, Path::new(&run.name))?, context)?;
+    }
+    Ok(())
 }
 
 /// What became of an attempt to train a run.

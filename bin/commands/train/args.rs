@@ -9,11 +9,9 @@ use super::observers::ObserverArgs;
 use crate::args::range::{MAX_CLASSES, count, number, positive};
 use crate::args::{DataArgs, FormArgs, NETWORK, OUTPUT, PreprocessArgs, RecipeArgs, RunArgs};
 
-/// Flags of `mish train` and of `train-<family>`.
+/// Flags that define what to train: the network, its images and the recipe.
 #[derive(Debug, clap::Args)]
-// Scripts append flags, so the last value of a repeated flag counts.
-#[command(args_override_self = true, allow_negative_numbers = true)]
-pub struct TrainArgs {
+pub struct SetupArgs {
     /// The network. `mish models` lists all
     pub(super) model: Option<String>,
     /// mish, relu, silu, gelu, leaky_relu:0.1, … `mish activations` lists all [default: mish]
@@ -42,18 +40,33 @@ pub struct TrainArgs {
     /// hf://owner/name[@revision][/file], a file, or without a value the network's default weights
     /// on the Hub
     #[arg(long, value_name = "TAG", help_heading = NETWORK, num_args = 0..=1,
-          default_missing_value = "", conflicts_with = "resume")]
+          default_missing_value = "")]
     pub(super) pretrained: Option<String>,
     /// Table of weights in a PyTorch file that has several, keys joined by dots [default: chosen, with
     /// a warning that lists the others]
     #[arg(long, value_name = "KEY", help_heading = NETWORK, requires = "pretrained")]
     pub(super) state_dict_key: Option<String>,
+    #[command(flatten)]
+    pub(super) data: DataArgs,
+    #[command(flatten)]
+    pub(super) preprocess: PreprocessArgs,
+    #[command(flatten)]
+    pub(super) recipe: RecipeArgs,
+}
+
+/// Flags of `mish train` and of `train-<family>`.
+#[derive(Debug, clap::Args)]
+// Scripts append flags, so the last value of a repeated flag counts.
+#[command(args_override_self = true, allow_negative_numbers = true)]
+pub struct TrainArgs {
+    #[command(flatten)]
+    pub(super) setup: SetupArgs,
     /// Run folder [default: runs/<model>-<activation>-<number>]
     #[arg(long, value_name = "DIR", help_heading = OUTPUT)]
     pub(super) output: Option<PathBuf>,
     /// Continue the run in this folder exactly where it stopped
     #[arg(long, value_name = "DIR", help_heading = OUTPUT,
-          conflicts_with_all = ["output", "recipe"])]
+          conflicts_with_all = ["output", "recipe", "pretrained"])]
     pub(super) resume: Option<PathBuf>,
     /// Print the complete configuration and do not train
     #[arg(long, help_heading = OUTPUT)]
@@ -61,16 +74,10 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub(super) observers: ObserverArgs,
     #[command(flatten)]
-    pub(super) data: DataArgs,
-    #[command(flatten)]
-    pub(super) preprocess: PreprocessArgs,
-    #[command(flatten)]
-    pub(super) recipe: RecipeArgs,
-    #[command(flatten)]
     pub(super) run: RunArgs,
 }
 
-impl TrainArgs {
+impl SetupArgs {
     /// The options of the network from the flags, without its name.
     pub(super) fn network(&self) -> ModelArgs {
         ModelArgs {
@@ -79,6 +86,7 @@ impl TrainArgs {
             num_classes: self.num_classes,
             stem: self.stem,
             in_chans: self.form.in_chans,
+            img_size: None,
             gate: self.form.gate,
             shortcut: self.form.shortcut,
             bn_momentum: self.bn_momentum,

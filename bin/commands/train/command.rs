@@ -10,7 +10,15 @@ use crate::config::{Config, read_recipe};
 use crate::network;
 
 /// Values that the checkpoint records.
-const IN_WEIGHTS: [&str; 6] = ["model", "activation", "stem", "in_chans", "gate", "bn_eps"];
+const IN_WEIGHTS: [&str; 7] = [
+    "model",
+    "activation",
+    "stem",
+    "in_chans",
+    "img_size",
+    "gate",
+    "bn_eps",
+];
 
 /// Hyperparameters of random weights, and those whose defaults depend on the weights and the number of
 /// epochs.
@@ -193,7 +201,8 @@ mod tests {
         let words = command.strip_prefix("mish ").expect("the program");
         let args = Program::try_parse_from(words.split(' '))
             .expect("valid flags")
-            .train;
+            .train
+            .setup;
         assert_eq!(args.pretrained.as_deref(), Some("runs/a/last.safetensors"));
         assert_eq!(args.model.as_deref(), Some("resnet20"));
         let given = args.network();

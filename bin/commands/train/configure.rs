@@ -1,10 +1,12 @@
 //! The configuration of a run, from flags, recipes and trained weights.
 
+use std::path::Path;
+
 use candle_mish::activation::Activation;
 use candle_mish::data::DatasetKind;
 use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, Stem};
 
-use super::args::TrainArgs;
+use super::args::SetupArgs;
 use super::family::{Family, program};
 use super::resume::Resumed;
 use crate::args::range::check_classes;
@@ -15,25 +17,26 @@ use crate::network::{Weights, check_options, entry};
 use crate::{preprocessing, source};
 
 /// What to train.
-pub(super) struct Setup {
+pub(in crate::commands) struct Setup {
     /// The complete configuration.
     pub config: Config,
     /// The trained weights to start from, if any.
     pub pretrained: Option<Weights>,
     /// The run to continue, if any.
-    pub resumed: Option<Resumed>,
+    pub(super) resumed: Option<Resumed>,
 }
 
-/// The configuration of a run. Flags override the run to resume, or else the recipe and the defaults.
+/// The configuration of a run. Flags override the run to `resume`, or else the recipe and the defaults.
 ///
 /// # Errors
 /// If flags contradict each other or the run to resume, or a file cannot be read.
-pub(super) fn configure(
-    args: &TrainArgs,
+pub(in crate::commands) fn configure(
+    args: &SetupArgs,
+    resume: Option<&Path>,
     family: Option<&Family>,
     context: &Context,
 ) -> anyhow::Result<Setup> {
-    let resumed = match &args.resume {
+    let resumed = match resume {
         None => None,
         Some(folder) => Some(Resumed::open(folder)?),
     };
@@ -66,7 +69,6 @@ pub(super) fn configure(
     config.network = args.network().or(&config.network);
     config.network.num_classes.map_or(Ok(()), check_classes)?;
     args.recipe.apply(&mut config.recipe);
-    args.run.apply(&mut config.run);
     let started_with = config.data.dataset;
     args.data.apply(&mut config.data);
     // Trained weights that record no number of channels are for colour images.
@@ -126,7 +128,7 @@ pub(super) fn configure(
 
 /// Sets how image files become the network's input, and the stem for images of that size.
 fn configure_preprocessing(
-    args: &TrainArgs,
+    args: &SetupArgs,
     pretrained: Option<&Weights>,
     config: &mut Config,
 ) -> anyhow::Result<()> {
@@ -156,7 +158,7 @@ fn configure_preprocessing(
 }
 
 /// The configuration of a new run of `model`, before any flag.
-fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
+fn new_config(args: &SetupArgs, model: String) -> anyhow::Result<Config> {
     let dataset = args.data.dataset.as_ref().map(|dataset| dataset.kind);
     let recipe = args.recipe.recipe.as_deref();
     let recipe = starting_recipe(entry(&model)?.recipe, dataset, recipe)?;
@@ -167,7 +169,7 @@ fn new_config(args: &TrainArgs, model: String) -> anyhow::Result<Config> {
     Ok(Config::new(&network, recipe))
 }
 
-fn default_model(args: &TrainArgs, family: Option<&Family>) -> anyhow::Result<String> {
+fn default_model(args: &SetupArgs, family: Option<&Family>) -> anyhow::Result<String> {
     match (&args.model, family) {
         (Some(model), _) => Ok(model.clone()),
         (None, Some(family)) => Ok(family.default.to_string()),

@@ -9,6 +9,7 @@ mod family;
 mod image_sizes;
 mod memory;
 mod observers;
+mod prepare;
 mod resume;
 mod session;
 
@@ -17,9 +18,11 @@ use std::sync::atomic::AtomicBool;
 use candle_mish::data::{BadImages, CheckedSplits};
 use candle_mish_models::Stem;
 
-pub use args::TrainArgs;
+pub use args::{SetupArgs, TrainArgs};
 pub use command::flag_words;
+pub(super) use configure::configure;
 pub use family::{Family, program};
+pub(super) use prepare::Prepared;
 pub use session::Ended;
 
 use crate::context::Context;
@@ -27,7 +30,7 @@ use crate::failure::Done;
 use crate::interrupt::stop_on_signal;
 use crate::network::Network;
 use crate::{dataset, output};
-use configure::{Setup, configure};
+use configure::Setup;
 use session::Session;
 
 /// Trains a network, of `family` if the program is limited to one.
@@ -35,7 +38,7 @@ use session::Session;
 /// # Errors
 /// If flags, files or data are wrong, or training fails.
 pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyhow::Result<Done> {
-    let setup = configure(args, family, context)?;
+    let setup = configure_run(args, family, context)?;
     let config = &setup.config;
     if args.dry_run {
         // An error here means that the network cannot be built.
@@ -63,7 +66,7 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
 /// # Errors
 /// As [`run`].
 pub fn train(args: &TrainArgs, context: &Context, stop: &AtomicBool) -> anyhow::Result<Ended> {
-    let setup = configure(args, None, context)?;
+    let setup = configure_run(args, None, context)?;
     session(args, setup, context)?.run(stop)
 }
 
@@ -72,7 +75,17 @@ pub fn train(args: &TrainArgs, context: &Context, stop: &AtomicBool) -> anyhow::
 /// # Errors
 /// If options contradict each other, or name something unknown.
 pub fn check(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
-    configure(args, None, context).map(|_| ())
+    configure_run(args, None, context).map(|_| ())
+}
+
+fn configure_run(
+    args: &TrainArgs,
+    family: Option<&Family>,
+    context: &Context,
+) -> anyhow::Result<Setup> {
+    let mut setup = configure(&args.setup, args.resume.as_deref(), family, context)?;
+    args.run.apply(&mut setup.config.run);
+    Ok(setup)
 }
 
 fn session<'a>(
@@ -86,5 +99,6 @@ fn session<'a>(
         options.bad_images = BadImages::Error;
     }
     let dataset = dataset::open(&options, CheckedSplits::All, context)?;
-    Session::new(args, setup, dataset, context)
+    let prepared = Prepared::new(setup, dataset, context)?;
+    Session::new(args, prepared, context)
 }

@@ -4,14 +4,19 @@ use std::cmp::Ordering;
 
 use crate::report::stored_run::StoredRun;
 use crate::report::time::duration;
+use crate::train::EpochRecord;
 
 /// A figure of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figure {
+    /// Finished epochs.
+    Epochs,
     /// Top-1 accuracy of the last weights.
     Top1,
     /// Top-1 accuracy of the best epoch.
     Best,
+    /// Top-1 accuracy of the exponential moving average of the weights.
+    Ema,
     /// Top-5 accuracy of the last weights.
     Top5,
     /// The loss of the last weights.
@@ -24,22 +29,21 @@ pub enum Figure {
     Speed,
     /// Seconds of all epochs.
     Seconds,
-    /// Finished epochs.
-    Epochs,
 }
 
 impl Figure {
     /// All figures, in the order of the columns.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Epochs,
         Self::Top1,
         Self::Best,
+        Self::Ema,
         Self::Top5,
         Self::Loss,
         Self::TrainTop1,
         Self::TrainLoss,
         Self::Speed,
         Self::Seconds,
-        Self::Epochs,
     ];
 
     /// The name for options and data.
@@ -47,6 +51,7 @@ impl Figure {
         match self {
             Self::Top1 => "top1",
             Self::Best => "best",
+            Self::Ema => "ema",
             Self::Top5 => "top5",
             Self::Loss => "loss",
             Self::TrainTop1 => "train_top1",
@@ -62,6 +67,7 @@ impl Figure {
         match self {
             Self::Top1 => "top-1, %",
             Self::Best => "best, %",
+            Self::Ema => "EMA, %",
             Self::Top5 => "top-5, %",
             Self::Loss => "loss",
             Self::TrainTop1 => "train top-1, %",
@@ -78,13 +84,17 @@ impl Figure {
     /// else those of the evaluation of the epoch.
     pub fn of(self, run: &StoredRun) -> Option<f64> {
         let (last, summary) = (run.records.last(), run.summary.as_ref());
-        let sum = |value: fn(&crate::train::EpochRecord) -> f64| {
+        let sum = |value: fn(&EpochRecord) -> f64| {
             let sum = run.records.iter().map(value).sum::<f64>();
             (!run.records.is_empty()).then_some(sum)
         };
         match self {
             Self::Top1 => summary.map(|s| s.final_top1).or(last.map(|r| r.top1)),
             Self::Best => summary.map(|s| s.best_top1).or(run.best().map(|r| r.top1)),
+            Self::Ema => {
+                let ema = summary.and_then(|s| s.ema).map(|ema| ema.last);
+                ema.or(last.and_then(|r| r.ema)).map(|ema| ema.top1)
+            }
             Self::Top5 => summary.map(|s| s.final_top5).or(last.map(|r| r.top5)),
             Self::Loss => summary.map(|s| s.final_loss).or(last.map(|r| r.loss)),
             Self::TrainTop1 => last.map(|r| r.train_top1),
@@ -103,13 +113,14 @@ impl Figure {
             return String::new();
         };
         match self {
-            Self::Top1 | Self::Best | Self::Top5 | Self::TrainTop1 => {
+            Self::Top1 | Self::Best | Self::Ema | Self::Top5 | Self::TrainTop1 => {
                 format!("{:.2}", 100.0 * value)
             }
             Self::Loss | Self::TrainLoss => format!("{value:.4}"),
             Self::Speed => format!("{value:.0}"),
             Self::Seconds => duration(value),
-            Self::Epochs if run.is_finished() => format!("{value:.0}"),
+            Self::Epochs if run.records.len() == run.epochs() => format!("{value:.0}"),
+            Self::Epochs if run.is_finished() => format!("{value:.0} of {}", run.epochs()),
             Self::Epochs => format!("{value:.0} of {}, unfinished", run.epochs()),
         }
     }

@@ -9,8 +9,9 @@ pub use figure::Figure;
 
 use super::stored_run::StoredRun;
 
-/// Settings that name places and do not change the result.
-const PLACES: [&str; 3] = ["data_dir", "cache_dir", "offline"];
+/// Settings that are not compared: places of files, which do not change the result, and the number of
+/// epochs, which is a figure.
+const NOT_COMPARED: [&str; 4] = ["data_dir", "cache_dir", "offline", "epochs"];
 
 /// Runs with what differs between their configurations.
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ impl Comparison {
         }
         let mut settings: Vec<&String> = Vec::new();
         for (name, _) in runs.iter().flat_map(|run| &run.settings) {
-            if !settings.contains(&name) && !PLACES.contains(&name.as_str()) {
+            if !settings.contains(&name) && !NOT_COMPARED.contains(&name.as_str()) {
                 settings.push(name);
             }
         }
@@ -65,6 +66,12 @@ impl Comparison {
         &self.runs
     }
 
+    /// The figures that a run has.
+    pub fn figures(&self) -> Vec<Figure> {
+        let has = |figure: &Figure| self.runs.iter().any(|(_, run)| figure.of(run).is_some());
+        Figure::ALL.into_iter().filter(has).collect()
+    }
+
     /// The names of the settings that are not the same in all runs.
     pub fn differing(&self) -> &[String] {
         &self.differing
@@ -74,8 +81,9 @@ impl Comparison {
     pub fn same(&self) -> Vec<(&str, &str)> {
         let settings = self.runs.first().map(|(_, run)| run.settings.as_slice());
         let same = settings.unwrap_or_default().iter();
-        let same = same
-            .filter(|(name, _)| !self.differing.contains(name) && !PLACES.contains(&name.as_str()));
+        let same = same.filter(|(name, _)| {
+            !self.differing.contains(name) && !NOT_COMPARED.contains(&name.as_str())
+        });
         same.map(|(name, value)| (name.as_str(), value.as_str()))
             .collect()
     }

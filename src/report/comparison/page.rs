@@ -3,7 +3,6 @@
 use maud::{Markup, html};
 
 use super::Comparison;
-use super::figure::Figure;
 use crate::page::{Curve, LineChart, definitions, document, standalone, wide};
 use crate::report::stored_run::StoredRun;
 use crate::train::EpochRecord;
@@ -13,11 +12,17 @@ impl Comparison {
     pub fn page(&self) -> String {
         let same = self.same();
         let body = html! {
+            p.note {
+                "The figures of each run, and the settings that differ. Figures of finished runs are "
+                "those on the test images."
+            }
             (wide("The runs", &self.table()))
             div.charts { @for chart in self.charts() { figure { (chart.svg()) } } }
             @if !same.is_empty() {
-                h2 { "Settings that are the same in all runs" }
-                (definitions(same))
+                details {
+                    summary { "Settings that are the same in all runs" }
+                    (definitions(same))
+                }
             }
         };
         document(&self.title(), "", &body)
@@ -36,17 +41,14 @@ impl Comparison {
     }
 
     fn table(&self) -> Markup {
+        let figures = self.figures();
         html! {
             table {
-                caption {
-                    "The figures of each run and the settings that differ. Figures of finished runs "
-                    "are those on the test images."
-                }
                 thead {
                     tr {
                         th scope="col" { "run" }
                         @for name in self.differing() { th scope="col" { (name) } }
-                        @for figure in Figure::ALL { th scope="col" { (figure.heading()) } }
+                        @for figure in &figures { th scope="col" { (figure.heading()) } }
                     }
                 }
                 tbody {
@@ -56,7 +58,7 @@ impl Comparison {
                             @for setting in self.differing() {
                                 td { (run.setting(setting).unwrap_or_default()) }
                             }
-                            @for figure in Figure::ALL { td { (figure.text(run)) } }
+                            @for figure in &figures { td { (figure.text(run)) } }
                         }
                     }
                 }

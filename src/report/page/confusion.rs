@@ -21,10 +21,6 @@ pub(super) fn matrix(report: &RunReport<'_>) -> Markup {
     let columns = confusion.names.len() + usize::from(others);
     let table = html! {
         table.matrix {
-            caption {
-                (explanation) "a column for each prediction. Cells are percentages of the row, "
-                "without those below half a percent."
-            }
             thead {
                 tr {
                     td {}
@@ -49,7 +45,13 @@ pub(super) fn matrix(report: &RunReport<'_>) -> Markup {
             }
         }
     };
-    wide("Confusion matrix", &table)
+    html! {
+        p.note {
+            (explanation) "a column for each prediction. Cells are percentages of the row, without "
+            "those below half a percent."
+        }
+        (wide("Confusion matrix", &table))
+    }
 }
 
 /// The classes with the lowest accuracy.

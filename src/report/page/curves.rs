@@ -22,26 +22,27 @@ pub(super) fn charts(run: &StoredRun) -> [LineChart; 3] {
         x: "epoch",
         curves,
     };
+    let mut accuracy = vec![
+        curve(format!("{on} top-1"), 0, |r| 100.0 * r.top1),
+        curve("train top-1".to_string(), 1, |r| 100.0 * r.train_top1),
+        curve(format!("{on} top-5"), 2, |r| 100.0 * r.top5),
+    ];
+    let mut loss = vec![
+        curve(on.to_string(), 0, |r| r.loss),
+        curve("train".to_string(), 1, |r| r.train_loss),
+    ];
+    if run.records.iter().any(|record| record.ema.is_some()) {
+        // Values that are not numbers leave gaps.
+        let top1 = |r: &EpochRecord| r.ema.map_or(f64::NAN, |ema| 100.0 * ema.top1);
+        accuracy.push(curve("EMA top-1".to_string(), 3, top1));
+        let ema_loss = |r: &EpochRecord| r.ema.map_or(f64::NAN, |ema| ema.loss);
+        loss.push(curve("EMA".to_string(), 3, ema_loss));
+    }
+    let rate = vec![curve("learning rate".to_string(), 0, |r| r.lr)];
     [
-        chart(
-            "accuracy, %",
-            vec![
-                curve(format!("{on} top-1"), 0, |r| 100.0 * r.top1),
-                curve("train top-1".to_string(), 1, |r| 100.0 * r.train_top1),
-                curve(format!("{on} top-5"), 2, |r| 100.0 * r.top5),
-            ],
-        ),
-        chart(
-            "loss",
-            vec![
-                curve(on.to_string(), 0, |r| r.loss),
-                curve("train".to_string(), 1, |r| r.train_loss),
-            ],
-        ),
-        chart(
-            "learning rate of the last step",
-            vec![curve("learning rate".to_string(), 0, |r| r.lr)],
-        ),
+        chart("accuracy, %", accuracy),
+        chart("loss", loss),
+        chart("learning rate of the last step", rate),
     ]
 }
 

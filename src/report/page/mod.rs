@@ -27,7 +27,6 @@ div.images { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5r
 div.images figure { margin: 0; } div.images img { width: 6rem; height: 6rem; object-fit: contain; image-rendering: pixelated; }
 div.images figcaption { font-size: .87rem; line-height: 1.35; opacity: 1; }
 div.columns { display: flex; flex-wrap: wrap; gap: 1rem 3rem; align-items: flex-start; }
-details { margin: .5rem 0; } summary { cursor: pointer; }
 code { font-size: .87rem; overflow-wrap: anywhere; }
 ";
 
@@ -131,6 +130,9 @@ fn figures(report: &RunReport<'_>) -> Vec<(&'static str, String)> {
             chosen.unwrap_or_default()
         );
         figures.push(("Best top-1", text));
+    }
+    if let Some(ema) = run.records.last().and_then(|record| record.ema) {
+        figures.push(("Top-1 of the EMA", percent(ema.top1)));
     }
     if let Some(summary) = &run.summary {
         figures.push(("Parameters", summary.params.to_string()));

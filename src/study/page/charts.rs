@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::ReportedRun;
+use super::reported_run::ReportedRun;
 use crate::page::{Curve, LineChart, Scale, colour};
 use crate::study::analysis::{Analysis, Ranking};
 use crate::study::wording::describe;

@@ -1,30 +1,17 @@
 //! The report of a study as a web page in a single file.
 
 mod charts;
+mod reported_run;
 mod tables;
 
 use maud::html;
+
+pub use reported_run::ReportedRun;
 
 use super::analysis::Analysis;
 use super::definition::{Study, plain};
 use super::published::Published;
 use crate::page::{definitions, document, wide};
-use crate::train::EpochRecord;
-
-/// A run of the report.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ReportedRun {
-    /// Its name, the name of its folder.
-    pub name: String,
-    /// The link to its folder or its own report.
-    pub link: String,
-    /// What became of it, in a word or two.
-    pub state: String,
-    /// The position of its cell.
-    pub cell: usize,
-    /// Its epochs.
-    pub records: Vec<EpochRecord>,
-}
 
 /// Everything that the page shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +22,7 @@ pub struct StudyReport<'a> {
     pub analysis: &'a Analysis,
     /// Its runs.
     pub runs: &'a [ReportedRun],
-    /// Figures from elsewhere to show next to the results.
+    /// Published figures to show next to the results.
     pub published: &'a [Published],
     /// The command that repeats the study.
     pub command: &'a str,

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::ReportedRun;
+use super::reported_run::ReportedRun;
 use crate::page::head;
 use crate::study::analysis::{Analysis, CellResult};
 use crate::study::definition::plain;

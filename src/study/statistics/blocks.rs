@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::distribution::{chi_squared_tail, range_cdf, range_quantile};
+use super::moments::{mean, squares};
 use super::rank_test::{ranks, tie_term};
-use super::summary::{mean, squares};
 use super::t_test::TTest;
 
 /// Friedman's test with Nemenyi's comparison of mean ranks (Demšar, "Statistical Comparisons of

@@ -3,7 +3,8 @@
 use rand::Rng;
 
 use super::distribution::{normal_cdf, normal_quantile};
-use super::summary::{Interval, mean};
+use super::interval::Interval;
+use super::moments::mean;
 use crate::rng::Generator;
 
 /// Resamples of [`bca`]: as many as SciPy draws.

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::distribution::noncentral_t_cdf;
+use super::interval::Interval;
+use super::moments::{mean, squares};
 use super::quadrature::solve;
-use super::summary::{Interval, mean, squares};
 
 /// Cohen's d: the difference of the means in units of the pooled standard deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

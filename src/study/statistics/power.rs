@@ -1,8 +1,8 @@
 //! Which difference a comparison could have found.
 
 use super::distribution::{noncentral_t_cdf, t_two_sided_quantile};
+use super::moments::{squares, std_dev};
 use super::quadrature::solve;
-use super::summary::{squares, std_dev};
 use super::t_test::differences;
 
 /// The significance level and the power of [`detectable_difference`].

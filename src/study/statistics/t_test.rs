@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::distribution::{t_two_sided, t_two_sided_quantile};
-use super::summary::{Interval, mean, squares, std_dev};
+use super::interval::Interval;
+use super::moments::{mean, squares, std_dev};
 
 /// The result of a t-test.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -16,14 +16,16 @@ const GRID: RGBColor = RGBColor(216, 222, 228);
 const TEST: RGBColor = RGBColor(9, 105, 218);
 const TOP5: RGBColor = RGBColor(26, 127, 55);
 const TRAIN: RGBColor = RGBColor(188, 76, 0);
+const EMA: RGBColor = RGBColor(130, 80, 223);
 
 /// Each colour above, and the colour that replaces it on a dark page.
-const DARK: [(RGBColor, &str); 5] = [
+const DARK: [(RGBColor, &str); 6] = [
     (INK, "#E6EDF3"),
     (GRID, "#30363D"),
     (TEST, "#58A6FF"),
     (TOP5, "#3FB950"),
     (TRAIN, "#F0883E"),
+    (EMA, "#BC8CFF"),
 ];
 
 /// Draws accuracy and loss over the epochs. Redraws the file after each epoch.
@@ -66,7 +68,7 @@ struct Line {
     images: Option<&'static str>,
     figure: &'static str,
     color: RGBColor,
-    value: fn(&EpochRecord) -> f64,
+    value: fn(&EpochRecord) -> Option<f64>,
 }
 
 impl Line {
@@ -78,39 +80,51 @@ impl Line {
     }
 }
 
-const ACCURACY: [Line; 3] = [
+const ACCURACY: [Line; 4] = [
     Line {
         images: None,
         figure: " top-5",
         color: TOP5,
-        value: |record| 100.0 * record.top5,
+        value: |record| Some(100.0 * record.top5),
     },
     Line {
         images: None,
         figure: " top-1",
         color: TEST,
-        value: |record| 100.0 * record.top1,
+        value: |record| Some(100.0 * record.top1),
     },
     Line {
         images: Some("train"),
         figure: " top-1",
         color: TRAIN,
-        value: |record| 100.0 * record.train_top1,
+        value: |record| Some(100.0 * record.train_top1),
+    },
+    Line {
+        images: Some("EMA"),
+        figure: " top-1",
+        color: EMA,
+        value: |record| Some(100.0 * record.ema?.top1),
     },
 ];
 
-const LOSS: [Line; 2] = [
+const LOSS: [Line; 3] = [
     Line {
         images: None,
         figure: "",
         color: TEST,
-        value: |record| record.loss,
+        value: |record| Some(record.loss),
     },
     Line {
         images: Some("train"),
         figure: "",
         color: TRAIN,
-        value: |record| record.train_loss,
+        value: |record| Some(record.train_loss),
+    },
+    Line {
+        images: Some("EMA"),
+        figure: "",
+        color: EMA,
+        value: |record| Some(record.ema?.loss),
     },
 ];
 
@@ -159,7 +173,7 @@ fn panels<'a>(
 fn highest(records: &[EpochRecord], lines: &[Line]) -> f64 {
     let values = records
         .iter()
-        .flat_map(|record| lines.iter().map(|line| (line.value)(record)));
+        .flat_map(|record| lines.iter().filter_map(|line| (line.value)(record)));
     values.fold(1e-3, f64::max)
 }
 
@@ -205,7 +219,13 @@ fn panel<'a>(
         .draw()?;
     for line in lines {
         let Line { color, value, .. } = line;
-        let points = || (1..).zip(records).map(|(i, r)| (f64::from(i), value(r)));
+        let points = || {
+            let values = (1..).zip(records);
+            values.filter_map(|(i, record)| Some((f64::from(i), value(record)?)))
+        };
+        if points().next().is_none() {
+            continue;
+        }
         let style = color.stroke_width(2);
         let drawn = chart.draw_series(LineSeries::new(points(), style))?;
         drawn
@@ -248,6 +268,7 @@ fn adapt(svg: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eval::Evaluation;
 
     fn record(epoch: usize) -> EpochRecord {
         EpochRecord {
@@ -284,6 +305,16 @@ mod tests {
                 assert!(svg.contains(name), "{epochs} epochs: no '{name}'");
             }
             assert!(svg.contains("&lt;synthetic&gt;"), "the title is escaped");
+            assert!(!svg.contains("EMA"), "a run without an average");
+            let averaged = records.iter().map(|record| EpochRecord {
+                ema: Some(Evaluation {
+                    top1: 0.5,
+                    ..Evaluation::default()
+                }),
+                ..record.clone()
+            });
+            let svg = draw(title, &averaged.collect::<Vec<_>>(), EvaluationSet::Test)?;
+            assert!(svg.contains("EMA top-1"));
             let svg = draw(title, &records, EvaluationSet::Validation)?;
             assert!(svg.contains("validation top-1") && !svg.contains("test"));
         }

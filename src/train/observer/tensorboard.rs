@@ -151,7 +151,7 @@ impl Observer for TensorBoard {
 
 /// The figures of an epoch with their tags.
 fn figures(record: &EpochRecord) -> Vec<(&'static str, f64)> {
-    vec![
+    let mut figures = vec![
         ("epoch/number", record.epoch as f64),
         ("epoch/lr", record.lr),
         ("epoch/train_loss", record.train_loss),
@@ -161,7 +161,15 @@ fn figures(record: &EpochRecord) -> Vec<(&'static str, f64)> {
         ("eval/loss", record.loss),
         ("eval/top1", record.top1),
         ("eval/top5", record.top5),
-    ]
+    ];
+    if let Some(ema) = &record.ema {
+        figures.extend([
+            ("ema/loss", ema.loss),
+            ("ema/top1", ema.top1),
+            ("ema/top5", ema.top5),
+        ]);
+    }
+    figures
 }
 
 /// The histograms of the inputs of all activation layers. A layer that is applied again has its number

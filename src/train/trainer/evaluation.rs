@@ -20,7 +20,7 @@ impl Trainer<'_> {
     /// evaluation was stopped; the epoch is then as before.
     pub(super) fn finish_epoch(&mut self) -> Result<Result<EpochRecord, Stop>, TrainError> {
         let clock = Instant::now();
-        if self.progress.partial.totals.images() == 0 {
+        if self.progress.partial.skipped == self.steps_per_epoch as u64 {
             let epoch = self.progress.epoch + 1;
             return Err(TrainError::NoFiniteUpdate { epoch });
         }

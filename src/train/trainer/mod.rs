@@ -17,11 +17,12 @@ use candle_nn::ModuleT;
 
 use super::average::Averages;
 use super::error::TrainError;
+use super::forward::forward;
 use super::images::RunImages;
 use super::observer::{Observer, RunStart};
-use super::optimizer::{ParameterGroup, RuleOptimizer};
+use super::optimizer::RuleOptimizer;
 use super::options::RunOptions;
-use super::parts::Parts;
+use super::parts::{self, Parts};
 use super::recipe::Recipe;
 use super::record::{EvaluationSet, Record};
 use super::run_folder::{LAST, PREVIOUS_STATE, RunFolder};
@@ -85,14 +86,8 @@ impl<'a> Run<'a> {
         labels: &Tensor,
     ) -> candle_core::Result<(Tensor, Option<Tensor>)> {
         let parts = self.parts.as_ref().filter(|_| head_only);
-        match (parts, self.auxiliary) {
-            (Some(parts), _) => Ok((parts.head_only.forward_t(images, true)?, None)),
-            (None, None) => Ok((self.model.forward_t(images, true)?, None)),
-            (None, Some(network)) => {
-                let (logits, own) = network.forward_with_loss(images, labels)?;
-                Ok((logits, Some(own)))
-            }
-        }
+        let head = parts.map(|parts| parts.head_only);
+        forward(self.model, self.auxiliary, head, images, labels)
     }
 
     fn evaluated_on(&self) -> EvaluationSet {
@@ -166,17 +161,7 @@ impl<'a> Trainer<'a> {
         }
         let steps_per_epoch = recipe.updates(batches_per_epoch);
         let head_warmup = (recipe.head_warmup_epochs * steps_per_epoch as f64).round() as u64;
-        let groups = match &run.parts {
-            Some(parts) if recipe.tells_parts_apart() => {
-                parts.groups(run.store, recipe, head_warmup)
-            }
-            None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),
-            _ => ParameterGroup::split(run.store.params(), recipe.weight_decay),
-        };
-        let mut optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
-        if let Some(parts) = &run.parts {
-            optimizer = optimizer.with_head(parts.head);
-        }
+        let mut optimizer = parts::optimizer(run.store, recipe, run.parts.as_ref(), head_warmup)?;
         let averages = Averages::new(recipe, run.store)?;
         let images = RunImages::of(run.train, run.evaluation());
         let previous = run.folder.file(PREVIOUS_STATE);

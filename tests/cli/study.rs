@@ -1,0 +1,263 @@
+//! `mish study`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use assert_cmd::Command;
+use serde_json::{Value, json};
+
+use crate::{failure, json, mish, success};
+
+const STUDY: &str = r#"
+title = "Two activations"
+baseline = { activation = "relu" }
+
+[base]
+model = "mlp_2x8"
+dataset = "synthetic"
+limit_train = 256
+limit_test = 100
+batch_size = 32
+epochs = 3
+lr = 0.1
+
+[axes]
+activation = ["relu", "mish"]
+seed = [0, 1, 2]
+"#;
+
+fn write(folder: &Path, text: &str) -> PathBuf {
+    let path = folder.join("study-of-mine.toml");
+    std::fs::write(&path, text).expect("written");
+    path
+}
+
+/// `mish study run FILE --output DIR` with one thread, so that all processes round equally.
+fn run(file: &Path, output: &Path, flags: &[&str]) -> Command {
+    let mut command = mish(&["study", "run"]);
+    command.arg(file).arg("--output").arg(output);
+    command.args(["--threads", "1"]).args(flags);
+    command
+}
+
+fn report(output: &Path, flags: &[&str]) -> Command {
+    let mut command = mish(&["study", "report"]);
+    command.arg(output).args(flags);
+    command
+}
+
+#[test]
+fn a_study_trains_its_runs_and_reports_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, output) = (write(folder.path(), STUDY), folder.path().join("out"));
+    let (text, progress) = success(run(&file, &output, &[]));
+    assert!(text.contains("6 of 6 runs finished"), "{text}");
+    assert!(text.contains("Difference from activation relu"), "{text}");
+    assert!(
+        progress.contains("run 1 of 6: activation=relu,seed=0"),
+        "{progress}"
+    );
+    assert!(progress.contains("5 runs left"), "{progress}");
+
+    let analysis = json(report(&output, &[]));
+    let cell = &analysis["cells"][1];
+    assert_eq!(
+        (&cell["activation"], &cell["n"]),
+        (&json!("mish"), &json!(3))
+    );
+    for (i, value) in cell["values"]
+        .as_array()
+        .expect("values")
+        .iter()
+        .enumerate()
+    {
+        let run = output.join(format!("runs/activation=mish,seed={i}/summary.json"));
+        let summary = std::fs::read(run).expect("a summary");
+        let summary: Value = serde_json::from_slice(&summary).expect("JSON");
+        assert_eq!(
+            (&summary["final_top1"], &summary["seed"]),
+            (value, &json!(i))
+        );
+    }
+    let comparison = &analysis["comparisons"][0];
+    assert_eq!(comparison["activation"], "mish");
+    for figure in [
+        "difference",
+        "welch_p",
+        "paired_p",
+        "mann_whitney_p",
+        "holm_p",
+        "cohens_d",
+    ] {
+        assert!(comparison[figure].is_number(), "{figure}: {comparison}");
+    }
+
+    let (csv, html) = (
+        folder.path().join("runs.csv"),
+        folder.path().join("page.html"),
+    );
+    let flags = [
+        "--csv",
+        csv.to_str().expect("text"),
+        "--html",
+        html.to_str().expect("text"),
+    ];
+    success(report(&output, &flags));
+    let csv = std::fs::read_to_string(csv).expect("a table");
+    assert!(csv.starts_with("activation,seed,state,final_top1"), "{csv}");
+    assert_eq!(
+        csv.lines()
+            .filter(|line| line.contains(",finished,"))
+            .count(),
+        6
+    );
+    let html = std::fs::read_to_string(html).expect("a page");
+    assert!(html.contains("<title>Two activations</title>") && html.contains("<svg"));
+
+    // Nothing is left to do. More seeds only train the new runs.
+    let (_, progress) = success(run(&file, &output, &[]));
+    assert!(!progress.contains("run 1 of 6"), "{progress}");
+    let more = write(folder.path(), &STUDY.replace("[0, 1, 2]", "[0, 1, 2, 3]"));
+    let (text, progress) = success(run(&more, &output, &[]));
+    assert!(text.contains("8 of 8 runs finished"), "{text}");
+    assert_eq!(
+        progress.matches("run ").count() - progress.matches("run left").count(),
+        2,
+        "{progress}"
+    );
+}
+
+#[test]
+fn a_run_whose_loss_diverges_is_a_result() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let study = STUDY
+        .replace("lr = 0.1\n", "")
+        .replace("activation = [", "lr = [0.1, 1e30]\nactivation = [")
+        .replace("[0, 1, 2]", "[0]");
+    let (file, output) = (write(folder.path(), &study), folder.path().join("out"));
+    let (text, _) = success(run(&file, &output, &[]));
+    assert!(text.contains("2 of 4 runs finished, 2 failed"), "{text}");
+    let analysis = json(report(&output, &[]));
+    let reason = analysis["cells"][3]["failures"][0]
+        .as_str()
+        .expect("a reason");
+    assert!(reason.contains("loss"), "{reason}");
+    // It is not repeated.
+    let (_, progress) = success(run(&file, &output, &[]));
+    assert!(!progress.contains("run 3"), "{progress}");
+}
+
+#[test]
+fn mistakes_are_found_before_training() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = folder.path().join("out");
+    for (text, message) in [
+        (STUDY.replace("\"mish\"", "\"mihs\""), "did you mean 'mish'"),
+        (
+            STUDY.replace("lr = 0.1", "learning_rate = 0.1"),
+            "--learning-rate",
+        ),
+        (STUDY.replace("epochs = 3", "epochs = 0"), "--epochs"),
+        (STUDY.replace("[axes]", "[axis]"), "line 14"),
+        (STUDY.replace("mlp_2x8", "resnet21"), "resnet21"),
+    ] {
+        let file = write(folder.path(), &text);
+        let error = failure(run(&file, &output, &[]), 2);
+        assert!(error.contains(message), "{message}: {error}");
+        assert!(!output.join("runs").join("activation=relu,seed=0").exists());
+        let _ = std::fs::remove_dir_all(&output);
+    }
+    let missing = Path::new("activatoins");
+    let error = failure(run(missing, &output, &[]), 2);
+    assert!(error.contains("did you mean 'activations'?"), "{error}");
+    let file = write(folder.path(), STUDY);
+    let error = failure(run(&file, &output, &["--budget", "laptop"]), 2);
+    assert!(error.contains("the study has no budgets"), "{error}");
+    let error = failure(run(&file, &output, &["--set", "seed=4"]), 2);
+    assert!(error.contains("the study varies it"), "{error}");
+    let error = failure(report(folder.path(), &[]), 1);
+    assert!(error.contains("holds no study"), "{error}");
+}
+
+#[test]
+fn a_folder_keeps_the_setting_of_its_study() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, output) = (write(folder.path(), STUDY), folder.path().join("out"));
+    let study = STUDY.replace("[0, 1, 2]", "[0]");
+    std::fs::write(&file, study).expect("written");
+    success(run(&file, &output, &["--set", "epochs=1"]));
+    let error = failure(run(&file, &output, &["--set", "epochs=2"]), 2);
+    assert!(error.contains("epochs is 1, not 2"), "{error}");
+}
+
+/// Starts a process that works on the study.
+fn start(file: &Path, output: &Path) -> Child {
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("mish"));
+    command
+        .args(["study", "run"])
+        .arg(file)
+        .arg("--output")
+        .arg(output);
+    command
+        .args(["--threads", "1"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.spawn().expect("started")
+}
+
+#[test]
+fn processes_that_die_and_share_the_work_give_the_same_table() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let study = STUDY.replace("[0, 1, 2]", "[0, 1, 2, 3, 4, 5]");
+    let file = write(folder.path(), &study);
+    let undisturbed = folder.path().join("undisturbed");
+    success(run(&file, &undisturbed, &[]));
+    let expected = json(report(&undisturbed, &[]));
+    assert_eq!(expected["finished"], 12);
+
+    let output = folder.path().join("shared");
+    // Times that hit different runs and moments on any machine; the result does not depend on them.
+    for milliseconds in [150, 400, 250, 700, 300] {
+        let mut processes = [start(&file, &output), start(&file, &output)];
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        for process in &mut processes {
+            process.kill().expect("killed");
+            process.wait().expect("ended");
+        }
+    }
+    let mut processes = [start(&file, &output), start(&file, &output)];
+    for process in &mut processes {
+        assert!(process.wait().expect("ended").success());
+    }
+    let analysis = json(report(&output, &[]));
+    assert_eq!(analysis, expected);
+}
+
+#[test]
+fn studies_are_listed_and_shown() {
+    let list = json(mish(&["study", "list"]));
+    let names: Vec<&str> = list
+        .as_array()
+        .expect("studies")
+        .iter()
+        .filter_map(|row| row["name"].as_str())
+        .collect();
+    assert!(names.contains(&"activations"), "{names:?}");
+    let (text, _) = success(mish(&["study", "list"]));
+    for name in names {
+        assert!(text.contains(name), "{text}");
+        let (toml, _) = success(mish(&["study", "show", name]));
+        let study: toml::Table = toml::from_str(&toml).expect("TOML");
+        for budget in ["smoke", "laptop", "paper"] {
+            assert!(
+                study["budgets"].get(budget).is_some(),
+                "{name} has no budget {budget}"
+            );
+            let mut command = mish(&["study", "run", name, "--output", "never-made"]);
+            command.args(["--budget", budget, "--dry-run"]);
+            let (runs, _) = success(command);
+            assert!(runs.contains("not started"), "{name}: {runs}");
+        }
+    }
+}
