@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
-use super::error::{RecipeError, one_line};
+use super::error::RecipeError;
 use super::fields::Recipe;
 use super::kinds::{ClipMode, LossKind, ScheduleKind};
 use crate::data::FlipMode;
@@ -30,16 +30,6 @@ const MAX_CYCLES: usize = 1000;
 const MAX_NUMBER: f64 = f32::MAX as f64;
 
 impl Recipe {
-    /// Reads and checks a recipe in TOML. Fields that it leaves out have their defaults.
-    ///
-    /// # Errors
-    /// A syntax error, an unknown field, or a value out of range.
-    pub fn from_toml(text: &str) -> Result<Self, RecipeError> {
-        let recipe: Self = toml::from_str(text).map_err(|e| RecipeError::Syntax(one_line(&e)))?;
-        recipe.validate()?;
-        Ok(recipe)
-    }
-
     /// Checks that every field is in its range.
     ///
     /// # Errors
