@@ -30,7 +30,7 @@ use indicatif::MultiProgress;
 use args::GlobalArgs;
 use commands::train::{self, Family};
 use commands::{
-    activations, compare, completions, data, eval, export, models, predict, report, study, swap,
+    activations, compare, completions, data, eval, export, models, plot, predict, report, study, swap,
 };
 use context::Context;
 use failure::{Done, usage};
@@ -66,6 +66,8 @@ enum Command {
     Swap(Box<swap::SwapArgs>),
     /// Train every combination of some options over several seeds and compare them with statistics
     Study(study::StudyArgs),
+    /// Plot activations, and signals and landscapes of networks with them
+    Plot(Box<plot::PlotArgs>),
     /// Write weights for timm and torchvision, or as ONNX
     Export(export::ExportArgs),
     /// List the networks, or the layers of one network
@@ -103,6 +105,7 @@ pub fn mish() -> ExitCode {
             Command::Compare(args) => compare::run(&args, context),
             Command::Swap(args) => swap::run(&args, context),
             Command::Study(args) => study::run(&args, context),
+            Command::Plot(args) => plot::run(&args, context),
             Command::Export(args) => export::run(&args, context),
             Command::Models(args) => models::run(&args, context),
             Command::Data(args) => data::run(&args, context),

@@ -9,6 +9,7 @@ pub mod eval;
 pub mod export;
 pub mod models;
 mod origin;
+pub mod plot;
 pub mod predict;
 pub mod report;
 pub mod study;

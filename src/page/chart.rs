@@ -29,7 +29,7 @@ pub(crate) struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Lines over whole numbers, such as epochs.
+/// Lines over numbers. If all are whole, such as epochs, so are the ticks.
 pub(crate) struct LineChart {
     /// What the y axis shows, with its unit.
     pub title: String,
@@ -75,7 +75,11 @@ impl LineChart {
 
     fn content(&self) -> Markup {
         let points = || self.curves.iter().flat_map(|curve| &curve.points);
-        let x_scale = Scale::whole(points().map(|point| point.0), 8.0);
+        let xs = || points().map(|point| point.0);
+        let x_scale = match xs().all(|x| x.fract() == 0.0) {
+            true => Scale::whole(xs(), 8.0),
+            false => Scale::covering(xs(), 8.0),
+        };
         let y_scale = Scale::covering(points().map(|point| point.1), 7.0);
         let x = |value: f64| LEFT + (WIDTH - LEFT - RIGHT) * x_scale.place(value);
         let y = |value: f64| TOP + PLOT * (1.0 - y_scale.place(value));

@@ -22,4 +22,5 @@ mod norm_act;
 mod oracle;
 mod params;
 mod pool2d;
+mod propagation;
 mod trace;

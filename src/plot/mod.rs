@@ -1,0 +1,12 @@
+//! Plots of activations and of networks with them, as SVG, PNG and CSV.
+
+mod colours;
+mod curves;
+mod lines;
+mod output;
+mod signals;
+
+pub use curves::{ActivationCurves, Order};
+pub use lines::{Line, LinePlot, line_plots};
+pub use output::OutputLandscape;
+pub use signals::{network_signals, random_batch};
