@@ -103,6 +103,7 @@ pub mod device;
 pub mod eval;
 #[cfg(feature = "hub")]
 pub mod hub;
+pub mod landscape;
 #[cfg(feature = "hub")]
 mod lock;
 pub mod nn;

@@ -135,17 +135,21 @@ fn parts(points: &[(f64, f64)]) -> impl Iterator<Item = &[(f64, f64)]> {
     parts.filter(|part| !part.is_empty())
 }
 
-/// Charts next to each other as an SVG file, for light and dark pages.
+/// Charts in rows as an SVG file, for light and dark pages.
 pub(crate) fn standalone(title: &str, charts: &[LineChart]) -> String {
     const GAP: f64 = 24.0;
     const MARGIN: f64 = 12.0;
     const HEADING: f64 = 34.0;
-    let height = charts
+    const COLUMNS: usize = 4;
+    let each = charts
         .iter()
         .map(|chart| chart.size().1)
         .fold(0.0, f64::max);
-    let width = charts.len() as f64 * (WIDTH + GAP) - GAP + 2.0 * MARGIN;
-    let height = HEADING + height + MARGIN;
+    let width = charts.len().min(COLUMNS) as f64 * (WIDTH + GAP) - GAP + 2.0 * MARGIN;
+    let rows = charts.len().div_ceil(COLUMNS).max(1) as f64;
+    let height = HEADING + rows * each + (rows - 1.0) * GAP + MARGIN;
+    let left = |i: usize| MARGIN + (i % COLUMNS) as f64 * (WIDTH + GAP);
+    let top = |i: usize| HEADING + (i / COLUMNS) as f64 * (each + GAP);
     let style = "
         svg { color: #1f2328; --line: #8884; font-family: system-ui, sans-serif; font-size: 12px; }
         text { fill: currentColor; } .grid { stroke: var(--line); } .dot { fill: currentColor; }
@@ -157,7 +161,7 @@ pub(crate) fn standalone(title: &str, charts: &[LineChart]) -> String {
             style { (PreEscaped(style)) (PreEscaped(SERIES)) }
             text x=(MARGIN) y="22" font-size="16" font-weight="600" { (title) }
             @for (i, chart) in charts.iter().enumerate() {
-                g transform=(format!("translate({} {HEADING})", MARGIN + i as f64 * (WIDTH + GAP))) {
+                g transform=(format!("translate({} {})", left(i), top(i))) {
                     (chart.content())
                 }
             }

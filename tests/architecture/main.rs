@@ -25,6 +25,7 @@ const LAYERS: &[&str] = &[
     "simd",
     "rng",
     "propagation",
+    "landscape",
     "autograd",
     "ops",
     "nn",

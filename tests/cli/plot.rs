@@ -82,3 +82,36 @@ fn output_landscapes_are_images_and_tables() {
     assert_eq!(&png[1..4], b"PNG");
     assert_eq!(read(&folder.path().join("l.csv")).lines().count(), 801);
 }
+
+#[test]
+fn trained_weights_have_histograms_and_a_landscape_around_their_loss() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let data = ["--dataset", "synthetic", "--limit-train", "64", "--limit-test", "40"];
+    let mut train = mish(&["train", "mlp_2x8", "--epochs", "1", "--batch-size", "32", "--output"]);
+    train.arg(&run).args(data).assert().success();
+    let weights = run.join("last.safetensors");
+    let weights = weights.to_str().expect("a path");
+    let evaluated = json(mish(&["eval", "--weights", weights]));
+    let flags = ["pre-activations", "--weights", weights, "--images", "32", "--csv", "h.csv"];
+    let histograms = json(plot(folder.path(), &flags));
+    let layers = histograms["layers"].as_array().expect("layers");
+    assert_eq!(layers.len(), 2);
+    // The batch norm before the activation has the statistics of these images.
+    let std = layers[0]["stds"][0].as_f64().expect("a number");
+    assert!((std - 1.0).abs() < 0.05, "{std}");
+    assert_eq!(read(&folder.path().join("h.csv")).lines().count(), 1 + 2 * 2 * 60);
+    let flags = ["loss-landscape", "--weights", weights, "--points", "3", "--csv", "loss.csv"];
+    let curve = json(plot(folder.path(), &flags));
+    let centre = &curve["points"][1];
+    assert_eq!((&centre["x"], &centre["y"]), (&0.0.into(), &0.0.into()));
+    let loss = |value: &serde_json::Value| value["loss"].as_f64().expect("a loss");
+    assert!((loss(&centre["value"]) - loss(&evaluated)).abs() < 1e-5);
+    assert_eq!(read(&folder.path().join("loss.csv")).lines().count(), 4);
+    let mut map = plot(folder.path(), &flags);
+    map.args(["--dims", "2", "--images", "16"]);
+    let map = json(map);
+    assert_eq!((map["images"].as_u64(), map["points"].as_array().map(Vec::len)), (Some(16), Some(9)));
+    let svg = read(&folder.path().join("loss-landscape.svg"));
+    assert!(svg.contains("log10 of loss") && svg.contains("<rect"), "{svg}");
+}

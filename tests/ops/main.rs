@@ -14,6 +14,7 @@ mod devices;
 mod empty;
 mod group_norm;
 mod initialiser;
+mod landscape;
 mod linear;
 mod loss;
 mod mish;

@@ -2,7 +2,10 @@
 
 mod activations;
 mod edge_of_chaos;
+mod images;
 mod landscape_output;
+mod loss_landscape;
+mod pre_activations;
 mod signal;
 
 use std::path::Path;
@@ -36,6 +39,10 @@ enum What {
     Signal(signal::SignalArgs),
     /// The output of a random network 2-64-32-16-1 over its inputs
     LandscapeOutput(landscape_output::LandscapeOutputArgs),
+    /// Histograms of the inputs of activations before and after training
+    PreActivations(Box<pre_activations::PreActivationsArgs>),
+    /// Loss and accuracy around trained weights, along random directions
+    LossLandscape(Box<loss_landscape::LossLandscapeArgs>),
 }
 
 /// Writes a plot.
@@ -48,6 +55,8 @@ pub fn run(args: &PlotArgs, context: &Context) -> anyhow::Result<Done> {
         (Some(What::EdgeOfChaos(args)), _) => edge_of_chaos::run(args, context),
         (Some(What::Signal(args)), _) => signal::run(args, context),
         (Some(What::LandscapeOutput(args)), _) => landscape_output::run(args, context),
+        (Some(What::PreActivations(args)), _) => pre_activations::run(args, context),
+        (Some(What::LossLandscape(args)), _) => loss_landscape::run(args, context),
         (None, None) => Err(crate::failure::usage("name activations, or what to plot")),
     }
 }
