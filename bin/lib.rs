@@ -30,10 +30,7 @@ use indicatif::MultiProgress;
 
 use args::GlobalArgs;
 use commands::train::{self, Family};
-use commands::{
-    activations, compare, completions, data, eval, export, lr_find, models, predict, report, study,
-    swap,
-};
+use commands::{activations, compare, completions, data, eval, export, lr_find, models, plot, predict, report, study, swap};
 use context::Context;
 use failure::{Done, usage};
 
@@ -72,6 +69,8 @@ enum Command {
     Study(study::StudyArgs),
     /// Average the weights of several checkpoints of one network
     Average(commands::average::AverageArgs),
+    /// Plot activations, and signals and landscapes of networks with them
+    Plot(Box<plot::PlotArgs>),
     /// Write weights for timm and torchvision, or as ONNX
     Export(export::ExportArgs),
     /// List the networks, or the layers of one network
@@ -113,6 +112,7 @@ pub fn mish() -> ExitCode {
             Command::Swap(args) => swap::run(&args, context),
             Command::Study(args) => study::run(&args, context),
             Command::Average(args) => commands::average::run(&args, context),
+            Command::Plot(args) => plot::run(&args, context),
             Command::Export(args) => export::run(&args, context),
             Command::Models(args) => models::run(&args, context),
             Command::Data(args) => data::run(&args, context),

@@ -6,8 +6,11 @@ use crate::entry::{Entry, Grid};
 use crate::error::ModelError;
 use crate::{conv_dense, plain};
 
+/// Makes the entry of a name with its depth and width.
+type NewEntry = fn(&'static str, Grid) -> Entry;
+
 /// The names before depth and width, and the entry of each depth and width.
-const GRIDS: [(&str, fn(&'static str, Grid) -> Entry); 3] = [
+const GRIDS: [(&str, NewEntry); 3] = [
     ("mlp_", plain::mlp_entry),
     ("conv2_mlp_", conv_dense::conv2_mlp),
     ("conv4_mlp_", conv_dense::conv4_mlp),

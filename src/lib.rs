@@ -70,6 +70,8 @@
 //! # }
 //! ```
 //!
+//! [`propagation`] has the mean-field theory of random networks: the edge of chaos of every activation.
+//!
 //! With the feature `train`, [`train::train`] is a complete loop: optimizers, schedules,
 //! checkpoints, exact resume, and records of every epoch. `train::step` takes one step:
 //! `examples/train.rs` trains a custom network on custom data with it.
@@ -83,7 +85,7 @@
 //! | `hub` | [`hub`]: verified downloads from the Hugging Face Hub |
 //! | `data` | [`data`]: CIFAR, image folders, a synthetic set, augmentation, the loader |
 //! | `eval` | [`eval`]: accuracy, loss, calibration, confidence intervals |
-//! | `train` | [`train`]: recipes, optimizers, schedules, the training loop |
+//! | `train` | [`train`]: recipes, optimizers, schedules, the training loop; [`plot`]: plots of activations and networks |
 //! | `swap` | [`swap`]: studies of trained networks with other activations |
 //! | `study` | [`study`]: statistics of many runs |
 //! | `onnx` | [`onnx`]: export of a recorded forward pass |
@@ -101,6 +103,7 @@ pub mod device;
 pub mod eval;
 #[cfg(feature = "hub")]
 pub mod hub;
+pub mod landscape;
 #[cfg(feature = "hub")]
 mod lock;
 pub mod nn;
@@ -117,6 +120,9 @@ pub mod pattern;
     allow(dead_code, unused_imports, reason = "each feature uses a part of it")
 )]
 mod pickle;
+#[cfg(feature = "train")]
+pub mod plot;
+pub mod propagation;
 #[cfg(feature = "train")]
 pub mod report;
 pub mod rng;

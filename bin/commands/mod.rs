@@ -11,6 +11,7 @@ pub mod export;
 pub mod lr_find;
 pub mod models;
 mod origin;
+pub mod plot;
 pub mod predict;
 pub mod recipes;
 pub mod report;

@@ -5,6 +5,7 @@
 //! lines, configurations and checkpoints use it.
 
 pub(crate) mod functions;
+mod second_derivative;
 
 use std::fmt;
 use std::str::FromStr;

@@ -61,7 +61,7 @@ pub enum Initialiser {
 /// The standard deviation or bound of the `random` family and of `truncated_normal` in Keras.
 const RANDOM: f64 = 0.05;
 /// The standard deviation of a standard normal distribution truncated at ±2.
-const TRUNCATED_STD: f64 = 0.879_625_661_034_239_78;
+const TRUNCATED_STD: f64 = 0.879_625_661_034_239_8;
 
 impl Initialiser {
     /// All initialisers with their names.

@@ -29,7 +29,7 @@ pub(crate) struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Lines over whole numbers, such as epochs.
+/// Lines over numbers. If all are whole, such as epochs, so are the ticks.
 pub(crate) struct LineChart {
     /// What the y axis shows, with its unit.
     pub title: String,
@@ -75,7 +75,11 @@ impl LineChart {
 
     fn content(&self) -> Markup {
         let points = || self.curves.iter().flat_map(|curve| &curve.points);
-        let x_scale = Scale::whole(points().map(|point| point.0), 8.0);
+        let xs = || points().map(|point| point.0);
+        let x_scale = match xs().all(|x| x.fract() == 0.0) {
+            true => Scale::whole(xs(), 8.0),
+            false => Scale::covering(xs(), 8.0),
+        };
         let y_scale = Scale::covering(points().map(|point| point.1), 7.0);
         let x = |value: f64| LEFT + (WIDTH - LEFT - RIGHT) * x_scale.place(value);
         let y = |value: f64| TOP + PLOT * (1.0 - y_scale.place(value));
@@ -131,17 +135,21 @@ fn parts(points: &[(f64, f64)]) -> impl Iterator<Item = &[(f64, f64)]> {
     parts.filter(|part| !part.is_empty())
 }
 
-/// Charts next to each other as an SVG file, for light and dark pages.
+/// Charts in rows as an SVG file, for light and dark pages.
 pub(crate) fn standalone(title: &str, charts: &[LineChart]) -> String {
     const GAP: f64 = 24.0;
     const MARGIN: f64 = 12.0;
     const HEADING: f64 = 34.0;
-    let height = charts
+    const COLUMNS: usize = 4;
+    let each = charts
         .iter()
         .map(|chart| chart.size().1)
         .fold(0.0, f64::max);
-    let width = charts.len() as f64 * (WIDTH + GAP) - GAP + 2.0 * MARGIN;
-    let height = HEADING + height + MARGIN;
+    let width = charts.len().min(COLUMNS) as f64 * (WIDTH + GAP) - GAP + 2.0 * MARGIN;
+    let rows = charts.len().div_ceil(COLUMNS).max(1) as f64;
+    let height = HEADING + rows * each + (rows - 1.0) * GAP + MARGIN;
+    let left = |i: usize| MARGIN + (i % COLUMNS) as f64 * (WIDTH + GAP);
+    let top = |i: usize| HEADING + (i / COLUMNS) as f64 * (each + GAP);
     let style = "
         svg { color: #1f2328; --line: #8884; font-family: system-ui, sans-serif; font-size: 12px; }
         text { fill: currentColor; } .grid { stroke: var(--line); } .dot { fill: currentColor; }
@@ -153,7 +161,7 @@ pub(crate) fn standalone(title: &str, charts: &[LineChart]) -> String {
             style { (PreEscaped(style)) (PreEscaped(SERIES)) }
             text x=(MARGIN) y="22" font-size="16" font-weight="600" { (title) }
             @for (i, chart) in charts.iter().enumerate() {
-                g transform=(format!("translate({} {HEADING})", MARGIN + i as f64 * (WIDTH + GAP))) {
+                g transform=(format!("translate({} {})", left(i), top(i))) {
                     (chart.content())
                 }
             }

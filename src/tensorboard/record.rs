@@ -105,7 +105,7 @@ mod tests {
     fn the_checksum_is_tensorflows() {
         // RFC 3720, appendix B.4: the CRC-32C of 32 zeros is 0x8a9136aa.
         let crc = 0x8a91_36aau32;
-        let masked = (crc >> 15 | crc << 17).wrapping_add(MASK);
+        let masked = crc.rotate_right(15).wrapping_add(MASK);
         assert_eq!(masked_crc(&[0; 32]), masked);
         // The first record of every file that TensorFlow writes: 24 bytes.
         assert_eq!(

@@ -15,6 +15,7 @@ mod foreign;
 mod mixing;
 mod mnist;
 mod one_rule;
+mod plot;
 mod predict;
 mod pretrained;
 mod ranges;

@@ -244,7 +244,7 @@ fn averaging(folder: &Path) -> Session<'_> {
 
 fn finished(session: Session<'_>) -> (Record, ParamStore) {
     match session.run().expect("a run") {
-        (Outcome::Finished(record), store) => (record, store),
+        (Outcome::Finished(record), store) => (*record, store),
         (outcome, _) => panic!("{outcome:?}"),
     }
 }

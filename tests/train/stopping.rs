@@ -39,7 +39,7 @@ fn run(folder: &Path, recipe: &Recipe, resume: bool, stop_after: Option<u64>) ->
 
 fn finish(folder: &Path, recipe: &Recipe, resume: bool) -> Record {
     match run(folder, recipe, resume, None) {
-        Outcome::Finished(record) => record,
+        Outcome::Finished(record) => *record,
         outcome => panic!("{outcome:?}"),
     }
 }

@@ -47,12 +47,16 @@ pub(super) fn resumed(run: &PlannedRun, folder: &Path) -> anyhow::Result<TrainAr
     parse(&run.name, words)
 }
 
+/// The one option that takes `true` or `false`. Others are flags.
+const TRUE_OR_FALSE: &str = "warmup_prefix";
+
 fn words(settings: &Settings) -> Vec<String> {
     let mut words = Vec::new();
     for (key, value) in settings {
         match (key.as_str(), value) {
             (MODEL, value) => words.insert(0, candle_mish::study::plain(value)),
-            (_, toml::Value::Boolean(false)) => {}
+            // A flag that is not given.
+            (key, toml::Value::Boolean(false)) if key != TRUE_OR_FALSE => {}
             (key, value) => words.extend(flag_words(key, value)),
         }
     }

@@ -289,7 +289,12 @@ impl Recipe {
         whole("recount", self.recount.unwrap_or(1), 1..=MAX_ERASED)?;
         whole("cutout", self.cutout, 0..=MAX_PADDING)?;
         let noise = (0.0..=MAX_NOISE).contains(&self.input_noise);
-        check(noise, "input_noise", &self.input_noise, "between 0 and 1000")?;
+        check(
+            noise,
+            "input_noise",
+            &self.input_noise,
+            "between 0 and 1000",
+        )?;
         let of_erasing = [
             ("remode", self.remode.is_some()),
             ("recount", self.recount.is_some()),

@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// All epochs are done.
-    Finished(Record),
+    Finished(Box<Record>),
     /// The run was stopped. Its state is saved and it can be resumed.
     Interrupted {
         /// Steps taken so far.
@@ -220,7 +220,7 @@ impl<'a> Trainer<'a> {
         for observer in observers {
             observer.finish(&record)?;
         }
-        Ok(Outcome::Finished(record))
+        Ok(Outcome::Finished(Box::new(record)))
     }
 
     /// Whether the evaluations so far end the run before its last epoch.

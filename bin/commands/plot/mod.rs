@@ -1,0 +1,89 @@
+//! `mish plot`: plots activations and networks with them.
+
+mod activations;
+mod edge_of_chaos;
+mod images;
+mod landscape_output;
+mod loss_landscape;
+mod pre_activations;
+mod signal;
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use candle_mish::activation::Activation;
+use candle_mish::checkpoint::write_atomically;
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::failure::Done;
+
+/// Flags of `mish plot`.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(allow_negative_numbers = true)]
+pub struct PlotArgs {
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    activations: Option<activations::ActivationsArgs>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Value and derivatives of activations; also without this word: `mish plot mish relu`
+    Activations(activations::ActivationsArgs),
+    /// Initial weights that keep variances and gradients, by mean-field theory
+    EdgeOfChaos(edge_of_chaos::EdgeOfChaosArgs),
+    /// Variance and gradient norm by layer of a network with initial weights
+    Signal(signal::SignalArgs),
+    /// The output of a random network 2-64-32-16-1 over its inputs
+    LandscapeOutput(landscape_output::LandscapeOutputArgs),
+    /// Histograms of the inputs of activations before and after training
+    PreActivations(Box<pre_activations::PreActivationsArgs>),
+    /// Loss and accuracy around trained weights, along random directions
+    LossLandscape(Box<loss_landscape::LossLandscapeArgs>),
+}
+
+/// Writes a plot.
+///
+/// # Errors
+/// If a flag is wrong, or a file cannot be written.
+pub fn run(args: &PlotArgs, context: &Context) -> anyhow::Result<Done> {
+    match (&args.what, &args.activations) {
+        (Some(What::Activations(args)), _) | (None, Some(args)) => activations::run(args, context),
+        (Some(What::EdgeOfChaos(args)), _) => edge_of_chaos::run(args, context),
+        (Some(What::Signal(args)), _) => signal::run(args, context),
+        (Some(What::LandscapeOutput(args)), _) => landscape_output::run(args, context),
+        (Some(What::PreActivations(args)), _) => pre_activations::run(args, context),
+        (Some(What::LossLandscape(args)), _) => loss_landscape::run(args, context),
+        (None, None) => Err(crate::failure::usage("name activations, or what to plot")),
+    }
+}
+
+fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    write_atomically(path, |file| file.write_all(content))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The activations without repetitions, in order.
+fn distinct(names: &[Activation]) -> Vec<Activation> {
+    let mut distinct = Vec::new();
+    for name in names {
+        if !distinct.contains(name) {
+            distinct.push(*name);
+        }
+    }
+    distinct
+}
+
+/// "mish, relu and silu", or "45 activations" if there are many.
+fn listed(activations: &[Activation]) -> String {
+    let names: Vec<String> = activations.iter().map(ToString::to_string).collect();
+    match names.as_slice() {
+        [] => "no activation".to_string(),
+        [one] => one.clone(),
+        [first @ .., last] if names.len() <= 6 => format!("{} and {last}", first.join(", ")),
+        _ => format!("{} activations", names.len()),
+    }
+}

@@ -1,0 +1,112 @@
+//! `mish plot pre-activations`: histograms of the inputs of activations before and after training.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use candle_mish::plot::{LayerHistogram, histogram_plots, pre_activations};
+use serde_json::json;
+
+use super::images::{Trained, TrainedArgs};
+use super::write;
+use crate::args::OUTPUT;
+use crate::context::Context;
+use crate::failure::Done;
+use crate::network::Network;
+use crate::output;
+use crate::table::{align_right, table};
+
+/// The states of the network that are compared.
+const STATES: [&str; 2] = ["initial", "trained"];
+
+/// Flags of `mish plot pre-activations`.
+#[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
+pub struct PreActivationsArgs {
+    #[command(flatten)]
+    trained: TrainedArgs,
+    /// SVG file to write
+    #[arg(long, value_name = "FILE", default_value = "pre-activations.svg", help_heading = OUTPUT)]
+    output: PathBuf,
+    /// Write the histograms as CSV too
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
+    csv: Option<PathBuf>,
+}
+
+/// Runs the network with its initial and its trained weights on the first batch and draws the
+/// histograms.
+///
+/// # Errors
+/// If flags, weights or data are wrong, or a file cannot be written.
+pub fn run(args: &PreActivationsArgs, context: &Context) -> anyhow::Result<Done> {
+    let Trained {
+        network,
+        spec,
+        recipe,
+        batches,
+        title,
+        ..
+    } = args.trained.open(context)?;
+    let Some((images, _)) = batches.first() else {
+        bail!("there are no images");
+    };
+    let initial = Network::new(&spec, &recipe)?;
+    // Batch norms of a new network have no statistics yet: they get those of the images.
+    initial.calibrating(&spec)?.forward_t(images, true)?;
+    let before = pre_activations(&*initial.frozen, images)?;
+    let after = pre_activations(&*network.frozen, images)?;
+    let pairs = before.iter().zip(&after);
+    let layers: Vec<LayerHistogram> = pairs
+        .filter_map(|(before, after)| LayerHistogram::new(&[before, after]))
+        .collect();
+    write(
+        &args.output,
+        histogram_plots(&title, &STATES, &layers).as_bytes(),
+    )?;
+    if let Some(path) = &args.csv {
+        write(path, csv(&layers).as_bytes())?;
+    }
+    if context.json {
+        output::json(&json!({
+            "model": spec.model,
+            "activation": spec.activation,
+            "states": STATES,
+            "seed": recipe.seed,
+            "layers": layers,
+            "output": args.output,
+            "csv": args.csv,
+        }))?;
+    } else {
+        output::text(&format!(
+            "{}: {title}\n\n{}",
+            args.output.display(),
+            text(&layers)
+        ))?;
+    }
+    Ok(Done::Complete)
+}
+
+fn csv(layers: &[LayerHistogram]) -> String {
+    let mut text = String::from("layer,state,pre_activation,density\n");
+    for layer in layers {
+        for (state, densities) in STATES.iter().zip(&layer.densities) {
+            for (centre, density) in layer.centres.iter().zip(densities) {
+                text.push_str(&format!("{},{state},{centre},{density}\n", layer.layer));
+            }
+        }
+    }
+    text
+}
+
+fn text(layers: &[LayerHistogram]) -> String {
+    let columns = ["layer", "initial mean", "std", "trained mean", "std"];
+    let mut table = table(&columns);
+    for layer in layers {
+        let mut row = vec![layer.layer.clone()];
+        for (mean, std) in layer.means.iter().zip(&layer.stds) {
+            row.extend([format!("{mean:.3}"), format!("{std:.3}")]);
+        }
+        table.add_row(row);
+    }
+    align_right(&mut table, 1..columns.len());
+    table.trim_fmt()
+}

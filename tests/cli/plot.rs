@@ -1,0 +1,199 @@
+//! `mish plot`.
+
+use std::path::Path;
+
+use crate::{failure, json, mish, success};
+
+fn plot(folder: &Path, args: &[&str]) -> assert_cmd::Command {
+    let mut command = mish(&["plot"]);
+    command.args(args).current_dir(folder);
+    command
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn activations_need_no_subcommand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (text, _) = success(plot(folder.path(), &["mish", "relu", "silu", "mish"]));
+    assert!(text.contains("value, first derivative, second derivative of mish, relu and silu"));
+    let svg = read(&folder.path().join("activations.svg"));
+    assert_eq!(svg.matches("translate(").count(), 3);
+    let flags = [
+        "activations",
+        "mish",
+        "--range",
+        "-2",
+        "2",
+        "--derivative",
+        "0,1",
+    ];
+    let mut command = plot(folder.path(), &flags);
+    command.args(["--points", "5", "--output", "a.svg", "--csv", "a.csv"]);
+    assert_eq!(json(command)["points"], 5);
+    let csv = read(&folder.path().join("a.csv"));
+    assert_eq!(
+        csv.lines().next(),
+        Some("activation,x,value,first_derivative")
+    );
+    assert_eq!(csv.lines().count(), 6);
+}
+
+#[test]
+fn wrong_flags_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = |args: &[&str]| failure(plot(folder.path(), args), 2);
+    assert!(error(&["mish", "--range", "2", "-2"]).contains("LOW must be less than HIGH"));
+    assert!(error(&["mihs"]).contains("did you mean 'mish'"));
+    let signal = ["signal", "mish", "--model", "resnet20", "--width", "8"];
+    assert!(error(&signal).contains("--width"));
+    assert!(error(&["signal", "mish", "--model", "resnet21"]).contains("resnet20"));
+    assert!(
+        std::fs::read_dir(folder.path())
+            .expect("a folder")
+            .next()
+            .is_none()
+    );
+}
+
+#[test]
+fn edges_of_chaos_are_listed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flags = [
+        "edge-of-chaos",
+        "relu",
+        "tanh",
+        "--csv",
+        "edge.csv",
+        "--output",
+        "edge.svg",
+    ];
+    let rows = json(plot(folder.path(), &flags));
+    let critical = rows[0]["edges"][0]["sigma_w"].as_f64().expect("a number");
+    assert!((critical - 2f64.sqrt()).abs() < 1e-9);
+    assert_eq!(rows[0]["fixed_point"]["phase"], "edge");
+    assert_eq!(rows[1]["edges"][0]["q"], 0.0);
+    assert_eq!(read(&folder.path().join("edge.csv")).lines().count(), 3);
+    assert!(read(&folder.path().join("edge.svg")).contains("Edge of chaos of relu and tanh"));
+}
+
+#[test]
+fn signals_are_measured_in_dense_networks_and_the_zoo() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flags = [
+        "signal", "relu", "--depth", "5", "--width", "32", "--inputs", "4",
+    ];
+    let rows = json(plot(folder.path(), &flags));
+    assert_eq!(rows[0]["variances"].as_array().map(Vec::len), Some(5));
+    let zoo = [
+        "signal", "mish", "relu", "--model", "mlp_2x8", "--inputs", "4", "--csv", "s.csv",
+    ];
+    let rows = json(plot(folder.path(), &zoo));
+    // Batch norm comes before each activation: the variance is 1.
+    for layer in rows[0]["variances"].as_array().expect("layers") {
+        let variance = layer[1].as_f64().expect("a number");
+        assert!((variance - 1.0).abs() < 0.05, "{layer}");
+    }
+    assert_eq!(rows[1]["gradient_norms"].as_array().map(Vec::len), Some(3));
+    assert!(read(&folder.path().join("s.csv")).contains("relu,gradient_norm,3,"));
+}
+
+#[test]
+fn output_landscapes_are_images_and_tables() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flags = [
+        "landscape-output",
+        "mish",
+        "relu",
+        "--points",
+        "20",
+        "--csv",
+        "l.csv",
+    ];
+    let (text, _) = success(plot(folder.path(), &flags));
+    assert!(
+        text.contains("mish and relu over [0, 10]^2, 20 x 20 points"),
+        "{text}"
+    );
+    let png = std::fs::read(folder.path().join("landscape-output.png")).expect("a file");
+    assert_eq!(&png[1..4], b"PNG");
+    assert_eq!(read(&folder.path().join("l.csv")).lines().count(), 801);
+}
+
+#[test]
+fn trained_weights_have_histograms_and_a_landscape_around_their_loss() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let data = [
+        "--dataset",
+        "synthetic",
+        "--limit-train",
+        "64",
+        "--limit-test",
+        "40",
+    ];
+    let mut train = mish(&[
+        "train",
+        "mlp_2x8",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "32",
+        "--output",
+    ]);
+    train.arg(&run).args(data).assert().success();
+    let weights = run.join("last.safetensors");
+    let weights = weights.to_str().expect("a path");
+    let evaluated = json(mish(&["eval", "--weights", weights]));
+    let flags = [
+        "pre-activations",
+        "--weights",
+        weights,
+        "--images",
+        "32",
+        "--csv",
+        "h.csv",
+    ];
+    let histograms = json(plot(folder.path(), &flags));
+    let layers = histograms["layers"].as_array().expect("layers");
+    assert_eq!(layers.len(), 2);
+    // The batch norm before the activation has the statistics of these images.
+    let std = layers[0]["stds"][0].as_f64().expect("a number");
+    assert!((std - 1.0).abs() < 0.05, "{std}");
+    assert_eq!(
+        read(&folder.path().join("h.csv")).lines().count(),
+        1 + 2 * 2 * 60
+    );
+    let flags = [
+        "loss-landscape",
+        "--weights",
+        weights,
+        "--points",
+        "3",
+        "--csv",
+        "loss.csv",
+    ];
+    let curve = json(plot(folder.path(), &flags));
+    let centre = &curve["points"][1];
+    assert_eq!((&centre["x"], &centre["y"]), (&0.0.into(), &0.0.into()));
+    let loss = |value: &serde_json::Value| value["loss"].as_f64().expect("a loss");
+    assert!((loss(&centre["value"]) - loss(&evaluated)).abs() < 1e-5);
+    assert_eq!(read(&folder.path().join("loss.csv")).lines().count(), 4);
+    let mut map = plot(folder.path(), &flags);
+    map.args(["--dims", "2", "--images", "16"]);
+    let map = json(map);
+    assert_eq!(
+        (
+            map["images"].as_u64(),
+            map["points"].as_array().map(Vec::len)
+        ),
+        (Some(16), Some(9))
+    );
+    let svg = read(&folder.path().join("loss-landscape.svg"));
+    assert!(
+        svg.contains("log10 of loss") && svg.contains("<rect"),
+        "{svg}"
+    );
+}
