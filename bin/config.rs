@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context as _, bail};
 use candle_mish::data::{DataOptions, DatasetKind};
 use candle_mish::train::run_folder::CONFIG;
-use candle_mish::train::{Recipe, RunOptions};
+use candle_mish::train::{Recipe, RecipeError, RecipeTextError, RunOptions};
 use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, ModelSpec, Shortcut, Stem};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
 use crate::network::Weights;
+use crate::recipes;
 
 /// Everything that determines a run's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -219,22 +220,31 @@ pub fn starting_recipe(
 pub fn read_recipe(own: &str, file: Option<&Path>) -> anyhow::Result<Recipe> {
     let mut table: toml::Table = toml::from_str(own)?;
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path);
-        let text = text.with_context(|| format!("cannot read --recipe {}", path.display()))?;
-        if let Err(error) = Recipe::from_toml(&text) {
-            bail!("--recipe {}: {error}", path.display());
-        }
-        let given: toml::Table = toml::from_str(&text)?;
-        let keys: Vec<String> = given.keys().cloned().collect();
-        table.extend(given);
-        let recipe = Recipe::from_toml(&table.to_string())?;
-        let unused = keys
-            .iter()
-            .try_for_each(|key| recipe.sched.check_reads(key));
-        return match unused {
+        let text = recipes::read(path)?;
+        // First alone: the lines of an error are those of the file.
+        let read = Recipe::parse(&text).and_then(|_| merged(&mut table, &text));
+        return match read {
             Err(error) => bail!("--recipe {}: {error}", path.display()),
-            Ok(()) => Ok(recipe),
+            Ok(recipe) => Ok(recipe),
         };
     }
     Ok(Recipe::from_toml(&table.to_string())?)
+}
+
+/// The recipe `own`, overridden with the valid recipe `text`.
+fn merged(own: &mut toml::Table, text: &str) -> Result<Recipe, RecipeTextError> {
+    let syntax = |error: toml::de::Error| RecipeTextError {
+        line: None,
+        error: RecipeError::Syntax(error.message().to_string()),
+    };
+    let given: toml::Table = toml::from_str(text).map_err(syntax)?;
+    let keys: Vec<String> = given.keys().cloned().collect();
+    own.extend(given);
+    let recipe: Recipe = own.clone().try_into().map_err(syntax)?;
+    let checked = recipe.validate().and_then(|()| {
+        keys.iter()
+            .try_for_each(|key| recipe.sched.check_reads(key))
+    });
+    checked.map_err(|error| error.located(text))?;
+    Ok(recipe)
 }

@@ -17,6 +17,7 @@ mod machine;
 mod network;
 mod output;
 mod preprocessing;
+mod recipes;
 mod source;
 mod table;
 mod training_images;
@@ -69,6 +70,8 @@ enum Command {
     Swap(Box<swap::SwapArgs>),
     /// Train every combination of some options over several seeds and compare them with statistics
     Study(study::StudyArgs),
+    /// Average the weights of several checkpoints of one network
+    Average(commands::average::AverageArgs),
     /// Write weights for timm and torchvision, or as ONNX
     Export(export::ExportArgs),
     /// List the networks, or the layers of one network
@@ -77,6 +80,8 @@ enum Command {
     Data(data::DataCommandArgs),
     /// List the activations
     Activations,
+    /// List the recipes of --recipe, or print one
+    Recipes(commands::recipes::RecipesArgs),
     /// Measure speed
     Bench(commands::bench::BenchArgs),
     /// Print a completion script for a shell
@@ -107,10 +112,12 @@ pub fn mish() -> ExitCode {
             Command::Compare(args) => compare::run(&args, context),
             Command::Swap(args) => swap::run(&args, context),
             Command::Study(args) => study::run(&args, context),
+            Command::Average(args) => commands::average::run(&args, context),
             Command::Export(args) => export::run(&args, context),
             Command::Models(args) => models::run(&args, context),
             Command::Data(args) => data::run(&args, context),
             Command::Activations => activations::run(context),
+            Command::Recipes(args) => commands::recipes::run(&args, context),
             Command::Bench(args) => commands::bench::run(&args, context),
             Command::Completions(args) => completions::run(&args, Mish::command()),
         },

@@ -1,8 +1,9 @@
 //! `mish eval`: measures the accuracy of a trained network.
 
 use candle_mish::data::{CheckedSplits, Dataset, ImageSet, Loader, LoaderConfig};
-use candle_mish::eval::{Evaluation, evaluate, evaluate_subset};
+use candle_mish::eval::{Evaluation, Mirrored, evaluate, evaluate_subset};
 use candle_mish_models::ModelSpec;
+use candle_nn::ModuleT;
 use serde::Serialize;
 
 use super::origin::Origin;
@@ -39,6 +40,9 @@ pub struct EvalArgs {
     #[arg(long, short, value_name = "N", help_heading = "Data",
           value_parser = count(1..=MAX_BATCH))]
     batch_size: Option<usize>,
+    /// Average the logits over each image and its mirror image (test-time augmentation)
+    #[arg(long, help_heading = "Data")]
+    tta: bool,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
@@ -59,6 +63,9 @@ struct Answer<'a> {
     activation: String,
     dataset: &'a str,
     split: Split,
+    /// Whether the logits are means over each image and its mirror image.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tta: bool,
     params: usize,
     #[serde(flatten)]
     evaluation: Evaluation,
@@ -109,10 +116,16 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let batches = loader.epoch(0, 0);
     let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
     let clock = std::time::Instant::now();
+    let mirrored = Mirrored(&*network.frozen);
+    let model: &dyn ModuleT = if args.tta {
+        &mirrored
+    } else {
+        &*network.frozen
+    };
     let (evaluation, subset) = match subset {
-        None => (evaluate(&*network.frozen, batches)?, None),
+        None => (evaluate(model, batches)?, None),
         Some(classes) => {
-            let (all, among) = evaluate_subset(&*network.frozen, batches, &classes)?;
+            let (all, among) = evaluate_subset(model, batches, &classes)?;
             let subset = Subset {
                 classes: classes.len(),
                 evaluation: among,
@@ -126,6 +139,7 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
         activation: spec.activation.to_string(),
         dataset: &dataset.name,
         split: args.split,
+        tta: args.tta,
         params: network.store.num_params(),
         evaluation,
         subset,
@@ -150,8 +164,13 @@ fn text(answer: &Answer, spec: &ModelSpec) -> String {
             evaluation.loss
         )
     };
+    let mirrored = if answer.tta {
+        " and their mirror images"
+    } else {
+        ""
+    };
     let whole = format!(
-        "{} with {} on {} images of {}: {}; {:.0} img/s",
+        "{} with {} on {} images of {}{mirrored}: {}; {:.0} img/s",
         answer.model,
         answer.activation,
         answer.evaluation.images,

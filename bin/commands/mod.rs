@@ -1,6 +1,7 @@
 //! The commands. Each has its flags and its work in one file or folder.
 
 pub mod activations;
+pub mod average;
 pub mod bench;
 pub mod compare;
 pub mod completions;
@@ -11,6 +12,7 @@ pub mod lr_find;
 pub mod models;
 mod origin;
 pub mod predict;
+pub mod recipes;
 pub mod report;
 pub mod study;
 pub mod swap;

@@ -2,6 +2,7 @@
 //! PyTorch's own files of all ages, and checkpoints in several files.
 
 mod atomic;
+mod average;
 mod checksum;
 mod content;
 mod element;
@@ -18,6 +19,7 @@ mod write;
 pub use atomic::{
     AtomicFile, check_writable, remove_temporary_files, sync_folder, write_atomically,
 };
+pub use average::average;
 pub use checksum::{read_checked, write_checked};
 pub use content::{Checkpoint, ReadOptions};
 pub use error::CheckpointError;

@@ -16,6 +16,7 @@ use super::flip::{FlipMode, alternates};
 use super::image::Image;
 use super::image_sizes::ImageSizes;
 use super::images::ImageSet;
+use super::input_noise::add_noise;
 use super::mixup::Mixup;
 use super::order::Order;
 use super::preprocess::Preprocess;
@@ -307,6 +308,10 @@ impl Shared {
             bytes = image.into_pixels().into();
         }
         self.normaliser.apply(&bytes, out);
+        if augmentation.input_noise > 0.0 {
+            let mut draw = Draw::named(&keys, "input_noise");
+            add_noise(out, augmentation.input_noise, &mut draw);
+        }
         if let Some(erasing) = &augmentation.erasing {
             erasing.apply(out, channels, size, &mut Draw::named(&keys, "erasing"));
         }

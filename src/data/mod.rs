@@ -24,6 +24,7 @@ mod image_folder;
 mod image_sizes;
 pub mod imagenet;
 mod images;
+mod input_noise;
 mod jpeg;
 mod loader;
 mod metadata;

@@ -6,9 +6,11 @@ mod comparison;
 mod estimate;
 mod metrics;
 mod prediction;
+mod tta;
 
 pub use calibration::{Bin, Calibration};
 pub use comparison::{Change, Comparison};
 pub use estimate::Estimate;
 pub use metrics::{Evaluation, Totals, evaluate, evaluate_subset};
 pub use prediction::{Prediction, predict};
+pub use tta::Mirrored;

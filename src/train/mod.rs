@@ -33,7 +33,7 @@ pub use options::{NanAction, NanActionError, RecoveryInterval, RecoveryIntervalE
 pub use parts::Parts;
 pub use recipe::{
     AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
-    OptimizerName, Recipe, RecipeError, SchedOn, ScheduleKind,
+    OptimizerName, Recipe, RecipeError, RecipeTextError, SchedOn, ScheduleKind,
 };
 pub use record::{AveragedRecord, EpochRecord, EvaluationSet, Record, Summary};
 pub use run_folder::RunFolder;

@@ -329,7 +329,7 @@ fn the_signals_of_schedulers_save_the_run() {
 fn a_time_limit_has_an_exit_code_of_its_own() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = Faulty::new(folder.path().join("run"), RECIPES[0], ENDLESS);
-    let status = run.command().args(["--time-limit", "5s"]).status();
+    let status = run.command().args(["--time-limit", "10s"]).status();
     assert_eq!(
         status.expect("started").code(),
         Some(75),

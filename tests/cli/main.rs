@@ -1,5 +1,6 @@
 //! The programs from end to end, on the synthetic data set and without a network.
 
+mod average;
 mod bad_input;
 mod bench;
 mod classes;
@@ -18,6 +19,7 @@ mod predict;
 mod pretrained;
 mod ranges;
 mod rates;
+mod recipes;
 mod resume;
 mod runs;
 #[allow(

@@ -27,6 +27,8 @@ const EVERYTHING: &[&str] = &[
     "2",
     "--cutout",
     "6",
+    "--input-noise",
+    "0.5",
     "--flip-mode",
     "alternating",
     "--aug-repeats",

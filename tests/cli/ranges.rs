@@ -116,6 +116,7 @@ const TRAIN: &[(&str, Takes)] = &[
     ("--reprob", PROBABILITY),
     ("--recount", Positive),
     ("--cutout", Count),
+    ("--input-noise", Number(&["-1", "1001"])),
     ("--aug-repeats", Count),
     ("--ratio", Numbers(2, &["0", "-1"])),
     ("--vflip", PROBABILITY),

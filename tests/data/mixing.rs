@@ -393,3 +393,36 @@ fn repeated_images_are_augmented_differently() {
         assert!(images[0] != images[1], "image {label}");
     }
 }
+
+/// Noise changes no draw of the crop, the flip, erasing and mixing: what it adds is noise alone. It is
+/// new in each epoch and the same when an epoch is entered later.
+#[test]
+fn input_noise_leaves_the_other_changes() {
+    let set = images(40);
+    let mut config = LoaderConfig {
+        mixup: None,
+        train_img_sizes: None,
+        ..everything(MixupMode::Batch)
+    };
+    config.augmentation.erasing = None;
+    config.augmentation.cutout = 0;
+    let plain = batches(&set, config.clone(), 2, 0);
+    config.augmentation.input_noise = 0.5;
+    let noisy = batches(&set, config.clone(), 2, 0);
+    assert_eq!(labels(&noisy), labels(&plain));
+    let all = |batches: &[Batch]| batches.iter().flat_map(values).collect::<Vec<f32>>();
+    let (plain, noisy_values) = (all(&plain), all(&noisy));
+    let added: Vec<f64> = noisy_values
+        .iter()
+        .zip(&plain)
+        .map(|(a, b)| f64::from(a - b))
+        .collect();
+    let count = added.len() as f64;
+    let mean = added.iter().sum::<f64>() / count;
+    let deviation = (added.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt();
+    assert!(mean.abs() < 0.03, "mean {mean}");
+    assert!((deviation - 0.5).abs() < 0.03, "deviation {deviation}");
+    let later = batches(&set, config.clone(), 2, 4);
+    assert_eq!(values(&later[0]), values(&noisy[4]));
+    assert!(all(&batches(&set, config, 3, 0)) != noisy_values);
+}

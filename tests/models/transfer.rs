@@ -441,7 +441,7 @@ fn layers_are_those_of_timm() -> Result<()> {
 
 /// The number of layers of networks that timm lacks, and their CRC-32 as in
 /// tests/reference/layer_groups.py.
-const OWN_LAYERS: [(&str, usize, u32); 29] = [
+const OWN_LAYERS: [(&str, usize, u32); 36] = [
     ("resnet20", 11, 3_697_514_101),
     ("resnet32", 17, 1_750_953_203),
     ("resnet44", 23, 1_132_300_444),
@@ -471,6 +471,13 @@ const OWN_LAYERS: [(&str, usize, u32); 29] = [
     ("cnn6", 13, 3_350_932_010),
     ("mlp_5x500", 2, 1_438_824_229),
     ("mlp_15x500", 2, 3_166_216_432),
+    ("lenet4", 4, 3_565_628_215),
+    ("minivgg", 6, 1_076_375_691),
+    ("cnn4", 4, 3_565_628_215),
+    ("conv2_mlp_2x500", 4, 92_691_555),
+    ("conv2_mlp_12x500", 4, 2_539_147_880),
+    ("conv4_mlp_1x512", 6, 1_845_846_386),
+    ("squeezenet_bn", 10, 1_189_852_345),
 ];
 
 #[test]

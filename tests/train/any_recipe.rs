@@ -108,7 +108,7 @@ const POLICIES: [&str; 6] = [
 ];
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 79;
+const FIELDS: usize = 80;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -191,6 +191,7 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         75 => recipe.eval_metric = kind(EvalMetric::NAMES, n),
         76 => recipe.early_stop_patience = Some(n),
         77 => recipe.early_stop_min_delta = Some(x),
+        78 => recipe.input_noise = x,
         _ => recipe.head_warmup_epochs = x,
     }
 }

@@ -20,6 +20,7 @@ fn session(path: &Path) -> Session<'_> {
         reprob: 0.5,
         recount: Some(2),
         cutout: 8,
+        input_noise: 0.5,
         flip_mode: FlipMode::Alternating,
         aug_repeats: 2,
         ..recipe()
@@ -124,6 +125,7 @@ fn recipes_of_mixing_survive_toml_and_have_ranges() {
         ("mixup = 1.0\nmixup_prob = 1.5", "mixup_prob is 1.5"),
         ("mixup = 1.0\nmixup_off_epoch = 0", "mixup_off_epoch is 0"),
         ("reprob = 1.5", "reprob is 1.5"),
+        ("input_noise = -1.0", "input_noise is -1"),
         ("reprob = 0.5\nrecount = 0", "recount is 0"),
         ("cutout = 100000", "cutout is 100000"),
         ("aug_repeats = 100000", "aug_repeats is 100000"),

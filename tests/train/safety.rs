@@ -174,7 +174,10 @@ impl<'a> Session<'a> {
         let mut after_step = self.after_step;
         let poisoned = match self.poison {
             Poison::Weight => store.params().pop(),
-            Poison::Statistic => store.buffers().into_iter().next(),
+            Poison::Statistic => {
+                let mut buffers = store.buffers().into_iter();
+                buffers.find(|(name, _)| name == "bn.running_mean")
+            }
             _ => None,
         };
         let watch = move |step: u64| {
@@ -474,11 +477,12 @@ fn a_time_limit_saves_and_ends_the_run_in_time() {
         time_limit: text.parse().ok(),
         ..RunOptions::default()
     };
-    // A second step would take longer than the rest of the time.
+    // After a step of five seconds, another one would not fit into the rest of ten seconds. The start
+    // of the run does, on any computer.
     let mut session = Session::new(&limited);
     session.options = limit("1h");
-    session.after_step = Box::new(|_| std::thread::sleep(Duration::from_millis(200)));
-    session.started = Instant::now() - Duration::from_secs(3600) + Duration::from_millis(400);
+    session.after_step = Box::new(|_| std::thread::sleep(Duration::from_secs(5)));
+    session.started = Instant::now() - Duration::from_secs(3590);
     let outcome = session.run().expect("a run");
     assert_eq!(outcome, Outcome::TimeLimit { step: 1 });
     // Enough time for the rest.

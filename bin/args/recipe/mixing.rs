@@ -64,6 +64,10 @@ pub struct MixingArgs {
     /// Cutout: side of a square to erase with the mean in every image, or 0 for none [default: 0]
     #[arg(long, value_name = "PIXELS", value_parser = count(0..=MAX_SIZE))]
     pub cutout: Option<usize>,
+    /// Standard deviation of Gaussian noise on normalised training images [default: 0]
+    #[arg(long, value_name = "SIGMA", help_heading = AUGMENTATION,
+          value_parser = number::<f64>(0.0..=1000.0))]
+    pub input_noise: Option<f64>,
 }
 
 impl MixingArgs {
@@ -84,5 +88,6 @@ impl MixingArgs {
         replace(&mut recipe.remode, &self.remode);
         replace(&mut recipe.recount, &self.recount);
         set(&mut recipe.cutout, self.cutout);
+        set(&mut recipe.input_noise, self.input_noise);
     }
 }

@@ -27,8 +27,9 @@ use weights::WeightsArgs;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Training")]
 pub struct RecipeArgs {
-    /// TOML file with hyperparameters. Keys are the names of the flags, with underscores
-    #[arg(long, value_name = "FILE")]
+    /// Hyperparameters by name (`mish recipes` lists them), or a TOML file whose keys are the names of
+    /// the flags, with underscores
+    #[arg(long, value_name = "NAME|FILE")]
     pub recipe: Option<PathBuf>,
     /// Number of epochs: passes over the training images [default: 10]
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]

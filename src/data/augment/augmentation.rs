@@ -37,6 +37,9 @@ pub struct Augmentation {
     /// Changes to the bytes after the crop and the flip.
     #[serde(default)]
     pub pixels: PixelAugmentation,
+    /// The standard deviation of Gaussian noise on the normalised image, before `erasing`; 0 for none.
+    #[serde(default)]
+    pub input_noise: f64,
     /// Rectangles of the normalised image to replace.
     pub erasing: Option<RandomErasing>,
     /// The side of a square of the normalised image to set to 0, in pixels of the full-size image; 0
@@ -54,6 +57,7 @@ impl Augmentation {
             flip_mode: FlipMode::Random,
             resized_crop: None,
             pixels: PixelAugmentation::default(),
+            input_noise: 0.0,
             erasing: None,
             cutout: 0,
         }

@@ -57,6 +57,7 @@ impl Recipe {
             resized_crop: Some(self.resized_crop()),
             erasing: self.erasing(),
             cutout: self.cutout,
+            input_noise: self.input_noise,
             pixels: self.pixel_augmentation(),
         }
     }

@@ -199,6 +199,9 @@ pub struct Recipe {
     pub recount: Option<usize>,
     /// Cutout: the side of the square to set to 0, in pixels of the full-size image; 0 for none.
     pub cutout: usize,
+    /// The standard deviation of Gaussian noise on normalised training images; 0 for none. Evaluation
+    /// has no noise.
+    pub input_noise: f64,
     /// The probability of exchanging top and bottom.
     pub vflip: f64,
     /// The largest rotation in degrees, in either direction.
@@ -320,6 +323,7 @@ impl Default for Recipe {
             remode: None,
             recount: None,
             cutout: 0,
+            input_noise: 0.0,
             vflip: 0.0,
             degrees: 0.0,
             aa: None,

@@ -6,6 +6,7 @@ mod fields;
 mod kinds;
 mod mixing;
 mod optimizer;
+mod parse;
 mod ranges;
 mod schedule;
 mod stopping;
@@ -18,3 +19,4 @@ pub use kinds::{
     AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
     OptimizerName, SchedOn, ScheduleKind,
 };
+pub use parse::RecipeTextError;

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
-use super::error::{RecipeError, one_line};
+use super::error::RecipeError;
 use super::fields::Recipe;
 use super::kinds::{ClipMode, LossKind, ScheduleKind};
 use crate::data::FlipMode;
@@ -16,6 +16,8 @@ const MAX_BATCH_SIZE: usize = 1 << 20;
 const MAX_GRAD_ACCUM_STEPS: usize = 1 << 20;
 /// The largest image size that [`Preprocess`](crate::data::Preprocess) takes.
 const MAX_PADDING: usize = 1 << 14;
+/// Limit of the standard deviation of input noise.
+const MAX_NOISE: f64 = 1000.0;
 /// More repetitions than a batch has images add nothing.
 const MAX_REPEATS: usize = 1000;
 /// Each rectangle takes up to ten attempts.
@@ -28,16 +30,6 @@ const MAX_CYCLES: usize = 1000;
 const MAX_NUMBER: f64 = f32::MAX as f64;
 
 impl Recipe {
-    /// Reads and checks a recipe in TOML. Fields that it leaves out have their defaults.
-    ///
-    /// # Errors
-    /// A syntax error, an unknown field, or a value out of range.
-    pub fn from_toml(text: &str) -> Result<Self, RecipeError> {
-        let recipe: Self = toml::from_str(text).map_err(|e| RecipeError::Syntax(one_line(&e)))?;
-        recipe.validate()?;
-        Ok(recipe)
-    }
-
     /// Checks that every field is in its range.
     ///
     /// # Errors
@@ -296,6 +288,8 @@ impl Recipe {
         probability("reprob", self.reprob)?;
         whole("recount", self.recount.unwrap_or(1), 1..=MAX_ERASED)?;
         whole("cutout", self.cutout, 0..=MAX_PADDING)?;
+        let noise = (0.0..=MAX_NOISE).contains(&self.input_noise);
+        check(noise, "input_noise", &self.input_noise, "between 0 and 1000")?;
         let of_erasing = [
             ("remode", self.remode.is_some()),
             ("recount", self.recount.is_some()),

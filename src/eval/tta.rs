@@ -1,0 +1,18 @@
+//! Test-time augmentation.
+
+use candle_core::{Result, Tensor};
+use candle_nn::ModuleT;
+
+/// A network whose logits are the mean over each image and its mirror image.
+///
+/// # Shapes
+/// - images: [N, C, H, W]
+pub struct Mirrored<'a>(pub &'a dyn ModuleT);
+
+impl ModuleT for Mirrored<'_> {
+    fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
+        let mirrored = images.flip(&[3])?.contiguous()?;
+        let logits = self.0.forward_t(images, train)?;
+        (logits + self.0.forward_t(&mirrored, train)?)? / 2.0
+    }
+}
