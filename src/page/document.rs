@@ -15,7 +15,7 @@ th { font-weight: 600; } tbody th { font-weight: normal; }
 th:first-child, td:first-child { text-align: left; }
 td small { opacity: .8; }
 tr.first th, tr.first td { border-top: 2px solid var(--line); }
-svg text { fill: currentColor; font: 12px system-ui, sans-serif; }
+svg text { fill: currentColor; font-family: system-ui, sans-serif; font-size: 12px; }
 svg .grid { stroke: var(--line); } svg .zero, svg .whisker { stroke: currentColor; }
 svg .bar, svg .dot { fill: currentColor; } svg .line { fill: none; stroke: currentColor; stroke-width: 2; }
 div.wide svg { width: 100%; min-width: 44rem; height: auto; }

@@ -289,7 +289,7 @@ fn a_report_shows_the_run_and_can_be_made_again() {
         "data:image/png;base64,",
         "alt=\"Test image ",
         "expected calibration error",
-        "sched = \"constant\"",
+        "sched = &quot;constant&quot;",
         "--val-split 0.25",
         "last.safetensors",
         "SHA-256",
