@@ -30,7 +30,10 @@ use indicatif::MultiProgress;
 
 use args::GlobalArgs;
 use commands::train::{self, Family};
-use commands::{activations, compare, completions, data, eval, export, lr_find, models, plot, predict, report, study, swap};
+use commands::{
+    activations, compare, completions, data, eval, export, lr_find, models, plot, predict, report,
+    study, swap,
+};
 use context::Context;
 use failure::{Done, usage};
 

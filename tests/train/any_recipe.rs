@@ -175,7 +175,7 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         59 => recipe.train_img_sizes = format!("0:{},{n}:8", 1 + n % 40).parse().ok(),
         60 => recipe.grad_accum_steps = n,
         61 => recipe.sched_on = kind(SchedOn::NAMES, n),
-        62 => recipe.warmup_prefix = Some(n % 2 == 0),
+        62 => recipe.warmup_prefix = Some(n.is_multiple_of(2)),
         63 => recipe.cooldown_epochs = Some(x),
         64 => recipe.lr_cycle_limit = Some(n),
         65 => recipe.lr_cycle_mul = Some(x),
