@@ -6,7 +6,8 @@ use candle_mish::activation::Activation;
 use candle_mish::plot::{ActivationCurves, Order};
 use serde_json::json;
 
-use super::{distinct, listed, write};
+use super::files::write;
+use super::names::{distinct, listed};
 use crate::args::OUTPUT;
 use crate::args::range::{count, number};
 use crate::context::Context;

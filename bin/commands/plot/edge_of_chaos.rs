@@ -9,7 +9,8 @@ use candle_mish::propagation::{Edge, FixedPoint, MeanField, Phase, edge_curve, e
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{distinct, listed, write};
+use super::files::write;
+use super::names::{distinct, listed};
 use crate::args::OUTPUT;
 use crate::args::range::{number, positive};
 use crate::context::Context;

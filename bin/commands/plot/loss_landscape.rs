@@ -7,8 +7,8 @@ use candle_mish::landscape::{Direction, Ignored, Normalisation, Point, grid, sca
 use candle_mish::plot::{HeatMap, Line, LinePlot, heat_maps, line_plots};
 use serde_json::json;
 
+use super::files::write;
 use super::images::{Trained, TrainedArgs};
-use super::write;
 use crate::args::OUTPUT;
 use crate::args::range::{count, number, seed};
 use crate::context::Context;

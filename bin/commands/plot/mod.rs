@@ -2,17 +2,14 @@
 
 mod activations;
 mod edge_of_chaos;
+mod files;
 mod images;
 mod landscape_output;
 mod loss_landscape;
+mod names;
 mod pre_activations;
 mod signal;
 
-use std::path::Path;
-
-use anyhow::Context as _;
-use candle_mish::activation::Activation;
-use candle_mish::checkpoint::write_atomically;
 use clap::Subcommand;
 
 use crate::context::Context;
@@ -58,32 +55,5 @@ pub fn run(args: &PlotArgs, context: &Context) -> anyhow::Result<Done> {
         (Some(What::PreActivations(args)), _) => pre_activations::run(args, context),
         (Some(What::LossLandscape(args)), _) => loss_landscape::run(args, context),
         (None, None) => Err(crate::failure::usage("name activations, or what to plot")),
-    }
-}
-
-fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    write_atomically(path, |file| file.write_all(content))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// The activations without repetitions, in order.
-fn distinct(names: &[Activation]) -> Vec<Activation> {
-    let mut distinct = Vec::new();
-    for name in names {
-        if !distinct.contains(name) {
-            distinct.push(*name);
-        }
-    }
-    distinct
-}
-
-/// "mish, relu and silu", or "45 activations" if there are many.
-fn listed(activations: &[Activation]) -> String {
-    let names: Vec<String> = activations.iter().map(ToString::to_string).collect();
-    match names.as_slice() {
-        [] => "no activation".to_string(),
-        [one] => one.clone(),
-        [first @ .., last] if names.len() <= 6 => format!("{} and {last}", first.join(", ")),
-        _ => format!("{} activations", names.len()),
     }
 }

@@ -6,8 +6,8 @@ use anyhow::bail;
 use candle_mish::plot::{LayerHistogram, histogram_plots, pre_activations};
 use serde_json::json;
 
+use super::files::write;
 use super::images::{Trained, TrainedArgs};
-use super::write;
 use crate::args::OUTPUT;
 use crate::context::Context;
 use crate::failure::Done;

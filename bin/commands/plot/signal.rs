@@ -10,7 +10,8 @@ use candle_mish::train::Recipe;
 use candle_mish_models::{ModelArgs, ModelSpec, Stem};
 use serde::Serialize;
 
-use super::{distinct, listed, write};
+use super::files::write;
+use super::names::{distinct, listed};
 use crate::args::range::{MAX_BATCH, check_batch_of, count, number, positive, seed};
 use crate::args::{NETWORK, OUTPUT};
 use crate::context::Context;
