@@ -2,10 +2,9 @@
 //! Function" (2019, arXiv:1908.08681), section 4.1.
 //!
 //! `cnn6` has six 3x3 convolutions with batch norm, two each with 32, 64 and 128 channels, max
-//! pooling between them, and global average pooling before the classifier. It is a modern reading of
-//! the paper's "six-layer CNN". The network of the paper's studies has four convolutions and two
-//! dense layers: it is `conv4_mlp_1x512`, in conv_dense.rs with the other networks that have
-//! convolutions and dense layers.
+//! pooling between them, and global average pooling before the classifier. It is not the paper's
+//! six-layer network, which has four convolutions and two dense layers: `conv4_mlp_1x512` in
+//! conv_dense.rs, which has all networks with convolutions and dense layers.
 //!
 //! `mlp_<depth>x<width>` has `depth` dense layers of `width` neurons, each with batch norm,
 //! activation and dropout, before the classifier: the depth study as the paper describes it. The
