@@ -36,7 +36,7 @@ pub fn heat_maps(title: &str, maps: &[HeatMap]) -> String {
     let height = TOP + PLOT + BOTTOM;
     let style = "
         svg { color: #1f2328; font-family: system-ui, sans-serif; font-size: 12px; }
-        text { fill: currentColor; } .contour { fill: none; stroke: #fffc; stroke-width: .8; }
+        text { fill: currentColor; } rect { shape-rendering: crispEdges; } .contour { fill: none; stroke: #fffc; stroke-width: .8; }
         @media (prefers-color-scheme: dark) { svg { color: #e6edf3; } }";
     let svg = html! {
         svg xmlns="http://www.w3.org/2000/svg" width=(width) height=(height)

@@ -12,8 +12,8 @@ const DIVERGED: f64 = 1e12;
 const VANISHED: f64 = 1e-12;
 /// Layers after which the search for a fixed point ends.
 const LAYERS: usize = 1000;
-/// Relative change of the variance in one layer at a fixed point.
-const SETTLED: f64 = 1e-13;
+/// Relative change of the variance in one layer at a fixed point, well above the error of the integrals.
+const SETTLED: f64 = 1e-11;
 /// How far from 1 the factor of gradients may be at the edge of chaos.
 const AT_THE_EDGE: f64 = 1e-6;
 
