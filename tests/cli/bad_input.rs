@@ -227,8 +227,10 @@ fn bad_checkpoints_are_refused() {
         "{stderr}"
     );
 
-    // A run with a damaged state.
-    std::fs::write(run.join("state.safetensors"), &bytes[..200]).expect("written");
+    // A run without a whole state.
+    for state in ["state.safetensors", "state.previous.safetensors"] {
+        std::fs::write(run.join(state), &bytes[..200]).expect("written");
+    }
     let mut resume = mish(&["train", "--resume"]);
     resume.arg(&run);
     said(resume, 1, &["state.safetensors"]);
