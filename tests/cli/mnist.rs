@@ -164,7 +164,7 @@ fn a_network_of_one_size_takes_that_of_the_images() {
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     let error = stderr.lines().last().unwrap_or_default();
     assert!(error.contains("takes 28x28 images"), "{stderr}");
-    let mut command = mish(&["models", "conv2_mlp_2x8", "--img-size", "28", "--json"]);
+    let mut command = mish(&["models", "conv2_mlp_2x8", "--img-size", "28"]);
     command.arg("--num-classes=10");
     let answer = json(command);
     // 20 and 50 kernels over colour images, 5000 flattened values.
