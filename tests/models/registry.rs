@@ -432,11 +432,14 @@ fn a_reset_classifier_starts_as_a_new_one() -> Result<()> {
 }
 
 /// Prefixes of the names of networks without residual sums.
-const WITHOUT_RESIDUALS: [&str; 11] = [
+const WITHOUT_RESIDUALS: [&str; 14] = [
     "capsnet",
-    "cnn6",
+    "cnn",
+    "conv",
     "densenet",
     "inception_v3",
+    "lenet4",
+    "minivgg",
     "mlp",
     "mobilenetv1",
     "peleenet",
