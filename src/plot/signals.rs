@@ -16,7 +16,7 @@ use crate::rng::Generator;
 ///
 /// # Shapes
 /// - `images`: [N, C, H, W]
-/// - `labels`: [N] class numbers
+/// - `labels`: `[N]` class numbers
 ///
 /// # Errors
 /// The errors of the network.

@@ -2,7 +2,7 @@
 
 /// PyTorch's `ReduceLROnPlateau` with its default threshold, as timm's `PlateauLRScheduler` uses it.
 ///
-/// Its rates depend on the evaluations so far: [`Plateau::observe`] takes one after each epoch. A
+/// Its rates depend on the evaluations so far: `observe` takes one after each epoch. A
 /// resumed run passes the evaluations of its finished epochs again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plateau {
