@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use toml::Value;
 
 use super::definition::{Settings, Study};
+use super::error::StudyError;
 use super::metric::Metric;
 use super::outcome::Outcome;
 use super::statistics::{
@@ -145,11 +146,14 @@ fn by_name<S: Serializer>(settings: &Settings, serializer: S) -> Result<S::Ok, S
 
 impl Study {
     /// Analyses the outcomes of [`runs`](Self::runs), in their order.
-    pub fn analyse(&self, outcomes: &[Outcome]) -> Analysis {
-        let cells = self.cell_results(outcomes);
+    ///
+    /// # Errors
+    /// If a finished run lacks the figure that the metric names.
+    pub fn analyse(&self, outcomes: &[Outcome]) -> Result<Analysis, StudyError> {
+        let cells = self.cell_results(outcomes)?;
         let comparisons = self.comparisons(&cells);
         let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|o| is(o)).count();
-        Analysis {
+        Ok(Analysis {
             title: self.title.clone(),
             metric: self.metric,
             baseline: self.baseline.clone(),
@@ -160,10 +164,10 @@ impl Study {
             ranking: self.ranking(&cells),
             comparisons,
             cells,
-        }
+        })
     }
 
-    fn cell_results(&self, outcomes: &[Outcome]) -> Vec<CellResult> {
+    fn cell_results(&self, outcomes: &[Outcome]) -> Result<Vec<CellResult>, StudyError> {
         let repetitions = self.repetitions().len();
         let mut cells: Vec<CellResult> = self
             .cells()
@@ -181,7 +185,9 @@ impl Study {
             let cell = &mut cells[run.cell];
             match outcome {
                 Outcome::Finished(summary) => {
-                    cell.by_repetition[run.repetition] = Some(self.metric.of(summary));
+                    let value = self.metric.of(summary);
+                    cell.by_repetition[run.repetition] =
+                        Some(value.ok_or_else(|| self.metric.lacks(&run.name))?);
                 }
                 Outcome::Failed(failure) => cell.failures.push(failure.reason.clone()),
                 Outcome::Missing | Outcome::Started => {}
@@ -192,7 +198,7 @@ impl Study {
             cell.n = cell.values.len();
             cell.summary = Summary::of(&cell.values);
         }
-        cells
+        Ok(cells)
     }
 
     /// The settings of a cell with the baseline's values.

@@ -115,6 +115,15 @@ fn a_study_trains_its_runs_and_reports_them() {
     let html = std::fs::read_to_string(html).expect("a page");
     assert!(html.contains("<title>Two activations</title>") && html.contains("<svg"));
 
+    let by_loss = json(report(&output, &["--metric", "final_loss"]));
+    assert_eq!(by_loss["metric"], "final_loss");
+    assert_ne!(by_loss["cells"], analysis["cells"]);
+    let error = failure(report(&output, &["--metric", "final_ema_top1"]), 1);
+    assert!(
+        error.contains("run activation=relu,seed=0 has no final_ema_top1: it needs model_ema"),
+        "{error}"
+    );
+
     // Nothing is left to do. More seeds only train the new runs.
     let (_, progress) = success(run(&file, &output, &[]));
     assert!(!progress.contains("run 1 of 6"), "{progress}");
@@ -161,6 +170,10 @@ fn mistakes_are_found_before_training() {
         (STUDY.replace("epochs = 3", "epochs = 0"), "--epochs"),
         (STUDY.replace("[axes]", "[axis]"), "line 14"),
         (STUDY.replace("mlp_2x8", "resnet21"), "resnet21"),
+        (
+            format!("metric = \"best_ema_top1\"\n{STUDY}"),
+            "has no best_ema_top1: it needs model_ema",
+        ),
     ] {
         let file = write(folder.path(), &text);
         let error = failure(run(&file, &output, &[]), 2);

@@ -1,15 +1,17 @@
 //! The runs of a study as CSV: one line for each run.
 
-use candle_mish::study::{Outcome, PlannedRun, Study, plain};
+use candle_mish::study::{Metric, Outcome, PlannedRun, Study, plain};
 
 /// The columns after the axes.
-const FIGURES: [&str; 8] = [
+const FIGURES: [&str; 10] = [
     "state",
     "final_top1",
     "final_top5",
     "final_loss",
     "best_top1",
     "best_epoch",
+    "final_ema_top1",
+    "best_ema_top1",
     "seconds",
     "reason",
 ];
@@ -46,6 +48,8 @@ pub(super) fn runs(
                 summary.final_loss.to_string(),
                 summary.best_top1.to_string(),
                 summary.best_epoch.to_string(),
+                optional(Metric::FinalEmaTop1.of(summary)),
+                optional(Metric::BestEmaTop1.of(summary)),
                 summary.seconds.to_string(),
                 String::new(),
             ],
@@ -55,6 +59,11 @@ pub(super) fn runs(
         text += &(line.join(",") + "\n");
     }
     Ok(text)
+}
+
+/// A figure that some runs lack.
+fn optional(figure: Option<f64>) -> String {
+    figure.map_or_else(String::new, |figure| figure.to_string())
 }
 
 fn blank(state: &str) -> Vec<String> {
