@@ -149,6 +149,24 @@ impl Metric {
         }
     }
 
+    /// A value from the unit of [`title`](Self::title).
+    pub(super) fn unscaled(self, value: f64) -> f64 {
+        if self.is_share() {
+            value / 100.0
+        } else {
+            value
+        }
+    }
+
+    /// Whether two metrics are the same figure, up to the weights that it is taken of.
+    pub fn measures_the_same(self, other: Self) -> bool {
+        self == other || (self.is_top1() && other.is_top1())
+    }
+
+    fn is_top1(self) -> bool {
+        self.is_share() && self != Self::FinalTop5
+    }
+
     /// The number of decimals that a value is printed with.
     pub fn decimals(self) -> usize {
         match self.unit() {

@@ -267,10 +267,36 @@ fn studies_are_listed_and_shown() {
                 study["budgets"].get(budget).is_some(),
                 "{name} has no budget {budget}"
             );
+            let published = study.get("published").and_then(toml::Value::as_array);
+            for figures in published.into_iter().flatten() {
+                assert!(figures["source"].as_str() > Some(""), "{name}: {figures}");
+                for figure in figures["figures"].as_array().expect("figures") {
+                    assert_is_of_a_cell(name, &study, figure);
+                }
+            }
             let mut command = mish(&["study", "run", name, "--output", "never-made"]);
             command.args(["--budget", budget, "--dry-run"]);
             let (runs, _) = success(command);
             assert!(runs.contains("not started"), "{name}: {runs}");
         }
+    }
+}
+
+/// Checks that an axis of the study, at some budget, has each value that a figure names.
+fn assert_is_of_a_cell(name: &str, study: &toml::Table, figure: &toml::Value) {
+    let budgets = study["budgets"].as_table().expect("budgets").values();
+    let axes: Vec<&toml::Value> = budgets
+        .filter_map(|budget| budget.get("axes"))
+        .chain([&study["axes"]])
+        .collect();
+    for (option, value) in figure.as_table().expect("a table") {
+        if ["value", "std", "n"].contains(&option.as_str()) {
+            continue;
+        }
+        let mut values = axes.iter().filter_map(|axes| axes.get(option)?.as_array());
+        assert!(
+            values.any(|values| values.contains(value)),
+            "{name}: {figure}"
+        );
     }
 }

@@ -5,6 +5,8 @@ use candle_mish::study::{Analysis, Failure, Metric, Outcome, ReportedRun, Study,
 use candle_mish::train::{Recipe, Summary};
 use serde_json::{Value, json};
 
+use crate::support::summary;
+
 const TOML: &str = r#"
 title = "Activations <on> a network"
 description = "A test."
@@ -16,16 +18,6 @@ model = ["a", "b", "c"]
 activation = ["relu", "silu", "mish"]
 seed = [0, 1, 2]
 "#;
-
-fn summary(top1: f64) -> Summary {
-    let fields = json!({
-        "model": "a", "activation": "relu", "dataset": "synthetic", "source": null, "seed": 0,
-        "epochs": 10, "params": 1, "train_images": 1, "test_images": 1, "best_epoch": 10,
-        "best_top1": top1, "final_top1": top1, "final_top5": 1.0, "final_loss": 1.0,
-        "train_images_per_second": 1.0, "seconds": 1.0, "threads": 1, "version": "0"
-    });
-    serde_json::from_value(fields).expect("a summary")
-}
 
 /// Accuracies in the order of the runs: a better activation is 2 points better, seeds add their own
 /// effect and some noise.
@@ -183,7 +175,6 @@ fn the_page_holds_tables_plots_and_findings() {
         study: &study,
         analysis: &analysis,
         runs: &runs,
-        published: &[],
         command: "mish study run x",
     };
     let page = report.page();

@@ -84,7 +84,6 @@ fn page(study: &Study, folder: &StudyFolder, dir: &std::path::Path) -> anyhow::R
         study,
         analysis: &study.analyse(&outcomes)?,
         runs: &reported,
-        published: &[],
         command: &format!("mish study run {0}/study.toml --output {0}", dir.display()),
     };
     Ok(report.page())
