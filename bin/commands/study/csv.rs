@@ -2,6 +2,8 @@
 
 use candle_mish::study::{Metric, Outcome, PlannedRun, Study, plain};
 
+use crate::csv::quoted;
+
 /// The columns after the axes.
 const FIGURES: [&str; 10] = [
     "state",
@@ -26,7 +28,7 @@ pub(super) fn runs(
     outcomes: &[Outcome],
 ) -> anyhow::Result<String> {
     let axes: Vec<&str> = study.axes.iter().map(|axis| axis.name.as_str()).collect();
-    let header = axes.iter().copied().chain(FIGURES).map(field);
+    let header = axes.iter().copied().chain(FIGURES).map(quoted);
     let mut text = header.collect::<Vec<_>>().join(",") + "\n";
     for (run, outcome) in runs.iter().zip(outcomes) {
         let value = |axis: &&str| {
@@ -55,7 +57,7 @@ pub(super) fn runs(
             ],
         };
         let fields: Vec<String> = axes.iter().map(value).chain(figures).collect();
-        let line: Vec<String> = fields.iter().map(|text| field(text)).collect();
+        let line: Vec<_> = fields.iter().map(|text| quoted(text)).collect();
         text += &(line.join(",") + "\n");
     }
     Ok(text)
@@ -70,12 +72,4 @@ fn blank(state: &str) -> Vec<String> {
     let mut figures = vec![String::new(); FIGURES.len()];
     figures[0] = state.to_owned();
     figures
-}
-
-/// A field by RFC 4180: quoted if it holds a comma, a quote or a line break.
-fn field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        return format!("\"{}\"", text.replace('"', "\"\""));
-    }
-    text.to_owned()
 }
