@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use candle_core::{Result, Tensor};
 
+use crate::autograd::is_recomputing;
+
 /// Receives the path of an activation layer and its input.
 type Visit = Rc<dyn Fn(&str, &Tensor) -> Result<()>>;
 
@@ -54,6 +56,10 @@ pub(super) fn observed() -> bool {
 
 /// Reports the input of the activation layer at `path`.
 pub(super) fn observe(path: &str, input: &Tensor) -> Result<()> {
+    if is_recomputing() {
+        // Observed in the first forward pass.
+        return Ok(());
+    }
     // Not borrowed during the call, which may run a network itself.
     match VISIT.with_borrow(Option::clone) {
         Some(visit) => visit(path, input),

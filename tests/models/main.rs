@@ -8,6 +8,7 @@ mod foreign;
 mod img_size;
 mod pretrained;
 mod published;
+mod recomputed;
 mod reference;
 mod registry;
 mod rule;
