@@ -54,7 +54,12 @@ impl Network {
         context: BuildContext,
     ) -> anyhow::Result<Self> {
         let store = ParamStore::new(DType::F32, device::current()?, recipe.seed);
-        let store = store.with_initialisation(recipe.initialisation(&spec.activation));
+        let own = models::find(&spec.model)
+            .map_err(choice)?
+            .own_initialisation;
+        let store = store
+            .with_initialisation(recipe.initialisation(&spec.activation))
+            .with_own_initialisation(own);
         Self::build(spec, store, recipe.seed, context)
     }
 
