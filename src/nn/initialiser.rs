@@ -92,7 +92,7 @@ impl Initialiser {
         )
     }
 
-    /// Whether it is of the He family, whose gain is that of the activation.
+    /// Whether it is of the He family, which takes the gain of the activation.
     pub fn is_he(self) -> bool {
         matches!(self, Self::HeNormal | Self::HeUniform | Self::KaimingNormal)
     }

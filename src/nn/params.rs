@@ -156,9 +156,9 @@ impl ParamStore {
         }
     }
 
-    /// With the weights of convolutions and linear layers, tensors of two or four dimensions, drawn
-    /// as `initialisation` says instead of as their layers ask. Biases then start at zero. Weights
-    /// that their layer starts at a constant keep it, and so does everything else.
+    /// Draws the weights of convolutions and linear layers (tensors of two or four dimensions) from
+    /// `initialisation` instead of the distribution of their layer. Biases then start at zero.
+    /// Constants stay as they are, and so does everything else.
     pub fn with_initialisation(self, initialisation: Option<Initialisation>) -> Self {
         Self {
             initialisation,

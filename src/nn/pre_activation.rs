@@ -23,10 +23,10 @@ impl Drop for Scope {
     }
 }
 
-/// Runs `body` and returns its result with `map` of the input of each activation layer that it applied
-/// on this thread, with the paths of the layers, in order.
+/// Runs `body` on this thread. Returns its result, and for each activation layer that it applied, in
+/// order, the path of the layer and `map` of its input.
 ///
-/// Fused ops compute the norm and the activation separately meanwhile, so that there is an input.
+/// Meanwhile fused ops compute the norm and the activation separately, so that there is an input.
 ///
 /// # Errors
 /// The errors of `body` and of `map`.

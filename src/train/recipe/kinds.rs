@@ -149,7 +149,7 @@ named! {
 named! {
     /// The coefficients of Muon's Newton-Schulz iteration.
     NsCoefficients, "set of coefficients",
-    /// Others in each iteration, as in timm.
+    /// Different ones in each iteration, as in timm.
     Quintic = "quintic",
     /// The same in each iteration, as in PyTorch.
     Original = "original",
@@ -200,7 +200,7 @@ named! {
 }
 
 named! {
-    /// The figure of the evaluation that is to improve.
+    /// The figure of the evaluation to improve.
     EvalMetric, "evaluation metric",
     /// The top-1 accuracy.
     Top1 = "top1",
