@@ -6,8 +6,10 @@ mod feature_maps;
 #[cfg(feature = "checkpoint")]
 mod foreign;
 mod img_size;
+mod initialisation;
 mod pretrained;
 mod published;
+mod recomputed;
 mod reference;
 mod registry;
 mod rule;
