@@ -7,6 +7,7 @@ mod feature_maps;
 mod foreign;
 mod img_size;
 mod initialisation;
+mod initial_weights;
 mod pretrained;
 mod published;
 mod recomputed;
