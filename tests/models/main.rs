@@ -6,8 +6,8 @@ mod feature_maps;
 #[cfg(feature = "checkpoint")]
 mod foreign;
 mod img_size;
-mod initialisation;
 mod initial_weights;
+mod initialisation;
 mod pretrained;
 mod published;
 mod recomputed;
