@@ -5,15 +5,10 @@ use std::rc::Rc;
 
 use candle_core::{ModuleT, Result, Tensor};
 
-<<<<<<< HEAD
 use crate::autograd::is_recomputing;
 
-/// Receives the path of an activation layer and its input.
-type Visit = Rc<dyn Fn(&str, &Tensor) -> Result<()>>;
-=======
 /// Receives the path of an activation layer, the layer and its input.
 type Visit = Rc<dyn Fn(&str, &dyn ModuleT, &Tensor) -> Result<()>>;
->>>>>>> studies
 
 thread_local! {
     static VISIT: RefCell<Option<Visit>> = const { RefCell::new(None) };
@@ -71,24 +66,16 @@ pub(super) fn observed() -> bool {
     VISIT.with_borrow(Option::is_some)
 }
 
-<<<<<<< HEAD
-/// Reports the input of the activation layer at `path`.
-pub(super) fn observe(path: &str, input: &Tensor) -> Result<()> {
+/// Reports the activation `layer` at `path` and its input.
+pub(super) fn observe(path: &str, layer: &dyn ModuleT, input: &Tensor) -> Result<()> {
     if is_recomputing() {
         // Observed in the first forward pass.
         return Ok(());
     }
-    // Not borrowed during the call, which may run a network itself.
-    match VISIT.with_borrow(Option::clone) {
-        Some(visit) => visit(path, input),
-=======
-/// Reports the activation `layer` at `path` and its input.
-pub(super) fn observe(path: &str, layer: &dyn ModuleT, input: &Tensor) -> Result<()> {
     // Taken during the call, which may run the layer.
     let scope = Scope(VISIT.take());
     match &scope.0 {
         Some(visit) => visit(path, layer, input),
->>>>>>> studies
         None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! Trained weights with test images, as batches on the device.
 
-use candle_core::{ModuleT as _, Tensor};
+use candle_core::Tensor;
 use candle_mish::data::{CheckedSplits, Loader, LoaderConfig};
 use candle_mish::train::Recipe;
 use candle_mish_models::ModelSpec;
