@@ -7,6 +7,7 @@ use super::Act;
 use super::pre_activation::observed;
 use super::summary::record;
 use crate::activation::Activation;
+use crate::autograd::is_recomputing;
 use crate::ops::norm_act::{Statistics, batch_norm_act};
 use crate::ops::stack;
 
@@ -174,7 +175,8 @@ impl BatchNorm2d {
         };
         let (y, batch) =
             batch_norm_act(x, &gamma_beta, residual, statistics, self.eps, activation)?;
-        if let Some(batch) = batch {
+        // A part of a network that runs again has updated them.
+        if let Some(batch) = batch.filter(|_| !is_recomputing()) {
             let count = (self.num_batches_tracked.as_detached_tensor() + 1.0)?;
             let weight = match self.momentum {
                 Some(momentum) => momentum,

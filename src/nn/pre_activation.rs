@@ -5,6 +5,8 @@ use std::rc::Rc;
 
 use candle_core::{ModuleT, Result, Tensor};
 
+use crate::autograd::is_recomputing;
+
 /// Receives the path of an activation layer, the layer and its input.
 type Visit = Rc<dyn Fn(&str, &dyn ModuleT, &Tensor) -> Result<()>>;
 
@@ -21,10 +23,10 @@ impl Drop for Scope {
     }
 }
 
-/// Runs `body` and returns its result with `map` of the input of each activation layer that it applied
-/// on this thread, with the paths of the layers, in order.
+/// Runs `body` on this thread. Returns its result, and for each activation layer that it applied, in
+/// order, the path of the layer and `map` of its input.
 ///
-/// Fused ops compute the norm and the activation separately meanwhile, so that there is an input.
+/// Meanwhile fused ops compute the norm and the activation separately, so that there is an input.
 ///
 /// # Errors
 /// The errors of `body` and of `map`.
@@ -66,6 +68,10 @@ pub(super) fn observed() -> bool {
 
 /// Reports the activation `layer` at `path` and its input.
 pub(super) fn observe(path: &str, layer: &dyn ModuleT, input: &Tensor) -> Result<()> {
+    if is_recomputing() {
+        // Observed in the first forward pass.
+        return Ok(());
+    }
     // Taken during the call, which may run the layer.
     let scope = Scope(VISIT.take());
     match &scope.0 {

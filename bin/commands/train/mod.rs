@@ -43,7 +43,8 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
     let config = &setup.config;
     if args.dry_run {
         // An error here means that the network cannot be built.
-        Network::new(&config.spec(1, Stem::Cifar), &config.recipe)?;
+        let spec = config.spec(1, Stem::Cifar);
+        Network::with_context(&spec, &config.recipe, config.build_context())?;
         if context.json {
             output::json(config)?;
         } else {
