@@ -15,6 +15,7 @@ pub(super) const STYLE: &str = "
 svg .clique { stroke: currentColor; stroke-width: 4; stroke-linecap: round; }
 th { white-space: normal; vertical-align: bottom; } th.setting, td.setting { text-align: left; }
 div.wide > svg { margin-top: 1.5rem; }
+table.dense { font-size: .87rem; } table.dense th, table.dense td { padding: .2rem .5rem; }
 ";
 
 const WIDTH: f64 = 560.0;

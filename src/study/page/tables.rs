@@ -124,7 +124,7 @@ pub(super) fn comparisons(analysis: &Analysis) -> Markup {
     columns.extend(analysis.published.iter().map(|column| column.name.as_str()));
     let p = |p: Option<f64>| p.map_or(NONE.to_owned(), p_value);
     html! {
-        table {
+        table.dense {
             caption { "Differences from the baseline. Superiority: the probability that a run has a higher value than one of the baseline." }
             (head(names.len(), &columns))
             tbody {
