@@ -53,7 +53,7 @@ impl LineChart {
         self.svg_with(&[])
     }
 
-    /// The chart with bands behind its lines, as an `svg` element.
+    /// The chart with a band around each line, as an `svg` element.
     pub(crate) fn svg_with(&self, bands: &[Band]) -> Markup {
         let (width, height) = self.size();
         html! {
