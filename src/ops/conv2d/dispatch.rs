@@ -18,12 +18,11 @@ use candle_core::{DType, Result, bail};
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::cost_model::{self, Choice, Lanes};
+use super::cost_model::{self, Choice, Lanes, Outputs};
 use super::direct::{self, Problem};
 use super::element::Element;
 use super::geometry::Geometry;
-use super::winograd::{self, Outputs};
-use super::{depthwise, im2col, weight_grad};
+use super::{depthwise, im2col, weight_grad, winograd};
 use crate::ops::storage::initialised;
 
 /// One computation of the convolution or of its backward.

@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::super::cost_model::Outputs;
 use super::super::direct::{self, Problem};
 use super::super::geometry::{Conv2dParams, Geometry};
 use super::super::weight_grad;
-use super::super::winograd::{self, Outputs};
+use super::super::winograd;
 use super::{check, geometry, levels, noise, pair, products};
 use crate::ops::storage::written;
 
