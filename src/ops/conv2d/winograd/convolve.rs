@@ -298,9 +298,12 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T
                     plane: out_plane,
                     width: lanes,
                 };
-                let to = to + rows.start * plan.dst.1;
+                let at = to + rows.start * plan.dst.1;
                 // SAFETY: only this task writes its rows of its channels.
-                unsafe { to_channel_major(simd, outputs, matrix, shared.dst.0.wrapping_add(to)) };
+                unsafe {
+                    to_channel_major(simd, outputs, matrix, shared.dst.0.wrapping_add(at));
+                    problem.finish(shared.dst, at, count, pixels);
+                }
             }
         }
     }
