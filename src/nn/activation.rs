@@ -230,7 +230,7 @@ pub fn act(
 impl ModuleT for Act {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         if !matches!(self.activation, Activation::Identity) {
-            observe(&self.path, x)?;
+            observe(&self.path, self, x)?;
         }
         let y = match self.blend.as_deref() {
             None => self.apply(x, train)?,

@@ -1,20 +1,20 @@
-//! The inputs of activations, observed while a network runs.
+//! Activation layers and their inputs, observed while a network runs.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use candle_core::{Result, Tensor};
+use candle_core::{ModuleT, Result, Tensor};
 
 use crate::autograd::is_recomputing;
 
-/// Receives the path of an activation layer and its input.
-type Visit = Rc<dyn Fn(&str, &Tensor) -> Result<()>>;
+/// Receives the path of an activation layer, the layer and its input.
+type Visit = Rc<dyn Fn(&str, &dyn ModuleT, &Tensor) -> Result<()>>;
 
 thread_local! {
     static VISIT: RefCell<Option<Visit>> = const { RefCell::new(None) };
 }
 
-/// Restores the outer observer, even if the body fails or panics.
+/// Restores the observer that there was before, even if the body fails or panics.
 struct Scope(Option<Visit>);
 
 impl Drop for Scope {
@@ -34,11 +34,23 @@ pub fn map_pre_activations<T: 'static, R>(
     map: impl Fn(&Tensor) -> Result<T> + 'static,
     body: impl FnOnce() -> Result<R>,
 ) -> Result<(R, Vec<(String, T)>)> {
+    map_activations(move |_, input| map(input), body)
+}
+
+/// As [`map_pre_activations`], with `map` of each activation layer and its input. What `map` runs is
+/// not observed.
+///
+/// # Errors
+/// The errors of `body` and of `map`.
+pub fn map_activations<T: 'static, R>(
+    map: impl Fn(&dyn ModuleT, &Tensor) -> Result<T> + 'static,
+    body: impl FnOnce() -> Result<R>,
+) -> Result<(R, Vec<(String, T)>)> {
     let mapped: Rc<RefCell<Vec<(String, T)>>> = Rc::default();
     let visit = {
         let mapped = Rc::clone(&mapped);
-        move |path: &str, input: &Tensor| {
-            let value = map(input)?;
+        move |path: &str, layer: &dyn ModuleT, input: &Tensor| {
+            let value = map(layer, input)?;
             mapped.borrow_mut().push((path.to_string(), value));
             Ok(())
         }
@@ -54,15 +66,16 @@ pub(super) fn observed() -> bool {
     VISIT.with_borrow(Option::is_some)
 }
 
-/// Reports the input of the activation layer at `path`.
-pub(super) fn observe(path: &str, input: &Tensor) -> Result<()> {
+/// Reports the activation `layer` at `path` and its input.
+pub(super) fn observe(path: &str, layer: &dyn ModuleT, input: &Tensor) -> Result<()> {
     if is_recomputing() {
         // Observed in the first forward pass.
         return Ok(());
     }
-    // Not borrowed during the call, which may run a network itself.
-    match VISIT.with_borrow(Option::clone) {
-        Some(visit) => visit(path, input),
+    // Taken during the call, which may run the layer.
+    let scope = Scope(VISIT.take());
+    match &scope.0 {
+        Some(visit) => visit(path, layer, input),
         None => Ok(()),
     }
 }
@@ -93,6 +106,13 @@ mod tests {
         assert_eq!(seen[0].1, values(&none.forward_t(&images, false)?)?);
         let difference = (y - mish.forward_t(&images, false)?)?.abs()?.max_all()?;
         assert!(difference.to_scalar::<f32>()? < 1e-6);
+        // The layer can be applied to its input.
+        let apply = |layer: &dyn ModuleT, x: &Tensor| {
+            let y = layer.forward_t(x, false)?;
+            y.flatten_all()?.to_vec1::<f32>()
+        };
+        let (y, seen) = map_activations(apply, || mish.forward_t(&images, false))?;
+        assert_eq!(seen, [("block.bn.act".to_string(), values(&y)?)]);
         let (_, seen) = map_pre_activations(values, || none.forward_t(&images, false))?;
         assert_eq!(seen, [], "the identity is no activation");
         assert!(!observed());

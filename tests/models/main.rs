@@ -6,6 +6,7 @@ mod feature_maps;
 #[cfg(feature = "checkpoint")]
 mod foreign;
 mod img_size;
+mod initial_weights;
 mod initialisation;
 mod pretrained;
 mod published;

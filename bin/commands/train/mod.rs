@@ -16,6 +16,7 @@ mod session;
 use std::sync::atomic::AtomicBool;
 
 use candle_mish::data::{BadImages, CheckedSplits};
+use candle_mish::train::Recipe;
 use candle_mish_models::Stem;
 
 pub use args::{SetupArgs, TrainArgs};
@@ -71,12 +72,12 @@ pub fn train(args: &TrainArgs, context: &Context, stop: &AtomicBool) -> anyhow::
     session(args, setup, context)?.run(stop)
 }
 
-/// Checks the options of a run without reading its data.
+/// Checks the options of a run without reading its data. Returns its recipe.
 ///
 /// # Errors
 /// If options contradict each other, or name something unknown.
-pub fn check(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
-    configure_run(args, None, context).map(|_| ())
+pub fn check(args: &TrainArgs, context: &Context) -> anyhow::Result<Recipe> {
+    Ok(configure_run(args, None, context)?.config.recipe)
 }
 
 fn configure_run(
