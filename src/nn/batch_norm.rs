@@ -4,7 +4,7 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
 
 use super::Act;
-use super::pre_activation::observed;
+use super::layer_input::{ObservedLayer, observe, observes_activations};
 use super::summary::record;
 use crate::activation::Activation;
 use crate::ops::norm_act::{Statistics, batch_norm_act};
@@ -140,7 +140,7 @@ impl BatchNorm2d {
         train: bool,
     ) -> Result<Tensor> {
         match act.stateless() {
-            Some(activation) if !observed() => {
+            Some(activation) if !observes_activations() => {
                 let y = self.normalise(x, residual, activation, train)?;
                 act.note(&y);
                 Ok(y)
@@ -159,6 +159,7 @@ impl BatchNorm2d {
         activation: &Activation,
         train: bool,
     ) -> Result<Tensor> {
+        observe(ObservedLayer::BatchNorm, &self.path, x)?;
         let gamma_beta = stack(&[&self.weight, &self.bias])?;
         let (mean, variance) = (
             self.running_mean.as_detached_tensor(),

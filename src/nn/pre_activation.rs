@@ -5,21 +5,7 @@ use std::rc::Rc;
 
 use candle_core::{Result, Tensor};
 
-/// Receives the path of an activation layer and its input.
-type Visit = Rc<dyn Fn(&str, &Tensor) -> Result<()>>;
-
-thread_local! {
-    static VISIT: RefCell<Option<Visit>> = const { RefCell::new(None) };
-}
-
-/// Restores the outer observer, even if the body fails or panics.
-struct Scope(Option<Visit>);
-
-impl Drop for Scope {
-    fn drop(&mut self) {
-        VISIT.replace(self.0.take());
-    }
-}
+use super::layer_input::{ObservedLayer, visit_inputs};
 
 /// Runs `body` and returns its result with `map` of the input of each activation layer that it applied
 /// on this thread, with the paths of the layers, in order.
@@ -41,24 +27,8 @@ pub fn map_pre_activations<T: 'static, R>(
             Ok(())
         }
     };
-    let scope = Scope(VISIT.replace(Some(Rc::new(visit))));
-    let result = body();
-    drop(scope);
+    let result = visit_inputs(ObservedLayer::Activation, visit, body);
     Ok((result?, mapped.take()))
-}
-
-/// Whether the inputs of activations are observed on this thread.
-pub(super) fn observed() -> bool {
-    VISIT.with_borrow(Option::is_some)
-}
-
-/// Reports the input of the activation layer at `path`.
-pub(super) fn observe(path: &str, input: &Tensor) -> Result<()> {
-    // Not borrowed during the call, which may run a network itself.
-    match VISIT.with_borrow(Option::clone) {
-        Some(visit) => visit(path, input),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -66,6 +36,7 @@ mod tests {
     use candle_core::{DType, Device, ModuleT};
 
     use super::*;
+    use crate::nn::layer_input::observes_activations;
     use crate::activation::Activation;
     use crate::nn::{Conv2dConfig, ParamStore, conv_norm_act};
     use crate::rng::Generator;
@@ -89,7 +60,7 @@ mod tests {
         assert!(difference.to_scalar::<f32>()? < 1e-6);
         let (_, seen) = map_pre_activations(values, || none.forward_t(&images, false))?;
         assert_eq!(seen, [], "the identity is no activation");
-        assert!(!observed());
+        assert!(!observes_activations());
         Ok(())
     }
 }

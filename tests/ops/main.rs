@@ -11,6 +11,7 @@ mod conv2d;
 mod conv2d_grad;
 mod conv2d_reference;
 mod devices;
+mod distillation;
 mod empty;
 mod group_norm;
 mod initialiser;
