@@ -143,8 +143,17 @@ impl<'a> Layers<'a> {
             nn::act(activation, channels, self.vb.clone(), generator)
         };
         let path = self.vb.prefix();
-        let own = self.spec.layer_activations.get(&path).unwrap_or(self.activation);
-        match self.context.swap.as_ref().filter(|swap| swap.applies_to(&path)) {
+        let own = self
+            .spec
+            .layer_activations
+            .get(&path)
+            .unwrap_or(self.activation);
+        match self
+            .context
+            .swap
+            .as_ref()
+            .filter(|swap| swap.applies_to(&path))
+        {
             Some(swap) => match &swap.blend {
                 Some(blend) => Ok(new(&own)?.blended(new(&swap.at(&path))?, blend.at(&path))),
                 None => new(&swap.at(&path)),

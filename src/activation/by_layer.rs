@@ -43,7 +43,9 @@ impl LayerActivations {
 
     /// The patterns with their activations, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Activation)> {
-        self.0.iter().map(|(pattern, activation)| (pattern.as_str(), *activation))
+        self.0
+            .iter()
+            .map(|(pattern, activation)| (pattern.as_str(), *activation))
     }
 
     /// These patterns first, then those of `fallback`.
@@ -124,8 +126,14 @@ mod tests {
         let text = "layer3.*=relu;act1=leaky_relu:0.1;*=hardtanh:-2,2";
         let layers: LayerActivations = text.parse().expect("layers");
         assert_eq!(layers.to_string(), text);
-        assert_eq!(layers.get("act1"), Some(Activation::LeakyRelu { slope: 0.1 }));
-        assert_eq!(LayerActivations::default().to_string().parse(), Ok(LayerActivations::default()));
+        assert_eq!(
+            layers.get("act1"),
+            Some(Activation::LeakyRelu { slope: 0.1 })
+        );
+        assert_eq!(
+            LayerActivations::default().to_string().parse(),
+            Ok(LayerActivations::default())
+        );
         let error = |text: &str| match text.parse::<LayerActivations>() {
             Err(error) => error.to_string(),
             Ok(layers) => panic!("{layers}"),

@@ -78,7 +78,9 @@ pub fn input_of<R>(
 /// Whether the inputs of activations are observed on this thread.
 pub(super) fn observes_activations() -> bool {
     VISIT.with_borrow(|visit| {
-        visit.as_ref().is_some_and(|(of, _)| *of == ObservedLayer::Activation)
+        visit
+            .as_ref()
+            .is_some_and(|(of, _)| *of == ObservedLayer::Activation)
     })
 }
 

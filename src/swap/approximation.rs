@@ -62,10 +62,18 @@ pub(super) fn approximations(
     layers: &[LayerSamples],
 ) -> Vec<Approximation> {
     let functions = candidates.iter().map(|candidate| {
-        measure(candidate.to_string(), activation, &|x| candidate.value(x), layers)
+        measure(
+            candidate.to_string(),
+            activation,
+            &|x| candidate.value(x),
+            layers,
+        )
     });
     let mut found: Vec<Approximation> = functions.collect();
-    let samples: Vec<f64> = layers.iter().flat_map(|layer| layer.inputs.clone()).collect();
+    let samples: Vec<f64> = layers
+        .iter()
+        .flat_map(|layer| layer.inputs.clone())
+        .collect();
     let bins = Bin::of(samples, activation);
     for pieces in 2..=pieces {
         let lines = Lines::fit(&bins, pieces);
@@ -101,7 +109,11 @@ impl Bin {
                     bin.x += (x - bin.x) / bin.weight;
                 }
                 None => {
-                    bins.push(Self { x: *x, y: 0.0, weight: 1.0 });
+                    bins.push(Self {
+                        x: *x,
+                        y: 0.0,
+                        weight: 1.0,
+                    });
                     end = x + width;
                 }
             }
@@ -124,7 +136,10 @@ struct Lines {
 
 impl Lines {
     fn value(&self, x: f64) -> f64 {
-        let bends = self.bends.iter().map(|(knot, change)| change * (x - knot).max(0.0));
+        let bends = self
+            .bends
+            .iter()
+            .map(|(knot, change)| change * (x - knot).max(0.0));
         self.intercept + self.slope * x + bends.sum::<f64>()
     }
 
@@ -139,7 +154,9 @@ impl Lines {
             });
             bin.or(bins.last()).map_or(0.0, |bin| bin.x)
         };
-        let mut knots: Vec<f64> = (1..pieces).map(|i| quantile(i as f64 / pieces as f64)).collect();
+        let mut knots: Vec<f64> = (1..pieces)
+            .map(|i| quantile(i as f64 / pieces as f64))
+            .collect();
         let range = quantile(1.0) - quantile(0.0);
         let (mut best, mut error) = Self::through(bins, &knots);
         let mut step = range / 8.0;
@@ -190,9 +207,18 @@ impl Lines {
             slope: solution[1],
             bends: bends.collect(),
         };
-        let error = bins.iter().map(|bin| bin.weight * (lines.value(bin.x) - bin.y).powi(2));
+        let error = bins
+            .iter()
+            .map(|bin| bin.weight * (lines.value(bin.x) - bin.y).powi(2));
         let error: f64 = error.sum();
-        (lines, if error.is_finite() { error } else { f64::INFINITY })
+        (
+            lines,
+            if error.is_finite() {
+                error
+            } else {
+                f64::INFINITY
+            },
+        )
     }
 
     /// Each line with the input that it starts at.
@@ -245,7 +271,10 @@ mod tests {
         let mish = Activation::Mish;
         let found = approximations(&mish, &[Activation::Relu], 6, &layers());
         let errors: Vec<f64> = found.iter().map(|row| row.rms_error).collect();
-        assert!(errors.windows(2).all(|pair| pair[1] < pair[0]), "{errors:?}");
+        assert!(
+            errors.windows(2).all(|pair| pair[1] < pair[0]),
+            "{errors:?}"
+        );
         assert!(errors[5] < 0.02, "{errors:?}");
         assert_eq!(found[0].worst_layer, "narrow");
         for pair in found[5].lines.windows(2) {

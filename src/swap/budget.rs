@@ -53,7 +53,9 @@ impl Study<'_> {
                     best = Some((index, comparison));
                 }
             }
-            let Some((index, comparison)) = best else { break };
+            let Some((index, comparison)) = best else {
+                break;
+            };
             let layer = left.remove(index);
             let within = -100.0 * comparison.change.top1.value <= budget.points;
             found.curve.push(BudgetStep {
@@ -79,7 +81,12 @@ impl Study<'_> {
     }
 
     /// The network with `to` in `layers`, recalibrated.
-    fn with_layers(&self, to: &Activation, layers: Vec<String>, budget: &Budget) -> Result<Variant> {
+    fn with_layers(
+        &self,
+        to: &Activation,
+        layers: Vec<String>,
+        budget: &Budget,
+    ) -> Result<Variant> {
         let variant = (self.build)(Some(&Replacement {
             layers,
             ..Replacement::new(*to)

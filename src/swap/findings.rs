@@ -13,7 +13,11 @@ impl SwapReport {
         let mut found = Vec::new();
         let names = distinct(self.rows.iter().map(|row| row.activation.as_str()));
         for name in names.into_iter().filter(|name| *name != self.from) {
-            let rows: Vec<&Row> = self.rows.iter().filter(|row| row.activation == name).collect();
+            let rows: Vec<&Row> = self
+                .rows
+                .iter()
+                .filter(|row| row.activation == name)
+                .collect();
             found.extend(self.of_activation(name, &rows));
         }
         found.extend(self.budgets.iter().map(of_budget));
@@ -93,7 +97,10 @@ impl SwapReport {
     }
 
     fn of_approximations(&self) -> Option<String> {
-        let lines = self.approximations.iter().filter(|row| !row.lines.is_empty());
+        let lines = self
+            .approximations
+            .iter()
+            .filter(|row| !row.lines.is_empty());
         let fewest = lines.clone().find(|row| row.relative_error < 0.01);
         Some(match fewest {
             Some(row) => format!(
@@ -145,7 +152,10 @@ fn of_budget(search: &BudgetSearch) -> String {
     };
     let last = search.curve.get(swapped.wrapping_sub(1));
     let on_search = last.map_or_else(String::new, |step| {
-        format!(" ({} points on the images of the search)", signed(step.comparison.change.top1.value))
+        format!(
+            " ({} points on the images of the search)",
+            signed(step.comparison.change.top1.value)
+        )
     });
     format!(
         "{} fits in {swapped} layers within a budget of {} points{on_search}, after {} \

@@ -12,6 +12,7 @@ mod correction;
 mod distillation;
 mod findings;
 mod fine_tune;
+mod inputs;
 mod logits;
 mod options;
 mod page;

@@ -115,7 +115,10 @@ impl SwapOptions {
     pub(super) fn blends(&self) -> bool {
         let distillation = self.distillation.as_ref().map(|distill| &distill.training);
         let trainings = [distillation, self.fine_tune.as_ref()];
-        trainings.into_iter().flatten().any(|training| training.blend.is_some())
+        trainings
+            .into_iter()
+            .flatten()
+            .any(|training| training.blend.is_some())
     }
 
     /// Replaces the network's activation by `to` in the layers of the study.
@@ -148,7 +151,10 @@ pub struct Budget {
 impl Budget {
     fn check(&self) -> Result<()> {
         if !(0.0..=100.0).contains(&self.points) {
-            bail!("budget: points is {:?}, must be between 0 and 100", self.points);
+            bail!(
+                "budget: points is {:?}, must be between 0 and 100",
+                self.points
+            );
         }
         if self.images == 0 {
             bail!("budget: images is 0, the search needs images");

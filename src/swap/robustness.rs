@@ -85,7 +85,12 @@ pub(super) fn loss_gradient(
 
 impl Study<'_> {
     /// Measures clean images, each noise and each attack.
-    pub(super) fn perturb(&mut self, to: &Activation, role: Role, frozen: &dyn ModuleT) -> Result<()> {
+    pub(super) fn perturb(
+        &mut self,
+        to: &Activation,
+        role: Role,
+        frozen: &dyn ModuleT,
+    ) -> Result<()> {
         let (options, stop) = (self.options, self.stop);
         let test = self
             .data

@@ -3,25 +3,22 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
-use super::approximation::{LayerSamples, approximations};
-use super::correction::{Correction, Corrector, fit_constants};
+use super::approximation::LayerSamples;
+use super::correction::{Correction, Corrector};
 use super::distillation::Teacher;
 use super::fine_tune::{BlendOrder, Blending, FineTune};
 use super::logits::{Logits, batches, first_batches, go_on};
 use super::options::{SwapData, SwapOptions};
-use super::report::{Failure, Recovery, RecoveryPoint, Row, Stage, SwapReport};
 use super::parts::last_of_stages;
+use super::report::{Failure, Recovery, RecoveryPoint, Row, Stage, SwapReport};
 use super::save::SwapRecord;
-use super::variant::{Builder, Replacement, Variant};
-use crate::activation::{Activation, LayerActivations};
+use super::variant::{Builder, Variant};
+use crate::activation::Activation;
 use crate::eval::{Change, Comparison, Evaluation, evaluate};
-use crate::nn::{LayerBlends, map_pre_activations, summarize};
+use crate::nn::{LayerBlends, summarize};
 use crate::pattern;
-
-/// Samples of the inputs of each activation layer, for constants and approximations.
-const SAMPLES: usize = 4096;
 
 /// Runs the measurements in `options` and reports each one to `progress`. Setting `stop` ends the
 /// study with the results so far.
@@ -166,7 +163,7 @@ impl Study<'_> {
             }
         }
         if approximates {
-            self.approximate(&shared);
+            self.approximate(&shared.samples);
         }
         if options.layer_images > 0 {
             self.layer_by_layer(original)?;
@@ -238,9 +235,12 @@ impl Study<'_> {
             let stage = correction.stage();
             (self.progress)(&format!("{to}: {stage}"));
             let variant = if *correction == Correction::Constants {
-                let Some(variant) = self.with_constants(to, role, shared)? else {
-                    continue;
+                // The control keeps its own constants.
+                let fitted = match role {
+                    Role::Candidate => self.with_constants(to, &shared.samples)?,
+                    Role::Control => None,
                 };
+                let Some(variant) = fitted else { continue };
                 variant
             } else {
                 let variant = self.fresh(to, role, None)?;
@@ -258,37 +258,6 @@ impl Study<'_> {
         Ok(())
     }
 
-    /// The network with constants of `to` that are fitted to each layer, recalibrated; `None` if there
-    /// are no constants.
-    fn with_constants(
-        &self,
-        to: &Activation,
-        role: Role,
-        shared: &Shared,
-    ) -> Result<Option<Variant>> {
-        if role == Role::Control {
-            return Ok(None);
-        }
-        let from = &self.options.from;
-        let fit = |layer: &LayerSamples| {
-            let fitted = fit_constants(to, from, &layer.inputs)?;
-            Some((layer.path.clone(), fitted))
-        };
-        let fitted: Option<LayerActivations> = shared.samples.iter().map(fit).collect();
-        let Some(fitted) = fitted else {
-            return Ok(None);
-        };
-        let variant = (self.build)(Some(&Replacement {
-            fitted,
-            ..self.options.replacement(to, None)
-        }))?;
-        let batches = self.options.recalibration_batches;
-        if batches > 0 && !variant.store.buffers().is_empty() {
-            self.recalibrate(&variant, batches)?;
-        }
-        Ok(Some(variant))
-    }
-
     /// The network with `to`, with the original's weights, or changing to `to` by `blends`.
     fn fresh(&self, to: &Activation, role: Role, blends: Option<LayerBlends>) -> Result<Variant> {
         match role {
@@ -300,7 +269,8 @@ impl Study<'_> {
     /// The network with `to` and the weights of `from`.
     fn copy(&self, to: &Activation, role: Role, from: &Variant) -> Result<Variant> {
         let copy = self.fresh(to, role, None)?;
-        copy.store.load_tensors(&from.store.tensors().into_iter().collect())?;
+        copy.store
+            .load_tensors(&from.store.tensors().into_iter().collect())?;
         Ok(copy)
     }
 
@@ -350,9 +320,11 @@ impl Study<'_> {
         let (data, stop, steps) = (self.data, self.stop, training.steps);
         let (objective, loader, stage) = match lesson {
             Lesson::Labels => (training.labels(&variant), data.train, Stage::FineTuned),
-            Lesson::Teacher(teacher) => {
-                (teacher.objective(&variant), data.calibration, Stage::Distilled)
-            }
+            Lesson::Teacher(teacher) => (
+                teacher.objective(&variant),
+                data.calibration,
+                Stage::Distilled,
+            ),
         };
         let order = training.blend.unwrap_or(BlendOrder::AtOnce);
         let blending = blends.map(|blends| Blending {
@@ -418,7 +390,10 @@ impl Study<'_> {
             }
             _ => None,
         };
-        let before = self.recalibrated.as_ref().filter(|_| stage.follows_recalibration());
+        let before = self
+            .recalibrated
+            .as_ref()
+            .filter(|_| stage.follows_recalibration());
         let from_recalibrated = match before {
             Some(before) => Some(Change::new(before, &logits, labels)?),
             None => None,
@@ -473,50 +448,6 @@ impl Study<'_> {
             variant.calibrating.forward_t(&images?, true)?;
         }
         Ok(())
-    }
-
-    /// Inputs of each activation layer of the original, spread over the images of the corrections.
-    fn samples(&mut self, original: &Variant, paths: &[String]) -> Result<Vec<LayerSamples>> {
-        (self.progress)("the inputs of the activations");
-        let count = self.options.correction_batches.max(1);
-        let of_batch = SAMPLES.div_ceil(count);
-        let mut layers: Vec<LayerSamples> = Vec::new();
-        for path in paths {
-            layers.push(LayerSamples {
-                path: path.clone(),
-                inputs: Vec::new(),
-            });
-        }
-        for images in first_batches(self.data.calibration, count, self.stop)? {
-            let images = images?;
-            let some = move |x: &Tensor| {
-                let values = x.detach().flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-                let step = (values.len() / of_batch).max(1);
-                Ok(values.into_iter().step_by(step).map(f64::from).collect::<Vec<_>>())
-            };
-            let forward = || original.frozen.forward_t(&images, false);
-            let (_, inputs) = map_pre_activations(some, forward)?;
-            for (path, values) in inputs {
-                let own = layers.iter_mut().find(|layer| layer.path == path);
-                own.into_iter().for_each(|own| own.inputs.extend(&values));
-            }
-        }
-        Ok(layers)
-    }
-
-    /// Measures functions in place of the network's activation.
-    fn approximate(&mut self, shared: &Shared) {
-        let options = self.options;
-        let mut candidates: Vec<Activation> = Vec::new();
-        let usual = [Activation::Relu, Activation::HardSwish, Activation::HardMish];
-        for candidate in options.to.iter().chain(&usual) {
-            if *candidate != options.from && !candidates.contains(candidate) {
-                candidates.push(*candidate);
-            }
-        }
-        let pieces = options.approximation_pieces;
-        self.report.approximations =
-            approximations(&options.from, &candidates, pieces, &shared.samples);
     }
 
     /// The paths of the activation layers to swap, in the order of the forward pass.

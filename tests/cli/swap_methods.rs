@@ -53,7 +53,10 @@ fn saved_weights_repeat_the_figures_and_are_like_any_others() {
     let report = json(command);
     // The original is not saved again.
     assert!(report["rows"][0]["file"].is_null());
-    let files = rows(&report).iter().skip(1).map(|row| (row, row["file"].as_str().expect("a file")));
+    let files = rows(&report)
+        .iter()
+        .skip(1)
+        .map(|row| (row, row["file"].as_str().expect("a file")));
     let files: Vec<(&Value, &str)> = files.collect();
     assert_eq!(files.len(), 5 + 6 + 6);
     for (row, file) in &files {
@@ -69,10 +72,18 @@ fn saved_weights_repeat_the_figures_and_are_like_any_others() {
     assert_eq!(header["activation"], "mish");
     assert_eq!(header["layer_activations"], "layer3*=relu");
     let record: Value = serde_json::from_str(&header["swap"]).expect("JSON");
-    assert_eq!((&record["from"], &record["to"]), (&"mish".into(), &"relu".into()));
+    assert_eq!(
+        (&record["from"], &record["to"]),
+        (&"mish".into(), &"relu".into())
+    );
     assert_eq!(record["stage"], "fine-tuned");
     assert_eq!(record["setting"]["seed"], "3");
-    assert!(record["setting"]["distillation"].as_str().expect("text").contains("without labels"));
+    assert!(
+        record["setting"]["distillation"]
+            .as_str()
+            .expect("text")
+            .contains("without labels")
+    );
 
     // Export, prediction, a second swap and training.
     let onnx = folder.path().join("swapped.onnx");
@@ -81,17 +92,25 @@ fn saved_weights_repeat_the_figures_and_are_like_any_others() {
     success(export);
     assert!(onnx.is_file());
     let again = json(swap(&tuned, &["--to", "silu", "--recalibrate", "0"]));
-    let (first, second) = (&again["rows"][0]["comparison"], files.iter().find(|(_, file)| {
-        file.ends_with("relu-fine-tuned.safetensors")
-    }));
+    let (first, second) = (
+        &again["rows"][0]["comparison"],
+        files
+            .iter()
+            .find(|(_, file)| file.ends_with("relu-fine-tuned.safetensors")),
+    );
     let second = &second.expect("the fine-tuned row").0["comparison"];
     assert_eq!(first["loss"]["value"], second["loss"]["value"]);
     let run = folder.path().join("tuned");
     let mut command = train(&run, &["--epochs", "1", "--pretrained"]);
     command.arg(&tuned).assert().success();
     let config = std::fs::read_to_string(run.join("config.toml")).expect("a configuration");
-    assert!(config.contains("layer_activations = \"layer3*=relu\""), "{config}");
-    let header = checkpoint::read(&run.join("last.safetensors")).expect("weights").metadata;
+    assert!(
+        config.contains("layer_activations = \"layer3*=relu\""),
+        "{config}"
+    );
+    let header = checkpoint::read(&run.join("last.safetensors"))
+        .expect("weights")
+        .metadata;
     assert_eq!(header["layer_activations"], "layer3*=relu");
 
     // The folder must be empty.
@@ -132,9 +151,15 @@ fn calibration_takes_images_without_labels() {
     let mut command = swap(&weights, &flags("--distill-steps"));
     command.arg(&images);
     let report = json(command);
-    let stages: Vec<&str> = rows(&report).iter().filter_map(|row| row["stage"].as_str()).collect();
+    let stages: Vec<&str> = rows(&report)
+        .iter()
+        .filter_map(|row| row["stage"].as_str())
+        .collect();
     let expected = ["recalibrated", "layer_wise", "distilled"];
-    assert_eq!(stages, [&["original"], &expected[..], &["zero_shot"], &expected[..]].concat());
+    assert_eq!(
+        stages,
+        [&["original"], &expected[..], &["zero_shot"], &expected[..]].concat()
+    );
     let setting = report["setting"].to_string();
     assert!(setting.contains("images in"), "{setting}");
     let mut command = swap(&weights, &["--to", "relu", "--images"]);
@@ -198,13 +223,28 @@ fn options_that_would_have_no_effect_are_refused() {
         let error = failure(swap(&weights, flags), 2);
         assert!(error.contains(part), "{error}");
     };
-    said(&["--to", "relu", "--temperature", "2"], "--temperature needs --distill");
-    said(&["--to", "relu", "--feature-weight", "1"], "--feature-weight needs --distill");
-    said(&["--to", "relu", "--correction-batches", "1"], "--correction-batches needs --correct");
+    said(
+        &["--to", "relu", "--temperature", "2"],
+        "--temperature needs --distill",
+    );
+    said(
+        &["--to", "relu", "--feature-weight", "1"],
+        "--feature-weight needs --distill",
+    );
+    said(
+        &["--to", "relu", "--correction-batches", "1"],
+        "--correction-batches needs --correct",
+    );
     said(&["--to", "relu", "--budget-images", "9"], "--budget");
-    said(&["--to", "relu", "--correct", "constants"], "an activation with constants");
+    said(
+        &["--to", "relu", "--correct", "constants"],
+        "an activation with constants",
+    );
     said(&["--to", "relu", "--correct", "magic"], "magic");
-    said(&["--to", "relu", "--recalibrate", "0", "--images", "x"], "--images needs");
+    said(
+        &["--to", "relu", "--recalibrate", "0", "--images", "x"],
+        "--images needs",
+    );
     said(
         &["--to", "relu", "--distill", "--temperature", "0"],
         "'--temperature <T>': must be a number greater than 0",

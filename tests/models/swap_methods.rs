@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::activation::{Activation, LayerActivations};
 use candle_mish::checkpoint;
-use candle_mish::data::{DataOptions, DatasetKind, Loader, LoaderConfig, open};
+use candle_mish::data::{ImageSet, Loader, LoaderConfig};
 use candle_mish::nn::{ObservedLayer, ParamStore, input_of};
 use candle_mish::swap::{
     BlendOrder, Budget, Correction, Distillation, FineTune, Replacement, Row, SWAP, SaveOptions,
@@ -37,18 +37,19 @@ fn subject_of(name: &str, activation: Activation) -> Result<Subject> {
     Subject::new(spec, weights, 0, &Device::Cpu).map_err(candle_core::Error::wrap)
 }
 
-/// Training and test images, in batches of 16.
+/// Training and test images of 8x8 pixels, in batches of 16.
 fn loaders() -> Result<(Loader, Loader)> {
-    let set = open(&DataOptions {
-        dataset: DatasetKind::Synthetic,
-        limit_train: Some(48),
-        limit_test: Some(32),
-        ..DataOptions::default()
-    })
-    .map_err(candle_core::Error::wrap)?;
-    let config = LoaderConfig::in_order(16, set.mean, set.std);
-    let train = Loader::new(set.train, config.clone().shuffled());
-    Ok((train, Loader::new(set.test, config)))
+    let set = |seed: u64, images: usize| {
+        let bytes = 0..(images * 3 * 8 * 8) as u64;
+        // The high bits of a multiplicative hash.
+        let pixel = |i: u64| ((i + seed * 100_003).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
+        let pixels = bytes.map(pixel).collect();
+        let labels = (0..images).map(|i| (i * 7 % 100) as u32).collect();
+        ImageSet::new(pixels, 8, 8, labels, None).map_err(candle_core::Error::wrap)
+    };
+    let config = LoaderConfig::in_order(16, [0.5; 3], [0.3; 3]);
+    let train = Loader::new(set(1, 48)?, config.clone().shuffled());
+    Ok((train, Loader::new(set(2, 32)?, config)))
 }
 
 fn run(subject: &Subject, options: &SwapOptions) -> Result<SwapReport> {
@@ -82,7 +83,9 @@ fn row<'a>(report: &'a SwapReport, activation: &str, stage: Stage) -> &'a Row {
 /// The network that a saved file describes, with its weights.
 fn load(file: &str) -> Result<(ModelSpec, Variant)> {
     let weights = Weights::read(file.as_ref()).map_err(candle_core::Error::wrap)?;
-    let (spec, notes) = weights.spec(&ModelArgs::default()).map_err(candle_core::Error::wrap)?;
+    let (spec, notes) = weights
+        .spec(&ModelArgs::default())
+        .map_err(candle_core::Error::wrap)?;
     assert!(notes.is_empty(), "{notes:?}");
     let tensors = weights.checkpoint.tensors.clone();
     let subject = Subject::new(spec.clone(), tensors, 0, &Device::Cpu);
@@ -129,12 +132,20 @@ fn training(steps: usize, blend: Option<BlendOrder>) -> FineTune {
 fn corrections_fit_the_original_and_are_saved() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let subject = subject(Activation::Relu)?;
-    let corrections = [Correction::LayerWise, Correction::Bias, Correction::ScaleShift];
+    let corrections = [
+        Correction::LayerWise,
+        Correction::Bias,
+        Correction::ScaleShift,
+    ];
     let options = SwapOptions {
         recalibration_batches: 3,
         corrections: corrections.to_vec(),
         correction_batches: 3,
-        ..SwapOptions::new("resnet20", Activation::Relu, &[Activation::Elu { alpha: 1.0 }])
+        ..SwapOptions::new(
+            "resnet20",
+            Activation::Relu,
+            &[Activation::Elu { alpha: 1.0 }],
+        )
     };
     let report = run(&subject, &saving(folder.path(), options))?;
     assert!(report.failures.is_empty(), "{:?}", report.failures);
@@ -160,7 +171,10 @@ fn corrections_fit_the_original_and_are_saved() -> Result<()> {
         let of = |variant| means(variant, ObservedLayer::Activation, path, 3);
         let (old, new) = (of(&original)?, of(&corrected)?);
         assert!(largest_difference(&old, &new) < 1e-4, "{path}");
-        assert!(largest_difference(&old, &of(&recalibrated)?) > 1e-3, "{path}");
+        assert!(
+            largest_difference(&old, &of(&recalibrated)?) > 1e-3,
+            "{path}"
+        );
     }
     let error = |stage| row(&report, "elu", stage).comparison.logit_error.value;
     assert!(error(Stage::BiasCorrected) < error(Stage::Recalibrated));
@@ -170,16 +184,9 @@ fn corrections_fit_the_original_and_are_saved() -> Result<()> {
     assert_ne!(values(&fitted, weight)?, values(&original, weight)?);
     assert_eq!(values(&corrected, weight)?, values(&original, weight)?);
 
-    // The control: ReLU needs no correction, so only the statistics change.
-    for (stage, name) in [
-        (Stage::ScaleShift, weight),
-        (Stage::ScaleShift, "layer1.0.bn1.weight"),
-        (Stage::LayerWise, "layer1.0.bn1.bias"),
-    ] {
-        let file = row(&report, "relu", stage).file.clone().expect("a file");
-        let (_, control) = load(&file)?;
-        let difference = largest_difference(&values(&control, name)?, &values(&original, name)?);
-        assert!(difference < 0.05, "{stage} {name}: {difference}");
+    // Layer-wise statistics change no weight.
+    for name in [weight, "layer1.0.bn1.bias", "fc.bias"] {
+        assert_eq!(values(&layer_wise, name)?, values(&original, name)?, "{name}");
     }
     let compared = |stage| row(&report, "elu", stage).from_recalibrated.is_some();
     assert!(compared(Stage::BiasCorrected) && !compared(Stage::Recalibrated));
@@ -188,10 +195,7 @@ fn corrections_fit_the_original_and_are_saved() -> Result<()> {
 
 #[test]
 fn every_kind_of_network_is_corrected() -> Result<()> {
-    for name in ["mobilenetv2_100", "densenet_bc_40_12", "vgg11", "resnetv2_20"] {
-        if candle_mish_models::find(name).is_err() {
-            continue;
-        }
+    for name in ["mobilenetv2_100", "resnetv2_20", "squeezenet1_1"] {
         let subject = subject_of(name, Activation::Relu)?;
         let options = SwapOptions {
             recalibration_batches: 1,
@@ -201,7 +205,10 @@ fn every_kind_of_network_is_corrected() -> Result<()> {
         };
         let report = run(&subject, &options)?;
         assert!(report.failures.is_empty(), "{name}: {:?}", report.failures);
-        let error = row(&report, "mish", Stage::ScaleShift).comparison.logit_error.value;
+        let error = row(&report, "mish", Stage::ScaleShift)
+            .comparison
+            .logit_error
+            .value;
         assert!(error.is_finite(), "{name}");
     }
     Ok(())
@@ -221,9 +228,15 @@ fn constants_are_fitted_to_each_layer_and_recorded() -> Result<()> {
     };
     let report = run(&subject, &saving(folder.path(), options))?;
     let fitted = row(&report, "leaky_relu", Stage::FittedConstants);
-    let stages = report.rows.iter().filter(|row| row.stage == Stage::FittedConstants);
+    let stages = report
+        .rows
+        .iter()
+        .filter(|row| row.stage == Stage::FittedConstants);
     assert_eq!(stages.count(), 1, "ReLU has no constants");
-    assert!(fitted.from_control.is_some(), "compared with the recalibrated control");
+    assert!(
+        fitted.from_control.is_some(),
+        "compared with the recalibrated control"
+    );
     let (spec, _) = load(fitted.file.as_deref().expect("a file"))?;
     assert_eq!(spec.activation, leaky);
     assert_eq!(spec.layer_activations.iter().count(), 19);
@@ -232,7 +245,11 @@ fn constants_are_fitted_to_each_layer_and_recorded() -> Result<()> {
         other => panic!("{other:?}"),
     };
     assert!((0.05..0.5).contains(&slope), "{slope}");
-    let names: Vec<&str> = report.approximations.iter().map(|row| row.name.as_str()).collect();
+    let names: Vec<&str> = report
+        .approximations
+        .iter()
+        .map(|row| row.name.as_str())
+        .collect();
     let expected = [
         "leaky_relu",
         "relu",
@@ -261,7 +278,10 @@ fn saved_layers_have_their_activation_and_the_header_says_what_was_done() -> Res
     let file = recalibrated.file.as_deref().expect("a file");
     let (spec, variant) = load(file)?;
     let expected: LayerActivations = "layer3.*=mish".parse().expect("layers");
-    assert_eq!((spec.activation, &spec.layer_activations), (Activation::Relu, &expected));
+    assert_eq!(
+        (spec.activation, &spec.layer_activations),
+        (Activation::Relu, &expected)
+    );
     let mut logits = Vec::new();
     for batch in loaders()?.1.epoch(0, 0) {
         let batch = batch?;
@@ -270,19 +290,29 @@ fn saved_layers_have_their_activation_and_the_header_says_what_was_done() -> Res
     }
     let evaluation = candle_mish::eval::evaluate(
         &Outputs(logits.iter().map(|(own, _)| own.clone()).collect()),
-        logits.iter().enumerate().map(|(i, (_, labels))| {
-            Ok((Tensor::new(i as u32, &Device::Cpu)?, labels.clone()))
-        }),
+        logits
+            .iter()
+            .enumerate()
+            .map(|(i, (_, labels))| Ok((Tensor::new(i as u32, &Device::Cpu)?, labels.clone()))),
     )?;
     let expected = &recalibrated.comparison;
     assert_eq!(
         (evaluation.top1, evaluation.top5, evaluation.loss),
-        (expected.top1.value, expected.top5.value, expected.loss.value)
+        (
+            expected.top1.value,
+            expected.top5.value,
+            expected.loss.value
+        )
     );
-    let header = checkpoint::read(file.as_ref()).map_err(candle_core::Error::wrap)?.metadata;
+    let header = checkpoint::read(file.as_ref())
+        .map_err(candle_core::Error::wrap)?
+        .metadata;
     let record: SwapRecord = serde_json::from_str(&header[SWAP]).expect("a record");
     assert_eq!((record.from.as_str(), record.to.as_str()), ("relu", "mish"));
-    assert_eq!((record.stage.as_str(), record.layers), ("recalibrated", vec!["layer3.*".into()]));
+    assert_eq!(
+        (record.stage.as_str(), record.layers),
+        ("recalibrated", vec!["layer3.*".into()])
+    );
     assert!(row(&report, "relu", Stage::Original).file.is_none());
     Ok(())
 }
@@ -314,12 +344,15 @@ fn distillation_brings_the_outputs_closer_and_needs_no_labels() -> Result<()> {
     };
     let logits = report(0.0, None)?;
     assert!(logits.failures.is_empty(), "{:?}", logits.failures);
-    let divergence = |report: &SwapReport, stage| {
-        row(report, "mish", stage).comparison.divergence.value
-    };
+    let divergence =
+        |report: &SwapReport, stage| row(report, "mish", stage).comparison.divergence.value;
     let before = divergence(&logits, Stage::Recalibrated);
     assert!(divergence(&logits, Stage::Distilled) < before);
-    assert_eq!(logits, report(0.0, None)?, "the teacher's cached outputs change nothing");
+    assert_eq!(
+        logits,
+        report(0.0, None)?,
+        "the teacher's cached outputs change nothing"
+    );
     let features = report(1.0, None)?;
     assert!(divergence(&features, Stage::Distilled) < before);
     assert_ne!(
@@ -332,7 +365,10 @@ fn distillation_brings_the_outputs_closer_and_needs_no_labels() -> Result<()> {
     assert_eq!(blended.recovery[1].stage, Stage::Distilled);
     let original = row(&blended, "relu", Stage::Original).comparison.loss.value;
     assert!((curve[0].evaluation.loss - original).abs() < 1e-5);
-    assert_ne!(blended.recovery[1].curve, report(0.0, Some(BlendOrder::AtOnce))?.recovery[1].curve);
+    assert_ne!(
+        blended.recovery[1].curve,
+        report(0.0, Some(BlendOrder::AtOnce))?.recovery[1].curve
+    );
     Ok(())
 }
 
@@ -343,13 +379,23 @@ fn a_blended_network_is_saved_as_the_new_one() -> Result<()> {
     let options = SwapOptions {
         recalibration_batches: 0,
         fine_tune: Some(training(2, Some(BlendOrder::AtOnce))),
-        ..SwapOptions::new("resnet20", Activation::PRelu { init: 0.25 }, &[Activation::Mish])
+        ..SwapOptions::new(
+            "resnet20",
+            Activation::PRelu { init: 0.25 },
+            &[Activation::Mish],
+        )
     };
     let report = run(&subject, &saving(folder.path(), options))?;
     let tuned = row(&report, "mish", Stage::FineTuned);
     let (spec, variant) = load(tuned.file.as_deref().expect("a file"))?;
     assert_eq!(spec.activation, Activation::Mish);
-    assert!(variant.store.tensors().iter().all(|(name, _)| !name.contains("act")));
+    assert!(
+        variant
+            .store
+            .tensors()
+            .iter()
+            .all(|(name, _)| !name.contains("act"))
+    );
     Ok(())
 }
 
@@ -374,17 +420,26 @@ fn a_search_keeps_to_its_budget() -> Result<()> {
     let all = search(100.0)?;
     let found = &all.budgets[0];
     assert_eq!((found.chosen.len(), found.evaluations), (6, 21));
-    assert_eq!(found.held_out.as_ref().map(|held_out| held_out.images), Some(16));
+    assert_eq!(
+        found.held_out.as_ref().map(|held_out| held_out.images),
+        Some(16)
+    );
     let file = found.file.as_deref().expect("a file");
     assert!(file.ends_with("mish-within-budget.safetensors"), "{file}");
     let (spec, _) = load(file)?;
     assert_eq!(spec.layer_activations.iter().count(), 6);
     // Each round takes the layer that changes the outputs least.
-    let divergences = found.curve.iter().map(|step| step.comparison.divergence.value);
+    let divergences = found
+        .curve
+        .iter()
+        .map(|step| step.comparison.divergence.value);
     let divergences: Vec<f64> = divergences.collect();
     assert!(divergences[0] < divergences[5], "{divergences:?}");
     let text = all.findings().join("\n");
-    assert!(text.contains("mish fits in 6 layers within a budget of 100 points"), "{text}");
+    assert!(
+        text.contains("mish fits in 6 layers within a budget of 100 points"),
+        "{text}"
+    );
     // The search ends with the first layer that exceeds the budget.
     let none = search(0.0)?;
     let found = &none.budgets[0];

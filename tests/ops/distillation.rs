@@ -57,7 +57,9 @@ fn values_and_gradients_of_distillation_are_those_of_pytorch() {
         assert_close(grads.get(&student).unwrap(), &table(&case.grad), 1e-12);
     }
     let teacher = uniform(2, (3, 4));
-    check_gradients(&[uniform(1, (3, 4))], |x| distillation_loss(&x[0], &teacher, 2.0));
+    check_gradients(&[uniform(1, (3, 4))], |x| {
+        distillation_loss(&x[0], &teacher, 2.0)
+    });
 }
 
 fn sines(start: f64, rows: usize, columns: usize) -> Tensor {
@@ -75,7 +77,9 @@ fn a_training_with_logits_and_features_is_that_of_pytorch() {
     let weights = [sines(1.0, 6, 5), sines(2.0, 4, 6)];
     let weights = weights.map(|weight| Var::from_tensor(&weight).unwrap());
     let wanted = [sines(3.0, 6, 5), sines(4.0, 4, 6)];
-    let mut momenta = weights.each_ref().map(|weight| weight.zeros_like().unwrap());
+    let mut momenta = weights
+        .each_ref()
+        .map(|weight| weight.zeros_like().unwrap());
     let forward = |images: &Tensor, weights: [&Tensor; 2]| {
         let features = linear(images, weights[0], None)?;
         let hidden = activation(&features, &Activation::Relu)?;
@@ -94,7 +98,10 @@ fn a_training_with_logits_and_features_is_that_of_pytorch() {
         })
         .unwrap();
         let found = values(&loss)[0];
-        assert!((found - expected).abs() <= 1e-6 * expected, "step {step}: {found} {expected}");
+        assert!(
+            (found - expected).abs() <= 1e-6 * expected,
+            "step {step}: {found} {expected}"
+        );
         for (weight, momentum) in weights.iter().zip(&mut momenta) {
             let gradient = gradients.get(weight).unwrap();
             *momentum = ((&*momentum * 0.9).unwrap() + gradient).unwrap();
@@ -123,7 +130,11 @@ fn distillation_has_every_type_and_layout() {
         assert_values(&values(&loss), &expected, tolerance);
     }
     // The teacher's own logits have no loss, and huge ones do not overflow.
-    assert_values(&values(&distillation_loss(&student, &student, 1.0).unwrap()), &[0.0], 1e-12);
+    assert_values(
+        &values(&distillation_loss(&student, &student, 1.0).unwrap()),
+        &[0.0],
+        1e-12,
+    );
     let huge = array(&[[1e4f64, -1e4]]).to_dtype(DType::F32).unwrap();
     let other = array(&[[-1e4f64, 1e4]]).to_dtype(DType::F32).unwrap();
     let loss = values(&distillation_loss(&huge, &other, 1.0).unwrap());
@@ -133,7 +144,9 @@ fn distillation_has_every_type_and_layout() {
 fn distillation_refuses_what_does_not_fit() {
     let student = uniform(1, (2, 3));
     let refused = |teacher: &Tensor, temperature: f64, part: &str| {
-        let error = distillation_loss(&student, teacher, temperature).unwrap_err().to_string();
+        let error = distillation_loss(&student, teacher, temperature)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(part), "{error}");
     };
     refused(&uniform(1, (3, 2)), 1.0, "logits of one shape");

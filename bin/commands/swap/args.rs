@@ -171,7 +171,9 @@ impl SwapArgs {
             (Method::ScaleShift, Correction::ScaleShift),
             (Method::Constants, Correction::Constants),
         ];
-        let given = all.iter().filter(|(method, _)| self.correct.contains(method));
+        let given = all
+            .iter()
+            .filter(|(method, _)| self.correct.contains(method));
         given.map(|(_, correction)| *correction).collect()
     }
 
@@ -216,8 +218,18 @@ impl SwapArgs {
         for (flag, given, possible, needs) in [
             ("--blend", self.blend.is_some(), trains, fine_tuning),
             ("--lr", self.lr.is_some(), trains, fine_tuning),
-            ("--temperature", self.temperature.is_some(), self.distills(), "--distill"),
-            ("--feature-weight", self.feature_weight.is_some(), self.distills(), "--distill"),
+            (
+                "--temperature",
+                self.temperature.is_some(),
+                self.distills(),
+                "--distill",
+            ),
+            (
+                "--feature-weight",
+                self.feature_weight.is_some(),
+                self.distills(),
+                "--distill",
+            ),
             (
                 "--correction-batches",
                 self.correction_batches.is_some(),

@@ -129,10 +129,11 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         ..SwapOptions::new(&model, from, &to)
     };
     let images = args.images.as_deref();
-    options.setting =
-        setting::setting(&options, &weights.path, &dataset, images, &recipe, context);
+    options.setting = setting::setting(&options, &weights.path, &dataset, images, &recipe, context);
     if let Some(folder) = &args.save {
-        options.save = Some(save::prepare(folder, &spec, &weights, &dataset, &origin, &recipe)?);
+        options.save = Some(save::prepare(
+            folder, &spec, &weights, &dataset, &origin, &recipe,
+        )?);
     }
     let data = SwapData {
         train: &train,

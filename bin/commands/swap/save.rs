@@ -29,7 +29,11 @@ pub fn prepare(
 ) -> anyhow::Result<SaveOptions> {
     let place = || format!("cannot write --save {}", folder.display());
     std::fs::create_dir_all(folder).with_context(place)?;
-    if std::fs::read_dir(folder).with_context(place)?.next().is_some() {
+    if std::fs::read_dir(folder)
+        .with_context(place)?
+        .next()
+        .is_some()
+    {
         return Err(usage(format!(
             "--save {}: the folder is not empty",
             folder.display()

@@ -11,7 +11,12 @@ use crate::table::{align_right, table};
 pub fn text(report: &SwapReport) -> String {
     let mut sections = vec![heading(report), comparisons(&report.rows)];
     let files = report.rows.iter().filter_map(|row| row.file.as_ref());
-    let files = files.chain(report.budgets.iter().filter_map(|search| search.file.as_ref()));
+    let files = files.chain(
+        report
+            .budgets
+            .iter()
+            .filter_map(|search| search.file.as_ref()),
+    );
     let files: Vec<&str> = files.map(String::as_str).collect();
     if !files.is_empty() {
         sections.push(format!("Saved:\n{}", files.join("\n")));
@@ -123,7 +128,10 @@ fn budget(search: &BudgetSearch) -> String {
         ]);
     }
     align_right(&mut table, 2..5);
-    let images = search.curve.first().map_or(0, |step| step.comparison.images);
+    let images = search
+        .curve
+        .first()
+        .map_or(0, |step| step.comparison.images);
     let chosen = match search.chosen.as_slice() {
         [] => "no layer is within the budget".to_string(),
         chosen => format!("--layers {}", chosen.join(",")),

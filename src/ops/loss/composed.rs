@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::distillation::{Distillation, DistillationGrad};
 use super::cross_entropy::{FusedCrossEntropy, FusedCrossEntropyGrad, OP};
+use super::distillation::{Distillation, DistillationGrad};
 use super::margin::{MarginLoss, MarginLossGrad};
 use super::squared_error::{SquaredError, SquaredErrorGrad};
 use crate::ops::composed::{Composed1, Composed2, Composed3, constants, wide};

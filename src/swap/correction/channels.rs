@@ -90,7 +90,10 @@ mod tests {
 
     #[test]
     fn moments_are_those_of_each_channel() -> Result<()> {
-        let x = Tensor::new(&[[[1f32, 2.0], [5.0, 5.0]], [[3.0, 6.0], [5.0, 5.0]]], &Device::Cpu)?;
+        let x = Tensor::new(
+            &[[[1f32, 2.0], [5.0, 5.0]], [[3.0, 6.0], [5.0, 5.0]]],
+            &Device::Cpu,
+        )?;
         let mut moments = Moments::default();
         moments.add(&x.narrow(0, 0, 1)?)?;
         moments.add(&x.narrow(0, 1, 1)?)?;

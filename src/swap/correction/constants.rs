@@ -12,7 +12,11 @@ pub fn fit_constants(
     wanted: &Activation,
     samples: &[f64],
 ) -> Option<Activation> {
-    let start: Vec<f64> = activation.parameters().iter().map(|(_, value)| *value).collect();
+    let start: Vec<f64> = activation
+        .parameters()
+        .iter()
+        .map(|(_, value)| *value)
+        .collect();
     if start.is_empty() {
         return None;
     }
@@ -24,9 +28,16 @@ pub fn fit_constants(
         candidate.violation().is_none()
     };
     let found = least_squares(&start, &residuals);
-    let rounded: Vec<f64> = found.iter().map(|value| (value * 1e6).round() / 1e6).collect();
+    let rounded: Vec<f64> = found
+        .iter()
+        .map(|value| (value * 1e6).round() / 1e6)
+        .collect();
     let fitted = activation.with_parameters(&rounded);
-    Some(if fitted.violation().is_none() { fitted } else { *activation })
+    Some(if fitted.violation().is_none() {
+        fitted
+    } else {
+        *activation
+    })
 }
 
 #[cfg(test)]
@@ -41,8 +52,14 @@ mod tests {
             let wanted: Activation = wanted.parse().expect("an activation");
             fit_constants(&activation, &wanted, &samples)
         };
-        assert_eq!(fit("leaky_relu", "leaky_relu:0.2"), Some(Activation::LeakyRelu { slope: 0.2 }));
-        assert_eq!(fit("elu", "elu:0.35"), Some(Activation::Elu { alpha: 0.35 }));
+        assert_eq!(
+            fit("leaky_relu", "leaky_relu:0.2"),
+            Some(Activation::LeakyRelu { slope: 0.2 })
+        );
+        assert_eq!(
+            fit("elu", "elu:0.35"),
+            Some(Activation::Elu { alpha: 0.35 })
+        );
         assert_eq!(fit("prelu", "relu"), Some(Activation::PRelu { init: 0.0 }));
         assert_eq!(fit("relu", "mish"), None);
         // The slope of the straight line through the origin that is closest to Mish on the left.

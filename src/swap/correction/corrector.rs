@@ -25,7 +25,8 @@ pub enum Correction {
     Bias,
     /// As [`Correction::LayerWise`], and a scale and a shift of each channel before and after the
     /// activation, fitted to the outputs of the original's activation by least squares. They become
-    /// part of the batch norm before and of the convolution or linear layer after the activation.
+    /// part of the norm, convolution or linear layer before the activation, and of the convolution or
+    /// linear layer after it.
     ScaleShift,
     /// The constants of a parametric activation, fitted for each layer to the original's activation by
     /// least squares on the original's inputs. Batch-norm statistics are then recalibrated.
@@ -66,9 +67,7 @@ impl Corrector<'_> {
                     self.shift_means(variant, &tensors, site)?;
                 }
                 (Part::Activation(site), Correction::ScaleShift) => {
-                    let same = |part: &&Part| {
-                        matches!(part, Part::Activation(other) if other.path == site.path)
-                    };
+                    let same = |part: &&Part| matches!(part, Part::Activation(other) if other.path == site.path);
                     if let Some(Part::Activation(old)) = original.iter().find(same) {
                         self.scale_and_shift(variant, &tensors, old, site)?;
                     }

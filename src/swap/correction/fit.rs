@@ -8,10 +8,7 @@ const LARGEST_DAMPING: f64 = 1e8;
 /// The parameters that minimise the sum of squares of `residuals`, starting from `start`.
 /// `residuals` appends the residual of each sample for some parameters, or returns `false` if they are
 /// not valid.
-pub fn least_squares(
-    start: &[f64],
-    residuals: &dyn Fn(&[f64], &mut Vec<f64>) -> bool,
-) -> Vec<f64> {
+pub fn least_squares(start: &[f64], residuals: &dyn Fn(&[f64], &mut Vec<f64>) -> bool) -> Vec<f64> {
     let count = start.len();
     let mut best = start.to_vec();
     let at = |parameters: &[f64]| {
@@ -35,7 +32,11 @@ pub fn least_squares(
             let entry = |(i, j): (usize, usize)| {
                 let entry = dot(&jacobian[i], &jacobian[j]);
                 // A direction without effect stays as it is.
-                if i == j { entry * (1.0 + damping) + f64::MIN_POSITIVE } else { entry }
+                if i == j {
+                    entry * (1.0 + damping) + f64::MIN_POSITIVE
+                } else {
+                    entry
+                }
             };
             let matrix = (0..count).map(|i| (0..count).map(|j| entry((i, j))).collect());
             let step = solve(matrix.collect(), slopes.clone());
@@ -72,7 +73,11 @@ fn jacobian(
         };
         let (above, below) = (moved(step)?, moved(-step)?);
         let slopes = above.iter().zip(&below);
-        Some(slopes.map(|(above, below)| (above - below) / (2.0 * step)).collect())
+        Some(
+            slopes
+                .map(|(above, below)| (above - below) / (2.0 * step))
+                .collect(),
+        )
     };
     (0..parameters.len()).map(column).collect()
 }
@@ -107,7 +112,11 @@ pub fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
         let known: f64 = (row + 1..count).map(|j| matrix[row][j] * solution[j]).sum();
         let pivot = matrix[row][row];
         let value = (right[row] - known) / pivot;
-        solution[row] = if pivot == 0.0 || !value.is_finite() { 0.0 } else { value };
+        solution[row] = if pivot == 0.0 || !value.is_finite() {
+            0.0
+        } else {
+            value
+        };
     }
     solution
 }
@@ -118,7 +127,11 @@ mod tests {
 
     #[test]
     fn equations_are_solved_with_pivots() {
-        let matrix = vec![vec![0.0, 2.0, 1.0], vec![1.0, 1.0, 0.0], vec![3.0, 0.0, 4.0]];
+        let matrix = vec![
+            vec![0.0, 2.0, 1.0],
+            vec![1.0, 1.0, 0.0],
+            vec![3.0, 0.0, 4.0],
+        ];
         let solution = solve(matrix, vec![7.0, 3.0, 15.0]);
         for (found, expected) in solution.iter().zip([1.0, 2.0, 3.0]) {
             assert!((found - expected).abs() < 1e-12, "{solution:?}");
@@ -140,6 +153,9 @@ mod tests {
             assert!((found - wanted).abs() < 1e-5, "{found} {wanted}");
         }
         // A start that is not valid stays.
-        assert_eq!(least_squares(&[1.0, -1.0, 0.0], &residuals), [1.0, -1.0, 0.0]);
+        assert_eq!(
+            least_squares(&[1.0, -1.0, 0.0], &residuals),
+            [1.0, -1.0, 0.0]
+        );
     }
 }

@@ -15,7 +15,10 @@ impl Corrector<'_> {
         tensors: &Tensors,
         path: &str,
     ) -> Result<()> {
-        let (mean, variance) = (format!("{path}.running_mean"), format!("{path}.running_var"));
+        let (mean, variance) = (
+            format!("{path}.running_mean"),
+            format!("{path}.running_var"),
+        );
         if !tensors.has(&mean) {
             return Ok(());
         }

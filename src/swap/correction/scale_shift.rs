@@ -5,7 +5,7 @@ use candle_core::Result;
 use super::channels::Planes;
 use super::corrector::{Corrector, Tensors};
 use super::fit::least_squares;
-use super::sites::{Consumer, Site};
+use super::sites::{Consumer, Producer, Site};
 use crate::activation::Activation;
 use crate::nn::{ObservedLayer, input_of};
 use crate::swap::variant::Variant;
@@ -53,10 +53,12 @@ impl Corrector<'_> {
         let (Some(wanted), Some(own)) = (old.activation, site.activation) else {
             return Ok(());
         };
-        let Site { norm, consumer, .. } = site;
+        let Site {
+            producer, consumer, ..
+        } = site;
         let free = Free {
-            scale: norm.as_ref().is_some_and(|norm| !norm.residual),
-            shift: norm.is_some(),
+            scale: producer.as_ref().is_some_and(|producer| !producer.residual),
+            shift: producer.is_some(),
             gain: consumer.is_some(),
             offset: consumer.as_ref().is_some_and(|consumer| {
                 consumer.normalised || (consumer.linear && consumer.bias.is_some())
@@ -74,8 +76,8 @@ impl Corrector<'_> {
                 fit(&own, &pairs, free)
             })
             .collect();
-        if let Some(norm) = norm {
-            fold_before(tensors, &norm.path, &fits)?;
+        if let Some(producer) = producer {
+            fold_before(tensors, producer, &fits)?;
         }
         match consumer {
             Some(consumer) => fold_after(tensors, consumer, &fits),
@@ -126,7 +128,12 @@ fn fit(activation: &Activation, pairs: &[(f64, f64)], free: Free) -> Affine {
             offset: next(free.offset, IDENTITY.offset),
         }
     };
-    let start = [IDENTITY.scale, IDENTITY.shift, IDENTITY.gain, IDENTITY.offset];
+    let start = [
+        IDENTITY.scale,
+        IDENTITY.shift,
+        IDENTITY.gain,
+        IDENTITY.offset,
+    ];
     let start = start.iter().zip(chosen).filter(|(_, free)| *free);
     let start: Vec<f64> = start.map(|(value, _)| *value).collect();
     let residuals = |parameters: &[f64], out: &mut Vec<f64>| {
@@ -136,23 +143,32 @@ fn fit(activation: &Activation, pairs: &[(f64, f64)], free: Free) -> Affine {
             gain,
             offset,
         } = of(parameters);
-        out.extend(pairs.iter().map(|(x, wanted)| {
-            gain * activation.value(scale * x + shift) + offset - wanted
-        }));
+        out.extend(
+            pairs
+                .iter()
+                .map(|(x, wanted)| gain * activation.value(scale * x + shift) + offset - wanted),
+        );
         SCALES.contains(&scale) && SCALES.contains(&gain)
     };
     of(&least_squares(&start, &residuals))
 }
 
-/// Makes the scales and shifts part of the norm at `path`.
-fn fold_before(tensors: &Tensors, path: &str, fits: &[Affine]) -> Result<()> {
-    let (weight, bias) = (format!("{path}.weight"), format!("{path}.bias"));
-    let scaled = tensors.read(&weight)?.into_iter().zip(fits);
-    let scaled: Vec<f64> = scaled.map(|(weight, fit)| weight * fit.scale).collect();
-    let shifted = tensors.read(&bias)?.into_iter().zip(fits);
-    let shifted: Vec<f64> = shifted.map(|(bias, fit)| bias * fit.scale + fit.shift).collect();
-    tensors.write(&weight, &scaled)?;
-    tensors.write(&bias, &shifted)
+/// Makes the scales and shifts part of the layer before the activation.
+fn fold_before(tensors: &Tensors, producer: &Producer, fits: &[Affine]) -> Result<()> {
+    let Producer { weight, bias, .. } = producer;
+    let (mut weights, mut biases) = (tensors.read(weight)?, tensors.read(bias)?);
+    if biases.len() != fits.len() || !weights.len().is_multiple_of(fits.len()) {
+        return Ok(());
+    }
+    let taps = weights.len() / fits.len();
+    for (channel, fit) in fits.iter().enumerate() {
+        for value in &mut weights[channel * taps..][..taps] {
+            *value *= fit.scale;
+        }
+        biases[channel] = biases[channel] * fit.scale + fit.shift;
+    }
+    tensors.write(weight, &weights)?;
+    tensors.write(bias, &biases)
 }
 
 /// Makes the gains part of a weight, and the offsets part of a bias. A norm after the layer removes
@@ -210,7 +226,12 @@ mod tests {
         let mish = Activation::Mish;
         let inputs = (-50..50).map(|i| f64::from(i) / 20.0);
         let pairs: Vec<(f64, f64)> = inputs
-            .map(|x| (x, wanted.gain * mish.value(wanted.scale * x + wanted.shift) + wanted.offset))
+            .map(|x| {
+                (
+                    x,
+                    wanted.gain * mish.value(wanted.scale * x + wanted.shift) + wanted.offset,
+                )
+            })
             .collect();
         let found = fit(&mish, &pairs, ALL);
         for (found, wanted) in [

@@ -9,7 +9,7 @@ use crate::nn::{ObservedLayer, input_of};
 use crate::swap::variant::Variant;
 
 impl Corrector<'_> {
-    /// Changes the bias of the norm before an activation so that the mean of the activation's input is
+    /// Changes the bias of the layer before an activation so that the mean of the activation's input is
     /// that of the original in each channel.
     pub(super) fn shift_means(
         &self,
@@ -17,7 +17,7 @@ impl Corrector<'_> {
         tensors: &Tensors,
         site: &Site,
     ) -> Result<()> {
-        let Some(norm) = &site.norm else {
+        let Some(producer) = &site.producer else {
             return Ok(());
         };
         let (mut old, mut new) = (Moments::default(), Moments::default());
@@ -28,7 +28,7 @@ impl Corrector<'_> {
                 moments.add(&input_of(ObservedLayer::Activation, &site.path, forward)?)?;
             }
         }
-        add_difference(tensors, &format!("{}.bias", norm.path), &old, &new)
+        add_difference(tensors, &producer.bias, &old, &new)
     }
 
     /// Changes the bias of the classifier so that the mean of each logit is that of the original.

@@ -24,16 +24,19 @@ pub struct Site {
     pub path: String,
     /// The function, unless it has learned parameters.
     pub activation: Option<Activation>,
-    /// The norm whose output is the activation's input, alone or with a residual.
-    pub norm: Option<Norm>,
+    /// The layer whose output is the activation's input, alone or with a residual.
+    pub producer: Option<Producer>,
     /// The only layer that takes the activation's output.
     pub consumer: Option<Consumer>,
 }
 
-/// A batch norm before an activation.
-pub struct Norm {
-    pub path: String,
-    /// Whether a residual is added between the norm and the activation.
+/// The layer before an activation: a batch norm, or a convolution or linear layer with a bias.
+pub struct Producer {
+    /// The name of its weight, output channels first.
+    pub weight: String,
+    /// The name of its bias.
+    pub bias: String,
+    /// Whether a residual is added between the layer and the activation.
     pub residual: bool,
 }
 
@@ -62,11 +65,15 @@ pub fn parts(variant: &Variant, image: &Tensor) -> Result<Vec<Part>> {
     let graph = trace(image, variant.store.tensors(), forward)?;
     let view = View::new(&graph);
     let is_norm = |path: &String| {
-        kinds.get(path.as_str()).is_some_and(|(kind, count)| *kind == "BatchNorm2d" && *count == 1)
+        kinds
+            .get(path.as_str())
+            .is_some_and(|(kind, count)| *kind == "BatchNorm2d" && *count == 1)
     };
     let is_activation = |path: &String| {
         let is = |kind: &str| Activation::all().any(|activation| activation.name() == kind);
-        kinds.get(path.as_str()).is_some_and(|(kind, count)| is(kind) && *count == 1)
+        kinds
+            .get(path.as_str())
+            .is_some_and(|(kind, count)| is(kind) && *count == 1)
     };
     let mut parts = Vec::new();
     for (index, node) in graph.nodes.iter().enumerate() {
@@ -81,7 +88,7 @@ pub fn parts(variant: &Variant, image: &Tensor) -> Result<Vec<Part>> {
                         Operation::Activation(activation) => Some(*activation),
                         _ => None,
                     },
-                    norm: view.norm(index, &is_norm),
+                    producer: view.producer(index, &is_norm),
                     consumer: view.consumer(Value::Node(index)),
                 }));
             }
@@ -118,24 +125,33 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The norm before the activation that the node of this index computes.
-    fn norm(&self, index: usize, is_norm: &dyn Fn(&String) -> bool) -> Option<Norm> {
-        let of = |node: &Node| {
-            let Operation::BatchNormAct { .. } = node.operation else {
-                return None;
-            };
-            let path = node.paths.iter().find(|path| is_norm(path))?.clone();
-            let residual = node.inputs.len() > 4;
-            Some(Norm { path, residual })
-        };
+    /// The layer before the activation that the node of this index computes.
+    fn producer(&self, index: usize, is_norm: &dyn Fn(&String) -> bool) -> Option<Producer> {
         let node = &self.graph.nodes[index];
-        if let Some(norm) = of(node) {
-            return Some(norm);
+        if let Operation::BatchNormAct { .. } = node.operation {
+            return norm(node, is_norm);
         }
-        match node.inputs.first() {
-            Some(input @ Value::Node(before)) if self.only_user(*input).is_some() => {
-                of(&self.graph.nodes[*before])
-            }
+        let before = *node.inputs.first()?;
+        let Value::Node(index) = before else {
+            return None;
+        };
+        self.only_user(before)?;
+        let node = &self.graph.nodes[index];
+        match node.operation {
+            Operation::BatchNormAct { .. } => norm(node, is_norm),
+            Operation::Conv2d { .. } | Operation::Linear => Some(Producer {
+                weight: self.constant(node, 1)?,
+                bias: self.constant(node, 2)?,
+                residual: false,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The name of an input that is a parameter.
+    fn constant(&self, node: &Node, position: usize) -> Option<String> {
+        match node.inputs.get(position) {
+            Some(Value::Constant(index)) => Some(self.graph.constants[*index].0.clone()),
             _ => None,
         }
     }
@@ -143,10 +159,6 @@ impl<'a> View<'a> {
     /// The layer that alone takes `value`. Between them may be a pooling over the whole image.
     fn consumer(&self, value: Value) -> Option<Consumer> {
         let (index, node) = self.only_user(value)?;
-        let constant = |position: usize| match node.inputs.get(position) {
-            Some(Value::Constant(index)) => Some(self.graph.constants[*index].0.clone()),
-            _ => None,
-        };
         let (groups, linear) = match node.operation {
             Operation::GlobalAvgPool2d => return self.consumer(Value::Node(index)),
             Operation::Linear => (1, true),
@@ -155,15 +167,25 @@ impl<'a> View<'a> {
             } => (groups, padding == (0, 0)),
             _ => return None,
         };
-        let normalised = self.only_user(Value::Node(index)).is_some_and(|(_, user)| {
-            matches!(user.operation, Operation::BatchNormAct { .. })
-        });
+        let normalised = self
+            .only_user(Value::Node(index))
+            .is_some_and(|(_, user)| matches!(user.operation, Operation::BatchNormAct { .. }));
         Some(Consumer {
-            weight: constant(1)?,
-            bias: constant(2),
+            weight: self.constant(node, 1)?,
+            bias: self.constant(node, 2),
             groups,
             linear,
             normalised,
         })
     }
+}
+
+/// The batch norm that a node computes, as the producer of its values.
+fn norm(node: &Node, is_norm: &dyn Fn(&String) -> bool) -> Option<Producer> {
+    let path = node.paths.iter().find(|path| is_norm(path))?;
+    Some(Producer {
+        weight: format!("{path}.weight"),
+        bias: format!("{path}.bias"),
+        residual: node.inputs.len() > 4,
+    })
 }

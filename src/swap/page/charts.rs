@@ -17,10 +17,9 @@ pub(super) fn accuracy(rows: &[Row]) -> Markup {
     let opacity = |stage: Stage| match stage {
         Stage::Original | Stage::FineTuned | Stage::Distilled => "1",
         Stage::Recalibrated => "0.5",
-        Stage::LayerWise
-        | Stage::BiasCorrected
-        | Stage::ScaleShift
-        | Stage::FittedConstants => "0.75",
+        Stage::LayerWise | Stage::BiasCorrected | Stage::ScaleShift | Stage::FittedConstants => {
+            "0.75"
+        }
         Stage::ZeroShot => "0.35",
     };
     html! {
@@ -92,7 +91,9 @@ pub(super) fn budget(search: &BudgetSearch) -> Markup {
     const HEIGHT: f64 = 260.0;
     let changes = || search.curve.iter().map(|step| step.comparison.change.top1);
     let limits = [0.0, -search.points];
-    let ends = changes().flat_map(|c| [100.0 * c.low, 100.0 * c.high]).chain(limits);
+    let ends = changes()
+        .flat_map(|c| [100.0 * c.low, 100.0 * c.high])
+        .chain(limits);
     let scale = Scale::covering(ends, 8.0);
     let layers = search.curve.len().max(1) as f64;
     let x = |count: usize| LEFT + WIDTH * count as f64 / layers;

@@ -84,7 +84,13 @@ pub(super) fn recovery(recoveries: &[Recovery]) -> Markup {
 
 /// A row for each layer that a search swapped.
 pub(super) fn budget(search: &BudgetSearch) -> Markup {
-    let columns = ["layers", "added", "change of top-1, points", "agreement, %", "KL, nats"];
+    let columns = [
+        "layers",
+        "added",
+        "change of top-1, points",
+        "agreement, %",
+        "KL, nats",
+    ];
     html! {
         table {
             caption {
