@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use candle_mish::data::{DataOptions, DatasetKind};
 use candle_mish::train::run_folder::CONFIG;
 use candle_mish::train::{Recipe, RecipeError, RecipeTextError, RunOptions};
-use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, ModelSpec, Shortcut, Stem};
+use candle_mish_models::{BuildContext, COLOUR_CHANNELS, ModelArgs, ModelSpec, Shortcut, Stem};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::usage;
@@ -30,6 +30,9 @@ pub struct Config {
     /// Standard deviation of each channel, as `mean`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std: Option<[f32; 3]>,
+    /// Gradient checkpointing. The result does not depend on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub grad_checkpointing: bool,
     /// The hyperparameters.
     #[serde(default)]
     pub recipe: Recipe,
@@ -86,6 +89,7 @@ impl Config {
             pretrained: None,
             mean: None,
             std: None,
+            grad_checkpointing: false,
             recipe,
             data: DataOptions::default(),
             run: RunOptions::default(),
@@ -139,6 +143,14 @@ impl Config {
         self.network.over(open)
     }
 
+    /// How to build the network for training.
+    pub fn build_context(&self) -> BuildContext {
+        BuildContext {
+            grad_checkpointing: self.grad_checkpointing,
+            ..BuildContext::default()
+        }
+    }
+
     /// The configuration as TOML.
     ///
     /// # Errors
@@ -147,9 +159,9 @@ impl Config {
         Ok(toml::to_string(self)?)
     }
 
-    /// Refuses a difference from `saved`, the configuration that a run started with, except in the
-    /// paths of files and the options of saving, which the result does not depend on, and in the number
-    /// of epochs.
+    /// Refuses a difference from `saved`, the configuration that a run started with, except in what the
+    /// result does not depend on (the paths of files, gradient checkpointing and the options of saving),
+    /// and in the number of epochs.
     ///
     /// # Errors
     /// A usage error that names the first difference.
@@ -160,6 +172,7 @@ impl Config {
             config.data.cache_dir = None;
             config.data.offline = false;
             config.recipe.epochs = saved.recipe.epochs;
+            config.grad_checkpointing = saved.grad_checkpointing;
             config.run = saved.run;
             toml::Table::try_from(config)
         };

@@ -10,6 +10,7 @@ mod context;
 mod csv;
 mod dataset;
 mod device;
+mod embedded;
 mod failure;
 mod interrupt;
 mod logging;

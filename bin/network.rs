@@ -41,16 +41,38 @@ impl Network {
     /// # Errors
     /// If the network cannot be built, or the device cannot be opened.
     pub fn new(spec: &ModelSpec, recipe: &Recipe) -> anyhow::Result<Self> {
+        Self::with_context(spec, recipe, BuildContext::default())
+    }
+
+    /// As [`Network::new`], built as `context` says, with a generator of the recipe's seed.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn with_context(
+        spec: &ModelSpec,
+        recipe: &Recipe,
+        context: BuildContext,
+    ) -> anyhow::Result<Self> {
         let store = ParamStore::new(DType::F32, device::current()?, recipe.seed);
-        let store = store.with_initialisation(recipe.initialisation(&spec.activation));
-        Self::build(spec, store, recipe.seed)
+        let own = models::find(&spec.model)
+            .map_err(choice)?
+            .own_initialisation;
+        let store = store
+            .with_initialisation(recipe.initialisation(&spec.activation))
+            .with_own_initialisation(own);
+        Self::build(spec, store, recipe.seed, context)
     }
 
     /// Builds a network on an empty store. `seed` seeds its random layers.
-    fn build(spec: &ModelSpec, store: ParamStore, seed: u64) -> anyhow::Result<Self> {
+    fn build(
+        spec: &ModelSpec,
+        store: ParamStore,
+        seed: u64,
+        context: BuildContext,
+    ) -> anyhow::Result<Self> {
         let context = BuildContext {
             generator: Generator::named(seed, "network"),
-            ..BuildContext::default()
+            ..context
         };
         let create = |store: &ParamStore| {
             models::create_with(spec, &context, store.var_builder()).map_err(choice)
@@ -71,7 +93,7 @@ impl Network {
     /// If the network cannot be built or a tensor does not fit.
     pub fn load(spec: &ModelSpec, weights: &Weights) -> anyhow::Result<Self> {
         let store = ParamStore::zeros(DType::F32, device::current()?);
-        let network = Self::build(spec, store, 0)?;
+        let network = Self::build(spec, store, 0, BuildContext::default())?;
         let transfer = weights.load(&*network.model, spec, &network.store);
         let transfer = transfer.map_err(explained)?;
         if let Some(note) = Note::transferred(&weights.origin, &transfer) {
@@ -147,11 +169,15 @@ fn flag(argument: &str) -> String {
     format!("--{}", name.replace('_', "-"))
 }
 
-/// Refuses an option of `given` that has no effect on the network `spec`.
+/// Refuses an option of `given` or `context` that has no effect on the network `spec`.
 ///
 /// # Errors
 /// A usage error that names the flag and what the network lacks.
-pub fn check_options(given: &ModelArgs, spec: &ModelSpec) -> anyhow::Result<()> {
+pub fn check_options(
+    given: &ModelArgs,
+    spec: &ModelSpec,
+    context: &BuildContext,
+) -> anyhow::Result<()> {
     let spec = ModelSpec {
         gate: given.gate,
         bn_momentum: given.bn_momentum,
@@ -160,7 +186,7 @@ pub fn check_options(given: &ModelArgs, spec: &ModelSpec) -> anyhow::Result<()> 
         drop_path_rate: given.drop_path_rate.unwrap_or(0.0),
         ..spec.clone()
     };
-    models::check_options(&spec, &BuildContext::default()).map_err(choice)
+    models::check_options(&spec, context).map_err(choice)
 }
 
 /// A usage error for a name or an option that the registry refuses.
@@ -289,7 +315,7 @@ impl Weights {
     pub fn spec(&self, given: &ModelArgs) -> anyhow::Result<ModelSpec> {
         let (spec, notes) = self.0.spec(given).map_err(explained)?;
         notes.iter().for_each(warn);
-        check_options(given, &spec)?;
+        check_options(given, &spec, &BuildContext::default())?;
         check_classes(spec.num_classes)?;
         check_in_chans(spec.in_chans)?;
         Ok(spec)

@@ -3,71 +3,42 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use candle_mish::suggest::suggest;
 
+use crate::embedded::{self, Embedded, embedded};
 use crate::failure::usage;
 
-/// A recipe of this program. Its text starts with two lines of comments: what it is, and its source.
-pub struct Shipped {
-    /// The value of `--recipe`.
-    pub name: &'static str,
-    /// The recipe in TOML.
-    pub text: &'static str,
-}
-
-/// All recipes of this program.
-pub const SHIPPED: [Shipped; 7] = [
-    Shipped {
-        name: "quick",
-        text: include_str!("recipes/quick.toml"),
-    },
-    Shipped {
-        name: "pytorch-cifar100",
-        text: include_str!("recipes/pytorch-cifar100.toml"),
-    },
-    Shipped {
-        name: "resnet20-200",
-        text: include_str!("recipes/resnet20-200.toml"),
-    },
-    Shipped {
-        name: "timm-cifar",
-        text: include_str!("recipes/timm-cifar.toml"),
-    },
-    Shipped {
-        name: "mish-paper",
-        text: include_str!("recipes/mish-paper.toml"),
-    },
-    Shipped {
-        name: "finetune",
-        text: include_str!("recipes/finetune.toml"),
-    },
-    Shipped {
-        name: "finetune-head",
-        text: include_str!("recipes/finetune-head.toml"),
-    },
+/// All recipes of this program. A text starts with two lines of comments: what the recipe is, and its
+/// source.
+pub static SHIPPED: [Embedded; 7] = embedded![
+    "recipes":
+    "quick",
+    "pytorch-cifar100",
+    "resnet20-200",
+    "timm-cifar",
+    "mish-paper",
+    "finetune",
+    "finetune-head",
 ];
 
-impl Shipped {
-    /// What the recipe is, in one line.
-    pub fn about(&self) -> &'static str {
-        self.comment(0)
-    }
+/// What a recipe is, in one line.
+pub fn about(recipe: &Embedded) -> &'static str {
+    comment(recipe, 0)
+}
 
-    /// Where its values come from.
-    pub fn source(&self) -> &'static str {
-        let line = self.comment(1);
-        line.strip_prefix("Source: ").unwrap_or(line)
-    }
+/// Where the values of a recipe come from.
+pub fn source(recipe: &Embedded) -> &'static str {
+    let line = comment(recipe, 1);
+    line.strip_prefix("Source: ").unwrap_or(line)
+}
 
-    fn comment(&self, index: usize) -> &'static str {
-        let line = self.text.lines().nth(index).unwrap_or_default();
-        line.trim_start_matches("# ")
-    }
+fn comment(recipe: &Embedded, index: usize) -> &'static str {
+    let line = recipe.text.lines().nth(index).unwrap_or_default();
+    line.trim_start_matches("# ")
 }
 
 /// The recipe called `name`.
-pub fn find(name: &str) -> Option<&'static Shipped> {
-    SHIPPED.iter().find(|recipe| recipe.name == name)
+pub fn find(name: &str) -> Option<&'static Embedded> {
+    embedded::find(&SHIPPED, name)
 }
 
 /// The text of the recipe that `--recipe` names: one of this program, or a file.
@@ -88,10 +59,6 @@ pub fn read(recipe: &Path) -> anyhow::Result<String> {
 
 /// A usage error for a name that no recipe has.
 pub fn unknown(name: &str) -> anyhow::Error {
-    let names = SHIPPED.iter().map(|recipe| recipe.name);
-    let advice = match suggest(name, names) {
-        Some(similar) => format!("did you mean '{similar}'?"),
-        None => "`mish recipes` lists all".to_string(),
-    };
+    let advice = embedded::advice(&SHIPPED, name, "mish recipes");
     usage(format!("unknown recipe '{name}'; {advice}"))
 }

@@ -34,6 +34,7 @@ const PAPER: &str = "arXiv:1710.09829";
 pub(crate) const ENTRIES: [Entry; 2] = [
     Entry::new(FAMILY, FAMILY, PAPER, (31_585_536, 401_784_832), plain)
         .groups(GROUPS)
+        .with_own_initialisation(OWN_INITIALISATION)
         .recipe(RECIPE),
     Entry::new(
         "capsnet_reconstruction",
@@ -43,6 +44,7 @@ pub(crate) const ENTRIES: [Entry; 2] = [
         reconstructing,
     )
     .groups(GROUPS)
+    .with_own_initialisation(OWN_INITIALISATION)
     .recipe(RECIPE),
 ];
 
@@ -52,6 +54,9 @@ const GROUPS: GroupMatcher = &[
     ("act1.", &[Place::At(1)]),
     ("primary_caps.", &[Place::At(2)]),
 ];
+
+/// The routing weights: a matrix for each pair of capsules, not one weight of a convolution.
+const OWN_INITIALISATION: &[&str] = &["digit_caps.weight"];
 
 /// The paper's loss and optimizer.
 const RECIPE: &str = "

@@ -9,6 +9,7 @@ use candle_nn::ModuleT;
 use crate::groups::{GroupMatcher, Place};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Taps};
+use crate::recomputed::Recomputed;
 
 /// The output channels and kernel size of each convolution, stage by stage.
 pub(crate) type Stages = [&'static [(usize, usize)]];
@@ -20,9 +21,19 @@ pub(crate) const GROUPS: GroupMatcher = &[
     ("act#.", &[Place::Numbers, Place::At(2)]),
 ];
 
+/// Convolutions of one resolution.
+struct Stage(Vec<ConvNormAct>);
+
+impl ModuleT for Stage {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let conv = |x: Tensor, conv: &ConvNormAct| conv.forward_t(&x, train);
+        self.0.iter().try_fold(x.clone(), conv)
+    }
+}
+
 /// The stages, with 2x2 max pooling and dropout between them.
 pub(crate) struct Chain {
-    stages: Vec<Vec<ConvNormAct>>,
+    stages: Vec<Recomputed<Stage>>,
     dropout: Dropout,
     /// One map per stage, its last.
     pub info: Vec<FeatureInfo>,
@@ -47,7 +58,7 @@ impl Chain {
                 stage.push(layers.conv_norm_act(names, channels, outputs, config)?);
                 channels = outputs;
             }
-            built.push(stage);
+            built.push(layers.block(Stage(stage)));
             info.push(FeatureInfo::new(
                 channels,
                 1 << number,
@@ -70,9 +81,7 @@ impl Chain {
                 x = max_pool2d(&x, &Pool2dParams::new((2, 2)))?;
                 x = self.dropout.forward_t(&x, train)?;
             }
-            for conv in stage {
-                x = conv.forward_t(&x, train)?;
-            }
+            x = stage.forward_t(&x, train)?;
             taps.offer(&x);
         }
         Ok(x)

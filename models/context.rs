@@ -14,6 +14,11 @@ pub struct BuildContext {
     pub swap: Option<Swap>,
     /// How batch norms update their running statistics.
     pub statistics: Statistics,
+    /// Gradient checkpointing, timm's `set_grad_checkpointing`: in training, the backward pass
+    /// computes the activations of each block again. It takes less memory and more time, and gives
+    /// the same result, bit for bit. [`check_options`](crate::check_options) refuses networks
+    /// without blocks.
+    pub grad_checkpointing: bool,
 }
 
 impl Default for BuildContext {
@@ -22,6 +27,7 @@ impl Default for BuildContext {
             generator: Generator::new(0),
             swap: None,
             statistics: Statistics::default(),
+            grad_checkpointing: false,
         }
     }
 }

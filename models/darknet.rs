@@ -19,6 +19,7 @@ use crate::entry::{Build, Entry, Size};
 use crate::groups::{BLOCK, GroupMatcher, Place, STEM, WITH_BLOCK};
 use crate::layers::{Layers, ResidualConv};
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::spec::Stem;
 
 const fn variant(
@@ -218,7 +219,7 @@ struct Cross {
 struct Stage {
     down: Option<ConvNormAct>,
     cross: Option<Cross>,
-    blocks: Vec<Block>,
+    blocks: Vec<Recomputed<Block>>,
 }
 
 impl Stage {
@@ -256,7 +257,8 @@ impl Stage {
         let block = |i: usize| {
             let drop_path = layers.drop_path(first + i, total)?;
             let at = layers.pp("blocks").pp(i);
-            Block::new(config.blocks, stage, drop_path, &at)
+            let block = Block::new(config.blocks, stage, drop_path, &at)?;
+            Ok(layers.block(block))
         };
         let blocks = (0..stage.depth).map(block).collect::<Result<_>>()?;
         let cross = expansion.map(|expansion| Cross::new(expansion, stage, layers));
@@ -301,7 +303,7 @@ impl Cross {
 impl ModuleT for Stage {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let run = |x: Tensor| {
-            let step = |x: Tensor, block: &Block| block.forward_t(&x, train);
+            let step = |x: Tensor, block: &Recomputed<Block>| block.forward_t(&x, train);
             self.blocks.iter().try_fold(x, step)
         };
         let x = match &self.down {

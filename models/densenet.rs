@@ -22,6 +22,7 @@ use crate::entry::{Build, Entry, Size};
 use crate::groups::{BLOCK, GroupMatcher, STEM, WITH_BLOCK};
 use crate::layers::{Layers, NormActConv};
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::spec::Stem;
 
 const fn variant(name: &'static str, cifar: Size, build: Build) -> Entry {
@@ -136,7 +137,7 @@ impl ModuleT for DenseLayer {
 
 /// Layers, and the transition to the next block, if there is one.
 struct DenseBlock {
-    layers: Vec<DenseLayer>,
+    layers: Vec<Recomputed<DenseLayer>>,
     transition: Option<NormActConv>,
 }
 
@@ -175,7 +176,7 @@ fn build(growth: usize, blocks: &[usize], root: Layers) -> Result<Box<dyn Model>
         let path = features.pp(&name);
         for i in 1..=count {
             let path = path.pp(format!("denselayer{i}"));
-            layers.push(DenseLayer::new(channels, growth, &path)?);
+            layers.push(path.block(DenseLayer::new(channels, growth, &path)?));
             channels += growth;
         }
         let transition = if block < blocks.len() {

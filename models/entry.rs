@@ -26,6 +26,9 @@ pub struct Entry {
     pub imagenet: Option<Form>,
     /// The hyperparameters, in TOML, that replace those of the default recipe. Usually empty.
     pub recipe: &'static str,
+    /// The weights of two or four dimensions that belong to neither a convolution nor a linear layer.
+    /// An initialiser for the whole network leaves them alone.
+    pub own_initialisation: &'static [&'static str],
     /// Whether [`ModelSpec::shortcut`](crate::ModelSpec::shortcut) is a choice.
     pub(crate) has_shortcuts: bool,
     /// Whether [`ModelSpec::img_size`](crate::ModelSpec::img_size) is a choice.
@@ -105,6 +108,7 @@ impl Entry {
             cifar,
             imagenet: None,
             recipe: "",
+            own_initialisation: &[],
             has_shortcuts: false,
             has_img_size: false,
             groups: &[],
@@ -128,6 +132,14 @@ impl Entry {
     /// Sets the hyperparameters that differ from the default recipe.
     pub(crate) const fn recipe(self, recipe: &'static str) -> Self {
         Self { recipe, ..self }
+    }
+
+    /// Sets the weights that an initialiser for the whole network leaves alone.
+    pub(crate) const fn with_own_initialisation(self, names: &'static [&'static str]) -> Self {
+        Self {
+            own_initialisation: names,
+            ..self
+        }
     }
 
     /// Offers the choice of [`ModelSpec::shortcut`](crate::ModelSpec::shortcut).

@@ -71,7 +71,11 @@ impl Sequence {
                     let at = name.map_or_else(|| layers.clone(), |name| layers.pp(name));
                     let (fork, outputs) = Fork::new(branches, channels, &at)?;
                     channels = outputs;
-                    Box::new(fork)
+                    match name {
+                        Some(_) => Box::new(at.block(fork)),
+                        // A part of a block.
+                        None => Box::new(fork),
+                    }
                 }
             })
         };

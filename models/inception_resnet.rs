@@ -17,6 +17,7 @@ use crate::groups::{GroupMatcher, Place, STEM};
 use crate::inception_blocks::{Branch, Fork, InceptionStem, NORM, Sequence, Step, same, valid};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::spec::Stem;
 
 pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
@@ -214,7 +215,7 @@ impl ModuleT for Residual {
 /// A block that changes the size or the channels, and the residual blocks after it.
 struct Stage {
     entry: Sequence,
-    blocks: Vec<Residual>,
+    blocks: Vec<Recomputed<Residual>>,
 }
 
 struct InceptionResNet {
@@ -249,7 +250,7 @@ fn build(root: Layers) -> Result<Box<dyn Model>> {
             let (branches, drop_path) = ((repeat.branches)(), layers.drop_path(index, BLOCKS)?);
             let act = Some(repeat.act);
             let block = Residual::new(&branches, channels, repeat.scale, act, drop_path, &at)?;
-            blocks.push(block);
+            blocks.push(layers.block(block));
             index += 1;
         }
         stages.push(Stage { entry, blocks });
@@ -265,7 +266,7 @@ fn build(root: Layers) -> Result<Box<dyn Model>> {
     let at = layers.pp("block8");
     let last = Residual::new(&block8(), channels, 1.0, None, drop_path, &at)?;
     if let Some(stage) = stages.last_mut() {
-        stage.blocks.push(last);
+        stage.blocks.push(layers.block(last));
     }
     let steps = [same("conv2d_7b", 1536, (1, 1))];
     let (end, channels) = Sequence::new(&steps, channels, &layers)?;

@@ -17,6 +17,7 @@ use crate::classifier::{Backbone, Classifier};
 use crate::groups::{BLOCK, GroupMatcher, STEM, WITH_LAST_BLOCK};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::spec::Stem;
 
 /// The layers of both families for layer-wise learning rates.
@@ -226,7 +227,7 @@ impl ModuleT for Block {
 
 struct Network {
     stem: PaddedConv,
-    stages: Vec<Vec<Block>>,
+    stages: Vec<Vec<Recomputed<Block>>>,
     maps: [usize; 5],
     head: Option<ConvNormAct>,
 }
@@ -261,7 +262,7 @@ pub(crate) fn build(plan: &Plan, root: Layers) -> Result<Box<dyn Model>> {
             let layers = layers.pp(block);
             let padding = plan.padding;
             let block = Block::new(inputs, stage, stride, padding, place, &layers)?;
-            blocks.push(block);
+            blocks.push(layers.block(block));
             built += 1;
             reduction *= stride;
             inputs = stage.channels;

@@ -10,6 +10,7 @@ use candle_mish::ops::add;
 use candle_nn::{Module, ModuleT, VarBuilder};
 
 use crate::context::{BuildContext, Statistics};
+use crate::recomputed::Recomputed;
 use crate::spec::{CIFAR_SIZE, ModelSpec};
 use crate::used::{Choice, Used};
 
@@ -259,6 +260,16 @@ impl<'a> Layers<'a> {
             self.used.note(Choice::DropPath);
         }
         DropPath::new(self.spec.drop_path_rate * share, &self.context.generator)
+    }
+
+    /// A block of a stage, with gradient checkpointing if the context asks for it.
+    pub fn block<B>(&self, block: B) -> Recomputed<B> {
+        self.used.note(Choice::GradCheckpointing);
+        let context = self.context;
+        let generator = context
+            .grad_checkpointing
+            .then(|| context.generator.clone());
+        Recomputed::new(block, generator)
     }
 
     /// Dropout with the spec's rate.

@@ -73,6 +73,7 @@ mod pattern;
 mod peleenet;
 mod plain;
 pub mod pretrained;
+mod recomputed;
 mod recorder;
 mod registry;
 mod resnet;

@@ -158,6 +158,11 @@ impl<'a> Taps<'a> {
         })
     }
 
+    /// Whether no map is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
     /// Takes the next map of the backbone, and keeps it if it is wanted.
     pub fn offer(&mut self, map: &Tensor) {
         for (slot, wanted) in self.maps.iter_mut().zip(self.wanted) {

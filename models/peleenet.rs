@@ -18,6 +18,7 @@ use crate::entry::Entry;
 use crate::groups::{BLOCK, GroupMatcher, HEAD, STEM, WITH_BLOCK};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::spec::Stem;
 
 pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
@@ -137,7 +138,7 @@ impl ModuleT for DenseLayer {
 
 /// Dense layers and the 1x1 convolution that mixes their channels.
 struct DenseBlock {
-    dense: Vec<DenseLayer>,
+    dense: Vec<Recomputed<DenseLayer>>,
     transition: ConvNormAct,
 }
 
@@ -173,7 +174,7 @@ fn build(root: Layers) -> Result<Box<dyn Model>> {
         let block = layers.pp(format!("denseblock{index}"));
         for layer in 1..=repeats {
             let layers = block.pp(format!("denselayer{layer}"));
-            dense.push(DenseLayer::new(channels, bottleneck, &layers)?);
+            dense.push(layers.block(DenseLayer::new(channels, bottleneck, &layers)?));
             channels += 2 * GROWTH;
         }
         let name = format!("transition{index}");

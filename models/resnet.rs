@@ -26,6 +26,7 @@ use crate::entry::{Build, Entry, Size};
 use crate::groups::{BLOCK, GroupMatcher, STEM};
 use crate::layers::{Layers, ResidualConv};
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::spec::{Shortcut, Stem};
 
 pub(crate) const GROUPS: GroupMatcher = &[
@@ -249,7 +250,7 @@ impl Architecture {
                     drop_path: layers.drop_path(built, total)?,
                 };
                 let (block, outputs) = Block::new(self, position, &layers.pp(i))?;
-                blocks.push(block);
+                blocks.push(layers.block(block));
                 built += 1;
                 inputs = outputs;
             }
@@ -397,7 +398,7 @@ impl ModuleT for Block {
 struct ResNet {
     stem: ConvNormAct,
     pool: Option<MaxPool2d>,
-    stages: Vec<Vec<Block>>,
+    stages: Vec<Vec<Recomputed<Block>>>,
 }
 
 impl Backbone for ResNet {

@@ -16,6 +16,7 @@ use crate::entry::Entry;
 use crate::groups::{BLOCK, GroupMatcher, STEM};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 
 pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     "resnet9",
@@ -69,7 +70,7 @@ impl ModuleT for Stage {
 
 struct ResNet9 {
     prep: ConvNormAct,
-    stages: Vec<Stage>,
+    stages: Vec<Recomputed<Stage>>,
 }
 
 fn conv(inputs: usize, outputs: usize, layers: &Layers) -> Result<ConvNormAct> {
@@ -102,11 +103,11 @@ fn build(layers: Layers) -> Result<Box<dyn Model>> {
         } else {
             None
         };
-        stages.push(Stage {
+        stages.push(layers.block(Stage {
             conv: conv(inputs, outputs, &path)?,
             pool: MaxPool2d::new(Pool2dParams::new((2, 2))),
             residual,
-        });
+        }));
         inputs = outputs;
         info.push(FeatureInfo::new(outputs, 1 << i, name));
     }

@@ -15,6 +15,7 @@ use crate::classifier::{Backbone, Classifier};
 use crate::entry::{Build, Entry, Size};
 use crate::layers::{Layers, NormActConv};
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::resnet::GROUPS;
 
 const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
@@ -120,7 +121,7 @@ impl ModuleT for Bottleneck {
 
 struct ResNetV2 {
     stem: ConvNormAct,
-    stages: Vec<Vec<Bottleneck>>,
+    stages: Vec<Vec<Recomputed<Bottleneck>>>,
     norm: BatchNorm2d,
     act: Act,
 }
@@ -141,12 +142,8 @@ fn build(blocks_per_stage: usize, layers: Layers) -> Result<Box<dyn Model>> {
             let index = stage * blocks_per_stage + block;
             let drop_path = layers.drop_path(index, STAGES.len() * blocks_per_stage)?;
             let position = Position { stage, block };
-            blocks.push(Bottleneck::new(
-                inputs,
-                &position,
-                drop_path,
-                &layers.pp(block),
-            )?);
+            let block = Bottleneck::new(inputs, &position, drop_path, &layers.pp(block))?;
+            blocks.push(layers.block(block));
             inputs = outputs;
         }
         stages.push(blocks);

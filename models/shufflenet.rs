@@ -23,6 +23,7 @@ use crate::entry::Entry;
 use crate::groups::{BLOCK, GroupMatcher, STEM};
 use crate::layers::{Layers, ResidualConv};
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::spec::Stem;
 
 const FAMILY: &str = "shufflenet";
@@ -193,7 +194,7 @@ impl ModuleT for SplitUnit {
 struct ShuffleNet<U> {
     stem: ConvNormAct,
     stem_pool: Option<Pool2dParams>,
-    stages: Vec<Vec<U>>,
+    stages: Vec<Vec<Recomputed<U>>>,
     head: Option<ConvNormAct>,
 }
 
@@ -236,7 +237,7 @@ impl<U: ModuleT + Send + Sync + 'static> ShuffleNet<U> {
                     stride: if index == 0 { 2 } else { 1 },
                     number: (built, REPEATS.iter().sum()),
                 };
-                units.push(unit(place, &layers.pp(index))?);
+                units.push(layers.block(unit(place, &layers.pp(index))?));
                 built += 1;
                 inputs = outputs;
             }
@@ -284,7 +285,7 @@ fn v2(root: Layers) -> Result<Box<dyn Model>> {
     ShuffleNet::boxed(V2, Some(V2_HEAD), unit, &root)
 }
 
-impl<U: ModuleT + Send + Sync> Backbone for ShuffleNet<U> {
+impl<U: ModuleT + Send + Sync + 'static> Backbone for ShuffleNet<U> {
     fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = self.stem.forward_t(images, train)?;
         taps.offer(&x);

@@ -30,6 +30,7 @@ use crate::entry::{Build, Entry, Size};
 use crate::groups::{BLOCK, GroupMatcher, STEM};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Mode, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::spec::{ModelSpec, Stem};
 
 const fn variant(name: &'static str, cifar: Size, imagenet: Size, build: Build) -> Entry {
@@ -228,7 +229,7 @@ struct SqueezeNet {
     stem: Unit,
     pool: MaxPool2d,
     /// A max pool precedes each group.
-    fires: Vec<Vec<Fire>>,
+    fires: Vec<Vec<Recomputed<Fire>>>,
     dropout: Dropout,
     classifier: Unit,
     num_features: usize,
@@ -279,7 +280,8 @@ fn build(version: &'static Version, root: Layers) -> Result<Box<dyn Model>> {
         for (number, row) in rows.by_ref().take(count) {
             last = (keys.fire)(group + 1, number);
             let bypass = version.bypasses.contains(&number);
-            modules.push(Fire::new(inputs, row, bypass, keys, &root.pp(&last))?);
+            let fire = Fire::new(inputs, row, bypass, keys, &root.pp(&last))?;
+            modules.push(root.block(fire));
             inputs = 2 * row.1;
         }
         fires.push(modules);

@@ -14,6 +14,7 @@ pub(crate) enum Choice {
     DropPath,
     Gate,
     BatchNorm,
+    GradCheckpointing,
 }
 
 /// The options that layers used so far. Clones share the record.
@@ -31,7 +32,11 @@ impl Used {
     }
 
     /// The first option that `spec` or `context` sets and no layer used.
-    pub fn first_without_effect(&self, spec: &ModelSpec, _: &BuildContext) -> Option<NoEffect> {
+    pub fn first_without_effect(
+        &self,
+        spec: &ModelSpec,
+        context: &BuildContext,
+    ) -> Option<NoEffect> {
         let options = [
             ("drop_rate", spec.drop_rate > 0.0, Choice::Drop),
             (
@@ -42,6 +47,11 @@ impl Used {
             ("gate", spec.gate.is_some(), Choice::Gate),
             ("bn_momentum", spec.bn_momentum.is_some(), Choice::BatchNorm),
             ("bn_eps", spec.bn_eps.is_some(), Choice::BatchNorm),
+            (
+                "grad_checkpointing",
+                context.grad_checkpointing,
+                Choice::GradCheckpointing,
+            ),
         ];
         let mut options = options.into_iter();
         let unused = options.find(|(_, is_set, choice)| *is_set && !self.has(*choice));
@@ -53,6 +63,7 @@ impl Used {
                 Choice::DropPath => "residual blocks",
                 Choice::Gate => "gates",
                 Choice::BatchNorm => "batch norms",
+                Choice::GradCheckpointing => "stages of blocks",
             },
         })
     }

@@ -18,6 +18,7 @@ use crate::entry::{Build, Entry, Size};
 use crate::groups::{BLOCK, GroupMatcher};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::spec::Stem;
 
 /// Each convolution and each norm is a layer, as in timm.
@@ -143,6 +144,16 @@ impl ModuleT for ConvAct {
     }
 }
 
+/// The convolutions between two max pools.
+struct Stage(Vec<ConvAct>);
+
+impl ModuleT for Stage {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let layer = |x: Tensor, layer: &ConvAct| layer.forward_t(&x, train);
+        self.0.iter().try_fold(x.clone(), layer)
+    }
+}
+
 /// The hidden layers before the classifier.
 struct PreLogits {
     fc1: (Conv2d, Act),
@@ -182,7 +193,7 @@ impl ModuleT for PreLogits {
 }
 
 struct Vgg {
-    stages: Vec<Vec<ConvAct>>,
+    stages: Vec<Recomputed<Stage>>,
     pool: MaxPool2d,
     pre_logits: Option<PreLogits>,
 }
@@ -204,7 +215,7 @@ fn build(depths: Depths, norm: Norm, root: Layers) -> Result<Box<dyn Model>> {
                 Norm::Batch => 3,
             };
         }
-        stages.push(stage);
+        stages.push(layers.block(Stage(stage)));
         info.push(FeatureInfo::new(
             inputs,
             1 << stage_index,
@@ -237,9 +248,7 @@ impl Backbone for Vgg {
     fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = images.clone();
         for stage in &self.stages {
-            for layer in stage {
-                x = layer.forward_t(&x, train)?;
-            }
+            x = stage.forward_t(&x, train)?;
             taps.offer(&x);
             x = self.pool.forward(&x)?;
         }

@@ -19,6 +19,7 @@ use crate::entry::{Build, Entry, Size};
 use crate::groups::{BLOCK, GroupMatcher, STEM};
 use crate::layers::{Layers, NormActConv};
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 
 const fn variant(name: &'static str, size: Size, build: Build) -> Entry {
     Entry::new(name, "wide_resnet", "arXiv:1605.07146", size, build).groups(GROUPS)
@@ -94,7 +95,7 @@ impl ModuleT for Block {
 
 struct WideResNet {
     conv: Conv2d,
-    stages: Vec<Vec<Block>>,
+    stages: Vec<Vec<Recomputed<Block>>>,
     norm: BatchNorm2d,
     act: Act,
 }
@@ -116,7 +117,8 @@ fn build(blocks_per_stage: usize, factor: usize, layers: Layers) -> Result<Box<d
             let index = stage * blocks_per_stage + i;
             let drop_path = layers.drop_path(index, WIDTHS.len() * blocks_per_stage)?;
             let layers = layers.pp(i);
-            blocks.push(Block::new(inputs, outputs, stride, drop_path, &layers)?);
+            let block = Block::new(inputs, outputs, stride, drop_path, &layers)?;
+            blocks.push(layers.block(block));
             inputs = outputs;
         }
         stages.push(blocks);

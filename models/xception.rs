@@ -23,6 +23,7 @@ use crate::entry::{Build, Entry, Size};
 use crate::groups::{BLOCK, GroupMatcher, STEM, TAIL};
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
 use crate::spec::Stem;
 
 const fn variant(
@@ -380,9 +381,15 @@ impl Block {
     }
 }
 
+impl ModuleT for Block {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        self.forward(x, train, &mut Taps::none())
+    }
+}
+
 struct Xception {
     stem: [ConvNormAct; 2],
-    blocks: Vec<Block>,
+    blocks: Vec<Recomputed<Block>>,
     tail: Vec<Separable>,
 }
 
@@ -427,9 +434,8 @@ fn build(plan: &Plan, root: Layers) -> Result<Box<dyn Model>> {
             reduction *= stride;
         }
         let drop_path = layers.drop_path(index, rows.len())?;
-        blocks.push(Block::new(
-            inputs, channels, *stride, index, plan, drop_path, &layers,
-        )?);
+        let block = Block::new(inputs, channels, *stride, index, plan, drop_path, &layers)?;
+        blocks.push(layers.block(block));
         inputs = channels.last().copied().unwrap_or(inputs);
     }
     let mut tail = Vec::with_capacity(plan.tail.len());
@@ -460,7 +466,12 @@ impl Backbone for Xception {
             x = conv.forward_t(&x, train)?;
         }
         for block in &self.blocks {
-            x = block.forward(&x, train, taps)?;
+            x = if taps.is_empty() {
+                block.forward_t(&x, train)?
+            } else {
+                // Gradients reach a map inside of the block only if its activations are kept.
+                block.block().forward(&x, train, taps)?
+            };
         }
         for unit in &self.tail {
             x = unit.forward_t(&x, train)?;

@@ -38,6 +38,31 @@ fn keep_memory(device: &candle_core::CudaDevice) -> Result<()> {
     }
 }
 
+/// Bytes that can still be allocated on a GPU. On CUDA, it is the free memory of the device; memory
+/// that the pool of [`cuda`] keeps counts as used. On Metal, it is the recommended size of all
+/// allocations without the present ones. `None` for the CPU, or if the driver does not say.
+pub fn free_memory(device: &Device) -> Option<usize> {
+    match device {
+        Device::Cpu => None,
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cuda) => {
+            let (free, _total) = cuda.cuda_stream().context().mem_get_info().ok()?;
+            Some(free)
+        }
+        #[cfg(feature = "metal")]
+        Device::Metal(metal) => {
+            let device = metal.metal_device();
+            let recommended = device.recommended_max_working_set_size();
+            Some(recommended.saturating_sub(device.current_allocated_size()))
+        }
+        #[allow(
+            unreachable_patterns,
+            reason = "without a feature, its device has no memory"
+        )]
+        _ => None,
+    }
+}
+
 /// Opens the first Metal device.
 ///
 /// # Errors

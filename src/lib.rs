@@ -126,6 +126,7 @@ pub mod propagation;
 #[cfg(feature = "train")]
 pub mod report;
 pub mod rng;
+mod serde_text;
 mod simd;
 #[cfg(feature = "study")]
 pub mod study;

@@ -16,6 +16,7 @@ use clap::Args;
 pub use data::{DataArgs, DecodeArgs, PreprocessArgs, class_map};
 pub use recipe::RecipeArgs;
 pub use run::RunArgs;
+pub use set::set;
 
 use crate::device::DeviceChoice;
 use range::{MAX_CHANNELS, MAX_CLASSES, MAX_THREADS, count, number, positive};

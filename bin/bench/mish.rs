@@ -18,10 +18,10 @@ use crate::device;
 use crate::failure::{Done, usage};
 use crate::output;
 
-/// Limit of the tensor's elements, 4 GiB in f32. The benchmark holds several such tensors.
+/// Limit of the tensor's elements, 4 GiB in f32. The benchmarks hold several such tensors.
 const MAX_ELEMENTS: usize = 1 << 30;
 /// Calls per synchronisation of a GPU, which costs as much as a small kernel.
-const GPU_CALLS: usize = 10;
+pub(super) const GPU_CALLS: usize = 10;
 
 /// Flags of `mish bench mish`.
 #[derive(Debug, Clone, Args)]
@@ -43,7 +43,7 @@ pub struct MishBenchArgs {
 }
 
 /// Parses a floating-point element type.
-fn float(text: &str) -> Result<DType, String> {
+pub(super) fn float(text: &str) -> Result<DType, String> {
     match text.parse() {
         Ok(dtype @ (DType::F32 | DType::F64 | DType::F16 | DType::BF16)) => Ok(dtype),
         _ => Err("must be f32, f64, f16 or bf16".to_string()),
@@ -99,17 +99,8 @@ pub fn run(args: &MishBenchArgs, context: &Context) -> Result<Done> {
 
 fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
     let (shape, rounds) = (args.shape.as_slice(), args.rounds);
-    let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    let count = match count.filter(|&n| n <= MAX_ELEMENTS) {
-        None => return Err(usage(format!("--shape {shape:?} is too large"))),
-        Some(0) => {
-            return Err(usage(format!("--shape {shape:?} has no elements")));
-        }
-        Some(count) => count,
-    };
-    let values: Vec<f32> = (0..count)
-        .map(|i| ((i % 1009) as f32 - 504.0) / 168.0)
-        .collect();
+    let values = values(shape)?;
+    let count = values.len();
     let mut target = vec![0f32; count];
     let x = Tensor::from_slice(&values, shape, &Device::Cpu)?;
     let x = x.to_dtype(args.dtype)?.to_device(device)?;
@@ -201,6 +192,21 @@ fn measure(args: &MishBenchArgs, device: &Device) -> Result<Report> {
         calls: repeats,
         measurements,
     })
+}
+
+/// The values of a tensor of this shape, evenly from -3 to 3.
+///
+/// # Errors
+/// If the shape is empty or too large.
+pub(super) fn values(shape: &[usize]) -> Result<Vec<f32>> {
+    let count = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    match count.filter(|&n| n <= MAX_ELEMENTS) {
+        None => Err(usage(format!("--shape {shape:?} is too large"))),
+        Some(0) => Err(usage(format!("--shape {shape:?} has no elements"))),
+        Some(count) => Ok((0..count)
+            .map(|i| ((i % 1009) as f32 - 504.0) / 168.0)
+            .collect()),
+    }
 }
 
 type Function = fn(&Tensor) -> candle_core::Result<Tensor>;

@@ -1,5 +1,6 @@
 //! The benchmarks of `mish bench`: our ops and networks on this machine, and the ops they replace.
 
+pub mod activations;
 pub mod data;
 pub mod mish;
 pub mod network;

@@ -50,6 +50,21 @@ pub fn alternate(
     warm_up: usize,
     rounds: usize,
 ) -> candle_core::Result<Vec<Option<Timing>>> {
+    let times = time_rounds(device, calls, repeats, warm_up, rounds)?;
+    Ok(times.into_iter().map(Timing::of).collect())
+}
+
+/// As [`alternate`], with the milliseconds of a call in each round.
+///
+/// # Errors
+/// The first error of a call.
+pub fn time_rounds(
+    device: &Device,
+    calls: &mut [Call],
+    repeats: usize,
+    warm_up: usize,
+    rounds: usize,
+) -> candle_core::Result<Vec<Vec<f64>>> {
     let mut milliseconds = vec![Vec::new(); calls.len()];
     for round in 0..warm_up + rounds.max(1) {
         for (call, milliseconds) in calls.iter_mut().zip(&mut milliseconds) {
@@ -64,7 +79,7 @@ pub fn alternate(
             }
         }
     }
-    Ok(milliseconds.into_iter().map(Timing::of).collect())
+    Ok(milliseconds)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use crate::bench::activations::{self, ActivationsBenchArgs};
 use crate::bench::data::{self, DataBenchArgs};
 use crate::bench::mish::{self, MishBenchArgs};
 use crate::bench::network::{self, Mode, NetworkBenchArgs};
@@ -20,6 +21,8 @@ pub struct BenchArgs {
 enum What {
     /// Mish, compared with Candle's Mish, ReLU, SiLU and a copy
     Mish(MishBenchArgs),
+    /// Forward and backward of every activation, each element type, compared with ReLU
+    Activations(ActivationsBenchArgs),
     /// Ops of a convolutional network, compared with Candle's, on the CPU
     Ops(OpsBenchArgs),
     /// Batches of training images, augmented and mixed
@@ -37,6 +40,7 @@ enum What {
 pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<Done> {
     match &args.what {
         What::Mish(args) => mish::run(args, context),
+        What::Activations(args) => activations::run(args, context),
         What::Ops(args) => ops::run(args, context),
         What::Data(args) => data::run(args, context),
         What::Train(args) => network::run(args, Mode::Train, context),

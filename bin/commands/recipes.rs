@@ -4,9 +4,10 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::embedded::Embedded;
 use crate::failure::Done;
 use crate::output;
-use crate::recipes::{SHIPPED, Shipped, find, unknown};
+use crate::recipes::{SHIPPED, about, find, source, unknown};
 
 /// Flags of `mish recipes`.
 #[derive(Debug, clap::Args)]
@@ -25,11 +26,11 @@ struct Row {
 }
 
 impl Row {
-    fn new(recipe: &Shipped) -> Self {
+    fn new(recipe: &Embedded) -> Self {
         Self {
             name: recipe.name,
-            about: recipe.about(),
-            source: recipe.source(),
+            about: about(recipe),
+            source: source(recipe),
             recipe: None,
         }
     }

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 use super::{Activation, ParseActivationError};
 use crate::pattern::matches;
+use crate::serde_text::serde_as_text;
 
 /// Activations of the layers whose paths match patterns, where `*` matches any characters. The
 /// first pattern that matches decides.
@@ -104,18 +103,7 @@ impl FromStr for LayerActivations {
     }
 }
 
-impl Serialize for LayerActivations {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for LayerActivations {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+serde_as_text!(LayerActivations);
 
 #[cfg(test)]
 mod tests {

@@ -11,10 +11,9 @@ mod second_derivative;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
 pub use by_layer::{LayerActivations, ParseLayersError};
 
+use crate::serde_text::serde_as_text;
 use crate::suggest::suggest;
 use functions as f;
 
@@ -462,15 +461,4 @@ impl TryFrom<candle_nn::Activation> for Activation {
     }
 }
 
-impl Serialize for Activation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Activation {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+serde_as_text!(Activation);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use crate::serde_text::serde_as_text;
 
 /// The largest size, as of [`Preprocess`](super::Preprocess).
 const LARGEST: usize = 1 << 14;
@@ -12,8 +12,7 @@ const EXPECTED: &str = "expected EPOCH:SIZE,EPOCH:SIZE,… with ascending epochs
 
 /// The height and width of training images, by epoch. As text, `0:20,4:28,8:32` is 20 pixels in the
 /// first four epochs, 28 in the next four, and 32 from then on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageSizes {
     /// The first epoch of each size, counted from 0, ascending from 0; the size.
     stages: Vec<(u64, usize)>,
@@ -62,19 +61,7 @@ impl FromStr for ImageSizes {
     }
 }
 
-impl TryFrom<String> for ImageSizes {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<ImageSizes> for String {
-    fn from(sizes: ImageSizes) -> Self {
-        sizes.to_string()
-    }
-}
+serde_as_text!(ImageSizes);
 
 #[cfg(test)]
 mod tests {

@@ -3,10 +3,14 @@
 //!
 //! A [`Direction`] has a random tensor for each parameter, scaled to the weights by a
 //! [`Normalisation`]. [`scan`] moves the weights along one or two directions and evaluates the network
-//! at each point.
+//! at each point. [`hessian_eigenvalues`] measures the curvature at the weights.
 
 mod direction;
+mod hessian;
+mod lanczos;
 mod scan;
 
 pub use direction::{Direction, Ignored, Normalisation, normalise};
+pub use hessian::hessian_eigenvalues;
+pub use lanczos::{Eigenvalue, LanczosOptions, lanczos};
 pub use scan::{Point, grid, scan};

@@ -133,8 +133,8 @@ impl Act {
         }
     }
 
-    /// A blend of this layer and `to`: (1 - share) self(x) + share to(x), with the share that
-    /// `blend` has at the time of the call.
+    /// A blend of this layer and `to`: (1 - share) self(x) + share to(x). Each call takes the share that
+    /// `blend` has then.
     pub fn blended(self, to: Act, blend: Blend) -> Self {
         Self {
             blend: Some(Box::new((to, blend))),
@@ -230,7 +230,7 @@ pub fn act(
 impl ModuleT for Act {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         if !matches!(self.activation, Activation::Identity) {
-            observe(ObservedLayer::Activation, &self.path, x)?;
+            observe(ObservedLayer::Activation, &self.path, self, x)?;
         }
         let y = match self.blend.as_deref() {
             None => self.apply(x, train)?,

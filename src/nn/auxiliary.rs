@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-/// A network that adds a loss of its own to the loss of its logits, such as the reconstruction of
-/// its input.
+/// A network that adds its own loss to the loss of its logits, such as the error of a reconstruction
+/// of its input.
 pub trait AuxiliaryLoss {
     /// The logits in training, as the network's `forward_t` gives them, and the network's own loss.
     ///

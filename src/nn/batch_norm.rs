@@ -7,6 +7,7 @@ use super::Act;
 use super::layer_input::{ObservedLayer, observe, observes_activations};
 use super::summary::record;
 use crate::activation::Activation;
+use crate::autograd::is_recomputing;
 use crate::ops::norm_act::{Statistics, batch_norm_act};
 use crate::ops::stack;
 
@@ -159,7 +160,7 @@ impl BatchNorm2d {
         activation: &Activation,
         train: bool,
     ) -> Result<Tensor> {
-        observe(ObservedLayer::BatchNorm, &self.path, x)?;
+        observe(ObservedLayer::BatchNorm, &self.path, self, x)?;
         let gamma_beta = stack(&[&self.weight, &self.bias])?;
         let (mean, variance) = (
             self.running_mean.as_detached_tensor(),
@@ -175,7 +176,8 @@ impl BatchNorm2d {
         };
         let (y, batch) =
             batch_norm_act(x, &gamma_beta, residual, statistics, self.eps, activation)?;
-        if let Some(batch) = batch {
+        // A part of a network that runs again has updated them.
+        if let Some(batch) = batch.filter(|_| !is_recomputing()) {
             let count = (self.num_batches_tracked.as_detached_tensor() + 1.0)?;
             let weight = match self.momentum {
                 Some(momentum) => momentum,

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use candle_core::{DType, Device, Result, Shape, Tensor};
 use rand::Rng;
 use rand_distr::{Distribution as _, StandardNormal};
-use serde::{Deserialize, Serialize};
 
 use super::orthogonal::orthonormal_columns;
+use crate::serde_text::serde_as_text;
 use crate::suggest::suggest;
 
 /// A distribution of initial weights, under the names of Keras and PyTorch.
@@ -27,8 +27,7 @@ use crate::suggest::suggest;
 /// A uniform distribution of standard deviation s has the bounds ± sqrt(3) s. Keras truncates its
 /// normal distributions at two standard deviations and widens them first, so that the result has the
 /// standard deviation above. PyTorch's `xavier_normal` and `kaiming_normal` are not truncated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Initialiser {
     /// Normal with standard deviation 0.05.
     RandomNormal,
@@ -93,7 +92,7 @@ impl Initialiser {
         )
     }
 
-    /// Whether it is of the He family, whose gain is that of the activation.
+    /// Whether it is of the He family, which takes the gain of the activation.
     pub fn is_he(self) -> bool {
         matches!(self, Self::HeNormal | Self::HeUniform | Self::KaimingNormal)
     }
@@ -166,19 +165,7 @@ impl FromStr for Initialiser {
     }
 }
 
-impl TryFrom<String> for Initialiser {
-    type Error = String;
-
-    fn try_from(name: String) -> std::result::Result<Self, String> {
-        name.parse()
-    }
-}
-
-impl From<Initialiser> for String {
-    fn from(initialiser: Initialiser) -> Self {
-        initialiser.to_string()
-    }
-}
+serde_as_text!(Initialiser);
 
 /// The distribution of the values of one weight.
 #[derive(Debug, Clone, Copy, PartialEq)]

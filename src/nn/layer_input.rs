@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use candle_core::{Result, Tensor, bail};
+use candle_core::{ModuleT, Result, Tensor, bail};
+
+use crate::autograd::is_recomputing;
 
 /// The layers whose inputs can be observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +17,14 @@ pub enum ObservedLayer {
     BatchNorm,
 }
 
-/// Receives the path of a layer and its input.
-type Visit = Rc<dyn Fn(&str, &Tensor) -> Result<()>>;
+/// Receives the path of a layer, the layer and its input.
+type Visit = Rc<dyn Fn(&str, &dyn ModuleT, &Tensor) -> Result<()>>;
 
 thread_local! {
     static VISIT: RefCell<Option<(ObservedLayer, Visit)>> = const { RefCell::new(None) };
 }
 
-/// Restores the outer observer, even if the body fails or panics.
+/// Restores the observer that there was before, even if the body fails or panics.
 struct Scope(Option<(ObservedLayer, Visit)>);
 
 impl Drop for Scope {
@@ -32,13 +34,22 @@ impl Drop for Scope {
 }
 
 /// Runs `body` and shows `visit` the path and the input of each such layer that it applies on this
-/// thread, in order.
+/// thread, in order. What `visit` runs is not observed.
 ///
 /// # Errors
 /// The errors of `body` and of `visit`.
 pub fn visit_inputs<R>(
     of: ObservedLayer,
     visit: impl Fn(&str, &Tensor) -> Result<()> + 'static,
+    body: impl FnOnce() -> Result<R>,
+) -> Result<R> {
+    visit_layers(of, move |path, _, input| visit(path, input), body)
+}
+
+/// As [`visit_inputs`], with the layer too.
+pub(super) fn visit_layers<R>(
+    of: ObservedLayer,
+    visit: impl Fn(&str, &dyn ModuleT, &Tensor) -> Result<()> + 'static,
     body: impl FnOnce() -> Result<R>,
 ) -> Result<R> {
     let scope = Scope(VISIT.replace(Some((of, Rc::new(visit)))));
@@ -84,11 +95,22 @@ pub(super) fn observes_activations() -> bool {
     })
 }
 
-/// Reports the input of the layer at `path`.
-pub(super) fn observe(layer: ObservedLayer, path: &str, input: &Tensor) -> Result<()> {
-    // Not borrowed during the call, which may run a network itself.
-    match VISIT.with_borrow(Option::clone) {
-        Some((of, visit)) if of == layer => visit(path, input),
-        _ => Ok(()),
+/// Reports the `layer` at `path` and its input.
+pub(super) fn observe(
+    kind: ObservedLayer,
+    path: &str,
+    layer: &dyn ModuleT,
+    input: &Tensor,
+) -> Result<()> {
+    let observed = VISIT.with_borrow(|visit| visit.as_ref().is_some_and(|(of, _)| *of == kind));
+    if !observed || is_recomputing() {
+        // A part of a network that runs again was observed in the first forward pass.
+        return Ok(());
+    }
+    // Taken during the call, which may run the layer.
+    let scope = Scope(VISIT.take());
+    match &scope.0 {
+        Some((_, visit)) => visit(path, layer, input),
+        None => Ok(()),
     }
 }

@@ -69,7 +69,7 @@ pub use layer_input::{ObservedLayer, input_of, visit_inputs};
 pub use linear::{Linear, LinearConfig, linear, linear_no_bias, linear_with};
 pub use params::{LoadReport, ParamStore};
 pub use pool::{AdaptiveAvgPool2d, AvgPool2d, GlobalAvgPool, MaxPool2d};
-pub use pre_activation::map_pre_activations;
+pub use pre_activation::{map_activations, map_pre_activations};
 pub use squeeze_excite::{SqueezeExcite, SqueezeExciteConfig, squeeze_excite};
 pub use summary::{LayerRecord, record, summarize};
 pub use watch::first_layer;

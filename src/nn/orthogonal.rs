@@ -6,8 +6,8 @@ use candle_core::{Result, Tensor};
 /// within a block one by one.
 const BLOCK: usize = 32;
 
-/// The matrix Q of the QR decomposition of `matrix` [M, N] with M >= N, whose R has a positive
-/// diagonal. Its columns are orthonormal. If the entries of `matrix` are standard normal, Q is
+/// The matrix Q of the QR decomposition of `matrix` [M, N] with M >= N and a positive diagonal of
+/// R. Its columns are orthonormal. If the entries of `matrix` are standard normal, Q is
 /// uniformly distributed (Mezzadri, "How to generate random matrices from the classical compact
 /// groups", 2007).
 ///
@@ -33,7 +33,7 @@ pub(super) fn orthonormal_columns(matrix: &Tensor) -> Result<Tensor> {
     Tensor::cat(&done, 0)?.t()
 }
 
-/// Orthonormal rows that span those of `block`.
+/// Orthonormal rows with the same span as the rows of `block`.
 fn within(block: &Tensor) -> Result<Tensor> {
     let mut rows = block.to_vec2::<f64>()?;
     for i in 0..rows.len() {

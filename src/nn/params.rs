@@ -33,6 +33,8 @@ pub struct ParamStore {
     frozen: bool,
     /// Replaces the distributions that the layers ask for.
     initialisation: Option<Initialisation>,
+    /// The tensors whose distribution it does not replace.
+    own_initialisation: &'static [&'static str],
     /// The path of the layer that still learns in a frozen store.
     learning: Option<Arc<str>>,
 }
@@ -140,6 +142,7 @@ impl ParamStore {
             seed: Some(seed),
             frozen: false,
             initialisation: None,
+            own_initialisation: &[],
             learning: None,
         }
     }
@@ -153,12 +156,21 @@ impl ParamStore {
         }
     }
 
-    /// With the weights of convolutions and linear layers, tensors of two or four dimensions, drawn
-    /// as `initialisation` says instead of as their layers ask. Biases then start at zero. Weights
-    /// that their layer starts at a constant keep it, and so does everything else.
+    /// Draws the weights of convolutions and linear layers (tensors of two or four dimensions) from
+    /// `initialisation` instead of the distribution of their layer. Biases then start at zero.
+    /// Constants stay as they are, and so does everything else.
     pub fn with_initialisation(self, initialisation: Option<Initialisation>) -> Self {
         Self {
             initialisation,
+            ..self
+        }
+    }
+
+    /// Exempts the tensors `names` from [`ParamStore::with_initialisation`]: weights of two or four
+    /// dimensions that belong to neither a convolution nor a linear layer.
+    pub fn with_own_initialisation(self, names: &'static [&'static str]) -> Self {
+        Self {
+            own_initialisation: names,
             ..self
         }
     }
@@ -309,7 +321,9 @@ impl ParamStore {
         };
         let generator = Generator::named(seed, name);
         let mut rng = generator.lock();
-        if let Some(initialisation) = &self.initialisation {
+        if let Some(initialisation) = &self.initialisation
+            && !self.own_initialisation.contains(&name)
+        {
             let last = name.rsplit('.').next().unwrap_or(name);
             if last == "bias" {
                 return Tensor::zeros(shape, dtype, &self.device);

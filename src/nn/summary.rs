@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use candle_core::{Result, Tensor};
 
 use super::watch::show;
+use crate::autograd::is_recomputing;
 use crate::autograd::trace::note_layer;
 
 /// One application of a layer that has parameters.
@@ -49,6 +50,10 @@ pub fn record(
     params: &[&Tensor],
     multiply_adds: usize,
 ) {
+    if is_recomputing() {
+        // Recorded in the first forward pass.
+        return;
+    }
     note_layer(path, output);
     show(path, kind, output);
     RECORDS.with_borrow_mut(|records| {

@@ -13,8 +13,8 @@ thread_local! {
     static SEARCH: RefCell<Option<Search>> = const { RefCell::new(None) };
 }
 
-/// Runs `body` and returns its result with path and type of the first layer with parameters, applied
-/// on this thread, whose output `matches`.
+/// Runs `body` on this thread. Returns its result, and the path and type of the first layer with
+/// parameters whose output `matches`.
 ///
 /// # Errors
 /// The errors of `body`.

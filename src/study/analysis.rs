@@ -6,8 +6,10 @@ use serde::{Serialize, Serializer};
 use toml::Value;
 
 use super::definition::{Settings, Study};
+use super::error::StudyError;
 use super::metric::Metric;
 use super::outcome::Outcome;
+use super::published_column::{PublishedColumn, PublishedValue, column, shown, value};
 use super::statistics::{
     BlockDifference, CohensD, Interval, Summary, TTest, block_difference, cohens_d,
     detectable_difference, detectable_paired_difference, friedman, holm, mann_whitney, mean,
@@ -24,6 +26,8 @@ pub struct Analysis {
     /// The values of axes that others are compared with.
     #[serde(serialize_with = "by_name")]
     pub baseline: Settings,
+    /// The publications that the cells and comparisons have figures of.
+    pub published: Vec<PublishedColumn>,
     /// Runs of the study.
     pub planned: usize,
     /// Runs that finished.
@@ -55,6 +59,8 @@ pub struct CellResult {
     pub values: Vec<f64>,
     /// The reasons of the runs that failed.
     pub failures: Vec<String>,
+    /// The figure of each of [`Analysis::published`].
+    pub published: Vec<Option<PublishedValue>>,
     /// The outcome of each repetition.
     #[serde(skip)]
     pub(super) by_repetition: Vec<Option<f64>>,
@@ -92,6 +98,8 @@ pub struct ComparisonResult {
     pub superiority: Option<f64>,
     /// The smallest difference that the test would have found with a probability of 80 %.
     pub detectable: Option<f64>,
+    /// The difference in each of [`Analysis::published`].
+    pub published: Vec<Option<f64>>,
 }
 
 /// A setting compared with the baseline over the values of all other axes.
@@ -145,14 +153,19 @@ fn by_name<S: Serializer>(settings: &Settings, serializer: S) -> Result<S::Ok, S
 
 impl Study {
     /// Analyses the outcomes of [`runs`](Self::runs), in their order.
-    pub fn analyse(&self, outcomes: &[Outcome]) -> Analysis {
-        let cells = self.cell_results(outcomes);
+    ///
+    /// # Errors
+    /// If a finished run lacks the figure that the metric names.
+    pub fn analyse(&self, outcomes: &[Outcome]) -> Result<Analysis, StudyError> {
+        let cells = self.cell_results(outcomes)?;
         let comparisons = self.comparisons(&cells);
+        let published = shown(self, &self.cells()).into_iter();
         let count = |is: fn(&Outcome) -> bool| outcomes.iter().filter(|o| is(o)).count();
-        Analysis {
+        Ok(Analysis {
             title: self.title.clone(),
             metric: self.metric,
             baseline: self.baseline.clone(),
+            published: published.map(|source| column(source, self)).collect(),
             planned: outcomes.len(),
             finished: count(|outcome| matches!(outcome, Outcome::Finished(_))),
             failed: count(|outcome| matches!(outcome, Outcome::Failed(_))),
@@ -160,15 +173,22 @@ impl Study {
             ranking: self.ranking(&cells),
             comparisons,
             cells,
-        }
+        })
     }
 
-    fn cell_results(&self, outcomes: &[Outcome]) -> Vec<CellResult> {
+    fn cell_results(&self, outcomes: &[Outcome]) -> Result<Vec<CellResult>, StudyError> {
         let repetitions = self.repetitions().len();
-        let mut cells: Vec<CellResult> = self
-            .cells()
+        let cells = self.cells();
+        let published = shown(self, &cells);
+        let figures = |cell: &Settings| {
+            let figures = published.iter();
+            let figures = figures.map(|source| value(source, self.metric, cell));
+            figures.collect()
+        };
+        let mut cells: Vec<CellResult> = cells
             .into_iter()
             .map(|axes| CellResult {
+                published: figures(&axes),
                 axes,
                 n: 0,
                 summary: None,
@@ -181,7 +201,9 @@ impl Study {
             let cell = &mut cells[run.cell];
             match outcome {
                 Outcome::Finished(summary) => {
-                    cell.by_repetition[run.repetition] = Some(self.metric.of(summary));
+                    let value = self.metric.of(summary);
+                    cell.by_repetition[run.repetition] =
+                        Some(value.ok_or_else(|| self.metric.lacks(&run.name))?);
                 }
                 Outcome::Failed(failure) => cell.failures.push(failure.reason.clone()),
                 Outcome::Missing | Outcome::Started => {}
@@ -192,7 +214,7 @@ impl Study {
             cell.n = cell.values.len();
             cell.summary = Summary::of(&cell.values);
         }
-        cells
+        Ok(cells)
     }
 
     /// The settings of a cell with the baseline's values.
@@ -370,6 +392,7 @@ fn compare(cell: &CellResult, baseline: &CellResult) -> ComparisonResult {
         Some(_) => detectable_paired_difference(&paired_a, &paired_b),
         None => detectable_difference(a, b),
     };
+    let published = cell.published.iter().zip(&baseline.published);
     ComparisonResult {
         axes: cell.axes.clone(),
         n: [a.len(), b.len()],
@@ -385,5 +408,8 @@ fn compare(cell: &CellResult, baseline: &CellResult) -> ComparisonResult {
         cohens_d_ci95: effect.map(|effect| effect.ci95),
         superiority: probability_of_superiority(a, b),
         detectable,
+        published: published
+            .map(|(cell, baseline)| Some(cell.as_ref()?.value - baseline.as_ref()?.value))
+            .collect(),
     }
 }

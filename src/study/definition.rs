@@ -7,6 +7,7 @@ use toml::{Spanned, Table, Value};
 
 use super::error::StudyError;
 use super::metric::Metric;
+use super::published::Published;
 
 /// Values of options by name, such as `activation = "mish"`.
 pub type Settings = Vec<(String, Value)>;
@@ -28,6 +29,8 @@ pub struct Study {
     pub base: Settings,
     /// Options that vary, in the order of the file.
     pub axes: Vec<Axis>,
+    /// Figures of publications to show next to the results.
+    pub published: Vec<Published>,
 }
 
 /// An option and the values that it takes.
@@ -59,6 +62,8 @@ struct File {
     axes: Options,
     #[serde(default)]
     budgets: BTreeMap<String, Budget>,
+    #[serde(default)]
+    published: Vec<Published>,
 }
 
 /// The axes: values by name.
@@ -121,6 +126,7 @@ impl Study {
             paired_by: file.paired_by.unwrap_or(default),
             base: file.base.into_iter().collect(),
             axes,
+            published: file.published,
         };
         study.check()?;
         Ok(study)
@@ -145,6 +151,14 @@ impl Study {
         let mut line = |name: &str, value: Value| text += &format!("{name} = {value}\n");
         for axis in &self.axes {
             line(&axis.name, axis.values.clone().into());
+        }
+        for published in &self.published {
+            text += "\n[[published]]\n";
+            // Strings, numbers and tables of options can always be written.
+            let table = Table::try_from(published).unwrap_or_default();
+            for (name, value) in table {
+                text += &format!("{name} = {value}\n");
+            }
         }
         text
     }
@@ -205,6 +219,13 @@ impl Study {
                     )));
                 }
                 Some(_) => {}
+            }
+        }
+        for figure in self.published.iter().flat_map(|source| &source.figures) {
+            if let Some(name) = figure.axes.keys().find(|name| axis(name).is_none()) {
+                return Err(contradiction(format!(
+                    "a published figure names '{name}', which is no axis"
+                )));
             }
         }
         Ok(())

@@ -17,6 +17,17 @@ pub enum StudyError {
     /// Keys and values that do not fit together.
     #[error("{0}")]
     Contradiction(String),
+    /// A run lacks the figure to compare. Only the moving average of the weights is optional.
+    #[error(
+        "run {run} has no {metric}: it needs model_ema, the moving average of the weights; choose \
+         another metric"
+    )]
+    NoFigure {
+        /// The name of the run.
+        run: String,
+        /// The name of the metric.
+        metric: &'static str,
+    },
     /// A file cannot be read or written.
     #[error("cannot access {}", .path.display())]
     Io {

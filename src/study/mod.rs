@@ -12,6 +12,7 @@ mod metric;
 mod outcome;
 mod page;
 mod published;
+mod published_column;
 pub mod statistics;
 mod wording;
 
@@ -22,5 +23,6 @@ pub use grid::PlannedRun;
 pub use metric::Metric;
 pub use outcome::{FAILURE, Failure, Outcome};
 pub use page::{ReportedRun, StudyReport};
-pub use published::Published;
+pub use published::{Published, PublishedFigure};
+pub use published_column::{PublishedColumn, PublishedValue, SettingDifference};
 pub use wording::{describe, interval, p_value};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use crate::serde_text::serde_as_text;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -16,8 +16,7 @@ const LONGEST: u64 = 3650 * DAY;
 ///
 /// It is read from units (`1h30m`, `90m`, `45s`, `2d`), or from Slurm's `MM:SS`, `HH:MM:SS`,
 /// `D-HH`, `D-HH:MM` and `D-HH:MM:SS`, and written in units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeSpan(u64);
 
 /// A text that is no [`TimeSpan`].
@@ -111,19 +110,7 @@ impl fmt::Display for TimeSpan {
     }
 }
 
-impl TryFrom<String> for TimeSpan {
-    type Error = TimeSpanError;
-
-    fn try_from(text: String) -> Result<Self, TimeSpanError> {
-        text.parse()
-    }
-}
-
-impl From<TimeSpan> for String {
-    fn from(span: TimeSpan) -> Self {
-        span.to_string()
-    }
-}
+serde_as_text!(TimeSpan);
 
 #[cfg(test)]
 mod tests {

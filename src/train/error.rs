@@ -52,7 +52,7 @@ pub enum TrainError {
         /// Steps taken.
         step: u64,
     },
-    /// All updates of an epoch were left out, as none had a finite loss and gradient.
+    /// All updates of an epoch were left out, because none had a finite loss and gradient.
     #[error("no update of epoch {epoch} had a finite loss and gradient")]
     NoFiniteUpdate {
         /// Counts from 1.
@@ -109,14 +109,14 @@ pub enum TrainError {
         /// The difference.
         reason: String,
     },
-    /// The images are not those that the run started with.
+    /// The run started with other images.
     #[error(
         "the run cannot continue with other images: it started with {then}, now there are {now}"
     )]
     OtherImages {
         /// What the run started with, such as `200 training images`.
         then: String,
-        /// The same of the present images.
+        /// The same for the present images.
         now: String,
     },
     /// The run has done more than the epochs of the recipe.

@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 
-/// Whether every value of a tensor is finite. On the CPU this is one pass over its memory; tensors of
+/// Whether every value of a tensor is finite. On the CPU this is one pass over its memory; tensors on
 /// other devices are copied to the CPU.
 pub(super) fn is_finite(tensor: &Tensor) -> Result<bool> {
     if !tensor.dtype().is_float() {

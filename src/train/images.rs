@@ -1,4 +1,4 @@
-//! A summary of a run's images, by which a resumed run notices a change.
+//! A summary of a run's images. A resumed run compares it to notice a change.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ impl RunImages {
         }
     }
 
-    /// Refuses other images than those of `self`, with which the run started.
+    /// Refuses images that differ from `self`, the images that the run started with.
     pub(super) fn check(&self, now: &Self) -> Result<(), TrainError> {
         let training = (self.train, self.train_labels, "training");
         let evaluation = (self.evaluation, self.evaluation_labels, "evaluation");

@@ -8,6 +8,7 @@ use super::optimizer::{Optimizer, ParameterGroup, RuleOptimizer};
 use super::step::loss_of;
 use super::trainer::Run;
 use crate::autograd::{StepMemory, step_memory};
+use crate::device::free_memory;
 use crate::ops::Target;
 
 /// Images in the forward pass that is measured: batch norm needs more than one value.
@@ -42,8 +43,8 @@ impl MemoryEstimate {
         self.step.peak(batch_size) + loaded + self.kept
     }
 
-    /// The bytes that the process can use, with those that are in use already. `None` if the system
-    /// does not say: on a GPU, and on systems other than Linux.
+    /// The bytes that the process can use on the device, with those that are in use already. `None` if
+    /// the system does not say: for a CPU, on systems other than Linux.
     pub fn available(&self) -> Option<usize> {
         self.available.map(|available| self.base + available)
     }
@@ -73,7 +74,8 @@ impl MemoryEstimate {
 /// pass needs, the gradients, the buffers of the optimizer and the batches of the loader. The state of
 /// the network does not change.
 ///
-/// On the CPU the measured peak is within about 20 % of it; `docs/train.md` has figures.
+/// On the CPU the measured peak is within about 20 % of it; `docs/train.md` has figures. On a GPU it is
+/// a lower bound: temporary buffers of Candle's ops are not in it.
 ///
 /// # Errors
 /// The network fails, or the optimizer cannot be made.
@@ -89,6 +91,8 @@ pub fn estimate(run: &Run<'_>) -> Result<MemoryEstimate, TrainError> {
     let shape = (SAMPLE, images.channels(), height, width);
     let batch = Tensor::zeros(shape, DType::F32, device)?;
     let labels = Tensor::zeros(SAMPLE, DType::U32, device)?;
+    // Before the forward pass, whose memory a GPU's pool keeps.
+    let on_gpu = free_memory(device);
     let groups = ParameterGroup::split(run.store.params(), 0.0);
     let optimizer = RuleOptimizer::new(run.recipe.optimizer(), groups)?;
     let step = without_effect(run, || {
@@ -102,7 +106,7 @@ pub fn estimate(run: &Run<'_>) -> Result<MemoryEstimate, TrainError> {
     let (base, available) = if device.is_cpu() {
         (resident_memory().unwrap_or(weights), available_memory())
     } else {
-        (weights, None)
+        (weights, on_gpu)
     };
     Ok(MemoryEstimate {
         step,

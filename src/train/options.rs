@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::duration::TimeSpan;
+use crate::serde_text::serde_as_text;
 
 /// How a run is saved and when it ends early. A run may continue with other options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -27,8 +28,7 @@ pub struct RunOptions {
 }
 
 /// The interval between states within an epoch: `500` steps, or a time such as `10m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecoveryInterval {
     /// Steps, at least 1.
     Steps(u64),
@@ -62,19 +62,7 @@ impl fmt::Display for RecoveryInterval {
     }
 }
 
-impl TryFrom<String> for RecoveryInterval {
-    type Error = RecoveryIntervalError;
-
-    fn try_from(text: String) -> Result<Self, RecoveryIntervalError> {
-        text.parse()
-    }
-}
-
-impl From<RecoveryInterval> for String {
-    fn from(interval: RecoveryInterval) -> Self {
-        interval.to_string()
-    }
-}
+serde_as_text!(RecoveryInterval);
 
 /// What to do if a loss or a gradient is infinite or NaN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use crate::checkpoint::{remove_temporary_files, write_atomically};
 use crate::lock::{Lock, TryLock, lock};
 
 /// A run folder, locked until it is dropped. If the process dies, the system releases the lock. On a
-/// file system without locks a warning takes the place of the lock.
+/// file system without locks, the run continues with a warning.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -37,14 +37,14 @@ pub const BEST: &str = "best.safetensors";
 pub const LAST: &str = "last.safetensors";
 /// The exponential moving average of the weights with the best evaluation.
 pub const BEST_EMA: &str = "best_ema.safetensors";
-/// The best average before that of [`BEST_EMA`], as [`PREVIOUS_BEST`].
+/// The average that [`BEST_EMA`] replaced, kept as long as [`PREVIOUS_BEST`].
 pub const PREVIOUS_BEST_EMA: &str = "best_ema.previous.safetensors";
 /// The exponential moving average of the weights after the last epoch.
 pub const LAST_EMA: &str = "last_ema.safetensors";
 /// The mean of the weights of several epochs: stochastic weight averaging.
 pub const SWA: &str = "swa.safetensors";
-/// The best weights before those of [`BEST`], as long as the state in [`PREVIOUS_STATE`] may need
-/// them.
+/// The weights that [`BEST`] replaced. They are kept as long as the state in [`PREVIOUS_STATE`] may
+/// need them.
 pub const PREVIOUS_BEST: &str = "best.previous.safetensors";
 /// The newest state, for resuming.
 pub const STATE: &str = "state.safetensors";

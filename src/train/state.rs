@@ -96,7 +96,7 @@ impl Progress {
         self.records.iter().reduce(pick)
     }
 
-    /// As [`Progress::best`], of the exponential moving average of the weights.
+    /// As [`Progress::best`], for the exponential moving average of the weights.
     pub fn best_ema(&self, metric: EvalMetric) -> Option<&EpochRecord> {
         let value = |record: &EpochRecord| record.ema.map(|ema| metric.of_evaluation(&ema));
         let better = |best: &EpochRecord, next: &EpochRecord| match (value(best), value(next)) {
@@ -133,7 +133,7 @@ impl Progress {
 }
 
 impl RunState {
-    /// Reads the newest state of a run that is whole. Warns if it is not the newest one.
+    /// Reads the newest whole state of a run. Warns if there is a newer, damaged one.
     ///
     /// # Errors
     /// No state is whole.
@@ -198,8 +198,8 @@ impl RunState {
         self.progress.epoch
     }
 
-    /// The number of threads of the run, which its rounding depends on; `None` if version 0.1 wrote
-    /// it.
+    /// The number of threads of the run, on which its rounding depends. `None` if version 0.1 wrote
+    /// the state.
     pub fn threads(&self) -> Option<usize> {
         self.progress.threads
     }
@@ -273,8 +273,8 @@ impl RunState {
         )?)
     }
 
-    /// Refuses a state that a run of `recipe` on `images`, with `batches_per_epoch` batches in an
-    /// epoch, cannot have. States are saved between updates.
+    /// Refuses a state that a run of `recipe` on `images` cannot have, with `batches_per_epoch` batches
+    /// in an epoch. States are saved between updates.
     pub(super) fn check(
         &self,
         path: &Path,

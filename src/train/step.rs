@@ -47,7 +47,7 @@ pub struct Accumulation {
 }
 
 impl Accumulation {
-    /// Adds the gradients of a micro-batch. The arguments are those of [`step()`].
+    /// Adds the gradients of a micro-batch. The arguments are as in [`step()`].
     ///
     /// # Errors
     /// If the loss is not finite, or `forward` or an op fails.

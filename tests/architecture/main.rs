@@ -17,6 +17,7 @@ use modules::{Crate, Disk, Files, Use};
 /// The top-level modules of the library, in layers: a module imports those before it only.
 const LAYERS: &[&str] = &[
     "suggest",
+    "serde_text",
     "lock",
     "device",
     "pattern",

@@ -45,6 +45,45 @@ fn networks_are_measured_and_profiled() {
 }
 
 #[test]
+fn activations_are_compared_with_relu_in_each_type() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let csv = folder.path().join("times.csv");
+    let bench = || mish(&["bench", "activations", "--shape", "2,3,4", "--rounds", "6"]);
+    let mut command = bench();
+    command.args(["mish", "prelu", "--dtype", "f32,bf16"]);
+    command.arg("--csv").arg(&csv);
+    let report = json(command);
+    let rows = report["measurements"].as_array().expect("measurements");
+    let names: Vec<(&str, &str)> = rows
+        .iter()
+        .filter_map(|row| Some((row["dtype"].as_str()?, row["activation"].as_str()?)))
+        .collect();
+    let of = |dtype| ["relu", "mish", "prelu"].map(|activation| (dtype, activation));
+    assert_eq!(names, [of("f32"), of("bf16")].concat());
+    for row in rows {
+        for pass in ["forward", "forward_backward"] {
+            let (pass, relu) = (&row[pass], row["activation"] == "relu");
+            let ci95 = pass["ci95"].as_array().expect("an interval");
+            let [low, high] = [0, 1].map(|i| ci95[i].as_f64().expect("an end"));
+            assert!((low..=high).contains(&number(pass, "median_ms")), "{row}");
+            assert!(!relu || number(pass, "ratio") == 1.0, "{row}");
+        }
+    }
+    let csv = std::fs::read_to_string(csv).expect("a table");
+    assert_eq!(csv.lines().count(), 1 + 2 * rows.len(), "{csv}");
+    assert!(csv.contains(",bf16,prelu,forward_backward,"), "{csv}");
+    // All activations.
+    let mut all = bench();
+    all.args(["--dtype", "f16"]);
+    let report = json(all);
+    let rows = report["measurements"].as_array().map(Vec::len);
+    assert_eq!(rows, Some(Activation::all().count()));
+    let mut flat = mish(&["bench", "activations"]);
+    flat.args(["--shape", "8"]);
+    assert!(failure(flat, 2).contains("--shape needs"));
+}
+
+#[test]
 fn operations_are_counted_by_hand() {
     // ResNet-20 on one image: the stem, three stages of six convolutions, and the classifier. In the
     // second and third stage, the first convolution has half the input channels, and there is a 1x1

@@ -12,6 +12,7 @@ mod faults;
 mod fine_tune;
 mod folder;
 mod foreign;
+mod grad_checkpointing;
 mod mixing;
 mod mnist;
 mod one_rule;

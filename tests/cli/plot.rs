@@ -182,6 +182,20 @@ fn trained_weights_have_histograms_and_a_landscape_around_their_loss() {
     assert!((loss(&centre["value"]) - loss(&evaluated)).abs() < 1e-5);
     assert_eq!(read(&folder.path().join("loss.csv")).lines().count(), 4);
     let mut map = plot(folder.path(), &flags);
+    map.args(["--form", "surface"]);
+    assert!(failure(map, 2).contains("--form needs --dims 2"));
+    let mut map = plot(folder.path(), &flags);
+    map.args([
+        "--dims", "2", "--images", "4", "--form", "surface", "--output", "s.svg",
+    ]);
+    map.assert().success();
+    assert_eq!(
+        read(&folder.path().join("s.svg"))
+            .matches("<polygon fill")
+            .count(),
+        8
+    );
+    let mut map = plot(folder.path(), &flags);
     map.args(["--dims", "2", "--images", "16"]);
     let map = json(map);
     assert_eq!(
@@ -196,4 +210,43 @@ fn trained_weights_have_histograms_and_a_landscape_around_their_loss() {
         svg.contains("log10 of loss") && svg.contains("<rect"),
         "{svg}"
     );
+    let flags = ["dead-units", "--weights", weights, "--csv", "dead.csv"];
+    let dead = json(plot(folder.path(), &flags));
+    let layers = dead["layers"].as_array().expect("layers");
+    assert_eq!(layers.len(), 2);
+    for layer in layers {
+        for state in ["initial", "trained"] {
+            assert_eq!(layer[state]["units"], 8);
+            assert_eq!(layer[state]["zero_output"], 0, "Mish has no dead units");
+        }
+    }
+    let mut all = plot(folder.path(), &flags);
+    all.args(["--threshold", "1000"]);
+    let (text, _) = success(all);
+    assert!(text.contains("all") && text.contains("100.0 %"), "{text}");
+    assert_eq!(read(&folder.path().join("dead.csv")).lines().count(), 5);
+    assert!(read(&folder.path().join("dead-units.svg")).contains("units with zero output, %"));
+    let flags = [
+        "hessian",
+        "--weights",
+        weights,
+        "--images",
+        "20",
+        "--count",
+        "2",
+    ];
+    let hessian = json(plot(folder.path(), &flags));
+    let found = hessian["eigenvalues"].as_array().expect("eigenvalues");
+    let value = |i: usize| found[i]["value"].as_f64().expect("a number");
+    assert!(
+        found.len() == 2 && value(0) >= value(1) && value(0) > 0.0,
+        "{hessian}"
+    );
+    assert!(
+        found[0]["residual"].as_f64() <= Some(0.01 * value(0)),
+        "{hessian}"
+    );
+    let mut few = plot(folder.path(), &flags);
+    few.args(["--products", "1"]);
+    assert!(failure(few, 2).contains("need at least as many products"));
 }

@@ -452,3 +452,27 @@ fn images_are_decoded_as_the_flags_say() {
     let eight = json(predict(&weights, &[&upper], &[]));
     assert_eq!(scaled[0]["classes"], eight[0]["classes"]);
 }
+
+#[test]
+fn test_time_augmentation_averages_an_image_and_its_mirror_image() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (weights, _) = network(folder.path());
+    let (original, mirrored) = (folder.path().join("a.png"), folder.path().join("b.png"));
+    image(&original, 50);
+    let pixels = image::open(&original).expect("an image").fliph();
+    pixels.save(&mirrored).expect("saved");
+    let logits = |flags: &[&str]| -> Vec<Vec<f32>> {
+        let out = folder.path().join("logits.json");
+        let mut command = predict(&weights, &[&original, &mirrored], flags);
+        command.arg("--logits").arg(&out);
+        success(command);
+        let text = std::fs::read_to_string(&out).expect("written");
+        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        serde_json::from_value(answer["logits"].clone()).expect("rows")
+    };
+    let (plain, averaged) = (logits(&[]), logits(&["--tta"]));
+    assert_ne!(plain[0], plain[1]);
+    let mean = |(a, b): (&f32, &f32)| (a + b) / 2.0;
+    let mean: Vec<f32> = plain[0].iter().zip(&plain[1]).map(mean).collect();
+    assert_eq!(averaged, [mean.clone(), mean]);
+}

@@ -115,6 +115,15 @@ fn a_study_trains_its_runs_and_reports_them() {
     let html = std::fs::read_to_string(html).expect("a page");
     assert!(html.contains("<title>Two activations</title>") && html.contains("<svg"));
 
+    let by_loss = json(report(&output, &["--metric", "final_loss"]));
+    assert_eq!(by_loss["metric"], "final_loss");
+    assert_ne!(by_loss["cells"], analysis["cells"]);
+    let error = failure(report(&output, &["--metric", "final_ema_top1"]), 1);
+    assert!(
+        error.contains("run activation=relu,seed=0 has no final_ema_top1: it needs model_ema"),
+        "{error}"
+    );
+
     // Nothing is left to do. More seeds only train the new runs.
     let (_, progress) = success(run(&file, &output, &[]));
     assert!(!progress.contains("run 1 of 6"), "{progress}");
@@ -161,6 +170,10 @@ fn mistakes_are_found_before_training() {
         (STUDY.replace("epochs = 3", "epochs = 0"), "--epochs"),
         (STUDY.replace("[axes]", "[axis]"), "line 14"),
         (STUDY.replace("mlp_2x8", "resnet21"), "resnet21"),
+        (
+            format!("metric = \"best_ema_top1\"\n{STUDY}"),
+            "has no best_ema_top1: it needs model_ema",
+        ),
     ] {
         let file = write(folder.path(), &text);
         let error = failure(run(&file, &output, &[]), 2);
@@ -254,10 +267,36 @@ fn studies_are_listed_and_shown() {
                 study["budgets"].get(budget).is_some(),
                 "{name} has no budget {budget}"
             );
+            let published = study.get("published").and_then(toml::Value::as_array);
+            for figures in published.into_iter().flatten() {
+                assert!(figures["source"].as_str() > Some(""), "{name}: {figures}");
+                for figure in figures["figures"].as_array().expect("figures") {
+                    assert_is_of_a_cell(name, &study, figure);
+                }
+            }
             let mut command = mish(&["study", "run", name, "--output", "never-made"]);
             command.args(["--budget", budget, "--dry-run"]);
             let (runs, _) = success(command);
             assert!(runs.contains("not started"), "{name}: {runs}");
         }
+    }
+}
+
+/// Checks that an axis of the study, at some budget, has each value that a figure names.
+fn assert_is_of_a_cell(name: &str, study: &toml::Table, figure: &toml::Value) {
+    let budgets = study["budgets"].as_table().expect("budgets").values();
+    let axes: Vec<&toml::Value> = budgets
+        .filter_map(|budget| budget.get("axes"))
+        .chain([&study["axes"]])
+        .collect();
+    for (option, value) in figure.as_table().expect("a table") {
+        if ["value", "std", "n"].contains(&option.as_str()) {
+            continue;
+        }
+        let mut values = axes.iter().filter_map(|axes| axes.get(option)?.as_array());
+        assert!(
+            values.any(|values| values.contains(value)),
+            "{name}: {figure}"
+        );
     }
 }

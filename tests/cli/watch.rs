@@ -7,31 +7,16 @@ use candle_mish::tensorboard::proto::{Event, SessionStatus, ValueKind, What};
 use candle_mish::tensorboard::{event_files, read_events};
 use serde_json::Value;
 
-use crate::{failure, json, mish, success};
+use crate::{SMALL, failure, json, mish, success};
 
 /// Trains a network that needs no time, 3 steps in an epoch.
 fn train(folder: &Path, flags: &[&str]) -> assert_cmd::Command {
     let mut command = mish(&["train", "mlp_2x8", "--output"]);
-    command.arg(folder).args(DATA).args(flags);
+    command.arg(folder).args(SMALL).args(RATE).args(flags);
     command
 }
 
-const DATA: &[&str] = &[
-    "--dataset",
-    "synthetic",
-    "--limit-train",
-    "96",
-    "--limit-test",
-    "40",
-    "--batch-size",
-    "32",
-    "--threads",
-    "2",
-    "--sched",
-    "constant",
-    "--lr",
-    "0.01",
-];
+const RATE: &[&str] = &["--sched", "constant", "--lr", "0.01"];
 const STEPS: i64 = 3;
 
 fn read(path: &Path) -> String {

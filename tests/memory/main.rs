@@ -1,13 +1,15 @@
 //! Counts allocated bytes in the allocator: a cost that needs no clock.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_mish::autograd::{Forward, recompute, step_memory, value_and_grad};
 use candle_mish::eval::evaluate;
 use candle_mish::nn::{self, Act, BatchNorm2d, Conv2d, Conv2dConfig, Linear, ParamStore};
-use candle_mish::ops::{Conv2dParams, conv2d, global_avg_pool2d};
+use candle_mish::ops::{Conv2dParams, conv2d, global_avg_pool2d, squared_error};
 use candle_mish::rng::Generator;
 use candle_nn::{Module, ModuleT};
 
@@ -134,5 +136,58 @@ fn evaluation_needs_the_memory_of_one_batch() -> Result<()> {
         many < few + activation,
         "3 batches: {few}, 20 batches: {many}"
     );
+    Ok(())
+}
+
+/// A chain of eight parts of three layers. With gradient checkpointing, the activations of one part are
+/// in memory at a time, and the estimate agrees with the allocator.
+#[test]
+fn gradient_checkpointing_takes_less_memory() -> Result<()> {
+    const CHANNELS: usize = 16;
+    let _alone = ONE_AT_A_TIME.lock();
+    let store = ParamStore::new(DType::F32, &Device::Cpu, 0);
+    let generator = Generator::new(0);
+    let part = |i: usize| -> Result<Forward> {
+        let layer = |name| {
+            let vb = store.var_builder().pp(i).pp(name);
+            let conv = Conv2dConfig::same(3);
+            let mish = candle_mish::Activation::Mish;
+            nn::conv_norm_act(CHANNELS, CHANNELS, conv, &mish, vb, &generator)
+        };
+        let layers = [layer("a")?, layer("b")?, layer("c")?];
+        Ok(Rc::new(move |x: &Tensor| {
+            let apply = |x: Tensor, layer: &nn::ConvNormAct| layer.forward_t(&x, true);
+            layers.iter().try_fold(x.clone(), apply)
+        }))
+    };
+    let parts = (0..8).map(part).collect::<Result<Vec<_>>>()?;
+    let images = Tensor::ones((8, CHANNELS, 32, 32), DType::F32, &Device::Cpu)?;
+    let loss = |again: bool| -> Result<Tensor> {
+        let apply = |x: Tensor, part: &Forward| match again {
+            true => recompute(&generator, Rc::clone(part), &x),
+            false => part(&x),
+        };
+        let y = parts.iter().try_fold(images.clone(), apply)?;
+        let mean = global_avg_pool2d(&y)?;
+        squared_error(&mean, &mean.zeros_like()?, 1.0)
+    };
+    let peak = |again: bool| -> Result<usize> {
+        let before = LIVE.load(Relaxed);
+        PEAK.store(before, Relaxed);
+        value_and_grad(|| Ok((loss(again)?, ())))?;
+        Ok(PEAK.load(Relaxed) - before)
+    };
+    // The first calls also allocate the workspaces that later calls reuse.
+    peak(false)?;
+    let (plain, again) = (peak(false)?, peak(true)?);
+    assert!(again < plain / 2, "{again} of {plain} bytes");
+    for (measured, again) in [(plain, false), (again, true)] {
+        let estimated = step_memory(8, || loss(again))?.peak(8);
+        let ratio = measured as f64 / estimated as f64;
+        assert!(
+            (0.8..1.25).contains(&ratio),
+            "{measured} of {estimated} bytes"
+        );
+    }
     Ok(())
 }

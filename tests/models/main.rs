@@ -6,8 +6,11 @@ mod feature_maps;
 #[cfg(feature = "checkpoint")]
 mod foreign;
 mod img_size;
+mod initial_weights;
+mod initialisation;
 mod pretrained;
 mod published;
+mod recomputed;
 mod reference;
 mod registry;
 mod rule;

@@ -184,7 +184,8 @@ fn assert_close(what: &str, case: &Case, got: &[f64], want: &[f64], tolerance: f
     }
 }
 
-/// Compares the op and its gradients in `dtype` with the oracle.
+/// Compares the op and its gradients in `dtype` with the oracle. A pass that Winograd's algorithm
+/// computes in f32 may have four times the error of the direct algorithms.
 fn check(case: &Case, dtype: DType, tolerance: f64) -> Result<()> {
     // The device may lack f64.
     if dtype == DType::F64 && real() != dtype {
@@ -214,7 +215,12 @@ fn check(case: &Case, dtype: DType, tolerance: f64) -> Result<()> {
     .map(|(_, y, g)| (y, (), g))?;
     assert_eq!(y.dims(), [n, o, oh, ow]);
     assert_eq!(y.dtype(), dtype);
-    assert_close("y", case, &flat(&y)?, &want.y, tolerance);
+    let tolerances = case.algorithms(dtype).map(|algorithm| {
+        let winograd =
+            device().is_cpu() && dtype == DType::F32 && algorithm.starts_with("winograd");
+        if winograd { 4.0 * tolerance } else { tolerance }
+    });
+    assert_close("y", case, &flat(&y)?, &want.y, tolerances[0]);
     let mut gradient = |t: &Tensor| match gradients.remove(t) {
         Some(g) => {
             assert_eq!(g.dims(), t.dims());
@@ -222,8 +228,8 @@ fn check(case: &Case, dtype: DType, tolerance: f64) -> Result<()> {
         }
         None => candle_core::bail!("no gradient"),
     };
-    assert_close("dx", case, &gradient(&x)?, &want.dx, tolerance);
-    assert_close("dw", case, &gradient(&weight)?, &want.dw, tolerance);
+    assert_close("dx", case, &gradient(&x)?, &want.dx, tolerances[1]);
+    assert_close("dw", case, &gradient(&weight)?, &want.dw, tolerances[2]);
     if case.bias {
         assert_close("db", case, &gradient(&bias)?, &want.db, tolerance);
     }

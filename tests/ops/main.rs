@@ -25,4 +25,5 @@ mod oracle;
 mod params;
 mod pool2d;
 mod propagation;
+mod recompute;
 mod trace;

@@ -63,8 +63,10 @@ for n, mean, std in ((2, 61, 0.3), (3, 60.6, 0.5), (5, 61.2, 0.4), (8, 75.0, 0.8
     values = accuracies(n, mean, std)
     sem = st.sem(values)
     low, high = st.t.interval(0.95, n - 1, np.mean(values), sem)
+    of_median = st.quantile_test(values, q=np.median(values), p=0.5).confidence_interval(0.95)
     samples.append(dict(values=values, mean=np.mean(values), std=np.std(values, ddof=1), sem=sem,
                         median=np.median(values), ci95=dict(low=low, high=high),
+                        median_ci95=dict(low=of_median.low, high=of_median.high) if n > 5 else None,
                         bootstrap=bootstrap(values) if 3 <= n <= 12 else None))
 
 pairs = []

@@ -1,9 +1,11 @@
 //! From outcomes to figures, sentences and the page.
 
 use candle_mish::study::statistics::{mean, paired_t_test, welch_t_test};
-use candle_mish::study::{Analysis, Failure, Outcome, ReportedRun, Study, StudyReport};
-use candle_mish::train::Summary;
+use candle_mish::study::{Analysis, Failure, Metric, Outcome, ReportedRun, Study, StudyReport};
+use candle_mish::train::{Recipe, Summary};
 use serde_json::{Value, json};
+
+use crate::support::summary;
 
 const TOML: &str = r#"
 title = "Activations <on> a network"
@@ -16,16 +18,6 @@ model = ["a", "b", "c"]
 activation = ["relu", "silu", "mish"]
 seed = [0, 1, 2]
 "#;
-
-fn summary(top1: f64) -> Summary {
-    let fields = json!({
-        "model": "a", "activation": "relu", "dataset": "synthetic", "source": null, "seed": 0,
-        "epochs": 10, "params": 1, "train_images": 1, "test_images": 1, "best_epoch": 10,
-        "best_top1": top1, "final_top1": top1, "final_top5": 1.0, "final_loss": 1.0,
-        "train_images_per_second": 1.0, "seconds": 1.0, "threads": 1, "version": "0"
-    });
-    serde_json::from_value(fields).expect("a summary")
-}
 
 /// Accuracies in the order of the runs: a better activation is 2 points better, seeds add their own
 /// effect and some noise.
@@ -51,13 +43,17 @@ fn study() -> Study {
     Study::from_toml(TOML, None).expect("a study")
 }
 
+fn analyse(outcomes: &[Outcome]) -> Analysis {
+    study().analyse(outcomes).expect("figures")
+}
+
 fn json_of(analysis: &Analysis) -> Value {
     serde_json::to_value(analysis).expect("JSON")
 }
 
 #[test]
 fn cells_and_comparisons_have_the_figures_of_their_values() {
-    let analysis = study().analyse(&outcomes());
+    let analysis = analyse(&outcomes());
     assert_eq!(
         (analysis.planned, analysis.finished, analysis.failed),
         (27, 27, 0)
@@ -99,7 +95,7 @@ fn cells_and_comparisons_have_the_figures_of_their_values() {
 
 #[test]
 fn settings_are_compared_over_networks() {
-    let analysis = study().analyse(&outcomes());
+    let analysis = analyse(&outcomes());
     let [silu, mish] = &analysis.overall[..] else {
         panic!("{:?}", analysis.overall);
     };
@@ -127,7 +123,7 @@ fn an_unfinished_study_compares_what_it_has() {
         reason: "the loss is NaN".to_owned(),
     });
     outcomes[26] = Outcome::Started;
-    let analysis = study().analyse(&outcomes);
+    let analysis = analyse(&outcomes);
     assert_eq!((analysis.finished, analysis.failed), (24, 1));
     // Mish on the first network has only seed 1 left.
     let cell = &analysis.cells[2];
@@ -138,14 +134,14 @@ fn an_unfinished_study_compares_what_it_has() {
         ([1, 3], 1, None)
     );
     let nothing = vec![Outcome::Missing; 27];
-    let empty = study().analyse(&nothing);
+    let empty = analyse(&nothing);
     assert!(empty.comparisons.is_empty() && empty.ranking.is_none());
     assert_eq!(json_of(&empty)["cells"][0]["n"], 0);
 }
 
 #[test]
 fn findings_say_what_was_not_seen() {
-    let findings = study().analyse(&outcomes()).findings();
+    let findings = analyse(&outcomes()).findings();
     let of = |name: &str| {
         let found = findings.iter().find(|text| text.starts_with(name));
         found.unwrap_or_else(|| panic!("{name}: {findings:#?}"))
@@ -163,7 +159,7 @@ fn findings_say_what_was_not_seen() {
 #[test]
 fn the_page_holds_tables_plots_and_findings() {
     let study = study();
-    let analysis = study.analyse(&outcomes());
+    let analysis = analyse(&outcomes());
     let runs: Vec<ReportedRun> = study
         .runs()
         .into_iter()
@@ -179,7 +175,6 @@ fn the_page_holds_tables_plots_and_findings() {
         study: &study,
         analysis: &analysis,
         runs: &runs,
-        published: &[],
         command: "mish study run x",
     };
     let page = report.page();
@@ -195,4 +190,54 @@ fn the_page_holds_tables_plots_and_findings() {
         let escaped = finding.replace('<', "&lt;");
         assert!(page.contains(&escaped), "{finding}");
     }
+}
+
+/// The outcome of a run with an average of the weights that is 10 and 20 points better.
+fn averaged(top1: f64) -> Outcome {
+    let evaluation = |top1: f64| json!({ "images": 1, "loss": 1.0, "top1": top1, "top5": 1.0 });
+    let mut fields = serde_json::to_value(summary(top1)).expect("JSON");
+    fields["ema"] = json!({
+        "best_epoch": 9, "best": evaluation(top1 + 0.2), "last": evaluation(top1 + 0.1)
+    });
+    let summary: Summary = serde_json::from_value(fields).expect("a summary");
+    Outcome::Finished(Box::new(summary))
+}
+
+#[test]
+fn metrics_of_averaged_weights_need_an_average() {
+    let mut outcomes = vec![Outcome::Missing; 27];
+    outcomes[0] = averaged(0.5);
+    for (metric, value) in [
+        (Metric::FinalTop1, 0.5),
+        (Metric::FinalEmaTop1, 0.6),
+        (Metric::BestEmaTop1, 0.7),
+    ] {
+        let study = Study { metric, ..study() };
+        let analysis = study.analyse(&outcomes).expect("figures");
+        assert_eq!(analysis.cells[0].values, [value], "{}", metric.name());
+    }
+    let study = Study {
+        metric: Metric::BestEmaTop1,
+        ..study()
+    };
+    outcomes[1] = Outcome::Finished(Box::new(summary(0.5)));
+    let error = study.analyse(&outcomes).expect_err("no average");
+    let expected = "run model=a,activation=silu,seed=0 has no best_ema_top1: it needs model_ema";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    let with = |model_ema| Recipe {
+        model_ema,
+        ..Recipe::default()
+    };
+    assert!(study.metric.check("r", &with(true)).is_ok());
+    assert!(study.metric.check("r", &with(false)).is_err());
+    assert!(Metric::FinalLoss.check("r", &with(false)).is_ok());
+}
+
+#[test]
+fn metrics_have_their_names_in_files() {
+    for metric in Metric::ALL {
+        assert_eq!(json!(metric), json!(metric.name()));
+        assert_eq!(Metric::from_name(metric.name()), Some(metric));
+    }
+    assert_eq!(Metric::from_name("top1"), None);
 }

@@ -2,4 +2,6 @@
 
 mod analysis;
 mod definition;
+mod published;
 mod statistics;
+mod support;

@@ -3,7 +3,7 @@
 use candle_mish::study::statistics::{
     BlockDifference, Interval, RankTest, Summary, TTest, bca, bca_of, block_difference, cohens_d,
     detectable_difference, detectable_paired_difference, friedman, holm, mann_whitney, mean,
-    paired_t_test, probability_of_superiority, welch_t_test, wilcoxon,
+    median_interval, paired_t_test, probability_of_superiority, welch_t_test, wilcoxon,
 };
 use serde_json::Value;
 
@@ -59,6 +59,10 @@ fn summaries_equal_scipy() {
         close(summary.sem.expect("two values"), &case["sem"]);
         close(summary.median, &case["median"]);
         close_interval(summary.ci95.expect("two values"), &case["ci95"]);
+        match median_interval(&values) {
+            Some(interval) => close_interval(interval, &case["median_ci95"]),
+            None => assert!(case["median_ci95"].is_null(), "{case}"),
+        }
     }
 }
 

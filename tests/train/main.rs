@@ -6,6 +6,7 @@ mod averages;
 mod checkpoint;
 mod extension;
 mod foreign_checkpoint;
+mod hessian;
 mod lr_find;
 mod mixing;
 mod optimizer;

@@ -49,6 +49,28 @@ pub(super) struct Trained {
     pub images: usize,
 }
 
+/// The states of a network that plots compare.
+pub(super) const STATES: [&str; 2] = ["initial", "trained"];
+
+impl Trained {
+    /// The network with the initial weights of its run. Its batch norms, which have no statistics yet,
+    /// get those of `batches` of images.
+    ///
+    /// # Errors
+    /// If the network cannot be built or an op fails.
+    pub(super) fn initial<'a>(
+        &self,
+        batches: impl IntoIterator<Item = &'a Tensor>,
+    ) -> anyhow::Result<Network> {
+        let initial = Network::new(&self.spec, &self.recipe)?;
+        let calibrating = initial.calibrating(&self.spec)?;
+        for images in batches {
+            calibrating.forward_t(images, true)?;
+        }
+        Ok(initial)
+    }
+}
+
 impl TrainedArgs {
     /// Reads the weights and the images.
     ///

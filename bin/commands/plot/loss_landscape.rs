@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use candle_mish::eval::{Evaluation, evaluate};
 use candle_mish::landscape::{Direction, Ignored, Normalisation, Point, grid, scan};
-use candle_mish::plot::{HeatMap, Line, LinePlot, heat_maps, line_plots};
+use candle_mish::plot::{HeatMap, Line, LinePlot, heat_maps, line_plots, surfaces};
 use serde_json::json;
 
 use super::files::write;
@@ -18,6 +18,16 @@ use crate::output;
 /// Limit of `--points`.
 const MAX_POINTS: usize = 1001;
 
+/// How values over two directions are drawn.
+#[derive(Debug, Clone, Copy, Default, clap::ValueEnum)]
+enum Form {
+    /// Colours with contour lines.
+    #[default]
+    Map,
+    /// A surface seen from above at an angle.
+    Surface,
+}
+
 /// Flags of `mish plot loss-landscape`.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
@@ -27,6 +37,9 @@ pub struct LossLandscapeArgs {
     /// Directions: 1 for curves, 2 for maps
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1..=2))]
     dims: usize,
+    /// Form of the maps: map or surface. Needs --dims 2 [default: map]
+    #[arg(long, value_name = "NAME")]
+    form: Option<Form>,
     /// Points along each direction [default: 51 for one direction, 21 for two]
     #[arg(long, value_name = "N", value_parser = count(2..=MAX_POINTS))]
     points: Option<usize>,
@@ -62,6 +75,9 @@ pub fn run(args: &LossLandscapeArgs, context: &Context) -> anyhow::Result<Done> 
             "--range {low} {high}: LOW must be less than HIGH"
         )));
     }
+    if args.form.is_some() && args.dims == 1 {
+        return Err(usage("--form needs --dims 2"));
+    }
     let Trained {
         network,
         spec,
@@ -81,7 +97,13 @@ pub fn run(args: &LossLandscapeArgs, context: &Context) -> anyhow::Result<Done> 
     let landscape = scan(&params, &directions, &steps, at)?;
     let svg = match args.dims {
         1 => curves(&title, &landscape),
-        _ => maps(&title, &steps, &landscape),
+        _ => {
+            let maps = maps(&steps, &landscape);
+            match args.form.unwrap_or_default() {
+                Form::Map => heat_maps(&title, &maps),
+                Form::Surface => surfaces(&title, &maps),
+            }
+        }
     };
     write(&args.output, svg.as_bytes())?;
     if let Some(path) = &args.csv {
@@ -128,7 +150,7 @@ fn curves(title: &str, landscape: &[Point<Evaluation>]) -> String {
     line_plots(title, &QUANTITIES.map(plot))
 }
 
-fn maps(title: &str, steps: &[f64], landscape: &[Point<Evaluation>]) -> String {
+fn maps(steps: &[f64], landscape: &[Point<Evaluation>]) -> [HeatMap; 2] {
     // The loss grows by orders of magnitude towards the corners.
     let loss = (
         "log10 of loss",
@@ -139,7 +161,7 @@ fn maps(title: &str, steps: &[f64], landscape: &[Point<Evaluation>]) -> String {
         steps: steps.to_vec(),
         values: landscape.iter().map(|point| value(&point.value)).collect(),
     };
-    heat_maps(title, &[loss, QUANTITIES[1]].map(map))
+    [loss, QUANTITIES[1]].map(map)
 }
 
 fn csv(landscape: &[Point<Evaluation>]) -> String {

@@ -1,8 +1,10 @@
 //! `mish plot`: plots activations and networks with them.
 
 mod activations;
+mod dead_units;
 mod edge_of_chaos;
 mod files;
+mod hessian;
 mod images;
 mod landscape_output;
 mod loss_landscape;
@@ -38,6 +40,10 @@ enum What {
     LandscapeOutput(landscape_output::LandscapeOutputArgs),
     /// Histograms of the inputs of activations before and after training
     PreActivations(Box<pre_activations::PreActivationsArgs>),
+    /// Units that are zero for all images, before and after training
+    DeadUnits(Box<dead_units::DeadUnitsArgs>),
+    /// The largest eigenvalues of the Hessian of the loss at trained weights, a table
+    Hessian(Box<hessian::HessianArgs>),
     /// Loss and accuracy around trained weights, along random directions
     LossLandscape(Box<loss_landscape::LossLandscapeArgs>),
 }
@@ -53,6 +59,8 @@ pub fn run(args: &PlotArgs, context: &Context) -> anyhow::Result<Done> {
         (Some(What::Signal(args)), _) => signal::run(args, context),
         (Some(What::LandscapeOutput(args)), _) => landscape_output::run(args, context),
         (Some(What::PreActivations(args)), _) => pre_activations::run(args, context),
+        (Some(What::DeadUnits(args)), _) => dead_units::run(args, context),
+        (Some(What::Hessian(args)), _) => hessian::run(args, context),
         (Some(What::LossLandscape(args)), _) => loss_landscape::run(args, context),
         (None, None) => Err(crate::failure::usage("name activations, or what to plot")),
     }

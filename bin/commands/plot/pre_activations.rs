@@ -7,16 +7,12 @@ use candle_mish::plot::{LayerHistogram, histogram_plots, pre_activations};
 use serde_json::json;
 
 use super::files::write;
-use super::images::{Trained, TrainedArgs};
+use super::images::{STATES, Trained, TrainedArgs};
 use crate::args::OUTPUT;
 use crate::context::Context;
 use crate::failure::Done;
-use crate::network::Network;
 use crate::output;
 use crate::table::{align_right, table};
-
-/// The states of the network that are compared.
-const STATES: [&str; 2] = ["initial", "trained"];
 
 /// Flags of `mish plot pre-activations`.
 #[derive(Debug, clap::Args)]
@@ -38,21 +34,19 @@ pub struct PreActivationsArgs {
 /// # Errors
 /// If flags, weights or data are wrong, or a file cannot be written.
 pub fn run(args: &PreActivationsArgs, context: &Context) -> anyhow::Result<Done> {
+    let trained = args.trained.open(context)?;
+    let Some((images, _)) = trained.batches.first() else {
+        bail!("there are no images");
+    };
+    let initial = trained.initial([images])?;
+    let before = pre_activations(&*initial.frozen, images)?;
     let Trained {
         network,
         spec,
         recipe,
-        batches,
         title,
         ..
-    } = args.trained.open(context)?;
-    let Some((images, _)) = batches.first() else {
-        bail!("there are no images");
-    };
-    let initial = Network::new(&spec, &recipe)?;
-    // Batch norms of a new network have no statistics yet: they get those of the images.
-    initial.calibrating(&spec)?.forward_t(images, true)?;
-    let before = pre_activations(&*initial.frozen, images)?;
+    } = &trained;
     let after = pre_activations(&*network.frozen, images)?;
     let pairs = before.iter().zip(&after);
     let layers: Vec<LayerHistogram> = pairs
@@ -60,7 +54,7 @@ pub fn run(args: &PreActivationsArgs, context: &Context) -> anyhow::Result<Done>
         .collect();
     write(
         &args.output,
-        histogram_plots(&title, &STATES, &layers).as_bytes(),
+        histogram_plots(title, &STATES, &layers).as_bytes(),
     )?;
     if let Some(path) = &args.csv {
         write(path, csv(&layers).as_bytes())?;

@@ -32,6 +32,9 @@ pub struct PredictArgs {
     #[arg(long, short, value_name = "N", default_value_t = 32, help_heading = OUTPUT,
           value_parser = count(1..=MAX_BATCH))]
     pub(super) batch_size: usize,
+    /// Average the logits over each image and its mirror image (test-time augmentation)
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) tta: bool,
     /// Number of classes for each image
     #[arg(long, visible_alias = "top", value_name = "N", default_value_t = 5,
           help_heading = OUTPUT, value_parser = count(1..=MAX_CLASSES))]

@@ -11,8 +11,10 @@ mod ranking;
 mod writers;
 
 use anyhow::bail;
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
+use candle_mish::eval::Mirrored;
 use candle_mish_models::ModelSpec;
+use candle_nn::ModuleT;
 
 use crate::args::range::check_batch_of;
 use crate::context::Context;
@@ -63,8 +65,15 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         grey: spec.in_chans == 1,
         batch_size: args.batch_size,
     };
+    let mirrored = Mirrored(&*network.frozen);
+    let model: &dyn ModuleT = if args.tta {
+        &mirrored
+    } else {
+        &*network.frozen
+    };
     let mut run = Run {
-        network: &network,
+        model,
+        device: network.store.device(),
         spec: &spec,
         results,
         only: files.len() == 1,
@@ -104,9 +113,10 @@ fn class_names(
     Ok(names)
 }
 
-/// A network and its results so far.
+/// A network in use and its results so far.
 struct Run<'a> {
-    network: &'a Network,
+    model: &'a dyn ModuleT,
+    device: &'a Device,
     spec: &'a ModelSpec,
     results: Box<dyn Results>,
     /// Whether there is only one file.
@@ -139,8 +149,8 @@ impl Run<'_> {
         if names.is_empty() {
             return Ok(());
         }
-        let batch = Tensor::cat(&pixels, 0)?.to_device(self.network.store.device())?;
-        let logits = self.network.frozen.forward_t(&batch, false)?;
+        let batch = Tensor::cat(&pixels, 0)?.to_device(self.device)?;
+        let logits = self.model.forward_t(&batch, false)?;
         for (name, logits) in names.iter().zip(logits.to_vec2::<f32>()?) {
             if !logits.iter().all(|logit| logit.is_finite()) {
                 bail!(

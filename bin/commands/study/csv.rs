@@ -1,15 +1,19 @@
 //! The runs of a study as CSV: one line for each run.
 
-use candle_mish::study::{Outcome, PlannedRun, Study, plain};
+use candle_mish::study::{Metric, Outcome, PlannedRun, Study, plain};
+
+use crate::csv::quoted;
 
 /// The columns after the axes.
-const FIGURES: [&str; 8] = [
+const FIGURES: [&str; 10] = [
     "state",
     "final_top1",
     "final_top5",
     "final_loss",
     "best_top1",
     "best_epoch",
+    "final_ema_top1",
+    "best_ema_top1",
     "seconds",
     "reason",
 ];
@@ -24,7 +28,7 @@ pub(super) fn runs(
     outcomes: &[Outcome],
 ) -> anyhow::Result<String> {
     let axes: Vec<&str> = study.axes.iter().map(|axis| axis.name.as_str()).collect();
-    let header = axes.iter().copied().chain(FIGURES).map(field);
+    let header = axes.iter().copied().chain(FIGURES).map(quoted);
     let mut text = header.collect::<Vec<_>>().join(",") + "\n";
     for (run, outcome) in runs.iter().zip(outcomes) {
         let value = |axis: &&str| {
@@ -46,27 +50,26 @@ pub(super) fn runs(
                 summary.final_loss.to_string(),
                 summary.best_top1.to_string(),
                 summary.best_epoch.to_string(),
+                optional(Metric::FinalEmaTop1.of(summary)),
+                optional(Metric::BestEmaTop1.of(summary)),
                 summary.seconds.to_string(),
                 String::new(),
             ],
         };
         let fields: Vec<String> = axes.iter().map(value).chain(figures).collect();
-        let line: Vec<String> = fields.iter().map(|text| field(text)).collect();
+        let line: Vec<_> = fields.iter().map(|text| quoted(text)).collect();
         text += &(line.join(",") + "\n");
     }
     Ok(text)
+}
+
+/// A figure that some runs lack.
+fn optional(figure: Option<f64>) -> String {
+    figure.map_or_else(String::new, |figure| figure.to_string())
 }
 
 fn blank(state: &str) -> Vec<String> {
     let mut figures = vec![String::new(); FIGURES.len()];
     figures[0] = state.to_owned();
     figures
-}
-
-/// A field by RFC 4180: quoted if it holds a comma, a quote or a line break.
-fn field(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        return format!("\"{}\"", text.replace('"', "\"\""));
-    }
-    text.to_owned()
 }

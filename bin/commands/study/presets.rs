@@ -4,27 +4,16 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use candle_mish::study::{Study, StudyError};
-use candle_mish::suggest::suggest;
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::embedded::{self, Embedded, embedded};
 use crate::failure::{Done, usage};
 use crate::output;
 use crate::table::table;
 
-/// A study in TOML.
-struct Preset {
-    name: &'static str,
-    toml: &'static str,
-}
-
-macro_rules! presets {
-    ($($name:literal),+ $(,)?) => {
-        &[$(Preset { name: $name, toml: include_str!(concat!("presets/", $name, ".toml")) }),+]
-    };
-}
-
-const PRESETS: &[Preset] = presets![
+static PRESETS: [Embedded; 18] = embedded![
+    "presets":
     "activations",
     "depth",
     "width",
@@ -52,7 +41,7 @@ const PRESETS: &[Preset] = presets![
 pub(super) fn find(name: &str, budget: Option<&str>) -> anyhow::Result<Study> {
     let parse = |text: &str| Study::from_toml(text, budget);
     if let Some(preset) = preset(name) {
-        return parse(preset.toml).map_err(usage);
+        return parse(preset.text).map_err(usage);
     }
     let path = Path::new(name);
     if !path.exists() {
@@ -69,19 +58,16 @@ pub(super) fn find(name: &str, budget: Option<&str>) -> anyhow::Result<Study> {
 /// If there is none.
 pub(super) fn text(name: &str) -> anyhow::Result<&'static str> {
     preset(name)
-        .map(|preset| preset.toml)
+        .map(|preset| preset.text)
         .ok_or_else(|| unknown(name))
 }
 
-fn preset(name: &str) -> Option<&'static Preset> {
-    PRESETS.iter().find(|preset| preset.name == name)
+fn preset(name: &str) -> Option<&'static Embedded> {
+    embedded::find(&PRESETS, name)
 }
 
 fn unknown(name: &str) -> anyhow::Error {
-    let advice = match suggest(name, PRESETS.iter().map(|preset| preset.name)) {
-        Some(similar) => format!("did you mean '{similar}'?"),
-        None => "`mish study list` lists the studies".to_owned(),
-    };
+    let advice = embedded::advice(&PRESETS, name, "mish study list");
     usage(format!("'{name}' is neither a study nor a file; {advice}"))
 }
 
@@ -97,8 +83,8 @@ struct Row {
 /// # Errors
 /// If stdout is closed.
 pub(super) fn list(context: &Context) -> anyhow::Result<Done> {
-    let row = |preset: &Preset| {
-        let study = Study::from_toml(preset.toml, None)?;
+    let row = |preset: &Embedded| {
+        let study = Study::from_toml(preset.text, None)?;
         Ok(Row {
             name: preset.name,
             runs: study.runs().len(),

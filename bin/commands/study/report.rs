@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::study::{Outcome, ReportedRun, Study, StudyReport};
+use candle_mish::study::{Metric, Outcome, ReportedRun, Study, StudyReport};
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::folder::StudyFolder;
 use super::{csv, text};
@@ -18,6 +19,9 @@ use crate::output;
 pub(super) struct ReportArgs {
     /// Folder of the study
     dir: PathBuf,
+    /// Figure to compare instead of the study's
+    #[arg(long, value_name = "NAME", value_parser = metric_values())]
+    metric: Option<Metric>,
     /// Write the runs and their figures as CSV
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -26,12 +30,20 @@ pub(super) struct ReportArgs {
     html: Option<PathBuf>,
 }
 
+fn metric_values() -> impl TypedValueParser<Value = Metric> {
+    PossibleValuesParser::new(Metric::ALL.map(Metric::name))
+        .try_map(|name| Metric::from_name(&name).ok_or("unknown metric"))
+}
+
 /// Reports the results so far.
 ///
 /// # Errors
 /// If the folder holds no study, or a file cannot be read or written.
 pub(super) fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Done> {
-    let (folder, study) = StudyFolder::open(&args.dir)?;
+    let (folder, mut study) = StudyFolder::open(&args.dir)?;
+    if let Some(metric) = args.metric {
+        study.metric = metric;
+    }
     if let Some(path) = &args.csv {
         let runs = study.runs();
         write(path, &csv::runs(&study, &runs, &folder.outcomes(&runs)?)?)?;
@@ -48,7 +60,7 @@ pub(super) fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Done> 
 /// # Errors
 /// If a file of a run cannot be read, or stdout is closed.
 pub(super) fn print(study: &Study, folder: &StudyFolder, context: &Context) -> anyhow::Result<()> {
-    let analysis = study.analyse(&folder.outcomes(&study.runs())?);
+    let analysis = study.analyse(&folder.outcomes(&study.runs())?)?;
     if context.json {
         return output::json(&analysis);
     }
@@ -70,9 +82,8 @@ fn page(study: &Study, folder: &StudyFolder, dir: &std::path::Path) -> anyhow::R
     }
     let report = StudyReport {
         study,
-        analysis: &study.analyse(&outcomes),
+        analysis: &study.analyse(&outcomes)?,
         runs: &reported,
-        published: &[],
         command: &format!("mish study run {0}/study.toml --output {0}", dir.display()),
     };
     Ok(report.page())

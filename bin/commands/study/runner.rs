@@ -17,7 +17,7 @@ use super::folder::StudyFolder;
 use super::{options, report};
 use crate::commands::train::{self, Ended};
 use crate::context::Context;
-use crate::failure::Done;
+use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::output;
 use crate::table::{counted, table};
@@ -33,7 +33,7 @@ const POLL: Duration = Duration::from_secs(2);
 pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Result<Done> {
     let stop = stop_on_signal()?;
     let runs = study.runs();
-    check(&runs, context)?;
+    check(study, &runs, context)?;
     let folder = StudyFolder::create(output, study)?;
     let clock = Instant::now();
     let mut trained = 0;
@@ -74,7 +74,7 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
 /// If an option of a run is not valid, or a file of a run cannot be read.
 pub(super) fn list(study: &Study, output: &Path, context: &Context) -> anyhow::Result<Done> {
     let runs = study.runs();
-    check(&runs, context)?;
+    check(study, &runs, context)?;
     let mut table = table(&["run", "state"]);
     for run in &runs {
         let outcome = Outcome::of(&StudyFolder::run_in(output, run))?;
@@ -85,9 +85,10 @@ pub(super) fn list(study: &Study, output: &Path, context: &Context) -> anyhow::R
 }
 
 /// Finds wrong options before the first hour of training.
-fn check(runs: &[PlannedRun], context: &Context) -> anyhow::Result<()> {
+fn check(study: &Study, runs: &[PlannedRun], context: &Context) -> anyhow::Result<()> {
     for run in runs {
-        train::check(&options::new_run(run, Path::new(&run.name))?, context)?;
+        let recipe = train::check(&options::new_run(run, Path::new(&run.name))?, context)?;
+        study.metric.check(&run.name, &recipe).map_err(usage)?;
     }
     Ok(())
 }

@@ -18,6 +18,9 @@ pub(super) fn report(study: &Study, analysis: &Analysis) -> String {
         text += &format!(", {} failed", analysis.failed);
     }
     text += &format!("\n\n{}\n", cells(study, analysis));
+    for column in &analysis.published {
+        text += &format!("{}\n", column.description());
+    }
     if !analysis.comparisons.is_empty() {
         let baseline = describe(&study.baseline);
         text += &format!(
@@ -42,11 +45,17 @@ fn axes(study: &Study) -> Vec<&str> {
         .collect()
 }
 
+/// The headings of the published figures.
+fn published(analysis: &Analysis) -> impl Iterator<Item = &str> {
+    analysis.published.iter().map(|column| column.name.as_str())
+}
+
 fn cells(study: &Study, analysis: &Analysis) -> String {
     let metric = analysis.metric;
     let axes = axes(study);
     let mut header = axes.clone();
     header.extend(["n", metric.title(), "std", "95 % interval"]);
+    header.extend(published(analysis));
     let failed = analysis.failed > 0;
     if failed {
         header.push("failed");
@@ -68,6 +77,10 @@ fn cells(study: &Study, analysis: &Analysis) -> String {
                 .and_then(|s| s.ci95)
                 .map_or_else(none, |ci| interval(metric, ci)),
         );
+        for (column, figure) in analysis.published.iter().zip(&cell.published) {
+            let text = figure.map(|figure| column.text(metric, &figure));
+            row.push(text.unwrap_or_else(none));
+        }
         if failed {
             row.push(cell.failures.len().to_string());
         }
@@ -89,6 +102,7 @@ fn comparisons(study: &Study, analysis: &Analysis) -> String {
         "p (Welch)",
         "Cohen's d",
     ]);
+    header.extend(published(analysis));
     let mut table = table(&header);
     let none = || "-".to_owned();
     for comparison in &analysis.comparisons {
@@ -103,6 +117,9 @@ fn comparisons(study: &Study, analysis: &Analysis) -> String {
             row.push(p.map_or_else(none, p_value));
         }
         row.push(comparison.cohens_d.map_or_else(none, |d| format!("{d:.2}")));
+        for difference in &comparison.published {
+            row.push(difference.map_or_else(none, |difference| metric.difference(difference)));
+        }
         table.add_row(row);
     }
     align_right(&mut table, axes.len()..header.len());

@@ -36,6 +36,11 @@ pub struct SetupArgs {
     /// own, usually 0.1]
     #[arg(long, value_name = "M", help_heading = NETWORK, value_parser = number::<f64>(positive(1.0)))]
     pub(super) bn_momentum: Option<f64>,
+    /// Gradient checkpointing: keep only the input of each block, and compute its activations again in
+    /// the backward pass. Takes less memory and more time, with the same result
+    #[arg(long, value_name = "BOOL", help_heading = NETWORK, num_args = 0..=1,
+          default_missing_value = "true", require_equals = true)]
+    pub(super) grad_checkpointing: Option<bool>,
     /// Start from trained weights: a tag on the Hugging Face Hub (`mish models NAME` lists them),
     /// hf://owner/name[@revision][/file], a file, or without a value the network's default weights
     /// on the Hub

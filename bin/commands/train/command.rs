@@ -35,6 +35,9 @@ pub(super) fn from_weights(config: &Config, weights: &Path, epochs: usize) -> St
     words.push("--pretrained".to_string());
     words.push(quoted(&weights.display().to_string()));
     words.extend(network_flags(config));
+    if config.grad_checkpointing {
+        words.push("--grad-checkpointing".to_string());
+    }
     words.extend(data_flags(&config.data));
     words.extend(recipe_flags(config));
     words.push(format!("--epochs {epochs}"));

@@ -10,6 +10,7 @@ use super::args::SetupArgs;
 use super::family::{Family, program};
 use super::resume::Resumed;
 use crate::args::range::check_classes;
+use crate::args::set;
 use crate::config::{Config, starting_recipe};
 use crate::context::Context;
 use crate::failure::usage;
@@ -106,9 +107,14 @@ pub(in crate::commands) fn configure(
             "--init draws random weights, --pretrained loads trained ones",
         ));
     }
-    if resumed.is_none() {
-        check_options(&args.network(), &config.spec(1, Stem::Cifar))?;
-    }
+    set(&mut config.grad_checkpointing, args.grad_checkpointing);
+    let given = match &resumed {
+        None => args.network(),
+        // Equal to the options of the run.
+        Some(_) => ModelArgs::default(),
+    };
+    let spec = config.spec(1, Stem::Cifar);
+    check_options(&given, &spec, &config.build_context())?;
     let entry = entry(config.model())?;
     if let Some(family) = family.filter(|family| family.name != entry.family) {
         let (model, own) = (config.model(), entry.family);

@@ -16,6 +16,7 @@ mod session;
 use std::sync::atomic::AtomicBool;
 
 use candle_mish::data::{BadImages, CheckedSplits};
+use candle_mish::train::Recipe;
 use candle_mish_models::Stem;
 
 pub use args::{SetupArgs, TrainArgs};
@@ -42,7 +43,8 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
     let config = &setup.config;
     if args.dry_run {
         // An error here means that the network cannot be built.
-        Network::new(&config.spec(1, Stem::Cifar), &config.recipe)?;
+        let spec = config.spec(1, Stem::Cifar);
+        Network::with_context(&spec, &config.recipe, config.build_context())?;
         if context.json {
             output::json(config)?;
         } else {
@@ -70,12 +72,12 @@ pub fn train(args: &TrainArgs, context: &Context, stop: &AtomicBool) -> anyhow::
     session(args, setup, context)?.run(stop)
 }
 
-/// Checks the options of a run without reading its data.
+/// Checks the options of a run without reading its data. Returns its recipe.
 ///
 /// # Errors
 /// If options contradict each other, or name something unknown.
-pub fn check(args: &TrainArgs, context: &Context) -> anyhow::Result<()> {
-    configure_run(args, None, context).map(|_| ())
+pub fn check(args: &TrainArgs, context: &Context) -> anyhow::Result<Recipe> {
+    Ok(configure_run(args, None, context)?.config.recipe)
 }
 
 fn configure_run(

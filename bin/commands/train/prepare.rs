@@ -87,7 +87,7 @@ impl Prepared {
         let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
         let batch_size = config.recipe.batch_size.min(dataset.train.len());
         check_batch(batch_size, &dataset.train)?;
-        let network = Network::new(&spec, &config.recipe)?;
+        let network = Network::with_context(&spec, &config.recipe, config.build_context())?;
         image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;

@@ -284,7 +284,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// A loader of `images`, augmented for training. `classes` is the number of logits.
 /// The first of `runs/<model>-<activation>-1`, `-2`, … that does not exist.
 fn new_folder(spec: &ModelSpec) -> anyhow::Result<RunFolder> {
     let plain = |c: char| {

@@ -1,7 +1,8 @@
 //! Estimates which algorithm computes a pass faster.
 //!
 //! Both direct algorithms come near the peak of the machine if they fill their vectors. The model
-//! estimates the share of the peak that each reaches, and the larger share wins.
+//! estimates the share of the peak that each reaches, and the larger share wins. Winograd's
+//! algorithm multiplies less, but transforms tiles and weights: the model counts its operations.
 //!
 //! # Where the constants come from
 //! They were set by hand in November 2026 (commits 68f0515 and dfda545), on two cores of an AMD
@@ -14,13 +15,19 @@
 //! - convolutions with few terms, and weight gradients on wide maps, are faster with the pixels in
 //!   the lanes.
 //!
+//! The constants of [`Transforms`] are from timings of single convolutions with 16 to 512 channels
+//! on the same kind of machine, in processor time of both threads: F(4x4) is 1.6 to 2.9 times as
+//! fast as the direct convolution of 16 to 128 channels, and 1.1 to 1.5 times with 512 channels on
+//! maps of 4x4 and 7x7, where transforming the weights takes most of the time.
+//!
 //! To repeat the timings, let [`forward`], [`input_grad`] or [`weight_grad`] always return one
-//! value of [`Lanes`], then the other, and compare the two runs of `cargo bench --bench conv2d` or
+//! [`Choice`], then the other, and compare the two runs of `cargo bench --bench conv2d` or
 //! of `mish bench ops --filter conv_ --ours-only`.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::geometry::{Axis, Geometry};
+use super::winograd::{self, Outputs};
 
 /// Multiplications below which one thread computes a pass. At the peak of a Zen 5 core they take
 /// about a microsecond, less than it takes to wake another thread.
@@ -54,32 +61,51 @@ const TERMS_OF_TRANSPOSE: f64 = 10.0;
 /// The fewest input channels in a tile of the weight gradient.
 const INPUTS_OF_WEIGHT_GRAD: usize = 8;
 
+/// What computes a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    Direct(Lanes),
+    Winograd(Outputs),
+}
+
 /// For the convolution.
-pub(super) fn forward(arch: Arch, g: &Geometry) -> Lanes {
+pub(super) fn forward(arch: Arch, g: &Geometry) -> Choice {
     let channels = Channels {
         count: g.group_out(),
         terms: g.patch(),
     };
-    faster(
+    let direct = faster(
         channels.share(arch),
         pixels_share(g.out_w, g.out_plane(), g),
-    )
+    );
+    let pass = Pass {
+        from: g.group_in(),
+        to: g.group_out(),
+        size: (g.out_h, g.out_w),
+    };
+    fastest(arch, g, direct, &pass)
 }
 
 /// For the gradient with respect to the input. Pixels whose coordinates leave the same remainder
 /// under the stride are computed together.
-pub(super) fn input_grad(arch: Arch, g: &Geometry) -> Lanes {
+pub(super) fn input_grad(arch: Arch, g: &Geometry) -> Choice {
     let phases = g.stride.0.saturating_mul(g.stride.1);
     let channels = Channels {
         count: g.group_in(),
         terms: g.group_out() * g.taps().div_ceil(phases),
     };
     let cols = g.w.div_ceil(g.stride.1);
-    faster(channels.share(arch), pixels_share(cols, g.in_plane(), g))
+    let direct = faster(channels.share(arch), pixels_share(cols, g.in_plane(), g));
+    let pass = Pass {
+        from: g.group_out(),
+        to: g.group_in(),
+        size: (g.h, g.w),
+    };
+    fastest(arch, g, direct, &pass)
 }
 
 /// For the gradient with respect to the weight.
-pub(super) fn weight_grad(arch: Arch, g: &Geometry) -> Lanes {
+pub(super) fn weight_grad(arch: Arch, g: &Geometry) -> Choice {
     let lanes = arch.dispatch(F32Lanes);
     let outputs = filled(g.group_out(), lanes);
     let inputs = filled(g.group_in(), lanes.min(INPUTS_OF_WEIGHT_GRAD));
@@ -88,18 +114,90 @@ pub(super) fn weight_grad(arch: Arch, g: &Geometry) -> Lanes {
     } else {
         1.0
     };
-    faster(
+    let direct = faster(
         outputs * inputs * vectors,
         pixels_share(g.out_w, g.out_plane(), g),
-    )
+    );
+    let pass = Pass {
+        from: g.group_in(),
+        to: g.group_out(),
+        size: (g.out_h, g.out_w),
+    };
+    fastest(arch, g, direct, &pass)
 }
 
-fn faster(channels: f64, pixels: f64) -> Lanes {
+/// The faster direct algorithm, and the share of the peak that it reaches.
+fn faster(channels: f64, pixels: f64) -> (Lanes, f64) {
     if channels >= pixels {
-        Lanes::Channels
+        (Lanes::Channels, channels)
     } else {
-        Lanes::Pixels
+        (Lanes::Pixels, pixels)
     }
+}
+
+/// The sizes of a pass that Winograd's algorithm depends on, for one group.
+struct Pass {
+    /// Channels whose tiles are transformed first.
+    from: usize,
+    /// Channels whose products are transformed back, or the other factor of a weight gradient.
+    to: usize,
+    /// The plane that the tiles of outputs cover.
+    size: (usize, usize),
+}
+
+/// The constants of F(m x m, 3 x 3), in operations on vectors.
+struct Transforms {
+    outputs: Outputs,
+    /// To transform one vector of channels of a tile.
+    tile: f64,
+    /// To transform one vector of weights and to read the result again for each task.
+    kernel: f64,
+}
+
+const TRANSFORMS: [Transforms; 2] = [
+    Transforms {
+        outputs: Outputs::Two,
+        tile: 130.0,
+        kernel: 670.0,
+    },
+    Transforms {
+        outputs: Outputs::Four,
+        tile: 400.0,
+        kernel: 1500.0,
+    },
+];
+
+/// Share of the peak that the products of transformed tiles reach.
+const PRODUCTS: f64 = 0.8;
+
+/// The fastest algorithm, given the faster direct one and its share of the peak.
+fn fastest(arch: Arch, g: &Geometry, (lanes, share): (Lanes, f64), pass: &Pass) -> Choice {
+    let direct = Choice::Direct(lanes);
+    if !winograd::applies(g) {
+        return direct;
+    }
+    let width = arch.dispatch(F32Lanes);
+    let (from, to) = (
+        pass.from.div_ceil(width) as f64,
+        pass.to.div_ceil(width) as f64,
+    );
+    let pairs = pass.from as f64 * to;
+    let (rows, cols) = pass.size;
+    let pixels = (g.n * rows * cols) as f64;
+    let all_pairs = (pass.from * pass.to) as f64 / width as f64;
+    let direct_cost = pixels * g.taps() as f64 * all_pairs / share;
+    let cost = |t: &Transforms| {
+        let side = t.outputs.per_axis();
+        let tiles = (g.n * rows.div_ceil(side) * cols.div_ceil(side)) as f64;
+        let products = t.outputs.inputs() as f64 * pairs / PRODUCTS;
+        tiles * (products + t.tile * (from + to)) + t.kernel * pairs
+    };
+    TRANSFORMS
+        .iter()
+        .map(|t| (cost(t), Choice::Winograd(t.outputs)))
+        .chain([(direct_cost, direct)])
+        .min_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map_or(direct, |(_, choice)| choice)
 }
 
 /// The share of the peak that the pixels in the lanes reach on rows of `cols` pixels. A kernel of

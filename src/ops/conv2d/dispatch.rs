@@ -5,7 +5,7 @@
 //! no multiplications     Empty                           Empty
 //! padding out of range   ChannelLanes, f64: Im2col       ChannelLanes, f64: PixelLanes
 //! depthwise              Depthwise                       Depthwise
-//! f32                    ChannelLanes or PixelLanes, as the cost model estimates
+//! f32                    Winograd, ChannelLanes or PixelLanes, as the cost model estimates
 //! f64                    Im2col                          PixelLanes
 //! ```
 //!
@@ -18,10 +18,11 @@ use candle_core::{DType, Result, bail};
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::cost_model::{self, Lanes};
+use super::cost_model::{self, Choice, Lanes};
 use super::direct::{self, Problem};
 use super::element::Element;
 use super::geometry::Geometry;
+use super::winograd::{self, Outputs};
 use super::{depthwise, im2col, weight_grad};
 use crate::ops::storage::initialised;
 
@@ -49,6 +50,8 @@ pub enum Algorithm {
     ChannelLanes,
     /// Directly, with pixels in the lanes of a vector.
     PixelLanes,
+    /// By products with transformed tiles of the input.
+    Winograd(Outputs),
     /// By products with unrolled tiles of the input.
     Im2col,
     /// By sums, without multiplications.
@@ -63,6 +66,8 @@ impl Algorithm {
             Self::Depthwise => "depthwise",
             Self::ChannelLanes => "channel lanes",
             Self::PixelLanes => "pixel lanes",
+            Self::Winograd(Outputs::Two) => "winograd 2x2",
+            Self::Winograd(Outputs::Four) => "winograd 4x4",
             Self::Im2col => "im2col",
             Self::Sum => "sum",
         }
@@ -83,9 +88,10 @@ pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm 
     if g.is_empty() {
         return Algorithm::Empty;
     }
-    let direct = |lanes| match lanes {
-        Lanes::Channels => Algorithm::ChannelLanes,
-        Lanes::Pixels => Algorithm::PixelLanes,
+    let fastest = |choice| match choice {
+        Choice::Direct(Lanes::Channels) => Algorithm::ChannelLanes,
+        Choice::Direct(Lanes::Pixels) => Algorithm::PixelLanes,
+        Choice::Winograd(outputs) => Algorithm::Winograd(outputs),
     };
     let in_range = cost_model::padded_copies_fit(g);
     match pass {
@@ -94,9 +100,9 @@ pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm 
         Pass::WeightGrad if !F::IS_F32 => Algorithm::PixelLanes,
         _ if !F::IS_F32 => Algorithm::Im2col,
         _ if !in_range => Algorithm::ChannelLanes,
-        Pass::Forward => direct(cost_model::forward(arch, g)),
-        Pass::InputGrad => direct(cost_model::input_grad(arch, g)),
-        Pass::WeightGrad => direct(cost_model::weight_grad(arch, g)),
+        Pass::Forward => fastest(cost_model::forward(arch, g)),
+        Pass::InputGrad => fastest(cost_model::input_grad(arch, g)),
+        Pass::WeightGrad => fastest(cost_model::weight_grad(arch, g)),
     }
 }
 
@@ -118,7 +124,7 @@ pub fn forward<F: Element>(
         && algorithm != Algorithm::Depthwise
     {
         let problem = Problem::forward(g, x, w, bias.and_then(F::as_f32));
-        convolve_directly(arch, algorithm, &problem, y);
+        convolve(arch, algorithm, &problem, y);
         return;
     }
     match algorithm {
@@ -151,7 +157,7 @@ pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUn
         && algorithm != Algorithm::Depthwise
     {
         let problem = Problem::input_grad(g, dy, w);
-        convolve_directly(arch, algorithm, &problem, dx);
+        convolve(arch, algorithm, &problem, dx);
         return;
     }
     match algorithm {
@@ -160,13 +166,9 @@ pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUn
     }
 }
 
-fn convolve_directly(
-    arch: Arch,
-    algorithm: Algorithm,
-    problem: &Problem,
-    to: &mut [MaybeUninit<f32>],
-) {
+fn convolve(arch: Arch, algorithm: Algorithm, problem: &Problem, to: &mut [MaybeUninit<f32>]) {
     match algorithm {
+        Algorithm::Winograd(outputs) => winograd::convolve(arch, outputs, problem, to),
         Algorithm::PixelLanes => direct::pixel_lanes::convolve(arch, problem, to),
         _ => direct::channel_lanes::convolve(arch, problem, to),
     }
@@ -177,12 +179,18 @@ pub fn weight_grad<F: Element>(g: &Geometry, x: &[F], dy: &[F], dw: &mut [F]) {
     check(g, x.len(), dw.len(), dy.len());
     let arch = Arch::new();
     let algorithm = algorithm::<F>(arch, Pass::WeightGrad, g);
-    if algorithm == Algorithm::ChannelLanes
-        && let (Some(x), Some(dy)) = (F::as_f32(x), F::as_f32(dy))
+    if let (Some(x), Some(dy)) = (F::as_f32(x), F::as_f32(dy))
         && let Some(dw) = F::as_f32_mut(dw)
     {
-        weight_grad::channel_lanes::weight_grad(arch, g, x, dy, dw);
-        return;
+        match algorithm {
+            Algorithm::ChannelLanes => {
+                return weight_grad::channel_lanes::weight_grad(arch, g, x, dy, dw);
+            }
+            Algorithm::Winograd(outputs) => {
+                return winograd::weight_grad(arch, outputs, g, x, dy, dw);
+            }
+            _ => {}
+        }
     }
     match algorithm {
         Algorithm::Empty => dw.fill(F::ZERO),

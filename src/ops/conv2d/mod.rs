@@ -28,6 +28,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
+mod winograd;
 mod workspace;
 
 use candle_core::{

@@ -1,5 +1,7 @@
 //! Each algorithm with each instruction set of this machine, against the definition.
 
+mod winograd;
+
 use std::mem::MaybeUninit;
 use std::ops::Range;
 

@@ -10,7 +10,6 @@ pub use reported_run::ReportedRun;
 
 use super::analysis::Analysis;
 use super::definition::{Study, plain};
-use super::published::Published;
 use crate::page::{definitions, document, wide};
 
 /// Everything that the page shows.
@@ -22,8 +21,6 @@ pub struct StudyReport<'a> {
     pub analysis: &'a Analysis,
     /// Its runs.
     pub runs: &'a [ReportedRun],
-    /// Published figures to show next to the results.
-    pub published: &'a [Published],
     /// The command that repeats the study.
     pub command: &'a str,
 }
@@ -58,7 +55,8 @@ impl StudyReport<'_> {
             h3 { "Every combination of" }
             (definitions(axes))
             h2 { "Results" }
-            (wide("Results", &tables::cells(analysis, self.published)))
+            (wide("Results", &tables::cells(analysis)))
+            @for column in &analysis.published { p.note { (column.description()) } }
             (wide("Results as a plot", &charts::strips(analysis)))
             @if !analysis.comparisons.is_empty() {
                 h2 { "Compared with " (super::wording::describe(&study.baseline)) }

@@ -6,7 +6,6 @@ use super::reported_run::ReportedRun;
 use crate::page::head;
 use crate::study::analysis::{Analysis, CellResult};
 use crate::study::definition::plain;
-use crate::study::published::Published;
 use crate::study::statistics::welch_t_test;
 use crate::study::wording::{interval, p_value};
 
@@ -14,7 +13,7 @@ use crate::study::wording::{interval, p_value};
 const NONE: &str = "–";
 
 /// The figures of each cell. The best and those that are not significantly worse are bold.
-pub(super) fn cells(analysis: &Analysis, published: &[Published]) -> Markup {
+pub(super) fn cells(analysis: &Analysis) -> Markup {
     let metric = analysis.metric;
     let names = axis_names(analysis);
     let bold = not_worse_than_best(analysis);
@@ -27,9 +26,7 @@ pub(super) fn cells(analysis: &Analysis, published: &[Published]) -> Markup {
         "BCa interval",
         "median",
     ]);
-    if !published.is_empty() {
-        columns.push("published");
-    }
+    columns.extend(analysis.published.iter().map(|column| column.name.as_str()));
     let failed = analysis.cells.iter().any(|cell| !cell.failures.is_empty());
     if failed {
         columns.push("failed");
@@ -52,8 +49,8 @@ pub(super) fn cells(analysis: &Analysis, published: &[Published]) -> Markup {
                         td { (summary.and_then(|s| s.ci95).map_or(NONE.to_owned(), |ci| interval(metric, ci))) }
                         td { (summary.and_then(|s| s.bca95).map_or(NONE.to_owned(), |ci| interval(metric, ci))) }
                         td { (summary.map_or(NONE.to_owned(), |s| metric.text(s.median))) }
-                        @if !published.is_empty() {
-                            td { (Published::of(published, &cell.axes).map_or(NONE.to_owned(), |figure| format!("{:.2}", figure.value))) }
+                        @for (column, figure) in analysis.published.iter().zip(&cell.published) {
+                            td { (figure.map_or(NONE.to_owned(), |figure| column.text(metric, &figure))) }
                         }
                         @if failed { td { (cell.failures.len()) } }
                     }
@@ -115,6 +112,7 @@ pub(super) fn comparisons(analysis: &Analysis) -> Markup {
         "Cohen's d",
         "superiority",
     ]);
+    columns.extend(analysis.published.iter().map(|column| column.name.as_str()));
     let p = |p: Option<f64>| p.map_or(NONE.to_owned(), p_value);
     html! {
         table {
@@ -135,6 +133,9 @@ pub(super) fn comparisons(analysis: &Analysis) -> Markup {
                             }
                         }
                         td { (row.superiority.map_or(NONE.to_owned(), |share| format!("{share:.2}"))) }
+                        @for difference in &row.published {
+                            td { (difference.map_or(NONE.to_owned(), |difference| metric.difference(difference))) }
+                        }
                     }
                 }
             }

@@ -63,8 +63,8 @@ impl Swa {
         self.shadow.follow_buffers(1.0)
     }
 
-    /// Name and value of each tensor. The statistics of batch norms are those of the last epoch, not
-    /// of the mean.
+    /// Name and value of each tensor. The statistics of batch norms are from the last epoch, not
+    /// from the mean.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         self.shadow.tensors()
     }
@@ -78,7 +78,7 @@ impl Swa {
         self.shadow.exchange()
     }
 
-    /// The learning rate of `step`, counted from 0, if it is not that of the schedule `lr`.
+    /// The learning rate of `step`, counted from 0, if it differs from the schedule `lr`.
     pub fn lr(&self, step: u64, steps_per_epoch: usize, lr: impl Fn(u64) -> f64) -> Option<f64> {
         let anneal = self.anneal.as_ref()?;
         let steps = steps_per_epoch.max(1) as u64;

@@ -34,7 +34,7 @@ pub struct Suggestion {
 impl RangeTest {
     /// The weight of the past in the running mean, as in fastai and Lightning.
     const SMOOTHING: f64 = 0.98;
-    /// A loss of this multiple of the lowest one has diverged, as in fastai and Lightning.
+    /// A loss has diverged at this multiple of the lowest loss, as in fastai and Lightning.
     const DIVERGENCE: f64 = 4.0;
     /// Steps at the start that suggest no rate, as in Lightning: the running mean is short there.
     const SKIPPED: usize = 10;
@@ -67,7 +67,7 @@ impl RangeTest {
         points.min_by(|a, b| a.smoothed.total_cmp(&b.smoothed))
     }
 
-    /// Learning rates to try, or none if the loss does not fall, or after too few steps.
+    /// Learning rates to try. `None` if the loss does not fall, or after too few steps.
     pub fn suggestion(&self) -> Option<Suggestion> {
         let slopes = (Self::SKIPPED..self.points.len().saturating_sub(1)).map(|i| {
             let [before, after] = [&self.points[i - 1], &self.points[i + 1]];

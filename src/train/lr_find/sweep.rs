@@ -33,7 +33,7 @@ impl Sweep {
     }
 }
 
-/// What a range test trains. The fields are those of [`Run`](crate::train::Run).
+/// What a range test trains. The fields are as in [`Run`](crate::train::Run).
 pub struct LrFind<'a> {
     /// The network, built on `store`. The test changes its weights.
     pub model: &'a dyn ModuleT,
@@ -45,7 +45,7 @@ pub struct LrFind<'a> {
     pub store: &'a ParamStore,
     /// The training images, shuffled and augmented.
     pub train: &'a Loader,
-    /// The hyperparameters. The sweep takes the place of the schedule.
+    /// The hyperparameters. The sweep replaces the schedule.
     pub recipe: &'a Recipe,
     /// The learning rates.
     pub sweep: Sweep,

@@ -64,7 +64,7 @@ impl Observer for Curve {
 }
 
 struct Line {
-    /// The images, or none for those of the evaluation.
+    /// The images; `None` for the images of the evaluation.
     images: Option<&'static str>,
     figure: &'static str,
     color: RGBColor,

@@ -27,8 +27,8 @@ fn line(record: &EpochRecord) -> std::io::Result<String> {
 }
 
 impl Observer for Metrics {
-    /// Rewrites the file from the records: a run that died may have written lines of epochs that its
-    /// state does not have.
+    /// Rewrites the file from the records: a killed run may have written lines for epochs that its state
+    /// does not have.
     fn start(&mut self, run: &RunStart<'_>) -> Result<(), TrainError> {
         let lines = run
             .records

@@ -14,9 +14,9 @@ use crate::train::error::TrainError;
 use crate::train::record::{EpochRecord, Record};
 
 /// Writes the figures of a run as an event file: at intervals the training loss, the learning rate and
-/// the speed, and after each epoch the figures of its record. The steps of all values are those of the
-/// run. A run that continues starts a file of its own, which replaces what older files have after its
-/// first step.
+/// the speed, and after each epoch the figures of its record. Values have the steps of the
+/// run. A run that continues starts a new file, which replaces what older files have after its first
+/// step.
 pub struct TensorBoard {
     folder: PathBuf,
     interval: usize,
@@ -37,7 +37,7 @@ pub struct SampleImage {
 
 /// A network and a batch of images, for histograms of its pre-activations.
 pub struct Probe {
-    /// The network, on weights that follow those of the run.
+    /// The network, on weights that follow the run's.
     pub model: Rc<dyn ModuleT>,
     /// The images `[B, C, H, W]`.
     pub images: Tensor,

@@ -35,7 +35,7 @@ pub(in crate::train) fn move_towards(average: &Var, value: &Tensor, weight: f64)
     }
 }
 
-/// The fraction of the way from the average to the new value.
+/// The fraction of the distance from the average to the new value.
 struct Towards(f64);
 
 impl ElementStep for Towards {

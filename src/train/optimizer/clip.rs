@@ -17,9 +17,9 @@ pub enum Clip {
     Adaptive(f64),
 }
 
-/// The least weight norm of a unit, so that units that start at zero can learn.
+/// The smallest weight norm of a unit, so that units that start at zero can learn.
 const MIN_WEIGHT_NORM: f64 = 1e-3;
-/// The least gradient norm to divide by.
+/// The smallest gradient norm to divide by.
 const MIN_GRADIENT_NORM: f64 = 1e-6;
 
 /// Gradients, and how the rule clips them in its pass.

@@ -1,4 +1,4 @@
-//! Updates as compositions of Candle's ops: of all rules on other devices than the CPU, and of the
+//! Updates as compositions of Candle's ops: for all rules on devices other than the CPU, and for the
 //! rules that need whole tensors.
 
 use candle_core::{DType, Result, Tensor, Var, bail};

@@ -8,7 +8,7 @@ use super::number::{Element, Scalar};
 use super::traits::ElementStep;
 use super::update::{Prepare, Update};
 
-/// A task has at most this number of elements: a second thread does not pay for fewer.
+/// The most elements of a task: for fewer, a second thread costs more than it saves.
 const ELEMENTS_PER_TASK: usize = 64 * 1024;
 
 /// Applies one step of a rule to a parameter and its buffers.
@@ -73,7 +73,7 @@ fn elements<'a, T: Scalar>(storage: &'a CpuStorage, layout: &Layout) -> Option<&
 /// Calls `then` with the elements of all `tensors` at once.
 ///
 /// Candle gives an in-place op the storage of one tensor. So the op of each tensor runs the op of
-/// the next one, and the innermost op has all slices.
+/// the next tensor, and the innermost op has all slices.
 fn borrow_all<T: Scalar>(
     tensors: &[&Tensor],
     borrowed: Vec<&mut [T]>,

@@ -10,7 +10,7 @@ use super::traits::Buffer;
 pub struct Lookahead {
     /// The number of steps between two moves, at least 1.
     pub k: u64,
-    /// The fraction of the way that the slow weights move.
+    /// The fraction of the distance that the slow weights move.
     pub alpha: f64,
 }
 

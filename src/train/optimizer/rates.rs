@@ -5,7 +5,7 @@
 pub struct Rates {
     /// The learning rate.
     pub lr: f64,
-    /// The momentum, or the first beta of rules without momentum; `None` for that of the rule.
+    /// The momentum, or the first beta of rules without momentum. `None` keeps the rule's own.
     pub momentum: Option<f64>,
 }
 

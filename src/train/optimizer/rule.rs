@@ -74,7 +74,7 @@ impl Rule {
     }
 
     /// The same rule with another momentum, or another first beta if it has no momentum. Adagrad and
-    /// Adadelta have neither. The momentum of NAdam has a schedule of its own, of which this is the
+    /// Adadelta have neither. NAdam has its own schedule of the momentum, and `momentum` is its
     /// limit.
     pub fn with_momentum(self, momentum: f64) -> Self {
         match self {

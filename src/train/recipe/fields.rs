@@ -130,10 +130,10 @@ pub struct Recipe {
     /// Plateau: epochs without improvement that are tolerated before a decay. Default: 10.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience_epochs: Option<usize>,
-    /// The figure of the evaluation that chooses the best epoch, and that plateau and early stopping
-    /// look at.
+    /// The figure of the evaluation that chooses the best epoch and controls plateau and early
+    /// stopping.
     pub eval_metric: EvalMetric,
-    /// Stops the run after this number of epochs without improvement; none never does.
+    /// Stops the run after this number of epochs without improvement. `None` never stops it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub early_stop_patience: Option<usize>,
     /// The least improvement for early stopping. Default: 0.
@@ -143,7 +143,7 @@ pub struct Recipe {
     pub loss: LossKind,
     /// Label smoothing of the cross-entropy.
     pub smoothing: f64,
-    /// The bound of gradient clipping; none clips nothing.
+    /// The bound of gradient clipping. `None` clips nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_grad: Option<f64>,
     /// What `clip_grad` bounds. `agc` needs a bound; 0.01 is usual.
@@ -160,17 +160,17 @@ pub struct Recipe {
     pub ratio: [f64; 2],
     /// How the images to mirror are chosen. `alternating` needs an `hflip` of 0.5.
     pub flip_mode: FlipMode,
-    /// Repeated augmentation: how often an image occurs in a row, augmented differently; 0 and 1 are
-    /// once. An epoch keeps its number of images, and so has a part of the set only.
+    /// Repeated augmentation: how often an image occurs in a row, augmented differently. 0 and 1 mean
+    /// once. An epoch keeps its number of images, so it uses only a part of the set.
     pub aug_repeats: usize,
-    /// The size of the training images by epoch; their full size if none. `0:20,4:28,8:32` is 20 pixels
-    /// in the first four epochs, 28 in the next four, then 32. Evaluations use the full size.
+    /// The size of the training images by epoch. `None` keeps the full size. `0:20,4:28,8:32` is 20
+    /// pixels in the first four epochs, 28 in the next four, then 32. Evaluations use the full size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_img_sizes: Option<ImageSizes>,
-    /// Mixup: both parameters of the Beta distribution; 0 does no mixup.
+    /// Mixup: both parameters of the Beta distribution. 0 turns mixup off.
     pub mixup: f64,
-    /// CutMix: both parameters of the Beta distribution; 0 does no CutMix, unless there is
-    /// `cutmix_minmax`.
+    /// CutMix: both parameters of the Beta distribution. 0 turns CutMix off, unless `cutmix_minmax` is
+    /// set.
     pub cutmix: f64,
     /// CutMix: the smallest and largest height and width of the rectangle, as fractions of the image's.
     /// Replaces the Beta distribution.
@@ -185,8 +185,8 @@ pub struct Recipe {
     /// Mixup and CutMix: the images that share a draw. Default: `batch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup_mode: Option<MixupMode>,
-    /// Mixup and CutMix: the number of epochs after which there is no more mixing; none mixes to the
-    /// end.
+    /// Mixup and CutMix: the number of epochs after which mixing stops. `None` mixes to the end of the
+    /// run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mixup_off_epoch: Option<usize>,
     /// Random erasing: the probability that an image is erased.
@@ -194,7 +194,7 @@ pub struct Recipe {
     /// Random erasing: the new values. Default: `pixel`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remode: Option<EraseMode>,
-    /// Random erasing: the most rectangles of an image. Default: 1.
+    /// Random erasing: the largest number of rectangles in an image. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recount: Option<usize>,
     /// Cutout: the side of the square to set to 0, in pixels of the full-size image; 0 for none.
@@ -232,7 +232,7 @@ pub struct Recipe {
     /// Stochastic weight averaging: the first epoch, counted from 1, whose weights are averaged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swa_start: Option<usize>,
-    /// SWA: the learning rate to which the schedule's anneals from `swa_start` on. Default: the
+    /// SWA: from `swa_start` on, the learning rate anneals from the schedule's to this one. Default: the
     /// schedule's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swa_lr: Option<f64>,

@@ -3,17 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use super::error::RecipeError;
+use crate::serde_text::serde_as_text;
 
 /// Declares an enum that is read and written by name and suggests a name for an unknown one.
 macro_rules! named {
     ($(#[$doc:meta])* $type:ident, $what:literal,
      $($(#[$variant_doc:meta])* $variant:ident = $name:literal $(| $alias:literal)*),+ $(,)?) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $type {
             $($(#[$variant_doc])* $variant),+
         }
@@ -40,19 +38,7 @@ macro_rules! named {
             }
         }
 
-        impl TryFrom<String> for $type {
-            type Error = RecipeError;
-
-            fn try_from(name: String) -> Result<Self, RecipeError> {
-                name.parse()
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(value: $type) -> Self {
-                value.to_string()
-            }
-        }
+        serde_as_text!($type);
     };
 }
 
@@ -107,8 +93,7 @@ named! {
 }
 
 /// timm's name of an optimizer: the name of an [`OptimizerKind`], or `lookahead_` and that name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptimizerName {
     /// The optimizer.
     pub kind: OptimizerKind,
@@ -150,19 +135,7 @@ impl FromStr for OptimizerName {
     }
 }
 
-impl TryFrom<String> for OptimizerName {
-    type Error = RecipeError;
-
-    fn try_from(name: String) -> Result<Self, RecipeError> {
-        name.parse()
-    }
-}
-
-impl From<OptimizerName> for String {
-    fn from(name: OptimizerName) -> Self {
-        name.to_string()
-    }
-}
+serde_as_text!(OptimizerName);
 
 named! {
     /// The optimizer of the parameters that Muon does not update.
@@ -176,7 +149,7 @@ named! {
 named! {
     /// The coefficients of Muon's Newton-Schulz iteration.
     NsCoefficients, "set of coefficients",
-    /// Others in each iteration, as in timm.
+    /// Different ones in each iteration, as in timm.
     Quintic = "quintic",
     /// The same in each iteration, as in PyTorch.
     Original = "original",
@@ -227,7 +200,7 @@ named! {
 }
 
 named! {
-    /// The figure of the evaluation that is to improve.
+    /// The figure of the evaluation to improve.
     EvalMetric, "evaluation metric",
     /// The top-1 accuracy.
     Top1 = "top1",

@@ -17,7 +17,7 @@ impl Recipe {
         }
     }
 
-    /// The same recipe, with the default of each option of mixup, CutMix and random erasing that are
+    /// The same recipe with the default of each option of mixup, CutMix and random erasing, if they are
     /// on.
     pub fn with_mixing_defaults(mut self) -> Self {
         if self.mixes() {

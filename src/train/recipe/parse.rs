@@ -10,7 +10,7 @@ use super::fields::Recipe;
 /// What is wrong with a recipe in TOML, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecipeTextError {
-    /// The line, counted from 1, if the text has one to blame.
+    /// The line of the mistake, counted from 1, if the text has one.
     pub line: Option<usize>,
     /// What is wrong.
     pub error: RecipeError,

@@ -10,7 +10,7 @@ use crate::data::FlipMode;
 
 /// Epochs and, as a set has fewer than 2^32 images, steps stay exact in an f64.
 const MAX_EPOCHS: usize = 1_000_000;
-/// More images than any memory holds the activations of.
+/// More images than fit into any memory with their activations.
 const MAX_BATCH_SIZE: usize = 1 << 20;
 /// More batches than any epoch of a useful size has.
 const MAX_GRAD_ACCUM_STEPS: usize = 1 << 20;

@@ -163,8 +163,8 @@ impl Recipe {
         self.schedule_over(self.epochs.saturating_mul(steps_per_epoch) as u64)
     }
 
-    /// The schedule of a run of `total_steps`. Durations in epochs take the same fraction of it as
-    /// of [`epochs`](Self::epochs).
+    /// The schedule of a run of `total_steps`. A duration in epochs takes the same fraction of the run
+    /// as it takes of [`epochs`](Self::epochs).
     pub fn schedule_over(&self, total_steps: u64) -> Schedule {
         let updates = total_steps as f64 / self.epochs as f64;
         let clock = match self.sched_on {
@@ -186,8 +186,8 @@ impl Recipe {
         }
     }
 
-    /// A number of epochs in the unit of time of the schedule. Whole updates, and any number of
-    /// epochs, as in timm.
+    /// A number of epochs in the unit of time of the schedule: whole updates, or any number of epochs,
+    /// as in timm.
     fn time(&self, epochs: f64, updates: f64) -> f64 {
         match self.sched_on {
             SchedOn::Updates => (epochs * updates).round(),

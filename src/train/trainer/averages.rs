@@ -28,7 +28,7 @@ impl Trainer<'_> {
         }
     }
 
-    /// The rates of `step`: those of the schedule, until SWA anneals the learning rate.
+    /// The rates of `step`: the schedule's, until SWA anneals the learning rate.
     pub(super) fn rates(&self, step: u64) -> Rates {
         let rates = self.schedule.rates(step);
         let scheduled = |step| self.schedule.rates(step).lr;

@@ -1,7 +1,7 @@
 //! The files of a run: states, and the weights of epochs.
 //!
 //! A state holds everything that an exact resume needs, so it is saved first. Then come the weights
-//! of the epoch: the best, the last and those of `checkpoint_hist`. If the process dies between two
+//! of the epoch: the best, the last and the ones that `checkpoint_hist` keeps. If the process dies between two
 //! files, the next one writes the rest from the state. Weights that only the state before may need
 //! are kept until that state is replaced.
 
@@ -25,14 +25,14 @@ struct Best {
     /// Their epoch, counted from 1.
     epoch: usize,
     file: &'static str,
-    /// The file of those before.
+    /// The file of the weights before them.
     previous: &'static str,
     /// The present weights.
     tensors: Vec<(String, Tensor)>,
 }
 
 impl Trainer<'_> {
-    /// Makes the run resumable, and the files those of the state that it continues from.
+    /// Makes the run resumable, and makes the files match the state that it continues from.
     pub(super) fn start_saving(&mut self) -> Result<(), TrainError> {
         if self.progress.step == 0 {
             self.save_state()?;
@@ -120,7 +120,7 @@ impl Trainer<'_> {
         network.into_iter().chain(ema).collect()
     }
 
-    /// Writes weights if they are those of the epoch that just ended.
+    /// Writes weights if they are from the epoch that just ended.
     fn save_best(&self, best: &Best) -> Result<(), TrainError> {
         let folder = self.run.folder;
         if best.epoch == self.progress.epoch {
@@ -153,7 +153,7 @@ impl Trainer<'_> {
         self.save_weights(LAST)
     }
 
-    /// Makes the files in the folder those of the state that the run continues from. They may be
+    /// Makes the files in the folder match the state that the run continues from. They may be
     /// newer, if it is the previous state, or older, if the process was killed while saving.
     fn adopt_state(&self) -> Result<(), TrainError> {
         let folder = self.run.folder;

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use super::augmix::{self, AugMix};
 use super::level::Setting;
 use super::notation::PolicyError;
@@ -13,6 +11,7 @@ use super::sub_policies::{self, SubPolicies};
 use super::vision;
 use crate::data::image::Image;
 use crate::data::random::Draw;
+use crate::serde_text::serde_as_text;
 use crate::suggest::suggest;
 
 /// A policy of automatic augmentation, in timm's notation: a name and parameters joined by `-`, such
@@ -25,8 +24,7 @@ use crate::suggest::suggest;
 /// | `augmix` | AugMix as in timm: `m` `w` `d` `a` `b` `mstd` |
 /// | `cifar10` | torchvision's AutoAugment for CIFAR-10 |
 /// | `trivial` | torchvision's TrivialAugmentWide |
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AutoAugment {
     text: String,
     policy: Policy,
@@ -135,16 +133,4 @@ impl fmt::Display for AutoAugment {
     }
 }
 
-impl TryFrom<String> for AutoAugment {
-    type Error = PolicyError;
-
-    fn try_from(text: String) -> Result<Self, PolicyError> {
-        text.parse()
-    }
-}
-
-impl From<AutoAugment> for String {
-    fn from(policy: AutoAugment) -> Self {
-        policy.text
-    }
-}
+serde_as_text!(AutoAugment);

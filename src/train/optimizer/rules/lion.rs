@@ -6,8 +6,8 @@ use crate::train::optimizer::traits::{Buffer, ElementRule, ElementStep, Now};
 /// timm's `Lion`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lion {
-    /// Decay rates of the mean whose sign is the update, and of the mean that the next step starts
-    /// from.
+    /// Decay rates: of the mean whose sign gives the update, and of the mean that is kept for the next
+    /// step.
     pub betas: [f64; 2],
 }
 

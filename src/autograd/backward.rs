@@ -1,0 +1,132 @@
+//! The backward pass over a tape.
+
+use std::collections::HashSet;
+
+use candle_core::{Result, Tensor, TensorId, bail};
+
+use super::gradients::Gradients;
+use super::tape::{Application, Record, count, recorded, span, tracked};
+
+/// The gradients of a backward pass in progress.
+#[derive(Default)]
+struct Backward {
+    gradients: Gradients,
+    /// The results of the records.
+    results: HashSet<TensorId>,
+    /// The results of parts.
+    parts: HashSet<TensorId>,
+    /// Tensors that Candle's ops made, with their gradients.
+    foreign: Vec<(Tensor, Tensor)>,
+}
+
+impl Backward {
+    /// Notes the results of `records`, which will receive gradients.
+    fn expect(&mut self, records: &[Record]) {
+        let id = |record: &Record| record.result.id();
+        self.results.extend(records.iter().map(id));
+        let parts = records.iter().filter(|record| record.is_part());
+        self.parts.extend(parts.map(id));
+    }
+
+    /// Adds a gradient of an op's argument.
+    fn pass_on(&mut self, argument: Tensor, gradient: Option<Tensor>) -> Result<()> {
+        let Some(gradient) = gradient.filter(|_| argument.track_op()) else {
+            return Ok(());
+        };
+        let gradient = gradient.detach();
+        if argument.is_variable() || self.results.contains(&argument.id()) {
+            self.gradients.accumulate(argument.id(), gradient)
+        } else {
+            self.foreign.push((argument, gradient));
+            Ok(())
+        }
+    }
+
+    /// Continues through the ops of Candle.
+    fn finish(mut self) -> Result<Gradients> {
+        // The gradient of sum(t * g) with a constant g is g pulled back from t. So one backward of
+        // Candle over the sum of these terms continues from all tensors that its ops made.
+        let seed = self
+            .foreign
+            .into_iter()
+            .map(|(tensor, gradient)| (tensor * gradient)?.sum_all())
+            .reduce(|a, b| a? + b?);
+        if let Some(seed) = seed {
+            for (id, gradient) in Gradients::from(seed?.backward()?).into_pairs() {
+                if self.parts.contains(&id) {
+                    bail!("{CANDLE_AFTER_PART}");
+                }
+                self.gradients.accumulate(id, gradient)?;
+            }
+        }
+        Ok(self.gradients)
+    }
+}
+
+/// Candle's backward pass ends at the result of a part.
+const CANDLE_AFTER_PART: &str = "gradient checkpointing: one of Candle's ops takes the result of a \
+     part that is computed again; use an op of this crate there, or turn gradient checkpointing off";
+
+/// The gradients of `loss`, which is the result of `records` or of an op of Candle on them.
+pub(super) fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {
+    let mut state = Backward::default();
+    state.expect(&records);
+    if !state.results.contains(&loss.id()) {
+        if !state.parts.is_empty() {
+            bail!("{CANDLE_AFTER_PART}");
+        }
+        // The last op is Candle's, so its backward sees the whole graph.
+        drop(records);
+        return Ok(loss.backward()?.into());
+    }
+    state.gradients.insert(&loss, loss.ones_like()?.detach());
+    drop(loss);
+    while let Some(Record {
+        application,
+        products,
+        result,
+    }) = records.pop()
+    {
+        let Some(gradient) = state.gradients.remove(&result) else {
+            continue;
+        };
+        match application {
+            Application::One(op, a) => {
+                let span = span(op.name(), "backward").entered();
+                let ga = op.bwd(&a, &result, &gradient)?;
+                span.exit();
+                drop((result, gradient));
+                state.pass_on(a, ga)?;
+            }
+            Application::Two(op, a, b) => {
+                let span = span(op.name(), "backward").entered();
+                let (ga, gb) = op.bwd(&a, &b, &result, &gradient)?;
+                count(&span, products, &result, tracked(&[&a, &b]));
+                span.exit();
+                drop((result, gradient));
+                state.pass_on(a, ga)?;
+                state.pass_on(b, gb)?;
+            }
+            Application::Three(op, a, b, c) => {
+                let span = span(op.name(), "backward").entered();
+                let (ga, gb, gc) = op.bwd(&a, &b, &c, &result, &gradient)?;
+                count(&span, products, &result, tracked(&[&a, &b]));
+                span.exit();
+                drop((result, gradient));
+                state.pass_on(a, ga)?;
+                state.pass_on(b, gb)?;
+                state.pass_on(c, gc)?;
+            }
+            Application::Part(part) => {
+                drop(result);
+                let (y, inner) = recorded(|| part.run_again())?;
+                // The loop continues with the ops of the part, as if the forward pass had recorded
+                // them.
+                state.expect(&inner);
+                records.extend(inner);
+                state.pass_on(y, Some(gradient))?;
+            }
+        }
+    }
+    state.finish()
+}

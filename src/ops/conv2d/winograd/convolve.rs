@@ -1,0 +1,333 @@
+//! The convolution and its input gradient.
+//!
+//! ```text
+//! for chunk of destination channels                  // KERNELS: L3
+//!     transform the kernels of the chunk
+//!     for task: (group, block of tiles)              // threads; TILES: L2
+//!         transform the tiles of all source channels // again for each chunk
+//!         for place in the tile                      // 36 or 16
+//!             products[tile][destination channel] =
+//!                 tiles[tile][source channel] * kernels[source channel][destination channel]
+//!         transform the products to outputs; transpose them to the planes
+//! ```
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::super::cost_model::ONE_THREAD;
+use super::super::direct::Problem;
+use super::super::pack::channel_weights::ChannelWeights;
+use super::super::pack::transpose::{Matrix, to_channel_major};
+use super::super::plan::Plan;
+use super::super::workspace::{Destination, sized, with_workspace};
+use super::Outputs;
+use super::products::{ChooseTile, Product, RegisterTile};
+use super::tiles::{Block, Grid, Planes, Region, TileMatrices, TileReader, load, store};
+use super::transform::{F2, F4, Filter, Tile, V, both_axes};
+use crate::simd::Lanes;
+
+/// Values of the transformed tiles and products of a task: 640 KiB, most of a usual L2 cache.
+const TILES: usize = 160 << 10;
+
+/// The fewest tiles of a task, and the most that smaller tasks for more threads may leave. Fewer
+/// tiles read the kernels too often.
+const FEWEST_TILES: usize = 12;
+
+/// Values of the transformed kernels of a chunk: 5 MiB, a part of the L3 cache.
+const KERNELS: usize = 5 << 18;
+
+/// Tasks per thread, so that a thread that is interrupted does not delay the others much.
+const TASKS_PER_THREAD: usize = 4;
+
+/// Computes `problem`, a convolution with a kernel of 3x3 and stride 1, with the vectors of
+/// `arch`; writes all of `dst`.
+pub fn convolve(arch: Arch, outputs: Outputs, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
+    match outputs {
+        Outputs::Two => convolve_by::<F2, 2, 4>(arch, problem, dst),
+        Outputs::Four => convolve_by::<F4, 4, 6>(arch, problem, dst),
+    }
+}
+
+fn convolve_by<T: Filter<M, N>, const M: usize, const N: usize>(
+    arch: Arch,
+    problem: &Problem,
+    dst: &mut [MaybeUninit<f32>],
+) {
+    let plan = &problem.plan;
+    if dst.is_empty() {
+        return;
+    }
+    let (lanes, tile) = arch.dispatch(ChooseTile(plan.dst_c));
+    let width = tile.vectors * lanes;
+    let packed = ChannelWeights::new(arch, plan, width, problem.weights, problem.strides);
+    let blocks = plan.dst_c.div_ceil(width);
+    let block_len = N * N * plan.src_c * width;
+    let chunk = (KERNELS / block_len).clamp(1, blocks);
+    let source = plan.src_c.next_multiple_of(lanes);
+    let most = TILES / (N * N * (source + chunk * width));
+    let threads = rayon::current_num_threads();
+    let grid = Grid::new(plan.n, plan.dst, M);
+    let even = (grid.tiles() * plan.groups).div_ceil(threads * TASKS_PER_THREAD);
+    let tiles = grid.blocks(most.min(even).max(FEWEST_TILES));
+    with_workspace(|kernels| {
+        let kernels = sized(kernels, plan.groups * chunk * block_len);
+        for first in (0..blocks).step_by(chunk) {
+            let count = chunk.min(blocks - first);
+            kernels
+                .par_chunks_exact_mut(block_len)
+                .take(plan.groups * count)
+                .enumerate()
+                .for_each(|(i, to)| {
+                    arch.dispatch(TransformKernels::<T, M, N> {
+                        plan,
+                        packed: packed.block(0, i / count, first + i % count),
+                        width,
+                        to,
+                        filter: PhantomData,
+                    });
+                });
+            let shared = Shared {
+                problem,
+                tile,
+                width,
+                first,
+                count,
+                kernels,
+                block_len,
+                dst: Destination(dst.as_mut_ptr().cast()),
+            };
+            // Few tiles: threads share them, and each transforms them for its own channels.
+            let parts = threads.div_ceil(plan.groups * tiles.len()).min(count);
+            let run = |i: usize| {
+                let (part, group) = (i % parts, i / parts / tiles.len());
+                with_workspace(|buffer| {
+                    arch.dispatch(RunTask::<T, M, N> {
+                        shared: &shared,
+                        group,
+                        block: &tiles[i / parts % tiles.len()],
+                        blocks: count * part / parts..count * (part + 1) / parts,
+                        buffer,
+                        filter: PhantomData,
+                    });
+                });
+            };
+            let tasks = 0..plan.groups * tiles.len() * parts;
+            if plan.multiplications() < ONE_THREAD {
+                tasks.for_each(run);
+            } else {
+                tasks.into_par_iter().with_max_len(1).for_each(run);
+            }
+        }
+    });
+}
+
+/// Transforms the kernels of a block of destination channels: from `[tap][source channel][channel
+/// of the block]` to `[place][source channel][channel of the block]`.
+struct TransformKernels<'a, T, const M: usize, const N: usize> {
+    plan: &'a Plan,
+    packed: &'a [f32],
+    width: usize,
+    to: &'a mut [f32],
+    filter: PhantomData<T>,
+}
+
+impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for TransformKernels<'_, T, M, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (plan, matrix) = (self.plan, self.plan.src_c * self.width);
+        assert!(self.packed.len() == 9 * matrix && self.to.len() == N * N * matrix);
+        // The packed weights of each place in the kernel.
+        let mut places = [[0; 3]; 3];
+        for (i, tap) in plan.phases[0].taps.iter().enumerate() {
+            let (y, x) = (tap.y - plan.reach_y.0, tap.x - plan.reach_x.0);
+            places[y as usize][x as usize] = i * matrix;
+        }
+        for at in (0..matrix).step_by(S::F32_LANES) {
+            let mut kernel = [[Lanes::splat(simd, 0.0); 3]; 3];
+            for (row, places) in kernel.iter_mut().zip(places) {
+                for (weights, place) in row.iter_mut().zip(places) {
+                    // SAFETY: a whole vector of the weights, whose length was asserted.
+                    *weights = unsafe { load(simd, self.packed.as_ptr().add(place + at)) };
+                }
+            }
+            let kernel = both_axes::<T::Kernel, S, 3, N>(kernel);
+            for (place, value) in kernel.as_flattened().iter().enumerate() {
+                // SAFETY: a whole vector of the result, whose length was asserted.
+                unsafe { store(self.to.as_mut_ptr().add(place * matrix + at), *value) };
+            }
+        }
+    }
+}
+
+/// What all tasks share.
+struct Shared<'a> {
+    problem: &'a Problem<'a>,
+    tile: RegisterTile,
+    /// Channels of a block.
+    width: usize,
+    /// The chunk's first block of destination channels.
+    first: usize,
+    /// Blocks of the chunk.
+    count: usize,
+    /// The chunk's transformed kernels: `[group][block][place][source channel][channel]`.
+    kernels: &'a [f32],
+    /// Values of a block of the kernels.
+    block_len: usize,
+    dst: Destination,
+}
+
+struct RunTask<'a, T, const M: usize, const N: usize> {
+    shared: &'a Shared<'a>,
+    group: usize,
+    block: &'a Block,
+    /// Blocks of destination channels in the chunk.
+    blocks: Range<usize>,
+    /// Workspace.
+    buffer: &'a mut Vec<f32>,
+    filter: PhantomData<T>,
+}
+
+impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T, M, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self {
+            shared,
+            block,
+            blocks,
+            ..
+        } = self;
+        let Shared { problem, width, .. } = *shared;
+        let plan = &problem.plan;
+        let lanes = S::F32_LANES;
+        let sources = TileMatrices {
+            tiles: block.tiles(),
+            channels: plan.src_c.next_multiple_of(lanes),
+        };
+        let results = TileMatrices {
+            tiles: block.tiles(),
+            channels: blocks.len() * width,
+        };
+        let region = Region::new(block, N, M, (plan.reach_y.0, plan.reach_x.0));
+        let rows = block.rows.start * M..plan.dst.0.min(block.rows.end * M);
+        let pixels = rows.len() * plan.dst.1;
+        let lens = [
+            region.len(lanes),
+            sources.len(N * N),
+            results.len(N * N),
+            pixels * lanes,
+        ];
+        let buffer = sized(self.buffer, lens.iter().sum());
+        let (copy, buffer) = buffer.split_at_mut(lens[0]);
+        let (tiles, buffer) = buffer.split_at_mut(lens[1]);
+        let (products, outputs) = buffer.split_at_mut(lens[2]);
+
+        let reader = TileReader {
+            block,
+            region,
+            step: M,
+            matrices: sources,
+        };
+        let plane = plan.src.0 * plan.src.1;
+        // The zeros around the planes stay from channel to channel.
+        copy.fill(0.0);
+        for (i, image) in block.images.clone().enumerate() {
+            let planes = Planes {
+                values: &problem.src[(image * plan.groups + self.group) * plan.src_c * plane..],
+                channels: plan.src_c,
+                size: plan.src,
+            };
+            for c in (0..plan.src_c).step_by(lanes) {
+                let from = (&planes, i, c);
+                // SAFETY: `tiles` has the size of the matrices.
+                unsafe { reader.read::<T::Source, S, N, N>(simd, from, copy, tiles.as_mut_ptr()) };
+            }
+        }
+
+        let kernels = (self.group * shared.count + blocks.start) * shared.block_len;
+        let kernels = &shared.kernels[kernels..][..blocks.len() * shared.block_len];
+        for place in 0..N * N {
+            for b in 0..blocks.len() {
+                let kernel = b * shared.block_len + place * plan.src_c * width;
+                let product = Product {
+                    rows: block.tiles(),
+                    depth: plan.src_c,
+                    a: tiles[place * sources.place()..].as_ptr(),
+                    a_row: sources.channels,
+                    a_step: 1,
+                    b: kernels[kernel..].as_ptr(),
+                    b_row: width,
+                    to: products[place * results.place() + b * width..].as_mut_ptr(),
+                    to_row: results.channels,
+                    accumulate: false,
+                };
+                // SAFETY: all rows and columns are within the matrices.
+                unsafe { product.compute(simd, shared.tile) };
+            }
+        }
+
+        let first = (shared.first + blocks.start) * width;
+        let channels = (plan.dst_c - first).min(results.channels);
+        let out_plane = plan.dst.0 * plan.dst.1;
+        for (i, image) in block.images.clone().enumerate() {
+            for c in (0..channels).step_by(lanes) {
+                let count = lanes.min(channels - c);
+                let channel = self.group * plan.dst_c + first + c;
+                let bias = match problem.bias {
+                    Some(bias) => Lanes::partial_load(simd, &bias[channel..channel + count]),
+                    None => Lanes::splat(simd, 0.0),
+                };
+                for t in 0..block.tiles_of_image() {
+                    let (y, x) = (t / block.cols * M, t % block.cols * M);
+                    let at = i * block.tiles_of_image() + t;
+                    let tile = results.get::<S, N>(simd, products, at, c);
+                    let tile = both_axes::<T::Outputs, S, N, M>(tile);
+                    let size = (rows.len() - y, plan.dst.1 - x);
+                    write_tile(tile, bias, size, plan.dst.1, y * plan.dst.1 + x, outputs);
+                }
+                let to = (image * plan.groups * plan.dst_c + channel) * out_plane;
+                let matrix = Matrix {
+                    channels: count,
+                    pixels,
+                    plane: out_plane,
+                    width: lanes,
+                };
+                let to = to + rows.start * plan.dst.1;
+                // SAFETY: only this task writes its rows of its channels.
+                unsafe { to_channel_major(simd, outputs, matrix, shared.dst.0.wrapping_add(to)) };
+            }
+        }
+    }
+}
+
+/// Writes the part of a tile of outputs that is within `size` to the pixel `at` of rows of `cols`
+/// pixels.
+#[inline(always)]
+fn write_tile<S: Simd, const M: usize>(
+    tile: Tile<S, M>,
+    bias: V<S>,
+    size: (usize, usize),
+    cols: usize,
+    at: usize,
+    to: &mut [f32],
+) {
+    let lanes = S::F32_LANES;
+    let (rows, width) = (M.min(size.0), M.min(size.1));
+    assert!((at + (rows - 1) * cols + width) * lanes <= to.len());
+    for (y, row) in tile.iter().enumerate() {
+        for (x, value) in row.iter().enumerate() {
+            if y < rows && x < width {
+                let to = to.as_mut_ptr().wrapping_add((at + y * cols + x) * lanes);
+                // SAFETY: a vector of the pixels, as asserted.
+                unsafe { store(to, *value + bias) };
+            }
+        }
+    }
+}

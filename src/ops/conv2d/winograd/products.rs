@@ -1,0 +1,144 @@
+//! Products of matrices in registers.
+//!
+//! ```text
+//! for rows of the result by P                  // even parts
+//!     acc[P][V]                                // P V registers
+//!     for d in depth
+//!         b[V] = B[d]                          // V vectors
+//!         for p in P
+//!             acc[p] += A[p][d] * b            // one broadcast for V multiply-adds
+//! ```
+
+use pulp::{Simd, WithSimd};
+
+/// The vectors of a result's row that are computed together, and the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisterTile {
+    pub vectors: usize,
+    pub rows: usize,
+}
+
+impl RegisterTile {
+    /// The tile that leaves the fewest lanes empty for `columns` columns.
+    pub fn new<S: Simd>(columns: usize) -> Self {
+        let tile = |vectors, rows| Self { vectors, rows };
+        // Registers also hold the vectors of B and the value of A.
+        let (one, wide): (Self, &[Self]) = match S::F32_LANES {
+            8 | 1 => (tile(1, 8), &[tile(2, 6)]),
+            _ => (tile(1, 14), &[tile(4, 6), tile(3, 8), tile(2, 12)]),
+        };
+        if columns <= S::F32_LANES {
+            return one;
+        }
+        let padded = |t: &&Self| columns.next_multiple_of(t.vectors * S::F32_LANES);
+        wide.iter().min_by_key(padded).copied().unwrap_or(one)
+    }
+}
+
+/// The lanes of a vector and the register tile for some columns.
+pub struct ChooseTile(pub usize);
+
+impl WithSimd for ChooseTile {
+    type Output = (usize, RegisterTile);
+
+    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+        (S::F32_LANES, RegisterTile::new::<S>(self.0))
+    }
+}
+
+/// A product of `[rows, depth]` and `[depth, columns of a register tile]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Product {
+    pub rows: usize,
+    pub depth: usize,
+    pub a: *const f32,
+    /// Distance between rows of A.
+    pub a_row: usize,
+    /// Distance between neighbouring values of a row of A.
+    pub a_step: usize,
+    pub b: *const f32,
+    /// Distance between rows of B.
+    pub b_row: usize,
+    pub to: *mut f32,
+    /// Distance between rows of the result.
+    pub to_row: usize,
+    /// Whether to add to the result.
+    pub accumulate: bool,
+}
+
+impl Product {
+    /// Computes the product.
+    ///
+    /// # Safety
+    /// The values of A and B must be readable and the result writable, by this thread alone.
+    #[inline(always)]
+    pub unsafe fn compute<S: Simd>(&self, simd: S, tile: RegisterTile) {
+        let parts = self.rows.div_ceil(tile.rows);
+        for part in 0..parts {
+            let start = self.rows * part / parts;
+            let rows = self.rows * (part + 1) / parts - start;
+            let part = Self {
+                a: self.a.wrapping_add(start * self.a_row),
+                to: self.to.wrapping_add(start * self.to_row),
+                ..*self
+            };
+            macro_rules! sizes {
+                ($(($v:literal: $($p:literal)*))*) => {
+                    match (tile.vectors, rows) {
+                        // SAFETY: guaranteed by the caller.
+                        $($(($v, $p) => unsafe { part.rows::<S, $p, $v>(simd) },)*)*
+                        (v, p) => unreachable!("no tile of {p} rows by {v} vectors"),
+                    }
+                };
+            }
+            sizes! {
+                (1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+                (2: 1 2 3 4 5 6 7 8 9 10 11 12)
+                (3: 1 2 3 4 5 6 7 8)
+                (4: 1 2 3 4 5 6)
+            }
+        }
+    }
+
+    /// `P` rows and `V` vectors of the result.
+    ///
+    /// # Safety
+    /// As for [`Self::compute`].
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const P: usize, const V: usize>(&self, simd: S) {
+        let lanes = S::F32_LANES;
+        let mut acc = [[simd.splat_f32s(0.0); V]; P];
+        let at = |p: usize, v: usize| self.to.wrapping_add(p * self.to_row + v * lanes);
+        if self.accumulate {
+            for (p, acc) in acc.iter_mut().enumerate() {
+                for (v, acc) in acc.iter_mut().enumerate() {
+                    // SAFETY: a vector of the result.
+                    *acc = unsafe { at(p, v).cast::<S::f32s>().read_unaligned() };
+                }
+            }
+        }
+        let (mut a, mut b) = (self.a, self.b);
+        for _ in 0..self.depth {
+            let mut row = [acc[0][0]; V];
+            for (v, vector) in row.iter_mut().enumerate() {
+                // SAFETY: a vector of a row of B.
+                *vector = unsafe { b.add(v * lanes).cast::<S::f32s>().read_unaligned() };
+            }
+            for (p, acc) in acc.iter_mut().enumerate() {
+                // SAFETY: a value of A.
+                let value = simd.splat_f32s(unsafe { *a.wrapping_add(p * self.a_row) });
+                for (acc, vector) in acc.iter_mut().zip(row) {
+                    *acc = simd.mul_add_f32s(value, vector, *acc);
+                }
+            }
+            a = a.wrapping_add(self.a_step);
+            b = b.wrapping_add(self.b_row);
+        }
+        for (p, acc) in acc.iter().enumerate() {
+            for (v, acc) in acc.iter().enumerate() {
+                // SAFETY: a vector of the result.
+                unsafe { at(p, v).cast::<S::f32s>().write_unaligned(*acc) };
+            }
+        }
+    }
+}
