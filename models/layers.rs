@@ -143,12 +143,23 @@ impl<'a> Layers<'a> {
             let generator = &self.context.generator;
             nn::act(activation, channels, self.vb.clone(), generator)
         };
-        match &self.context.swap {
-            Some(swap) if swap.applies_to(&self.vb.prefix()) => match &swap.blend {
-                Some(blend) => Ok(new(&self.activation)?.blended(new(&swap.to)?, blend.clone())),
-                None => new(&swap.to),
+        let path = self.vb.prefix();
+        let own = self
+            .spec
+            .layer_activations
+            .get(&path)
+            .unwrap_or(self.activation);
+        match self
+            .context
+            .swap
+            .as_ref()
+            .filter(|swap| swap.applies_to(&path))
+        {
+            Some(swap) => match &swap.blend {
+                Some(blend) => Ok(new(&own)?.blended(new(&swap.at(&path))?, blend.at(&path))),
+                None => new(&swap.at(&path)),
             },
-            _ => new(&self.activation),
+            None => new(&own),
         }
     }
 

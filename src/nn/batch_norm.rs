@@ -3,7 +3,7 @@
 use candle_core::{DType, Module as _, Result, Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
 
-use super::pre_activation::observed;
+use super::layer_input::{ObservedLayer, observe, observes, observes_activations};
 use super::summary::{record, records};
 use super::{Act, Conv2d};
 use crate::activation::Activation;
@@ -141,7 +141,7 @@ impl BatchNorm2d {
         train: bool,
     ) -> Result<Tensor> {
         match act.stateless() {
-            Some(activation) if !observed() => {
+            Some(activation) if !observes_activations() => {
                 let y = self.normalise(x, residual, activation, train)?;
                 act.note(&y);
                 Ok(y)
@@ -171,7 +171,7 @@ impl BatchNorm2d {
     ) -> Result<Tensor> {
         let fused = act
             .stateless()
-            .filter(|_| !train && !observed() && !records());
+            .filter(|_| !train && !observes() && !records());
         let Some(activation) = fused else {
             return self.forward_act(&conv.forward(x)?, residual, act, train);
         };
@@ -192,6 +192,7 @@ impl BatchNorm2d {
         activation: &Activation,
         train: bool,
     ) -> Result<Tensor> {
+        observe(ObservedLayer::BatchNorm, &self.path, self, x)?;
         let gamma_beta = stack(&[&self.weight, &self.bias])?;
         let (mean, variance) = (
             self.running_mean.as_detached_tensor(),

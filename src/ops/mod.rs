@@ -31,7 +31,8 @@ pub use drop_path::{DropPathScale, drop_path};
 pub use dropout::dropout;
 pub use linear::linear;
 pub use loss::{
-    CrossEntropy, Margin, Reduction, Target, cross_entropy, margin_loss, squared_error,
+    CrossEntropy, Margin, Reduction, Target, cross_entropy, distillation_loss, margin_loss,
+    squared_error,
 };
 pub use norm_act::{
     BatchStatistics, Statistics, batch_norm_act, fold_batch_norm, group_norm, layer_norm,

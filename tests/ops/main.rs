@@ -12,6 +12,7 @@ mod conv2d_grad;
 mod conv2d_reference;
 mod conv_norm_act;
 mod devices;
+mod distillation;
 mod empty;
 mod group_norm;
 mod initialiser;
