@@ -1,6 +1,6 @@
 //! The fused op of evaluation against the separate ops: the same bits.
 
-use candle_core::{DType, Device, Result, Tensor, Var};
+use candle_core::{DType, Result, Tensor, Var};
 use candle_mish::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::{
@@ -182,21 +182,21 @@ fn keeps_the_graph() -> Result<()> {
 fn what_does_not_fit_is_refused() -> Result<()> {
     let params = padded(1, 1, 1);
     let good = Arguments::new([2, 4, 6, 6], [8, 4, 3, 3], &params, DType::F32)?;
-    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu);
-    let refused = |change: &dyn Fn(&mut Arguments) -> Result<()>| -> Result<String> {
+    let zeros =
+        |shape: &[usize]| Tensor::zeros(shape, DType::F32, &device()).expect("a tensor of zeros");
+    let refused = |change: &dyn Fn(&mut Arguments)| -> Result<String> {
         let mut arguments = Arguments::new([2, 4, 6, 6], [8, 4, 3, 3], &params, DType::F32)?;
-        change(&mut arguments)?;
+        change(&mut arguments);
         let result = arguments.both(&params, (true, true), &Activation::Mish);
         Ok(result.expect_err("an argument does not fit").to_string())
     };
     good.check(&params, &Activation::Mish)?;
-    let on = |t: Tensor| t.to_device(&device());
-    refused(&|a| Ok(a.x = on(zeros(&[2, 5, 6, 6])?)?))?;
-    refused(&|a| Ok(a.bias = on(zeros(&[7])?)?))?;
-    refused(&|a| Ok(a.gamma_beta = on(zeros(&[2, 7])?)?))?;
-    refused(&|a| Ok(a.mean = on(zeros(&[7])?)?))?;
-    refused(&|a| Ok(a.variance = on(zeros(&[9])?)?))?;
-    let text = refused(&|a| Ok(a.residual = on(zeros(&[2, 8, 6, 5])?)?))?;
+    refused(&|a| a.x = zeros(&[2, 5, 6, 6]))?;
+    refused(&|a| a.bias = zeros(&[7]))?;
+    refused(&|a| a.gamma_beta = zeros(&[2, 7]))?;
+    refused(&|a| a.mean = zeros(&[7]))?;
+    refused(&|a| a.variance = zeros(&[9]))?;
+    let text = refused(&|a| a.residual = zeros(&[2, 8, 6, 5]))?;
     assert!(text.contains("residual"), "{text}");
     Ok(())
 }
