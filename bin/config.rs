@@ -117,6 +117,7 @@ impl Config {
         self.network = ModelArgs {
             model: Some(spec.model),
             activation: Some(spec.activation),
+            layer_activations: Some(spec.layer_activations).filter(|layers| !layers.is_empty()),
             stem: Some(spec.stem),
             in_chans: Some(spec.in_chans),
             img_size: spec.img_size,

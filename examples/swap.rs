@@ -20,8 +20,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
     let in_order = LoaderConfig::in_order(32, set.mean, set.std);
     let (train, test) = (in_order.clone().shuffled(), in_order);
+    let train = Loader::new(set.train, train);
     let data = SwapData {
-        train: &Loader::new(set.train, train),
+        train: &train,
+        calibration: &train,
         test: &Loader::new(set.test, test),
         normalisation: (set.mean, set.std),
     };
@@ -39,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     options.fine_tune = Some(FineTune {
         steps: 20,
         recipe: Recipe::default(),
-        blend: false,
+        blend: None,
         evaluations: 0,
     });
     let build = |replacement: Option<&_>| subject.variant(replacement);

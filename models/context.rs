@@ -1,7 +1,7 @@
 //! The build-time settings of a network that are not part of its [`ModelSpec`](crate::ModelSpec).
 
-use candle_mish::activation::Activation;
-use candle_mish::nn::Blend;
+use candle_mish::activation::{Activation, LayerActivations};
+use candle_mish::nn::LayerBlends;
 use candle_mish::pattern::matches;
 use candle_mish::rng::Generator;
 
@@ -50,11 +50,18 @@ pub struct Swap {
     /// Patterns for the paths of the activation layers to replace, such as `layer1.0.act1` or
     /// `layer2*`, where `*` matches any characters. If empty, all are replaced.
     pub layers: Vec<String>,
+    /// The replacements of layers that differ from `to`, such as constants fitted to a layer.
+    pub fitted: LayerActivations,
     /// A gradual change from the old to the new activation. `None` replaces it at once.
-    pub blend: Option<Blend>,
+    pub blend: Option<LayerBlends>,
 }
 
 impl Swap {
+    /// The replacement at `path`, a layer that the swap [applies to](Self::applies_to).
+    pub(crate) fn at(&self, path: &str) -> Activation {
+        self.fitted.get(path).unwrap_or(self.to)
+    }
+
     /// Whether the swap replaces the activation layer at `path`.
     pub fn applies_to(&self, path: &str) -> bool {
         self.layers.is_empty() || self.layers.iter().any(|pattern| matches(pattern, path))

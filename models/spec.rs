@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use candle_mish::activation::Activation;
+use candle_mish::activation::{Activation, LayerActivations};
 use serde::{Deserialize, Serialize};
 
 /// The channels of colour images.
@@ -32,6 +32,9 @@ pub struct ModelSpec {
     pub model: String,
     /// The activation of all layers that have one.
     pub activation: Activation,
+    /// The activations of layers that have another one, by their paths.
+    #[serde(default, skip_serializing_if = "LayerActivations::is_empty")]
+    pub layer_activations: LayerActivations,
     /// The number of logits.
     pub num_classes: usize,
     /// The image size that the first layers are made for.
@@ -70,6 +73,7 @@ impl ModelSpec {
         Self {
             model: model.into(),
             activation: Activation::Mish,
+            layer_activations: LayerActivations::default(),
             num_classes: Stem::Cifar.num_classes(),
             stem: Stem::Cifar,
             in_chans: COLOUR_CHANNELS,
@@ -93,8 +97,8 @@ impl ModelSpec {
     }
 
     /// The entries of a checkpoint's header that describe the network: `model`, `activation`,
-    /// `num_classes`, `stem`, `in_chans` and, unless they are the defaults, `img_size`, `gate`,
-    /// `shortcut` and `bn_eps`. The drop rates and `bn_momentum` are left out: they have no effect in
+    /// `num_classes`, `stem`, `in_chans` and, unless they are the defaults, `layer_activations`,
+    /// `img_size`, `gate`, `shortcut` and `bn_eps`. The drop rates and `bn_momentum` are left out: they have no effect in
     /// evaluation.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let entries = [
@@ -104,12 +108,14 @@ impl ModelSpec {
             ("stem", self.stem.to_string()),
             ("in_chans", self.in_chans.to_string()),
         ];
+        let layers = (!self.layer_activations.is_empty())
+            .then(|| ("layer_activations", self.layer_activations.to_string()));
         let img_size = self.img_size.map(|size| ("img_size", size.to_string()));
         let gate = self.gate.map(|gate| ("gate", gate.to_string()));
         let other = !self.shortcut.is_default();
         let shortcut = other.then(|| ("shortcut", self.shortcut.to_string()));
         let bn_eps = self.bn_eps.map(|eps| ("bn_eps", eps.to_string()));
-        let entries = entries.into_iter().chain(img_size);
+        let entries = entries.into_iter().chain(layers).chain(img_size);
         let entries = entries.chain(gate).chain(shortcut).chain(bn_eps);
         entries
             .map(|(key, value)| (key.to_string(), value))
@@ -131,6 +137,7 @@ impl ModelSpec {
             num_classes: args.num_classes.ok_or_else(|| missing("num_classes"))?,
             stem: args.stem.ok_or_else(|| missing("stem"))?,
             in_chans: args.in_chans.unwrap_or(COLOUR_CHANNELS),
+            layer_activations: args.layer_activations.unwrap_or_default(),
             img_size: args.img_size,
             gate: args.gate,
             shortcut: args.shortcut.unwrap_or_default(),
@@ -145,6 +152,7 @@ impl fmt::Display for ModelSpec {
         let Self {
             model,
             activation,
+            layer_activations,
             num_classes,
             stem,
             in_chans,
@@ -153,6 +161,9 @@ impl fmt::Display for ModelSpec {
             ..
         } = self;
         write!(f, "{model} with {num_classes} classes, {activation}")?;
+        if !layer_activations.is_empty() {
+            write!(f, " ({layer_activations})")?;
+        }
         if *in_chans != COLOUR_CHANNELS {
             write!(f, ", {in_chans} image channels")?;
         }
@@ -176,6 +187,9 @@ pub struct ModelArgs {
     /// As [`ModelSpec::activation`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub activation: Option<Activation>,
+    /// As [`ModelSpec::layer_activations`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer_activations: Option<LayerActivations>,
     /// As [`ModelSpec::num_classes`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_classes: Option<usize>,
@@ -224,6 +238,10 @@ impl ModelArgs {
         Self {
             model: self.model.clone().or_else(|| fallback.model.clone()),
             activation: self.activation.or(fallback.activation),
+            layer_activations: self
+                .layer_activations
+                .clone()
+                .or_else(|| fallback.layer_activations.clone()),
             num_classes: self.num_classes.or(fallback.num_classes),
             stem: self.stem.or(fallback.stem),
             in_chans: self.in_chans.or(fallback.in_chans),
@@ -242,6 +260,10 @@ impl ModelArgs {
         ModelSpec {
             model: self.model.clone().unwrap_or(spec.model),
             activation: self.activation.unwrap_or(spec.activation),
+            layer_activations: self
+                .layer_activations
+                .clone()
+                .unwrap_or(spec.layer_activations),
             num_classes: self.num_classes.unwrap_or(spec.num_classes),
             stem: self.stem.unwrap_or(spec.stem),
             in_chans: self.in_chans.unwrap_or(spec.in_chans),
@@ -263,6 +285,7 @@ impl ModelArgs {
         Ok(Self {
             model: metadata.get("model").cloned(),
             activation: parsed(metadata, "activation")?,
+            layer_activations: parsed(metadata, "layer_activations")?,
             num_classes: parsed(metadata, "num_classes")?,
             stem: parsed(metadata, "stem")?,
             in_chans: parsed(metadata, "in_chans")?,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use candle_mish::activation::Activation;
+use candle_mish::activation::{Activation, LayerActivations};
 use candle_mish::nn::{ParamStore, summarize};
 use candle_mish::rng::Generator;
 use candle_mish::swap::{Forward, Replacement, Variant};
@@ -39,7 +39,7 @@ use crate::transfer;
 ///     Loader::new(images, if train { config.shuffled() } else { config })
 /// };
 /// let (train, test) = (loader(set.train.clone(), true), loader(set.test.clone(), false));
-/// let data = SwapData { train: &train, test: &test, normalisation: (set.mean, set.std) };
+/// let data = SwapData { train: &train, calibration: &train, test: &test, normalisation: (set.mean, set.std) };
 ///
 /// let question = SwapOptions::new("resnet20", Activation::Relu, &[Activation::Mish]);
 /// let build = |replacement: Option<&_>| subject.variant(replacement);
@@ -75,6 +75,7 @@ impl Subject {
         let store = ParamStore::zeros(DType::F32, device);
         let plain = ModelSpec {
             activation: Activation::Identity,
+            layer_activations: LayerActivations::default(),
             ..spec.clone()
         };
         create(&plain, store.var_builder())?;
@@ -99,6 +100,7 @@ impl Subject {
         let swap = replacement.map(|replacement| Swap {
             to: replacement.to,
             layers: replacement.layers.clone(),
+            fitted: replacement.fitted.clone(),
             blend: replacement.blend.clone(),
         });
         let context = BuildContext {
@@ -110,7 +112,7 @@ impl Subject {
         let store = ParamStore::zeros(DType::F32, &self.device);
         let model = build(&self.spec, &context, &store)?;
         let mut transfer = match &swap {
-            Some(swap) if swap.blend.is_none() && self.spec.activation.is_learnable() => {
+            Some(swap) if swap.blend.is_none() && self.learns_activations() => {
                 let kept = self
                     .tensors
                     .iter()
@@ -120,7 +122,7 @@ impl Subject {
             }
             _ => transfer::load(&*model, self.entry, &store, &self.tensors)?,
         };
-        if swap.is_some_and(|swap| swap.to.is_learnable()) {
+        if swap.as_ref().is_some_and(|swap| swap.to.is_learnable()) {
             let missing = &mut transfer.report.missing;
             missing.retain(|name| self.plain.contains(name));
         }
@@ -139,6 +141,7 @@ impl Subject {
         };
         Ok(Variant {
             head: model.classifier().to_string(),
+            metadata: self.swapped(swap.as_ref()).to_metadata(),
             forward: forward(model),
             frozen: build(&self.spec, &context, &frozen)?,
             calibrating: build(&without_dropout, &cumulative, &frozen)?,
@@ -164,11 +167,37 @@ impl Subject {
         let swap = Swap {
             to: self.spec.activation,
             layers: vec![pattern.to_string()],
+            fitted: LayerActivations::default(),
             blend: None,
         };
         let own = self.spec.activation.name();
         let mut records = records.iter();
         Ok(records.any(|record| record.kind == own && swap.applies_to(&record.path)))
+    }
+
+    /// Whether an activation of the network has learnable parameters.
+    fn learns_activations(&self) -> bool {
+        let mut others = self.spec.layer_activations.iter();
+        self.spec.activation.is_learnable() || others.any(|(_, own)| own.is_learnable())
+    }
+
+    /// The network that a swap makes.
+    fn swapped(&self, swap: Option<&Swap>) -> ModelSpec {
+        let spec = self.spec.clone();
+        let Some(swap) = swap else { return spec };
+        if swap.layers.is_empty() {
+            return ModelSpec {
+                activation: swap.to,
+                layer_activations: swap.fitted.clone(),
+                ..spec
+            };
+        }
+        let replaced = swap.layers.iter().map(|pattern| (pattern.clone(), swap.to));
+        let replaced = swap.fitted.or(&replaced.collect());
+        ModelSpec {
+            layer_activations: replaced.or(&spec.layer_activations),
+            ..spec
+        }
     }
 
     /// Whether a tensor belongs to an activation that another one replaces.

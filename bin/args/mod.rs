@@ -71,6 +71,7 @@ impl NetworkArgs {
         ModelArgs {
             model: model.map(str::to_string),
             activation: self.activation,
+            layer_activations: None,
             num_classes: self.num_classes,
             stem: self.stem,
             in_chans: self.form.in_chans,

@@ -30,9 +30,10 @@ struct Answer<'a> {
 }
 
 /// Entries of a header that describe the network. Weights of different networks have no mean.
-const NETWORK: [&str; 9] = [
+const NETWORK: [&str; 10] = [
     "model",
     "activation",
+    "layer_activations",
     "num_classes",
     "stem",
     "in_chans",

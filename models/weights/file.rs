@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
-use candle_mish::activation::Activation;
+use candle_mish::activation::{Activation, LayerActivations};
 use candle_mish::checkpoint::{self, Checkpoint, ReadOptions};
 use candle_mish::nn::ParamStore;
 
@@ -431,6 +431,7 @@ impl Weights {
 fn names(spec: &ModelSpec, activation: Activation) -> Result<HashSet<String>, LoadError> {
     let spec = ModelSpec {
         activation,
+        layer_activations: LayerActivations::default(),
         ..spec.clone()
     };
     let store = ParamStore::zeros(DType::F32, &Device::Cpu);

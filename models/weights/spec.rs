@@ -1,6 +1,6 @@
 //! Decides which network weights belong to, and says why tensors do not fit another one.
 
-use candle_mish::activation::Activation;
+use candle_mish::activation::{Activation, LayerActivations};
 
 use crate::entry::Entry;
 use crate::key_style::refused;
@@ -62,6 +62,7 @@ impl Weights {
         notes.extend(self.assumed_classes_of(num_classes));
         let spec = ModelSpec {
             activation,
+            layer_activations: choose_layers(given, own),
             num_classes,
             stem,
             in_chans: known.in_chans.or(found.in_chans).unwrap_or(COLOUR_CHANNELS),
@@ -184,4 +185,12 @@ impl Weights {
         }
         Ok(differences)
     }
+}
+
+/// The activations of single layers: the `given` ones, or the `own` ones of weights whose activation
+/// is not replaced.
+fn choose_layers(given: &ModelArgs, own: ModelArgs) -> LayerActivations {
+    let replaced = given.activation.is_some() && given.activation != own.activation;
+    let own = own.layer_activations.filter(|_| !replaced);
+    given.layer_activations.clone().or(own).unwrap_or_default()
 }

@@ -4,11 +4,14 @@
 //! defaults: `mish`, `leaky_relu:0.1`, `hardtanh:-2,2`. [`FromStr`] reads the same form. Command
 //! lines, configurations and checkpoints use it.
 
+mod by_layer;
 pub(crate) mod functions;
 mod second_derivative;
 
 use std::fmt;
 use std::str::FromStr;
+
+pub use by_layer::{LayerActivations, ParseLayersError};
 
 use crate::serde_text::serde_as_text;
 use crate::suggest::suggest;
@@ -114,7 +117,7 @@ macro_rules! activations {
             }
 
             /// The activation with these values for its first parameters.
-            fn with_parameters(self, values: &[f64]) -> Self {
+            pub(crate) fn with_parameters(self, values: &[f64]) -> Self {
                 let mut values = values.iter().copied();
                 match self {
                     $(Self::$variant { $($($parameter),+)? } => Self::$variant {
@@ -333,7 +336,7 @@ impl Activation {
     }
 
     /// The condition that the parameters do not meet, if there is one.
-    fn violation(&self) -> Option<&'static str> {
+    pub(crate) fn violation(&self) -> Option<&'static str> {
         match *self {
             Self::Celu { alpha: 0.0 } => Some("alpha must not be 0"),
             Self::Softplus { beta } if beta <= 0.0 => Some("beta must be positive"),

@@ -129,15 +129,24 @@ impl Loader {
     /// The same loader for `count` images drawn at random, in the order of the set, or for all images
     /// if there are fewer.
     pub fn sample(&self, count: usize, seed: u64) -> Self {
+        self.split(count, seed).0
+    }
+
+    /// [`Loader::sample`], and the same loader for the other images.
+    pub fn split(&self, count: usize, seed: u64) -> (Self, Self) {
         let images = self.images();
+        let select = |positions: &[usize]| {
+            Self::new(images.select(positions), self.shared.config.clone()).on(&self.device)
+        };
         if count >= images.len() {
-            return self.clone();
+            return (self.clone(), select(&[]));
         }
         let generator = Generator::named(seed, "sample");
         let drawn = rand::seq::index::sample(&mut *generator.lock(), images.len(), count);
         let mut positions = drawn.into_vec();
         positions.sort_unstable();
-        Self::new(images.select(&positions), self.shared.config.clone()).on(&self.device)
+        let rest = (0..images.len()).filter(|i| positions.binary_search(i).is_err());
+        (select(&positions), select(&rest.collect::<Vec<_>>()))
     }
 
     /// The number of batches in an epoch.

@@ -41,6 +41,7 @@ mod resized_crop;
 mod split;
 pub mod synthetic;
 mod tree;
+mod unlabelled;
 
 #[cfg(feature = "swap")]
 pub(crate) use augment::channel_moments;

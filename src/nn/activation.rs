@@ -7,7 +7,7 @@ use candle_core::{DType, ModuleT, Result, Tensor};
 use candle_nn::{Init, VarBuilder};
 use rand::Rng;
 
-use super::pre_activation::observe;
+use super::layer_input::{ObservedLayer, observe};
 use super::summary::record;
 use crate::activation::Activation;
 use crate::ops;
@@ -230,7 +230,7 @@ pub fn act(
 impl ModuleT for Act {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         if !matches!(self.activation, Activation::Identity) {
-            observe(&self.path, self, x)?;
+            observe(ObservedLayer::Activation, &self.path, self, x)?;
         }
         let y = match self.blend.as_deref() {
             None => self.apply(x, train)?,

@@ -5,23 +5,7 @@ use std::rc::Rc;
 
 use candle_core::{ModuleT, Result, Tensor};
 
-use crate::autograd::is_recomputing;
-
-/// Receives the path of an activation layer, the layer and its input.
-type Visit = Rc<dyn Fn(&str, &dyn ModuleT, &Tensor) -> Result<()>>;
-
-thread_local! {
-    static VISIT: RefCell<Option<Visit>> = const { RefCell::new(None) };
-}
-
-/// Restores the observer that there was before, even if the body fails or panics.
-struct Scope(Option<Visit>);
-
-impl Drop for Scope {
-    fn drop(&mut self) {
-        VISIT.replace(self.0.take());
-    }
-}
+use super::layer_input::{ObservedLayer, visit_layers};
 
 /// Runs `body` on this thread. Returns its result, and for each activation layer that it applied, in
 /// order, the path of the layer and `map` of its input.
@@ -55,29 +39,8 @@ pub fn map_activations<T: 'static, R>(
             Ok(())
         }
     };
-    let scope = Scope(VISIT.replace(Some(Rc::new(visit))));
-    let result = body();
-    drop(scope);
+    let result = visit_layers(ObservedLayer::Activation, visit, body);
     Ok((result?, mapped.take()))
-}
-
-/// Whether the inputs of activations are observed on this thread.
-pub(super) fn observed() -> bool {
-    VISIT.with_borrow(Option::is_some)
-}
-
-/// Reports the activation `layer` at `path` and its input.
-pub(super) fn observe(path: &str, layer: &dyn ModuleT, input: &Tensor) -> Result<()> {
-    if is_recomputing() {
-        // Observed in the first forward pass.
-        return Ok(());
-    }
-    // Taken during the call, which may run the layer.
-    let scope = Scope(VISIT.take());
-    match &scope.0 {
-        Some(visit) => visit(path, layer, input),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -86,6 +49,7 @@ mod tests {
 
     use super::*;
     use crate::activation::Activation;
+    use crate::nn::layer_input::observes_activations;
     use crate::nn::{Conv2dConfig, ParamStore, conv_norm_act};
     use crate::rng::Generator;
 
@@ -115,7 +79,7 @@ mod tests {
         assert_eq!(seen, [("block.bn.act".to_string(), values(&y)?)]);
         let (_, seen) = map_pre_activations(values, || none.forward_t(&images, false))?;
         assert_eq!(seen, [], "the identity is no activation");
-        assert!(!observed());
+        assert!(!observes_activations());
         Ok(())
     }
 }

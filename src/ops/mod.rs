@@ -9,6 +9,7 @@ mod channel_shuffle;
 pub mod combine;
 pub mod composed;
 mod conv2d;
+mod conv_norm_act;
 mod drop_path;
 mod dropout;
 pub mod linear;
@@ -22,6 +23,7 @@ pub use channel_shuffle::channel_shuffle;
 pub use combine::{
     add, add_scaled, cat, flatten_from, narrow, pad, permute, reshape, scale, scale_channels, stack,
 };
+pub use conv_norm_act::{RunningNorm, conv2d_norm_act};
 #[doc(hidden)]
 pub use conv2d::conv2d_algorithms;
 pub use conv2d::{Conv2dParams, conv2d};
@@ -29,7 +31,8 @@ pub use drop_path::{DropPathScale, drop_path};
 pub use dropout::dropout;
 pub use linear::linear;
 pub use loss::{
-    CrossEntropy, Margin, Reduction, Target, cross_entropy, margin_loss, squared_error,
+    CrossEntropy, Margin, Reduction, Target, cross_entropy, distillation_loss, margin_loss,
+    squared_error,
 };
 pub use norm_act::{
     BatchStatistics, Statistics, batch_norm_act, fold_batch_norm, group_norm, layer_norm,

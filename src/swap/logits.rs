@@ -32,6 +32,22 @@ impl Logits {
     }
 }
 
+/// The first `count` batches of a shuffled set, over as many epochs as they take.
+pub(super) fn first_batches<'a>(
+    loader: &'a Loader,
+    count: usize,
+    stop: &'a AtomicBool,
+) -> Result<impl Iterator<Item = Result<Tensor>> + 'a> {
+    if loader.batches_per_epoch() == 0 {
+        bail!("there are no images for calibration");
+    }
+    let epochs = (0..).flat_map(|epoch| loader.epoch(epoch, 0));
+    Ok(epochs.take(count).map(move |batch| {
+        go_on(stop)?;
+        Ok(batch?.images)
+    }))
+}
+
 /// Fails if the study has been stopped.
 pub(super) fn go_on(stop: &AtomicBool) -> Result<()> {
     if stop.load(Ordering::Relaxed) {

@@ -1,4 +1,16 @@
-//! The parts of a network for swaps of one part at a time.
+//! The parts of a network: its stages and its layers.
+
+/// The last of the layers at `paths` in each stage.
+pub(super) fn last_of_stages(paths: &[String]) -> Vec<String> {
+    let mut last: Vec<String> = Vec::new();
+    for path in paths {
+        match last.last_mut() {
+            Some(own) if stage(own) == stage(path) => own.clone_from(path),
+            _ => last.push(path.clone()),
+        }
+    }
+    last
+}
 
 /// The stages (`layer1.*`) with more than one of the layers at `paths`, then the layers.
 pub(super) fn parts(paths: &[String]) -> Vec<String> {

@@ -4,8 +4,13 @@ use candle_core::{Result, Tensor, Var};
 use candle_nn::ModuleT;
 use rand_distr::{Distribution, StandardNormal};
 
+use super::logits::batches;
+use super::report::{Perturbation, Robustness};
+use super::study::{Role, Study};
+use crate::activation::Activation;
 use crate::autograd::value_and_grad;
 use crate::data::channel_moments;
+use crate::eval::Comparison;
 use crate::ops::{CrossEntropy, Target, cross_entropy};
 use crate::rng::Generator;
 
@@ -76,6 +81,75 @@ pub(super) fn loss_gradient(
         candle_core::bail!("fgsm: the network's output does not depend on its images");
     };
     gradient.flatten_all()?.to_vec1::<f32>()
+}
+
+impl Study<'_> {
+    /// Measures clean images, each noise and each attack.
+    pub(super) fn perturb(
+        &mut self,
+        to: &Activation,
+        role: Role,
+        frozen: &dyn ModuleT,
+    ) -> Result<()> {
+        let (options, stop) = (self.options, self.stop);
+        let test = self
+            .data
+            .test
+            .sample(options.robustness_images, options.seed);
+        let perturber = Perturber::new(self.data.normalisation);
+        let generators: Vec<Generator> = options
+            .noise
+            .iter()
+            .map(|strength| Generator::named(options.seed, &format!("noise {strength}")))
+            .collect();
+        let strengths = |perturbation, strengths: &[f64]| {
+            let case = |strength: &f64| (perturbation, *strength);
+            strengths.iter().map(case).collect::<Vec<_>>()
+        };
+        let mut cases = vec![(Perturbation::None, 0.0)];
+        cases.extend(strengths(Perturbation::Noise, &options.noise));
+        cases.extend(strengths(Perturbation::Fgsm, &options.fgsm));
+        let mut logits = vec![Vec::new(); cases.len()];
+        let mut labels = Vec::new();
+        for batch in batches(&test, stop) {
+            let (x, y) = batch?;
+            let mut images = vec![x.clone()];
+            for (strength, generator) in options.noise.iter().zip(&generators) {
+                images.push(perturber.noise(&x, *strength, generator)?);
+            }
+            if !options.fgsm.is_empty() {
+                let gradient = loss_gradient(frozen, &x, &y)?;
+                for strength in &options.fgsm {
+                    images.push(perturber.step(&x, &gradient, *strength)?);
+                }
+            }
+            for (rows, images) in logits.iter_mut().zip(&images) {
+                rows.push(frozen.forward_t(images, false)?.detach());
+            }
+            labels.extend(y.to_vec1::<u32>()?);
+        }
+        for (index, ((perturbation, strength), rows)) in cases.into_iter().zip(logits).enumerate() {
+            let logits = Tensor::cat(&rows, 0)?;
+            let control = match role {
+                Role::Control => &logits,
+                Role::Candidate => &self.controls.perturbed[index],
+            };
+            let comparison = Comparison::new(control, &logits, &labels)?;
+            self.report.robustness.push(Robustness {
+                activation: to.to_string(),
+                perturbation,
+                strength,
+                images: comparison.images,
+                top1: comparison.top1,
+                loss: comparison.loss,
+                from_control: (role == Role::Candidate).then_some(comparison.change),
+            });
+            if role == Role::Control {
+                self.controls.perturbed.push(logits);
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

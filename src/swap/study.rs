@@ -3,28 +3,28 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use candle_core::{Result, Tensor, bail};
-use candle_nn::ModuleT;
+use candle_core::{Result, Tensor};
 
-use super::logits::{Logits, batches, go_on};
+use super::approximation::LayerSamples;
+use super::correction::{Correction, Corrector};
+use super::distillation::Teacher;
+use super::fine_tune::{BlendOrder, Blending, FineTune};
+use super::logits::{Logits, batches, first_batches, go_on};
 use super::options::{SwapData, SwapOptions};
-use super::parts::parts;
-use super::report::{
-    Failure, LayerRow, Perturbation, Recovery, RecoveryPoint, Robustness, Row, Stage, SwapReport,
-};
-use super::robustness::{Perturber, loss_gradient};
-use super::variant::{Builder, Replacement, Variant};
+use super::parts::last_of_stages;
+use super::report::{Failure, Recovery, RecoveryPoint, Row, Stage, SwapReport};
+use super::save::SwapRecord;
+use super::variant::{Builder, Variant};
 use crate::activation::Activation;
 use crate::eval::{Change, Comparison, Evaluation, evaluate};
-use crate::nn::{Blend, summarize};
+use crate::nn::{LayerBlends, summarize};
 use crate::pattern;
-use crate::rng::Generator;
 
 /// Runs the measurements in `options` and reports each one to `progress`. Setting `stop` ends the
 /// study with the results so far.
 ///
-/// The network's own activation gets the same recalibration and fine-tuning, as a control: it shows
-/// the gain from more training without another activation.
+/// The network's own activation gets the same recalibration, corrections and training, as a control:
+/// it shows the gain from these without another activation.
 ///
 /// If an activation fails, for example because its loss becomes infinite in fine-tuning, the study
 /// lists it in [`SwapReport::failures`] and continues with the others.
@@ -40,11 +40,10 @@ pub fn study(
     stop: &AtomicBool,
 ) -> Result<SwapReport> {
     options.check()?;
-    let blend = options.fine_tune.as_ref().is_some_and(|tune| tune.blend);
     for to in &options.to {
         build(Some(&options.replacement(to, None)))?;
-        if blend {
-            build(Some(&options.replacement(to, Some(Blend::default()))))?;
+        if options.blends() {
+            build(Some(&options.replacement(to, Some(LayerBlends::default()))))?;
         }
     }
     let original = build(None)?;
@@ -64,6 +63,7 @@ pub fn study(
             progress,
             baseline,
             controls: Controls::default(),
+            recalibrated: None,
             report: &mut report,
         };
         study.run(&original)
@@ -75,21 +75,23 @@ pub fn study(
     }
 }
 
-struct Study<'a> {
-    build: &'a Builder<'a>,
-    options: &'a SwapOptions,
-    data: &'a SwapData<'a>,
-    stop: &'a AtomicBool,
-    progress: &'a mut dyn FnMut(&str),
+pub(super) struct Study<'a> {
+    pub build: &'a Builder<'a>,
+    pub options: &'a SwapOptions,
+    pub data: &'a SwapData<'a>,
+    pub stop: &'a AtomicBool,
+    pub progress: &'a mut dyn FnMut(&str),
     /// The logits of the original for all test images.
     baseline: Logits,
-    controls: Controls,
-    report: &'a mut SwapReport,
+    pub controls: Controls,
+    /// The logits of the present activation with recalibrated statistics.
+    recalibrated: Option<Tensor>,
+    pub report: &'a mut SwapReport,
 }
 
 /// The role of an activation in a study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     /// The network's own activation.
     Control,
     /// An activation that replaces it.
@@ -98,27 +100,79 @@ enum Role {
 
 /// The logits of the network's own activation, for comparison with the others.
 #[derive(Default)]
-struct Controls {
+pub(super) struct Controls {
     stages: HashMap<Stage, Tensor>,
     /// In the order of [`Study::perturb`].
-    perturbed: Vec<Tensor>,
+    pub perturbed: Vec<Tensor>,
+}
+
+/// What all activations of a study share.
+struct Shared<'a> {
+    original: &'a Variant,
+    /// The paths of the activation layers in the order of the forward pass.
+    paths: Vec<String>,
+    /// The inputs of each activation layer of the original, if something needs them.
+    samples: Vec<LayerSamples>,
+    teacher: Option<Teacher<'a>>,
+}
+
+/// A network before a training.
+struct Start {
+    variant: Variant,
+    /// The changes of its activations, if the training blends.
+    blends: Option<LayerBlends>,
+    evaluation: Evaluation,
+}
+
+/// What a training learns from.
+#[derive(Clone, Copy)]
+enum Lesson<'a> {
+    Labels,
+    Teacher(&'a Teacher<'a>),
 }
 
 impl Study<'_> {
     fn run(&mut self, original: &Variant) -> Result<()> {
-        self.activation(&self.options.from, Role::Control)?;
-        for to in &self.options.to {
-            let result = self.activation(to, Role::Candidate);
+        let paths = self.activation_layers(original)?;
+        let options = self.options;
+        let teacher = options.distillation.as_ref();
+        let teacher = teacher.map(|distillation| {
+            Teacher::new(distillation, &*original.frozen, &last_of_stages(&paths))
+        });
+        let approximates = options.approximation_pieces > 0;
+        let fits = options.corrections.contains(&Correction::Constants);
+        let samples = match approximates || fits {
+            true => self.samples(original, &paths)?,
+            false => Vec::new(),
+        };
+        let shared = Shared {
+            original,
+            paths,
+            samples,
+            teacher,
+        };
+        self.activation(&options.from, Role::Control, &shared)?;
+        for to in &options.to {
+            let result = self.activation(to, Role::Candidate, &shared);
             self.keep(to, result)?;
         }
-        if self.options.layer_images > 0 {
+        if let Some(budget) = &options.budget {
+            for to in &options.to {
+                let result = self.search(to, original, budget);
+                self.keep(to, result)?;
+            }
+        }
+        if approximates {
+            self.approximate(&shared.samples);
+        }
+        if options.layer_images > 0 {
             self.layer_by_layer(original)?;
         }
         Ok(())
     }
 
     /// Returns the error if the study was stopped. Otherwise records it as the failure of `to`.
-    fn keep(&mut self, to: &Activation, result: Result<()>) -> Result<()> {
+    pub(super) fn keep(&mut self, to: &Activation, result: Result<()>) -> Result<()> {
         let Err(error) = result else { return Ok(()) };
         if self.stop.load(Ordering::Relaxed) {
             return Err(error);
@@ -131,69 +185,192 @@ impl Study<'_> {
     }
 
     /// All measurements of an activation in the chosen layers.
-    fn activation(&mut self, to: &Activation, role: Role) -> Result<()> {
-        let replacement = |blend| self.options.replacement(to, blend);
+    fn activation(&mut self, to: &Activation, role: Role, shared: &Shared) -> Result<()> {
+        let options = self.options;
         let (variant, stage) = match role {
             Role::Control => ((self.build)(None)?, Stage::Original),
-            Role::Candidate => ((self.build)(Some(&replacement(None)))?, Stage::ZeroShot),
+            Role::Candidate => (self.fresh(to, role, None)?, Stage::ZeroShot),
         };
-        let mut evaluation = self.measure(to, stage, role, &*variant.frozen)?;
+        self.recalibrated = None;
+        let mut evaluation = self.measure(to, stage, role, &variant)?;
         let has_statistics = !variant.store.buffers().is_empty();
-        if self.options.recalibration_batches > 0 && has_statistics {
+        if options.recalibration_batches > 0 && has_statistics {
             (self.progress)(&format!("{to}: recalibration"));
-            self.recalibrate(&variant)?;
-            evaluation = self.measure(to, Stage::Recalibrated, role, &*variant.frozen)?;
+            self.recalibrate(&variant, options.recalibration_batches)?;
+            evaluation = self.measure(to, Stage::Recalibrated, role, &variant)?;
         }
-        let mut last = variant;
-        if let Some(fine_tune) = &self.options.fine_tune {
-            let blend = (fine_tune.blend && role == Role::Candidate).then(Blend::default);
-            if let Some(blend) = &blend {
-                last = (self.build)(Some(&replacement(Some(blend.clone()))))?;
-                // At this point it has the old activation.
-                evaluation = evaluate(&*last.frozen, batches(self.data.test, self.stop))?;
-            }
-            let steps = fine_tune.steps;
-            let (data, stop, progress) = (self.data, self.stop, &mut *self.progress);
-            let between = fine_tune.run(
-                &last,
-                data.train,
-                blend.as_ref(),
-                &|| go_on(stop),
-                &mut |step| {
-                    progress(&format!("{to}: fine-tuning, step {step} of {steps}"));
-                    evaluate(&*last.frozen, batches(data.test, stop))
+        self.corrections(to, role, shared)?;
+        let mut last = None;
+        if let (Some(distillation), Some(teacher)) = (&options.distillation, &shared.teacher) {
+            let training = &distillation.training;
+            let start = self.start(to, role, training, &variant, evaluation)?;
+            let lesson = Lesson::Teacher(teacher);
+            last = Some(self.train(to, role, training, start, lesson, shared)?);
+        }
+        if let Some(training) = &options.fine_tune {
+            let start = match training.blend.is_some() && role == Role::Candidate {
+                true => self.start(to, role, training, &variant, evaluation)?,
+                // Not a copy: it continues the random numbers of the recalibration.
+                false => Start {
+                    variant,
+                    blends: None,
+                    evaluation,
                 },
-            )?;
-            let start = RecoveryPoint {
-                step: 0,
-                evaluation,
             };
-            let end = RecoveryPoint {
-                step: steps,
-                evaluation: self.measure(to, Stage::FineTuned, role, &*last.frozen)?,
-            };
-            self.report.recovery.push(Recovery {
-                activation: to.to_string(),
-                curve: [start].into_iter().chain(between).chain([end]).collect(),
-            });
+            last = Some(self.train(to, role, training, start, Lesson::Labels, shared)?);
+        } else if last.is_none() {
+            last = Some(variant);
         }
-        if self.options.robustness_images > 0 {
+        if let Some(last) = last.filter(|_| options.robustness_images > 0) {
             (self.progress)(&format!("{to}: perturbed images"));
             self.perturb(to, role, &*last.frozen)?;
         }
         Ok(())
     }
 
-    /// Adds a row and returns its evaluation.
+    /// The corrections, each of a variant of its own.
+    fn corrections(&mut self, to: &Activation, role: Role, shared: &Shared) -> Result<()> {
+        let options = self.options;
+        for correction in &options.corrections {
+            let stage = correction.stage();
+            (self.progress)(&format!("{to}: {stage}"));
+            let variant = if *correction == Correction::Constants {
+                // The control keeps its own constants.
+                let fitted = match role {
+                    Role::Candidate => self.with_constants(to, &shared.samples)?,
+                    Role::Control => None,
+                };
+                let Some(variant) = fitted else { continue };
+                variant
+            } else {
+                let variant = self.fresh(to, role, None)?;
+                let corrector = Corrector {
+                    original: shared.original,
+                    loader: self.data.calibration,
+                    batches: options.correction_batches,
+                    stop: self.stop,
+                };
+                corrector.apply(*correction, &variant)?;
+                variant
+            };
+            self.measure(to, stage, role, &variant)?;
+        }
+        Ok(())
+    }
+
+    /// The network with `to`, with the original's weights, or changing to `to` by `blends`.
+    fn fresh(&self, to: &Activation, role: Role, blends: Option<LayerBlends>) -> Result<Variant> {
+        match role {
+            Role::Control => (self.build)(None),
+            Role::Candidate => (self.build)(Some(&self.options.replacement(to, blends))),
+        }
+    }
+
+    /// The network with `to` and the weights of `from`.
+    fn copy(&self, to: &Activation, role: Role, from: &Variant) -> Result<Variant> {
+        let copy = self.fresh(to, role, None)?;
+        copy.store
+            .load_tensors(&from.store.tensors().into_iter().collect())?;
+        Ok(copy)
+    }
+
+    /// The network to train: a copy of `variant`, which has this evaluation, or the original if the
+    /// training blends.
+    fn start(
+        &self,
+        to: &Activation,
+        role: Role,
+        training: &FineTune,
+        variant: &Variant,
+        evaluation: Evaluation,
+    ) -> Result<Start> {
+        if training.blend.is_none() || role == Role::Control {
+            return Ok(Start {
+                variant: self.copy(to, role, variant)?,
+                blends: None,
+                evaluation,
+            });
+        }
+        let blends = LayerBlends::default();
+        let variant = self.fresh(to, role, Some(blends.clone()))?;
+        // At this point it has the old activation.
+        let evaluation = evaluate(&*variant.frozen, batches(self.data.test, self.stop))?;
+        Ok(Start {
+            variant,
+            blends: Some(blends),
+            evaluation,
+        })
+    }
+
+    /// Trains a network and measures it.
+    fn train(
+        &mut self,
+        to: &Activation,
+        role: Role,
+        training: &FineTune,
+        start: Start,
+        lesson: Lesson,
+        shared: &Shared,
+    ) -> Result<Variant> {
+        let Start {
+            variant,
+            blends,
+            evaluation,
+        } = start;
+        let (data, stop, steps) = (self.data, self.stop, training.steps);
+        let (objective, loader, stage) = match lesson {
+            Lesson::Labels => (training.labels(&variant), data.train, Stage::FineTuned),
+            Lesson::Teacher(teacher) => (
+                teacher.objective(&variant),
+                data.calibration,
+                Stage::Distilled,
+            ),
+        };
+        let order = training.blend.unwrap_or(BlendOrder::AtOnce);
+        let blending = blends.map(|blends| Blending {
+            blends,
+            order,
+            paths: &shared.paths,
+        });
+        let progress = &mut *self.progress;
+        let between = training.run(
+            &variant,
+            loader,
+            &*objective,
+            blending.as_ref(),
+            &|| go_on(stop),
+            &mut |step| {
+                progress(&format!("{to}: {stage}, step {step} of {steps}"));
+                evaluate(&*variant.frozen, batches(data.test, stop))
+            },
+        )?;
+        drop(objective);
+        // A blend ends with the new activation; without it, the network is the one of its checkpoint.
+        let trained = match &blending {
+            Some(_) => self.copy(to, role, &variant)?,
+            None => variant,
+        };
+        let last = self.measure(to, stage, role, &trained)?;
+        let point = |step, evaluation| RecoveryPoint { step, evaluation };
+        let (first, last) = (point(0, evaluation), point(steps, last));
+        self.report.recovery.push(Recovery {
+            activation: to.to_string(),
+            stage,
+            curve: [first].into_iter().chain(between).chain([last]).collect(),
+        });
+        Ok(trained)
+    }
+
+    /// Adds a row, saves the weights, and returns the evaluation.
     fn measure(
         &mut self,
         to: &Activation,
         stage: Stage,
         role: Role,
-        frozen: &dyn ModuleT,
+        variant: &Variant,
     ) -> Result<Evaluation> {
         (self.progress)(&format!("{to}: {stage}"));
-        let logits = Logits::of(frozen, self.data.test, self.stop)?.logits;
+        let logits = Logits::of(&*variant.frozen, self.data.test, self.stop)?.logits;
         let labels = &self.baseline.labels;
         let comparison = Comparison::new(&self.baseline.logits, &logits, labels)?;
         let evaluation = Evaluation {
@@ -204,6 +381,7 @@ impl Study<'_> {
         };
         let control = match stage {
             Stage::ZeroShot => Stage::Original,
+            Stage::FittedConstants => Stage::Recalibrated,
             other => other,
         };
         let from_control = match self.controls.stages.get(&control) {
@@ -212,6 +390,21 @@ impl Study<'_> {
             }
             _ => None,
         };
+        let before = self
+            .recalibrated
+            .as_ref()
+            .filter(|_| stage.follows_recalibration());
+        let from_recalibrated = match before {
+            Some(before) => Some(Change::new(before, &logits, labels)?),
+            None => None,
+        };
+        let file = match stage {
+            Stage::Original => None,
+            stage => self.save(to, &stage.to_string(), &self.options.layers, variant)?,
+        };
+        if stage == Stage::Recalibrated {
+            self.recalibrated = Some(logits.clone());
+        }
         if role == Role::Control {
             self.controls.stages.insert(stage, logits);
         }
@@ -220,122 +413,45 @@ impl Study<'_> {
             stage,
             comparison,
             from_control,
+            from_recalibrated,
+            file,
         });
         Ok(evaluation)
     }
 
-    /// Measures the statistics of batch norms again, without changing weights.
-    fn recalibrate(&self, variant: &Variant) -> Result<()> {
-        variant.store.reset_statistics()?;
-        if self.data.train.batches_per_epoch() == 0 {
-            bail!("recalibration: there are no training images");
-        }
-        let mut left = self.options.recalibration_batches;
-        for epoch in 0.. {
-            for batch in self.data.train.epoch(epoch, 0) {
-                go_on(self.stop)?;
-                if left == 0 {
-                    return Ok(());
-                }
-                variant.calibrating.forward_t(&batch?.images, true)?;
-                left -= 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Measures clean images, each noise and each attack.
-    fn perturb(&mut self, to: &Activation, role: Role, frozen: &dyn ModuleT) -> Result<()> {
-        let (options, stop) = (self.options, self.stop);
-        let test = self
-            .data
-            .test
-            .sample(options.robustness_images, options.seed);
-        let perturber = Perturber::new(self.data.normalisation);
-        let generators: Vec<Generator> = options
-            .noise
-            .iter()
-            .map(|strength| Generator::named(options.seed, &format!("noise {strength}")))
-            .collect();
-        let strengths = |perturbation, strengths: &[f64]| {
-            let case = |strength: &f64| (perturbation, *strength);
-            strengths.iter().map(case).collect::<Vec<_>>()
-        };
-        let mut cases = vec![(Perturbation::None, 0.0)];
-        cases.extend(strengths(Perturbation::Noise, &options.noise));
-        cases.extend(strengths(Perturbation::Fgsm, &options.fgsm));
-        let mut logits = vec![Vec::new(); cases.len()];
-        let mut labels = Vec::new();
-        for batch in batches(&test, stop) {
-            let (x, y) = batch?;
-            let mut images = vec![x.clone()];
-            for (strength, generator) in options.noise.iter().zip(&generators) {
-                images.push(perturber.noise(&x, *strength, generator)?);
-            }
-            if !options.fgsm.is_empty() {
-                let gradient = loss_gradient(frozen, &x, &y)?;
-                for strength in &options.fgsm {
-                    images.push(perturber.step(&x, &gradient, *strength)?);
-                }
-            }
-            for (rows, images) in logits.iter_mut().zip(&images) {
-                rows.push(frozen.forward_t(images, false)?.detach());
-            }
-            labels.extend(y.to_vec1::<u32>()?);
-        }
-        for (index, ((perturbation, strength), rows)) in cases.into_iter().zip(logits).enumerate() {
-            let logits = Tensor::cat(&rows, 0)?;
-            let control = match role {
-                Role::Control => &logits,
-                Role::Candidate => &self.controls.perturbed[index],
-            };
-            let comparison = Comparison::new(control, &logits, &labels)?;
-            self.report.robustness.push(Robustness {
-                activation: to.to_string(),
-                perturbation,
-                strength,
-                images: comparison.images,
-                top1: comparison.top1,
-                loss: comparison.loss,
-                from_control: (role == Role::Candidate).then_some(comparison.change),
-            });
-            if role == Role::Control {
-                self.controls.perturbed.push(logits);
-            }
-        }
-        Ok(())
-    }
-
-    /// Swaps each activation in one stage and one layer at a time.
-    fn layer_by_layer(&mut self, original: &Variant) -> Result<()> {
+    /// Saves the weights of a variant that has `to` in `layers`, if the study saves them.
+    pub(super) fn save(
+        &self,
+        to: &Activation,
+        stage: &str,
+        layers: &[String],
+        variant: &Variant,
+    ) -> Result<Option<String>> {
         let options = self.options;
-        let test = self.data.test.sample(options.layer_images, options.seed);
-        let baseline = Logits::of(&*original.frozen, &test, self.stop)?;
-        let parts = parts(&self.activation_layers(original)?);
-        for to in &options.to {
-            let result = parts.iter().try_for_each(|layers| {
-                (self.progress)(&format!("{to}: {layers} alone"));
-                let variant = (self.build)(Some(&Replacement {
-                    to: *to,
-                    layers: vec![layers.clone()],
-                    blend: None,
-                }))?;
-                let logits = Logits::of(&*variant.frozen, &test, self.stop)?.logits;
-                let comparison = Comparison::new(&baseline.logits, &logits, &baseline.labels)?;
-                self.report.layers.push(LayerRow {
-                    activation: to.to_string(),
-                    layers: layers.clone(),
-                    comparison,
-                });
-                Ok(())
-            });
-            self.keep(to, result)?;
+        let Some(save) = &options.save else {
+            return Ok(None);
+        };
+        let record = SwapRecord {
+            from: options.from.to_string(),
+            to: to.to_string(),
+            stage: stage.to_string(),
+            layers: layers.to_vec(),
+            setting: options.setting.iter().cloned().collect(),
+        };
+        save.save(&record, variant).map(Some)
+    }
+
+    /// Measures the statistics of batch norms again, without changing weights.
+    pub(super) fn recalibrate(&self, variant: &Variant, count: usize) -> Result<()> {
+        variant.store.reset_statistics()?;
+        for images in first_batches(self.data.calibration, count, self.stop)? {
+            variant.calibrating.forward_t(&images?, true)?;
         }
         Ok(())
     }
 
     /// The paths of the activation layers to swap, in the order of the forward pass.
-    fn activation_layers(&self, original: &Variant) -> Result<Vec<String>> {
+    pub(super) fn activation_layers(&self, original: &Variant) -> Result<Vec<String>> {
         let Some(batch) = self.data.test.epoch(0, 0).next() else {
             return Ok(Vec::new());
         };

@@ -1,10 +1,12 @@
 //! The network under study, with and without another activation.
 
+use std::collections::BTreeMap;
+
 use candle_core::{Result, Tensor};
 use candle_nn::ModuleT;
 
-use crate::activation::Activation;
-use crate::nn::{Blend, ParamStore};
+use crate::activation::{Activation, LayerActivations};
+use crate::nn::{LayerBlends, ParamStore};
 
 /// Computes, in training mode, the logits of images `[N, C, H, W]` with labels `[N]`, and the loss
 /// that the network adds to the loss of its logits, if it has one.
@@ -16,6 +18,8 @@ pub struct Variant {
     pub store: ParamStore,
     /// The path of the classifier, such as `fc`.
     pub head: String,
+    /// The entries of a checkpoint's header that describe this network, with its new activation.
+    pub metadata: BTreeMap<String, String>,
     /// The forward pass in training of the network on `store`.
     pub forward: Box<Forward>,
     /// The network on [`ParamStore::frozen`] of `store`, for evaluation.
@@ -33,8 +37,22 @@ pub struct Replacement {
     pub to: Activation,
     /// Patterns of the paths of the layers to change; all layers if empty.
     pub layers: Vec<String>,
+    /// The new activations of layers that differ from `to`, such as constants fitted to a layer.
+    pub fitted: LayerActivations,
     /// Changes gradually from the old to the new activation, if set.
-    pub blend: Option<Blend>,
+    pub blend: Option<LayerBlends>,
+}
+
+impl Replacement {
+    /// Replaces the activation of all layers by `to`.
+    pub fn new(to: Activation) -> Self {
+        Self {
+            to,
+            layers: Vec::new(),
+            fitted: LayerActivations::default(),
+            blend: None,
+        }
+    }
 }
 
 /// Builds the network with its own activation or with a replacement.

@@ -57,9 +57,23 @@ impl Accumulation {
         target: &Target<'_>,
         recipe: &Recipe,
     ) -> std::result::Result<Step, StepError> {
-        let (loss, logits, gradients) = autograd::value_and_grad(|| {
+        self.add_loss(|| {
             let (logits, own) = forward()?;
             let loss = loss_of(recipe, &logits, own, target)?;
+            Ok((loss, logits))
+        })
+    }
+
+    /// Adds the gradients of a loss that `forward` computes with the logits `[N, K]`.
+    ///
+    /// # Errors
+    /// If the loss is not finite, or `forward` or an op fails.
+    pub fn add_loss(
+        &mut self,
+        forward: impl FnOnce() -> Result<(Tensor, Tensor)>,
+    ) -> std::result::Result<Step, StepError> {
+        let (loss, logits, gradients) = autograd::value_and_grad(|| {
+            let (loss, logits) = forward()?;
             Ok((loss, logits.detach()))
         })?;
         // On the CPU: not every device has f64.

@@ -33,6 +33,7 @@ mod server;
 mod shortcut;
 mod study;
 mod swap;
+mod swap_methods;
 mod watch;
 mod weights;
 

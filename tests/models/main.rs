@@ -17,6 +17,8 @@ mod rule;
 mod shortcut;
 #[cfg(feature = "swap")]
 mod swap;
+#[cfg(feature = "swap")]
+mod swap_methods;
 mod training;
 mod transfer;
 #[cfg(feature = "checkpoint")]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use candle_mish::activation::Activation;
+use candle_mish::activation::{Activation, LayerActivations};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::{ParamStore, summarize};
 use candle_mish_models::{
@@ -304,6 +304,7 @@ fn a_swapped_network_is_that_of_the_new_activation() -> Result<()> {
         let to_silu = |layers: &[String]| Swap {
             to: Activation::Silu,
             layers: layers.to_vec(),
+            fitted: LayerActivations::default(),
             blend: None,
         };
         let name = entry.name;

@@ -125,11 +125,7 @@ fn activations_are_swapped_on_the_same_weights() -> Result<()> {
     let relu = values(model.forward_t(&images, false)?)?;
     let own = subject.variant(None)?;
     assert_eq!(values(own.frozen.forward_t(&images, false)?)?, relu);
-    let mish = Replacement {
-        to: Activation::Mish,
-        layers: Vec::new(),
-        blend: None,
-    };
+    let mish = Replacement::new(Activation::Mish);
     let swapped = subject.variant(Some(&mish))?;
     let mish_spec = ModelSpec {
         activation: Activation::Mish,

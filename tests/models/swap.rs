@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::data::{DataOptions, DatasetKind, Loader, LoaderConfig, open};
-use candle_mish::nn::{Blend, ParamStore};
+use candle_mish::nn::{LayerBlends, ParamStore};
 use candle_mish::swap::{FineTune, Replacement, Stage, SwapData, SwapOptions, SwapReport, study};
 use candle_mish::train::Recipe;
 use candle_mish_models::swap::Subject;
@@ -57,6 +57,7 @@ fn ask(
     let (train, test) = (loader(&set.train, true), loader(&set.test, false));
     let data = SwapData {
         train: &train,
+        calibration: &train,
         test: &test,
         normalisation: (set.mean, set.std),
     };
@@ -71,7 +72,7 @@ fn fine_tune(steps: usize, lr: f64) -> FineTune {
             lr,
             ..Recipe::default()
         },
-        blend: false,
+        blend: None,
         evaluations: 1,
     }
 }
@@ -135,11 +136,7 @@ fn the_own_activation_in_its_own_place_changes_nothing() -> Result<()> {
 #[test]
 fn recalibration_changes_statistics_and_no_weight() -> Result<()> {
     let subject = subject("resnet20", Activation::Relu);
-    let to_mish = Replacement {
-        to: Activation::Mish,
-        layers: Vec::new(),
-        blend: None,
-    };
+    let to_mish = Replacement::new(Activation::Mish);
     let variant = subject.variant(Some(&to_mish))?;
     let read = |variables: Vec<(String, candle_core::Var)>| -> Result<Vec<(String, Vec<f32>)>> {
         let floats = variables
@@ -193,9 +190,8 @@ fn what_an_activation_has_learnt_goes_with_it() -> Result<()> {
     let subject = subject("resnet20", prelu);
     let of = |to, layers: &[&str]| {
         subject.variant(Some(&Replacement {
-            to,
             layers: layers.iter().map(|layer| layer.to_string()).collect(),
-            blend: None,
+            ..Replacement::new(to)
         }))
     };
     let slopes = |variant: candle_mish::swap::Variant| {
@@ -215,9 +211,8 @@ fn what_an_activation_has_learnt_goes_with_it() -> Result<()> {
     );
     // A blend keeps the parameters of the old activation.
     let blended = Replacement {
-        to: Activation::Mish,
-        layers: Vec::new(),
-        blend: Some(Blend::default()),
+        blend: Some(LayerBlends::default()),
+        ..Replacement::new(Activation::Mish)
     };
     assert_eq!(slopes(subject.variant(Some(&blended))?).len(), 10);
     Ok(())
@@ -301,11 +296,7 @@ fn the_same_seed_gives_the_same_report_and_weights_that_do_not_fit_are_refused()
     let incomplete = incomplete.map_err(candle_core::Error::wrap)?;
     // Also if the new activation has parameters, which may be missing.
     for to in [None, Some(Activation::PRelu { init: 0.25 })] {
-        let replacement = to.map(|to| Replacement {
-            to,
-            layers: Vec::new(),
-            blend: None,
-        });
+        let replacement = to.map(Replacement::new);
         let Err(error) = incomplete.variant(replacement.as_ref()) else {
             panic!("a convolution is missing")
         };

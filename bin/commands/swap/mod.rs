@@ -1,6 +1,8 @@
 //! `mish swap`: replaces the activation of a trained network and measures the effect.
 
 mod args;
+mod images;
+mod save;
 mod setting;
 mod text;
 
@@ -8,7 +10,9 @@ use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
 use candle_mish::checkpoint::write_atomically;
 use candle_mish::data::{CheckedSplits, ImageSet, Loader, LoaderConfig};
-use candle_mish::swap::{FineTune, Replacement, SwapData, SwapOptions, study};
+use candle_mish::swap::{
+    Budget, Distillation, FineTune, Replacement, SwapData, SwapOptions, study,
+};
 use candle_mish::train::Recipe;
 use candle_mish_models::ModelSpec;
 use candle_mish_models::swap::Subject;
@@ -24,6 +28,14 @@ pub use args::SwapArgs;
 
 /// Evaluations between the first and the last step of fine-tuning.
 const EVALUATIONS: usize = 4;
+/// The default of `--correction-batches`.
+const CORRECTION_BATCHES: usize = 16;
+/// The default of `--temperature`.
+const TEMPERATURE: f64 = 4.0;
+/// The default of `--budget-images`.
+const BUDGET_IMAGES: usize = 1000;
+/// The default of `--budget-recalibrate`.
+const BUDGET_BATCHES: usize = 8;
 
 /// Measures each activation and prints a report.
 ///
@@ -48,7 +60,7 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         ..spec
     };
     let model = spec.model.clone();
-    let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
+    let mut dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
     check_batch(
         args.batch_size
             .unwrap_or(origin.recipe.batch_size)
@@ -57,10 +69,11 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     )?;
     let device = device::current()?;
     let tensors = weights.checkpoint.tensors.clone();
-    let subject = Subject::new(spec, tensors, args.seed, device).map_err(usage)?;
+    let subject = Subject::new(spec.clone(), tensors, args.seed, device).map_err(usage)?;
     check_layers(args, &model, &from, &subject, &weights)?;
-    let recipe = recipe(args, origin.recipe)?;
+    let recipe = recipe(args, origin.recipe.clone())?;
     let normalisation = preprocessing::normalisation(&dataset, &weights, &args.preprocess)?;
+    (dataset.mean, dataset.std) = normalisation;
     let loader = |images: &ImageSet, train: bool| {
         let (mean, std) = normalisation;
         let config = LoaderConfig::in_order(recipe.batch_size, mean, std);
@@ -75,11 +88,39 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         Loader::new(images.clone(), config).on(device)
     };
     let (train, test) = (loader(&dataset.train, true), loader(&dataset.test, false));
-    let fine_tune = fine_tune(args, &recipe, recipe.updates(train.batches_per_epoch()))?;
+    let calibration = match &args.images {
+        Some(folder) => loader(&images::read(folder, &dataset)?, true),
+        None => train.clone(),
+    };
+    let fine_tune = training(
+        args,
+        &recipe,
+        recipe.updates(train.batches_per_epoch()),
+        (args.fine_tune_steps, args.fine_tune_epochs),
+    )?;
+    let distill = training(
+        args,
+        &recipe,
+        recipe.updates(calibration.batches_per_epoch()),
+        (args.distill_steps, args.distill),
+    )?;
     let mut options = SwapOptions {
         layers: args.layers.clone(),
-        recalibration_batches: recalibration(args, &train),
+        recalibration_batches: recalibration(args, &calibration),
+        corrections: args.corrections(),
+        correction_batches: args.correction_batches.unwrap_or(CORRECTION_BATCHES),
+        distillation: distill.map(|training| Distillation {
+            training,
+            temperature: args.temperature.unwrap_or(TEMPERATURE),
+            feature_weight: args.feature_weight.unwrap_or(0.0),
+        }),
         fine_tune,
+        budget: args.budget.map(|points| Budget {
+            points,
+            images: args.budget_images.unwrap_or(BUDGET_IMAGES),
+            recalibration_batches: args.budget_recalibrate.unwrap_or(BUDGET_BATCHES),
+        }),
+        approximation_pieces: args.approximate.unwrap_or(0),
         layer_images: args.per_layer.unwrap_or(0),
         noise: args.noise(),
         fgsm: args.fgsm(),
@@ -87,9 +128,16 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         seed: args.seed,
         ..SwapOptions::new(&model, from, &to)
     };
-    options.setting = setting::setting(&options, &weights.path, &dataset, &recipe, context);
+    let images = args.images.as_deref();
+    options.setting = setting::setting(&options, &weights.path, &dataset, images, &recipe, context);
+    if let Some(folder) = &args.save {
+        options.save = Some(save::prepare(
+            folder, &spec, &weights, &dataset, &origin, &recipe,
+        )?);
+    }
     let data = SwapData {
         train: &train,
+        calibration: &calibration,
         test: &test,
         normalisation,
     };
@@ -192,30 +240,34 @@ fn recipe(args: &SwapArgs, of_run: Recipe) -> anyhow::Result<Recipe> {
     Ok(recipe)
 }
 
-fn fine_tune(
+/// A training of a number of steps or epochs.
+fn training(
     args: &SwapArgs,
     recipe: &Recipe,
     updates_per_epoch: usize,
+    duration: (Option<usize>, Option<f64>),
 ) -> anyhow::Result<Option<FineTune>> {
-    let steps = match (args.fine_tune_steps, args.fine_tune_epochs) {
+    let steps = match duration {
         (Some(steps), _) => steps,
         (None, Some(epochs)) => (epochs * updates_per_epoch as f64).round() as usize,
         (None, None) => return Ok(None),
     };
     if steps == 0 {
-        return Err(usage("--fine-tune-epochs: less than half a step"));
+        return Err(usage(
+            "--fine-tune-epochs and --distill: less than half a step",
+        ));
     }
     Ok(Some(FineTune {
         steps,
         recipe: recipe.clone(),
-        blend: args.blend,
+        blend: args.blend_order(),
         evaluations: EVALUATIONS,
     }))
 }
 
-/// Batches for recalibration, or 0 if there are no training images.
-fn recalibration(args: &SwapArgs, train: &Loader) -> usize {
-    if args.recalibrate > 0 && train.batches_per_epoch() == 0 {
+/// Batches for recalibration, or 0 if there are no images for it.
+fn recalibration(args: &SwapArgs, images: &Loader) -> usize {
+    if args.recalibrate > 0 && images.batches_per_epoch() == 0 {
         tracing::warn!("no recalibration: there are no training images");
         return 0;
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_mish::data::Dataset;
-use candle_mish::swap::SwapOptions;
+use candle_mish::swap::{BlendOrder, FineTune, SwapOptions};
 use candle_mish::train::Recipe;
 
 use crate::context::Context;
@@ -13,9 +13,14 @@ pub fn setting(
     options: &SwapOptions,
     weights: &Path,
     dataset: &Dataset,
+    calibration: Option<&Path>,
     recipe: &Recipe,
     context: &Context,
 ) -> Vec<(String, String)> {
+    let of = match calibration {
+        Some(folder) => format!("images in {}", folder.display()),
+        None => "training images".to_string(),
+    };
     let images = dataset.test.len();
     let mut setting = vec![
         ("weights", weights.display().to_string()),
@@ -29,26 +34,35 @@ pub fn setting(
     }
     if options.recalibration_batches > 0 {
         let batches = options.recalibration_batches;
-        let text = format!(
-            "{batches} batches of {} training images, augmented",
-            recipe.batch_size
-        );
+        let text = format!("{batches} batches of {} {of}, augmented", recipe.batch_size);
         setting.push(("recalibration", text));
     }
-    if let Some(fine_tune) = &options.fine_tune {
-        let blend = match fine_tune.blend {
-            true => ", blended over the first half",
-            false => "",
+    if !options.corrections.is_empty() {
+        let batches = options.correction_batches;
+        let text = format!("{batches} batches of {} {of}, augmented", recipe.batch_size);
+        setting.push(("corrections", text));
+    }
+    if let Some(distillation) = &options.distillation {
+        let features = match distillation.feature_weight {
+            0.0 => String::new(),
+            weight => format!(", features with weight {weight}"),
         };
         let text = format!(
-            "{} steps of {} images, {} at a rate of {:.4}, {}, weight decay {}{blend}",
-            fine_tune.steps,
-            recipe.batch_size * recipe.grad_accum_steps,
-            recipe.opt,
-            recipe.lr,
-            recipe.sched,
-            recipe.weight_decay
+            "{} on {of} without labels, temperature {}{features}",
+            training(&distillation.training),
+            distillation.temperature
         );
+        setting.push(("distillation", text));
+    }
+    if let Some(budget) = &options.budget {
+        let text = format!(
+            "{} points of top-1, searched on {} random test images, {} batches of recalibration",
+            budget.points, budget.images, budget.recalibration_batches
+        );
+        setting.push(("budget", text));
+    }
+    if let Some(fine_tune) = &options.fine_tune {
+        let text = training(fine_tune);
         setting.push(("fine-tuning", text));
     }
     setting.push(("seed", options.seed.to_string()));
@@ -57,6 +71,25 @@ pub fn setting(
     setting.push(("command", command()));
     let owned = |(name, value): (&str, String)| (name.to_string(), value);
     setting.into_iter().map(owned).collect()
+}
+
+/// A training in words.
+fn training(training: &FineTune) -> String {
+    let recipe = &training.recipe;
+    let blend = match training.blend {
+        Some(BlendOrder::AtOnce) => ", blended over the first half",
+        Some(BlendOrder::LayerByLayer) => ", blended layer by layer over the first half",
+        None => "",
+    };
+    format!(
+        "{} steps of {} images, {} at a rate of {:.4}, {}, weight decay {}{blend}",
+        training.steps,
+        recipe.batch_size * recipe.grad_accum_steps,
+        recipe.opt,
+        recipe.lr,
+        recipe.sched,
+        recipe.weight_decay
+    )
 }
 
 /// The command line, quoted for a shell.

@@ -88,6 +88,7 @@ impl SetupArgs {
         ModelArgs {
             model: None,
             activation: self.activation,
+            layer_activations: None,
             num_classes: self.num_classes,
             stem: self.stem,
             in_chans: self.form.in_chans,

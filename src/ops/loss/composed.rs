@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::cross_entropy::{FusedCrossEntropy, FusedCrossEntropyGrad, OP};
+use super::distillation::{Distillation, DistillationGrad};
 use super::margin::{MarginLoss, MarginLossGrad};
 use super::squared_error::{SquaredError, SquaredErrorGrad};
 use crate::ops::composed::{Composed1, Composed2, Composed3, constants, wide};
@@ -49,6 +50,31 @@ impl Composed2 for FusedCrossEntropyGrad {
         let expected = log_softmax(&wide)?.exp()?.broadcast_mul(&totals)?;
         let dx = (expected - coefficients)?.broadcast_mul(&scale)?;
         dx.to_dtype(logits.dtype())
+    }
+}
+
+impl Composed2 for Distillation {
+    fn composed(&self, student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+        const OP: &str = "distillation_loss";
+        same_dtype(OP, student.dtype(), teacher.dtype())?;
+        let temperature = self.temperature;
+        let q = log_softmax(&(wide(OP, student)? / temperature)?)?;
+        let p = log_softmax(&(wide(OP, teacher)? / temperature)?)?;
+        let divergence = (p.exp()? * (&p - q)?)?.sum_all()?;
+        (divergence * self.scale)?.to_dtype(student.dtype())
+    }
+}
+
+impl Composed3 for DistillationGrad {
+    fn composed(&self, student: &Tensor, teacher: &Tensor, grad: &Tensor) -> Result<Tensor> {
+        const OP: &str = "distillation_loss_grad";
+        same_dtype(OP, student.dtype(), grad.dtype())?;
+        let Distillation { temperature, scale } = self.0;
+        let q = log_softmax(&(wide(OP, student)? / temperature)?)?;
+        let p = log_softmax(&(wide(OP, teacher)? / temperature)?)?;
+        let factor = (scalar(OP, grad)? * (scale / temperature))?;
+        let dx = (q.exp()? - p.exp()?)?.broadcast_mul(&factor)?;
+        dx.to_dtype(student.dtype())
     }
 }
 

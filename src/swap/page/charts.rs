@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::text::distinct;
 use crate::page::{Scale, colour, dash};
-use crate::swap::report::{LayerRow, Recovery, Row, Stage};
+use crate::swap::report::{BudgetSearch, LayerRow, Recovery, Row, Stage};
+use crate::swap::words::distinct;
 
 /// A bar with its interval for each activation and stage.
 pub(super) fn accuracy(rows: &[Row]) -> Markup {
@@ -15,8 +15,11 @@ pub(super) fn accuracy(rows: &[Row]) -> Markup {
     let height = ROW * rows.len() as f64 + 30.0;
     let names = distinct(rows.iter().map(|row| row.activation.as_str()));
     let opacity = |stage: Stage| match stage {
-        Stage::Original | Stage::FineTuned => "1",
-        Stage::Recalibrated => "0.65",
+        Stage::Original | Stage::FineTuned | Stage::Distilled => "1",
+        Stage::Recalibrated => "0.5",
+        Stage::LayerWise | Stage::BiasCorrected | Stage::ScaleShift | Stage::FittedConstants => {
+            "0.75"
+        }
         Stage::ZeroShot => "0.35",
     };
     html! {
@@ -57,8 +60,8 @@ pub(super) fn recovery(recoveries: &[Recovery]) -> Markup {
     let x = |step: usize| LEFT + WIDTH * step as f64 / steps;
     let y = |share: f64| 10.0 + HEIGHT * (1.0 - scale.place(100.0 * share));
     html! {
-        svg viewBox=(format!("0 0 {} {}", LEFT + WIDTH + 150.0, HEIGHT + 45.0)) role="img"
-            aria-label="Top-1 over the steps of fine-tuning; the table below has the values" {
+        svg viewBox=(format!("0 0 {} {}", LEFT + WIDTH + 210.0, HEIGHT + 45.0)) role="img"
+            aria-label="Top-1 over the steps of training; the table below has the values" {
             @for percent in scale.ticks() {
                 @let height = y(percent / 100.0);
                 line.grid x1=(LEFT) x2=(LEFT + WIDTH) y1=(height) y2=(height) {}
@@ -75,7 +78,44 @@ pub(super) fn recovery(recoveries: &[Recovery]) -> Markup {
                 @let legend = 20.0 + 20.0 * i as f64;
                 line class=(class) x1=(LEFT + WIDTH + 12.0) x2=(LEFT + WIDTH + 42.0)
                     y1=(legend - 4.0) y2=(legend - 4.0) stroke-dasharray=(dash(i)) {}
-                text x=(LEFT + WIDTH + 48.0) y=(legend) { (recovery.activation) }
+                text x=(LEFT + WIDTH + 48.0) y=(legend) { (recovery.activation) ", " (recovery.stage) }
+            }
+        }
+    }
+}
+
+/// The change of top-1 over the number of swapped layers, with its intervals and the budget.
+pub(super) fn budget(search: &BudgetSearch) -> Markup {
+    const LEFT: f64 = 50.0;
+    const WIDTH: f64 = 640.0;
+    const HEIGHT: f64 = 260.0;
+    let changes = || search.curve.iter().map(|step| step.comparison.change.top1);
+    let limits = [0.0, -search.points];
+    let ends = changes()
+        .flat_map(|c| [100.0 * c.low, 100.0 * c.high])
+        .chain(limits);
+    let scale = Scale::covering(ends, 8.0);
+    let layers = search.curve.len().max(1) as f64;
+    let x = |count: usize| LEFT + WIDTH * count as f64 / layers;
+    let y = |points: f64| 10.0 + HEIGHT * (1.0 - scale.place(points));
+    let line = changes().enumerate();
+    let line = line.map(|(i, c)| format!(" {:.1},{:.1}", x(i + 1), y(100.0 * c.value)));
+    let line = format!("{:.1},{:.1}", x(0), y(0.0)) + &line.collect::<String>();
+    html! {
+        svg viewBox=(format!("0 0 {} {}", LEFT + WIDTH + 70.0, HEIGHT + 45.0)) role="img"
+            aria-label="Change of top-1 over the swapped layers; the table below has the values" {
+            @for points in scale.ticks() {
+                line.grid x1=(LEFT) x2=(LEFT + WIDTH) y1=(y(points)) y2=(y(points)) {}
+                text x=(LEFT - 8.0) y=(y(points) + 4.0) text-anchor="end" { (points) }
+            }
+            line.zero x1=(LEFT) x2=(LEFT + WIDTH) y1=(y(-search.points)) y2=(y(-search.points)) {}
+            text x=(LEFT + WIDTH + 6.0) y=(y(-search.points) + 4.0) { "budget" }
+            text x=(LEFT) y=(HEIGHT + 30.0) { "0 layers" }
+            text x=(LEFT + WIDTH) y=(HEIGHT + 30.0) text-anchor="end" { (layers) }
+            polyline class=(format!("line {}", colour(0))) points=(line) {}
+            @for (i, c) in changes().enumerate() {
+                line.whisker x1=(x(i + 1)) x2=(x(i + 1)) y1=(y(100.0 * c.low))
+                    y2=(y(100.0 * c.high)) {}
             }
         }
     }

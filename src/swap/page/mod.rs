@@ -2,13 +2,12 @@
 
 mod charts;
 mod tables;
-mod text;
 
 use maud::{Markup, html};
 
 use super::report::{Row, SwapReport};
 use crate::page::{definitions, document, wide};
-use text::points;
+use crate::swap::words::points;
 
 impl SwapReport {
     /// A web page with tables and plots, in a single file without external resources.
@@ -28,14 +27,36 @@ fn render(report: &SwapReport) -> String {
             p { strong { (failure.activation) " was not completed: " } (failure.error) }
         }
         (definitions(report.setting.iter().map(|(name, value)| (name, value))))
+        h2 { "What was found" }
+        ul { @for finding in report.findings() { li { (finding) } } }
+        h2 { "What it does not show" }
+        ul { @for limit in report.limits() { li { (limit) } } }
         h2 { "Before and after" }
         (wide("Top-1 as a plot", &charts::accuracy(&report.rows)))
         (wide("Comparison", &tables::comparison(&report.rows, &report.from)))
         (explanation(&report.from))
         @if !report.recovery.is_empty() {
-            h2 { "Recovery while fine-tuning" }
+            h2 { "Recovery while training" }
             (wide("Recovery as a plot", &charts::recovery(&report.recovery)))
             (wide("Recovery", &tables::recovery(&report.recovery)))
+        }
+        @for search in &report.budgets {
+            h2 { "Layers within a budget: " (search.activation) }
+            p.note {
+                "Each row adds the layer whose swap changes the outputs least. Top-1 is measured on "
+                (search.curve.first().map_or(0, |step| step.comparison.images))
+                " random test images, with recalibrated batch norms."
+            }
+            (wide("Accuracy by layers", &charts::budget(search)))
+            (wide("Layers", &tables::budget(search)))
+        }
+        @if !report.approximations.is_empty() {
+            h2 { "Approximations of " (report.from) }
+            p.note {
+                "Errors on the inputs of the activation layers of the original network. Straight "
+                "lines are continuous, and their knots and slopes are fitted to these inputs."
+            }
+            (wide("Approximations", &tables::approximations(&report.approximations)))
         }
         @if !report.layers.is_empty() {
             h2 { "One part at a time" }
@@ -64,8 +85,9 @@ fn explanation(from: &str) -> Markup {
     html! {
         p.note {
             "Intervals cover 95 % over the images: Wilson's for proportions, bootstrap for the "
-            "others. Changes are paired over the same images: from the original network, and from "
-            "the control, which is " (from) " after the same recalibration and training. ECE is the "
+            "others. Changes are paired over the same images: from the original network, from the "
+            "control, which is " (from) " after the same recalibration and training, and from the "
+            "same activation with recalibrated batch norms. ECE is the "
             "expected calibration error, agreement the fraction of images with the original's class, "
             "KL is Σ p (ln p − ln q) with the original's probabilities p and the new probabilities q, "
             "and logit error the norm of the difference of the logits relative to the original's."

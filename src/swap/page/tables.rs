@@ -2,10 +2,12 @@
 
 use maud::{Markup, html};
 
-use super::text::{distinct, points, signed};
 use crate::eval::{Change, Estimate};
 use crate::page::head;
-use crate::swap::report::{LayerRow, Perturbation, Recovery, Robustness, Row};
+use crate::swap::report::{
+    Approximation, BudgetSearch, LayerRow, Line, Perturbation, Recovery, Robustness, Row,
+};
+use crate::swap::words::{distinct, points, signed};
 
 /// A row for each activation and stage.
 pub(super) fn comparison(rows: &[Row], from: &str) -> Markup {
@@ -15,6 +17,7 @@ pub(super) fn comparison(rows: &[Row], from: &str) -> Markup {
         "top-1, %",
         "change to original, points",
         "change to control, points",
+        "change to recalibrated, points",
         "top-5, %",
         "loss",
         "ECE, %",
@@ -38,6 +41,7 @@ pub(super) fn comparison(rows: &[Row], from: &str) -> Markup {
                         (share(&c.top1))
                         (change(Some(&c.change)))
                         (change(row.from_control.as_ref()))
+                        (change(row.from_recalibrated.as_ref()))
                         (share(&c.top5)) (number(&c.loss)) (share(&c.calibration_error))
                         (share(&c.agreement)) (number(&c.divergence)) (number(&c.logit_error))
                     }
@@ -69,12 +73,91 @@ pub(super) fn recovery(recoveries: &[Recovery]) -> Markup {
             tbody {
                 @for recovery in recoveries {
                     tr {
-                        th scope="row" { (recovery.activation) }
+                        th scope="row" { (recovery.activation) ", " (recovery.stage) }
                         @for step in &steps { td { @if let Some(text) = of(recovery, *step) { (text) } } }
                     }
                 }
             }
         }
+    }
+}
+
+/// A row for each layer that a search swapped.
+pub(super) fn budget(search: &BudgetSearch) -> Markup {
+    let columns = [
+        "layers",
+        "added",
+        "change of top-1, points",
+        "agreement, %",
+        "KL, nats",
+    ];
+    html! {
+        table {
+            caption {
+                "Layers with " (search.activation) " in the order of the search. The first "
+                (search.chosen.len()) " are within " (search.points) " points"
+            }
+            (head(&columns))
+            tbody {
+                @for (index, step) in search.curve.iter().enumerate() {
+                    tr {
+                        th scope="row" { (index + 1) }
+                        td { (step.layer) }
+                        (change(Some(&step.comparison.change)))
+                        (with_interval(&step.comparison.agreement, 100.0, 2))
+                        (with_interval(&step.comparison.divergence, 1.0, 4))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A row for each function in place of the activation.
+pub(super) fn approximations(rows: &[Approximation]) -> Markup {
+    let columns = [
+        "function",
+        "relative error, %",
+        "RMS error",
+        "largest error",
+        "worst layer",
+        "its relative error, %",
+        "lines",
+    ];
+    let percent = |share: f64| format!("{:.2}", 100.0 * share);
+    html! {
+        table {
+            caption { "Functions in place of the activation, and their errors" }
+            (head(&columns))
+            tbody {
+                @for row in rows {
+                    tr {
+                        th scope="row" { (row.name) }
+                        td { (percent(row.relative_error)) }
+                        td { (format!("{:.4}", row.rms_error)) }
+                        td { (format!("{:.4}", row.largest_error)) }
+                        td { (row.worst_layer) }
+                        td { (percent(row.worst_relative_error)) }
+                        td { @for line in &row.lines { small { (formula(line)) } " " } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A straight line with its start, such as `x ≥ 0.50: 1.0000 x - 0.0100;`.
+fn formula(line: &Line) -> String {
+    let Line {
+        from,
+        slope,
+        intercept,
+    } = line;
+    let sign = if *intercept < 0.0 { '−' } else { '+' };
+    let line = format!("{slope:.4} x {sign} {:.4};", intercept.abs());
+    match from {
+        Some(from) => format!("x ≥ {from:.3}: {line}"),
+        None => line,
     }
 }
 
