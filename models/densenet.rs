@@ -97,10 +97,9 @@ impl DenseStem {
 
     /// Everything but the pool.
     fn conv_norm_act(&self, images: &Tensor, train: bool) -> Result<Tensor> {
-        let x = self.conv.forward(images)?;
         match &self.norm_act {
-            Some((norm, act)) => norm.forward_act(&x, None, act, train),
-            None => Ok(x),
+            Some((norm, act)) => norm.forward_conv(&self.conv, images, None, act, train),
+            None => self.conv.forward(images),
         }
     }
 }

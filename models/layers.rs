@@ -317,11 +317,13 @@ impl ResidualConv {
 
     /// The block's output from the branch's features `x` and the shortcut's output.
     pub fn forward(&self, x: &Tensor, shortcut: &Tensor, train: bool) -> Result<Tensor> {
-        let y = self.conv.forward(x)?;
+        let Self {
+            conv, norm, act, ..
+        } = self;
         if self.squeeze_excite.is_none() && !self.drop_path.is_active(train) {
-            return self.norm.forward_act(&y, Some(shortcut), &self.act, train);
+            return norm.forward_conv(conv, x, Some(shortcut), act, train);
         }
-        let mut y = self.norm.forward_t(&y, train)?;
+        let mut y = norm.forward_t(&conv.forward(x)?, train)?;
         if let Some(squeeze_excite) = &self.squeeze_excite {
             y = squeeze_excite.forward_t(&y, train)?;
         }

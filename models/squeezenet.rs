@@ -180,10 +180,9 @@ impl Unit {
 
 impl ModuleT for Unit {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let y = self.conv.forward(x)?;
         match &self.norm {
-            Some(norm) => norm.forward_act(&y, None, &self.act, train),
-            None => self.act.forward_t(&y, train),
+            Some(norm) => norm.forward_conv(&self.conv, x, None, &self.act, train),
+            None => self.act.forward_t(&self.conv.forward(x)?, train),
         }
     }
 }

@@ -287,6 +287,11 @@ impl Tracer {
     }
 }
 
+/// Whether this thread traces a network.
+pub(crate) fn is_tracing() -> bool {
+    TRACER.with_borrow(Option::is_some)
+}
+
 /// Notes that `operation` made `output` from `inputs`, if this thread traces.
 pub(crate) fn note(
     operation: impl FnOnce() -> Operation,

@@ -136,11 +136,11 @@ fn diagonalise(matrix: &mut [Vec<f64>]) -> Vec<f64> {
                 for row in matrix.iter_mut() {
                     (row[p], row[q]) = (cos * row[p] - sin * row[q], sin * row[p] + cos * row[q]);
                 }
-                for k in 0..size {
-                    let (a, b) = (matrix[p][k], matrix[q][k]);
-                    matrix[p][k] = cos * a - sin * b;
-                    matrix[q][k] = sin * a + cos * b;
-                }
+                let rows = matrix[p].iter().zip(&matrix[q]);
+                let (row_p, row_q) = rows
+                    .map(|(a, b)| (cos * a - sin * b, sin * a + cos * b))
+                    .unzip();
+                (matrix[p], matrix[q]) = (row_p, row_q);
                 (last[p], last[q]) = (cos * last[p] - sin * last[q], sin * last[p] + cos * last[q]);
             }
         }

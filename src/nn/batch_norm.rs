@@ -1,15 +1,15 @@
 //! Batch normalisation, alone or fused with the residual sum and the activation after it.
 
-use candle_core::{DType, Result, Tensor, Var};
+use candle_core::{DType, Module as _, Result, Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
 
-use super::Act;
-use super::layer_input::{ObservedLayer, observe, observes_activations};
-use super::summary::record;
+use super::layer_input::{ObservedLayer, observe, observes, observes_activations};
+use super::summary::{record, records};
+use super::{Act, Conv2d};
 use crate::activation::Activation;
 use crate::autograd::is_recomputing;
 use crate::ops::norm_act::{Statistics, batch_norm_act};
-use crate::ops::stack;
+use crate::ops::{RunningNorm, conv2d_norm_act, stack};
 
 /// Normalises each channel over the batch and the image (Ioffe, Szegedy, "Batch Normalization",
 /// 2015), with PyTorch's keys, defaults and running statistics.
@@ -151,6 +151,38 @@ impl BatchNorm2d {
                 act.forward_t(&y, train)
             }
         }
+    }
+
+    /// act(norm(conv(x)) + residual). In evaluation this is one op where the activation has a fused
+    /// kernel, with the values of the separate layers.
+    ///
+    /// # Shapes
+    /// - residual: the shape of the output of `conv`
+    ///
+    /// # Errors
+    /// As [`Conv2d`]'s and [`Self::forward_act`].
+    pub fn forward_conv(
+        &self,
+        conv: &Conv2d,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        act: &Act,
+        train: bool,
+    ) -> Result<Tensor> {
+        let fused = act
+            .stateless()
+            .filter(|_| !train && !observes() && !records());
+        let Some(activation) = fused else {
+            return self.forward_act(&conv.forward(x)?, residual, act, train);
+        };
+        let norm = RunningNorm {
+            gamma_beta: &stack(&[&self.weight, &self.bias])?,
+            mean: &self.running_mean.as_detached_tensor(),
+            variance: &self.running_var.as_detached_tensor(),
+            eps: self.eps,
+        };
+        let kernel = (conv.weight(), conv.bias());
+        conv2d_norm_act(x, kernel, conv.params(), norm, residual, activation)
     }
 
     fn normalise(

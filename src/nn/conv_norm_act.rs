@@ -1,6 +1,6 @@
 //! A convolution with its batch norm and its activation.
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
 
 use super::{Act, BatchNorm2d, Conv2d, Conv2dConfig, act, batch_norm2d, conv2d};
@@ -48,8 +48,8 @@ impl ConvNormAct {
     /// # Errors
     /// If `x` or `residual` has another shape.
     pub fn forward_add(&self, x: &Tensor, residual: &Tensor, train: bool) -> Result<Tensor> {
-        let y = self.conv.forward(x)?;
-        self.norm.forward_act(&y, Some(residual), &self.act, train)
+        let Self { conv, norm, act } = self;
+        norm.forward_conv(conv, x, Some(residual), act, train)
     }
 }
 
@@ -77,7 +77,7 @@ pub fn conv_norm_act(
 
 impl ModuleT for ConvNormAct {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let y = self.conv.forward(x)?;
-        self.norm.forward_act(&y, None, &self.act, train)
+        let Self { conv, norm, act } = self;
+        norm.forward_conv(conv, x, None, act, train)
     }
 }

@@ -86,6 +86,11 @@ pub fn input_of<R>(
     }
 }
 
+/// Whether the inputs of any layers are observed on this thread.
+pub(super) fn observes() -> bool {
+    VISIT.with_borrow(Option::is_some)
+}
+
 /// Whether the inputs of activations are observed on this thread.
 pub(super) fn observes_activations() -> bool {
     VISIT.with_borrow(|visit| {

@@ -48,8 +48,8 @@ mod tests {
     use candle_core::{DType, Device, ModuleT};
 
     use super::*;
-    use crate::nn::layer_input::observes_activations;
     use crate::activation::Activation;
+    use crate::nn::layer_input::observes_activations;
     use crate::nn::{Conv2dConfig, ParamStore, conv_norm_act};
     use crate::rng::Generator;
 

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 
 use candle_core::{Result, Tensor};
 
-use super::watch::show;
+use super::watch::{searches, show};
 use crate::autograd::is_recomputing;
-use crate::autograd::trace::note_layer;
+use crate::autograd::trace::{is_tracing, note_layer};
 
 /// One application of a layer that has parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,12 @@ pub fn summarize<T>(body: impl FnOnce() -> Result<T>) -> Result<(T, Vec<LayerRec
     let result = body();
     let records = RECORDS.replace(outer).unwrap_or_default();
     Ok((result?, records))
+}
+
+/// Whether this thread runs inside [`summarize`], [`first_layer`](super::first_layer) or a trace, which
+/// need the output of every layer.
+pub(super) fn records() -> bool {
+    RECORDS.with_borrow(Option::is_some) || searches() || is_tracing()
 }
 
 /// Records an application of a layer if this thread runs inside [`summarize`],

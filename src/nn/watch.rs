@@ -32,6 +32,11 @@ pub fn first_layer<T>(
     Ok((result?, search.and_then(|search| search.found)))
 }
 
+/// Whether this thread searches for a layer.
+pub(super) fn searches() -> bool {
+    SEARCH.with_borrow(Option::is_some)
+}
+
 /// Shows the output of a layer to the search of this thread.
 pub(super) fn show(path: &str, kind: &'static str, output: &Tensor) {
     SEARCH.with_borrow_mut(|search| {

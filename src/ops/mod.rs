@@ -9,6 +9,7 @@ mod channel_shuffle;
 pub mod combine;
 pub mod composed;
 mod conv2d;
+mod conv_norm_act;
 mod drop_path;
 mod dropout;
 pub mod linear;
@@ -22,6 +23,7 @@ pub use channel_shuffle::channel_shuffle;
 pub use combine::{
     add, add_scaled, cat, flatten_from, narrow, pad, permute, reshape, scale, scale_channels, stack,
 };
+pub use conv_norm_act::{RunningNorm, conv2d_norm_act};
 #[doc(hidden)]
 pub use conv2d::conv2d_algorithms;
 pub use conv2d::{Conv2dParams, conv2d};

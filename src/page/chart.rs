@@ -29,6 +29,14 @@ pub(crate) struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
+/// The spread around a line: its lower and upper ends.
+pub(crate) struct Band {
+    /// The style of its line.
+    pub style: usize,
+    /// Points (x, low, high) in the order of x.
+    pub points: Vec<(f64, f64, f64)>,
+}
+
 /// Lines over numbers. If all are whole, such as epochs, so are the ticks.
 pub(crate) struct LineChart {
     /// What the y axis shows, with its unit.
@@ -42,11 +50,16 @@ pub(crate) struct LineChart {
 impl LineChart {
     /// The chart as an `svg` element.
     pub(crate) fn svg(&self) -> Markup {
+        self.svg_with(&[])
+    }
+
+    /// The chart with bands behind its lines, as an `svg` element.
+    pub(crate) fn svg_with(&self, bands: &[Band]) -> Markup {
         let (width, height) = self.size();
         html! {
             svg viewBox=(format!("0 0 {width} {height}")) role="img"
                 aria-label=(format!("{} over {}: {}", self.title, self.x, self.names())) {
-                (self.content())
+                (self.content(bands))
             }
         }
     }
@@ -73,14 +86,16 @@ impl LineChart {
         (((WIDTH - LEFT - RIGHT) / longest) as usize).max(1)
     }
 
-    fn content(&self) -> Markup {
+    fn content(&self, bands: &[Band]) -> Markup {
         let points = || self.curves.iter().flat_map(|curve| &curve.points);
         let xs = || points().map(|point| point.0);
         let x_scale = match xs().all(|x| x.fract() == 0.0) {
             true => Scale::whole(xs(), 8.0),
             false => Scale::covering(xs(), 8.0),
         };
-        let y_scale = Scale::covering(points().map(|point| point.1), 7.0);
+        let ends = bands.iter().flat_map(|band| &band.points);
+        let ends = ends.flat_map(|(_, low, high)| [*low, *high]);
+        let y_scale = Scale::covering(points().map(|point| point.1).chain(ends), 7.0);
         let x = |value: f64| LEFT + (WIDTH - LEFT - RIGHT) * x_scale.place(value);
         let y = |value: f64| TOP + PLOT * (1.0 - y_scale.place(value));
         let columns = self.legend_columns();
@@ -96,6 +111,14 @@ impl LineChart {
                 text x=(px(x(value))) y=(TOP + PLOT + 17.0) text-anchor="middle" { (value) }
             }
             text x=(right) y=(TOP + PLOT + 34.0) text-anchor="end" { (self.x) }
+            @for band in bands {
+                @let low = band.points.iter().map(|(x, low, _)| (*x, *low));
+                @let high = band.points.iter().rev().map(|(x, _, high)| (*x, *high));
+                polygon class=(colour(band.style)) fill="currentColor" opacity="0.15"
+                    points=(low.chain(high).map(|point| {
+                        format!("{:.1},{:.1}", x(point.0), y(point.1))
+                    }).collect::<Vec<_>>().join(" ")) {}
+            }
             @for curve in &self.curves {
                 g class=(colour(curve.style)) {
                     @for part in parts(&curve.points) {
@@ -162,7 +185,7 @@ pub(crate) fn standalone(title: &str, charts: &[LineChart]) -> String {
             text x=(MARGIN) y="22" font-size="16" font-weight="600" { (title) }
             @for (i, chart) in charts.iter().enumerate() {
                 g transform=(format!("translate({} {})", left(i), top(i))) {
-                    (chart.content())
+                    (chart.content(&[]))
                 }
             }
         }
@@ -196,6 +219,22 @@ mod tests {
             "{svg}"
         );
         assert!(svg.contains("class=\"s1\""), "{svg}");
+    }
+
+    #[test]
+    fn the_axis_covers_bands() {
+        let chart = chart(vec![(1.0, 0.5), (2.0, 0.6)]);
+        let band = Band {
+            style: 1,
+            points: vec![(1.0, 0.0, 1.0), (2.0, 0.1, 4.9)],
+        };
+        let svg = chart.svg_with(&[band]).into_string();
+        assert_eq!(svg.matches("<polygon class=\"s1\"").count(), 1);
+        assert!(
+            svg.contains(">5</text>") || svg.contains(">5.0</text>"),
+            "{svg}"
+        );
+        assert!(!chart.svg().into_string().contains("<polygon"));
     }
 
     #[test]

@@ -25,7 +25,9 @@ impl Scale {
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
                 (low.min(value), high.max(value))
             });
-        let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+        // Without values, or with zeros only, there is no better range.
+        let has_range = low < high || (low.is_finite() && low != 0.0);
+        let (low, high) = if has_range { (low, high) } else { (0.0, 1.0) };
         let tick = (smallest..9)
             .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)))
             .find(|tick| high - low <= most * tick)
@@ -58,6 +60,17 @@ impl Scale {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zeros_have_an_axis_to_one() {
+        for values in [&[][..], &[0.0, 0.0], &[f64::NAN]] {
+            let scale = Scale::covering(values.iter().copied(), 5.0);
+            assert_eq!((scale.place(0.0), scale.place(1.0)), (0.0, 1.0));
+        }
+        let constant = Scale::covering([0.25, 0.25].into_iter(), 5.0);
+        assert!((0.0..=1.0).contains(&constant.place(0.25)));
+        assert!(constant.place(0.26) > 1.0, "close to the value");
+    }
 
     #[test]
     fn an_axis_covers_its_values() {

@@ -7,11 +7,11 @@ use super::heat_map::HeatMap;
 use crate::page::Scale;
 
 /// The size of a surface with its labels.
-const WIDTH: f64 = 470.0;
+const WIDTH: f64 = 540.0;
 const HEIGHT: f64 = 430.0;
 const TOP: f64 = 40.0;
 /// The middle of the floor.
-const CENTRE: (f64, f64) = (235.0, 270.0);
+const CENTRE: (f64, f64) = (290.0, 270.0);
 /// Half of a side of the floor, in pixels.
 const HALF: f64 = 150.0;
 /// The height of the axis of values.

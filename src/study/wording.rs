@@ -1,7 +1,9 @@
 //! Results in words.
 
+use toml::Value;
+
 use super::analysis::{Analysis, ComparisonResult, OverallResult};
-use super::definition::{Settings, plain};
+use super::definition::plain;
 use super::metric::Metric;
 use super::statistics::Interval;
 
@@ -9,7 +11,7 @@ use super::statistics::Interval;
 const LEVEL: f64 = 0.05;
 
 /// Settings in one line, such as `activation mish, lr 0.1`.
-pub fn describe(settings: &Settings) -> String {
+pub fn describe(settings: &[(String, Value)]) -> String {
     let text = settings
         .iter()
         .map(|(name, value)| format!("{name} {}", plain(value)));

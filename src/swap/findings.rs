@@ -97,11 +97,12 @@ impl SwapReport {
     }
 
     fn of_approximations(&self) -> Option<String> {
-        let lines = self
+        let mut lines = self
             .approximations
             .iter()
             .filter(|row| !row.lines.is_empty());
-        let fewest = lines.clone().find(|row| row.relative_error < 0.01);
+        let most = lines.clone().next_back()?;
+        let fewest = lines.find(|row| row.relative_error < 0.01);
         Some(match fewest {
             Some(row) => format!(
                 "{} approximate {} on its inputs in this network with an error of {:.2} % of its \
@@ -113,9 +114,9 @@ impl SwapReport {
             None => format!(
                 "{} approximate {} on its inputs in this network with an error of {:.2} % of its \
                  values (root mean square).",
-                lines.clone().last()?.name,
+                most.name,
                 self.from,
-                100.0 * lines.last()?.relative_error
+                100.0 * most.relative_error
             ),
         })
     }

@@ -39,9 +39,9 @@ fn count_factors(
     for (name, ours) in ours {
         let theirs = &theirs[name];
         let fits = |factor: &f64| {
-            let pairs = ours.iter().zip(theirs);
+            let mut pairs = ours.iter().zip(theirs);
             let close = |(a, b): (&f64, &f64)| (a - factor * b).abs() <= 3e-7 * a.abs();
-            ours.len() == theirs.len() && pairs.map(close).all(|close| close)
+            ours.len() == theirs.len() && pairs.all(close)
         };
         let Some(place) = factors.iter().position(fits) else {
             panic!("{name} has other weights");

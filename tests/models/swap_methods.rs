@@ -186,7 +186,11 @@ fn corrections_fit_the_original_and_are_saved() -> Result<()> {
 
     // Layer-wise statistics change no weight.
     for name in [weight, "layer1.0.bn1.bias", "fc.bias"] {
-        assert_eq!(values(&layer_wise, name)?, values(&original, name)?, "{name}");
+        assert_eq!(
+            values(&layer_wise, name)?,
+            values(&original, name)?,
+            "{name}"
+        );
     }
     let compared = |stage| row(&report, "elu", stage).from_recalibrated.is_some();
     assert!(compared(Stage::BiasCorrected) && !compared(Stage::Recalibrated));

@@ -10,6 +10,7 @@ mod combine;
 mod conv2d;
 mod conv2d_grad;
 mod conv2d_reference;
+mod conv_norm_act;
 mod devices;
 mod distillation;
 mod empty;

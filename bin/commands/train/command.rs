@@ -197,6 +197,7 @@ mod tests {
             ..DataOptions::default()
         };
         let config = Config {
+            grad_checkpointing: true,
             data: data.clone(),
             ..Config::new(&network, recipe.clone())
         };
@@ -208,6 +209,7 @@ mod tests {
             .setup;
         assert_eq!(args.pretrained.as_deref(), Some("runs/a/last.safetensors"));
         assert_eq!(args.model.as_deref(), Some("resnet20"));
+        assert_eq!(args.grad_checkpointing, Some(true));
         let given = args.network();
         assert_eq!(given.num_classes, network.num_classes);
         assert_eq!(given.drop_rate, network.drop_rate);

@@ -27,7 +27,6 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::geometry::{Axis, Geometry};
-use super::winograd::{self, Outputs};
 
 /// Multiplications below which one thread computes a pass. At the peak of a Zen 5 core they take
 /// about a microsecond, less than it takes to wake another thread.
@@ -60,6 +59,30 @@ const TERMS_OF_TRANSPOSE: f64 = 10.0;
 
 /// The fewest input channels in a tile of the weight gradient.
 const INPUTS_OF_WEIGHT_GRAD: usize = 8;
+
+/// The outputs that a tile of Winograd's algorithm computes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outputs {
+    /// F(2 x 2, 3 x 3).
+    Two,
+    /// F(4 x 4, 3 x 3).
+    Four,
+}
+
+impl Outputs {
+    /// Outputs on an axis of a tile.
+    fn per_axis(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+        }
+    }
+
+    /// Inputs of a tile, and products for it.
+    fn inputs(self) -> usize {
+        (self.per_axis() + 2).pow(2)
+    }
+}
 
 /// What computes a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +196,7 @@ const PRODUCTS: f64 = 0.8;
 /// The fastest algorithm, given the faster direct one and its share of the peak.
 fn fastest(arch: Arch, g: &Geometry, (lanes, share): (Lanes, f64), pass: &Pass) -> Choice {
     let direct = Choice::Direct(lanes);
-    if !winograd::applies(g) {
+    if (g.kh, g.kw, g.stride, g.dilation) != (3, 3, (1, 1), (1, 1)) {
         return direct;
     }
     let width = arch.dispatch(F32Lanes);

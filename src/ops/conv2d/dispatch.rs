@@ -18,12 +18,12 @@ use candle_core::{DType, Result, bail};
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::cost_model::{self, Choice, Lanes};
+use super::cost_model::{self, Choice, Lanes, Outputs};
 use super::direct::{self, Problem};
 use super::element::Element;
+use super::finish::Finish;
 use super::geometry::Geometry;
-use super::winograd::{self, Outputs};
-use super::{depthwise, im2col, weight_grad};
+use super::{depthwise, im2col, weight_grad, winograd};
 use crate::ops::storage::initialised;
 
 /// One computation of the convolution or of its backward.
@@ -106,12 +106,14 @@ pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm 
     }
 }
 
-/// The convolution; writes all of `y`. All slices are contiguous, in the shapes of `g`.
+/// The convolution; writes all of `y`. All slices are contiguous, in the shapes of `g`. `finish`
+/// changes the outputs; only for `f32`.
 pub fn forward<F: Element>(
     g: &Geometry,
     x: &[F],
     w: &[F],
     bias: Option<&[F]>,
+    finish: Option<&dyn Finish>,
     y: &mut [MaybeUninit<F>],
 ) {
     check(g, x.len(), w.len(), y.len());
@@ -123,12 +125,15 @@ pub fn forward<F: Element>(
     if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y))
         && algorithm != Algorithm::Depthwise
     {
-        let problem = Problem::forward(g, x, w, bias.and_then(F::as_f32));
+        let problem = Problem::forward(g, x, w, bias.and_then(F::as_f32), finish);
         convolve(arch, algorithm, &problem, y);
         return;
     }
     match algorithm {
-        Algorithm::Depthwise => depthwise::forward(arch, g, x, w, y),
+        // The bias comes first.
+        Algorithm::Depthwise => {
+            depthwise::forward(arch, g, x, w, finish.filter(|_| bias.is_none()), y);
+        }
         _ => im2col::forward(g, x, w, y),
     }
     if let Some(bias) = bias {
@@ -141,6 +146,9 @@ pub fn forward<F: Element>(
             .for_each(|(i, plane)| {
                 let b = bias[i % g.c_out];
                 plane.iter_mut().for_each(|y| *y += b);
+                if let (Some(finish), Some(plane)) = (finish, F::as_f32_mut(plane)) {
+                    finish.finish(i * g.out_plane(), plane);
+                }
             });
     }
 }

@@ -20,6 +20,7 @@ mod depthwise;
 mod direct;
 mod dispatch;
 mod element;
+mod finish;
 mod geometry;
 mod im2col;
 mod pack;
@@ -36,8 +37,10 @@ use candle_core::{
 };
 
 use dispatch::{Algorithm, Pass};
+pub(crate) use finish::Finish;
 pub use geometry::Conv2dParams;
-use geometry::Geometry;
+pub(crate) use geometry::Geometry;
+pub(crate) use storage::forward_finished;
 use storage::run;
 
 use crate::autograd::trace::{Operation, noted};

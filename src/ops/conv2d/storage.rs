@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, Layout, Result, bail};
 
 use super::dispatch::{self, Pass};
 use super::element::Element;
+use super::finish::Finish;
 use super::geometry::Geometry;
 use crate::ops::storage::{Float, try_written, with_float};
 
@@ -32,12 +33,28 @@ pub(super) fn run(pass: Pass, g: &Geometry, arguments: &[Argument]) -> Result<Cp
     })
 }
 
+/// The convolution of contiguous values, with outputs that `finish` changes.
+pub(crate) fn forward_finished(
+    g: &Geometry,
+    x: &[f32],
+    w: &[f32],
+    bias: Option<&[f32]>,
+    finish: &dyn Finish,
+) -> Result<Vec<f32>> {
+    // SAFETY: `forward` writes every output.
+    unsafe {
+        result(g.out_len(), |y| {
+            dispatch::forward(g, x, w, bias, Some(finish), y);
+        })
+    }
+}
+
 fn compute<F: Element>(pass: Pass, g: &Geometry, arguments: &[Cow<[F]>]) -> Result<Vec<F>> {
     match (pass, arguments) {
         (Pass::Forward, [x, w, bias @ ..]) => {
             let bias = bias.first().map(|b| b.as_ref());
             // SAFETY: `forward` writes every output.
-            unsafe { result(g.out_len(), |y| dispatch::forward(g, x, w, bias, y)) }
+            unsafe { result(g.out_len(), |y| dispatch::forward(g, x, w, bias, None, y)) }
         }
         (Pass::InputGrad, [dy, w]) => {
             // SAFETY: `input_grad` writes every value.

@@ -157,7 +157,7 @@ fn depthwise_passes<F: Element>(g: &Geometry, tolerance: f64) {
         let name = |pass| format!("depthwise {pass}, {arch:?}, {g:?}");
         // SAFETY: the passes write all of their results.
         unsafe {
-            let got = written(y.len(), |y| depthwise::forward(arch, g, &x, &w, y));
+            let got = written(y.len(), |y| depthwise::forward(arch, g, &x, &w, None, y));
             check::<F>(&name("forward"), &got, &y, tolerance);
             let got = written(dx.len(), |dx| {
                 depthwise::input_grad(arch, g, &dy, &w, dx);
@@ -178,7 +178,7 @@ const DIRECT: [(&str, Convolve, Convolve); 2] = [
     (
         "channels",
         |arch, g, x, w, y| {
-            direct::channel_lanes::convolve(arch, &Problem::forward(g, x, w, None), y);
+            direct::channel_lanes::convolve(arch, &Problem::forward(g, x, w, None, None), y);
         },
         |arch, g, dy, w, dx| {
             direct::channel_lanes::convolve(arch, &Problem::input_grad(g, dy, w), dx);
@@ -187,7 +187,7 @@ const DIRECT: [(&str, Convolve, Convolve); 2] = [
     (
         "pixels",
         |arch, g, x, w, y| {
-            direct::pixel_lanes::convolve(arch, &Problem::forward(g, x, w, None), y);
+            direct::pixel_lanes::convolve(arch, &Problem::forward(g, x, w, None, None), y);
         },
         |arch, g, dy, w, dx| {
             direct::pixel_lanes::convolve(arch, &Problem::input_grad(g, dy, w), dx);
@@ -220,7 +220,7 @@ fn direct_passes(g: &Geometry) {
         let name = |lanes| format!("forward with bias by {lanes}, {arch:?}, {g:?}");
         // SAFETY: the passes write all of their results.
         unsafe {
-            let problem = Problem::forward(g, &x, &w, Some(&bias));
+            let problem = Problem::forward(g, &x, &w, Some(&bias), None);
             let got = written(y.len(), |y| {
                 direct::channel_lanes::convolve(arch, &problem, y);
             });
@@ -262,8 +262,11 @@ fn one_value_that_is_not_finite(g: &Geometry, at: usize, value: f32) {
         dx[i] &= o != bad_dy;
     });
     let finite = |values: Vec<f32>| values.iter().map(|v| v.is_finite()).collect::<Vec<_>>();
-    let depthwise: [(&str, Convolve, Convolve); 1] =
-        [("depthwise", depthwise::forward, depthwise::input_grad)];
+    let depthwise: [(&str, Convolve, Convolve); 1] = [(
+        "depthwise",
+        |arch, g, x, w, y| depthwise::forward(arch, g, x, w, None, y),
+        depthwise::input_grad,
+    )];
     let algorithms = if g.is_depthwise() {
         &depthwise[..]
     } else {
@@ -356,7 +359,9 @@ fn dispatched_passes<F: Element>(g: &Geometry, tolerance: f64) {
     });
     // SAFETY: the passes write all of their results.
     unsafe {
-        let got = written(y.len(), |y| dispatch::forward(g, &x, &w, Some(&bias), y));
+        let got = written(y.len(), |y| {
+            dispatch::forward(g, &x, &w, Some(&bias), None, y)
+        });
         check::<F>(&format!("forward, {g:?}"), &got, &y, tolerance);
         let got = written(dx.len(), |dx| dispatch::input_grad(g, &dy, &w, dx));
         check::<F>(&format!("input gradient, {g:?}"), &got, &dx, tolerance);

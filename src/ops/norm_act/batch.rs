@@ -116,7 +116,7 @@ fn swap<F: Copy + Send + Sync>(values: &[F], a: usize, b: usize, plane: usize) -
     unsafe { build(values.len(), (a * plane).max(1), copy) }
 }
 
-fn parameters(gamma_beta: Vec<f64>) -> Parameters {
+pub(super) fn parameters(gamma_beta: Vec<f64>) -> Parameters {
     let mut gamma = gamma_beta;
     let beta = gamma.split_off(gamma.len() / 2);
     Parameters { gamma, beta }

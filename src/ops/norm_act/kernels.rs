@@ -213,6 +213,48 @@ impl<F: Real, K: Pointwise<F>, I: Iterator<Item = usize>> WithSimd for Apply<'_,
     }
 }
 
+/// Replaces x by f(z + residual), as [`Apply`] computes it.
+pub(super) struct Replace<'a, F, K> {
+    pub x: &'a mut [F],
+    pub residual: Option<&'a [F]>,
+    pub affine: Affine<F>,
+    pub kernel: K,
+}
+
+impl<F: Real, K: Pointwise<F>> WithSimd for Replace<'_, F, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let affine = AffineLanes::<S, F>::new(simd, self.affine);
+        let (xs, x_tail) = F::split_mut::<S>(self.x);
+        let r_tail = match self.residual {
+            None => {
+                for x in xs {
+                    let (_, z) = affine.apply(Lanes::new(simd, *x));
+                    *x = self.kernel.value(z).vector();
+                }
+                None
+            }
+            Some(residual) => {
+                let (rs, r_tail) = F::split::<S>(residual);
+                for (x, r) in xs.iter_mut().zip(rs) {
+                    let (_, z) = affine.apply(Lanes::new(simd, *x));
+                    *x = self.kernel.value(z + Lanes::new(simd, *r)).vector();
+                }
+                Some(r_tail)
+            }
+        };
+        if !x_tail.is_empty() {
+            let (_, mut z) = affine.apply(Lanes::partial_load(simd, x_tail));
+            if let Some(r_tail) = r_tail {
+                z = z + Lanes::partial_load(simd, r_tail);
+            }
+            self.kernel.value(z).partial_store(x_tail);
+        }
+    }
+}
+
 /// The sums of dz and dz (x - center) with dz = grad f'(z + residual); writes dz `factor`.
 pub(super) struct Pull<'a, F, K, I> {
     pub x: &'a [F],

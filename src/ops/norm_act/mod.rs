@@ -11,6 +11,7 @@ mod composed;
 mod fold;
 mod group;
 mod kernels;
+mod running;
 mod statistics;
 
 use std::sync::{Arc, OnceLock};
@@ -29,6 +30,7 @@ use statistics::OP;
 
 pub use fold::fold_batch_norm;
 pub use group::{group_norm, layer_norm};
+pub(crate) use running::RunningNormAct;
 pub use statistics::{BatchStatistics, Statistics};
 
 /// `act(norm(x) * gamma + beta + residual)`, and the batch's statistics for [`Statistics::Batch`].

@@ -1,16 +1,21 @@
 //! The report of a study as a web page in a single file.
 
+mod blocks;
 mod charts;
 mod reported_run;
 mod tables;
 
 use maud::html;
+use toml::Value;
 
 pub use reported_run::ReportedRun;
 
 use super::analysis::Analysis;
 use super::definition::{Study, plain};
 use crate::page::{definitions, document, wide};
+
+/// Options of a run that its result does not depend on.
+const PLACES: [&str; 4] = ["data_dir", "cache_dir", "offline", "recovery_interval"];
 
 /// Everything that the page shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,9 +40,12 @@ impl StudyReport<'_> {
             "" => "Study",
             title => title,
         };
+        // Where the files are says nothing about the results.
+        let matters = |(name, _): &&(String, Value)| !PLACES.contains(&name.as_str());
         let base = study
             .base
             .iter()
+            .filter(matters)
             .map(|(name, value)| (name.clone(), plain(value)));
         let axes = study.axes.iter().map(|axis| {
             let values: Vec<String> = axis.values.iter().map(plain).collect();
@@ -76,12 +84,16 @@ impl StudyReport<'_> {
                 (wide("Critical-difference diagram", &charts::ranks(ranking)))
             }
             @let curves = charts::curves(analysis, self.runs);
-            @if let Some(curves) = &curves {
+            @if !curves.is_empty() {
                 h2 { "Training" }
-                div.charts { @for chart in curves { figure { (chart) } } }
+                p.note { "Means over runs, with bands of one standard deviation." }
+                div.charts { @for chart in &curves { figure { (chart) } } }
             }
             h2 { "Runs" }
-            (wide("Runs", &tables::runs(self.runs)))
+            details {
+                summary { (self.runs.len()) " runs with links to their folders" }
+                (wide("Runs", &tables::runs(self.runs)))
+            }
             h2 { "Repeat" }
             pre { (self.command) }
         };

@@ -1,9 +1,11 @@
 //! The tables of the page.
 
+use std::cmp::Ordering::Equal;
+
 use maud::{Markup, html};
 
+use super::blocks::blocks;
 use super::reported_run::ReportedRun;
-use crate::page::head;
 use crate::study::analysis::{Analysis, CellResult};
 use crate::study::definition::plain;
 use crate::study::statistics::welch_t_test;
@@ -34,11 +36,11 @@ pub(super) fn cells(analysis: &Analysis) -> Markup {
     html! {
         table {
             caption { "Means over the repetitions. Bold: the best, and all that are not worse at the 5 % level." }
-            (head(&columns))
+            (head(names.len(), &columns))
             tbody {
                 @for (cell, bold) in analysis.cells.iter().zip(bold) {
                     tr {
-                        @for (_, value) in &cell.axes { td { (plain(value)) } }
+                        @for (_, value) in &cell.axes { td.setting { (plain(value)) } }
                         td { (cell.n) }
                         td {
                             @let mean = cell.summary.map_or(NONE.to_owned(), |s| metric.text(s.mean));
@@ -60,6 +62,19 @@ pub(super) fn cells(analysis: &Analysis) -> Markup {
     }
 }
 
+/// The header of a table. The first `texts` columns hold text.
+fn head(texts: usize, columns: &[&str]) -> Markup {
+    html! {
+        thead {
+            tr {
+                @for (i, column) in columns.iter().enumerate() {
+                    th.setting[i < texts] scope="col" { (column) }
+                }
+            }
+        }
+    }
+}
+
 /// The names of the compared axes.
 fn axis_names(analysis: &Analysis) -> Vec<String> {
     let axes = analysis.cells.first().map(|cell| &cell.axes);
@@ -69,32 +84,26 @@ fn axis_names(analysis: &Analysis) -> Vec<String> {
         .collect()
 }
 
-/// Whether each cell is the best or not significantly worse by Welch's t-test, among the cells that
-/// differ from it only in the baseline's axes.
+/// Whether each cell is the best of its block, or not significantly worse by Welch's t-test.
 fn not_worse_than_best(analysis: &Analysis) -> Vec<bool> {
     let sign = if analysis.metric.higher_is_better() {
         1.0
     } else {
         -1.0
     };
-    let compared = |name: &str| {
-        analysis.baseline.is_empty() || analysis.baseline.iter().any(|(key, _)| key == name)
-    };
-    let block = |cell: &CellResult| -> Vec<_> {
-        let others = cell.axes.iter().filter(|(name, _)| !compared(name));
-        others.cloned().collect()
-    };
-    let mean = |cell: &&CellResult| cell.summary.map_or(f64::NEG_INFINITY, |s| sign * s.mean);
-    let not_worse = |cell: &CellResult| {
-        let rivals = analysis.cells.iter();
-        let rivals = rivals.filter(|other| other.n > 0 && block(other) == block(cell));
-        let Some(best) = rivals.max_by(|a, b| mean(a).total_cmp(&mean(b))) else {
-            return false;
-        };
-        let test = welch_t_test(&cell.values, &best.values);
-        cell == best || test.is_some_and(|test| test.p >= 0.05)
-    };
-    analysis.cells.iter().map(not_worse).collect()
+    let mean = |cell: &CellResult| cell.summary.map(|summary| sign * summary.mean);
+    let mut bold = vec![false; analysis.cells.len()];
+    for block in blocks(analysis) {
+        let finished = block.cells.iter().filter(|cell| cell.cell.n > 0);
+        let best = finished.max_by(|a, b| mean(a.cell).partial_cmp(&mean(b.cell)).unwrap_or(Equal));
+        let Some(best) = best else { continue };
+        for cell in &block.cells {
+            let test = welch_t_test(&cell.cell.values, &best.cell.values);
+            bold[cell.position] =
+                cell.position == best.position || test.is_some_and(|test| test.p >= 0.05);
+        }
+    }
+    bold
 }
 
 /// Each cell compared with the baseline.
@@ -115,13 +124,13 @@ pub(super) fn comparisons(analysis: &Analysis) -> Markup {
     columns.extend(analysis.published.iter().map(|column| column.name.as_str()));
     let p = |p: Option<f64>| p.map_or(NONE.to_owned(), p_value);
     html! {
-        table {
+        table.dense {
             caption { "Differences from the baseline. Superiority: the probability that a run has a higher value than one of the baseline." }
-            (head(&columns))
+            (head(names.len(), &columns))
             tbody {
                 @for row in &analysis.comparisons {
                     tr {
-                        @for (_, value) in &row.axes { td { (plain(value)) } }
+                        @for (_, value) in &row.axes { td.setting { (plain(value)) } }
                         td { (metric.difference(row.difference)) }
                         td { (row.ci95.map_or(NONE.to_owned(), |ci| interval(metric, ci))) }
                         td { (p(row.holm_p)) } td { (p(row.paired_p)) } td { (p(row.welch_p)) }
@@ -147,12 +156,12 @@ pub(super) fn comparisons(analysis: &Analysis) -> Markup {
 pub(super) fn runs(runs: &[ReportedRun]) -> Markup {
     html! {
         table {
-            (head(&["run", "state", "epochs"]))
+            (head(2, &["run", "state", "epochs"]))
             tbody {
                 @for run in runs {
                     tr {
                         td { @if run.records.is_empty() { (run.name) } @else { a href=(run.link) { (run.name) } } }
-                        td { (run.state) }
+                        td.setting { (run.state) }
                         td { (run.records.len()) }
                     }
                 }

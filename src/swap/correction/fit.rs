@@ -59,10 +59,13 @@ pub fn least_squares(start: &[f64], residuals: &dyn Fn(&[f64], &mut Vec<f64>) ->
     best
 }
 
+/// The residuals for some parameters, and the sum of their squares.
+type Evaluation = (Vec<f64>, f64);
+
 /// The derivatives of the residuals with respect to each parameter, by central differences.
 fn jacobian(
     parameters: &[f64],
-    at: &dyn Fn(&[f64]) -> Option<(Vec<f64>, f64)>,
+    at: &dyn Fn(&[f64]) -> Option<Evaluation>,
 ) -> Option<Vec<Vec<f64>>> {
     let column = |index: usize| {
         let step = 1e-5 * parameters[index].abs().max(1.0);

@@ -1,9 +1,9 @@
 //! The files of a run: states, and the weights of epochs.
 //!
 //! A state holds everything that an exact resume needs, so it is saved first. Then come the weights
-//! of the epoch: the best, the last and the ones that `checkpoint_hist` keeps. If the process dies between two
-//! files, the next one writes the rest from the state. Weights that only the state before may need
-//! are kept until that state is replaced.
+//! of the epoch: the best, the last and the ones that `checkpoint_hist` keeps. If the process dies
+//! between two files, the next one writes the rest from the state. Weights that only the previous
+//! state may need are kept until that state is replaced.
 
 use std::path::Path;
 use std::time::Instant;

@@ -22,6 +22,7 @@ use rayon::prelude::*;
 
 use super::super::cost_model::ONE_THREAD;
 use super::super::element::Element;
+use super::super::finish::Finish;
 use super::super::pack::planes::{Plane, load, store};
 use super::super::workspace::{sized, with_workspace};
 use super::padded::{PaddedCopies, TapPositions};
@@ -44,6 +45,8 @@ pub struct Correlation<'a, F> {
     pub positions: TapPositions,
     /// Size of a plane of the result.
     pub to: (usize, usize),
+    /// Changes the results as soon as they are computed.
+    pub finish: Option<&'a dyn Finish>,
 }
 
 /// A correlation and its result, which must not be empty.
@@ -148,6 +151,13 @@ impl<F: Element> WithSimd for Part<'_, F> {
                         let sums = sums.as_ptr().add(i * copies.outputs);
                         remove_pitch::<S, F>(sums, copies.pitch, c.to, to.add(i * plane));
                     }
+                }
+            }
+            // SAFETY: the results of this batch, all of which are written.
+            let outputs = unsafe { std::slice::from_raw_parts_mut(to, count * plane) };
+            if let (Some(finish), Some(outputs)) = (c.finish, F::as_f32_mut(outputs)) {
+                for (i, outputs) in outputs.chunks_exact_mut(plane).enumerate() {
+                    finish.finish((first + i) * plane, outputs);
                 }
             }
         }

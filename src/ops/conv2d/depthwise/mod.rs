@@ -15,13 +15,22 @@ use std::mem::MaybeUninit;
 use pulp::Arch;
 
 use super::element::Element;
+use super::finish::Finish;
 use super::geometry::Geometry;
 use correlation::{All, Correlation};
 use padded::TapPositions;
 use weight_sums::WeightGrad;
 
-/// The convolution without the bias, with the vectors of `arch`; writes all of `y`.
-pub fn forward<F: Element>(arch: Arch, g: &Geometry, x: &[F], w: &[F], y: &mut [MaybeUninit<F>]) {
+/// The convolution without the bias, with the vectors of `arch`; writes all of `y`. In `f32`,
+/// `finish` changes the outputs as soon as they are computed.
+pub fn forward<F: Element>(
+    arch: Arch,
+    g: &Geometry,
+    x: &[F],
+    w: &[F],
+    finish: Option<&dyn Finish>,
+    y: &mut [MaybeUninit<F>],
+) {
     if y.is_empty() {
         return;
     }
@@ -35,6 +44,7 @@ pub fn forward<F: Element>(arch: Arch, g: &Geometry, x: &[F], w: &[F], y: &mut [
         spread: (1, 1),
         positions: TapPositions::forward(g),
         to: (g.out_h, g.out_w),
+        finish,
     };
     arch.dispatch(All(&correlation, y));
 }
@@ -64,6 +74,7 @@ pub fn input_grad<F: Element>(
         spread: g.stride,
         positions: TapPositions::input_grad(g),
         to: (g.h, g.w),
+        finish: None,
     };
     arch.dispatch(All(&correlation, dx));
 }

@@ -1,8 +1,10 @@
 //! The input of both direct algorithms.
 
+use super::super::finish::Finish;
 use super::super::geometry::Geometry;
 use super::super::pack::weights::WeightStrides;
 use super::super::plan::Plan;
+use super::super::workspace::Destination;
 
 /// A direct convolution and its arguments.
 pub struct Problem<'a> {
@@ -15,6 +17,8 @@ pub struct Problem<'a> {
     pub strides: WeightStrides,
     /// One value per destination channel.
     pub bias: Option<&'a [f32]>,
+    /// Changes the results as soon as they are computed.
+    pub finish: Option<&'a dyn Finish>,
 }
 
 impl<'a> Problem<'a> {
@@ -24,6 +28,7 @@ impl<'a> Problem<'a> {
         x: &'a [f32],
         weights: &'a [f32],
         bias: Option<&'a [f32]>,
+        finish: Option<&'a dyn Finish>,
     ) -> Self {
         Self {
             plan: Plan::forward(g),
@@ -31,6 +36,7 @@ impl<'a> Problem<'a> {
             weights,
             strides: WeightStrides::forward(g),
             bias,
+            finish,
         }
     }
 
@@ -42,6 +48,25 @@ impl<'a> Problem<'a> {
             weights,
             strides: WeightStrides::input_grad(g),
             bias: None,
+            finish: None,
+        }
+    }
+
+    /// Finishes `len` results from `at` on, and those in the same place of the `channels - 1` planes
+    /// that follow.
+    ///
+    /// # Safety
+    /// They must be computed, and no other thread may access them.
+    #[inline]
+    pub unsafe fn finish(&self, dst: Destination, at: usize, channels: usize, len: usize) {
+        if let Some(finish) = self.finish {
+            let plane = self.plan.dst.0 * self.plan.dst.1;
+            for at in (0..channels).map(|c| at + c * plane) {
+                // SAFETY: guaranteed by the caller.
+                let outputs =
+                    unsafe { std::slice::from_raw_parts_mut(dst.0.wrapping_add(at), len) };
+                finish.finish(at, outputs);
+            }
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::super::cost_model::Outputs;
 use super::super::direct::{self, Problem};
 use super::super::geometry::{Conv2dParams, Geometry};
 use super::super::weight_grad;
-use super::super::winograd::{self, Outputs};
+use super::super::winograd;
 use super::{check, geometry, levels, noise, pair, products};
 use crate::ops::storage::written;
 
@@ -47,7 +48,7 @@ fn passes(g: &Geometry, tolerance: f64) {
         let name = |pass| format!("{pass} by {outputs:?}, {arch:?}, {g:?}");
         // SAFETY: the passes write all of their results.
         unsafe {
-            let problem = Problem::forward(g, &x, &w, Some(&bias));
+            let problem = Problem::forward(g, &x, &w, Some(&bias), None);
             let got = written(y.len(), |y| winograd::convolve(arch, outputs, &problem, y));
             check::<f32>(&name("forward"), &got, &y, tolerance);
             let problem = Problem::input_grad(g, &dy, &w);
@@ -125,7 +126,7 @@ fn error_against_the_direct_algorithms() {
             dx[i] += f64::from(dy[o]) * f64::from(w[k]);
             dw[k] += f64::from(x[i]) * f64::from(dy[o]);
         });
-        let forward = Problem::forward(&g, &x, &w, None);
+        let forward = Problem::forward(&g, &x, &w, None, None);
         let input_grad = Problem::input_grad(&g, &dy, &w);
         for (name, problem, want) in [
             ("forward", forward, &y),

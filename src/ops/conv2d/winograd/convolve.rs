@@ -18,13 +18,12 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::super::cost_model::ONE_THREAD;
+use super::super::cost_model::{ONE_THREAD, Outputs};
 use super::super::direct::Problem;
 use super::super::pack::channel_weights::ChannelWeights;
 use super::super::pack::transpose::{Matrix, to_channel_major};
 use super::super::plan::Plan;
 use super::super::workspace::{Destination, sized, with_workspace};
-use super::Outputs;
 use super::products::{ChooseTile, Product, RegisterTile};
 use super::tiles::{Block, Grid, Planes, Region, TileMatrices, TileReader, load, store};
 use super::transform::{F2, F4, Filter, Tile, V, both_axes};
@@ -33,7 +32,7 @@ use crate::simd::Lanes;
 /// Values of the transformed tiles and products of a task: 640 KiB, most of a usual L2 cache.
 const TILES: usize = 160 << 10;
 
-/// The fewest tiles of a task, and the most that smaller tasks for more threads may leave. Fewer
+/// The fewest tiles of a task, even if the cache or the threads would like fewer. Fewer
 /// tiles read the kernels too often.
 const FEWEST_TILES: usize = 12;
 
@@ -299,9 +298,12 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T
                     plane: out_plane,
                     width: lanes,
                 };
-                let to = to + rows.start * plan.dst.1;
+                let at = to + rows.start * plan.dst.1;
                 // SAFETY: only this task writes its rows of its channels.
-                unsafe { to_channel_major(simd, outputs, matrix, shared.dst.0.wrapping_add(to)) };
+                unsafe {
+                    to_channel_major(simd, outputs, matrix, shared.dst.0.wrapping_add(at));
+                    problem.finish(shared.dst, at, count, pixels);
+                }
             }
         }
     }

@@ -24,34 +24,3 @@ mod weight_grad;
 
 pub use convolve::convolve;
 pub use weight_grad::weight_grad;
-
-use super::geometry::Geometry;
-
-/// The outputs that a tile computes at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outputs {
-    /// F(2 x 2, 3 x 3).
-    Two,
-    /// F(4 x 4, 3 x 3).
-    Four,
-}
-
-impl Outputs {
-    /// Outputs on an axis of a tile.
-    pub fn per_axis(self) -> usize {
-        match self {
-            Self::Two => 2,
-            Self::Four => 4,
-        }
-    }
-
-    /// Inputs of a tile, and products for it.
-    pub fn inputs(self) -> usize {
-        (self.per_axis() + 2).pow(2)
-    }
-}
-
-/// Whether the algorithm computes a convolution.
-pub fn applies(g: &Geometry) -> bool {
-    (g.kh, g.kw, g.stride, g.dilation) == (3, 3, (1, 1), (1, 1))
-}

@@ -18,11 +18,10 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::super::cost_model::ONE_THREAD;
+use super::super::cost_model::{ONE_THREAD, Outputs};
 use super::super::geometry::Geometry;
 use super::super::pack::transpose::{Matrix, to_channel_major};
 use super::super::workspace::{Destination, sized, with_workspace};
-use super::Outputs;
 use super::products::{ChooseTile, Product, RegisterTile};
 use super::tiles::{Block, Grid, Planes, Region, TileMatrices, TileReader, load, store};
 use super::transform::{F2, F4, Filter, both_axes};

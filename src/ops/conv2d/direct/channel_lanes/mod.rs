@@ -266,7 +266,6 @@ impl WithSimd for RunTask<'_> {
             for (i, image) in task.images.clone().enumerate() {
                 let sums = &sums[i * places * width..][..places * width];
                 let to = (image * plan.groups * plan.dst_c + first) * out_plane;
-                let to = shared.dst.0.wrapping_add(to);
                 let matrix = |pixels, plane| Matrix {
                     channels,
                     pixels,
@@ -274,11 +273,16 @@ impl WithSimd for RunTask<'_> {
                     width,
                 };
                 if plan.out_step == (1, 1) {
-                    let to = to.wrapping_add(task.rows.start * plan.dst.1);
+                    let at = to + task.rows.start * plan.dst.1;
+                    let to = shared.dst.0.wrapping_add(at);
                     // SAFETY: only this task writes its rows of its channels.
-                    unsafe { to_channel_major(simd, sums, matrix(places, out_plane), to) };
+                    unsafe {
+                        to_channel_major(simd, sums, matrix(places, out_plane), to);
+                        problem.finish(shared.dst, at, channels, places);
+                    }
                     continue;
                 }
+                let to = shared.dst.0.wrapping_add(to);
                 let mut start = 0;
                 for size in &sizes {
                     let size = size.0 * size.1;

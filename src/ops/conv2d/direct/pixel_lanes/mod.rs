@@ -200,6 +200,7 @@ fn run<S: Simd, const MR: usize, const HALF: usize>(simd: S, on: RunTask) {
     };
     if plan.out_step == (1, 1) {
         let channel = (image * plan.groups + group) * plan.dst_c + first;
+        let at = channel * plane + task.rows.start * plan.dst.1;
         let outputs = Outputs {
             rows: task.rows.len(),
             cols: plan.phases[0].cols,
@@ -207,17 +208,16 @@ fn run<S: Simd, const MR: usize, const HALF: usize>(simd: S, on: RunTask) {
         };
         let target = Target {
             // SAFETY: within the destination, as the channel and the row exist.
-            to: unsafe {
-                shared
-                    .dst
-                    .0
-                    .add(channel * plane + task.rows.start * plan.dst.1)
-            },
+            to: unsafe { shared.dst.0.add(at) },
             channel: plane,
             slots: &Slots::new(&band, outputs, lanes),
         };
         // SAFETY: only this task writes these rows of these channels.
-        unsafe { packed.phase_tiles::<S, MR, HALF>(simd, 0, &target) };
+        unsafe {
+            packed.phase_tiles::<S, MR, HALF>(simd, 0, &target);
+            let len = task.rows.len() * plan.dst.1;
+            shared.problem.finish(shared.dst, at, channels, len);
+        }
         return;
     }
     let size = |p: &Phase| {
