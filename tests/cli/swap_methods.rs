@@ -5,12 +5,21 @@ use std::path::{Path, PathBuf};
 use candle_mish::checkpoint;
 use serde_json::Value;
 
-use crate::{failure, json, mish, success, train};
+use crate::{failure, json, mish, success};
+
+/// Trains a perceptron of two layers with norms for an epoch.
+fn train(folder: &Path) -> assert_cmd::Command {
+    let mut command = mish(&["train", "mlp_2x8", "--dataset", "synthetic", "--output"]);
+    command.arg(folder);
+    command.args(["--limit-train", "256", "--limit-test", "64"]);
+    command.args(["--batch-size", "32", "--threads", "1", "--epochs", "1"]);
+    command
+}
 
 /// Weights of a short training, in its run folder.
 fn weights(folder: &Path) -> PathBuf {
     let run = folder.join("run");
-    train(&run, &["--epochs", "1"]).assert().success();
+    success(train(&run));
     run.join("last.safetensors")
 }
 
@@ -33,7 +42,7 @@ fn saved_weights_repeat_the_figures_and_are_like_any_others() {
         "--to",
         "prelu",
         "--layers",
-        "layer3*",
+        "layers.1*",
         "--recalibrate",
         "2",
         "--correct",
@@ -71,7 +80,7 @@ fn saved_weights_repeat_the_figures_and_are_like_any_others() {
     let tuned = saved.join("prelu-fine-tuned.safetensors");
     let header = checkpoint::read(&tuned).expect("weights").metadata;
     assert_eq!(header["activation"], "mish");
-    assert_eq!(header["layer_activations"], "layer3*=prelu");
+    assert_eq!(header["layer_activations"], "layers.1*=prelu");
     let record: Value = serde_json::from_str(&header["swap"]).expect("JSON");
     assert_eq!(
         (&record["from"], &record["to"]),
@@ -102,17 +111,18 @@ fn saved_weights_repeat_the_figures_and_are_like_any_others() {
     let second = &second.expect("the fine-tuned row").0["comparison"];
     assert_eq!(first["loss"]["value"], second["loss"]["value"]);
     let run = folder.path().join("tuned");
-    let mut command = train(&run, &["--epochs", "1", "--pretrained"]);
-    command.arg(&tuned).assert().success();
+    let mut command = train(&run);
+    command.arg("--pretrained").arg(&tuned);
+    success(command);
     let config = std::fs::read_to_string(run.join("config.toml")).expect("a configuration");
     assert!(
-        config.contains("layer_activations = \"layer3*=prelu\""),
+        config.contains("layer_activations = \"layers.1*=prelu\""),
         "{config}"
     );
     let header = checkpoint::read(&run.join("last.safetensors"))
         .expect("weights")
         .metadata;
-    assert_eq!(header["layer_activations"], "layer3*=prelu");
+    assert_eq!(header["layer_activations"], "layers.1*=prelu");
 
     // The folder must be empty.
     let mut command = swap(&weights, &["--to", "relu", "--save"]);
@@ -177,7 +187,7 @@ fn a_budget_and_approximations_are_reported() {
         "--to",
         "leaky_relu",
         "--layers",
-        "layer3.2*",
+        "layers.*",
         "--recalibrate",
         "1",
         "--correct",
@@ -196,7 +206,7 @@ fn a_budget_and_approximations_are_reported() {
     command.arg(&page);
     let (text, _) = success(command);
     for part in [
-        "--layers layer3.2.act",
+        "--layers layers.",
         "leaky_relu fits in 2 layers within a budget of 100 points",
         "3 straight lines",
         "fitted-constants",
