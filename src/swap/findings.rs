@@ -125,7 +125,8 @@ impl SwapReport {
 /// A stage compared with recalibration, and its part of the `gap`.
 fn after(row: &Row, gap: Option<f64>) -> Option<String> {
     let Change { top1, .. } = row.from_recalibrated?;
-    let closed = gap.map(|gap| format!(", {:.0} % of the gap", 100.0 * top1.value / gap));
+    let closed = gap.filter(|_| top1.value > 0.0);
+    let closed = closed.map(|gap| format!(", {:.0} % of the gap", 100.0 * top1.value / gap));
     let significant = match () {
         () if top1.low > 0.0 => "better than recalibration alone",
         () if top1.high < 0.0 => "worse than recalibration alone",

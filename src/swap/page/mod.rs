@@ -114,8 +114,8 @@ fn summary(report: &SwapReport) -> String {
         () => "not significantly different from the control",
     };
     format!(
-        "Trained with {}: top-1 {:.2} %. The best new activation is {} ({}): top-1 {:.2} %, {} \
-         points compared with {} at the same stage, {verdict}.",
+        "Trained with {}: top-1 {:.2} %. At the last stage, the best new activation is {} ({}): top-1 \
+         {:.2} %, {} points compared with {} at the same stage, {verdict}.",
         report.from,
         100.0 * original.comparison.top1.value,
         best.activation,
