@@ -155,7 +155,8 @@ fn a_part_of_a_network_is_swapped_gradually() {
         "--blend",
     ];
     let report = json(swap(&weights, &flags));
-    assert!(!report["rows"].to_string().contains("recalibrated"));
+    let rows = report["rows"].as_array().expect("rows");
+    assert!(rows.iter().all(|row| row["stage"] != "recalibrated"));
     let curve = &report["recovery"][1]["curve"];
     // The blend starts with the old activation.
     let (start, original) = (

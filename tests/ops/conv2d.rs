@@ -372,7 +372,15 @@ fn expected_algorithms(dtype: DType) -> Vec<(usize, &'static str)> {
             &["depthwise", "im2col"],
             &["depthwise", "pixel lanes"],
         ],
-        _ => [&["depthwise", "channel lanes", "pixel lanes"]; 3],
+        _ => {
+            [&[
+                "depthwise",
+                "channel lanes",
+                "pixel lanes",
+                "winograd 2x2",
+                "winograd 4x4",
+            ]; 3]
+        }
     };
     let passes = of_passes.into_iter().enumerate();
     passes

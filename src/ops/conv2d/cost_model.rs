@@ -102,6 +102,7 @@ pub(super) fn forward(arch: Arch, g: &Geometry) -> Choice {
         pixels_share(g.out_w, g.out_plane(), g),
     );
     let pass = Pass {
+        images: IMAGES,
         from: g.group_in(),
         to: g.group_out(),
         size: (g.out_h, g.out_w),
@@ -120,6 +121,7 @@ pub(super) fn input_grad(arch: Arch, g: &Geometry) -> Choice {
     let cols = g.w.div_ceil(g.stride.1);
     let direct = faster(channels.share(arch), pixels_share(cols, g.in_plane(), g));
     let pass = Pass {
+        images: g.n,
         from: g.group_out(),
         to: g.group_in(),
         size: (g.h, g.w),
@@ -142,6 +144,7 @@ pub(super) fn weight_grad(arch: Arch, g: &Geometry) -> Choice {
         pixels_share(g.out_w, g.out_plane(), g),
     );
     let pass = Pass {
+        images: g.n,
         from: g.group_in(),
         to: g.group_out(),
         size: (g.out_h, g.out_w),
@@ -158,8 +161,13 @@ fn faster(channels: f64, pixels: f64) -> (Lanes, f64) {
     }
 }
 
+/// The batch that the model assumes for the convolution. With the real one, the algorithm and so the
+/// last bits of an image's outputs would depend on the other images of its batch.
+const IMAGES: usize = 8;
+
 /// The sizes of a pass that Winograd's algorithm depends on, for one group.
 struct Pass {
+    images: usize,
     /// Channels whose tiles are transformed first.
     from: usize,
     /// Channels whose products are transformed back, or the other factor of a weight gradient.
@@ -206,12 +214,12 @@ fn fastest(arch: Arch, g: &Geometry, (lanes, share): (Lanes, f64), pass: &Pass) 
     );
     let pairs = pass.from as f64 * to;
     let (rows, cols) = pass.size;
-    let pixels = (g.n * rows * cols) as f64;
+    let pixels = (pass.images * rows * cols) as f64;
     let all_pairs = (pass.from * pass.to) as f64 / width as f64;
     let direct_cost = pixels * g.taps() as f64 * all_pairs / share;
     let cost = |t: &Transforms| {
         let side = t.outputs.per_axis();
-        let tiles = (g.n * rows.div_ceil(side) * cols.div_ceil(side)) as f64;
+        let tiles = (pass.images * rows.div_ceil(side) * cols.div_ceil(side)) as f64;
         let products = t.outputs.inputs() as f64 * pairs / PRODUCTS;
         tiles * (products + t.tile * (from + to)) + t.kernel * pairs
     };
