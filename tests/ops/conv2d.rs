@@ -364,6 +364,22 @@ fn depthwise_case() -> impl Strategy<Value = Case> {
     })
 }
 
+/// Kernels of 3x3 on small maps of many channels, where F(2x2) has fewer operations than F(4x4).
+fn small_map_case() -> impl Strategy<Value = Case> {
+    let channels = prop_oneof![Just(48usize), Just(64)];
+    let size = prop_oneof![Just(6usize), Just(10), Just(14)];
+    (
+        1usize..10,
+        (channels.clone(), channels),
+        size,
+        any::<bool>(),
+    )
+        .prop_map(|(n, (group_in, group_out), size, bias)| Case {
+            bias,
+            ..plain(n, group_in, group_out, (size, size), 3)
+        })
+}
+
 /// The passes in the order of [`Case::algorithms`], and the algorithms of each for a dtype.
 fn expected_algorithms(dtype: DType) -> Vec<(usize, &'static str)> {
     let of_passes: [&[&str]; 3] = match dtype {
@@ -403,7 +419,7 @@ fn every_algorithm_is_taken_and_agrees_with_the_definition() {
         let expected = expected_algorithms(dtype);
         let taken = RefCell::new(BTreeSet::new());
         for &(pass, algorithm) in &expected {
-            let cases = prop_oneof![case(), usual_case(), depthwise_case()];
+            let cases = prop_oneof![case(), usual_case(), depthwise_case(), small_map_case()];
             let cases = cases.prop_filter("another algorithm", move |case| {
                 case.algorithms(dtype)[pass] == algorithm
             });
