@@ -4,7 +4,9 @@ mod chart;
 mod document;
 mod scale;
 
-pub(crate) use chart::{Band, Curve, LineChart, standalone};
+#[cfg(feature = "study")]
+pub(crate) use chart::Band;
+pub(crate) use chart::{Curve, LineChart, standalone};
 pub(crate) use document::{definitions, document, head, wide};
 pub(crate) use scale::Scale;
 
