@@ -194,6 +194,11 @@ def main():
             compare(row, args)
 
 
+def median(results, key):
+    """The median of a figure over the rounds."""
+    return statistics.median(result[key] for result in results)
+
+
 def compare(row, args):
     """Prints one row of the table."""
     name, form, work, batch, activation = row
@@ -209,7 +214,6 @@ def compare(row, args):
             result = last_json(command, HEAP | threads)
             if result:
                 peers[mode].append(result)
-    median = lambda results, key: statistics.median(r[key] for r in results)
     times = {mode: median(results, "median_ms") for mode, results in peers.items() if results}
     own = median(ours, "median_ms")
     cells = [f"{times[m]:.1f}" if m in times else "" for m in args.modes]

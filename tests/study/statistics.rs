@@ -1,4 +1,4 @@
-//! Statistics equal SciPy's and statsmodels' (tests/reference/statistics.py).
+//! Statistics equal SciPy's and statsmodels' (tests/reference/study_statistics.py).
 
 use candle_mish::study::statistics::{
     BlockDifference, Interval, RankTest, Summary, TTest, bca, bca_of, block_difference, cohens_d,
@@ -11,7 +11,7 @@ use serde_json::Value;
 const TOLERANCE: f64 = 1e-9;
 
 fn reference(part: &str) -> Vec<Value> {
-    let text = include_str!("../reference/statistics.json");
+    let text = include_str!("../reference/study_statistics.json");
     let all: Value = serde_json::from_str(text).expect("JSON");
     all[part].as_array().expect("cases").clone()
 }

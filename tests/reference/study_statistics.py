@@ -1,4 +1,4 @@
-"""Writes statistics.json: statistics of small samples by SciPy and statsmodels.
+"""Writes study_statistics.json: statistics of small samples by SciPy and statsmodels.
 
 Values are accuracies in percent with two decimals, so that ties occur.
 """
