@@ -1,8 +1,9 @@
 //! Heat maps with contour lines as SVG files.
 
-use maud::{PreEscaped, html};
+use maud::html;
 
 use super::colours::colour;
+use super::figure::figure;
 use crate::page::Scale;
 
 const PLOT: f64 = 380.0;
@@ -34,21 +35,14 @@ pub fn heat_maps(title: &str, maps: &[HeatMap]) -> String {
     let each = LEFT + PLOT + LEGEND;
     let width = maps.len() as f64 * (each + GAP);
     let height = TOP + PLOT + BOTTOM;
-    let style = "
-        svg { color: #1f2328; font-family: system-ui, sans-serif; font-size: 12px; }
-        text { fill: currentColor; } rect { shape-rendering: crispEdges; } .contour { fill: none; stroke: #fffc; stroke-width: .8; }
-        @media (prefers-color-scheme: dark) { svg { color: #e6edf3; } }";
-    let svg = html! {
-        svg xmlns="http://www.w3.org/2000/svg" width=(width) height=(height)
-            viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(title) {
-            style { (PreEscaped(style)) }
-            text x="12" y="20" font-size="16" font-weight="600" { (title) }
-            @for (i, map) in maps.iter().enumerate() {
-                g transform=(format!("translate({:.1} 0)", i as f64 * (each + GAP))) { (map.content()) }
-            }
+    let rules = "rect { shape-rendering: crispEdges; } \
+                 .contour { fill: none; stroke: #fffc; stroke-width: .8; }";
+    let content = html! {
+        @for (i, map) in maps.iter().enumerate() {
+            g transform=(format!("translate({:.1} 0)", i as f64 * (each + GAP))) { (map.content()) }
         }
     };
-    svg.into_string() + "\n"
+    figure(title, (width, height), rules, &content)
 }
 
 impl HeatMap {

@@ -3,6 +3,7 @@
 mod colours;
 mod curves;
 mod dead_units;
+mod figure;
 mod heat_map;
 mod histogram;
 mod lines;

@@ -1,8 +1,9 @@
 //! Surfaces over a grid of points, projected to SVG files.
 
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::colours::colour;
+use super::figure::figure;
 use super::heat_map::HeatMap;
 use crate::page::Scale;
 
@@ -25,23 +26,15 @@ const TICKS: f64 = 5.0;
 /// Maps as surfaces next to each other in one SVG file, for light and dark pages: the height and the
 /// colour show the value.
 pub fn surfaces(title: &str, maps: &[HeatMap]) -> String {
-    let (width, height) = (maps.len() as f64 * WIDTH, TOP + HEIGHT);
-    let style = "
-        svg { color: #1f2328; font-family: system-ui, sans-serif; font-size: 12px; }
-        text { fill: currentColor; } .axis { fill: none; stroke: currentColor; opacity: .5; }
-        polygon { stroke: #0004; stroke-width: .5; stroke-linejoin: round; }
-        @media (prefers-color-scheme: dark) { svg { color: #e6edf3; } }";
-    let svg = html! {
-        svg xmlns="http://www.w3.org/2000/svg" width=(width) height=(height)
-            viewBox=(format!("0 0 {width} {height}")) role="img" aria-label=(title) {
-            style { (PreEscaped(style)) }
-            text x="12" y="20" font-size="16" font-weight="600" { (title) }
-            @for (i, map) in maps.iter().enumerate() {
-                g transform=(format!("translate({:.1} {TOP})", i as f64 * WIDTH)) { (surface(map)) }
-            }
+    let size = (maps.len() as f64 * WIDTH, TOP + HEIGHT);
+    let rules = ".axis { fill: none; stroke: currentColor; opacity: .5; } \
+                 polygon { stroke: #0004; stroke-width: .5; stroke-linejoin: round; }";
+    let content = html! {
+        @for (i, map) in maps.iter().enumerate() {
+            g transform=(format!("translate({:.1} {TOP})", i as f64 * WIDTH)) { (surface(map)) }
         }
     };
-    svg.into_string() + "\n"
+    figure(title, size, rules, &content)
 }
 
 /// The place on the page of a point of the box: x and y from -1 to 1, the value from 0 to 1.

@@ -12,8 +12,8 @@
 //! | [`convolve`] | the convolution and its input gradient |
 //! | [`weight_grad`] | the weight gradient |
 //!
-//! The error is that of the transforms and of sums over the channels alone, which are shorter than
-//! a direct convolution's. A value that is infinite or NaN makes all outputs of its tiles NaN or
+//! The error comes from the transforms and from sums over the channels, which are shorter than the
+//! sums of a direct convolution. A value that is infinite or NaN makes all outputs of its tiles NaN or
 //! infinite, and a value beyond a 23rd of the largest `f32` can overflow in the transform.
 
 mod convolve;

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015,
-//! arXiv:1509.09308. The matrices are those of Toom and Cook's interpolation at some points. Lavin
-//! and Gray interpolate F(4 x 4) at 0, ±1, ±2 and infinity. [`F4`] uses ±2/3 and ±3/2 instead:
+//! arXiv:1509.09308. The matrices follow from Toom and Cook's interpolation. Lavin and Gray
+//! interpolate F(4 x 4) at 0, ±1, ±2 and infinity. [`F4`] uses ±2/3 and ±3/2 instead:
 //! with 64 channels the root mean square error in `f32` is 1.6 times, rather than 3.5 times, the
 //! error of the direct sum.
 
