@@ -123,6 +123,7 @@ impl Config {
             img_size: spec.img_size,
             gate: spec.gate,
             bn_eps: spec.bn_eps,
+            cfg: spec.cfg,
             shortcut: (spec.shortcut != Shortcut::default()).then_some(spec.shortcut),
             ..self.network.clone()
         };

@@ -219,6 +219,11 @@ pub fn explained(error: LoadError) -> anyhow::Error {
             "{} does not record its network: name it as MODEL",
             path.display()
         )),
+        LoadError::NoCfg { path, cfg, source } => anyhow::Error::new(source).context(format!(
+            "{} is a darknet file, which needs {} in its folder or --cfg FILE",
+            path.display(),
+            cfg.display()
+        )),
         LoadError::Mismatch {
             origin,
             spec,
@@ -302,6 +307,17 @@ impl Weights {
             state_dict_key: state_dict_key.map(str::to_string),
         };
         let weights = weights::Weights::read_with(path, &options);
+        let mut weights = weights.map_err(explained)?;
+        weights.assume_model(model);
+        Ok(weights.into())
+    }
+
+    /// Reads weights of darknet with their `.cfg` file. `model` is the name from the command line.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn read_darknet(path: &Path, cfg: &Path, model: Option<&str>) -> anyhow::Result<Self> {
+        let weights = weights::Weights::read_darknet(path, cfg);
         let mut weights = weights.map_err(explained)?;
         weights.assume_model(model);
         Ok(weights.into())

@@ -17,7 +17,7 @@ use crate::network::{Weights, explained};
 #[group(skip)]
 #[command(group = clap::ArgGroup::new("source").required(true).multiple(false))]
 pub struct WeightsArgs {
-    /// A checkpoint: safetensors, or a PyTorch file (.pth, .bin)
+    /// A checkpoint: safetensors, a PyTorch file (.pth, .bin), or darknet weights (.weights)
     #[arg(long, value_name = "FILE", group = "source")]
     weights: Option<PathBuf>,
     /// Weights from the Hugging Face Hub: a tag (`mish models NAME` lists them),
@@ -25,6 +25,15 @@ pub struct WeightsArgs {
     /// as with --weights
     #[arg(long, value_name = "TAG", num_args = 0..=1, default_missing_value = "", group = "source")]
     pretrained: Option<String>,
+    /// The .cfg file of darknet weights [default: the file with the name of the weights and the
+    /// extension .cfg]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "weights",
+        conflicts_with = "state_dict_key"
+    )]
+    cfg: Option<PathBuf>,
     /// Table of weights in a PyTorch file that has several, keys joined by dots, such as ema or
     /// state.model [default: chosen, with a warning that lists the others]
     #[arg(long, value_name = "KEY")]
@@ -43,6 +52,9 @@ impl WeightsArgs {
         offline: bool,
         context: &Context,
     ) -> anyhow::Result<Weights> {
+        if let Some((path, cfg)) = self.weights.as_ref().zip(self.cfg.as_ref()) {
+            return Weights::read_darknet(path, cfg, model);
+        }
         match (&self.weights, &self.pretrained) {
             (Some(path), _) => Weights::read(path, model, self.state_dict_key.as_deref()),
             (None, Some(text)) => fetch(

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use candle_core::Result;
 use candle_mish::nn::ParamStore;
 
+use crate::darknet_cfg::DarknetCfg;
 use crate::error::ModelError;
 use crate::groups::{self, GroupMatcher};
 use crate::layers::Layers;
 use crate::model::Model;
-use crate::spec::{CIFAR_SIZE, COLOUR_CHANNELS, Stem};
+use crate::spec::{CIFAR_SIZE, COLOUR_CHANNELS, ModelSpec, Stem};
 
 /// A row of the registry.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,8 @@ pub struct Entry {
     pub(crate) has_shortcuts: bool,
     /// Whether [`ModelSpec::img_size`](crate::ModelSpec::img_size) is a choice.
     pub(crate) has_img_size: bool,
+    /// Whether the network is that of [`ModelSpec::cfg`](crate::ModelSpec::cfg).
+    pub(crate) has_cfg: bool,
     pub(crate) groups: GroupMatcher,
     build: Builder,
 }
@@ -111,6 +114,7 @@ impl Entry {
             own_initialisation: &[],
             has_shortcuts: false,
             has_img_size: false,
+            has_cfg: false,
             groups: &[],
             build,
         }
@@ -158,6 +162,14 @@ impl Entry {
         }
     }
 
+    /// Builds the network of [`ModelSpec::cfg`](crate::ModelSpec::cfg).
+    pub(crate) const fn with_cfg(self) -> Self {
+        Self {
+            has_cfg: true,
+            ..self
+        }
+    }
+
     /// Sets the layers for layer-wise learning rates, timm's `group_matcher`.
     pub(crate) const fn groups(self, groups: GroupMatcher) -> Self {
         Self { groups, ..self }
@@ -190,6 +202,16 @@ impl Entry {
     /// the size of [`Entry::cifar`], and for a network that takes any size.
     pub fn img_size(&self, size: usize) -> Option<usize> {
         (self.has_img_size && size != self.cifar.input.1).then_some(size)
+    }
+
+    /// The height and width of the images that the network of `spec` is made for.
+    ///
+    /// # Errors
+    /// If the network has no form with this stem.
+    pub fn image_size(&self, spec: &ModelSpec) -> std::result::Result<usize, ModelError> {
+        let own = self.form(spec.stem)?.input.1;
+        let cfg = spec.cfg.as_ref().map(DarknetCfg::image_size);
+        Ok(spec.img_size.or(cfg).unwrap_or(own))
     }
 
     /// The layer of each parameter of `store`, which holds this network, for layer-wise learning

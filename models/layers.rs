@@ -163,6 +163,13 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// The spec's gate, or else the logistic function, at this path.
+    pub fn gate(&self, channels: usize) -> Result<Act> {
+        self.used.note(Choice::Gate);
+        let gate = self.spec.gate.unwrap_or(Activation::Sigmoid);
+        nn::act(&gate, channels, self.vb.clone(), &self.context.generator)
+    }
+
     /// Convolution, norm and activation at the paths `names`, such as (`conv1`, `bn1`, `act1`).
     pub fn conv_norm_act(
         &self,

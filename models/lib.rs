@@ -49,11 +49,13 @@
 //! feature maps.
 
 mod capsnet;
+mod cfg_network;
 mod chain;
 mod classifier;
 mod context;
 mod conv_dense;
 mod darknet;
+mod darknet_cfg;
 mod dense;
 mod densenet;
 mod efficientnet;
@@ -97,6 +99,7 @@ mod wide_resnet;
 mod xception;
 
 pub use context::{BuildContext, Statistics, Swap};
+pub use darknet_cfg::{DarknetCfg, DarknetCfgError};
 pub use entry::{Entry, Form};
 pub use error::ModelError;
 pub use model::{FeatureInfo, Mode, Model, reset_classifier};

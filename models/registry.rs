@@ -12,9 +12,9 @@ use crate::model::Model;
 use crate::spec::{ModelSpec, Shortcut};
 use crate::used::Used;
 use crate::{
-    capsnet, conv_dense, darknet, densenet, efficientnet, grid, inception, inception_resnet,
-    mobilenet, peleenet, plain, resnet, resnet_cifar, resnet9, resnetv2_cifar, shufflenet,
-    simplenet, squeezenet, vgg, wide_resnet, xception,
+    capsnet, cfg_network, conv_dense, darknet, densenet, efficientnet, grid, inception,
+    inception_resnet, mobilenet, peleenet, plain, resnet, resnet_cifar, resnet9, resnetv2_cifar,
+    shufflenet, simplenet, squeezenet, vgg, wide_resnet, xception,
 };
 
 /// The limit of [`ModelSpec::img_size`]: a dense layer over larger images would be huge.
@@ -64,8 +64,8 @@ pub fn list(pattern: &str) -> Vec<&'static Entry> {
     matching.collect()
 }
 
-/// The entry called `name`: a row of the table, or a network of any depth and width, such as
-/// `mlp_25x300` or `conv2_mlp_17x500`.
+/// The entry called `name`: a row of the table, a network of any depth and width, such as
+/// `mlp_25x300` or `conv2_mlp_17x500`, or `darknet_cfg`, the network of [`ModelSpec::cfg`].
 ///
 /// # Errors
 /// [`ModelError::Unknown`], with the most similar name, or [`ModelError::Option`] for a network that
@@ -73,6 +73,9 @@ pub fn list(pattern: &str) -> Vec<&'static Entry> {
 pub fn find(name: &str) -> Result<&'static Entry, ModelError> {
     if let Some(entry) = entries().find(|entry| entry.name == name) {
         return Ok(entry);
+    }
+    if name == cfg_network::ENTRY.name {
+        return Ok(&cfg_network::ENTRY);
     }
     grid::named(name)?.ok_or_else(|| ModelError::Unknown {
         name: name.to_string(),
@@ -141,6 +144,20 @@ pub(crate) fn build(
     if spec.shortcut != Shortcut::default() && !entry.has_shortcuts {
         let message = format!("{} has no choice of shortcut", entry.name);
         return Err(ModelError::Option(message));
+    }
+    match (entry.has_cfg, &spec.cfg) {
+        (false, Some(_)) => {
+            let message = format!("{} has no choice of cfg", entry.name);
+            return Err(ModelError::Option(message));
+        }
+        (true, None) => {
+            let message = format!(
+                "{} is the network of a .cfg file of darknet: give weights that have one",
+                entry.name
+            );
+            return Err(ModelError::Option(message));
+        }
+        _ => {}
     }
     if let Some(size) = spec.img_size {
         if !entry.has_img_size {

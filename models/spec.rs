@@ -7,6 +7,8 @@ use std::str::FromStr;
 use candle_mish::activation::{Activation, LayerActivations};
 use serde::{Deserialize, Serialize};
 
+use crate::darknet_cfg::DarknetCfg;
+
 /// The channels of colour images.
 pub const COLOUR_CHANNELS: usize = 3;
 
@@ -58,6 +60,9 @@ pub struct ModelSpec {
     /// The number that batch norms add to the variance. `None` is the network's own, usually 1e-5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bn_eps: Option<f64>,
+    /// The layers of the network `darknet_cfg`. Other networks have no choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cfg: Option<DarknetCfg>,
     /// The dropout probability before the classifier.
     #[serde(default)]
     pub drop_rate: f64,
@@ -82,8 +87,22 @@ impl ModelSpec {
             shortcut: Shortcut::B,
             bn_momentum: None,
             bn_eps: None,
+            cfg: None,
             drop_rate: 0.0,
             drop_path_rate: 0.0,
+        }
+    }
+
+    /// The network of a `.cfg` file of darknet, as the file describes it.
+    pub fn of_cfg(cfg: &DarknetCfg) -> Self {
+        Self {
+            activation: cfg.activation(),
+            layer_activations: cfg.layer_activations(),
+            num_classes: cfg.num_classes(),
+            stem: Stem::for_image_size(cfg.image_size()),
+            in_chans: cfg.channels(),
+            cfg: Some(cfg.clone()),
+            ..Self::new("darknet_cfg")
         }
     }
 
@@ -98,7 +117,7 @@ impl ModelSpec {
 
     /// The entries of a checkpoint's header that describe the network: `model`, `activation`,
     /// `num_classes`, `stem`, `in_chans` and, unless they are the defaults, `layer_activations`,
-    /// `img_size`, `gate`, `shortcut` and `bn_eps`. The drop rates and `bn_momentum` are left out: they have no effect in
+    /// `img_size`, `gate`, `shortcut`, `bn_eps` and `cfg`. The drop rates and `bn_momentum` are left out: they have no effect in
     /// evaluation.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let entries = [
@@ -116,7 +135,9 @@ impl ModelSpec {
         let shortcut = other.then(|| ("shortcut", self.shortcut.to_string()));
         let bn_eps = self.bn_eps.map(|eps| ("bn_eps", eps.to_string()));
         let entries = entries.into_iter().chain(layers).chain(img_size);
+        let cfg = self.cfg.as_ref().map(|cfg| ("cfg", cfg.to_string()));
         let entries = entries.chain(gate).chain(shortcut).chain(bn_eps);
+        let entries = entries.chain(cfg);
         entries
             .map(|(key, value)| (key.to_string(), value))
             .collect()
@@ -142,6 +163,7 @@ impl ModelSpec {
             gate: args.gate,
             shortcut: args.shortcut.unwrap_or_default(),
             bn_eps: args.bn_eps,
+            cfg: args.cfg,
             ..Self::new(args.model.ok_or_else(|| missing("model"))?)
         })
     }
@@ -214,6 +236,9 @@ pub struct ModelArgs {
     /// As [`ModelSpec::bn_eps`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bn_eps: Option<f64>,
+    /// As [`ModelSpec::cfg`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cfg: Option<DarknetCfg>,
     /// As [`ModelSpec::drop_rate`]; configurations call it `drop`.
     #[serde(rename = "drop", alias = "drop_rate")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -250,6 +275,7 @@ impl ModelArgs {
             shortcut: self.shortcut.or(fallback.shortcut),
             bn_momentum: self.bn_momentum.or(fallback.bn_momentum),
             bn_eps: self.bn_eps.or(fallback.bn_eps),
+            cfg: self.cfg.clone().or_else(|| fallback.cfg.clone()),
             drop_rate: self.drop_rate.or(fallback.drop_rate),
             drop_path_rate: self.drop_path_rate.or(fallback.drop_path_rate),
         }
@@ -272,6 +298,7 @@ impl ModelArgs {
             shortcut: self.shortcut.unwrap_or(spec.shortcut),
             bn_momentum: self.bn_momentum.or(spec.bn_momentum),
             bn_eps: self.bn_eps.or(spec.bn_eps),
+            cfg: self.cfg.clone().or(spec.cfg),
             drop_rate: self.drop_rate.unwrap_or(spec.drop_rate),
             drop_path_rate: self.drop_path_rate.unwrap_or(spec.drop_path_rate),
         }
@@ -293,6 +320,7 @@ impl ModelArgs {
             gate: parsed(metadata, "gate")?,
             shortcut: parsed(metadata, "shortcut")?,
             bn_eps: parsed(metadata, "bn_eps")?,
+            cfg: parsed(metadata, "cfg")?,
             ..Self::default()
         })
     }

@@ -154,13 +154,9 @@ impl Subject {
     /// # Errors
     /// If the weights do not fit the network.
     pub fn has_activation_at(&self, pattern: &str) -> Result<bool> {
-        let form = self.entry.form(self.spec.stem);
-        let (_, height, width) = form.map_err(candle_core::Error::wrap)?.input;
-        let (height, width) = self
-            .spec
-            .img_size
-            .map_or((height, width), |size| (size, size));
-        let image = (1, self.spec.in_chans, height, width);
+        let size = self.entry.image_size(&self.spec);
+        let size = size.map_err(candle_core::Error::wrap)?;
+        let image = (1, self.spec.in_chans, size, size);
         let image = Tensor::zeros(image, DType::F32, &self.device)?;
         let variant = self.variant(None)?;
         let (_, records) = summarize(|| variant.frozen.forward_t(&image, false))?;

@@ -80,6 +80,7 @@ impl NetworkArgs {
             shortcut: self.form.shortcut,
             bn_momentum: None,
             bn_eps: self.form.bn_eps,
+            cfg: None,
             drop_rate: None,
             drop_path_rate: None,
         }

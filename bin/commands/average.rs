@@ -30,7 +30,7 @@ struct Answer<'a> {
 }
 
 /// Entries of a header that describe the network. Weights of different networks have no mean.
-const NETWORK: [&str; 10] = [
+const NETWORK: [&str; 11] = [
     "model",
     "activation",
     "layer_activations",
@@ -40,6 +40,7 @@ const NETWORK: [&str; 10] = [
     "gate",
     "shortcut",
     "bn_eps",
+    "cfg",
     "classes",
 ];
 

@@ -40,7 +40,7 @@ pub struct Named {
 }
 
 /// The extensions of files with weights. The content decides the format.
-const EXTENSIONS: [&str; 8] = [
+const EXTENSIONS: [&str; 9] = [
     ".safetensors",
     ".safetensors.index.json",
     ".pth",
@@ -49,11 +49,12 @@ const EXTENSIONS: [&str; 8] = [
     ".th",
     ".tar",
     ".ckpt",
+    ".weights",
 ];
 
 /// Parses a name of weights: empty for the network's default, a tag, an address
 /// `hf://owner/name[@revision][/file]`, or a file, recognised by its extension: `.safetensors`,
-/// `.safetensors.index.json`, `.pth`, `.pt`, `.bin`, `.th`, `.tar` or `.ckpt`. Without an `entry`,
+/// `.safetensors.index.json`, `.pth`, `.pt`, `.bin`, `.th`, `.tar`, `.ckpt` or `.weights`. Without an `entry`,
 /// only an address or a file.
 ///
 /// # Errors

@@ -1,11 +1,13 @@
 //! Why a network cannot be rebuilt from a file.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use candle_mish::checkpoint::CheckpointError;
 #[cfg(feature = "hub")]
 use candle_mish::hub::HubError;
 
+use crate::darknet_cfg::DarknetCfgError;
 use crate::error::ModelError;
 use crate::spec::{MetadataError, ModelSpec};
 use crate::transfer::Transfer;
@@ -43,6 +45,24 @@ pub enum LoadError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The `.cfg` file of darknet weights does not describe a classifier.
+    #[error("{}", path.display())]
+    Cfg {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DarknetCfgError,
+    },
+    /// darknet weights without their `.cfg` file.
+    #[error("{} is a darknet file, which needs its .cfg: cannot read {}", path.display(), cfg.display())]
+    NoCfg {
+        /// The weights.
+        path: PathBuf,
+        /// The name of the `.cfg` file.
+        cfg: OsString,
+        /// The system's error.
+        source: std::io::Error,
     },
     /// An entry of the header is not valid.
     #[error("{}", path.display())]

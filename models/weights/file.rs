@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device};
 use candle_mish::activation::{Activation, LayerActivations};
-use candle_mish::checkpoint::{self, Checkpoint, ReadOptions};
+use candle_mish::checkpoint::{self, Checkpoint, CheckpointError, ReadOptions};
 use candle_mish::nn::ParamStore;
 
 use crate::entry::Entry;
@@ -77,11 +77,22 @@ impl Weights {
 
     /// Reads a checkpoint (safetensors, a PyTorch file, an index of several files or its folder) and
     /// the description `config.json` of timm or transformers in its folder, if there is one. The
-    /// header takes precedence over the description.
+    /// header takes precedence over the description. A `.weights` file of darknet is read with the
+    /// `.cfg` file of the same name in its folder, as by [`Weights::read_darknet`].
     ///
     /// # Errors
     /// If a file cannot be read.
     pub fn read_with(path: &Path, options: &ReadOptions) -> Result<Self, LoadError> {
+        if checkpoint::darknet::is_darknet(path) {
+            return match &options.state_dict_key {
+                None => Self::read_darknet(path, &path.with_extension("cfg")),
+                Some(key) => Err(LoadError::Checkpoint(CheckpointError::StateDictKey {
+                    path: path.to_path_buf(),
+                    key: key.clone(),
+                    tables: "the tensors of a darknet file".to_owned(),
+                })),
+            };
+        }
         let mut weights = Self::read_alone(path, options)?;
         let description = if path.is_dir() {
             path.join(described::FILE)
@@ -242,6 +253,16 @@ impl Weights {
                 let reason = format!("it is {size}, more than any dimension of a tensor");
                 return Err(self.header(MetadataError { key, reason }));
             }
+        }
+        let tensors = self.checkpoint.tensors.values();
+        let values: usize = tensors.map(|tensor| tensor.elem_count()).sum();
+        if spec
+            .cfg
+            .as_ref()
+            .is_some_and(|cfg| cfg.num_values() > values)
+        {
+            let reason = format!("its network has more than the {values} values of all tensors");
+            return Err(self.header(MetadataError { key: "cfg", reason }));
         }
         Ok(())
     }

@@ -98,6 +98,7 @@ impl Inspection {
                     stem: *stem,
                     in_chans: BASE_CHANNELS,
                     shortcut: *shortcut,
+                    cfg: known.cfg.clone(),
                     ..ModelSpec::new(entry.name)
                 };
                 candidates.push(Candidate::new(spec, entry, tensors)?);

@@ -5,8 +5,11 @@
 //! one call. [`Weights`] offers the steps one by one.
 
 mod classes;
+mod darknet;
 mod described;
 mod description;
+#[cfg(feature = "data")]
+mod devkit;
 mod error;
 #[cfg(feature = "hub")]
 mod fetch;

@@ -56,6 +56,24 @@ impl Note {
         Self::new(message, &["class_map"])
     }
 
+    /// A note about the names of darknet's ImageNet classes.
+    #[cfg(feature = "data")]
+    pub(super) fn devkit_classes(origin: &str) -> Self {
+        let message = format!(
+            "{origin} does not record its classes: assuming ImageNet-1k's in darknet's order"
+        );
+        Self::new(message, &["class_map"])
+    }
+
+    /// A note about shortcuts that versions of darknet compute in different ways.
+    pub(super) fn strided_shortcuts(origin: &str) -> Self {
+        let message = format!(
+            "{origin} has shortcuts between maps of different sizes: computing them as pjreddie's \
+             darknet; AlexeyAB's since January 2020 adds other values"
+        );
+        Self::new(message, &[])
+    }
+
     pub(super) fn learned_activation(origin: &str, activation: Activation) -> Self {
         let name = activation.name();
         let message = format!("{origin} has the learned parameters of {name}: using {name}");

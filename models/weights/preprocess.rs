@@ -30,8 +30,7 @@ impl Weights {
     /// If a recorded value is not valid, or the network has no form with this stem.
     pub fn preprocess(&self, spec: &ModelSpec) -> Result<Preprocess, LoadError> {
         let entry = find(&spec.model)?;
-        let own = entry.form(spec.stem)?.input.1;
-        let input_size = spec.img_size.unwrap_or(own);
+        let input_size = entry.image_size(spec)?;
         let published = entry.pretrained().next();
         let default = match (spec.stem, published) {
             (Stem::ImageNet, Some(row)) if row.stem == spec.stem => row.preprocess(),

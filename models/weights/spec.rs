@@ -71,6 +71,7 @@ impl Weights {
             shortcut,
             bn_momentum: given.bn_momentum,
             bn_eps: known.bn_eps,
+            cfg: known.cfg,
             drop_rate: given.drop_rate.unwrap_or(0.0),
             drop_path_rate: given.drop_path_rate.unwrap_or(0.0),
             ..ModelSpec::new(model)
@@ -150,7 +151,11 @@ impl Weights {
     /// The values of `spec` that the tensors contradict.
     fn differences(&self, spec: &ModelSpec, fixed: Fixed) -> Result<Vec<String>, LoadError> {
         let entry = find(&spec.model)?;
-        let found = Inspection::of(entry, &self.checkpoint.tensors, &ModelArgs::default())?;
+        let known = ModelArgs {
+            cfg: spec.cfg.clone(),
+            ..ModelArgs::default()
+        };
+        let found = Inspection::of(entry, &self.checkpoint.tensors, &known)?;
         let mut differences = Vec::new();
         let mut compare = |name: &str, given: String, own: String| {
             if given != own {

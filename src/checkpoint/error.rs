@@ -38,6 +38,14 @@ pub enum CheckpointError {
         /// What is wrong.
         reason: String,
     },
+    /// darknet weights that are incomplete, or that belong to another network.
+    #[error("{} cannot be read as darknet weights: {reason}", path.display())]
+    Darknet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A PyTorch file without the table of weights that the caller names.
     #[error("{} has no table of weights '{key}' (state_dict_key); it has {tables}", path.display())]
     StateDictKey {

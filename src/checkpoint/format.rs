@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::CheckpointError;
+use super::darknet;
 use super::pytorch::{self, PytorchFormat};
 
 /// A format that is read.
@@ -108,6 +109,13 @@ pub(super) fn detect(path: &Path) -> Result<Format, CheckpointError> {
     }
     if pytorch::is_magic(&start) {
         return Ok(Format::Pytorch(PytorchFormat::Legacy));
+    }
+    if darknet::is_header(&start, length) {
+        let remedy = "load it as the weights of a network, with its .cfg in the same folder";
+        return Err(not_weights(
+            "a darknet file, which names no tensors",
+            remedy,
+        ));
     }
     let text = start.trim_ascii_start();
     if is_pickle(&start) {

@@ -5,6 +5,7 @@ mod atomic;
 mod average;
 mod checksum;
 mod content;
+pub mod darknet;
 mod element;
 mod error;
 mod file;

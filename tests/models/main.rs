@@ -1,6 +1,8 @@
 //! Every network of the registry, and each against an independent implementation.
 
 mod composed;
+#[cfg(all(feature = "checkpoint", feature = "data"))]
+mod darknet_cfg;
 mod export;
 mod feature_maps;
 #[cfg(feature = "checkpoint")]

@@ -97,6 +97,7 @@ impl SetupArgs {
             shortcut: self.form.shortcut,
             bn_momentum: self.bn_momentum,
             bn_eps: self.form.bn_eps,
+            cfg: None,
             drop_rate: self.drop,
             drop_path_rate: self.drop_path,
         }

@@ -10,7 +10,7 @@ use crate::config::{Config, read_recipe};
 use crate::network;
 
 /// Values that the checkpoint records.
-const IN_WEIGHTS: [&str; 7] = [
+const IN_WEIGHTS: [&str; 8] = [
     "model",
     "activation",
     "stem",
@@ -18,6 +18,7 @@ const IN_WEIGHTS: [&str; 7] = [
     "img_size",
     "gate",
     "bn_eps",
+    "cfg",
 ];
 
 /// Hyperparameters of random weights, and those whose defaults depend on the weights and the number of
