@@ -6,6 +6,7 @@ mod bench;
 mod classes;
 mod commands;
 mod compatibility;
+mod darknet;
 mod export;
 mod families;
 mod faults;

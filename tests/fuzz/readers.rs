@@ -15,7 +15,7 @@ use candle_mish::data::{
 use candle_mish::nn::ParamStore;
 use candle_mish::train::{Recipe, RunState};
 use candle_mish_models::weights::Weights;
-use candle_mish_models::{ModelArgs, ModelSpec, create};
+use candle_mish_models::{BuildContext, DarknetCfg, ModelArgs, ModelSpec, check_options, create};
 use serde::Deserialize;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// All readers.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 18] = [
     Target {
         name: "checkpoint",
         read: checkpoint,
@@ -49,6 +49,14 @@ pub const TARGETS: [Target; 16] = [
     Target {
         name: "description",
         read: description,
+    },
+    Target {
+        name: "darknet_cfg",
+        read: darknet_cfg,
+    },
+    Target {
+        name: "darknet_weights",
+        read: darknet_weights,
     },
     Target {
         name: "parquet",
@@ -164,6 +172,30 @@ pub fn description(bytes: &[u8]) -> bool {
     with_files(&files, |folder| {
         let weights = Weights::read(&folder.join("weights.safetensors"));
         weights.is_ok_and(|weights| weights.spec(&ModelArgs::default()).is_ok())
+    })
+}
+
+/// A `.cfg` file of darknet. Builds its network without values, and again from its text.
+pub fn darknet_cfg(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    text.parse::<DarknetCfg>().is_ok_and(|cfg| {
+        let again: DarknetCfg = cfg.to_string().parse().expect("its own text");
+        assert_eq!(cfg, again);
+        let spec = ModelSpec::of_cfg(&cfg);
+        check_options(&spec, &BuildContext::default()).is_ok()
+    })
+}
+
+/// A `.weights` file of darknet for a small network.
+pub fn darknet_weights(bytes: &[u8]) -> bool {
+    let cfg =
+        b"[net]\nheight=8\nwidth=8\nchannels=1\n[convolutional]\nbatch_normalize=1\nfilters=2\n\
+                size=3\npad=1\nactivation=mish\n[avgpool]\n[convolutional]\nfilters=3\n\
+                activation=linear\n";
+    let files = [("a.weights", bytes), ("a.cfg", &cfg[..])];
+    with_files(&files, |folder| {
+        let weights = Weights::read(&folder.join("a.weights"));
+        weights.is_ok_and(|weights| weights.build(&ModelArgs::default(), &Device::Cpu).is_ok())
     })
 }
 

@@ -11,6 +11,7 @@ import pathlib
 import pickle
 import re
 import shutil
+import struct
 import tarfile
 import zipfile
 from collections import OrderedDict
@@ -224,6 +225,76 @@ def class_maps() -> None:
     write("class_map", "list.json", '["cat", "dog"]')
 
 
+def darknet() -> None:
+    write("darknet_cfg", "layers.cfg", DARKNET)
+    # Two filters of 3x3 with batch norm on one channel, and three logits.
+    values = np.linspace(0.1, 1, 4 * 2 + 2 * 9 + 3 + 3 * 2, dtype="<f4").tobytes()
+    write("darknet_weights", "0.1.weights", struct.pack("<iiiI", 0, 1, 0, 64) + values)
+    write("darknet_weights", "0.2.weights", struct.pack("<iiiQ", 0, 2, 5, 64) + values)
+
+
+# Every kind of layer.
+DARKNET = """\
+[net]
+# Testing
+height = 16
+width = 16
+channels = 3
+
+[convolutional]
+batch_normalize=1
+filters=8
+size=3
+stride=2
+pad=1
+activation=mish
+
+[maxpool]
+size=2
+stride=2
+
+[convolutional]
+batch_normalize=1
+filters=8
+groups=2
+activation=linear
+
+[shortcut]
+from=-2
+activation=leaky
+
+[route]
+layers=-1,-3
+groups=2
+group_id=1
+
+[avgpool]
+
+[convolutional]
+filters=8
+activation=logistic
+
+[scale_channels]
+from=-3
+
+[connected]
+output=6
+activation=relu
+
+[dropout]
+probability=.5
+
+[connected]
+output=3
+activation=linear
+
+[softmax]
+groups=1
+
+[cost]
+type=sse
+"""
+
 RECIPE = """\
 epochs = 12
 batch_size = 32
@@ -305,6 +376,7 @@ if __name__ == "__main__":
     cifar()
     mnist()
     class_maps()
+    darknet()
     write("recipe", "recipe.toml", RECIPE)
     write("configuration", "config.toml", CONFIGURATION + RECIPE)
     write("run_state", "progress.toml", STATE)
