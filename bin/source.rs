@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use candle_mish::activation::Activation;
 use candle_mish_models::ModelError;
 use candle_mish_models::weights::{self, FetchOptions, LoadError};
 use clap::Args;
@@ -21,8 +22,9 @@ pub struct WeightsArgs {
     #[arg(long, value_name = "FILE", group = "source")]
     weights: Option<PathBuf>,
     /// Weights from the Hugging Face Hub: a tag (`mish models NAME` lists them),
-    /// hf://owner/name[@revision][/file], or without a value the network's default. A file is read
-    /// as with --weights
+    /// hf://owner/name[@revision][/file], or without a value the network's default. embedded: the
+    /// weights inside of this program (`mish models --embedded` lists them). A file is read as with
+    /// --weights
     #[arg(long, value_name = "TAG", num_args = 0..=1, default_missing_value = "", group = "source")]
     pretrained: Option<String>,
     /// The .cfg file of darknet weights [default: the file with the name of the weights and the
@@ -41,14 +43,15 @@ pub struct WeightsArgs {
 }
 
 impl WeightsArgs {
-    /// Reads the weights. `model` is the name from the command line. `offline` uses only the Hub's
-    /// cache.
+    /// Reads the weights. `model` and `activation` are those of the command line. `offline` uses only
+    /// the Hub's cache.
     ///
     /// # Errors
     /// If the weights cannot be found or read.
     pub fn read(
         &self,
         model: Option<&str>,
+        activation: Option<Activation>,
         offline: bool,
         context: &Context,
     ) -> anyhow::Result<Weights> {
@@ -58,7 +61,7 @@ impl WeightsArgs {
         match (&self.weights, &self.pretrained) {
             (Some(path), _) => Weights::read(path, model, self.state_dict_key.as_deref()),
             (None, Some(text)) => fetch(
-                model,
+                (model, activation),
                 text,
                 self.state_dict_key.as_deref(),
                 offline,
@@ -70,13 +73,14 @@ impl WeightsArgs {
     }
 }
 
-/// Finds, downloads and reads the weights that `text` names for `model`. `state_dict_key` names the
+/// Finds, downloads and reads the weights that `text` names for a model. Embedded weights with its
+/// activation come before others. `state_dict_key` names the
 /// table of weights in a PyTorch file.
 ///
 /// # Errors
 /// If `text` names no weights, or the Hub does not provide them.
 pub fn fetch(
-    model: Option<&str>,
+    (model, activation): (Option<&str>, Option<Activation>),
     text: &str,
     state_dict_key: Option<&str>,
     offline: bool,
@@ -93,6 +97,7 @@ pub fn fetch(
     };
     let options = FetchOptions {
         offline,
+        activation,
         state_dict_key: state_dict_key.map(str::to_string),
         progress: &mut progress,
     };

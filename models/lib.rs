@@ -59,6 +59,8 @@ mod darknet_cfg;
 mod dense;
 mod densenet;
 mod efficientnet;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod entry;
 mod error;
 mod grid;
@@ -100,6 +102,8 @@ mod xception;
 
 pub use context::{BuildContext, Statistics, Swap};
 pub use darknet_cfg::{DarknetCfg, DarknetCfgError};
+#[cfg(feature = "embedded")]
+pub use embedded::{Embedded, embedded};
 pub use entry::{Entry, Form};
 pub use error::ModelError;
 pub use model::{FeatureInfo, Mode, Model, reset_classifier};
@@ -107,6 +111,8 @@ pub use recorder::check_options;
 pub use registry::{create, create_with, entries, find, list};
 pub use spec::{COLOUR_CHANNELS, MetadataError, ModelArgs, ModelSpec, Shortcut, Stem};
 pub use used::NoEffect;
+#[cfg(feature = "embedded")]
+pub use weights::from_embedded;
 #[cfg(feature = "checkpoint")]
 pub use weights::{LoadError, Loaded, from_file, from_file_with};
 #[cfg(feature = "hub")]

@@ -90,7 +90,9 @@ struct Subset {
 /// If flags, weights or data are wrong.
 pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let (name, offline) = (args.model.as_deref(), args.data.offline);
-    let weights = args.weights.read(name, offline, context)?;
+    let weights = args
+        .weights
+        .read(name, args.network.activation, offline, context)?;
     let spec = weights.spec(&args.network.model_args(name))?;
     let Origin {
         data: mut options,

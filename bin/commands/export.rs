@@ -41,6 +41,9 @@ pub struct ExportArgs {
     /// --out]
     #[arg(long, value_name = "NAME", help_heading = OUTPUT)]
     format: Option<Format>,
+    /// safetensors: type of the floating-point values, f32, f16 or bf16 [default: f32]
+    #[arg(long, value_name = "NAME", help_heading = OUTPUT)]
+    dtype: Option<FloatType>,
     #[arg(long, value_name = "N", help_heading = OUTPUT, value_parser = opset(), help = opset_help())]
     opset: Option<i64>,
     /// onnx: compose Mish and HardSwish from older operators, for runtimes that lack them
@@ -71,10 +74,21 @@ enum Format {
     Onnx,
 }
 
+/// The type of the values in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum FloatType {
+    F32,
+    F16,
+    Bf16,
+}
+
 #[derive(Serialize)]
 struct Answer<'a> {
     file: &'a Path,
     format: Format,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dtype: Option<FloatType>,
     model: &'a str,
     activation: String,
     stem: Stem,
@@ -109,16 +123,25 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     if format == Format::Safetensors && (args.opset.is_some() || args.decompose) {
         return Err(usage("--opset and --decompose need --format onnx"));
     }
+    if format == Format::Onnx && args.dtype.is_some() {
+        return Err(usage("--dtype needs --format safetensors"));
+    }
     // A trace needs our own ops. Other devices compose them from Candle's.
     device::stay_on_cpu();
     let model = args.model.as_deref();
-    let weights = args.weights.read(model, false, context)?;
+    let weights = args
+        .weights
+        .read(model, args.network.activation, false, context)?;
     let spec = weights.spec(&args.network.model_args(model))?;
     let network = Network::load(&spec, &weights)?;
     let metadata = metadata(&spec, &weights);
     let graph = match format {
         Format::Safetensors => {
-            checkpoint::write(&args.out, &network.store.tensors(), &metadata)?;
+            let tensors = match args.dtype {
+                None => network.store.tensors(),
+                Some(dtype) => converted(network.store.tensors(), dtype)?,
+            };
+            checkpoint::write(&args.out, &tensors, &metadata)?;
             None
         }
         Format::Onnx => Some(write_onnx(args, &spec, &network, &weights, metadata)?),
@@ -126,6 +149,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     let answer = Answer {
         file: &args.out,
         format,
+        dtype: args.dtype,
         model: &spec.model,
         activation: spec.activation.to_string(),
         stem: spec.stem,
@@ -135,6 +159,34 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     };
     report(&answer, context)?;
     Ok(Done::Complete)
+}
+
+/// The tensors with floating-point values of another type. Integers keep theirs.
+fn converted(
+    tensors: Vec<(String, Tensor)>,
+    dtype: FloatType,
+) -> anyhow::Result<Vec<(String, Tensor)>> {
+    let (name, dtype) = match dtype {
+        FloatType::F32 => ("f32", DType::F32),
+        FloatType::F16 => ("f16", DType::F16),
+        FloatType::Bf16 => ("bf16", DType::BF16),
+    };
+    let convert = |(path, tensor): (String, Tensor)| {
+        if !tensor.dtype().is_float() {
+            return Ok((path, tensor));
+        }
+        let converted = tensor.to_dtype(dtype)?;
+        let values = converted.to_dtype(DType::F32)?.flatten_all()?;
+        if !values
+            .to_vec1::<f32>()?
+            .iter()
+            .all(|value| value.is_finite())
+        {
+            bail!("{path} has values that {name} cannot hold");
+        }
+        Ok((path, converted))
+    };
+    tensors.into_iter().map(convert).collect()
 }
 
 /// The format from the flags.

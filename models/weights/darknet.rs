@@ -32,7 +32,6 @@ impl Weights {
         let cfg = read_cfg(path, cfg)?;
         let spec = ModelSpec::of_cfg(&cfg);
         let tensors = darknet::read(path, &cfg.tensors())?;
-        let origin = path.display().to_string();
         let mut metadata = spec.to_metadata();
         let mut set = |key: &str, value: String| metadata.insert(key.to_string(), value);
         set("image_size", cfg.image_size().to_string());
@@ -40,29 +39,23 @@ impl Weights {
         set("interpolation", "bilinear".to_string());
         set("mean", "[0,0,0]".to_string());
         set("std", "[1,1,1]".to_string());
-        let mut notes = Vec::new();
+        let mut weights = Self::of_checkpoint(path, Checkpoint::default());
+        let mut note = |note: fn(&str) -> Note| weights.notes.push(note(&weights.origin));
         if cfg.has_strided_shortcuts() {
-            notes.push(Note::strided_shortcuts(&origin));
+            note(Note::strided_shortcuts);
         }
         #[cfg(feature = "data")]
         if spec.num_classes == Known::IMAGENET {
             let names = devkit::names();
             set("classes", serde_json::Value::from(names).to_string());
-            notes.push(Note::devkit_classes(&origin));
+            note(Note::devkit_classes);
         }
-        Ok(Self {
-            path: path.to_path_buf(),
-            origin,
-            checkpoint: Checkpoint {
-                tensors,
-                metadata,
-                notes: Vec::new(),
-            },
-            notes,
-            known_classes: None,
-            difference: None,
-            like: None,
-        })
+        weights.checkpoint = Checkpoint {
+            tensors,
+            metadata,
+            notes: Vec::new(),
+        };
+        Ok(weights)
     }
 }
 

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
+use candle_mish::activation::Activation;
 use candle_mish::checkpoint::ReadOptions;
 use candle_mish::hub::{self, HubError, ModelRepository, RetryPolicy};
 use serde_json::Value;
 
+#[cfg(feature = "embedded")]
+use crate::embedded;
 use crate::pretrained::{HubFile, Location, Named, named};
 use crate::registry::find;
 use crate::spec::ModelArgs;
@@ -32,6 +35,9 @@ pub enum Tag {
 pub struct FetchOptions<'a> {
     /// Uses only the cache.
     pub offline: bool,
+    /// Of several embedded weights of a network, takes those with this activation. Others are not
+    /// concerned.
+    pub activation: Option<Activation>,
     /// As [`ReadOptions::state_dict_key`].
     pub state_dict_key: Option<String>,
     /// Called during a download with the file, the bytes received, and the bytes expected, or 0 if
@@ -59,6 +65,7 @@ pub struct FetchOptions<'a> {
 pub fn create_pretrained(name: &str, tag: Tag, device: &Device) -> Result<Loaded, LoadError> {
     let options = FetchOptions {
         offline: false,
+        activation: None,
         state_dict_key: None,
         progress: &mut |_, _, _| {},
     };
@@ -85,7 +92,8 @@ pub fn create_pretrained_with(
 }
 
 /// Reads the weights that `text` names for `model`, in the syntax of [`named`], from a file, the
-/// Hub or its cache. The header is completed from the table of weights or from the repository's
+/// Hub or its cache. With the feature `embedded`, `embedded` names the weights inside of the library.
+/// The header is completed from the table of weights or from the repository's
 /// description.
 ///
 /// # Errors
@@ -96,6 +104,10 @@ pub fn fetch(
     mut options: FetchOptions,
 ) -> Result<Weights, LoadError> {
     let entry = model.map(find).transpose()?;
+    #[cfg(feature = "embedded")]
+    if text == embedded::NAME {
+        return Weights::read_embedded(embedded::find(model, options.activation)?);
+    }
     let Named { location, row } = named(entry, text)?;
     let read = ReadOptions {
         state_dict_key: options.state_dict_key.take(),

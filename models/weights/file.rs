@@ -51,12 +51,17 @@ impl Weights {
     /// Reads a checkpoint without its description.
     pub(super) fn read_alone(path: &Path, options: &ReadOptions) -> Result<Self, LoadError> {
         let checkpoint = checkpoint::read_with(path, options)?;
+        Ok(Self::of_checkpoint(path, checkpoint))
+    }
+
+    /// A checkpoint that was read from `path`, without a description.
+    pub(super) fn of_checkpoint(path: &Path, checkpoint: Checkpoint) -> Self {
         let like = checkpoint.metadata.get("model");
         let like = like.and_then(|name| find(name).ok());
         let origin = path.display().to_string();
         let notes = checkpoint.notes.iter();
         let notes = notes.map(|line| Note::of_checkpoint(&origin, line));
-        Ok(Self {
+        Self {
             path: path.to_path_buf(),
             notes: notes.collect(),
             origin,
@@ -64,7 +69,7 @@ impl Weights {
             difference: None,
             known_classes: None,
             like,
-        })
+        }
     }
 
     /// Reads a checkpoint with the default [`ReadOptions`]; see [`Weights::read_with`].

@@ -10,6 +10,8 @@ mod described;
 mod description;
 #[cfg(feature = "data")]
 mod devkit;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod error;
 #[cfg(feature = "hub")]
 mod fetch;
@@ -24,6 +26,8 @@ mod preprocess;
 mod spec;
 mod transformers;
 
+#[cfg(feature = "embedded")]
+pub use embedded::from_embedded;
 pub use error::LoadError;
 #[cfg(feature = "hub")]
 pub use fetch::{FetchOptions, Tag, create_pretrained, create_pretrained_with, fetch};

@@ -81,7 +81,7 @@ pub fn read(
             None => "it has no header".to_string(),
         })
     })?;
-    // Before memory is taken for the tensors.
+    // Before the tensors allocate memory.
     let wanted = tensors.iter().try_fold(0u64, |sum, (_, shape)| {
         let mut sizes = shape.iter().map(|size| *size as u64);
         let values = sizes.try_fold(1u64, |product, size| product.checked_mul(size))?;

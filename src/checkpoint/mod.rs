@@ -24,5 +24,5 @@ pub use average::average;
 pub use checksum::{read_checked, write_checked};
 pub use content::{Checkpoint, ReadOptions};
 pub use error::CheckpointError;
-pub use read::{read, read_with};
+pub use read::{read, read_bytes, read_with};
 pub use write::write;

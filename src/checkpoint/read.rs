@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::content::{Checkpoint, ReadOptions};
 use super::format::{self, Format};
-use super::{CheckpointError, file, index};
+use super::{CheckpointError, file, index, safetensors};
 
 /// Reads a checkpoint onto the CPU with the default [`ReadOptions`]; see [`read_with`].
 ///
@@ -12,6 +12,14 @@ use super::{CheckpointError, file, index};
 /// As [`read_with`].
 pub fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
     read_with(path, &ReadOptions::default())
+}
+
+/// Reads the bytes of a safetensors file onto the CPU. `path` names them in errors.
+///
+/// # Errors
+/// The bytes are no safetensors file.
+pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+    safetensors::parse(path, bytes)
 }
 
 /// Reads a checkpoint onto the CPU. The content decides the format, not the name:

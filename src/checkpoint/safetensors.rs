@@ -15,7 +15,11 @@ use super::error::CheckpointError;
 
 /// Reads a file. Returns its tensors and the metadata of its header.
 pub(super) fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
-    let bytes = read_file(path)?;
+    parse(path, &read_file(path)?)
+}
+
+/// Reads the bytes of a file. `path` names them in errors.
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     let invalid = CheckpointError::invalid(path);
     let reason = |error| match error {
         SafeTensorError::MetadataIncompleteBuffer => {
@@ -25,8 +29,8 @@ pub(super) fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
         }
         error => error.to_string(),
     };
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| invalid(reason(e)))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| invalid(e.to_string()))?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| invalid(reason(e)))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| invalid(e.to_string()))?;
     let load = |(name, view): (String, TensorView<'_>)| {
         if !is_addressable(view.shape()) {
             return Err(invalid(format!(

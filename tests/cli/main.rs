@@ -7,6 +7,7 @@ mod classes;
 mod commands;
 mod compatibility;
 mod darknet;
+mod embedded;
 mod export;
 mod families;
 mod faults;

@@ -3,6 +3,8 @@
 mod composed;
 #[cfg(all(feature = "checkpoint", feature = "data"))]
 mod darknet_cfg;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod export;
 mod feature_maps;
 #[cfg(feature = "checkpoint")]

@@ -7,6 +7,7 @@ use candle_mish::train::Recipe;
 use candle_mish_models::{Entry, ModelSpec, Stem};
 use serde::Serialize;
 
+use super::embedded;
 use super::rows::Weights;
 use crate::network::{Network, choice};
 use crate::table::{align_right, table, thousands};
@@ -32,6 +33,8 @@ pub(super) struct Layers {
     params: usize,
     multiply_adds: u64,
     pretrained: Vec<Weights>,
+    /// The weights inside of the program.
+    embedded: Vec<embedded::Row>,
     layers: Vec<Layer>,
 }
 
@@ -87,6 +90,7 @@ pub(super) fn layers(entry: &Entry, form: &Form) -> anyhow::Result<Layers> {
         params: network.store.num_params(),
         multiply_adds: records.iter().map(|record| record.multiply_adds).sum(),
         pretrained: entry.pretrained().map(Weights::from).collect(),
+        embedded: embedded::rows(Some(entry.name)),
         layers: records.into_iter().map(Layer::from).collect(),
     })
 }
@@ -111,14 +115,15 @@ pub(super) fn layer_table(network: &Layers) -> String {
         thousands(network.multiply_adds),
     ]);
     align_right(&mut table, [2, 3, 4]);
-    let weights = if network.pretrained.is_empty() {
-        String::new()
-    } else {
-        format!(
-            "\n\nWeights (--pretrained TAG)\n\n{}",
-            weights_table(&network.pretrained)
-        )
-    };
+    let mut weights = String::new();
+    if !network.pretrained.is_empty() {
+        let table = weights_table(&network.pretrained);
+        weights += &format!("\n\nWeights (--pretrained TAG)\n\n{table}");
+    }
+    if !network.embedded.is_empty() {
+        let table = embedded::list(&network.embedded);
+        weights += &format!("\n\nEmbedded weights (--pretrained embedded)\n\n{table}");
+    }
     format!(
         "{} ({}) with {}, {} classes, {} image\n\n{}{weights}",
         network.name,

@@ -1,5 +1,6 @@
 //! `mish models`: lists the networks, or the layers of one.
 
+mod embedded;
 mod layers;
 mod list;
 mod markdown;
@@ -43,6 +44,9 @@ pub struct ModelsArgs {
     #[arg(long, value_name = "PIXELS", help_heading = LAYERS,
           value_parser = count(1..=MAX_IMAGE))]
     img_size: Option<usize>,
+    /// List the weights inside of this program
+    #[arg(long, conflicts_with_all = ["pattern", "markdown"])]
+    embedded: bool,
     /// Print the list as the page docs/models.md
     #[arg(long, conflicts_with = "pattern")]
     markdown: bool,
@@ -53,6 +57,15 @@ pub struct ModelsArgs {
 /// # Errors
 /// If no network matches, or a flag does not suit the network.
 pub fn run(args: &ModelsArgs, context: &Context) -> anyhow::Result<Done> {
+    if args.embedded {
+        let rows = embedded::rows(None);
+        if context.json {
+            output::json(&rows)?;
+        } else {
+            output::text(&embedded::list(&rows))?;
+        }
+        return Ok(Done::Complete);
+    }
     let pattern = args.pattern.as_deref().unwrap_or_default().to_lowercase();
     let found = models::find(&pattern);
     if let Ok(entry) = found {

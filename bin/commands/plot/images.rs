@@ -78,7 +78,9 @@ impl TrainedArgs {
     /// If flags, weights or data are wrong.
     pub(super) fn open(&self, context: &Context) -> anyhow::Result<Trained> {
         let (name, offline) = (self.model.as_deref(), self.data.offline);
-        let weights = self.weights.read(name, offline, context)?;
+        let weights = self
+            .weights
+            .read(name, self.network.activation, offline, context)?;
         let spec = weights.spec(&self.network.model_args(name))?;
         let origin = Origin::of(&weights, &spec.model, &self.data)?;
         let mut options = origin.data;

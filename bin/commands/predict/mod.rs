@@ -38,7 +38,9 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     let format = args.format(context)?;
     args.check()?;
     let files = inputs::expand(arguments)?;
-    let weights = args.weights.read(name, false, context)?;
+    let weights = args
+        .weights
+        .read(name, args.network.activation, false, context)?;
     let spec = weights.spec(&args.network.model_args(name))?;
     let has_images = files.iter().any(|file| !is_preprocessed(file));
     let preprocess = if has_images {

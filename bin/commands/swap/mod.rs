@@ -44,7 +44,9 @@ const BUDGET_BATCHES: usize = 8;
 pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     args.check()?;
     let (name, offline) = (args.model.as_deref(), args.data.offline);
-    let weights = args.weights.read(name, offline, context)?;
+    let weights = args
+        .weights
+        .read(name, args.network.activation, offline, context)?;
     check_activation(args, &weights)?;
     let spec = weights.spec(&args.network.model_args(name))?;
     let from = spec.activation;

@@ -50,7 +50,7 @@ pub(in crate::commands) fn configure(
     }
     let pretrained = match &args.pretrained {
         Some(text) => Some(source::fetch(
-            Some(config.model()),
+            (Some(config.model()), args.activation),
             text,
             args.state_dict_key.as_deref(),
             args.data.offline,

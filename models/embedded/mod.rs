@@ -1,0 +1,10 @@
+//! Trained weights inside of the program: f16 safetensors files of this folder, included by the
+//! feature `embedded`. docs/embedded-weights.md says how they were trained.
+
+mod row;
+mod rows;
+mod select;
+
+pub use row::Embedded;
+pub use select::embedded;
+pub(crate) use select::{NAME, find};

@@ -1,0 +1,134 @@
+//! Weights inside of the program, and checkpoints in half precision for them.
+
+use candle_core::DType;
+use candle_mish::checkpoint;
+use candle_mish_models::embedded;
+
+use crate::{failure, json, mish, success, train};
+
+#[test]
+fn a_network_without_embedded_weights_says_so() {
+    let error = failure(
+        mish(&[
+            "eval",
+            "mlp_2x8",
+            "--pretrained",
+            "embedded",
+            "--dataset",
+            "synthetic",
+        ]),
+        2,
+    );
+    let listed = json(mish(&["models", "--embedded"]));
+    let listed = listed.as_array().expect("a list");
+    assert_eq!(listed.len(), embedded().count());
+    let (text, _) = success(mish(&["models", "--embedded"]));
+    if listed.is_empty() {
+        assert!(
+            error.ends_with("this build has no embedded weights"),
+            "{error}"
+        );
+        assert_eq!(text, "This build has no embedded weights.\n");
+    } else {
+        assert!(
+            error.contains("mlp_2x8 has no embedded weights; there are "),
+            "{error}"
+        );
+        assert!(
+            text.contains(embedded().next().expect("a row").sha256),
+            "{text}"
+        );
+    }
+}
+
+/// Each row works in a command, with its classes and its own activation.
+#[test]
+fn embedded_weights_are_evaluated() {
+    for row in embedded() {
+        let activation = row.activation.to_string();
+        let mut command = mish(&["eval", row.model, "--pretrained", "embedded"]);
+        command.args(["--activation", &activation, "--dataset", "synthetic"]);
+        command.args(["--limit-test", "8", "--threads", "2"]);
+        assert_eq!(json(command)["activation"], activation.as_str());
+    }
+}
+
+#[test]
+fn a_checkpoint_is_exported_in_half_precision() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    train(&run, &["--epochs", "1"]).assert().success();
+    let weights = run.join("best.safetensors");
+    let out = folder.path().join("half.safetensors");
+    let export = |flags: &[&str]| {
+        let mut command = mish(&["export", "--weights"]);
+        command.arg(&weights).arg("--out").arg(&out).args(flags);
+        command
+    };
+    let answer = json(export(&["--dtype", "f16"]));
+    assert_eq!(answer["dtype"], "f16");
+    let [half, whole] = [&out, &weights].map(|path| checkpoint::read(path).expect("weights"));
+    assert_eq!(half.tensors.len(), whole.tensors.len());
+    for (name, tensor) in &half.tensors {
+        let own = &whole.tensors[name];
+        let expected = if own.dtype().is_float() {
+            DType::F16
+        } else {
+            own.dtype()
+        };
+        assert_eq!(tensor.dtype(), expected, "{name}");
+    }
+    for key in [
+        "model",
+        "activation",
+        "classes",
+        "dataset",
+        "mean",
+        "std",
+        "image_size",
+    ] {
+        assert_eq!(half.metadata[key], whole.metadata[key], "{key}");
+    }
+    let eval = |path: &std::path::Path| {
+        let mut command = mish(&["eval", "--dataset", "synthetic", "--limit-test", "40"]);
+        command.arg("--weights").arg(path);
+        json(command)["loss"].as_f64().expect("a loss")
+    };
+    let (rounded, own) = (eval(&out), eval(&weights));
+    assert!((rounded - own).abs() < 1e-2 * own, "{rounded} and {own}");
+    assert!(rounded != own);
+    let onnx = folder.path().join("a.onnx");
+    let mut command = mish(&["export", "--dtype", "f16", "--weights"]);
+    command.arg(&weights).arg("--out").arg(&onnx);
+    let error = failure(command, 2);
+    assert!(
+        error.contains("--dtype needs --format safetensors"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_value_beyond_the_range_of_f16_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    train(&run, &["--epochs", "1"]).assert().success();
+    let weights = run.join("best.safetensors");
+    let mut large = checkpoint::read(&weights).expect("weights");
+    let variance = large
+        .tensors
+        .get_mut("bn1.running_var")
+        .expect("a variance");
+    *variance = (&*variance + 1e5).expect("a sum");
+    let path = folder.path().join("large.safetensors");
+    let tensors: Vec<_> = large.tensors.into_iter().collect();
+    checkpoint::write(&path, &tensors, &large.metadata).expect("written");
+    let out = folder.path().join("half.safetensors");
+    let mut command = mish(&["export", "--dtype", "f16", "--weights"]);
+    command.arg(&path).arg("--out").arg(&out);
+    let error = failure(command, 1);
+    assert!(
+        error.contains("bn1.running_var has values that f16 cannot hold"),
+        "{error}"
+    );
+    assert!(!out.exists());
+}
