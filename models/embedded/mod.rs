@@ -6,5 +6,7 @@ mod rows;
 mod select;
 
 pub use row::Embedded;
+#[cfg(feature = "hub")]
+pub(crate) use select::NAME;
 pub use select::embedded;
-pub(crate) use select::{NAME, find};
+pub(crate) use select::find;

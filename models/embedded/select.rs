@@ -7,6 +7,7 @@ use crate::embedded::rows::ROWS;
 use crate::error::ModelError;
 
 /// The name of these weights where others are tags.
+#[cfg(feature = "hub")]
 pub(crate) const NAME: &str = "embedded";
 
 /// All embedded weights. Those of a network are together, its default first.

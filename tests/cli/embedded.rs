@@ -1,10 +1,30 @@
 //! Weights inside of the program, and checkpoints in half precision for them.
 
+use std::path::{Path, PathBuf};
+
 use candle_core::DType;
 use candle_mish::checkpoint;
 use candle_mish_models::embedded;
 
-use crate::{failure, json, mish, success, train};
+use crate::{failure, json, mish, success};
+
+/// The weights of a short training of a small network with batch norm.
+fn weights(folder: &Path) -> PathBuf {
+    let run = folder.join("run");
+    let mut command = mish(&["train", "mlp_2x8", "--dataset", "synthetic", "--output"]);
+    command.arg(&run);
+    command.args([
+        "--limit-train",
+        "64",
+        "--limit-test",
+        "40",
+        "--batch-size",
+        "32",
+    ]);
+    command.args(["--epochs", "1", "--threads", "1"]);
+    command.assert().success();
+    run.join("best.safetensors")
+}
 
 #[test]
 fn a_network_without_embedded_weights_says_so() {
@@ -56,9 +76,7 @@ fn embedded_weights_are_evaluated() {
 #[test]
 fn a_checkpoint_is_exported_in_half_precision() {
     let folder = tempfile::tempdir().expect("a folder");
-    let run = folder.path().join("run");
-    train(&run, &["--epochs", "1"]).assert().success();
-    let weights = run.join("best.safetensors");
+    let weights = weights(folder.path());
     let out = folder.path().join("half.safetensors");
     let export = |flags: &[&str]| {
         let mut command = mish(&["export", "--weights"]);
@@ -89,7 +107,7 @@ fn a_checkpoint_is_exported_in_half_precision() {
     ] {
         assert_eq!(half.metadata[key], whole.metadata[key], "{key}");
     }
-    let eval = |path: &std::path::Path| {
+    let eval = |path: &Path| {
         let mut command = mish(&["eval", "--dataset", "synthetic", "--limit-test", "40"]);
         command.arg("--weights").arg(path);
         json(command)["loss"].as_f64().expect("a loss")
@@ -110,13 +128,11 @@ fn a_checkpoint_is_exported_in_half_precision() {
 #[test]
 fn a_value_beyond_the_range_of_f16_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
-    let run = folder.path().join("run");
-    train(&run, &["--epochs", "1"]).assert().success();
-    let weights = run.join("best.safetensors");
+    let weights = weights(folder.path());
     let mut large = checkpoint::read(&weights).expect("weights");
     let variance = large
         .tensors
-        .get_mut("bn1.running_var")
+        .get_mut("layers.0.bn.running_var")
         .expect("a variance");
     *variance = (&*variance + 1e5).expect("a sum");
     let path = folder.path().join("large.safetensors");
@@ -127,7 +143,7 @@ fn a_value_beyond_the_range_of_f16_is_an_error() {
     command.arg(&path).arg("--out").arg(&out);
     let error = failure(command, 1);
     assert!(
-        error.contains("bn1.running_var has values that f16 cannot hold"),
+        error.contains("layers.0.bn.running_var has values that f16 cannot hold"),
         "{error}"
     );
     assert!(!out.exists());
