@@ -21,8 +21,9 @@ use rayon::prelude::*;
 use super::cost_model::{self, Choice, Lanes, Outputs};
 use super::direct::{self, Problem};
 use super::element::Element;
-use super::finish::Finish;
 use super::geometry::Geometry;
+use super::inference::Inference;
+use super::pack::packed_weight::PackedWeight;
 use super::{depthwise, im2col, weight_grad, winograd};
 use crate::ops::storage::initialised;
 
@@ -106,26 +107,30 @@ pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm 
     }
 }
 
-/// The convolution; writes all of `y`. All slices are contiguous, in the shapes of `g`. `finish`
-/// changes the outputs; only for `f32`.
+/// The convolution; writes all of `y`. All slices are contiguous, in the shapes of `g`.
+/// `inference` is only for `f32`.
 pub fn forward<F: Element>(
     g: &Geometry,
     x: &[F],
     w: &[F],
     bias: Option<&[F]>,
-    finish: Option<&dyn Finish>,
+    inference: Inference,
     y: &mut [MaybeUninit<F>],
 ) {
     check(g, x.len(), w.len(), y.len());
     if y.is_empty() {
         return;
     }
+    let Inference { packed, finish } = inference;
     let arch = Arch::new();
     let algorithm = algorithm::<F>(arch, Pass::Forward, g);
     if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y))
         && algorithm != Algorithm::Depthwise
     {
-        let problem = Problem::forward(g, x, w, bias.and_then(F::as_f32), finish);
+        let problem = Problem {
+            packed: packed.map(PackedWeight::forms),
+            ..Problem::forward(g, x, w, bias.and_then(F::as_f32), finish)
+        };
         convolve(arch, algorithm, &problem, y);
         return;
     }

@@ -13,6 +13,7 @@ use super::direct::{self, Problem};
 use super::dispatch::{self, Algorithm, Pass};
 use super::element::Element;
 use super::geometry::{Conv2dParams, Geometry};
+use super::inference::Inference;
 use super::{cost_model, depthwise, im2col, weight_grad};
 use crate::ops::storage::written;
 
@@ -360,7 +361,7 @@ fn dispatched_passes<F: Element>(g: &Geometry, tolerance: f64) {
     // SAFETY: the passes write all of their results.
     unsafe {
         let got = written(y.len(), |y| {
-            dispatch::forward(g, &x, &w, Some(&bias), None, y)
+            dispatch::forward(g, &x, &w, Some(&bias), Inference::default(), y)
         });
         check::<F>(&format!("forward, {g:?}"), &got, &y, tolerance);
         let got = written(dx.len(), |dx| dispatch::input_grad(g, &dy, &w, dx));

@@ -15,8 +15,8 @@ use std::mem::MaybeUninit;
 use pulp::Arch;
 
 use super::element::Element;
-use super::finish::Finish;
 use super::geometry::Geometry;
+use super::inference::Finish;
 use correlation::{All, Correlation};
 use padded::TapPositions;
 use weight_sums::WeightGrad;
