@@ -129,6 +129,8 @@ fn equals_the_separate_ops_with_every_algorithm() -> Result<()> {
         ([2, 48, 7, 7], [33, 48, 1, 1], padded(0, 1, 1)),
         ([2, 19, 13, 11], [19, 1, 3, 3], padded(1, 1, 19)),
         ([2, 19, 14, 14], [19, 1, 3, 3], padded(1, 2, 19)),
+        ([2, 44, 13, 11], [44, 1, 3, 3], padded(1, 1, 44)),
+        ([2, 44, 14, 14], [44, 1, 5, 5], padded(2, 2, 44)),
     ];
     let mut algorithms = std::collections::BTreeSet::new();
     for (x, weight, params) in cases {
@@ -148,7 +150,13 @@ fn equals_the_separate_ops_with_every_algorithm() -> Result<()> {
             arguments.check(&params, &activation)?;
         }
     }
-    let all = ["channel lanes", "depthwise", "pixel lanes", "winograd 4x4"];
+    let all = [
+        "channel lanes",
+        "depthwise channel lanes",
+        "depthwise pixel lanes",
+        "pixel lanes",
+        "winograd 4x4",
+    ];
     assert_eq!(Vec::from_iter(algorithms), all);
     Ok(())
 }

@@ -4,7 +4,8 @@
 //!                        forward, input gradient         weight gradient
 //! no multiplications     Empty                           Empty
 //! padding out of range   ChannelLanes, f64: Im2col       ChannelLanes, f64: PixelLanes
-//! depthwise              Depthwise                       Depthwise
+//! depthwise, f32         Depthwise by either lanes       Depthwise by pixels
+//! depthwise, f64         Depthwise by pixels             Depthwise by pixels
 //! f32                    Winograd, ChannelLanes or PixelLanes, as the cost model estimates
 //! f64                    Im2col                          PixelLanes
 //! ```
@@ -45,8 +46,8 @@ pub enum Pass {
 pub enum Algorithm {
     /// Nothing is multiplied: the result is empty or zero.
     Empty,
-    /// One kernel per plane, on padded copies of the planes.
-    Depthwise,
+    /// One kernel per plane, with channels or pixels in the lanes of a vector.
+    Depthwise(Lanes),
     /// Directly, with channels in the lanes of a vector.
     ChannelLanes,
     /// Directly, with pixels in the lanes of a vector.
@@ -64,7 +65,8 @@ impl Algorithm {
     pub fn name(self) -> &'static str {
         match self {
             Self::Empty => "empty",
-            Self::Depthwise => "depthwise",
+            Self::Depthwise(Lanes::Channels) => "depthwise channel lanes",
+            Self::Depthwise(Lanes::Pixels) => "depthwise pixel lanes",
             Self::ChannelLanes => "channel lanes",
             Self::PixelLanes => "pixel lanes",
             Self::Winograd(Outputs::Two) => "winograd 2x2",
@@ -97,7 +99,11 @@ pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm 
     let in_range = cost_model::padded_copies_fit(g);
     match pass {
         Pass::BiasGrad => Algorithm::Sum,
-        _ if in_range && g.is_depthwise() => Algorithm::Depthwise,
+        Pass::WeightGrad if in_range && g.is_depthwise() => Algorithm::Depthwise(Lanes::Pixels),
+        _ if in_range && g.is_depthwise() => Algorithm::Depthwise(match F::IS_F32 {
+            true => cost_model::depthwise(arch, g),
+            false => Lanes::Pixels,
+        }),
         Pass::WeightGrad if !F::IS_F32 => Algorithm::PixelLanes,
         _ if !F::IS_F32 => Algorithm::Im2col,
         _ if !in_range => Algorithm::ChannelLanes,
@@ -125,7 +131,7 @@ pub fn forward<F: Element>(
     let arch = Arch::new();
     let algorithm = algorithm::<F>(arch, Pass::Forward, g);
     if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y))
-        && algorithm != Algorithm::Depthwise
+        && algorithm != Algorithm::Depthwise(Lanes::Pixels)
     {
         let problem = Problem {
             packed: packed.map(PackedWeight::forms),
@@ -136,7 +142,7 @@ pub fn forward<F: Element>(
     }
     match algorithm {
         // The bias comes first.
-        Algorithm::Depthwise => {
+        Algorithm::Depthwise(_) => {
             depthwise::forward(arch, g, x, w, finish.filter(|_| bias.is_none()), y);
         }
         _ => im2col::forward(g, x, w, y),
@@ -167,14 +173,14 @@ pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUn
     let arch = Arch::new();
     let algorithm = algorithm::<F>(arch, Pass::InputGrad, g);
     if let (Some(dy), Some(w), Some(dx)) = (F::as_f32(dy), F::as_f32(w), F::as_f32_uninit(dx))
-        && algorithm != Algorithm::Depthwise
+        && algorithm != Algorithm::Depthwise(Lanes::Pixels)
     {
         let problem = Problem::input_grad(g, dy, w);
         convolve(arch, algorithm, &problem, dx);
         return;
     }
     match algorithm {
-        Algorithm::Depthwise => depthwise::input_grad(arch, g, dy, w, dx),
+        Algorithm::Depthwise(_) => depthwise::input_grad(arch, g, dy, w, dx),
         _ => im2col::input_grad(g, dy, w, dx),
     }
 }
@@ -183,6 +189,7 @@ fn convolve(arch: Arch, algorithm: Algorithm, problem: &Problem, to: &mut [Maybe
     match algorithm {
         Algorithm::Winograd(outputs) => winograd::convolve(arch, outputs, problem, to),
         Algorithm::PixelLanes => direct::pixel_lanes::convolve(arch, problem, to),
+        Algorithm::Depthwise(_) => depthwise::channel_lanes::convolve(arch, problem, to),
         _ => direct::channel_lanes::convolve(arch, problem, to),
     }
 }
@@ -207,7 +214,7 @@ pub fn weight_grad<F: Element>(g: &Geometry, x: &[F], dy: &[F], dw: &mut [F]) {
     }
     match algorithm {
         Algorithm::Empty => dw.fill(F::ZERO),
-        Algorithm::Depthwise => depthwise::weight_grad(arch, g, x, dy, dw),
+        Algorithm::Depthwise(_) => depthwise::weight_grad(arch, g, x, dy, dw),
         _ => weight_grad::pixel_lanes::weight_grad(arch, g, x, dy, dw),
     }
 }
