@@ -13,7 +13,7 @@ pub struct Inference<'a> {
 
 /// Changes outputs of a convolution as soon as they are computed.
 ///
-/// A pass of its own would read and write all outputs again, from memory.
+/// A separate pass would read and write all outputs again, from memory.
 pub trait Finish: Sync {
     /// Changes neighbouring outputs of one plane. The first of them has the index `at` in the
     /// contiguous result. Each output is given once.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for chunk of destination channels                  // KERNELS: L3
-//!     transform the kernels of the chunk             // or take those of a call before
+//!     transform the kernels of the chunk             // or take them from an earlier call
 //!     for task: (group, block of tiles)              // threads; TILES: L2
 //!         transform the tiles of all source channels // again for each chunk
 //!         for place in the tile                      // 36 or 16
