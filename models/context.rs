@@ -19,6 +19,9 @@ pub struct BuildContext {
     /// the same result, bit for bit. [`check_options`](crate::check_options) refuses networks
     /// without blocks.
     pub grad_checkpointing: bool,
+    /// Promises that no weight and no running statistic changes from the first evaluation on. The
+    /// layers then arrange their weights once for their algorithms, and keep the result.
+    pub constant: bool,
 }
 
 impl Default for BuildContext {
@@ -28,6 +31,7 @@ impl Default for BuildContext {
             swap: None,
             statistics: Statistics::default(),
             grad_checkpointing: false,
+            constant: false,
         }
     }
 }

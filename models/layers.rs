@@ -119,7 +119,11 @@ impl<'a> Layers<'a> {
             WeightInit::Default => config.init(self.conv_init),
             _ => config,
         };
-        nn::conv2d(inputs, outputs, config, self.vb.clone())
+        let conv = nn::conv2d(inputs, outputs, config, self.vb.clone())?;
+        Ok(match self.context.constant {
+            true => conv.with_constant_weight(),
+            false => conv,
+        })
     }
 
     /// A batch norm.
@@ -131,6 +135,10 @@ impl<'a> Layers<'a> {
             false => nn::batch_norm2d(channels, vb)?,
         };
         let norm = norm.with_eps(self.eps).with_momentum(self.momentum);
+        let norm = match self.context.constant {
+            true => norm.with_constant_statistics(),
+            false => norm,
+        };
         Ok(match self.context.statistics {
             Statistics::Exponential => norm,
             Statistics::Cumulative => norm.with_cumulative_statistics(),
