@@ -397,16 +397,18 @@ impl CfgNetwork {
 impl Model for CfgNetwork {
     fn features(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
         let maps = self.maps(images, mode.trains_backbone(), &mut Taps::none())?;
-        match self.takes_maps() {
-            true => global_avg_pool2d(&maps),
-            false => flatten_from(&maps, 1),
+        if self.takes_maps() {
+            global_avg_pool2d(&maps)
+        } else {
+            flatten_from(&maps, 1)
         }
     }
 
     fn num_features(&self) -> usize {
-        match self.takes_maps() {
-            true => self.features.channels,
-            false => self.features.values(),
+        if self.takes_maps() {
+            self.features.channels
+        } else {
+            self.features.values()
         }
     }
 
@@ -434,9 +436,10 @@ impl Model for CfgNetwork {
         let train = mode.trains_classifier();
         let x = self.dropout.forward_t(&maps, train)?;
         let y = self.act.forward_t(&self.head.forward(&x)?, train)?;
-        match self.pools {
-            true => global_avg_pool2d(&y),
-            false => flatten_from(&y, 1),
+        if self.pools {
+            global_avg_pool2d(&y)
+        } else {
+            flatten_from(&y, 1)
         }
     }
 
