@@ -166,10 +166,10 @@ fn converted(
     tensors: Vec<(String, Tensor)>,
     dtype: FloatType,
 ) -> anyhow::Result<Vec<(String, Tensor)>> {
-    let (name, dtype) = match dtype {
-        FloatType::F32 => ("f32", DType::F32),
-        FloatType::F16 => ("f16", DType::F16),
-        FloatType::Bf16 => ("bf16", DType::BF16),
+    let dtype = match dtype {
+        FloatType::F32 => DType::F32,
+        FloatType::F16 => DType::F16,
+        FloatType::Bf16 => DType::BF16,
     };
     let convert = |(path, tensor): (String, Tensor)| {
         if !tensor.dtype().is_float() {
@@ -182,7 +182,7 @@ fn converted(
             .iter()
             .all(|value| value.is_finite())
         {
-            bail!("{path} has values that {name} cannot hold");
+            bail!("{path} has values that {} cannot hold", dtype.as_str());
         }
         Ok((path, converted))
     };
@@ -269,7 +269,10 @@ fn report(answer: &Answer, context: &Context) -> anyhow::Result<()> {
         return output::json(answer);
     }
     let form = match &answer.graph {
-        None => "safetensors".to_string(),
+        None => match answer.dtype {
+            None => "safetensors".to_string(),
+            Some(dtype) => format!("safetensors, {dtype:?}").to_lowercase(),
+        },
         Some(Graph {
             opset,
             nodes,
