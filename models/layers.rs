@@ -131,6 +131,10 @@ impl<'a> Layers<'a> {
             false => nn::batch_norm2d(channels, vb)?,
         };
         let norm = norm.with_eps(self.eps).with_momentum(self.momentum);
+        let norm = match &self.context.sync_bn {
+            Some(processes) => norm.with_processes(processes.clone()),
+            None => norm,
+        };
         Ok(match self.context.statistics {
             Statistics::Exponential => norm,
             Statistics::Cumulative => norm.with_cumulative_statistics(),

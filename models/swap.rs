@@ -108,6 +108,7 @@ impl Subject {
             swap: swap.clone(),
             statistics: Statistics::Exponential,
             grad_checkpointing: false,
+            sync_bn: None,
         };
         let store = ParamStore::zeros(DType::F32, &self.device);
         let model = build(&self.spec, &context, &store)?;

@@ -4,6 +4,8 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
+use super::buckets::Buckets;
+use super::communicator::Communicator;
 use super::optimizer::{Optimizer, Rates};
 use super::recipe::Recipe;
 use crate::autograd::{self, Gradients};
@@ -85,6 +87,23 @@ impl Accumulation {
         self.gradients.add(gradients)?;
         self.batches += 1;
         Ok(Step { loss, logits })
+    }
+
+    /// Adds the gradients of the same number of micro-batches on all other ranks, in buckets.
+    ///
+    /// # Errors
+    /// If another rank has ended.
+    pub fn all_reduce(
+        &mut self,
+        buckets: &Buckets,
+        communicator: &dyn Communicator,
+    ) -> Result<()> {
+        let ranks = communicator.size();
+        if ranks > 1 {
+            buckets.all_reduce(communicator, &mut self.gradients)?;
+            self.batches *= ranks;
+        }
+        Ok(())
     }
 
     /// Updates the parameters with the mean of the gradients, at these rates. `recipe` gives the
