@@ -89,7 +89,10 @@ mod tests {
     #[test]
     fn the_last_parameters_come_first_and_large_ones_alone() -> Result<()> {
         let var = |count: usize| Var::zeros(count, DType::F32, &Device::Cpu);
-        let params = [3, 2, 10, 1, 1].map(var).into_iter().collect::<Result<_>>()?;
+        let params = [3, 2, 10, 1, 1]
+            .map(var)
+            .into_iter()
+            .collect::<Result<_>>()?;
         let Buckets(buckets) = Buckets::new(params, 4 * 4);
         let sizes: Vec<Vec<usize>> = buckets
             .iter()

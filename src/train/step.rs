@@ -93,11 +93,7 @@ impl Accumulation {
     ///
     /// # Errors
     /// If another rank has ended.
-    pub fn all_reduce(
-        &mut self,
-        buckets: &Buckets,
-        communicator: &dyn Communicator,
-    ) -> Result<()> {
+    pub fn all_reduce(&mut self, buckets: &Buckets, communicator: &dyn Communicator) -> Result<()> {
         let ranks = communicator.size();
         if ranks > 1 {
             buckets.all_reduce(communicator, &mut self.gradients)?;

@@ -22,6 +22,7 @@ mod loss;
 mod mish;
 mod nn;
 mod norm_act;
+mod norm_act_synchronised;
 mod oracle;
 mod params;
 mod pool2d;

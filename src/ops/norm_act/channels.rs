@@ -291,8 +291,7 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
         });
         // With constant moments, dx is a multiple of dz and needs no second pass over the values.
         let direct = !self.own && dr_output.is_none();
-        let scale =
-            |c: usize| self.parameters.gamma[c] * moments[c].inverse_deviation(self.eps);
+        let scale = |c: usize| self.parameters.gamma[c] * moments[c].inverse_deviation(self.eps);
         let pull = |channel: usize, images: Range<usize>| {
             let scale = scale(channel);
             let (mean, beta) = (moments[channel].mean, self.parameters.beta[channel]);

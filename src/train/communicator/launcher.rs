@@ -188,13 +188,14 @@ fn is_slurm_task(variable: &impl Fn(&str) -> Option<String>) -> bool {
 }
 
 /// The tasks of this node in a Slurm step.
-fn slurm_tasks(
-    variable: &impl Fn(&str) -> Option<String>,
-) -> Result<Option<usize>, LaunchError> {
+fn slurm_tasks(variable: &impl Fn(&str) -> Option<String>) -> Result<Option<usize>, LaunchError> {
     let (Some(tasks), Some(node)) = (variable(SLURM_TASKS), variable(SLURM_NODE)) else {
         return Ok(None);
     };
-    let found = node.parse().ok().and_then(|node| tasks_of_node(&tasks, node));
+    let found = node
+        .parse()
+        .ok()
+        .and_then(|node| tasks_of_node(&tasks, node));
     match found {
         Some(tasks) => Ok(Some(tasks)),
         None => Err(LaunchError {

@@ -90,7 +90,10 @@ impl Threads {
         let all = self.exchange(bytes)?;
         if let Some(other) = all.iter().find(|bytes| bytes.len() != N * values.len()) {
             let count = other.len() / N;
-            bail!("a sum of {} values on one rank, {count} on another", values.len());
+            bail!(
+                "a sum of {} values on one rank, {count} on another",
+                values.len()
+            );
         }
         let numbers = |bytes: &Vec<u8>| -> Vec<T> {
             let (values, _) = bytes.as_chunks::<N>();

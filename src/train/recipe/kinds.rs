@@ -237,9 +237,3 @@ named! {
     /// Those of rank 0.
     Broadcast = "broadcast",
 }
-
-impl Default for DistBn {
-    fn default() -> Self {
-        Self::Reduce
-    }
-}

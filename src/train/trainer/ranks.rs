@@ -166,14 +166,13 @@ impl Trainer<'_> {
     /// Makes the running statistics of batch norms equal on all ranks after an update, as `dist_bn` says.
     /// Then the state of rank 0 is that of all ranks.
     pub(super) fn distribute_statistics(&self) -> Result<()> {
-        match self.run.recipe.dist_bn.unwrap_or_default() {
+        match self.run.recipe.dist_bn.unwrap_or(DistBn::Reduce) {
             _ if self.parallel.is_single() || self.run.recipe.sync_bn => Ok(()),
             DistBn::Reduce => self.average_statistics(),
             DistBn::Broadcast => {
                 let values = self.statistics();
-                let named = |(index, var): (usize, &Var)| {
-                    (index.to_string(), var.as_detached_tensor())
-                };
+                let named =
+                    |(index, var): (usize, &Var)| (index.to_string(), var.as_detached_tensor());
                 let sent = self.broadcast(values.iter().enumerate().map(named).collect())?;
                 for (index, var) in values.iter().enumerate() {
                     if let Some(value) = sent.get(&index.to_string()) {
