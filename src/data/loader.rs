@@ -145,12 +145,15 @@ impl Loader {
         }
     }
 
-    /// The same loader for process `rank` of `ranks`: its batches are neighbouring images of each batch,
+    /// The part of this loader for process `rank` of `ranks`: its batches are neighbouring images of each batch,
     /// as many for each rank if `ranks` divides the batch. The parts of all ranks are the batch, with
     /// the same order and augmentation. A part may be empty.
     pub fn shard(&self, rank: usize, ranks: usize) -> Self {
         Self {
-            shard: Shard { rank, ranks },
+            shard: Shard {
+                rank: self.shard.rank * ranks + rank,
+                ranks: self.shard.ranks * ranks,
+            },
             ..self.clone()
         }
     }

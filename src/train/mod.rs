@@ -4,7 +4,6 @@
 
 mod available;
 mod average;
-mod buckets;
 pub mod communicator;
 mod data_parallel;
 mod duration;
@@ -21,6 +20,7 @@ mod options;
 mod parts;
 mod recipe;
 mod record;
+mod reducer;
 pub mod run_folder;
 mod run_session;
 pub mod schedule;
@@ -29,7 +29,6 @@ mod step;
 mod trainer;
 
 pub use average::{Ema, Swa};
-pub use buckets::Buckets;
 pub use communicator::Communicator;
 pub use data_parallel::DataParallel;
 pub use duration::{TimeSpan, TimeSpanError};
@@ -42,6 +41,7 @@ pub use recipe::{
     OptimizerName, Recipe, RecipeError, RecipeTextError, SchedOn, ScheduleKind,
 };
 pub use record::{AveragedRecord, EpochRecord, EvaluationSet, Record, Summary};
+pub use reducer::Reducer;
 pub use run_folder::RunFolder;
 pub use run_session::RunSession;
 pub use schedule::Schedule;

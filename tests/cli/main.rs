@@ -20,6 +20,7 @@ mod plot;
 mod predict;
 mod pretrained;
 mod ranges;
+mod ranks;
 mod rates;
 mod recipes;
 mod resume;

@@ -5,11 +5,15 @@ use candle_core::Result;
 use super::channels::Moment;
 use crate::ops::AllReduce;
 
+/// The largest ratio of the squared mean to the variance in one sum. The variance then has 13 bits less
+/// than an f64, still more than an f32.
+const POOR: f64 = 1e4;
+
 /// The moments of each channel over all processes, and the number of values of a channel. This process
 /// has `count` values of each channel with the moments `local`.
 ///
-/// One sum over the processes gives both. It is in f64: the variance loses the bits by which the
-/// squared mean exceeds it, and f64 has 29 more than f32.
+/// One sum over the processes gives all of them. If a mean is so far from zero that a variance loses
+/// too many bits, a second sum is around the means.
 pub(super) fn moments(
     local: &[Moment],
     count: usize,
@@ -30,7 +34,21 @@ pub(super) fn moments(
             variance: (sums[1] / total - mean * mean).max(0.0),
         }
     });
-    Ok((moments.collect(), total))
+    let mut moments: Vec<Moment> = moments.collect();
+    // All processes have the same sums, so all of them do it or none.
+    let poor = |moment: &Moment| moment.mean * moment.mean > POOR * moment.variance;
+    if moments.iter().any(poor) {
+        let around = |(own, all): (&Moment, &Moment)| {
+            let distance = own.mean - all.mean;
+            count * (own.variance + distance * distance)
+        };
+        let mut squares: Vec<f64> = local.iter().zip(&moments).map(around).collect();
+        processes.all_reduce_sum_f64(&mut squares)?;
+        for (moment, square) in moments.iter_mut().zip(squares) {
+            moment.variance = square / total;
+        }
+    }
+    Ok((moments, total))
 }
 
 /// The two sums of each channel in the backward pass, over all processes.

@@ -61,6 +61,7 @@ pub trait Communicator: AllReduce {
     /// If another rank has ended.
     fn barrier(&self) -> Result<()>;
 
-    /// Ends all ranks, because this one cannot continue. Between processes it does not return.
-    fn abort(&self);
+    /// Ends all ranks with this exit code, because this one cannot continue. Between processes it does
+    /// not return.
+    fn abort(&self, code: u8);
 }

@@ -40,5 +40,5 @@ impl Communicator for Single {
         Ok(())
     }
 
-    fn abort(&self) {}
+    fn abort(&self, _code: u8) {}
 }

@@ -144,7 +144,7 @@ impl Communicator for Threads {
         self.exchange(Vec::new()).map(drop)
     }
 
-    fn abort(&self) {
+    fn abort(&self, _code: u8) {
         self.lock().ended.get_or_insert(self.rank);
         self.group.changed.notify_all();
     }
@@ -152,6 +152,6 @@ impl Communicator for Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        self.abort();
+        self.abort(1);
     }
 }

@@ -80,15 +80,16 @@ impl Trainer<'_> {
         let sums = self.set_sums_aside();
         let mut accumulation = Accumulation::default();
         let (mut loss, mut count) = (0.0, 0.0);
-        for batch in batches {
+        let mut batches = batches.peekable();
+        while let Some(batch) = batches.next() {
             self.restart_generators(self.progress.batch);
-            loss += self.accumulate(&mut accumulation, &batch?)?;
+            let last = batches.peek().is_none();
+            loss += self.accumulate(&mut accumulation, &batch?, last)?;
             count += 1.0;
         }
         loss = self.join_sums(&sums, loss)?;
         let mut taken = loss.is_finite();
         if taken {
-            accumulation.all_reduce(&self.buckets, self.parallel.communicator)?;
             let mut optimizer = Guard::new(&mut self.optimizer);
             accumulation.update(self.run.recipe, &mut optimizer, rates)?;
             taken = !optimizer.refused;
@@ -104,17 +105,23 @@ impl Trainer<'_> {
         Ok(update)
     }
 
-    /// Adds the gradients of a batch and returns its loss. A loss that is not finite has none.
+    /// Adds the gradients of a batch and returns its loss. A loss that is not finite has none. With the
+    /// `last` batch, adds those of all other ranks.
     fn accumulate(
         &mut self,
         accumulation: &mut Accumulation,
         batch: &Batch,
+        last: bool,
     ) -> Result<f64, TrainError> {
         let Batch { images, labels, .. } = batch;
         let (run, head_only) = (self.run, self.head_only());
         let forward = || run.forward(head_only, images, labels);
         self.progress.batch += 1;
-        match accumulation.add(forward, &batch.target(), run.recipe) {
+        let added = match last && !self.parallel.is_single() {
+            true => accumulation.add_last(forward, &batch.target(), run.recipe, &self.reducer),
+            false => accumulation.add(forward, &batch.target(), run.recipe),
+        };
+        match added {
             Ok(Step { loss, logits }) => {
                 let partial = &mut self.progress.partial;
                 partial.totals.add(&logits, labels)?;

@@ -17,7 +17,6 @@ use candle_core::Tensor;
 use candle_nn::ModuleT;
 
 use super::average::Averages;
-use super::buckets::Buckets;
 use super::data_parallel::DataParallel;
 use super::error::TrainError;
 use super::forward::forward;
@@ -28,6 +27,7 @@ use super::options::RunOptions;
 use super::parts::{self, Parts};
 use super::recipe::Recipe;
 use super::record::{EvaluationSet, Record};
+use super::reducer::Reducer;
 use super::run_folder::{LAST, PREVIOUS_STATE, RunFolder};
 use super::schedule::Schedule;
 use super::state::{Progress, RunState};
@@ -161,7 +161,7 @@ struct Trainer<'a> {
     parallel: DataParallel<'a>,
     /// This rank's part of the training images.
     train: Loader,
-    buckets: Buckets,
+    reducer: Reducer<'a>,
     optimizer: RuleOptimizer,
     averages: Averages,
     schedule: Schedule,
@@ -211,12 +211,11 @@ impl<'a> Trainer<'a> {
         progress.images = Some(images);
         let communicator = parallel.communicator;
         let params = run.store.params().into_iter().map(|(_, var)| var);
-        let bucket = (parallel.bucket_cap_mb * f64::from(1 << 20)) as usize;
         let mut trainer = Self {
             run,
             parallel,
             train: run.train.shard(communicator.rank(), ranks),
-            buckets: Buckets::new(params.collect(), bucket),
+            reducer: Reducer::new(params.collect(), parallel),
             optimizer,
             averages,
             schedule: progress.schedule(recipe, steps_per_epoch),

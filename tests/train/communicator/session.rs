@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
         let store = ParamStore::new(DType::F32, &Device::Cpu, self.recipe.seed);
         let outcome = self.train(&*communicator, communicator.clone(), &store);
         if outcome.is_err() {
-            communicator.abort();
+            communicator.abort(1);
         }
         let tensors = store.tensors().into_iter();
         let tensors = tensors.filter(|(_, tensor)| tensor.dtype() == DType::F32);

@@ -1,0 +1,124 @@
+//! Ranks that get signals or die.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::{TINY, alone, has_mpirun, mish, mpirun, on_ranks, read, success};
+
+/// Epochs of a run that is still in progress when a signal arrives: each takes several milliseconds.
+const EPOCHS: &str = "300";
+
+/// A run on two ranks that write their process ids into its folder.
+struct Started {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl Started {
+    fn new(folder: &Path) -> Self {
+        let script = r#"echo $$ > "$0.$OMPI_COMM_WORLD_RANK"; exec "$@""#;
+        let mut command = mpirun(2);
+        command
+            .args(["sh", "-c", script])
+            .arg(folder)
+            .arg(mish())
+            .args(TINY)
+            .args(["--epochs", EPOCHS, "--output"])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Self {
+            child: command.spawn().expect("started"),
+            folder: folder.to_path_buf(),
+        }
+    }
+
+    /// Sends a signal to a rank after the first epoch, and waits for the end of all ranks.
+    fn signal(mut self, signal: &str, rank: usize) -> Output {
+        let metrics = self.folder.join("metrics.jsonl");
+        while std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < 2 {
+            let ended = self.child.try_wait().expect("a child");
+            assert!(ended.is_none(), "ended before the signal: {ended:?}");
+            sleep(Duration::from_millis(5));
+        }
+        let id = std::fs::read_to_string(format!("{}.{rank}", self.folder.display()));
+        let id = id.expect("a process id");
+        let sent = Command::new("kill").args([signal, id.trim()]).status();
+        assert!(sent.expect("kill").success());
+        self.child.wait_with_output().expect("an output")
+    }
+}
+
+/// Continues a run and returns its weights.
+fn resumed(mut command: Command, folder: &Path) -> Vec<u8> {
+    command
+        .args(["train", "--no-report", "--resume"])
+        .arg(folder);
+    success(command);
+    read(folder, "last.safetensors")
+}
+
+/// The weights of a run without a signal.
+fn whole(folder: &Path) -> Vec<u8> {
+    let run = folder.join("whole");
+    let mut command = on_ranks(2, TINY);
+    command.args(["--epochs", EPOCHS, "--output"]).arg(&run);
+    success(command);
+    read(&run, "last.safetensors")
+}
+
+#[test]
+fn a_signal_to_one_rank_saves_the_run_on_all() {
+    if !has_mpirun() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let expected = whole(folder.path());
+    for rank in [0, 1] {
+        let run = folder.path().join(format!("run{rank}"));
+        let output = Started::new(&run).signal("-TERM", rank);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(130), "{stderr}");
+        assert_eq!(stderr.matches("stopped after step").count(), 1, "{stderr}");
+        assert!(resumed(on_ranks(2, &[]), &run) == expected);
+    }
+}
+
+#[test]
+fn a_rank_that_dies_ends_the_others_and_the_run_resumes() {
+    if !has_mpirun() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let expected = whole(folder.path());
+    for rank in [0, 1] {
+        let run = folder.path().join(format!("run{rank}"));
+        let output = Started::new(&run).signal("-KILL", rank);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success());
+        let named = stderr.lines().find(|line| line.contains("signal 9"));
+        let named = named.unwrap_or_else(|| panic!("{stderr}"));
+        assert!(named.contains(&format!("rank {rank}")), "{named}");
+        assert!(resumed(on_ranks(2, &[]), &run) == expected);
+    }
+}
+
+#[test]
+fn a_run_continues_with_another_number_of_ranks() {
+    if !has_mpirun() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    Started::new(&run).signal("-TERM", 1);
+    let mut command = alone(&["train", "--no-report", "--resume"]);
+    command.arg(&run);
+    let (stdout, stderr) = success(command);
+    assert!(stdout.contains("mlp_2x8"), "{stdout}");
+    let line = "the run used 2 ranks, now it uses 1";
+    assert_eq!(stderr.matches(line).count(), 1, "{stderr}");
+    let metrics = String::from_utf8(read(&run, "metrics.jsonl")).expect("text");
+    assert_eq!(metrics.lines().count().to_string(), EPOCHS);
+}
