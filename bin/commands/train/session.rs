@@ -124,7 +124,7 @@ impl<'a> Session<'a> {
         let images = self.prepared.dataset.train.len();
         let batch_size = self.prepared.config.recipe.batch_size.min(images);
         let ranks = self.prepared.communicator.size();
-        let memory = memory::estimate(&run, batch_size.div_ceil(ranks))?;
+        let memory = memory::estimate(&run, batch_size, ranks)?;
         let step = state.as_ref().map_or(0, RunState::steps);
         if writes {
             self.announce(&train_loader, state.as_ref(), memory)?;

@@ -45,6 +45,8 @@ impl Trainer<'_> {
         if self.parallel.writes() {
             return Ok(());
         }
+        let recipe = self.run.recipe;
+        self.schedule = self.progress.schedule(recipe, self.steps_per_epoch);
         self.run.store.load_tensors(&weights)?;
         let Progress { step, skipped, .. } = self.progress;
         self.optimizer.restore(&buffers, step - skipped)?;

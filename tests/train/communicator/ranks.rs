@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use candle_mish::train::communicator::{Communicator, Threads};
-use candle_mish::train::{DistBn, Outcome, Recipe, TrainError};
+use candle_mish::train::{DistBn, EvalMetric, Outcome, Recipe, ScheduleKind, TrainError};
 
 use super::session::Session;
 
@@ -159,16 +159,24 @@ fn a_run_resumes_bit_for_bit_and_with_other_ranks() {
         session.recipe.model_ema = true;
         session.recipe.grad_accum_steps = 2;
         session.recipe.batch_size = 12;
+        session.recipe.epochs = 3;
+        // A rate that depends on the evaluations so far.
+        session.recipe.sched = ScheduleKind::Plateau;
+        session.recipe.patience_epochs = Some(0);
+        session.recipe.eval_metric = EvalMetric::Loss;
+        session.recipe.lr = 1.0;
         session.dropout = 0.2;
         session
     };
-    let (_, whole) = session(&paths[0]).finish();
+    let (record, whole) = session(&paths[0]).finish();
+    let rates: Vec<f64> = record.epochs.iter().map(|epoch| epoch.lr).collect();
+    assert!(rates[2] < rates[0], "{rates:?}");
     let mut stopped = session(&paths[1]);
-    // A signal to one rank stops all, in the middle of epoch 2.
-    stopped.stop = Some((1, 5));
+    // A signal to one rank stops all, in the middle of epoch 3.
+    stopped.stop = Some((1, 9));
     for (outcome, _) in stopped.run() {
         let outcome = outcome.expect("stopped");
-        assert_eq!(outcome, Outcome::Interrupted { step: 5 });
+        assert_eq!(outcome, Outcome::Interrupted { step: 9 });
     }
     let copy = folder.path().join("copy");
     std::fs::create_dir(&copy).expect("a folder");
@@ -182,7 +190,7 @@ fn a_run_resumes_bit_for_bit_and_with_other_ranks() {
     others.resume = true;
     others.ranks = 3;
     let (record, weights) = others.finish();
-    assert_eq!(record.epochs.len(), 2);
+    assert_eq!(record.epochs.len(), 3);
     assert_ne!(weights, whole);
 }
 
