@@ -35,19 +35,26 @@ impl Started {
         }
     }
 
-    /// Sends a signal to a rank after the first epoch, and waits for the end of all ranks.
-    fn signal(mut self, signal: &str, rank: usize) -> Output {
+    /// Acts after two epochs, and waits for the end of all ranks.
+    fn disturbed(mut self, act: impl FnOnce(&Path)) -> Output {
         let metrics = self.folder.join("metrics.jsonl");
         while std::fs::read_to_string(&metrics).map_or(0, |text| text.lines().count()) < 2 {
             let ended = self.child.try_wait().expect("a child");
             assert!(ended.is_none(), "ended before the signal: {ended:?}");
             sleep(Duration::from_millis(5));
         }
-        let id = std::fs::read_to_string(format!("{}.{rank}", self.folder.display()));
-        let id = id.expect("a process id");
-        let sent = Command::new("kill").args([signal, id.trim()]).status();
-        assert!(sent.expect("kill").success());
+        act(&self.folder);
         self.child.wait_with_output().expect("an output")
+    }
+
+    /// Sends a signal to a rank.
+    fn signal(self, signal: &str, rank: usize) -> Output {
+        self.disturbed(|folder| {
+            let id = std::fs::read_to_string(format!("{}.{rank}", folder.display()));
+            let id = id.expect("a process id");
+            let sent = Command::new("kill").args([signal, id.trim()]).status();
+            assert!(sent.expect("kill").success());
+        })
     }
 }
 
@@ -121,4 +128,28 @@ fn a_run_continues_with_another_number_of_ranks() {
     assert_eq!(stderr.matches(line).count(), 1, "{stderr}");
     let metrics = String::from_utf8(read(&run, "metrics.jsonl")).expect("text");
     assert_eq!(metrics.lines().count().to_string(), EPOCHS);
+}
+
+#[test]
+fn a_folder_that_rank_0_cannot_write_ends_all() {
+    if !has_mpirun() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let moved = folder.path().join("moved");
+    let output = Started::new(&run).disturbed(|run| {
+        std::fs::rename(run, &moved).expect("a rename");
+    });
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let errors = stderr.lines().filter(|line| line.starts_with("error: "));
+    let errors: Vec<&str> = errors.collect();
+    assert_eq!(errors.len(), 1, "{stderr}");
+    assert!(
+        errors[0].starts_with("error: rank 0 of 2: cannot write"),
+        "{stderr}"
+    );
+    // The files so far are whole.
+    assert!(!resumed(on_ranks(2, &[]), &moved).is_empty());
 }

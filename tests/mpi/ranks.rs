@@ -86,8 +86,9 @@ fn rank_0_alone_reports_and_writes() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
-    let args = with_output(TINY, &run, &["--epochs", "2", "--tensorboard"]);
-    let (stdout, stderr) = success(on_ranks(3, &[&args[..], &["--batch-size", "33"]].concat()));
+    let flags = ["--epochs", "2", "--tensorboard", "--batch-size", "33"];
+    let args = with_output(TINY, &run, &flags);
+    let (stdout, stderr) = success(on_ranks(3, &args));
     assert_eq!(stdout.lines().count(), 1, "{stdout}");
     assert_eq!(stderr.matches("epoch 2/2").count(), 1, "{stderr}");
     assert!(stderr.contains("ranks     3, 11 images each"), "{stderr}");

@@ -5,6 +5,7 @@ mod support;
 
 mod activation;
 mod autograd;
+mod autograd_ready;
 mod capsule;
 mod combine;
 mod conv2d;

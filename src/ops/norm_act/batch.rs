@@ -8,7 +8,8 @@ use candle_core::{
     CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
-use super::channels::{Backward, Dims, Forward, Gradients, Moments, Parameters};
+use super::channels::{Backward, Dims, Forward, Gradients, Parameters};
+use super::moment::Moments;
 use super::statistics::OP;
 use crate::activation::Activation;
 use crate::ops::AllReduce;

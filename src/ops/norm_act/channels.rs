@@ -10,6 +10,7 @@ use std::ops::Range;
 use candle_core::Result;
 
 use super::kernels::{self, Affine, Apply, Center, Centering, Pull};
+use super::moment::{Moment, Moments};
 use super::synchronised;
 use crate::ops::AllReduce;
 use crate::ops::activation::dispatch::KernelVisitor;
@@ -73,27 +74,6 @@ impl Dims {
         let values = (self.per_channel() / parts).max(1);
         let min_len = PARALLEL_THRESHOLD.div_ceil(values);
         parallel::map(self.channels * parts, min_len, &run)
-    }
-}
-
-/// Mean and variance (biased) of a channel.
-#[derive(Debug, Clone)]
-pub(super) struct Moment {
-    pub mean: f64,
-    pub variance: f64,
-}
-
-/// The moments of all channels.
-#[derive(Debug)]
-pub(super) struct Moments {
-    pub channels: Vec<Moment>,
-    /// The number of values of a channel.
-    pub count: f64,
-}
-
-impl Moment {
-    pub(super) fn inverse_deviation(&self, eps: f64) -> f64 {
-        1.0 / (self.variance + eps).sqrt()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
-use super::channels::Moment;
+use super::moment::Moment;
 use super::statistics::{BatchStatistics, OP, Statistics};
 use super::synchronised;
 use crate::activation::Activation;

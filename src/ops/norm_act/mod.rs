@@ -11,6 +11,7 @@ mod composed;
 mod fold;
 mod group;
 mod kernels;
+mod moment;
 mod running;
 mod statistics;
 mod synchronised;
@@ -26,7 +27,7 @@ use crate::ops::activation::{activation as activate, has_kernel};
 use crate::ops::composed::composes;
 use crate::ops::storage::{elements, on_cpu};
 use batch::{BatchNormAct, read_f64};
-use channels::{Moment, Moments};
+use moment::{Moment, Moments};
 use statistics::OP;
 
 pub use fold::fold_batch_norm;

@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 
 use super::batch::{parameters, read_f64};
-use super::channels::Moment;
 use super::kernels::{Affine, Replace};
+use super::moment::Moment;
 use super::statistics::OP;
 use crate::activation::Activation;
 use crate::ops::activation::dispatch::{KernelVisitor, visit_kernel};

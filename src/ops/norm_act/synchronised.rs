@@ -2,7 +2,7 @@
 
 use candle_core::Result;
 
-use super::channels::Moment;
+use super::moment::Moment;
 use crate::ops::AllReduce;
 
 /// The largest ratio of the squared mean to the variance in one sum. The variance then has 13 bits less
