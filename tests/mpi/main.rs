@@ -6,6 +6,7 @@ mod ranks;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A small network without batch norm, whose steps take an instant.
 const TINY: &[&str] = &[
@@ -26,14 +27,19 @@ fn mish() -> &'static str {
     env!("CARGO_BIN_EXE_mish")
 }
 
-/// Whether `mpirun` works here. Otherwise says that a test skips.
-fn has_mpirun() -> bool {
+/// Ranks wait for each other without sleeping, so only one test runs at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// The right to use `mpirun`, if it works here. Otherwise says that a test skips.
+fn has_mpirun() -> Option<MutexGuard<'static, ()>> {
+    let alone = ONE_AT_A_TIME.lock();
+    let alone = alone.unwrap_or_else(PoisonError::into_inner);
     let found = mpirun(2).arg("true").output();
-    let works = found.is_ok_and(|output| output.status.success());
-    if !works {
-        eprintln!("skipped: mpirun does not start two ranks here");
+    if found.is_ok_and(|output| output.status.success()) {
+        return Some(alone);
     }
-    works
+    eprintln!("skipped: mpirun does not start two ranks here");
+    None
 }
 
 /// `mpirun` with `ranks` ranks on this computer.

@@ -60,9 +60,9 @@ fn difference(a: &Path, b: &Path) -> f32 {
 
 #[test]
 fn two_ranks_with_synchronised_norms_repeat_one_process() {
-    if !has_mpirun() {
+    let Some(_alone) = has_mpirun() else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     let [one, two, again, small] = ["one", "two", "again", "small"].map(path);
@@ -81,9 +81,9 @@ fn two_ranks_with_synchronised_norms_repeat_one_process() {
 
 #[test]
 fn rank_0_alone_reports_and_writes() {
-    if !has_mpirun() {
+    let Some(_alone) = has_mpirun() else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
     let flags = ["--epochs", "2", "--tensorboard", "--batch-size", "33"];
@@ -104,9 +104,9 @@ fn rank_0_alone_reports_and_writes() {
 
 #[test]
 fn a_batch_that_the_ranks_cannot_divide_is_a_usage_error() {
-    if !has_mpirun() {
+    let Some(_alone) = has_mpirun() else {
         return;
-    }
+    };
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
     let args = with_output(TINY, &run, &["--batch-size", "33"]);
@@ -119,9 +119,9 @@ fn a_batch_that_the_ranks_cannot_divide_is_a_usage_error() {
 
 #[test]
 fn the_doctor_sums_over_all_ranks() {
-    if !has_mpirun() {
+    let Some(_alone) = has_mpirun() else {
         return;
-    }
+    };
     let (stdout, _) = success(on_ranks(2, &["doctor"]));
     for line in [
         "ranks       2, started by Open MPI",
