@@ -9,7 +9,7 @@ use candle_mish_models::ModelSpec;
 use crate::network::Weights;
 use crate::preprocessing::has_image_files;
 
-/// A data set whose labels are those of a network.
+/// A data set with the labels of a network.
 pub struct Mapped {
     /// The data set, with the names of the network's classes if they are known.
     pub dataset: Dataset,
@@ -72,7 +72,7 @@ fn used_labels(dataset: &Dataset) -> Vec<u32> {
         .collect()
 }
 
-/// Refuses a data set whose labels are not those of a network without class names, and warns if only
+/// Refuses a data set with other labels than a network without class names, and warns if only
 /// the order of folders decides them.
 fn check_positions(
     dataset: &Dataset,

@@ -87,19 +87,34 @@ impl Network {
         })
     }
 
-    /// Builds the network of trained weights and loads them.
+    /// Builds the network of trained weights and loads them. They must not change afterwards: see
+    /// [`Network::for_inference`].
     ///
     /// # Errors
     /// If the network cannot be built or a tensor does not fit.
     pub fn load(spec: &ModelSpec, weights: &Weights) -> anyhow::Result<Self> {
         let store = ParamStore::zeros(DType::F32, device::current()?);
-        let network = Self::build(spec, store, 0, BuildContext::default())?;
+        let mut network = Self::build(spec, store, 0, BuildContext::default())?;
+        network.frozen = network.for_inference(spec)?.into();
         let transfer = weights.load(&*network.model, spec, &network.store);
         let transfer = transfer.map_err(explained)?;
         if let Some(note) = Note::transferred(&weights.origin, &transfer) {
             warn(&note);
         }
         Ok(network)
+    }
+
+    /// The network for evaluation, with layers that arrange their weights once. The weights must not
+    /// change after its first batch.
+    ///
+    /// # Errors
+    /// If the network cannot be built.
+    pub fn for_inference(&self, spec: &ModelSpec) -> anyhow::Result<Box<dyn Model>> {
+        let context = BuildContext {
+            constant: true,
+            ..BuildContext::default()
+        };
+        models::create_with(spec, &context, self.store.frozen().var_builder()).map_err(choice)
     }
 
     /// Loads trained weights into a new network, to train it further.

@@ -25,6 +25,9 @@ pub struct BuildContext {
     /// Synchronised batch norms, timm's `--sync-bn`: in training, their statistics are those of the
     /// batches of all these processes.
     pub sync_bn: Option<Arc<dyn AllReduce>>,
+    /// Promises that no weight and no running statistic changes from the first evaluation on. The
+    /// layers then arrange their weights once for their algorithms, and keep the result.
+    pub constant: bool,
 }
 
 impl Default for BuildContext {
@@ -35,6 +38,7 @@ impl Default for BuildContext {
             statistics: Statistics::default(),
             grad_checkpointing: false,
             sync_bn: None,
+            constant: false,
         }
     }
 }

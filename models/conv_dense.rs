@@ -15,7 +15,7 @@
 //! after each pair, and dense layers without norms. `conv4_mlp_1x512` is the six-layer network of the
 //! studies of optimizers, initialisers and learning rates: the paper states six layers, four of them
 //! convolutions. Channels and paddings (the second convolution of each pair has none) are inferred:
-//! they are those of Keras's CIFAR-10 example, whose documented accuracy is that of the author's
+//! they are the same as in Keras's CIFAR-10 example, whose documented accuracy matches the author's
 //! plots. The study of the width varies the dense layer: 100, 250, 500 and 1024 neurons.
 //!
 //! `cnn4` has 3x3 convolutions with 32 and 64 channels without padding, a 2x2 max pool and a dense

@@ -6,7 +6,7 @@
 //! paper and of timm is SiLU, the gate of the channel attention a sigmoid.
 //!
 //! The paper's regularisation is off by default: dropout of 0.2 (0.3 for B2) before the classifier
-//! and stochastic depth of 0.2. Batch-norm constants (PyTorch's) and image sizes are those of
+//! and stochastic depth of 0.2. Batch-norm constants (PyTorch's) and image sizes are the same as in
 //! timm's networks of the same names; the paper uses 260 pixels for B2.
 //!
 //! The paper's own weights were trained with TensorFlow, whose strided convolutions are padded at the

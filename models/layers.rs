@@ -119,7 +119,11 @@ impl<'a> Layers<'a> {
             WeightInit::Default => config.init(self.conv_init),
             _ => config,
         };
-        nn::conv2d(inputs, outputs, config, self.vb.clone())
+        let conv = nn::conv2d(inputs, outputs, config, self.vb.clone())?;
+        Ok(match self.context.constant {
+            true => conv.with_constant_weight(),
+            false => conv,
+        })
     }
 
     /// A batch norm.
@@ -134,6 +138,10 @@ impl<'a> Layers<'a> {
         let norm = match &self.context.sync_bn {
             Some(processes) => norm.with_processes(processes.clone()),
             None => norm,
+        };
+        let norm = match self.context.constant {
+            true => norm.with_constant_statistics(),
+            false => norm,
         };
         Ok(match self.context.statistics {
             Statistics::Exponential => norm,

@@ -3,7 +3,7 @@
 //!
 //! A densely connected network of plain convolutions. The stem halves the resolution twice, the
 //! second time with two branches. Every dense layer adds 16 channels with a 3x3 receptive field and
-//! 16 with 5x5. The transitions keep the channels. Paths are those of the authors' PyTorch
+//! 16 with 5x5. The transitions keep the channels. Paths are the same as in the authors' PyTorch
 //! checkpoint. For 32x32 images the first convolution has stride 1, so that the dense blocks work
 //! at 16x16, 8x8, 4x4 and 2x2. The authors' dropout of 0.05 before the classifier is off by
 //! default. Their activation is ReLU.

@@ -107,8 +107,7 @@ impl Subject {
             generator: Generator::named(self.seed, "network"),
             swap: swap.clone(),
             statistics: Statistics::Exponential,
-            grad_checkpointing: false,
-            sync_bn: None,
+            ..BuildContext::default()
         };
         let store = ParamStore::zeros(DType::F32, &self.device);
         let model = build(&self.spec, &context, &store)?;

@@ -18,7 +18,7 @@ const WARM_UP: usize = 4;
 #[derive(Debug, Clone, clap::Args)]
 #[command(args_override_self = true, allow_negative_numbers = true)]
 pub struct DataBenchArgs {
-    /// Batches to time. The speed is that of all of them
+    /// Batches to time. The speed is the mean over all of them
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = count(1..=MAX_ROUNDS))]
     steps: usize,
     #[command(flatten)]

@@ -96,10 +96,13 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
     let shape = (args.batch_size, channels, height, width);
     let (images, labels) = batch(shape, classes as u32, network.store.device())?;
     let answer = match mode {
-        Mode::Infer => measure(args, "infer", context, &network, &mut || {
-            network.frozen.forward_t(&images, false)?;
-            Ok(())
-        })?,
+        Mode::Infer => {
+            let model = network.for_inference(&spec)?;
+            measure(args, "infer", context, &network, &mut || {
+                model.forward_t(&images, false)?;
+                Ok(())
+            })?
+        }
         Mode::Train => {
             let recipe = Recipe::default();
             let groups = ParameterGroup::split(network.store.params(), recipe.weight_decay);

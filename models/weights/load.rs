@@ -52,6 +52,36 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// Builds [`Loaded::model`] again, for weights that do not change any more: its layers arrange
+    /// their weights once, with the first batch, and not with every batch. Small batches take less
+    /// time and the network more memory; the logits keep their bits.
+    ///
+    /// Load the file again to change the weights. Updates through [`Loaded::store`] would not be
+    /// seen.
+    ///
+    /// ```no_run
+    /// use candle_core::Device;
+    /// use candle_mish_models::from_file;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let model = from_file("runs/silu/best.safetensors", &Device::Cpu)?.for_inference()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`create_with`].
+    pub fn for_inference(self) -> Result<Self, ModelError> {
+        let context = BuildContext {
+            constant: true,
+            ..BuildContext::default()
+        };
+        let model = create_with(&self.spec, &context, self.store.frozen().var_builder())?;
+        Ok(Self { model, ..self })
+    }
+}
+
 impl Module for Loaded {
     fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
         self.model.forward_t(images, false)

@@ -47,7 +47,7 @@ impl LayerActivations {
             .map(|(pattern, activation)| (pattern.as_str(), *activation))
     }
 
-    /// These patterns first, then those of `fallback`.
+    /// These patterns first, then the patterns of `fallback`.
     pub fn or(&self, fallback: &Self) -> Self {
         Self(self.0.iter().chain(&fallback.0).cloned().collect())
     }

@@ -70,7 +70,7 @@ pub fn read_checked(path: &Path) -> Result<Checkpoint, CheckpointError> {
     match checksum(path).map_err(CheckpointError::read(path))? {
         (expected, found) if expected == found => Ok(checkpoint),
         _ => Err(CheckpointError::invalid(path)(
-            "its checksum is not that of its content: it is damaged".to_string(),
+            "its checksum does not match its content: it is damaged".to_string(),
         )),
     }
 }

@@ -11,7 +11,7 @@ use crate::ops::Target;
 pub struct Batch {
     /// `[B, channels, height, width]`, f32, normalised.
     pub images: Tensor,
-    /// `[B]`, u32: the (fine) label of each image. With mixup or CutMix, that of the image which the
+    /// `[B]`, u32: the (fine) label of each image. With mixup or CutMix, the label of the image which the
     /// other one is mixed into.
     pub labels: Tensor,
     /// `[B, K]`, f32: the probability of each class if mixup or CutMix is on, before label smoothing.

@@ -1,6 +1,6 @@
 //! Verified downloads from the Hugging Face Hub, into the cache that all of its clients share.
 //!
-//! The environment variables are those of the Hub's own clients: `HF_HOME`, `HF_HUB_CACHE`,
+//! The environment variables are the same as in the Hub's own clients: `HF_HOME`, `HF_HUB_CACHE`,
 //! `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`. An empty variable counts as unset.
 
 mod client;

@@ -11,7 +11,7 @@ use super::{Act, Conv2d};
 use crate::activation::Activation;
 use crate::autograd::is_recomputing;
 use crate::ops::norm_act::{Statistics, batch_norm_act};
-use crate::ops::{AllReduce, RunningNorm, conv2d_norm_act, stack};
+use crate::ops::{AllReduce, RunningNorm, RunningScales, conv2d_norm_act, stack};
 
 /// Normalises each channel over the batch and the image (Ioffe, Szegedy, "Batch Normalization",
 /// 2015), with PyTorch's keys, defaults and running statistics.
@@ -34,6 +34,7 @@ pub struct BatchNorm2d {
     momentum: Option<f64>,
     /// The processes whose statistics are joined in training.
     processes: Option<Arc<dyn AllReduce>>,
+    scales: Option<RunningScales>,
     path: String,
 }
 
@@ -72,6 +73,7 @@ impl BatchNorm2d {
             eps: 1e-5,
             momentum: Some(0.1),
             processes: None,
+            scales: None,
             path: String::new(),
         })
     }
@@ -103,6 +105,16 @@ impl BatchNorm2d {
     pub fn with_processes(self, processes: Arc<dyn AllReduce>) -> Self {
         Self {
             processes: Some(processes),
+            ..self
+        }
+    }
+
+    /// Promises that parameters and running statistics do not change from the first evaluation on.
+    /// Then evaluation after a convolution computes the factors of the channels once: see
+    /// [`RunningScales`].
+    pub fn with_constant_statistics(self) -> Self {
+        Self {
+            scales: Some(RunningScales::default()),
             ..self
         }
     }
@@ -190,13 +202,14 @@ impl BatchNorm2d {
             return self.forward_act(&conv.forward(x)?, residual, act, train);
         };
         let norm = RunningNorm {
-            gamma_beta: &stack(&[&self.weight, &self.bias])?,
+            weight: &self.weight,
+            bias: &self.bias,
             mean: &self.running_mean.as_detached_tensor(),
             variance: &self.running_var.as_detached_tensor(),
             eps: self.eps,
+            scales: self.scales.as_ref(),
         };
-        let kernel = (conv.weight(), conv.bias());
-        conv2d_norm_act(x, kernel, conv.params(), norm, residual, activation)
+        conv2d_norm_act(x, conv.kernel(), norm, residual, activation)
     }
 
     fn normalise(

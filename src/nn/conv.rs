@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::summary::record;
 use super::{WeightInit, named};
-use crate::ops::{self, Conv2dParams};
+use crate::ops::{self, Conv2dParams, ConvKernel, PackedWeight};
 
 /// The options of a [`Conv2d`] layer, with PyTorch's names. Pairs are (height, width).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,6 +81,7 @@ pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     params: Conv2dParams,
+    packed: Option<PackedWeight>,
     path: String,
 }
 
@@ -91,6 +92,7 @@ impl Conv2d {
             weight,
             bias,
             params,
+            packed: None,
             path: String::new(),
         }
     }
@@ -99,6 +101,15 @@ impl Conv2d {
     pub fn with_path(self, path: impl Into<String>) -> Self {
         Self {
             path: path.into(),
+            ..self
+        }
+    }
+
+    /// Promises that the weight does not change from the first call on. The layer then arranges it
+    /// once for its algorithm, and not in each call: see [`PackedWeight`].
+    pub fn with_constant_weight(self) -> Self {
+        Self {
+            packed: Some(PackedWeight::default()),
             ..self
         }
     }
@@ -116,6 +127,16 @@ impl Conv2d {
     /// Stride, padding, dilation and groups.
     pub fn params(&self) -> &Conv2dParams {
         &self.params
+    }
+
+    /// What the ops take.
+    pub(super) fn kernel(&self) -> ConvKernel<'_> {
+        ConvKernel {
+            weight: &self.weight,
+            bias: self.bias.as_ref(),
+            params: &self.params,
+            packed: self.packed.as_ref(),
+        }
     }
 }
 
@@ -173,7 +194,7 @@ pub fn conv2d(
 
 impl Module for Conv2d {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = ops::conv2d(x, &self.weight, self.bias.as_ref(), &self.params)?;
+        let y = ops::conv2d_with(x, self.kernel())?;
         let params: Vec<&Tensor> = std::iter::once(&self.weight).chain(&self.bias).collect();
         let taps: usize = self.weight.dims().iter().skip(1).product();
         record(&self.path, "Conv2d", &y, &params, y.elem_count() * taps);

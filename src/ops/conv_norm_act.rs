@@ -4,60 +4,57 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor};
 
 use super::activation::has_kernel;
+use super::combine::stack;
 use super::composed::composes;
-use super::conv2d::{Conv2dParams, Finish, Geometry, conv2d, forward_finished};
-use super::norm_act::{RunningNormAct, Statistics, batch_norm_act};
+use super::conv2d::{
+    ConvKernel, Finish, Geometry, Inference, PackedWeight, conv2d_with, forward_inference,
+};
+use super::norm_act::{RunningNorm, RunningNormAct, Statistics, batch_norm_act};
 use super::storage::{Float, on_cpu};
 use crate::activation::Activation;
 use crate::autograd::{apply2_counted, apply3_counted};
 
-/// Gain and bias, mean and variance of a batch normalisation with running statistics.
-#[derive(Debug, Clone, Copy)]
-pub struct RunningNorm<'a> {
-    /// Gain and bias of each channel, `[2, C]`.
-    pub gamma_beta: &'a Tensor,
-    /// The running mean, `[C]`.
-    pub mean: &'a Tensor,
-    /// The running variance, `[C]`.
-    pub variance: &'a Tensor,
-    /// Added to the variance.
-    pub eps: f64,
-}
-
-/// `act(norm(conv2d(x, weight, bias)) + residual)` with running statistics.
+/// `act(norm(conv2d(x)) + residual)` with running statistics.
 ///
 /// In f32 on the CPU and without a graph, normalisation, residual and activation are applied to the
 /// outputs while they are in the cache. Otherwise, and always with the same values, this is
-/// [`conv2d`] and [`batch_norm_act`].
+/// [`conv2d_with`] and [`batch_norm_act`].
 ///
 /// # Shapes
-/// - `x`, `weight` and `bias`: as for [`conv2d`]
+/// - `x`: as for [`conv2d_with`]
 /// - `residual`: the shape of the result
 ///
 /// # Errors
-/// As [`conv2d`] and [`batch_norm_act`].
+/// As [`conv2d_with`] and [`batch_norm_act`].
 pub fn conv2d_norm_act(
     x: &Tensor,
-    (weight, bias): (&Tensor, Option<&Tensor>),
-    params: &Conv2dParams,
+    kernel: ConvKernel,
     norm: RunningNorm,
     residual: Option<&Tensor>,
     activation: &Activation,
 ) -> Result<Tensor> {
-    let RunningNorm {
-        gamma_beta,
-        mean,
-        variance,
-        eps,
-    } = norm;
+    let ConvKernel {
+        weight,
+        bias,
+        params,
+        packed,
+    } = kernel;
     let separately = || {
-        let y = conv2d(x, weight, bias, params)?;
-        let statistics = Statistics::Running { mean, variance };
-        let (y, _) = batch_norm_act(&y, gamma_beta, residual, statistics, eps, activation)?;
+        let y = conv2d_with(x, kernel)?;
+        let gamma_beta = stack(&[norm.weight, norm.bias])?;
+        let statistics = Statistics::Running {
+            mean: norm.mean,
+            variance: norm.variance,
+        };
+        let (y, _) = batch_norm_act(&y, &gamma_beta, residual, statistics, norm.eps, activation)?;
         Ok(y)
     };
-    let all = [x, weight, gamma_beta];
-    let mut all = all.into_iter().chain(bias).chain(residual);
+    let parameters = [norm.weight, norm.bias];
+    let mut all = [x, weight]
+        .into_iter()
+        .chain(parameters)
+        .chain(bias)
+        .chain(residual);
     let values = [Some(x), Some(weight), bias, residual];
     let fuses = !composes(x)
         && !all.any(Tensor::track_op)
@@ -69,11 +66,11 @@ pub fn conv2d_norm_act(
     };
     let channels = [geometry.c_out];
     let shape = geometry.out_shape();
-    let fits = gamma_beta.dims() == [2, geometry.c_out]
-        && [Some(mean), Some(variance), bias]
-            .iter()
-            .flatten()
-            .all(|t| t.dims() == channels)
+    let vectors = [norm.weight, norm.bias, norm.mean, norm.variance];
+    let fits = vectors
+        .into_iter()
+        .chain(bias)
+        .all(|t| t.dims() == channels)
         && residual.is_none_or(|r| r.dims() == shape);
     if !fits {
         // One of the ops reports the error.
@@ -82,7 +79,8 @@ pub fn conv2d_norm_act(
     let op = ConvNormAct {
         geometry,
         bias: bias.map(|b| on_cpu("conv2d", b, read)).transpose()?,
-        norm: RunningNormAct::new(gamma_beta, (mean, variance), eps, *activation)?,
+        packed: packed.cloned(),
+        norm: RunningNormAct::new(&norm, *activation)?,
     };
     match residual {
         None => apply2_counted(op, x, weight, geometry.patch()),
@@ -94,6 +92,7 @@ pub fn conv2d_norm_act(
 struct ConvNormAct {
     geometry: Geometry,
     bias: Option<Vec<f32>>,
+    packed: Option<PackedWeight>,
     norm: RunningNormAct,
 }
 
@@ -121,8 +120,12 @@ impl ConvNormAct {
             channels: self.geometry.c_out,
             plane: self.geometry.out_plane(),
         };
+        let inference = Inference {
+            packed: self.packed.as_ref(),
+            finish: Some(&finish),
+        };
         let bias = self.bias.as_deref();
-        let y = forward_finished(&self.geometry, &x, &weight, bias, &finish)?;
+        let y = forward_inference(&self.geometry, &x, &weight, bias, inference)?;
         let shape = Shape::from(&self.geometry.out_shape());
         Ok((f32::into_storage(y, DType::F32)?, shape))
     }

@@ -25,10 +25,10 @@ pub use channel_shuffle::channel_shuffle;
 pub use combine::{
     add, add_scaled, cat, flatten_from, narrow, pad, permute, reshape, scale, scale_channels, stack,
 };
-pub use conv_norm_act::{RunningNorm, conv2d_norm_act};
+pub use conv_norm_act::conv2d_norm_act;
 #[doc(hidden)]
 pub use conv2d::conv2d_algorithms;
-pub use conv2d::{Conv2dParams, conv2d};
+pub use conv2d::{Conv2dParams, ConvKernel, PackedWeight, conv2d, conv2d_with};
 pub use drop_path::{DropPathScale, drop_path};
 pub use dropout::dropout;
 pub use linear::linear;
@@ -37,7 +37,8 @@ pub use loss::{
     squared_error,
 };
 pub use norm_act::{
-    BatchStatistics, Statistics, batch_norm_act, fold_batch_norm, group_norm, layer_norm,
+    BatchStatistics, RunningNorm, RunningScales, Statistics, batch_norm_act, fold_batch_norm,
+    group_norm, layer_norm,
 };
 pub use pool2d::{
     AvgDivisor, Pool2dParams, adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, max_pool2d,

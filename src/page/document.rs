@@ -45,7 +45,7 @@ pub(super) const SERIES: &str = "
 }
 ";
 
-/// A page with a title, rules of style of its own, and a body.
+/// A page with a title, its own style rules, and a body.
 pub(crate) fn document(title: &str, style: &str, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)

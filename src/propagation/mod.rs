@@ -1,7 +1,7 @@
 //! How a signal propagates through a random network: mean-field theory of wide networks at
 //! initialisation, and random dense networks to compare it with.
 //!
-//! The theory is that of Poole et al., "Exponential expressivity in deep neural networks through
+//! The theory is from Poole et al., "Exponential expressivity in deep neural networks through
 //! transient chaos" (2016, arXiv:1606.05340) and Schoenholz et al., "Deep Information Propagation"
 //! (2017, arXiv:1611.01232). Weights are normal with variance sigma_w^2 / fan-in, biases normal with
 //! variance sigma_b^2. In a wide network the pre-activations of a layer are then normal, with the

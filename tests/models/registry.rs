@@ -288,6 +288,31 @@ fn the_activation_is_really_another_one() -> Result<()> {
     Ok(())
 }
 
+/// The first call arranges the weights, the second uses them.
+#[test]
+fn a_constant_network_has_the_logits_of_a_changing_one() -> Result<()> {
+    for entry in distinct() {
+        let logits = |constant: bool| -> Result<[Vec<f32>; 2]> {
+            let context = BuildContext {
+                constant,
+                ..BuildContext::default()
+            };
+            let (store, _) = build(&spec(entry, "mish"))?;
+            let vb = store.frozen().var_builder();
+            let model = create_with(&spec(entry, "mish"), &context, vb);
+            let model = model.map_err(candle_core::Error::wrap)?;
+            rule::fill(&store, GAIN)?;
+            let call = || {
+                let logits = model.forward_t(&images(entry, 1)?, false)?;
+                logits.flatten_all()?.to_vec1()
+            };
+            Ok([call()?, call()?])
+        };
+        assert_eq!(logits(true)?, logits(false)?, "{}", entry.name);
+    }
+    Ok(())
+}
+
 #[test]
 fn a_swapped_network_is_that_of_the_new_activation() -> Result<()> {
     for entry in distinct() {

@@ -384,18 +384,20 @@ fn small_map_case() -> impl Strategy<Value = Case> {
 fn expected_algorithms(dtype: DType) -> Vec<(usize, &'static str)> {
     let of_passes: [&[&str]; 3] = match dtype {
         DType::F64 => [
-            &["depthwise", "im2col"],
-            &["depthwise", "im2col"],
-            &["depthwise", "pixel lanes"],
+            &["depthwise pixel lanes", "im2col"],
+            &["depthwise pixel lanes", "im2col"],
+            &["depthwise pixel lanes", "pixel lanes"],
         ],
         _ => {
-            [&[
-                "depthwise",
+            const CONVOLUTION: &[&str] = &[
+                "depthwise channel lanes",
+                "depthwise pixel lanes",
                 "channel lanes",
                 "pixel lanes",
                 "winograd 2x2",
                 "winograd 4x4",
-            ]; 3]
+            ];
+            [CONVOLUTION, CONVOLUTION, &CONVOLUTION[1..]]
         }
     };
     let passes = of_passes.into_iter().enumerate();

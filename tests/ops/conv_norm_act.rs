@@ -4,8 +4,8 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_mish::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::{
-    Conv2dParams, RunningNorm, Statistics, batch_norm_act, conv2d, conv2d_algorithms,
-    conv2d_norm_act,
+    Conv2dParams, ConvKernel, PackedWeight, RunningNorm, RunningScales, Statistics, batch_norm_act,
+    conv2d, conv2d_algorithms, conv2d_norm_act, conv2d_with,
 };
 use proptest::prelude::*;
 
@@ -15,6 +15,7 @@ test_all_devices! {
     equals_the_separate_ops_with_every_algorithm,
     equals_the_separate_ops_in_every_type,
     any_sizes,
+    a_packed_weight_serves_all_sizes,
     keeps_the_graph,
     what_does_not_fit_is_refused,
 }
@@ -47,42 +48,65 @@ impl Arguments {
         })
     }
 
-    /// The results of the fused op and of the separate ops.
-    fn both(
+    /// The results of the fused op, of the separate ops, and of the fused op that fills its caches
+    /// and uses them.
+    fn all(
         &self,
         params: &Conv2dParams,
         (bias, residual): (bool, bool),
         activation: &Activation,
-    ) -> Result<[Tensor; 2]> {
+    ) -> Result<[Tensor; 4]> {
         let (x, weight) = (&self.x, &self.weight);
         let (mean, variance) = (&self.mean, &self.variance);
         let bias = bias.then_some(&self.bias);
         let residual = residual.then_some(&self.residual);
         let norm = RunningNorm {
-            gamma_beta: &self.gamma_beta,
+            weight: &self.gamma_beta.get(0)?,
+            bias: &self.gamma_beta.get(1)?,
             mean,
             variance,
             eps: 1e-5,
+            scales: None,
         };
-        let fused = conv2d_norm_act(x, (weight, bias), params, norm, residual, activation)?;
+        let kernel = ConvKernel {
+            weight,
+            bias,
+            params,
+            packed: None,
+        };
+        let fused = conv2d_norm_act(x, kernel, norm, residual, activation)?;
         let y = conv2d(x, weight, bias, params)?;
         let statistics = Statistics::Running { mean, variance };
         let (y, _) = batch_norm_act(&y, &self.gamma_beta, residual, statistics, 1e-5, activation)?;
-        Ok([fused, y])
+        let (packed, scales) = (PackedWeight::default(), RunningScales::default());
+        let kept = || {
+            let kernel = ConvKernel {
+                packed: Some(&packed),
+                ..kernel
+            };
+            let norm = RunningNorm {
+                scales: Some(&scales),
+                ..norm
+            };
+            conv2d_norm_act(x, kernel, norm, residual, activation)
+        };
+        Ok([fused, y, kept()?, kept()?])
     }
 
     fn check(&self, params: &Conv2dParams, activation: &Activation) -> Result<()> {
         for options in [(false, false), (true, false), (false, true), (true, true)] {
-            let [fused, separate] = self.both(params, options, activation)?;
-            assert_eq!(fused.shape(), separate.shape());
-            assert_eq!(fused.dtype(), separate.dtype());
-            assert_eq!(
-                values(&fused),
-                values(&separate),
-                "{:?}, {:?}, {params:?}, {activation:?}, bias and residual: {options:?}",
-                self.x.shape(),
-                self.weight.shape()
-            );
+            let [fused, others @ ..] = self.all(params, options, activation)?;
+            for (i, other) in others.iter().enumerate() {
+                assert_eq!(fused.shape(), other.shape());
+                assert_eq!(fused.dtype(), other.dtype());
+                assert_eq!(
+                    values(&fused),
+                    values(other),
+                    "{i}: {:?}, {:?}, {params:?}, {activation:?}, bias and residual: {options:?}",
+                    self.x.shape(),
+                    self.weight.shape()
+                );
+            }
         }
         Ok(())
     }
@@ -105,6 +129,8 @@ fn equals_the_separate_ops_with_every_algorithm() -> Result<()> {
         ([2, 48, 7, 7], [33, 48, 1, 1], padded(0, 1, 1)),
         ([2, 19, 13, 11], [19, 1, 3, 3], padded(1, 1, 19)),
         ([2, 19, 14, 14], [19, 1, 3, 3], padded(1, 2, 19)),
+        ([2, 44, 13, 11], [44, 1, 3, 3], padded(1, 1, 44)),
+        ([2, 44, 14, 14], [44, 1, 5, 5], padded(2, 2, 44)),
     ];
     let mut algorithms = std::collections::BTreeSet::new();
     for (x, weight, params) in cases {
@@ -124,7 +150,13 @@ fn equals_the_separate_ops_with_every_algorithm() -> Result<()> {
             arguments.check(&params, &activation)?;
         }
     }
-    let all = ["channel lanes", "depthwise", "pixel lanes", "winograd 4x4"];
+    let all = [
+        "channel lanes",
+        "depthwise channel lanes",
+        "depthwise pixel lanes",
+        "pixel lanes",
+        "winograd 4x4",
+    ];
     assert_eq!(Vec::from_iter(algorithms), all);
     Ok(())
 }
@@ -161,6 +193,36 @@ fn any_sizes() -> Result<()> {
     Ok(())
 }
 
+/// Maps of different sizes take different algorithms and register tiles, with one packed weight.
+fn a_packed_weight_serves_all_sizes() -> Result<()> {
+    let mut algorithms = std::collections::BTreeSet::new();
+    for (kernel, padding) in [(1, 0), (3, 1)] {
+        let params = padded(padding, 1, 1);
+        let weight = uniform(2, &[40, 24, kernel, kernel]);
+        let bias = uniform(3, &[40]);
+        let packed = PackedWeight::default();
+        for (h, w) in [(40, 37), (3, 5), (8, 8), (40, 37), (1, 1)] {
+            let x = uniform(1, &[2, 24, h, w]);
+            let shapes = (x.dims(), weight.dims());
+            algorithms.insert(conv2d_algorithms(shapes.0, shapes.1, &params, DType::F32)?[0]);
+            for bias in [None, Some(&bias)] {
+                let kernel = ConvKernel {
+                    weight: &weight,
+                    bias,
+                    params: &params,
+                    packed: Some(&packed),
+                };
+                let want = values(&conv2d(&x, &weight, bias, &params)?);
+                for _ in 0..2 {
+                    assert_eq!(values(&conv2d_with(&x, kernel)?), want, "{h}x{w}");
+                }
+            }
+        }
+    }
+    assert!(algorithms.len() > 2, "{algorithms:?}");
+    Ok(())
+}
+
 /// With a tracked argument the result has gradients.
 fn keeps_the_graph() -> Result<()> {
     let params = padded(1, 1, 1);
@@ -168,14 +230,14 @@ fn keeps_the_graph() -> Result<()> {
     let variable = Var::from_tensor(&arguments.weight)?;
     arguments.weight = variable.as_tensor().clone();
     let mut all = Vec::new();
-    for index in 0..2 {
+    for index in 0..4 {
         let (_, (), mut gradients) = value_and_grad(|| {
-            let both = arguments.both(&params, (true, true), &Activation::Mish)?;
-            Ok((both[index].sum_all()?, ()))
+            let results = arguments.all(&params, (true, true), &Activation::Mish)?;
+            Ok((results[index].sum_all()?, ()))
         })?;
         all.push(values(&gradients.remove(&variable).expect("a gradient")));
     }
-    assert_eq!(all[0], all[1]);
+    assert!(all.iter().all(|gradient| *gradient == all[0]));
     Ok(())
 }
 
@@ -187,7 +249,7 @@ fn what_does_not_fit_is_refused() -> Result<()> {
     let refused = |change: &dyn Fn(&mut Arguments)| -> Result<String> {
         let mut arguments = Arguments::new([2, 4, 6, 6], [8, 4, 3, 3], &params, DType::F32)?;
         change(&mut arguments);
-        let result = arguments.both(&params, (true, true), &Activation::Mish);
+        let result = arguments.all(&params, (true, true), &Activation::Mish);
         Ok(result.expect_err("an argument does not fit").to_string())
     };
     good.check(&params, &Activation::Mish)?;

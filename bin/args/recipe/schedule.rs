@@ -47,11 +47,11 @@ pub struct ScheduleArgs {
     /// cosine, tanh and poly: number of cycles in the run [default: 1]
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_CYCLES))]
     pub lr_cycle_limit: Option<usize>,
-    /// Length of a cycle divided by that of the one before [default: 1]
+    /// Length of a cycle divided by the length of the one before [default: 1]
     #[arg(long, value_name = "F",
           value_parser = number::<f64>(1.0 / MAX_BEND..=MAX_BEND))]
     pub lr_cycle_mul: Option<f64>,
-    /// Highest rate of a cycle divided by that of the one before [default: 0.5]
+    /// Highest rate of a cycle divided by the highest rate of the one before [default: 0.5]
     #[arg(long, value_name = "F", value_parser = number::<f64>(positive(1.0)))]
     pub lr_cycle_decay: Option<f64>,
     /// cosine and poly: k-decay; above 1, the rate stays high for longer [default: 1]

@@ -54,7 +54,7 @@ pub(super) const STATES: [&str; 2] = ["initial", "trained"];
 
 impl Trained {
     /// The network with the initial weights of its run. Its batch norms, which have no statistics yet,
-    /// get those of `batches` of images.
+    /// get the statistics of `batches` of images.
     ///
     /// # Errors
     /// If the network cannot be built or an op fails.

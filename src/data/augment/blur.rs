@@ -6,7 +6,7 @@ use crate::data::image::Image;
 const PASSES: usize = 3;
 
 /// Pillow's `ImageFilter.GaussianBlur`: three box blurs along rows, then three along columns. The
-/// arithmetic is that of `src/libImaging/BoxBlur.c`.
+/// arithmetic is the same as in `src/libImaging/BoxBlur.c`.
 pub(super) fn box_blur(image: &mut Image, radius: f32) {
     let Some(window) = Window::new(box_radius(radius)) else {
         return;

@@ -21,7 +21,7 @@ impl Composed2 for Convolution {
     }
 
     fn composed(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        forward(&self.0, x, weight, None)
+        forward(&self.geometry, x, weight, None)
     }
 }
 
@@ -31,7 +31,7 @@ impl Composed3 for Convolution {
     }
 
     fn composed(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-        forward(&self.0, x, weight, Some(bias))
+        forward(&self.geometry, x, weight, Some(bias))
     }
 }
 

@@ -54,6 +54,9 @@ const ONE_VECTOR: f64 = 0.8;
 /// The same share for the weight gradient.
 const ONE_VECTOR_OF_WEIGHT_GRAD: f64 = 0.9;
 
+/// The share of lanes that depthwise convolution with channels in the lanes must fill.
+const DEPTHWISE_CHANNELS: f64 = 0.6;
+
 /// The cost of transposing the sum of an output, in multiplications.
 const TERMS_OF_TRANSPOSE: f64 = 10.0;
 
@@ -127,6 +130,16 @@ pub(super) fn input_grad(arch: Arch, g: &Geometry) -> Choice {
         size: (g.h, g.w),
     };
     fastest(arch, g, direct, &pass)
+}
+
+/// For a depthwise convolution and its input gradient.
+pub(super) fn depthwise(arch: Arch, g: &Geometry) -> Lanes {
+    let lanes = arch.dispatch(F32Lanes);
+    if g.c_out == g.c_in && filled(g.c_in, lanes) >= DEPTHWISE_CHANNELS {
+        Lanes::Channels
+    } else {
+        Lanes::Pixels
+    }
 }
 
 /// For the gradient with respect to the weight.
@@ -281,7 +294,7 @@ pub(super) fn padded_copies_fit(g: &Geometry) -> bool {
 }
 
 /// The `f32` lanes of an instruction set.
-struct F32Lanes;
+pub(super) struct F32Lanes;
 
 impl WithSimd for F32Lanes {
     type Output = usize;

@@ -4,7 +4,8 @@
 //!                        forward, input gradient         weight gradient
 //! no multiplications     Empty                           Empty
 //! padding out of range   ChannelLanes, f64: Im2col       ChannelLanes, f64: PixelLanes
-//! depthwise              Depthwise                       Depthwise
+//! depthwise, f32         Depthwise by either lanes       Depthwise by pixels
+//! depthwise, f64         Depthwise by pixels             Depthwise by pixels
 //! f32                    Winograd, ChannelLanes or PixelLanes, as the cost model estimates
 //! f64                    Im2col                          PixelLanes
 //! ```
@@ -21,8 +22,9 @@ use rayon::prelude::*;
 use super::cost_model::{self, Choice, Lanes, Outputs};
 use super::direct::{self, Problem};
 use super::element::Element;
-use super::finish::Finish;
 use super::geometry::Geometry;
+use super::inference::Inference;
+use super::pack::packed_weight::PackedWeight;
 use super::{depthwise, im2col, weight_grad, winograd};
 use crate::ops::storage::initialised;
 
@@ -44,8 +46,8 @@ pub enum Pass {
 pub enum Algorithm {
     /// Nothing is multiplied: the result is empty or zero.
     Empty,
-    /// One kernel per plane, on padded copies of the planes.
-    Depthwise,
+    /// One kernel per plane, with channels or pixels in the lanes of a vector.
+    Depthwise(Lanes),
     /// Directly, with channels in the lanes of a vector.
     ChannelLanes,
     /// Directly, with pixels in the lanes of a vector.
@@ -63,7 +65,8 @@ impl Algorithm {
     pub fn name(self) -> &'static str {
         match self {
             Self::Empty => "empty",
-            Self::Depthwise => "depthwise",
+            Self::Depthwise(Lanes::Channels) => "depthwise channel lanes",
+            Self::Depthwise(Lanes::Pixels) => "depthwise pixel lanes",
             Self::ChannelLanes => "channel lanes",
             Self::PixelLanes => "pixel lanes",
             Self::Winograd(Outputs::Two) => "winograd 2x2",
@@ -96,7 +99,11 @@ pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm 
     let in_range = cost_model::padded_copies_fit(g);
     match pass {
         Pass::BiasGrad => Algorithm::Sum,
-        _ if in_range && g.is_depthwise() => Algorithm::Depthwise,
+        Pass::WeightGrad if in_range && g.is_depthwise() => Algorithm::Depthwise(Lanes::Pixels),
+        _ if in_range && g.is_depthwise() => Algorithm::Depthwise(match F::IS_F32 {
+            true => cost_model::depthwise(arch, g),
+            false => Lanes::Pixels,
+        }),
         Pass::WeightGrad if !F::IS_F32 => Algorithm::PixelLanes,
         _ if !F::IS_F32 => Algorithm::Im2col,
         _ if !in_range => Algorithm::ChannelLanes,
@@ -106,32 +113,36 @@ pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm 
     }
 }
 
-/// The convolution; writes all of `y`. All slices are contiguous, in the shapes of `g`. `finish`
-/// changes the outputs; only for `f32`.
+/// The convolution; writes all of `y`. All slices are contiguous, in the shapes of `g`.
+/// `inference` is only for `f32`.
 pub fn forward<F: Element>(
     g: &Geometry,
     x: &[F],
     w: &[F],
     bias: Option<&[F]>,
-    finish: Option<&dyn Finish>,
+    inference: Inference,
     y: &mut [MaybeUninit<F>],
 ) {
     check(g, x.len(), w.len(), y.len());
     if y.is_empty() {
         return;
     }
+    let Inference { packed, finish } = inference;
     let arch = Arch::new();
     let algorithm = algorithm::<F>(arch, Pass::Forward, g);
     if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y))
-        && algorithm != Algorithm::Depthwise
+        && algorithm != Algorithm::Depthwise(Lanes::Pixels)
     {
-        let problem = Problem::forward(g, x, w, bias.and_then(F::as_f32), finish);
+        let problem = Problem {
+            packed: packed.map(PackedWeight::forms),
+            ..Problem::forward(g, x, w, bias.and_then(F::as_f32), finish)
+        };
         convolve(arch, algorithm, &problem, y);
         return;
     }
     match algorithm {
         // The bias comes first.
-        Algorithm::Depthwise => {
+        Algorithm::Depthwise(_) => {
             depthwise::forward(arch, g, x, w, finish.filter(|_| bias.is_none()), y);
         }
         _ => im2col::forward(g, x, w, y),
@@ -162,14 +173,14 @@ pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUn
     let arch = Arch::new();
     let algorithm = algorithm::<F>(arch, Pass::InputGrad, g);
     if let (Some(dy), Some(w), Some(dx)) = (F::as_f32(dy), F::as_f32(w), F::as_f32_uninit(dx))
-        && algorithm != Algorithm::Depthwise
+        && algorithm != Algorithm::Depthwise(Lanes::Pixels)
     {
         let problem = Problem::input_grad(g, dy, w);
         convolve(arch, algorithm, &problem, dx);
         return;
     }
     match algorithm {
-        Algorithm::Depthwise => depthwise::input_grad(arch, g, dy, w, dx),
+        Algorithm::Depthwise(_) => depthwise::input_grad(arch, g, dy, w, dx),
         _ => im2col::input_grad(g, dy, w, dx),
     }
 }
@@ -178,6 +189,7 @@ fn convolve(arch: Arch, algorithm: Algorithm, problem: &Problem, to: &mut [Maybe
     match algorithm {
         Algorithm::Winograd(outputs) => winograd::convolve(arch, outputs, problem, to),
         Algorithm::PixelLanes => direct::pixel_lanes::convolve(arch, problem, to),
+        Algorithm::Depthwise(_) => depthwise::channel_lanes::convolve(arch, problem, to),
         _ => direct::channel_lanes::convolve(arch, problem, to),
     }
 }
@@ -202,7 +214,7 @@ pub fn weight_grad<F: Element>(g: &Geometry, x: &[F], dy: &[F], dw: &mut [F]) {
     }
     match algorithm {
         Algorithm::Empty => dw.fill(F::ZERO),
-        Algorithm::Depthwise => depthwise::weight_grad(arch, g, x, dy, dw),
+        Algorithm::Depthwise(_) => depthwise::weight_grad(arch, g, x, dy, dw),
         _ => weight_grad::pixel_lanes::weight_grad(arch, g, x, dy, dw),
     }
 }

@@ -20,9 +20,9 @@ mod depthwise;
 mod direct;
 mod dispatch;
 mod element;
-mod finish;
 mod geometry;
 mod im2col;
+mod inference;
 mod pack;
 mod plan;
 mod storage;
@@ -37,11 +37,12 @@ use candle_core::{
 };
 
 use dispatch::{Algorithm, Pass};
-pub(crate) use finish::Finish;
 pub use geometry::Conv2dParams;
 pub(crate) use geometry::Geometry;
-pub(crate) use storage::forward_finished;
-use storage::run;
+pub(crate) use inference::{Finish, Inference};
+pub use pack::packed_weight::PackedWeight;
+pub(crate) use storage::forward_inference;
+use storage::{Argument, run, run_packed};
 
 use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply2, apply3, run1, run2};
@@ -69,6 +70,40 @@ pub fn conv2d(
     bias: Option<&Tensor>,
     params: &Conv2dParams,
 ) -> Result<Tensor> {
+    let kernel = ConvKernel {
+        weight,
+        bias,
+        params,
+        packed: None,
+    };
+    conv2d_with(x, kernel)
+}
+
+/// What a convolution multiplies its input with.
+#[derive(Debug, Clone, Copy)]
+pub struct ConvKernel<'a> {
+    /// The weight, `[c_out, c_in / groups, kh, kw]`.
+    pub weight: &'a Tensor,
+    /// The bias, `[c_out]`.
+    pub bias: Option<&'a Tensor>,
+    /// Stride, padding, dilation and groups.
+    pub params: &'a Conv2dParams,
+    /// Keeps the packed weight between calls, in f32 on the CPU. Only for a weight that does not
+    /// change.
+    pub packed: Option<&'a PackedWeight>,
+}
+
+/// As [`conv2d`], with a weight that may be packed already.
+///
+/// # Errors
+/// As [`conv2d`].
+pub fn conv2d_with(x: &Tensor, kernel: ConvKernel) -> Result<Tensor> {
+    let ConvKernel {
+        weight,
+        bias,
+        params,
+        packed,
+    } = kernel;
     let geometry = Geometry::new(x.dims(), weight.dims(), params)?;
     for (name, tensor) in [("weight", Some(weight)), ("bias", bias)] {
         if let Some(tensor) = tensor
@@ -90,7 +125,10 @@ pub fn conv2d(
             bias.dims()
         );
     }
-    let op = Convolution(geometry);
+    let op = Convolution {
+        geometry,
+        packed: packed.cloned(),
+    };
     let y = match bias {
         None => apply2(op, x, weight),
         Some(bias) => apply3(op, x, weight, bias),
@@ -132,9 +170,18 @@ pub fn conv2d_algorithms(
     ])
 }
 
-struct Convolution(Geometry);
+struct Convolution {
+    geometry: Geometry,
+    packed: Option<PackedWeight>,
+}
 
 impl Convolution {
+    fn forward(&self, arguments: &[Argument]) -> Result<(CpuStorage, Shape)> {
+        let Self { geometry, packed } = self;
+        let y = run_packed(Pass::Forward, geometry, packed.as_ref(), arguments)?;
+        Ok((y, Shape::from(&geometry.out_shape())))
+    }
+
     /// The gradients of the arguments that track one.
     fn gradients(
         &self,
@@ -144,11 +191,11 @@ impl Convolution {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let dx = x
             .track_op()
-            .then(|| run2(&InputGrad(self.0), grad, weight))
+            .then(|| run2(&InputGrad(self.geometry), grad, weight))
             .transpose()?;
         let dw = weight
             .track_op()
-            .then(|| run2(&WeightGrad(self.0), x, grad))
+            .then(|| run2(&WeightGrad(self.geometry), x, grad))
             .transpose()?;
         Ok((dx, dw))
     }
@@ -166,8 +213,7 @@ impl CustomOp2 for Convolution {
         w: &CpuStorage,
         w_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let y = run(Pass::Forward, &self.0, &[(x, x_layout), (w, w_layout)])?;
-        Ok((y, Shape::from(&self.0.out_shape())))
+        self.forward(&[(x, x_layout), (w, w_layout)])
     }
 
     fn bwd(
@@ -195,9 +241,7 @@ impl CustomOp3 for Convolution {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let arguments = [(x, x_layout), (w, w_layout), (bias, bias_layout)];
-        let y = run(Pass::Forward, &self.0, &arguments)?;
-        Ok((y, Shape::from(&self.0.out_shape())))
+        self.forward(&[(x, x_layout), (w, w_layout), (bias, bias_layout)])
     }
 
     fn bwd(
@@ -211,7 +255,7 @@ impl CustomOp3 for Convolution {
         let (dx, dw) = self.gradients(x, weight, grad)?;
         let db = bias
             .track_op()
-            .then(|| run1(&BiasGrad(self.0), grad))
+            .then(|| run1(&BiasGrad(self.geometry), grad))
             .transpose()?;
         Ok((dx, dw, db))
     }

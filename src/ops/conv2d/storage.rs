@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
-use candle_core::{CpuStorage, Layout, Result, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, bail};
 
 use super::dispatch::{self, Pass};
 use super::element::Element;
-use super::finish::Finish;
 use super::geometry::Geometry;
+use super::inference::Inference;
+use super::pack::packed_weight::PackedWeight;
 use crate::ops::storage::{Float, try_written, with_float};
 
 /// An argument of an op.
@@ -16,6 +17,16 @@ pub(super) type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
 /// Computes a pass of the convolution from its arguments, in the order that [`Pass`] gives.
 pub(super) fn run(pass: Pass, g: &Geometry, arguments: &[Argument]) -> Result<CpuStorage> {
+    run_packed(pass, g, None, arguments)
+}
+
+/// As [`run`]. The convolution in `f32` keeps its packed weight in `packed`.
+pub(super) fn run_packed(
+    pass: Pass,
+    g: &Geometry,
+    packed: Option<&PackedWeight>,
+    arguments: &[Argument],
+) -> Result<CpuStorage> {
     use candle_core::backend::BackendStorage;
     let Some(dtype) = arguments.first().map(|a| a.0.dtype()) else {
         bail!("conv2d: no arguments")
@@ -29,32 +40,46 @@ pub(super) fn run(pass: Pass, g: &Geometry, arguments: &[Argument]) -> Result<Cp
     with_float!(dtype, "conv2d", T => {
         let slices = arguments.iter().map(|(storage, layout)| T::read(storage, layout));
         let slices = slices.collect::<Result<Vec<_>>>()?;
-        T::into_storage(compute(pass, g, &slices)?, dtype)
+        let packed = packed.filter(|_| dtype == DType::F32);
+        T::into_storage(compute(pass, g, packed, &slices)?, dtype)
     })
 }
 
-/// The convolution of contiguous values, with outputs that `finish` changes.
-pub(crate) fn forward_finished(
+/// The convolution of contiguous values for inference.
+pub(crate) fn forward_inference(
     g: &Geometry,
     x: &[f32],
     w: &[f32],
     bias: Option<&[f32]>,
-    finish: &dyn Finish,
+    inference: Inference,
 ) -> Result<Vec<f32>> {
     // SAFETY: `forward` writes every output.
     unsafe {
         result(g.out_len(), |y| {
-            dispatch::forward(g, x, w, bias, Some(finish), y);
+            dispatch::forward(g, x, w, bias, inference, y);
         })
     }
 }
 
-fn compute<F: Element>(pass: Pass, g: &Geometry, arguments: &[Cow<[F]>]) -> Result<Vec<F>> {
+fn compute<F: Element>(
+    pass: Pass,
+    g: &Geometry,
+    packed: Option<&PackedWeight>,
+    arguments: &[Cow<[F]>],
+) -> Result<Vec<F>> {
     match (pass, arguments) {
         (Pass::Forward, [x, w, bias @ ..]) => {
             let bias = bias.first().map(|b| b.as_ref());
+            let inference = Inference {
+                packed,
+                finish: None,
+            };
             // SAFETY: `forward` writes every output.
-            unsafe { result(g.out_len(), |y| dispatch::forward(g, x, w, bias, None, y)) }
+            unsafe {
+                result(g.out_len(), |y| {
+                    dispatch::forward(g, x, w, bias, inference, y);
+                })
+            }
         }
         (Pass::InputGrad, [dy, w]) => {
             // SAFETY: `input_grad` writes every value.

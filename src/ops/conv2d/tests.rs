@@ -13,6 +13,7 @@ use super::direct::{self, Problem};
 use super::dispatch::{self, Algorithm, Pass};
 use super::element::Element;
 use super::geometry::{Conv2dParams, Geometry};
+use super::inference::Inference;
 use super::{cost_model, depthwise, im2col, weight_grad};
 use crate::ops::storage::written;
 
@@ -168,6 +169,31 @@ fn depthwise_passes<F: Element>(g: &Geometry, tolerance: f64) {
         depthwise::weight_grad(arch, g, &x, &dy, &mut got);
         check(&name("weight gradient"), &got, &dw, tolerance);
     }
+    if let (Some(x), Some(w), Some(dy)) = (F::as_f32(&x), F::as_f32(&w), F::as_f32(&dy))
+        && g.c_in == g.c_out
+    {
+        let bias = noise::<f32>(4, g.c_out);
+        let biased = |(i, y): (usize, &f64)| y + f64::from(bias[i / g.out_plane() % g.c_out]);
+        let biased: Vec<f64> = y.iter().enumerate().map(biased).collect();
+        for (what, problem, want) in [
+            ("forward", Problem::forward(g, x, w, None, None), &y),
+            (
+                "forward with bias",
+                Problem::forward(g, x, w, Some(&bias), None),
+                &biased,
+            ),
+            ("input gradient", Problem::input_grad(g, dy, w), &dx),
+        ] {
+            for arch in levels() {
+                let convolve =
+                    |to: &mut [_]| depthwise::channel_lanes::convolve(arch, &problem, to);
+                // SAFETY: the pass writes all of its results.
+                let got = unsafe { written(want.len(), convolve) };
+                let name = format!("depthwise {what} by channels, {arch:?}, {g:?}");
+                check::<f32>(&name, &got, want, tolerance);
+            }
+        }
+    }
 }
 
 /// A pass from two arguments, with a given instruction set.
@@ -262,15 +288,26 @@ fn one_value_that_is_not_finite(g: &Geometry, at: usize, value: f32) {
         dx[i] &= o != bad_dy;
     });
     let finite = |values: Vec<f32>| values.iter().map(|v| v.is_finite()).collect::<Vec<_>>();
-    let depthwise: [(&str, Convolve, Convolve); 1] = [(
-        "depthwise",
-        |arch, g, x, w, y| depthwise::forward(arch, g, x, w, None, y),
-        depthwise::input_grad,
-    )];
-    let algorithms = if g.is_depthwise() {
-        &depthwise[..]
-    } else {
-        &DIRECT
+    let depthwise: [(&str, Convolve, Convolve); 2] = [
+        (
+            "depthwise by pixels",
+            |arch, g, x, w, y| depthwise::forward(arch, g, x, w, None, y),
+            depthwise::input_grad,
+        ),
+        (
+            "depthwise by channels",
+            |arch, g, x, w, y| {
+                depthwise::channel_lanes::convolve(arch, &Problem::forward(g, x, w, None, None), y);
+            },
+            |arch, g, dy, w, dx| {
+                depthwise::channel_lanes::convolve(arch, &Problem::input_grad(g, dy, w), dx);
+            },
+        ),
+    ];
+    let algorithms = match (g.is_depthwise(), g.c_in == g.c_out) {
+        (true, true) => &depthwise[..],
+        (true, false) => &depthwise[..1],
+        (false, _) => &DIRECT,
     };
     for arch in levels() {
         for (lanes, forward, input_grad) in algorithms {
@@ -360,7 +397,7 @@ fn dispatched_passes<F: Element>(g: &Geometry, tolerance: f64) {
     // SAFETY: the passes write all of their results.
     unsafe {
         let got = written(y.len(), |y| {
-            dispatch::forward(g, &x, &w, Some(&bias), None, y)
+            dispatch::forward(g, &x, &w, Some(&bias), Inference::default(), y)
         });
         check::<F>(&format!("forward, {g:?}"), &got, &y, tolerance);
         let got = written(dx.len(), |dx| dispatch::input_grad(g, &dy, &w, dx));
@@ -598,6 +635,10 @@ fn more_than_the_caches_hold() {
     for g in [
         plain((2, 37, 37, 37), (16, 16), 3, 1),
         plain((1, 3, 6, 3), (130, 115), 5, 2),
+        plain((2, 35, 35, 35), (130, 115), 5, 2),
+        plain((1, 64, 64, 64), (14, 14), 3, 1),
+        plain((1, 64, 64, 64), (7, 7), 5, 1),
+        plain((3, 33, 33, 33), (3, 2), 3, 2),
     ] {
         depthwise_passes::<f32>(&g, 2e-5);
         depthwise_passes::<f64>(&g, 1e-13);

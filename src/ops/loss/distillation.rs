@@ -14,7 +14,7 @@ const OP: &str = "distillation_loss";
 /// (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015). T² keeps the size of the
 /// gradients when T changes. The teacher receives no gradient.
 ///
-/// The result is that of `torch.nn.functional.kl_div` with `reduction="batchmean"`, times T².
+/// Equals `torch.nn.functional.kl_div` with `reduction="batchmean"`, times T².
 ///
 /// # Shapes
 /// - `student` and `teacher`: logits `[N, K]`

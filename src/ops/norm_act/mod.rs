@@ -33,6 +33,7 @@ use statistics::OP;
 pub use fold::fold_batch_norm;
 pub use group::{group_norm, layer_norm};
 pub(crate) use running::RunningNormAct;
+pub use running::{RunningNorm, RunningScales};
 pub use statistics::{BatchStatistics, Statistics};
 
 /// `act(norm(x) * gamma + beta + residual)`, and the batch's statistics for [`Statistics::Batch`].

@@ -1,8 +1,10 @@
 //! Normalisation with running statistics in place, for the op that computes the values.
 
+use std::sync::{Arc, OnceLock};
+
 use candle_core::{Result, Tensor};
 
-use super::batch::{parameters, read_f64};
+use super::batch::read_f64;
 use super::kernels::{Affine, Replace};
 use super::moment::Moment;
 use super::statistics::OP;
@@ -12,34 +14,55 @@ use crate::ops::activation::simd::Pointwise;
 use crate::ops::storage::on_cpu;
 use crate::simd::dispatch;
 
+/// The parameters and running statistics of a batch normalisation.
+#[derive(Debug, Clone, Copy)]
+pub struct RunningNorm<'a> {
+    /// The gain of each channel, `[C]`.
+    pub weight: &'a Tensor,
+    /// The bias of each channel, `[C]`.
+    pub bias: &'a Tensor,
+    /// The running mean, `[C]`.
+    pub mean: &'a Tensor,
+    /// The running variance, `[C]`.
+    pub variance: &'a Tensor,
+    /// Added to the variance.
+    pub eps: f64,
+    /// Keeps the scales of the channels between calls. Only for parameters and statistics that do
+    /// not change.
+    pub scales: Option<&'a RunningScales>,
+}
+
+/// The factor and the offset of each channel that follow from parameters and running statistics,
+/// kept between calls.
+///
+/// The first call with empty scales fills them, and later calls use them. They must be used with
+/// one norm only, and its values must not change: neither is checked. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct RunningScales(Arc<OnceLock<Channels>>);
+
+type Channels = Arc<[Affine<f32>]>;
+
 /// act(norm(x) + residual) with running statistics, for values of one channel at a time.
 pub(crate) struct RunningNormAct {
-    channels: Vec<Affine<f32>>,
+    channels: Channels,
     activation: Activation,
 }
 
 impl RunningNormAct {
-    /// Takes gain and bias, `[2, C]`, mean and variance, `[C]`. The activation must have a vector
-    /// kernel.
-    pub(crate) fn new(
-        gamma_beta: &Tensor,
-        (mean, variance): (&Tensor, &Tensor),
-        eps: f64,
-        activation: Activation,
-    ) -> Result<Self> {
-        let parameters = parameters(on_cpu(OP, gamma_beta, read_f64)?);
-        let means = on_cpu(OP, mean, read_f64)?;
-        let variances = on_cpu(OP, variance, read_f64)?;
-        let moments = means.into_iter().zip(variances);
-        let factors = parameters.gamma.iter().zip(&parameters.beta);
-        let channels = moments
-            .zip(factors)
-            .map(|((mean, variance), (gamma, beta))| {
-                let moment = Moment { mean, variance };
-                Affine::new(mean, gamma * moment.inverse_deviation(eps), *beta)
-            });
+    /// The activation must have a vector kernel.
+    pub(crate) fn new(norm: &RunningNorm, activation: Activation) -> Result<Self> {
+        let channels = match norm.scales {
+            None => channels(norm)?,
+            Some(RunningScales(kept)) => match kept.get() {
+                Some(channels) => channels.clone(),
+                None => {
+                    let channels = channels(norm)?;
+                    kept.get_or_init(|| channels).clone()
+                }
+            },
+        };
         Ok(Self {
-            channels: channels.collect(),
+            channels,
             activation,
         })
     }
@@ -78,4 +101,17 @@ impl RunningNormAct {
         let applied = visit_kernel(&self.activation, visitor);
         assert!(applied.is_some(), "{:?} has no kernel", self.activation);
     }
+}
+
+fn channels(norm: &RunningNorm) -> Result<Channels> {
+    let read = |tensor| on_cpu(OP, tensor, read_f64);
+    let (gamma, beta) = (read(norm.weight)?, read(norm.bias)?);
+    let moments = read(norm.mean)?.into_iter().zip(read(norm.variance)?);
+    let channels = moments
+        .zip(gamma.iter().zip(&beta))
+        .map(|((mean, variance), (gamma, beta))| {
+            let moment = Moment { mean, variance };
+            Affine::new(mean, gamma * moment.inverse_deviation(norm.eps), *beta)
+        });
+    Ok(channels.collect())
 }

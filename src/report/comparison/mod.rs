@@ -21,7 +21,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Compares runs. Their names are those of their folders, or whole paths if two folders have one
+    /// Compares runs. They are named after their folders, or with whole paths if two folders have one
     /// name.
     pub fn new(runs: Vec<StoredRun>) -> Self {
         let short = |run: &StoredRun| name(&run.folder);

@@ -51,7 +51,7 @@ pub fn probability_of_superiority(a: &[f64], b: &[f64]) -> Option<f64> {
     (pairs > 0).then(|| wins(a, b) / pairs as f64)
 }
 
-/// Pairs in which the value of `a` is above that of `b`; ties count half. This is Mann and Whitney's
+/// Pairs whose value in `a` is above the value in `b`; ties count half. This is Mann and Whitney's
 /// U.
 pub(super) fn wins(a: &[f64], b: &[f64]) -> f64 {
     let win = |x: f64, y: f64| match x.total_cmp(&y) {

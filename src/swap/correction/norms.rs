@@ -8,7 +8,7 @@ use crate::nn::{ObservedLayer, input_of};
 use crate::swap::variant::Variant;
 
 impl Corrector<'_> {
-    /// Sets the running statistics of the norm at `path` to those of its input over all images.
+    /// Sets the running statistics of the norm at `path` to the statistics of its input over all images.
     pub(super) fn reestimate(
         &self,
         variant: &Variant,

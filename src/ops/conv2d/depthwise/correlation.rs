@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use super::super::cost_model::ONE_THREAD;
 use super::super::element::Element;
-use super::super::finish::Finish;
+use super::super::inference::Finish;
 use super::super::pack::planes::{Plane, load, store};
 use super::super::workspace::{sized, with_workspace};
 use super::padded::{PaddedCopies, TapPositions};

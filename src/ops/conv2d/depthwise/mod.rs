@@ -1,10 +1,13 @@
 //! Convolutions whose groups have one input channel each (`groups == c_in`).
 //!
-//! Each plane is copied with its padding, and the kernel runs over the copy by whole vectors of
-//! pixels. Each value is read and written once, so memory limits the speed. The input gradient is
-//! the same computation with the kernel reversed, on dy with zeros between its values under a
-//! stride.
+//! There are two algorithms. [`channel_lanes`] transposes planes so that the channels fill the
+//! vectors; it computes the convolution and its input gradient in `f32` with one output channel per
+//! group. The functions of this module do the rest with pixels in the vectors: each plane is copied
+//! with its padding, and the kernel runs over the copy by whole vectors of pixels. The input
+//! gradient is the same computation with the kernel reversed, on dy with zeros between its values
+//! under a stride.
 
+pub mod channel_lanes;
 mod correlation;
 mod padded;
 mod registers;
@@ -15,8 +18,8 @@ use std::mem::MaybeUninit;
 use pulp::Arch;
 
 use super::element::Element;
-use super::finish::Finish;
 use super::geometry::Geometry;
+use super::inference::Finish;
 use correlation::{All, Correlation};
 use padded::TapPositions;
 use weight_sums::WeightGrad;

@@ -1,7 +1,10 @@
 //! The input of both direct algorithms.
 
-use super::super::finish::Finish;
+use std::sync::Arc;
+
 use super::super::geometry::Geometry;
+use super::super::inference::Finish;
+use super::super::pack::packed_weight::{Form, Forms};
 use super::super::pack::weights::WeightStrides;
 use super::super::plan::Plan;
 use super::super::workspace::Destination;
@@ -13,6 +16,8 @@ pub struct Problem<'a> {
     pub src: &'a [f32],
     /// The weight in the op's layout.
     pub weights: &'a [f32],
+    /// Keeps the packed weight between calls.
+    pub packed: Option<&'a Forms>,
     /// The positions of the plan's channels in the weight.
     pub strides: WeightStrides,
     /// One value per destination channel.
@@ -34,6 +39,7 @@ impl<'a> Problem<'a> {
             plan: Plan::forward(g),
             src: x,
             weights,
+            packed: None,
             strides: WeightStrides::forward(g),
             bias,
             finish,
@@ -46,9 +52,23 @@ impl<'a> Problem<'a> {
             plan: Plan::input_grad(g),
             src: dy,
             weights,
+            packed: None,
             strides: WeightStrides::input_grad(g),
             bias: None,
             finish: None,
+        }
+    }
+
+    /// The weights in one form: from `packed`, or else from `pack`.
+    pub fn form<K: Copy + PartialEq, T>(
+        &self,
+        form: impl FnOnce(&Forms) -> &Form<K, T>,
+        key: K,
+        pack: impl FnOnce() -> T,
+    ) -> Arc<T> {
+        match self.packed {
+            Some(packed) => form(packed).get_or_pack(key, pack),
+            None => Arc::new(pack()),
         }
     }
 

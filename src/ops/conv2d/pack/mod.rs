@@ -10,10 +10,11 @@
 //! | [`channel_weights`] | weights | `[tap][source channel][channel of the block]` | direct with channel lanes |
 //! | [`pixel_weights`] | weights | `[source channel][tap][channel of the block]` | direct with pixel lanes |
 //!
-//! [`transpose`] has the transposes in registers that these use.
+//! [`packed_weight`] keeps the packed weights between calls. [`transpose`] has the transposes in registers that these use.
 
 pub mod band;
 pub mod channel_weights;
+pub mod packed_weight;
 pub mod panels;
 pub mod pixel_weights;
 pub mod planes;

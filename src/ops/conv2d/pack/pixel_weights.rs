@@ -10,7 +10,7 @@ const VALUES_PER_THREAD: usize = 1 << 14;
 
 /// Destination channels of a register tile: `half` in a last block of at most that many channels,
 /// `full` in all other blocks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heights {
     pub full: usize,
     pub half: usize,

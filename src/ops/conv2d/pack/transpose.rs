@@ -123,14 +123,17 @@ pub fn to_pixel_major<S: Simd>(simd: S, from: &[f32], sizes: Matrix, to: &mut [f
     assert!(channels <= lanes);
     assert!(channels == 0 || (channels - 1) * plane + pixels <= from.len());
     assert!((pixels - 1) * width + lanes <= to.len());
+    let fours = by_fours::<S>() && channels == lanes && pixels >= 4;
     let mut p = 0;
     while p < pixels {
+        // The last four pixels may overlap those before.
+        p = if fours { p.min(pixels - 4) } else { p };
         let from = from.as_ptr().wrapping_add(p);
         let to = to.as_mut_ptr().wrapping_add(p * width);
         // SAFETY: the pixels from `p` on are readable in all channels and writable in `to`, as
         // asserted.
         unsafe {
-            if by_fours::<S>() && channels == lanes && p + 4 <= pixels {
+            if fours {
                 let vectors = four_columns(simd, from, plane);
                 for (i, vector) in vectors.into_iter().enumerate() {
                     to.add(i * width).cast::<S::f32s>().write_unaligned(vector);

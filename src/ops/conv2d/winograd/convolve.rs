@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for chunk of destination channels                  // KERNELS: L3
-//!     transform the kernels of the chunk
+//!     transform the kernels of the chunk             // or take them from an earlier call
 //!     for task: (group, block of tiles)              // threads; TILES: L2
 //!         transform the tiles of all source channels // again for each chunk
 //!         for place in the tile                      // 36 or 16
@@ -14,6 +14,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::sync::Arc;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -46,13 +47,14 @@ const TASKS_PER_THREAD: usize = 4;
 /// `arch`; writes all of `dst`.
 pub fn convolve(arch: Arch, outputs: Outputs, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
     match outputs {
-        Outputs::Two => convolve_by::<F2, 2, 4>(arch, problem, dst),
-        Outputs::Four => convolve_by::<F4, 4, 6>(arch, problem, dst),
+        Outputs::Two => convolve_by::<F2, 2, 4>(arch, outputs, problem, dst),
+        Outputs::Four => convolve_by::<F4, 4, 6>(arch, outputs, problem, dst),
     }
 }
 
 fn convolve_by<T: Filter<M, N>, const M: usize, const N: usize>(
     arch: Arch,
+    outputs: Outputs,
     problem: &Problem,
     dst: &mut [MaybeUninit<f32>],
 ) {
@@ -62,39 +64,61 @@ fn convolve_by<T: Filter<M, N>, const M: usize, const N: usize>(
     }
     let (lanes, tile) = arch.dispatch(ChooseTile(plan.dst_c));
     let width = tile.vectors * lanes;
-    let packed = ChannelWeights::new(arch, plan, width, problem.weights, problem.strides);
     let blocks = plan.dst_c.div_ceil(width);
     let block_len = N * N * plan.src_c * width;
     let chunk = (KERNELS / block_len).clamp(1, blocks);
-    let source = plan.src_c.next_multiple_of(lanes);
-    let most = TILES / (N * N * (source + chunk * width));
+    let most = TILES / (N * N * (plan.src_c.next_multiple_of(lanes) + chunk * width));
     let threads = rayon::current_num_threads();
     let grid = Grid::new(plan.n, plan.dst, M);
     let even = (grid.tiles() * plan.groups).div_ceil(threads * TASKS_PER_THREAD);
     let tiles = grid.blocks(most.min(even).max(FEWEST_TILES));
-    with_workspace(|kernels| {
-        let kernels = sized(kernels, plan.groups * chunk * block_len);
+    // The kernels of some blocks of each group.
+    let transform = |weights: &ChannelWeights, some: Range<usize>, kernels: &mut [f32]| {
+        kernels
+            .par_chunks_exact_mut(block_len)
+            .enumerate()
+            .for_each(|(i, to)| {
+                let (group, block) = (i / some.len(), some.start + i % some.len());
+                arch.dispatch(TransformKernels::<T, M, N> {
+                    plan,
+                    packed: weights.block(0, group, block),
+                    width,
+                    to,
+                    filter: PhantomData,
+                });
+            });
+    };
+    let weights = || ChannelWeights::new(arch, plan, width, problem.weights, problem.strides);
+    let source = match problem.packed {
+        Some(packed) => Source::Transformed(packed.winograd.get_or_pack((outputs, width), || {
+            let mut kernels = vec![0.0; plan.groups * blocks * block_len];
+            transform(&weights(), 0..blocks, &mut kernels);
+            kernels
+        })),
+        None => Source::Weights(weights()),
+    };
+    with_workspace(|workspace| {
         for first in (0..blocks).step_by(chunk) {
             let count = chunk.min(blocks - first);
-            kernels
-                .par_chunks_exact_mut(block_len)
-                .take(plan.groups * count)
-                .enumerate()
-                .for_each(|(i, to)| {
-                    arch.dispatch(TransformKernels::<T, M, N> {
-                        plan,
-                        packed: packed.block(0, i / count, first + i % count),
-                        width,
-                        to,
-                        filter: PhantomData,
-                    });
-                });
+            let kernels = match &source {
+                Source::Transformed(kernels) => Kernels {
+                    values: &kernels[first * block_len..],
+                    blocks,
+                },
+                Source::Weights(weights) => {
+                    let values = sized(workspace, plan.groups * count * block_len);
+                    transform(weights, first..first + count, values);
+                    Kernels {
+                        values,
+                        blocks: count,
+                    }
+                }
+            };
             let shared = Shared {
                 problem,
                 tile,
                 width,
                 first,
-                count,
                 kernels,
                 block_len,
                 dst: Destination(dst.as_mut_ptr().cast()),
@@ -164,6 +188,22 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for TransformKern
     }
 }
 
+/// Where the transformed kernels come from.
+enum Source {
+    /// All kernels, from an earlier call.
+    Transformed(Arc<Vec<f32>>),
+    /// The weights. Their kernels are transformed chunk by chunk, so that they stay in the cache.
+    Weights(ChannelWeights),
+}
+
+/// Transformed kernels, `[group][block][place][source channel][channel]`.
+struct Kernels<'a> {
+    /// From the first block of the chunk on.
+    values: &'a [f32],
+    /// Blocks from one group to the next.
+    blocks: usize,
+}
+
 /// What all tasks share.
 struct Shared<'a> {
     problem: &'a Problem<'a>,
@@ -172,10 +212,7 @@ struct Shared<'a> {
     width: usize,
     /// The chunk's first block of destination channels.
     first: usize,
-    /// Blocks of the chunk.
-    count: usize,
-    /// The chunk's transformed kernels: `[group][block][place][source channel][channel]`.
-    kernels: &'a [f32],
+    kernels: Kernels<'a>,
     /// Values of a block of the kernels.
     block_len: usize,
     dst: Destination,
@@ -250,8 +287,8 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T
             }
         }
 
-        let kernels = (self.group * shared.count + blocks.start) * shared.block_len;
-        let kernels = &shared.kernels[kernels..][..blocks.len() * shared.block_len];
+        let kernels = (self.group * shared.kernels.blocks + blocks.start) * shared.block_len;
+        let kernels = &shared.kernels.values[kernels..][..blocks.len() * shared.block_len];
         for place in 0..N * N {
             for b in 0..blocks.len() {
                 let kernel = b * shared.block_len + place * plan.src_c * width;

@@ -63,7 +63,11 @@ pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
         cols: plan.cols(),
         channels: plan.dst_c,
     });
-    let weights = ChannelWeights::new(arch, plan, tile.width, problem.weights, problem.strides);
+    let weights = problem.form(
+        |packed| &packed.channels,
+        tile.width,
+        || ChannelWeights::new(arch, plan, tile.width, problem.weights, problem.strides),
+    );
     let shared = Shared {
         problem,
         tile,

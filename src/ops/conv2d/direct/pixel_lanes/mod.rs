@@ -50,7 +50,11 @@ pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
     }
     let plan = &problem.plan;
     let heights = arch.dispatch(ChooseHeights);
-    let weights = PixelWeights::new(plan, heights, problem.weights, problem.strides);
+    let weights = problem.form(
+        |packed| &packed.pixels,
+        heights,
+        || PixelWeights::new(plan, heights, problem.weights, problem.strides),
+    );
     let shared = Shared {
         problem,
         heights,
