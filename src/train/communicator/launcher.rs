@@ -63,7 +63,7 @@ struct Variables {
 }
 
 /// In the order in which they count: `mpirun` inside of a Slurm job starts ranks of Open MPI, and
-/// `srun --mpi=pmi2` sets PMI's variables and its own, which say more.
+/// `srun --mpi=pmi2` sets the variables of PMI and its own.
 const VARIABLES: [Variables; 4] = [
     Variables {
         launcher: Launcher::OpenMpi,
@@ -83,7 +83,7 @@ const VARIABLES: [Variables; 4] = [
         launcher: Launcher::Slurm,
         rank: "SLURM_PROCID",
         size: "SLURM_STEP_NUM_TASKS",
-        local_rank: "SLURM_LOCALID",
+        local_rank: SLURM_LOCAL_RANK,
         local_size: None,
     },
     Variables {
@@ -95,6 +95,8 @@ const VARIABLES: [Variables; 4] = [
     },
 ];
 
+/// The number of a rank among those of its node.
+const SLURM_LOCAL_RANK: &str = "SLURM_LOCALID";
 /// Tasks of each node of a Slurm step, such as `2(x3),1`.
 const SLURM_TASKS: &str = "SLURM_STEP_TASKS_PER_NODE";
 /// The number of this node in a Slurm step.
@@ -152,13 +154,16 @@ impl Launched {
             size,
             "must be below the number of ranks",
         )?;
-        let local_size = match variables.local_size {
-            Some(name) => number(name)?,
-            None => slurm_tasks(variable)?,
-        };
+        let mut local_size = variables.local_size.map(number).transpose()?.flatten();
+        let mut local_rank = number(variables.local_rank)?;
+        // Slurm says it for ranks that it starts with PMI.
+        if local_size.is_none() && is_slurm_task(variable) {
+            local_size = slurm_tasks(variable)?;
+            local_rank = number(SLURM_LOCAL_RANK)?;
+        }
         // A launcher that does not say it: all ranks on one node need the fewest threads each.
         let local_size = local_size.unwrap_or(size);
-        let local_rank = number(variables.local_rank)?.unwrap_or(rank.min(local_size - 1));
+        let local_rank = local_rank.unwrap_or(rank.min(local_size.saturating_sub(1)));
         below(
             variables.local_rank,
             local_rank,
@@ -272,6 +277,10 @@ mod tests {
         ];
         let expected = place(Launcher::Slurm, 6, 7, 0, 1);
         assert_eq!(launched(&slurm), Ok(Some(expected)));
+        // srun --mpi=pmi2
+        let pmi = [&slurm[..], &[("PMI_RANK", "6"), ("PMI_SIZE", "7")]].concat();
+        let expected = place(Launcher::Hydra, 6, 7, 0, 1);
+        assert_eq!(launched(&pmi), Ok(Some(expected)));
         let torchrun = [
             ("RANK", "1"),
             ("WORLD_SIZE", "2"),
