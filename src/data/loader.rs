@@ -1,7 +1,6 @@
 //! Batches, prepared ahead by a thread.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
@@ -23,6 +22,7 @@ use super::order::Order;
 use super::preprocess::Preprocess;
 use super::random::Draw;
 use super::resample::{Interpolation, resize};
+use super::shard::Shard;
 use crate::rng::Generator;
 
 /// Batches ready for the consumer: enough to hide a slow batch, with little memory.
@@ -99,22 +99,6 @@ pub struct Loader {
     shard: Shard,
 }
 
-/// A part of each batch.
-#[derive(Debug, Clone, Copy)]
-struct Shard {
-    rank: usize,
-    ranks: usize,
-}
-
-impl Shard {
-    const WHOLE: Self = Self { rank: 0, ranks: 1 };
-
-    /// The places in a batch of `count` images.
-    fn of(self, count: usize) -> Range<usize> {
-        count * self.rank / self.ranks..count * (self.rank + 1) / self.ranks
-    }
-}
-
 #[derive(Debug)]
 struct Shared {
     images: ImageSet,
@@ -150,10 +134,7 @@ impl Loader {
     /// the same order and augmentation. A part may be empty.
     pub fn shard(&self, rank: usize, ranks: usize) -> Self {
         Self {
-            shard: Shard {
-                rank: self.shard.rank * ranks + rank,
-                ranks: self.shard.ranks * ranks,
-            },
+            shard: self.shard.part(rank, ranks),
             ..self.clone()
         }
     }
