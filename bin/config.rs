@@ -1,9 +1,11 @@
 //! The complete configuration of a run: `config.toml`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use candle_mish::data::{DataOptions, DatasetKind};
+use candle_mish::train::communicator::Single;
 use candle_mish::train::run_folder::CONFIG;
 use candle_mish::train::{Recipe, RecipeError, RecipeTextError, RunOptions};
 use candle_mish_models::{BuildContext, COLOUR_CHANNELS, ModelArgs, ModelSpec, Shortcut, Stem};
@@ -144,10 +146,11 @@ impl Config {
         self.network.over(open)
     }
 
-    /// How to build the network for training.
+    /// How to build the network for training in one process.
     pub fn build_context(&self) -> BuildContext {
         BuildContext {
             grad_checkpointing: self.grad_checkpointing,
+            sync_bn: self.recipe.sync_bn.then(|| Arc::new(Single) as _),
             ..BuildContext::default()
         }
     }

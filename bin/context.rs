@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use candle_mish::train::communicator::Launched;
 use indicatif::MultiProgress;
 
 /// The settings from the global flags, and the terminal's progress bars.
@@ -10,6 +11,8 @@ pub struct Context {
     pub json: bool,
     /// Number of threads that compute.
     pub threads: usize,
+    /// The place of this process among the ranks that a launcher started.
+    pub launched: Option<Launched>,
     /// The start of the process.
     pub started: Instant,
     /// The progress bars on the terminal. Log lines are printed above them.

@@ -60,7 +60,12 @@ pub fn exit_code(result: anyhow::Result<Done>) -> ExitCode {
     }
     tracing::debug!("{error:?}");
     eprintln!("error: {}", message(&error));
-    ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+    ExitCode::from(code(&error))
+}
+
+/// The exit code of an error.
+pub fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() { 2 } else { 1 }
 }
 
 /// An error with its causes in one line, joined by ": ", then the remedy. A cause that the line

@@ -18,6 +18,7 @@ mod machine;
 mod network;
 mod output;
 mod preprocessing;
+mod ranks;
 mod recipes;
 mod source;
 mod table;
@@ -32,8 +33,8 @@ use indicatif::MultiProgress;
 use args::GlobalArgs;
 use commands::train::{self, Family};
 use commands::{
-    activations, compare, completions, data, eval, export, lr_find, models, plot, predict, report,
-    study, swap,
+    activations, compare, completions, data, doctor, eval, export, lr_find, models, plot, predict,
+    report, study, swap,
 };
 use context::Context;
 use failure::{Done, usage};
@@ -87,6 +88,8 @@ enum Command {
     Recipes(commands::recipes::RecipesArgs),
     /// Measure speed
     Bench(commands::bench::BenchArgs),
+    /// Print what this program and this machine have, and check the ranks of mpirun
+    Doctor,
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -123,6 +126,7 @@ pub fn mish() -> ExitCode {
             Command::Activations => activations::run(context),
             Command::Recipes(args) => commands::recipes::run(&args, context),
             Command::Bench(args) => commands::bench::run(&args, context),
+            Command::Doctor => doctor::run(context),
             Command::Completions(args) => completions::run(&args, Mish::command()),
         },
     )
@@ -187,9 +191,15 @@ fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
     let started = Instant::now();
     device::choose(global.device);
     let bars = MultiProgress::new();
-    logging::init(global.verbose, global.log_file.as_deref(), &bars)?;
+    let launched = ranks::launched()?;
+    let several = launched.filter(|place| place.size > 1);
+    let silent = several.is_some_and(|place| place.rank > 0);
+    let verbosity = (!silent).then_some(global.verbose);
+    let log_file = global.log_file.as_deref().filter(|_| !silent);
+    logging::init(verbosity, log_file, &bars)?;
     quiet_parquet();
-    if let Some(threads) = global.threads {
+    let own = several.map(|place| place.threads(machine::node_cores(), machine::cores()));
+    if let Some(threads) = global.threads.or(own) {
         rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build_global()
@@ -199,6 +209,7 @@ fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
         started,
         json: global.json,
         threads: rayon::current_num_threads(),
+        launched,
         bars,
     })
 }

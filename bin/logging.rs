@@ -15,12 +15,15 @@ use crate::failure::with_flags;
 /// Target of the lines of a training run, which are printed to stderr in another way.
 pub const RUN: &str = "run";
 
-/// Sets up logging. `verbose` 0 shows warnings on stderr, 1 information, 2 details, 3 everything.
+/// Sets up logging. `verbose` 0 shows warnings on stderr, 1 information, 2 details, 3 everything, and
+/// `None` errors only.
 /// `RUST_LOG` overrides it. The log file gets at least information.
 ///
 /// # Errors
 /// If the log file cannot be opened or `RUST_LOG` is not valid.
-pub fn init(verbose: u8, file: Option<&Path>, bars: &MultiProgress) -> anyhow::Result<()> {
+pub fn init(verbose: Option<u8>, file: Option<&Path>, bars: &MultiProgress) -> anyhow::Result<()> {
+    let shown = verbose;
+    let verbose = verbose.unwrap_or(0);
     let level = |verbose: u8| match verbose {
         0 => LevelFilter::WARN,
         1 => LevelFilter::INFO,
@@ -37,11 +40,13 @@ pub fn init(verbose: u8, file: Option<&Path>, bars: &MultiProgress) -> anyhow::R
         .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
         .with_target(verbose > 1)
         .without_time()
-        .with_filter(filter(level(verbose))?.and(filter_fn(move |event| {
-            let target = event.target();
-            // Our error message covers what the Hub's client logs about a failure.
-            target != RUN && (verbose > 0 || !target.starts_with("hf_hub"))
-        })));
+        .with_filter(
+            filter(shown.map_or(LevelFilter::ERROR, level))?.and(filter_fn(move |event| {
+                let target = event.target();
+                // Our error message covers what the Hub's client logs about a failure.
+                target != RUN && (verbose > 0 || !target.starts_with("hf_hub"))
+            })),
+        );
     let file = match file {
         None => None,
         Some(path) => {

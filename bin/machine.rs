@@ -25,7 +25,24 @@ pub fn processor() -> String {
     name.unwrap_or_else(|| std::env::consts::ARCH.to_string())
 }
 
-/// The number of logical cores.
+/// The number of logical cores of this computer, including those that this process may not use.
+pub fn node_cores() -> usize {
+    let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok();
+    let online = online.and_then(|list| listed(list.trim()));
+    online.unwrap_or_else(cores)
+}
+
+/// The number of cores in a list such as `0-3,8`.
+fn listed(list: &str) -> Option<usize> {
+    let count = |range: &str| -> Option<usize> {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        Some((last + 1).checked_sub(first)?.max(1))
+    };
+    list.split(',').map(count).sum()
+}
+
+/// The number of logical cores that this process may use.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -49,6 +66,15 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cores_are_counted_in_a_list() {
+        assert_eq!(listed("0-3"), Some(4));
+        assert_eq!(listed("0"), Some(1));
+        assert_eq!(listed("0-1,4,6-7"), Some(5));
+        assert_eq!(listed("x"), None);
+        assert!(node_cores() >= cores());
+    }
 
     #[test]
     fn a_value_is_read_without_its_separator() {

@@ -1,7 +1,10 @@
 //! The build-time settings of a network that are not part of its [`ModelSpec`](crate::ModelSpec).
 
+use std::sync::Arc;
+
 use candle_mish::activation::{Activation, LayerActivations};
 use candle_mish::nn::LayerBlends;
+use candle_mish::ops::AllReduce;
 use candle_mish::pattern::matches;
 use candle_mish::rng::Generator;
 
@@ -19,6 +22,9 @@ pub struct BuildContext {
     /// the same result, bit for bit. [`check_options`](crate::check_options) refuses networks
     /// without blocks.
     pub grad_checkpointing: bool,
+    /// Synchronised batch norms, timm's `--sync-bn`: in training, their statistics are those of the
+    /// batches of all these processes.
+    pub sync_bn: Option<Arc<dyn AllReduce>>,
     /// Promises that no weight and no running statistic changes from the first evaluation on. The
     /// layers then arrange their weights once for their algorithms, and keep the result.
     pub constant: bool,
@@ -31,6 +37,7 @@ impl Default for BuildContext {
             swap: None,
             statistics: Statistics::default(),
             grad_checkpointing: false,
+            sync_bn: None,
             constant: false,
         }
     }

@@ -135,6 +135,10 @@ impl<'a> Layers<'a> {
             false => nn::batch_norm2d(channels, vb)?,
         };
         let norm = norm.with_eps(self.eps).with_momentum(self.momentum);
+        let norm = match &self.context.sync_bn {
+            Some(processes) => norm.with_processes(processes.clone()),
+            None => norm,
+        };
         let norm = match self.context.constant {
             true => norm.with_constant_statistics(),
             false => norm,

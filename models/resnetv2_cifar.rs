@@ -46,7 +46,7 @@ const STAGES: [(usize, usize); 3] = [(16, 64), (64, 128), (128, 256)];
 /// The first convolution of a block, without norm and activation in the first block of all.
 enum FirstConv {
     Plain(Conv2d),
-    PreAct(NormActConv),
+    PreAct(Box<NormActConv>),
 }
 
 /// 1x1, 3x3 and 1x1 convolutions with a shortcut.
@@ -85,7 +85,7 @@ impl Bottleneck {
             FirstConv::Plain(layers.pp("conv1").conv(inputs, width, strided)?)
         } else {
             let names = ("bn1", "act1", "conv1");
-            FirstConv::PreAct(layers.norm_act_conv(names, inputs, width, strided)?)
+            FirstConv::PreAct(layers.norm_act_conv(names, inputs, width, strided)?.into())
         };
         let downsample = if first_in_stage {
             let layers = layers.pp("downsample").pp(0);

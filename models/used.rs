@@ -52,6 +52,7 @@ impl Used {
                 context.grad_checkpointing,
                 Choice::GradCheckpointing,
             ),
+            ("sync_bn", context.sync_bn.is_some(), Choice::BatchNorm),
         ];
         let mut options = options.into_iter();
         let unused = options.find(|(_, is_set, choice)| *is_set && !self.has(*choice));

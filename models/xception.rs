@@ -212,7 +212,7 @@ impl Keys {
 /// The depthwise convolution, without or with its own norm.
 enum Depthwise {
     Plain(Conv2d),
-    Normed(ConvNormAct),
+    Normed(Box<ConvNormAct>),
 }
 
 /// A depthwise 3x3 convolution and a 1x1 convolution.
@@ -248,7 +248,7 @@ impl Separable {
                 Depthwise::Plain(layers.conv(inputs, inputs, conv3x3)?)
             }
             Some([norm, act]) => {
-                Depthwise::Normed(normed(&keys.depthwise, norm, act, inputs, conv3x3)?)
+                Depthwise::Normed(normed(&keys.depthwise, norm, act, inputs, conv3x3)?.into())
             }
         };
         let [conv, norm, after] = &keys.pointwise;

@@ -140,3 +140,4 @@ pub mod train;
 
 pub use activation::{Activation, ParseActivationError};
 pub use ops::activation::{Mish, mish, mish_inplace};
+pub use simd::instruction_set;

@@ -1,10 +1,12 @@
 //! `mish lr-find`: the learning-rate range test.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use candle_mish::checkpoint::write_atomically;
 use candle_mish::data::CheckedSplits;
+use candle_mish::train::communicator::Single;
 use candle_mish::train::lr_find::{LrFind, Point, RangeTest, Suggestion, Sweep, lr_find};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -72,7 +74,7 @@ pub fn run(args: &LrFindArgs, context: &Context) -> anyhow::Result<Done> {
             args.start_lr, args.end_lr
         )));
     }
-    let setup = configure(&args.setup, None, None, context)?;
+    let setup = configure(&args.setup, None, None, context, Arc::new(Single))?;
     let dataset = dataset::open(&setup.config.data, CheckedSplits::All, context)?;
     let prepared = Prepared::new(setup, dataset, context)?;
     let stop = stop_on_signal()?;

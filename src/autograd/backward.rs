@@ -1,11 +1,56 @@
 //! The backward pass over a tape.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use candle_core::{Result, Tensor, TensorId, bail};
 
 use super::gradients::Gradients;
 use super::tape::{Application, Record, count, recorded, span, tracked};
+
+/// Takes a variable and its complete gradient.
+pub type Ready<'a> = &'a mut dyn FnMut(&Tensor, &Tensor) -> Result<()>;
+
+/// Reports the gradients of variables that no remaining record uses.
+struct Reports<'a> {
+    ready: Ready<'a>,
+    /// The arguments of remaining records that are a variable.
+    uses: HashMap<TensorId, usize>,
+}
+
+impl<'a> Reports<'a> {
+    /// Counts the uses of variables in `records`. `None` if the gradients may get a contribution that
+    /// does not come from these records.
+    fn new(ready: Ready<'a>, records: &[Record], results: &HashSet<TensorId>) -> Option<Self> {
+        let mut uses = HashMap::new();
+        for record in records {
+            if record.is_part() {
+                return None;
+            }
+            for argument in record.application.arguments() {
+                if argument.is_variable() {
+                    *uses.entry(argument.id()).or_default() += 1;
+                } else if argument.track_op() && !results.contains(&argument.id()) {
+                    return None;
+                }
+            }
+        }
+        Some(Self { ready, uses })
+    }
+
+    /// Notes that the record with these variables as arguments is done.
+    fn done(&mut self, variables: &[Tensor], gradients: &Gradients) -> Result<()> {
+        for variable in variables {
+            let Some(uses) = self.uses.get_mut(&variable.id()) else {
+                continue;
+            };
+            *uses -= 1;
+            if let (0, Some(gradient)) = (*uses, gradients.get(variable)) {
+                (self.ready)(variable, gradient)?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// The gradients of a backward pass in progress.
 #[derive(Default)]
@@ -67,8 +112,13 @@ impl Backward {
 const CANDLE_AFTER_PART: &str = "gradient checkpointing: one of Candle's ops takes the result of a \
      part that is computed again; use an op of this crate there, or turn gradient checkpointing off";
 
-/// The gradients of `loss`, which is the result of `records` or of an op of Candle on them.
-pub(super) fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradients> {
+/// The gradients of `loss`, which is the result of `records` or of an op of Candle on them. Those that
+/// are complete before the end are reported to `ready`.
+pub(super) fn backward(
+    loss: Tensor,
+    mut records: Vec<Record>,
+    ready: Option<Ready<'_>>,
+) -> Result<Gradients> {
     let mut state = Backward::default();
     state.expect(&records);
     if !state.results.contains(&loss.id()) {
@@ -79,6 +129,7 @@ pub(super) fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradien
         drop(records);
         return Ok(loss.backward()?.into());
     }
+    let mut reports = ready.and_then(|ready| Reports::new(ready, &records, &state.results));
     state.gradients.insert(&loss, loss.ones_like()?.detach());
     drop(loss);
     while let Some(Record {
@@ -87,7 +138,17 @@ pub(super) fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradien
         result,
     }) = records.pop()
     {
+        let variables: Vec<Tensor> = match &reports {
+            None => Vec::new(),
+            Some(_) => {
+                let arguments = application.arguments();
+                arguments.filter(|a| a.is_variable()).cloned().collect()
+            }
+        };
         let Some(gradient) = state.gradients.remove(&result) else {
+            if let Some(reports) = &mut reports {
+                reports.done(&variables, &state.gradients)?;
+            }
             continue;
         };
         match application {
@@ -126,6 +187,9 @@ pub(super) fn backward(loss: Tensor, mut records: Vec<Record>) -> Result<Gradien
                 records.extend(inner);
                 state.pass_on(y, Some(gradient))?;
             }
+        }
+        if let Some(reports) = &mut reports {
+            reports.done(&variables, &state.gradients)?;
         }
     }
     state.finish()

@@ -34,13 +34,14 @@ use std::sync::Arc;
 
 use candle_core::{CustomOp1, CustomOp2, CustomOp3, Result, Tensor};
 
+pub use backward::Ready;
 use backward::backward;
 pub use gradients::Gradients;
 pub use inventory::step_memory;
 pub use memory::StepMemory;
 pub use part::{Forward, is_recomputing};
 pub use recompute::recompute;
-use tape::{Application, count, record, recorded, span, unrecorded};
+use tape::{Application, Record, count, record, recorded, span, unrecorded};
 use trace::note_op;
 
 /// Applies a unary op. It becomes part of a graph only if `x` does.
@@ -146,9 +147,34 @@ pub fn value_and_grad<T>(
     forward: impl FnOnce() -> Result<(Tensor, T)>,
 ) -> Result<(Tensor, T, Gradients)> {
     let ((loss, extra), records) = recorded(forward)?;
+    differentiate(loss, extra, records, None)
+}
+
+/// As [`value_and_grad`]. Calls `ready` with a variable and its gradient as soon as the gradient is
+/// complete, while the backward pass continues with earlier ops.
+///
+/// Variables whose gradients are complete only at the end are not reported: all of them if an op of
+/// Candle stands before a recorded op, or if a part of the network runs again.
+///
+/// # Errors
+/// As [`value_and_grad`], or the error of `ready`.
+pub fn value_and_grad_reporting<T>(
+    forward: impl FnOnce() -> Result<(Tensor, T)>,
+    ready: Ready<'_>,
+) -> Result<(Tensor, T, Gradients)> {
+    let ((loss, extra), records) = recorded(forward)?;
+    differentiate(loss, extra, records, Some(ready))
+}
+
+fn differentiate<T>(
+    loss: Tensor,
+    extra: T,
+    records: Vec<Record>,
+    ready: Option<Ready<'_>>,
+) -> Result<(Tensor, T, Gradients)> {
     let value = loss.detach();
     // Only the records keep activations alive now. Each record is dropped after its use, so memory
     // falls during the backward pass.
-    let gradients = unrecorded(|| backward(loss, records))?;
+    let gradients = unrecorded(|| backward(loss, records, ready))?;
     Ok((value, extra, gradients))
 }

@@ -30,6 +30,19 @@ pub(super) struct Record {
     pub result: Tensor,
 }
 
+impl Application {
+    /// The arguments of the op, or the input of the part.
+    pub fn arguments(&self) -> impl Iterator<Item = &Tensor> {
+        let arguments = match self {
+            Self::One(_, a) => [Some(a), None, None],
+            Self::Two(_, a, b) => [Some(a), Some(b), None],
+            Self::Three(_, a, b, c) => [Some(a), Some(b), Some(c)],
+            Self::Part(part) => [Some(&part.input), None, None],
+        };
+        arguments.into_iter().flatten()
+    }
+}
+
 impl Record {
     pub fn is_part(&self) -> bool {
         matches!(self.application, Application::Part(_))

@@ -1,5 +1,7 @@
 //! Images with their labels, as tensors.
 
+use std::ops::Range;
+
 use candle_core::{Device, Result, Tensor};
 
 use crate::ops::Target;
@@ -33,11 +35,16 @@ impl Batch {
     /// If a tensor cannot be made.
     pub fn take(&self, count: usize) -> Result<Self> {
         let count = count.min(self.labels.dim(0)?);
-        let first = |tensor: &Tensor| tensor.narrow(0, 0, count);
+        self.narrow(0..count)
+    }
+
+    /// The images at these places.
+    pub(super) fn narrow(&self, places: Range<usize>) -> Result<Self> {
+        let part = |tensor: &Tensor| tensor.narrow(0, places.start, places.len());
         Ok(Self {
-            images: first(&self.images)?,
-            labels: first(&self.labels)?,
-            targets: self.targets.as_ref().map(first).transpose()?,
+            images: part(&self.images)?,
+            labels: part(&self.labels)?,
+            targets: self.targets.as_ref().map(part).transpose()?,
             index: self.index,
         })
     }

@@ -22,6 +22,7 @@ use super::order::Order;
 use super::preprocess::Preprocess;
 use super::random::Draw;
 use super::resample::{Interpolation, resize};
+use super::shard::Shard;
 use crate::rng::Generator;
 
 /// Batches ready for the consumer: enough to hide a slow batch, with little memory.
@@ -95,6 +96,7 @@ impl LoaderConfig {
 pub struct Loader {
     shared: Arc<Shared>,
     device: Device,
+    shard: Shard,
 }
 
 #[derive(Debug)]
@@ -115,6 +117,7 @@ impl Loader {
                 normaliser,
             }),
             device: Device::Cpu,
+            shard: Shard::WHOLE,
         }
     }
 
@@ -124,6 +127,25 @@ impl Loader {
             device: device.clone(),
             ..self
         }
+    }
+
+    /// The part of this loader for process `rank` of `ranks`: its batches are neighbouring images of each batch,
+    /// as many for each rank if `ranks` divides the batch. The parts of all ranks are the batch, with
+    /// the same order and augmentation. A part may be empty.
+    pub fn shard(&self, rank: usize, ranks: usize) -> Self {
+        Self {
+            shard: self.shard.part(rank, ranks),
+            ..self.clone()
+        }
+    }
+
+    /// The images of the first batch of an epoch that `ranks` does not divide, if there is one.
+    pub fn indivisible_batch(&self, ranks: usize) -> Option<usize> {
+        let (batches, size) = (self.batches_per_epoch(), self.shared.batch_size());
+        let last = self.images_per_epoch() - batches.saturating_sub(1) * size;
+        let sizes = [(batches > 1).then_some(size), Some(last)];
+        let mut sizes = sizes.into_iter().flatten();
+        sizes.find(|size| !size.is_multiple_of(ranks))
     }
 
     /// The same loader for `count` images drawn at random, in the order of the set, or for all images
@@ -174,13 +196,13 @@ impl Loader {
     pub fn epoch(&self, epoch: u64, first_batch: usize) -> Epoch {
         let (sender, receiver) = sync_channel(QUEUE);
         let shared = Arc::clone(&self.shared);
-        let batches = shared.batches();
+        let (batches, shard) = (shared.batches(), self.shard);
         let worker = std::thread::Builder::new()
             .name("data-loader".to_owned())
             .spawn(move || {
                 let order = shared.order().of_epoch(shared.config.seed, epoch);
                 for index in first_batch..batches {
-                    let batch = shared.batch(&order, epoch, index);
+                    let batch = shared.batch(&order, epoch, index, shard);
                     let failed = batch.is_err();
                     // The consumer has dropped the iterator.
                     if sender.send(batch).is_err() || failed {
@@ -248,10 +270,18 @@ impl Shared {
             || self.config.augmentation.pixels.is_active()
     }
 
-    fn batch(&self, order: &[usize], epoch: u64, index: usize) -> Result<Batch> {
+    fn batch(&self, order: &[usize], epoch: u64, index: usize, shard: Shard) -> Result<Batch> {
         let size = self.batch_size();
         let first = index * size;
-        let chosen = &order[first..order.len().min(first.saturating_add(size))];
+        let whole = &order[first..order.len().min(first.saturating_add(size))];
+        let mixup = self.config.mixup.filter(|mixup| mixup.mixes(epoch));
+        let part = shard.of(whole.len());
+        // Mixup takes images from the whole batch.
+        let made = match mixup {
+            Some(_) => 0..whole.len(),
+            None => part.clone(),
+        };
+        let (first, chosen) = (first + made.start, &whole[made]);
         let (height, width) = self.size(epoch);
         let channels = self.images.channels();
         let pixels = channels * height * width;
@@ -278,7 +308,6 @@ impl Shared {
         .map_err(|error: DataError| candle_core::Error::msg(error.with_causes()))?;
         let labels: Vec<u32> = chosen.iter().map(|&i| self.images.labels()[i]).collect();
         let count = chosen.len();
-        let mixup = self.config.mixup.filter(|mixup| mixup.mixes(epoch));
         let targets = mixup.map(|mixup| {
             let draw = |place: usize| {
                 let place = (first + place) as u64;
@@ -287,12 +316,16 @@ impl Shared {
             mixup.apply(&mut values, &labels, channels, (height, width), draw)
         });
         let targets = targets.transpose()?;
-        Ok(Batch {
+        let batch = Batch {
             images: Tensor::from_vec(values, (count, channels, height, width), &Device::Cpu)?,
             labels: Tensor::from_vec(labels, count, &Device::Cpu)?,
             targets,
             index,
-        })
+        };
+        match mixup {
+            Some(_) => batch.narrow(part),
+            None => Ok(batch),
+        }
     }
 }
 
@@ -457,7 +490,7 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
             let pool = pool.build().expect("threads");
             let batch = pool
-                .install(|| shared.batch(&order, 0, 0))
+                .install(|| shared.batch(&order, 0, 0, Shard::WHOLE))
                 .expect("a batch");
             let values = batch.images.flatten_all().and_then(|v| v.to_vec1::<f32>());
             values

@@ -38,6 +38,7 @@ mod published;
 mod random;
 mod resample;
 mod resized_crop;
+mod shard;
 mod split;
 pub mod synthetic;
 mod tree;

@@ -29,13 +29,26 @@ pub fn evaluate(
     model: &dyn ModuleT,
     batches: impl IntoIterator<Item = Result<(Tensor, Tensor)>>,
 ) -> Result<Evaluation> {
+    Ok(totals(model, batches)?.mean())
+}
+
+/// The sums of [`evaluate`] over the images, to add those of other parts of a set. A batch may be empty.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn totals(
+    model: &dyn ModuleT,
+    batches: impl IntoIterator<Item = Result<(Tensor, Tensor)>>,
+) -> Result<Totals> {
     let mut total = Totals::default();
     for batch in batches {
         let (images, labels) = batch?;
-        let logits = model.forward_t(&images, false)?;
-        total.add(&logits, &labels)?;
+        if labels.elem_count() > 0 {
+            let logits = model.forward_t(&images, false)?;
+            total.add(&logits, &labels)?;
+        }
     }
-    Ok(total.mean())
+    Ok(total)
 }
 
 /// Evaluates `model` on images of only some of its classes, once among all classes and once among
@@ -113,6 +126,38 @@ impl Totals {
         self.top5 += usize::from(rank < 5);
         self.loss += cross_entropy(logits, label);
         Ok(())
+    }
+
+    /// The sums: images, images with the highest logit, images among the five highest, cross-entropy.
+    pub fn sums(&self) -> [f64; 4] {
+        let count = |images: usize| images as f64;
+        [
+            count(self.images),
+            count(self.top1),
+            count(self.top5),
+            self.loss,
+        ]
+    }
+
+    /// The totals with these [`Totals::sums`].
+    pub fn from_sums([images, top1, top5, loss]: [f64; 4]) -> Self {
+        let count = |images: f64| images as usize;
+        Self {
+            images: count(images),
+            top1: count(top1),
+            top5: count(top5),
+            loss,
+        }
+    }
+
+    /// The sums over the images of both.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            images: self.images + other.images,
+            top1: self.top1 + other.top1,
+            top5: self.top5 + other.top5,
+            loss: self.loss + other.loss,
+        }
     }
 
     /// The number of images so far.

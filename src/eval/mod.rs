@@ -11,6 +11,6 @@ mod tta;
 pub use calibration::{Bin, Calibration};
 pub use comparison::{Change, Comparison};
 pub use estimate::Estimate;
-pub use metrics::{Evaluation, Totals, evaluate, evaluate_subset};
+pub use metrics::{Evaluation, Totals, evaluate, evaluate_subset, totals};
 pub use prediction::{Prediction, predict};
 pub use tta::Mirrored;

@@ -1,5 +1,7 @@
 //! Batch normalisation, alone or fused with the residual sum and the activation after it.
 
+use std::sync::Arc;
+
 use candle_core::{DType, Module as _, Result, Tensor, Var};
 use candle_nn::{Init, ModuleT, VarBuilder};
 
@@ -9,7 +11,7 @@ use super::{Act, Conv2d};
 use crate::activation::Activation;
 use crate::autograd::is_recomputing;
 use crate::ops::norm_act::{Statistics, batch_norm_act};
-use crate::ops::{RunningNorm, RunningScales, conv2d_norm_act, stack};
+use crate::ops::{AllReduce, RunningNorm, RunningScales, conv2d_norm_act, stack};
 
 /// Normalises each channel over the batch and the image (Ioffe, Szegedy, "Batch Normalization",
 /// 2015), with PyTorch's keys, defaults and running statistics.
@@ -30,6 +32,8 @@ pub struct BatchNorm2d {
     eps: f64,
     /// `None` weights all batches equally.
     momentum: Option<f64>,
+    /// The processes whose statistics are joined in training.
+    processes: Option<Arc<dyn AllReduce>>,
     scales: Option<RunningScales>,
     path: String,
 }
@@ -68,6 +72,7 @@ impl BatchNorm2d {
             num_batches_tracked: Var::from_tensor(&count)?,
             eps: 1e-5,
             momentum: Some(0.1),
+            processes: None,
             scales: None,
             path: String::new(),
         })
@@ -91,6 +96,15 @@ impl BatchNorm2d {
     pub fn with_cumulative_statistics(self) -> Self {
         Self {
             momentum: None,
+            ..self
+        }
+    }
+
+    /// Takes the statistics in training over the batches of all `processes`, as PyTorch's
+    /// `SyncBatchNorm` does. All processes must run the layer, forward and backward.
+    pub fn with_processes(self, processes: Arc<dyn AllReduce>) -> Self {
+        Self {
+            processes: Some(processes),
             ..self
         }
     }
@@ -211,13 +225,13 @@ impl BatchNorm2d {
             self.running_mean.as_detached_tensor(),
             self.running_var.as_detached_tensor(),
         );
-        let statistics = if train {
-            Statistics::Batch
-        } else {
-            Statistics::Running {
+        let statistics = match (train, &self.processes) {
+            (true, None) => Statistics::Batch,
+            (true, Some(processes)) => Statistics::Synchronised(processes),
+            (false, _) => Statistics::Running {
                 mean: &mean,
                 variance: &variance,
-            }
+            },
         };
         let (y, batch) =
             batch_norm_act(x, &gamma_beta, residual, statistics, self.eps, activation)?;

@@ -4,6 +4,7 @@
 //! tensors.
 
 pub mod activation;
+mod all_reduce;
 pub mod capsule;
 mod channel_shuffle;
 pub mod combine;
@@ -19,6 +20,7 @@ pub mod pool2d;
 mod storage;
 
 pub use activation::{activation, activation_gradient, activation_inplace, mish, mish_inplace};
+pub use all_reduce::AllReduce;
 pub use channel_shuffle::channel_shuffle;
 pub use combine::{
     add, add_scaled, cat, flatten_from, narrow, pad, permute, reshape, scale, scale_channels, stack,

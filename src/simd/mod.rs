@@ -24,6 +24,22 @@ pub use lanes::Lanes;
 pub use pulp::{Simd, WithSimd};
 pub use real::Real;
 
+/// The instruction set of the kernels on this machine, such as `AVX2 with FMA`.
+pub fn instruction_set() -> &'static str {
+    match pulp::Arch::new() {
+        pulp::Arch::Scalar => "scalar code",
+        #[cfg(target_arch = "x86_64")]
+        pulp::Arch::V3(_) => "AVX2 with FMA",
+        #[cfg(target_arch = "x86_64")]
+        pulp::Arch::V4(_) => "AVX-512",
+        #[allow(
+            unreachable_patterns,
+            reason = "the instruction sets depend on the target"
+        )]
+        _ => "NEON",
+    }
+}
+
 /// Runs `op` with the widest vectors of this machine.
 #[inline]
 pub fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {

@@ -67,6 +67,17 @@ pub enum TrainError {
     /// The training set is empty.
     #[error("the training set has no images")]
     NoImages,
+    /// The ranks of a data parallel run cannot have equal parts of a batch.
+    #[error(
+        "a batch of {images} images cannot be divided among {ranks} ranks: batch_size must be a \
+         multiple of the number of ranks"
+    )]
+    IndivisibleBatch {
+        /// The images of a batch.
+        images: usize,
+        /// The number of ranks.
+        ranks: usize,
+    },
     /// The recipe treats parts of the network differently, and the run names no parts.
     #[error(
         "layer_decay, freeze_backbone, head_warmup_epochs and clip_mode agc need the parts of the network"

@@ -12,7 +12,7 @@ use crate::lock::{Lock, TryLock, lock};
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    _lock: File,
+    _lock: Option<File>,
     /// Whether the file system has locks.
     locked: bool,
 }
@@ -89,6 +89,16 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// The folder of a run for a rank that reads and writes no files in it. It needs not exist on this
+    /// computer.
+    pub fn of_rank_0(path: &Path) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            _lock: None,
+            locked: false,
+        }
+    }
+
     fn lock(path: &Path, try_lock: TryLock) -> Result<Self, TrainError> {
         let name = path.join(".lock");
         let file = OpenOptions::new()
@@ -110,7 +120,7 @@ impl RunFolder {
         };
         Ok(Self {
             path: path.to_path_buf(),
-            _lock: file,
+            _lock: Some(file),
             locked,
         })
     }

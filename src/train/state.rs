@@ -62,6 +62,9 @@ pub(super) struct Progress {
     /// The threads of the last steps. Version 0.1 did not record them, nor the images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
+    /// The ranks of the last steps, if there were several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ranks: Option<usize>,
     /// The images of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<RunImages>,
@@ -202,6 +205,11 @@ impl RunState {
     /// the state.
     pub fn threads(&self) -> Option<usize> {
         self.progress.threads
+    }
+
+    /// The number of ranks of the last steps.
+    pub fn ranks(&self) -> usize {
+        self.progress.ranks.unwrap_or(1)
     }
 
     /// Checks that the run can continue with `epochs` epochs exactly as if it had started with that

@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::optimizer::{Optimizer, Rates};
 use super::recipe::Recipe;
+use super::reducer::Reducer;
 use crate::autograd::{self, Gradients};
 use crate::ops::{Target, add};
 
@@ -76,14 +77,38 @@ impl Accumulation {
             let (loss, logits) = forward()?;
             Ok((loss, logits.detach()))
         })?;
-        // On the CPU: not every device has f64.
-        let loss = loss.to_device(&Device::Cpu)?;
-        let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-        if !loss.is_finite() {
-            return Err(StepError::NonFiniteLoss(loss));
-        }
+        let loss = finite(loss)?;
         self.gradients.add(gradients)?;
         self.batches += 1;
+        Ok(Step { loss, logits })
+    }
+
+    /// Adds the gradients of the last micro-batch, as [`Accumulation::add`] does, and then those of all
+    /// other ranks, whose sums are computed while the backward pass runs.
+    ///
+    /// All ranks must call it after the same number of micro-batches. Gradients after a loss that is not
+    /// finite, on this rank or on another one, are of no use.
+    ///
+    /// # Errors
+    /// As [`Accumulation::add`], or if another rank has ended.
+    pub fn add_last(
+        &mut self,
+        forward: impl FnOnce() -> Result<(Tensor, Option<Tensor>)>,
+        target: &Target<'_>,
+        recipe: &Recipe,
+        reducer: &Reducer<'_>,
+    ) -> std::result::Result<Step, StepError> {
+        let (loss, logits) = reducer.all_reduce(&mut self.gradients, |ready| {
+            let forward = || {
+                let (logits, own) = forward()?;
+                let loss = loss_of(recipe, &logits, own, target)?;
+                Ok((loss, logits.detach()))
+            };
+            let (loss, logits, gradients) = autograd::value_and_grad_reporting(forward, ready)?;
+            Ok(((loss, logits), gradients))
+        })?;
+        self.batches = (self.batches + 1) * reducer.ranks();
+        let loss = finite(loss)?;
         Ok(Step { loss, logits })
     }
 
@@ -104,6 +129,17 @@ impl Accumulation {
         }
         optimizer.step(&self.gradients, rates.into(), recipe.clip())?;
         Ok(())
+    }
+}
+
+/// The value of a loss, if it is finite.
+fn finite(loss: Tensor) -> std::result::Result<f64, StepError> {
+    // On the CPU: not every device has f64.
+    let loss = loss.to_device(&Device::Cpu)?;
+    let loss = loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    match loss.is_finite() {
+        true => Ok(loss),
+        false => Err(StepError::NonFiniteLoss(loss)),
     }
 }
 

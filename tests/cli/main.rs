@@ -22,6 +22,7 @@ mod plot;
 mod predict;
 mod pretrained;
 mod ranges;
+mod ranks;
 mod rates;
 mod recipes;
 mod resume;

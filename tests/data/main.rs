@@ -15,6 +15,7 @@ mod image_folder;
 mod image_variants;
 mod images;
 mod loader;
+mod loader_shards;
 mod mixing;
 mod parquet;
 mod preprocess;

@@ -5,6 +5,7 @@ mod support;
 
 mod activation;
 mod autograd;
+mod autograd_ready;
 mod capsule;
 mod combine;
 mod conv2d;
@@ -22,6 +23,7 @@ mod loss;
 mod mish;
 mod nn;
 mod norm_act;
+mod norm_act_synchronised;
 mod oracle;
 mod params;
 mod pool2d;

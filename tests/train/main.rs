@@ -4,6 +4,7 @@ mod accumulation;
 mod any_recipe;
 mod averages;
 mod checkpoint;
+mod communicator;
 mod extension;
 mod foreign_checkpoint;
 mod hessian;

@@ -5,6 +5,7 @@ mod fine_tuning;
 mod loss;
 mod mixing;
 mod optimizer;
+mod ranks;
 mod schedule;
 mod weights;
 
@@ -20,6 +21,7 @@ use fine_tuning::FineTuningArgs;
 use loss::LossArgs;
 use mixing::MixingArgs;
 use optimizer::OptimizerArgs;
+use ranks::RanksArgs;
 use schedule::ScheduleArgs;
 use weights::WeightsArgs;
 
@@ -57,6 +59,8 @@ pub struct RecipeArgs {
     pub weights: WeightsArgs,
     #[command(flatten)]
     pub fine_tuning: FineTuningArgs,
+    #[command(flatten)]
+    pub ranks: RanksArgs,
 }
 
 impl RecipeArgs {
@@ -73,6 +77,7 @@ impl RecipeArgs {
         self.mixing.apply(recipe);
         self.weights.apply(recipe);
         self.fine_tuning.apply(recipe);
+        self.ranks.apply(recipe);
     }
 
     /// Refuses flags that have no effect in `recipe`, where their fields always have a value.

@@ -76,6 +76,11 @@ pub struct TrainArgs {
     /// Print the complete configuration and do not train
     #[arg(long, help_heading = OUTPUT)]
     pub(super) dry_run: bool,
+    /// Several ranks: gradients in a bucket that is summed while the backward pass continues, in MiB
+    /// [default: 25]
+    #[arg(long, value_name = "MB", help_heading = "Several ranks (mpirun)",
+          value_parser = number::<f64>(positive(4096.0)))]
+    pub(super) bucket_cap_mb: Option<f64>,
     #[command(flatten)]
     pub(super) observers: ObserverArgs,
     #[command(flatten)]

@@ -1,9 +1,11 @@
 //! The configuration of a run, from flags, recipes and trained weights.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_mish::activation::Activation;
 use candle_mish::data::DatasetKind;
+use candle_mish::train::communicator::Communicator;
 use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, Stem};
 
 use super::args::SetupArgs;
@@ -25,6 +27,8 @@ pub(in crate::commands) struct Setup {
     pub pretrained: Option<Weights>,
     /// The run to continue, if any.
     pub(super) resumed: Option<Resumed>,
+    /// The ranks of the run.
+    pub(super) communicator: Arc<dyn Communicator>,
 }
 
 /// The configuration of a run. Flags override the run to `resume`, or else the recipe and the defaults.
@@ -36,10 +40,11 @@ pub(in crate::commands) fn configure(
     resume: Option<&Path>,
     family: Option<&Family>,
     context: &Context,
+    communicator: Arc<dyn Communicator>,
 ) -> anyhow::Result<Setup> {
     let resumed = match resume {
         None => None,
-        Some(folder) => Some(Resumed::open(folder)?),
+        Some(folder) => Some(Resumed::open(folder, &*communicator)?),
     };
     let mut config = match &resumed {
         Some(run) => run.started.clone(),
@@ -125,10 +130,18 @@ pub(in crate::commands) fn configure(
             program(own)
         )));
     }
+    let ranks = communicator.size();
+    if !config.recipe.batch_size.is_multiple_of(ranks) {
+        return Err(usage(format!(
+            "--batch-size {} must be a multiple of {ranks}, the number of ranks",
+            config.recipe.batch_size
+        )));
+    }
     Ok(Setup {
         config,
         pretrained,
         resumed,
+        communicator,
     })
 }
 

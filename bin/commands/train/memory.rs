@@ -3,21 +3,23 @@
 use anyhow::bail;
 use candle_mish::train::{Run, memory};
 
-/// Says how much memory the steps of `run` need with batches of `batch_size` images.
+/// Says how much memory the steps of `run` need on each of `ranks` ranks, with batches of `batch_size`
+/// images on all of them.
 ///
 /// # Errors
 /// If it is more than the available memory. The message has the largest batch that fits.
-pub(super) fn estimate(run: &Run<'_>, batch_size: usize) -> anyhow::Result<String> {
+pub(super) fn estimate(run: &Run<'_>, batch_size: usize, ranks: usize) -> anyhow::Result<String> {
     let memory = memory::estimate(run)?;
-    let needed = size(memory.total(batch_size));
+    let part = batch_size.div_ceil(ranks);
+    let needed = size(memory.total(part));
     let Some(available) = memory.available().map(size) else {
         return Ok(format!("memory    about {needed}"));
     };
-    if memory.fits(batch_size) {
+    if memory.fits(part) {
         return Ok(format!("memory    about {needed} of {available}"));
     }
-    let remedy = match memory.largest_batch(batch_size) {
-        Some(largest) => format!("--batch-size {largest} is the largest that fits"),
+    let remedy = match memory.largest_batch(part) {
+        Some(largest) => format!("--batch-size {} is the largest that fits", largest * ranks),
         None => "not even one image per step fits".to_string(),
     };
     bail!(

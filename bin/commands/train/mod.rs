@@ -13,10 +13,12 @@ mod prepare;
 mod resume;
 mod session;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_mish::data::{BadImages, CheckedSplits};
 use candle_mish::train::Recipe;
+use candle_mish::train::communicator::{Communicator, Single};
 use candle_mish_models::Stem;
 
 pub use args::{SetupArgs, TrainArgs};
@@ -30,7 +32,7 @@ use crate::context::Context;
 use crate::failure::Done;
 use crate::interrupt::stop_on_signal;
 use crate::network::Network;
-use crate::{dataset, output};
+use crate::{dataset, output, ranks};
 use configure::Setup;
 use session::Session;
 
@@ -39,8 +41,23 @@ use session::Session;
 /// # Errors
 /// If flags, files or data are wrong, or training fails.
 pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyhow::Result<Done> {
-    let setup = configure_run(args, family, context)?;
+    let communicator = ranks::join(context)?;
+    let result = run_rank(args, family, context, communicator.clone());
+    ranks::leave(&*communicator, result)
+}
+
+fn run_rank(
+    args: &TrainArgs,
+    family: Option<&Family>,
+    context: &Context,
+    communicator: Arc<dyn Communicator>,
+) -> anyhow::Result<Done> {
+    let writes = communicator.rank() == 0;
+    let setup = configure_run(args, family, context, communicator)?;
     let config = &setup.config;
+    if args.dry_run && !writes {
+        return Ok(Done::Complete);
+    }
     if args.dry_run {
         // An error here means that the network cannot be built.
         let spec = config.spec(1, Stem::Cifar);
@@ -56,6 +73,7 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
     let mut session = session(args, setup, context)?;
     match session.run(&stop)? {
         Ended::Early(done) => Ok(done),
+        Ended::Finished(_) if !writes => Ok(Done::Complete),
         Ended::Finished(summary) => {
             session.report(&summary)?;
             Ok(Done::Complete)
@@ -68,7 +86,7 @@ pub fn run(args: &TrainArgs, family: Option<&Family>, context: &Context) -> anyh
 /// # Errors
 /// As [`run`].
 pub fn train(args: &TrainArgs, context: &Context, stop: &AtomicBool) -> anyhow::Result<Ended> {
-    let setup = configure_run(args, None, context)?;
+    let setup = configure_run(args, None, context, Arc::new(Single))?;
     session(args, setup, context)?.run(stop)
 }
 
@@ -77,15 +95,18 @@ pub fn train(args: &TrainArgs, context: &Context, stop: &AtomicBool) -> anyhow::
 /// # Errors
 /// If options contradict each other, or name something unknown.
 pub fn check(args: &TrainArgs, context: &Context) -> anyhow::Result<Recipe> {
-    Ok(configure_run(args, None, context)?.config.recipe)
+    let setup = configure_run(args, None, context, Arc::new(Single))?;
+    Ok(setup.config.recipe)
 }
 
 fn configure_run(
     args: &TrainArgs,
     family: Option<&Family>,
     context: &Context,
+    communicator: Arc<dyn Communicator>,
 ) -> anyhow::Result<Setup> {
-    let mut setup = configure(&args.setup, args.resume.as_deref(), family, context)?;
+    let resume = args.resume.as_deref();
+    let mut setup = configure(&args.setup, resume, family, context, communicator)?;
     args.run.apply(&mut setup.config.run);
     Ok(setup)
 }
@@ -100,7 +121,15 @@ fn session<'a>(
         // The run recorded the images that it skipped. Another bad one would change their order.
         options.bad_images = BadImages::Error;
     }
+    // Rank 0 downloads what is missing.
+    let communicator = setup.communicator.clone();
+    if communicator.rank() > 0 {
+        communicator.barrier()?;
+    }
     let dataset = dataset::open(&options, CheckedSplits::All, context)?;
+    if communicator.rank() == 0 {
+        communicator.barrier()?;
+    }
     let prepared = Prepared::new(setup, dataset, context)?;
     Session::new(args, prepared, context)
 }

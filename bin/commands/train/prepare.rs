@@ -1,12 +1,14 @@
 //! What a run trains: its network with weights, and its images.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use anyhow::bail;
 use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
+use candle_mish::train::communicator::Communicator;
 use candle_mish::train::{Parts, RunState};
 use candle_mish_models::tuning::HeadOnly;
-use candle_mish_models::{self as models, ModelSpec, Stem};
+use candle_mish_models::{self as models, BuildContext, ModelSpec, Stem};
 
 use super::classes::{self, Classifier};
 use super::configure::Setup;
@@ -30,6 +32,8 @@ pub(in crate::commands) struct Prepared {
     pub spec: ModelSpec,
     /// The run to continue, and its state.
     pub(super) resumed: Option<(Resumed, RunState)>,
+    /// The ranks of the run.
+    pub(super) communicator: Arc<dyn Communicator>,
 }
 
 impl Prepared {
@@ -46,6 +50,7 @@ impl Prepared {
             mut config,
             pretrained,
             resumed,
+            communicator,
         } = setup;
         if dataset.train.is_empty() {
             bail!(
@@ -56,7 +61,7 @@ impl Prepared {
         let mut state = None;
         let mut classifier = Classifier::ByName;
         if let Some(run) = &resumed {
-            let saved = run.state(context)?;
+            let saved = run.state(context, &*communicator)?;
             dataset = classes::of_run(dataset, &run.folder, &saved, &config)?;
             state = Some(saved);
         } else if let Some(weights) = &pretrained {
@@ -87,7 +92,12 @@ impl Prepared {
         let dataset = preprocessing::with_channels(dataset, spec.in_chans)?;
         let batch_size = config.recipe.batch_size.min(dataset.train.len());
         check_batch(batch_size, &dataset.train)?;
-        let network = Network::with_context(&spec, &config.recipe, config.build_context())?;
+        let sync = config.recipe.sync_bn && communicator.size() > 1;
+        let build_context = BuildContext {
+            sync_bn: sync.then(|| communicator.clone() as _),
+            ..config.build_context()
+        };
+        let network = Network::with_context(&spec, &config.recipe, build_context)?;
         image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
@@ -105,6 +115,7 @@ impl Prepared {
             parts,
             spec,
             resumed: resumed.zip(state),
+            communicator,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use candle_mish::train::communicator::Communicator;
 use candle_mish::train::run_folder::{CONFIG, LAST, SUMMARY};
 use candle_mish::train::{Recipe, RunFolder, RunState, TrainError};
 
@@ -19,13 +20,16 @@ pub(super) struct Resumed {
 }
 
 impl Resumed {
-    /// Opens the run in `folder`.
+    /// Opens the run in `folder`. Only rank 0 locks it.
     ///
     /// # Errors
     /// If the folder holds no run, or another process uses it.
-    pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(folder: &Path, communicator: &dyn Communicator) -> anyhow::Result<Self> {
         Ok(Self {
-            folder: RunFolder::open(folder)?,
+            folder: match communicator.rank() {
+                0 => RunFolder::open(folder)?,
+                _ => RunFolder::of_rank_0(folder),
+            },
             started: Config::read(folder)?,
         })
     }
@@ -34,8 +38,20 @@ impl Resumed {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub(super) fn state(&self, context: &Context) -> anyhow::Result<RunState> {
+    pub(super) fn state(
+        &self,
+        context: &Context,
+        communicator: &dyn Communicator,
+    ) -> anyhow::Result<RunState> {
         let state = RunState::newest(&self.folder)?;
+        let (then, now) = (state.ranks(), communicator.size());
+        if then != now {
+            tracing::warn!(
+                "the run used {}, now it uses {now}: it continues with the same images, but the result \
+                 is not exactly that of an uninterrupted run",
+                counted(then, "rank")
+            );
+        }
         if let Some(threads) = state.threads().filter(|then| *then != context.threads) {
             tracing::warn!(
                 "the run used {}, now it uses {}: sums are rounded differently, so the result is \

@@ -7,7 +7,9 @@ use anyhow::bail;
 use candle_mish::data::Loader;
 use candle_mish::eval::Evaluation;
 use candle_mish::train::run_folder::SUMMARY;
-use candle_mish::train::{Outcome, Record, Run, RunFolder, RunState, Summary, train};
+use candle_mish::train::{
+    DataParallel, Outcome, Record, Run, RunFolder, RunState, Summary, train_parallel,
+};
 use candle_mish_models::{Model, ModelSpec};
 
 use super::args::TrainArgs;
@@ -37,6 +39,7 @@ pub(super) struct Session<'a> {
     /// The state to continue from.
     state: Option<RunState>,
     observers: ObserverArgs,
+    bucket_cap_mb: f64,
     context: &'a Context,
 }
 
@@ -59,13 +62,16 @@ impl<'a> Session<'a> {
             Some((run, state)) => {
                 let batches = prepared.loader(&prepared.dataset.train, true);
                 let steps = prepared.config.recipe.updates(batches.batches_per_epoch());
-                run.extend(&state, &prepared.config, steps)?;
+                if prepared.communicator.rank() == 0 {
+                    run.extend(&state, &prepared.config, steps)?;
+                }
                 (run.folder, Some(state))
             }
             None => {
-                let folder = match &args.output {
-                    Some(folder) => RunFolder::create(folder)?,
-                    None => new_folder(&prepared.spec)?,
+                let folder = match (&args.output, prepared.communicator.rank()) {
+                    (Some(folder), 0) => RunFolder::create(folder)?,
+                    (None, 0) => new_folder(&prepared.spec)?,
+                    _ => RunFolder::of_rank_0(Path::new("runs")),
                 };
                 (folder, None)
             }
@@ -76,6 +82,7 @@ impl<'a> Session<'a> {
             folder,
             state,
             observers: args.observers.clone(),
+            bucket_cap_mb: args.bucket_cap_mb.unwrap_or(DataParallel::BUCKET_CAP_MB),
             context,
         })
     }
@@ -93,7 +100,9 @@ impl<'a> Session<'a> {
         let test_loader = self.prepared.loader(&self.prepared.dataset.test, false);
         let validation = self.prepared.dataset.validation.as_ref();
         let validation = validation.map(|images| self.prepared.loader(images, false));
-        let state = self.state.take();
+        // Rank 0 gives it to the others.
+        let writes = self.prepared.communicator.rank() == 0;
+        let state = self.state.take().filter(|_| writes);
         let run = Run {
             model: &*self.prepared.network.model,
             auxiliary: self.prepared.network.model.auxiliary(),
@@ -114,10 +123,13 @@ impl<'a> Session<'a> {
         };
         let images = self.prepared.dataset.train.len();
         let batch_size = self.prepared.config.recipe.batch_size.min(images);
-        let memory = memory::estimate(&run, batch_size)?;
-        self.announce(&train_loader, state.as_ref(), memory)?;
+        let ranks = self.prepared.communicator.size();
+        let memory = memory::estimate(&run, batch_size, ranks)?;
         let step = state.as_ref().map_or(0, RunState::steps);
-        record_session(&self.folder, step, self.context)?;
+        if writes {
+            self.announce(&train_loader, state.as_ref(), memory)?;
+            record_session(&self.folder, step, self.context)?;
+        }
         let observed = Observed {
             config: &self.prepared.config,
             network: &self.prepared.network,
@@ -128,10 +140,20 @@ impl<'a> Session<'a> {
             normalisation: (self.prepared.dataset.mean, self.prepared.dataset.std),
             context: self.context,
         };
-        let mut observers = observed.observers(&self.observers, step)?;
-        match train(&run, state, &mut observers)? {
+        let mut observers = match writes {
+            true => observed.observers(&self.observers, step)?,
+            false => Vec::new(),
+        };
+        let parallel = DataParallel {
+            bucket_cap_mb: self.bucket_cap_mb,
+            ..DataParallel::new(&*self.prepared.communicator)
+        };
+        match train_parallel(&run, parallel, state, &mut observers)? {
             Outcome::Finished(record) => {
                 let summary = self.summary(&record, train_loader.images_per_epoch())?;
+                if !writes {
+                    return Ok(Ended::Finished(Box::new(summary)));
+                }
                 let text = serde_json::to_string_pretty(&summary)? + "\n";
                 self.folder.write_text(SUMMARY, &text)?;
                 if !self.observers.no_report {
@@ -140,6 +162,8 @@ impl<'a> Session<'a> {
                 }
                 Ok(Ended::Finished(Box::new(summary)))
             }
+            Outcome::Interrupted { .. } if !writes => Ok(Ended::Early(Done::Interrupted)),
+            Outcome::TimeLimit { .. } if !writes => Ok(Ended::Early(Done::TimeLimit)),
             Outcome::Interrupted { step } => {
                 let folder = self.folder.path().display();
                 eprintln!("stopped after step {step}; continue with --resume {folder}");
@@ -207,6 +231,14 @@ impl<'a> Session<'a> {
             memory,
             format!("output    {}", self.folder.path().display()),
         ];
+        let ranks = self.prepared.communicator.size();
+        if ranks > 1 {
+            let batch = recipe.batch_size.min(dataset.train.len()) / ranks;
+            lines.push(format!(
+                "ranks     {ranks}, {} each",
+                counted(batch, "image")
+            ));
+        }
         lines.extend(state.map(resume::describe));
         for line in lines {
             eprintln!("{line}");

@@ -8,9 +8,11 @@ use candle_core::{
     CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
-use super::channels::{Backward, Dims, Forward, Gradients, Moment, Parameters};
+use super::channels::{Backward, Dims, Forward, Gradients, Parameters};
+use super::moment::Moments;
 use super::statistics::OP;
 use crate::activation::Activation;
+use crate::ops::AllReduce;
 use crate::ops::activation::dispatch::visit_kernel;
 use crate::ops::storage::{Float, build, on_cpu, same_dtype, with_float};
 use crate::simd::Real;
@@ -25,7 +27,9 @@ pub(super) struct BatchNormAct {
     pub eps: f64,
     /// Whether the moments come from the batch.
     pub own: bool,
-    pub moments: Arc<OnceLock<Vec<Moment>>>,
+    /// The processes that have the other parts of the batch.
+    pub processes: Option<Arc<dyn AllReduce>>,
+    pub moments: Arc<OnceLock<Moments>>,
 }
 
 type Argument<'a> = (&'a CpuStorage, &'a Layout);
@@ -144,12 +148,14 @@ impl BatchNormAct {
                 residual: residual.as_deref(),
                 dims: arrangement.loops(),
                 parameters: &parameters,
-                given: self.moments.get().map(|moments| moments.as_slice()),
+                given: self.moments.get().map(|moments| moments.channels.as_slice()),
+                processes: self.processes.as_deref(),
                 eps: self.eps,
             };
-            let Some((y, moments)) = visit_kernel::<T, _>(&self.activation, forward) else {
+            let Some(forward) = visit_kernel::<T, _>(&self.activation, forward) else {
                 bail!("{OP} has no kernel for {:?}", self.activation);
             };
+            let (y, moments) = forward?;
             (T::into_storage(arrangement.unpack(y), dtype)?, moments)
         });
         self.moments.get_or_init(|| moments);
@@ -193,12 +199,13 @@ impl BatchNormAct {
                 parameters: &parameters,
                 moments,
                 own: self.own,
+                processes: self.processes.as_deref(),
                 eps: self.eps,
             };
             let Some(gradients) = visit_kernel::<T, _>(&self.activation, backward) else {
                 bail!("{OP} has no kernel for {:?}", self.activation);
             };
-            Ok(gradients)
+            gradients
         };
         let gradients: Gradients<T> = on_cpu(OP, x, |x, x_layout| {
             on_cpu(OP, grad, |grad, grad_layout| {

@@ -7,7 +7,12 @@
 
 use std::ops::Range;
 
-use super::kernels::{Affine, Apply, Center, Centering, Moments, Pull};
+use candle_core::Result;
+
+use super::kernels::{self, Affine, Apply, Center, Centering, Pull};
+use super::moment::{Moment, Moments};
+use super::synchronised;
+use crate::ops::AllReduce;
 use crate::ops::activation::dispatch::KernelVisitor;
 use crate::ops::activation::simd::Pointwise;
 use crate::ops::storage::{Output, PARALLEL_THRESHOLD};
@@ -72,19 +77,6 @@ impl Dims {
     }
 }
 
-/// Mean and variance (biased) of a channel.
-#[derive(Debug, Clone)]
-pub(super) struct Moment {
-    pub mean: f64,
-    pub variance: f64,
-}
-
-impl Moment {
-    pub(super) fn inverse_deviation(&self, eps: f64) -> f64 {
-        1.0 / (self.variance + eps).sqrt()
-    }
-}
-
 /// The sums of d and d^2 over `images` of `channel`, with d = x - pivot.
 fn sums<F: Real>(
     x: &[F],
@@ -93,7 +85,7 @@ fn sums<F: Real>(
     images: Range<usize>,
     pivot: F,
 ) -> (f64, f64) {
-    dispatch(Moments {
+    dispatch(kernels::Moments {
         x,
         runs: dims.runs(channel, images),
         len: dims.plane,
@@ -105,7 +97,7 @@ fn sums<F: Real>(
 fn pivot<F: Real>(x: &[F], dims: &Dims, channel: usize) -> F {
     let first = channel * dims.plane;
     let count = dims.plane.min(PIVOT);
-    let (sum, _) = dispatch(Moments {
+    let (sum, _) = dispatch(kernels::Moments {
         x,
         runs: std::iter::once(first),
         len: count,
@@ -178,12 +170,14 @@ pub(super) struct Forward<'a, F> {
     pub parameters: &'a Parameters,
     /// Statistics to use instead of the batch's.
     pub given: Option<&'a [Moment]>,
+    /// The processes that have the other parts of the batch.
+    pub processes: Option<&'a dyn AllReduce>,
     pub eps: f64,
 }
 
 impl<F: Real> KernelVisitor<F> for Forward<'_, F> {
     /// The result and the statistics.
-    type Output = (Vec<F>, Vec<Moment>);
+    type Output = Result<(Vec<F>, Moments)>;
 
     fn visit<K: Pointwise<F>>(self, kernel: K) -> Self::Output {
         let Self { x, dims, .. } = self;
@@ -203,17 +197,28 @@ impl<F: Real> KernelVisitor<F> for Forward<'_, F> {
                 kernel,
             });
         };
-        let moments = match self.given {
-            Some(given) => {
+        let mut count = dims.per_channel() as f64;
+        let moments = match (self.given, self.processes) {
+            (Some(given), _) => {
                 dims.map(parts, |c, images| apply(c, images, &given[c]));
                 given.to_vec()
             }
-            None if parts > 1 => {
+            (None, Some(processes)) => {
+                let local = match parts {
+                    1 => dims.map(1, |c, _| channel_moments(x, &dims, c)),
+                    _ => divided_moments(x, &dims, parts),
+                };
+                let moments;
+                (moments, count) = synchronised::moments(&local, dims.per_channel(), processes)?;
+                dims.map(parts, |c, images| apply(c, images, &moments[c]));
+                moments
+            }
+            (None, None) if parts > 1 => {
                 let moments = divided_moments(x, &dims, parts);
                 dims.map(parts, |c, images| apply(c, images, &moments[c]));
                 moments
             }
-            None => dims.map(1, |c, images| {
+            (None, None) => dims.map(1, |c, images| {
                 let moment = channel_moments(x, &dims, c);
                 apply(c, images, &moment);
                 moment
@@ -221,7 +226,8 @@ impl<F: Real> KernelVisitor<F> for Forward<'_, F> {
         };
         // SAFETY: every run of every channel is written, and the runs are all of the memory.
         unsafe { y.set_len(dims.len()) };
-        (y, moments)
+        let channels = moments;
+        Ok((y, Moments { channels, count }))
     }
 }
 
@@ -232,9 +238,11 @@ pub(super) struct Backward<'a, F> {
     pub grad: &'a [F],
     pub dims: Dims,
     pub parameters: &'a Parameters,
-    pub moments: &'a [Moment],
+    pub moments: &'a Moments,
     /// Whether the moments come from `x`, so that gradients flow through them.
     pub own: bool,
+    /// The processes that have the other parts of the batch.
+    pub processes: Option<&'a dyn AllReduce>,
     pub eps: f64,
 }
 
@@ -248,10 +256,11 @@ pub(super) struct Gradients<F> {
 }
 
 impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
-    type Output = Gradients<F>;
+    type Output = Result<Gradients<F>>;
 
-    fn visit<K: Pointwise<F>>(self, kernel: K) -> Gradients<F> {
+    fn visit<K: Pointwise<F>>(self, kernel: K) -> Self::Output {
         let Self { x, dims, .. } = self;
+        let moments = &self.moments.channels;
         let (mut dx, mut dr) = (Vec::with_capacity(dims.len()), Vec::new());
         // SAFETY: no two tasks below share both channel and images.
         let dx_output = unsafe { Output::new(&mut dx, dims.len()) };
@@ -262,11 +271,10 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
         });
         // With constant moments, dx is a multiple of dz and needs no second pass over the values.
         let direct = !self.own && dr_output.is_none();
-        let scale =
-            |c: usize| self.parameters.gamma[c] * self.moments[c].inverse_deviation(self.eps);
+        let scale = |c: usize| self.parameters.gamma[c] * moments[c].inverse_deviation(self.eps);
         let pull = |channel: usize, images: Range<usize>| {
             let scale = scale(channel);
-            let (mean, beta) = (self.moments[channel].mean, self.parameters.beta[channel]);
+            let (mean, beta) = (moments[channel].mean, self.parameters.beta[channel]);
             dispatch(Pull {
                 x,
                 residual: self.residual,
@@ -280,11 +288,11 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
             })
         };
         let center = |channel: usize, images: Range<usize>, (dz, dz_d): (f64, f64)| {
-            let moment = &self.moments[channel];
+            let moment = &moments[channel];
             let a = scale(channel);
             let mean = F::from_f64(moment.mean);
             let (b, c) = if self.own {
-                let count = dims.per_channel() as f64;
+                let count = self.moments.count;
                 let deviation = moment.inverse_deviation(self.eps);
                 // The sums are around the mean rounded to `F`.
                 let lost = mean.to_f64() - moment.mean;
@@ -304,7 +312,7 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
             dispatch(unsafe { Center::new(x, dr_output, dx_output, runs, centering) });
         };
         let parts = dims.parts();
-        let sums: Vec<(f64, f64)> = if parts == 1 {
+        let sums: Vec<(f64, f64)> = if parts == 1 && self.processes.is_none() {
             dims.map(1, |c, images| {
                 let sums = pull(c, images.clone());
                 if !direct {
@@ -317,8 +325,14 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
             let add = |a: (f64, f64), b: &(f64, f64)| (a.0 + b.0, a.1 + b.1);
             let sums = sums.chunks(parts).map(|s| s.iter().fold((0.0, 0.0), add));
             let sums: Vec<(f64, f64)> = sums.collect();
+            // The gradients of gain and bias are those of this part of the batch. The sum over the
+            // processes comes later, as for all parameters.
+            let all = match self.processes {
+                Some(processes) => &synchronised::pairs(&sums, processes)?,
+                None => &sums,
+            };
             if !direct {
-                dims.map(parts, |c, images| center(c, images, sums[c]));
+                dims.map(parts, |c, images| center(c, images, all[c]));
             }
             sums
         };
@@ -328,15 +342,15 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
             // SAFETY: as above.
             unsafe { dr.set_len(dims.len()) };
         }
-        let gamma = sums.iter().zip(self.moments).map(|((dz, dz_d), moment)| {
+        let gamma = sums.iter().zip(moments).map(|((dz, dz_d), moment)| {
             let lost = F::from_f64(moment.mean).to_f64() - moment.mean;
             (dz_d + lost * dz) * moment.inverse_deviation(self.eps)
         });
-        Gradients {
+        Ok(Gradients {
             gamma: gamma.collect(),
             beta: sums.iter().map(|(dz, _)| *dz).collect(),
             dx,
             residual: dr,
-        }
+        })
     }
 }

@@ -1,10 +1,15 @@
 //! Normalisation in Candle's ops. Like the fused ops, each is one node of the graph that keeps its
 //! inputs and the statistics.
 
-use candle_core::{DType, Result, Tensor, bail};
+use std::sync::Arc;
 
+use candle_core::{DType, Device, Result, Tensor, bail};
+
+use super::moment::Moment;
 use super::statistics::{BatchStatistics, OP, Statistics};
+use super::synchronised;
 use crate::activation::Activation;
+use crate::ops::AllReduce;
 use crate::ops::activation::{activation as activate, activation_gradient};
 use crate::ops::composed::{into_node, wide};
 use crate::ops::storage::same_dtype;
@@ -21,6 +26,10 @@ struct Normalised {
     inverse: Tensor,
     /// Whether mean and deviation come from the batch, so that gradients flow through them.
     own: bool,
+    /// The number of values of a channel.
+    count: f64,
+    /// The processes that have the other parts of the batch.
+    processes: Option<Arc<dyn AllReduce>>,
 }
 
 /// `x` as `[images, channels, plane]`, in its compute type.
@@ -95,10 +104,12 @@ impl Normalised {
         let [gamma, _] = gain_and_bias(gamma_beta, grad.dtype())?;
         let scale = (gamma * &self.inverse)?;
         let centred = if self.own {
-            let (images, _, plane) = wide_x.dims3()?;
-            let count = (images * plane) as f64;
-            let mean = (&of_beta / count)?;
-            let slope = (&of_gamma / count)?;
+            let (of_beta, of_gamma) = match &self.processes {
+                None => (of_beta.clone(), of_gamma.clone()),
+                Some(processes) => over_processes(&of_beta, &of_gamma, &**processes)?,
+            };
+            let mean = (of_beta / self.count)?;
+            let slope = (of_gamma / self.count)?;
             let lost = values.broadcast_mul(&slope)?.broadcast_add(&mean)?;
             (&grad - lost)?
         } else {
@@ -122,6 +133,57 @@ impl Normalised {
 fn gain_and_bias(gamma_beta: &Tensor, dtype: DType) -> Result<[Tensor; 2]> {
     let row = |i: usize| channel_vector(&gamma_beta.narrow(0, i, 1)?.contiguous()?, dtype);
     Ok([row(0)?, row(1)?])
+}
+
+/// The values of a channel vector in f64. Not every device has f64.
+fn in_f64(values: &Tensor) -> Result<Vec<f64>> {
+    let values = values.to_device(&Device::Cpu)?.flatten_all()?;
+    values.to_dtype(DType::F64)?.to_vec1()
+}
+
+/// A channel vector in the type and on the device of `like`.
+fn as_channel_vector(values: Vec<f64>, like: &Tensor) -> Result<Tensor> {
+    let values = Tensor::from_vec(values, like.shape(), &Device::Cpu)?;
+    values.to_dtype(like.dtype())?.to_device(like.device())
+}
+
+/// Mean, its rounding error, variance and number of values over all processes, from mean and variance
+/// of the `count` values of this process.
+fn synchronise(
+    (mean, variance): (&Tensor, &Tensor),
+    count: usize,
+    processes: &dyn AllReduce,
+) -> Result<(Tensor, Tensor, Tensor, f64)> {
+    let pairs = in_f64(mean)?.into_iter().zip(in_f64(variance)?);
+    let local: Vec<Moment> = pairs
+        .map(|(mean, variance)| Moment { mean, variance })
+        .collect();
+    let (moments, count) = synchronised::moments(&local, count, processes)?;
+    let means: Vec<f64> = moments.iter().map(|moment| moment.mean).collect();
+    let rounded = as_channel_vector(means.clone(), mean)?;
+    let errors = means.iter().zip(in_f64(&rounded)?);
+    let errors = errors.map(|(mean, rounded)| mean - rounded).collect();
+    let variances = moments.iter().map(|moment| moment.variance).collect();
+    Ok((
+        rounded,
+        as_channel_vector(errors, mean)?,
+        as_channel_vector(variances, variance)?,
+        count,
+    ))
+}
+
+/// The sums of two channel vectors over all processes.
+fn over_processes(
+    first: &Tensor,
+    second: &Tensor,
+    processes: &dyn AllReduce,
+) -> Result<(Tensor, Tensor)> {
+    let local: Vec<_> = in_f64(first)?.into_iter().zip(in_f64(second)?).collect();
+    let (sums, of_second) = synchronised::pairs(&local, processes)?.into_iter().unzip();
+    Ok((
+        as_channel_vector(sums, first)?,
+        as_channel_vector(of_second, second)?,
+    ))
 }
 
 /// As [`super::batch_norm_act`], which has checked the arguments.
@@ -148,14 +210,23 @@ pub(super) fn batch_norm_act(
     let wide_x = planes(x)?;
     let (images, channels, plane) = wide_x.dims3()?;
     let dtype = wide_x.dtype();
-    let count = (images * plane) as f64;
+    let mut count = (images * plane) as f64;
+    let mut processes = None;
     let (mean, rest, variance, own) = match statistics {
-        Statistics::Batch => {
+        Statistics::Batch | Statistics::Synchronised(_) => {
             let mean = (channel_sums(&wide_x)? / count)?;
             let centred = wide_x.broadcast_sub(&mean)?;
             let rest = (channel_sums(&centred)? / count)?;
             let square = centred.broadcast_sub(&rest)?.sqr()?;
-            (mean, rest, (channel_sums(&square)? / count)?, true)
+            let variance = (channel_sums(&square)? / count)?;
+            if let Statistics::Synchronised(all) = statistics {
+                let local = (&(&mean + &rest)?, &variance);
+                let (mean, rest, variance, total) = synchronise(local, images * plane, &**all)?;
+                (processes, count) = (Some(all.clone()), total);
+                (mean, rest, variance, true)
+            } else {
+                (mean, rest, variance, true)
+            }
         }
         Statistics::Running { mean, variance } => {
             let mean = channel_vector(mean, dtype)?;
@@ -169,6 +240,8 @@ pub(super) fn batch_norm_act(
         mean,
         rest,
         own,
+        count,
+        processes,
     };
     let of_batch = if own {
         let vector = |t: &Tensor| t.reshape(channels)?.to_dtype(gamma_beta.dtype());

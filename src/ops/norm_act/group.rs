@@ -7,8 +7,9 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::batch::read_f64;
-use super::channels::{Dims, Moment, channel_moments};
+use super::channels::{Dims, channel_moments};
 use super::composed;
+use super::moment::Moment;
 use crate::autograd::apply3;
 use crate::ops::composed::composes;
 use crate::ops::storage::{

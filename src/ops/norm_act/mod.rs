@@ -11,8 +11,10 @@ mod composed;
 mod fold;
 mod group;
 mod kernels;
+mod moment;
 mod running;
 mod statistics;
+mod synchronised;
 
 use std::sync::{Arc, OnceLock};
 
@@ -25,7 +27,7 @@ use crate::ops::activation::{activation as activate, has_kernel};
 use crate::ops::composed::composes;
 use crate::ops::storage::{elements, on_cpu};
 use batch::{BatchNormAct, read_f64};
-use channels::Moment;
+use moment::{Moment, Moments};
 use statistics::OP;
 
 pub use fold::fold_batch_norm;
@@ -82,13 +84,18 @@ pub fn batch_norm_act(
              {:?} has {count}: use a larger batch, or running statistics",
             x.dims()
         ),
-        Statistics::Batch => {}
+        Statistics::Synchronised(_) if count == 0 => bail!(
+            "{OP}: synchronised statistics need at least one image in each process, not {:?}",
+            x.dims()
+        ),
+        Statistics::Batch | Statistics::Synchronised(_) => {}
     }
     if composes(x) {
         return composed::batch_norm_act(x, gamma_beta, residual, statistics, eps, activation);
     }
     let given = match statistics {
         Statistics::Running { mean, variance } => Some(running(mean, variance)?),
+        Statistics::Synchronised(_) => None,
         // There is no value to normalise, so the statistics do not matter.
         Statistics::Batch if count == 0 => Some(vec![
             Moment {
@@ -101,9 +108,14 @@ pub fn batch_norm_act(
     };
     let own = given.is_none();
     let used = Arc::new(OnceLock::new());
-    if let Some(given) = given {
-        used.get_or_init(|| given);
+    if let Some(channels) = given {
+        let count = count as f64;
+        used.get_or_init(|| Moments { channels, count });
     }
+    let processes = match statistics {
+        Statistics::Synchronised(processes) => Some(processes.clone()),
+        Statistics::Batch | Statistics::Running { .. } => None,
+    };
     // An activation without a vector kernel is applied to the result.
     let fused = if has_kernel(activation) {
         *activation
@@ -114,6 +126,7 @@ pub fn batch_norm_act(
         activation: fused,
         eps,
         own,
+        processes,
         moments: used.clone(),
     };
     let y = match residual {
@@ -134,8 +147,11 @@ pub fn batch_norm_act(
     if !own {
         return Ok((y, None));
     }
-    let moments: &[Moment] = used.get().map_or(&[], |moments| moments);
-    let unbiased = count as f64 / (count as f64 - 1.0);
+    let (moments, count): (&[Moment], f64) = match used.get() {
+        Some(used) => (&used.channels, used.count),
+        None => (&[], 0.0),
+    };
+    let unbiased = count / (count - 1.0);
     let vector = |values: Vec<f64>| {
         Tensor::from_vec(values, channels, x.device())?.to_dtype(gamma_beta.dtype())
     };

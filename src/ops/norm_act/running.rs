@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{Result, Tensor};
 
 use super::batch::read_f64;
-use super::channels::Moment;
 use super::kernels::{Affine, Replace};
+use super::moment::Moment;
 use super::statistics::OP;
 use crate::activation::Activation;
 use crate::ops::activation::dispatch::{KernelVisitor, visit_kernel};

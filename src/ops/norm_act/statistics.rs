@@ -1,6 +1,10 @@
 //! The statistics of batch normalisation.
 
+use std::sync::Arc;
+
 use candle_core::Tensor;
+
+use crate::ops::AllReduce;
 
 pub(super) const OP: &str = "batch_norm_act";
 
@@ -9,6 +13,9 @@ pub(super) const OP: &str = "batch_norm_act";
 pub enum Statistics<'a> {
     /// The mean and variance of the batch, as in training.
     Batch,
+    /// The mean and variance of a batch that is divided among processes: PyTorch's `SyncBatchNorm`.
+    /// Each process must have at least one image and apply the op.
+    Synchronised(&'a Arc<dyn AllReduce>),
     /// These constants, `[C]` each, as in evaluation. They receive no gradient.
     Running {
         /// The mean of each channel.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::kinds::{
-    AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
+    AdjustLr, ClipMode, DistBn, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
     OptimizerName, SchedOn, ScheduleKind,
 };
 use crate::data::{
@@ -251,6 +251,14 @@ pub struct Recipe {
     pub freeze_backbone: bool,
     /// Epochs at the start of the run that train only the head.
     pub head_warmup_epochs: f64,
+    /// Several ranks: batch norms take the statistics of the whole batch in training, not those of the
+    /// part of each rank.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sync_bn: bool,
+    /// Several ranks: how the running statistics of batch norms become equal without `sync_bn`. Default:
+    /// `reduce`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dist_bn: Option<DistBn>,
 }
 
 impl Default for Recipe {
@@ -342,6 +350,8 @@ impl Default for Recipe {
             init_gain: None,
             freeze_backbone: false,
             head_warmup_epochs: 0.0,
+            sync_bn: false,
+            dist_bn: None,
         }
     }
 }

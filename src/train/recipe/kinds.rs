@@ -228,3 +228,12 @@ named! {
     /// The margin loss of capsules, for networks whose logits are lengths.
     Margin = "margin",
 }
+
+named! {
+    /// How the running statistics of batch norms become equal on all ranks, as timm's `--dist-bn`.
+    DistBn, "way to distribute the statistics of batch norms",
+    /// Their mean over all ranks.
+    Reduce = "reduce",
+    /// Those of rank 0.
+    Broadcast = "broadcast",
+}

@@ -62,7 +62,18 @@ impl Recipe {
         self.validate_weights()?;
         self.validate_mixing()?;
         self.validate_pixels()?;
-        self.validate_fine_tuning()
+        self.validate_fine_tuning()?;
+        self.validate_data_parallel()
+    }
+
+    fn validate_data_parallel(&self) -> Result<(), RecipeError> {
+        if self.sync_bn && self.dist_bn.is_some() {
+            return Err(RecipeError::Needs {
+                field: "dist_bn",
+                needs: "batch norms without sync_bn, which makes their statistics equal",
+            });
+        }
+        Ok(())
     }
 
     fn validate_optimizer(&self) -> Result<(), RecipeError> {

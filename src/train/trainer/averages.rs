@@ -1,7 +1,6 @@
 //! Averaged weights in the course of a run: their updates, evaluations and checkpoints.
 
 use super::{Stop, Trainer};
-use crate::checkpoint;
 use crate::data::Loader;
 use crate::eval::Evaluation;
 use crate::rng::Generator;
@@ -76,8 +75,8 @@ impl Trainer<'_> {
             .into_iter()
             .map(|(name, tensor)| Ok((name, tensor.force_contiguous()?)))
             .collect::<candle_core::Result<_>>()?;
-        let saved = checkpoint::read(&self.run.folder.file(BEST_EMA))?;
-        ema.shadow.restore(&saved.tensors)?;
+        ema.shadow
+            .restore(&self.read(BEST_EMA, ema.shadow.tensors())?)?;
         let best = self.evaluate_shadow(&ema.shadow, self.run.test);
         ema.shadow.restore(&of_last)?;
         Ok(Some(AveragedRecord {
@@ -124,8 +123,8 @@ impl Trainer<'_> {
         let state = |(_, generator): &(String, Generator)| generator.state();
         let states: Vec<_> = self.run.generators.iter().map(state).collect();
         let mut stopped = None;
-        for batch in self.run.train.epoch(self.progress.epoch as u64, 0) {
-            stopped = self.stop();
+        for batch in self.train.epoch(self.progress.epoch as u64, 0) {
+            stopped = self.stop()?;
             if stopped.is_some() {
                 break;
             }
@@ -134,6 +133,7 @@ impl Trainer<'_> {
         for ((_, generator), state) in self.run.generators.iter().zip(&states) {
             generator.restore(state);
         }
+        self.average_statistics()?;
         Ok(stopped)
     }
 

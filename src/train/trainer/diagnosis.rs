@@ -95,13 +95,10 @@ impl Trainer<'_> {
         let after: Vec<_> = self.run.generators.iter().map(|(_, g)| g.state()).collect();
         self.restore_generators(&before.generators);
         let count = self.progress.batch - before.batch;
-        let batches = self
-            .run
-            .train
-            .epoch(self.progress.epoch as u64, before.batch);
+        let batches = self.train.epoch(self.progress.epoch as u64, before.batch);
         let mut found = Ok(None);
         for batch in batches.take(count) {
-            found = batch.and_then(|batch| self.repeat(&batch));
+            found = batch.and_then(|batch| self.first_found(self.repeat(&batch)?));
             if !matches!(found, Ok(None)) {
                 break;
             }
@@ -111,9 +108,10 @@ impl Trainer<'_> {
     }
 
     fn repeat(&self, batch: &Batch) -> Result<Option<NonFiniteOrigin>> {
-        if !is_finite(&batch.images)? {
+        if self.on_any_rank(!is_finite(&batch.images)?)? {
             return Ok(Some(NonFiniteOrigin::Images));
         }
+        self.restart_generators(batch.index);
         // An output that cannot be read is found in the loss.
         let not_finite = |output: &Tensor| !is_finite(output).unwrap_or(true);
         let step = || autograd::value_and_grad(|| Ok((self.loss(batch)?, ())));

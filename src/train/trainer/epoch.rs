@@ -13,7 +13,7 @@ use crate::train::step::{Accumulation, Step, StepError, loss_of};
 
 /// An update of the weights.
 pub(super) struct Update {
-    /// The mean loss of its batches.
+    /// The mean loss of its batches on all ranks.
     pub loss: f64,
     /// The learning rate.
     pub lr: f64,
@@ -33,9 +33,9 @@ impl Trainer<'_> {
         let (epoch, first) = (self.progress.epoch, self.progress.batch);
         self.clock.start();
         let mut clock = Instant::now();
-        let mut batches = self.run.train.epoch(epoch as u64, first).peekable();
+        let mut batches = self.train.epoch(epoch as u64, first).peekable();
         while batches.peek().is_some() {
-            if let Some(stop) = self.stop() {
+            if let Some(stop) = self.stop()? {
                 return Ok(Some(stop));
             }
             let group = batches.by_ref().take(self.run.recipe.grad_accum_steps);
@@ -69,7 +69,7 @@ impl Trainer<'_> {
         Ok(None)
     }
 
-    /// Updates the weights with the mean gradient of `batches`. If it is not finite and the options say
+    /// Updates the weights with the mean gradient of `batches` on all ranks. If it is not finite and the options say
     /// so, leaves out the update.
     fn update(
         &mut self,
@@ -77,12 +77,17 @@ impl Trainer<'_> {
     ) -> Result<Update, TrainError> {
         let rates = self.rates(self.progress.step);
         let before = self.before_update()?;
+        let sums = self.set_sums_aside();
         let mut accumulation = Accumulation::default();
         let (mut loss, mut count) = (0.0, 0.0);
-        for batch in batches {
-            loss += self.accumulate(&mut accumulation, &batch?)?;
+        let mut batches = batches.peekable();
+        while let Some(batch) = batches.next() {
+            self.restart_generators(self.progress.batch);
+            let last = batches.peek().is_none();
+            loss += self.accumulate(&mut accumulation, &batch?, last)?;
             count += 1.0;
         }
+        loss = self.join_sums(&sums, loss)?;
         let mut taken = loss.is_finite();
         if taken {
             let mut optimizer = Guard::new(&mut self.optimizer);
@@ -100,17 +105,23 @@ impl Trainer<'_> {
         Ok(update)
     }
 
-    /// Adds the gradients of a batch and returns its loss. A loss that is not finite has none.
+    /// Adds the gradients of a batch and returns its loss. A loss that is not finite has none. With the
+    /// `last` batch, adds those of all other ranks.
     fn accumulate(
         &mut self,
         accumulation: &mut Accumulation,
         batch: &Batch,
+        last: bool,
     ) -> Result<f64, TrainError> {
         let Batch { images, labels, .. } = batch;
         let (run, head_only) = (self.run, self.head_only());
         let forward = || run.forward(head_only, images, labels);
         self.progress.batch += 1;
-        match accumulation.add(forward, &batch.target(), run.recipe) {
+        let added = match last && !self.parallel.is_single() {
+            true => accumulation.add_last(forward, &batch.target(), run.recipe, &self.reducer),
+            false => accumulation.add(forward, &batch.target(), run.recipe),
+        };
+        match added {
             Ok(Step { loss, logits }) => {
                 let partial = &mut self.progress.partial;
                 partial.totals.add(&logits, labels)?;
@@ -124,6 +135,7 @@ impl Trainer<'_> {
 
     /// Follows each update of the weights.
     fn after_update(&mut self) -> Result<(), TrainError> {
+        self.distribute_statistics()?;
         self.update_averages()
     }
 

@@ -6,7 +6,6 @@ use std::time::Instant;
 use candle_core::Tensor;
 
 use super::{Stop, Trainer};
-use crate::checkpoint;
 use crate::data::Loader;
 use crate::eval::{self, Evaluation};
 use crate::train::error::TrainError;
@@ -83,23 +82,23 @@ impl Trainer<'_> {
         &self,
         loader: &Loader,
     ) -> Result<Result<Evaluation, Stop>, TrainError> {
-        let mut stopped = None;
-        let batches = loader.epoch(0, 0).map_while(|batch| {
+        let mut stopped = Ok(None);
+        let batches = self.shard(loader).epoch(0, 0).map_while(|batch| {
             stopped = self.stop();
             let next = || batch.map(|batch| (batch.images, batch.labels));
-            stopped.is_none().then(next)
+            matches!(stopped, Ok(None)).then(next)
         });
-        let evaluation = eval::evaluate(self.run.frozen, batches)?;
-        Ok(match stopped {
-            None => Ok(evaluation),
-            Some(stop) => Err(stop),
-        })
+        let totals = eval::totals(self.run.frozen, batches)?;
+        match stopped? {
+            None => Ok(Ok(self.mean(totals)?)),
+            Some(stop) => Ok(Err(stop)),
+        }
     }
 
     pub(super) fn evaluate(&self, loader: &Loader) -> Result<Evaluation, TrainError> {
-        let batches = loader.epoch(0, 0);
+        let batches = self.shard(loader).epoch(0, 0);
         let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
-        Ok(eval::evaluate(self.run.frozen, batches)?)
+        Ok(self.mean(eval::totals(self.run.frozen, batches)?)?)
     }
 
     /// The figures of the finished run. If validation images chose the best epoch, evaluates the best
@@ -145,7 +144,7 @@ impl Trainer<'_> {
         let last = last.collect::<candle_core::Result<HashMap<_, _>>>()?;
         self.run
             .store
-            .load_tensors(&checkpoint::read(&self.run.folder.file(BEST))?.tensors)?;
+            .load_tensors(&self.read(BEST, self.run.store.tensors())?)?;
         let evaluation = self.evaluate(self.run.test);
         self.run.store.load_tensors(&last)?;
         evaluation

@@ -6,6 +6,7 @@ mod diagnosis;
 mod epoch;
 mod evaluation;
 mod guard;
+mod ranks;
 mod save;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use candle_core::Tensor;
 use candle_nn::ModuleT;
 
 use super::average::Averages;
+use super::data_parallel::DataParallel;
 use super::error::TrainError;
 use super::forward::forward;
 use super::images::RunImages;
@@ -25,6 +27,7 @@ use super::options::RunOptions;
 use super::parts::{self, Parts};
 use super::recipe::Recipe;
 use super::record::{EvaluationSet, Record};
+use super::reducer::Reducer;
 use super::run_folder::{LAST, PREVIOUS_STATE, RunFolder};
 use super::schedule::Schedule;
 use super::state::{Progress, RunState};
@@ -116,7 +119,7 @@ pub enum Outcome {
 }
 
 /// Why a process ends before the run.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Stop {
     Requested,
     TimeLimit,
@@ -133,11 +136,32 @@ pub fn train(
     resume: Option<RunState>,
     observers: &mut [Box<dyn Observer>],
 ) -> Result<Outcome, TrainError> {
-    Trainer::new(run, resume)?.run(observers)
+    train_parallel(run, DataParallel::SINGLE, resume, observers)
+}
+
+/// As [`train`], on several ranks, each of which calls this with the same run. The batches of `run` are
+/// those of all ranks together: with `sync_bn`, and without random layers, the result is that of one
+/// process up to rounding.
+///
+/// Rank 0 gives its weights and its `resume` to the others and writes all files.
+///
+/// # Errors
+/// As [`train`], a batch that the ranks cannot divide, or a rank that has ended.
+pub fn train_parallel(
+    run: &Run<'_>,
+    parallel: DataParallel<'_>,
+    resume: Option<RunState>,
+    observers: &mut [Box<dyn Observer>],
+) -> Result<Outcome, TrainError> {
+    Trainer::new(run, parallel, resume)?.run(observers)
 }
 
 struct Trainer<'a> {
     run: &'a Run<'a>,
+    parallel: DataParallel<'a>,
+    /// This rank's part of the training images.
+    train: Loader,
+    reducer: Reducer<'a>,
     optimizer: RuleOptimizer,
     averages: Averages,
     schedule: Schedule,
@@ -152,12 +176,20 @@ struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(run: &'a Run<'a>, resume: Option<RunState>) -> Result<Self, TrainError> {
+    fn new(
+        run: &'a Run<'a>,
+        parallel: DataParallel<'a>,
+        resume: Option<RunState>,
+    ) -> Result<Self, TrainError> {
         let recipe = run.recipe;
         recipe.validate()?;
         let batches_per_epoch = run.train.batches_per_epoch();
         if batches_per_epoch == 0 {
             return Err(TrainError::NoImages);
+        }
+        let ranks = parallel.ranks();
+        if let Some(images) = run.train.indivisible_batch(ranks) {
+            return Err(TrainError::IndivisibleBatch { images, ranks });
         }
         let steps_per_epoch = recipe.updates(batches_per_epoch);
         let head_warmup = (recipe.head_warmup_epochs * steps_per_epoch as f64).round() as u64;
@@ -175,9 +207,15 @@ impl<'a> Trainer<'a> {
             }
         };
         progress.threads = Some(rayon::current_num_threads());
+        progress.ranks = (ranks > 1).then_some(ranks);
         progress.images = Some(images);
-        Ok(Self {
+        let communicator = parallel.communicator;
+        let params = run.store.params().into_iter().map(|(_, var)| var);
+        let mut trainer = Self {
             run,
+            parallel,
+            train: run.train.shard(communicator.rank(), ranks),
+            reducer: Reducer::new(params.collect(), parallel),
             optimizer,
             averages,
             schedule: progress.schedule(recipe, steps_per_epoch),
@@ -186,7 +224,9 @@ impl<'a> Trainer<'a> {
             head_warmup,
             clock: Clock::new(run.options, run.started),
             resumed_from_previous,
-        })
+        };
+        trainer.start_alike()?;
+        Ok(trainer)
     }
 
     fn run(mut self, observers: &mut [Box<dyn Observer>]) -> Result<Outcome, TrainError> {
@@ -228,8 +268,8 @@ impl<'a> Trainer<'a> {
         self.run.recipe.stops_early(&self.progress.records)
     }
 
-    /// Why to end the process now, if there is a reason.
-    fn stop(&self) -> Option<Stop> {
+    /// Why to end the process now, if there is a reason on this rank.
+    fn own_stop(&self) -> Option<Stop> {
         if self.run.stop.load(Ordering::Relaxed) {
             return Some(Stop::Requested);
         }

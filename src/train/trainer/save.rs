@@ -3,7 +3,7 @@
 //! A state holds everything that an exact resume needs, so it is saved first. Then come the weights
 //! of the epoch: the best, the last and the ones that `checkpoint_hist` keeps. If the process dies
 //! between two files, the next one writes the rest from the state. Weights that only the previous
-//! state may need are kept until that state is replaced.
+//! state may need are kept until that state is replaced. Of several ranks, rank 0 writes.
 
 use std::path::Path;
 use std::time::Instant;
@@ -34,6 +34,9 @@ struct Best {
 impl Trainer<'_> {
     /// Makes the run resumable, and makes the files match the state that it continues from.
     pub(super) fn start_saving(&mut self) -> Result<(), TrainError> {
+        if !self.parallel.writes() {
+            return Ok(());
+        }
         if self.progress.step == 0 {
             self.save_state()?;
             // Of a process that was killed before its run could be resumed.
@@ -57,6 +60,9 @@ impl Trainer<'_> {
         path: &Path,
         tensors: &[(String, Tensor)],
     ) -> Result<(), TrainError> {
+        if !self.parallel.writes() {
+            return Ok(());
+        }
         let mut metadata = self.run.metadata.clone();
         metadata.insert("epoch".to_string(), self.progress.epoch.to_string());
         Ok(checkpoint::write(path, tensors, &metadata)?)
@@ -65,6 +71,10 @@ impl Trainer<'_> {
     /// Saves the state. The newest state so far becomes the previous one.
     pub(super) fn save_state(&mut self) -> Result<(), TrainError> {
         let started = Instant::now();
+        if !self.parallel.writes() {
+            self.clock.saved(started);
+            return Ok(());
+        }
         let path = self.run.folder.file(STATE);
         if let Some(tensor) = first_non_finite(self.run.store.tensors())? {
             return Err(TrainError::NonFiniteWeight {
@@ -94,6 +104,9 @@ impl Trainer<'_> {
 
     /// Writes the weights of the epoch that just ended, and removes those that no state needs.
     pub(super) fn save_epoch(&self) -> Result<(), TrainError> {
+        if !self.parallel.writes() {
+            return Ok(());
+        }
         for best in self.bests() {
             self.save_best(&best)?;
         }

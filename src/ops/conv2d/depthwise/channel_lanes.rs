@@ -309,7 +309,7 @@ impl<S: Simd> Kernel<'_, S> {
         // With constant steps the positions of the pixels are constants too.
         macro_rules! tiles {
             ($pixels:literal, $step:expr, $at:ident) => {
-                while $at + $pixels <= cols {
+                while cols - $at >= $pixels {
                     // SAFETY: the pixels are within the row, as just checked.
                     unsafe { self.tile::<$pixels>(simd, $at, $step) };
                     $at += $pixels;

@@ -1,0 +1,98 @@
+//! The ranks of a data parallel run: how this process joins and leaves them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use candle_mish::train::communicator::{Communicator, Launched, Single};
+
+use crate::context::Context;
+use crate::failure::{self, Done, usage};
+
+/// The time that rank 0 has to report an error that all ranks have.
+const RANK_0_FIRST: Duration = Duration::from_secs(2);
+
+/// The place of this process among the ranks of a launcher.
+///
+/// # Errors
+/// If the launcher's environment variables contradict each other.
+pub fn launched() -> anyhow::Result<Option<Launched>> {
+    let place = Launched::from_environment(|name| std::env::var(name).ok());
+    place.map_err(usage)
+}
+
+/// The ranks that a launcher started with this process, or this process alone.
+///
+/// # Errors
+/// If there are several ranks and this program or the launcher does not support MPI.
+pub fn join(context: &Context) -> anyhow::Result<Arc<dyn Communicator>> {
+    match context.launched {
+        Some(place) if place.size > 1 => start(place),
+        _ => Ok(Arc::new(Single)),
+    }
+}
+
+#[cfg(feature = "mpi")]
+fn start(place: Launched) -> anyhow::Result<Arc<dyn Communicator>> {
+    use candle_mish::train::communicator::{Mpi, mpi};
+
+    let ranks = Mpi::start()?;
+    if (ranks.rank(), ranks.size()) == (place.rank, place.size) {
+        return Ok(Arc::new(ranks));
+    }
+    let Launched { launcher, size, .. } = place;
+    let library = mpi::library();
+    let error = format!(
+        "{launcher} started {size} ranks, but {library} knows {}: start them with its mpirun, or in \
+         Slurm with srun --mpi=pmix or --mpi=pmi2",
+        ranks.size()
+    );
+    only_on_rank_0(place);
+    Err(usage(error))
+}
+
+#[cfg(not(feature = "mpi"))]
+fn start(place: Launched) -> anyhow::Result<Arc<dyn Communicator>> {
+    only_on_rank_0(place);
+    let Launched { launcher, size, .. } = place;
+    Err(usage(format!(
+        "{launcher} started {size} ranks, and this program has no MPI: build it with --features mpi, \
+         or start one process"
+    )))
+}
+
+/// Ends a rank other than 0, which has the same error.
+fn only_on_rank_0(place: Launched) {
+    if place.rank > 0 {
+        std::thread::sleep(RANK_0_FIRST);
+        std::process::exit(2);
+    }
+}
+
+/// Waits until all ranks are done, or ends them all after an error, with one line that names the rank.
+///
+/// # Errors
+/// The error of a process without other ranks.
+pub fn leave(
+    communicator: &dyn Communicator,
+    result: anyhow::Result<Done>,
+) -> anyhow::Result<Done> {
+    let (rank, size) = (communicator.rank(), communicator.size());
+    if size == 1 {
+        return result;
+    }
+    match result {
+        Ok(done) => {
+            // A launcher may end all ranks as soon as one of them ends with an exit code.
+            communicator.barrier()?;
+            Ok(done)
+        }
+        Err(error) => {
+            if rank > 0 {
+                std::thread::sleep(RANK_0_FIRST);
+            }
+            eprintln!("error: rank {rank} of {size}: {}", failure::message(&error));
+            communicator.abort(failure::code(&error));
+            Err(error)
+        }
+    }
+}
