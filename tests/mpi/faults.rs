@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::{TINY, alone, has_mpirun, mish, mpirun, on_ranks, read, success};
 
 /// Epochs of a run that is still in progress when a signal arrives: each takes several milliseconds.
-const EPOCHS: &str = "60";
+const EPOCHS: &str = "200";
 
 /// A run on two ranks that write their process ids into its folder.
 struct Started {
