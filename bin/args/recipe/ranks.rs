@@ -9,12 +9,12 @@ use crate::args::set::{replace, set};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Several ranks (mpirun)")]
 pub struct RanksArgs {
-    /// Batch norms take the statistics of the whole batch in training, over all ranks. The result is
-    /// then that of one process, up to rounding [default: each rank's own part]
+    /// Batch norms take the statistics of the whole batch in training, over all ranks. The run
+    /// then gives the result of one process, up to rounding [default: each rank's own part]
     #[arg(long)]
     pub sync_bn: bool,
     /// Running statistics of batch norms without --sync-bn: reduce takes their mean over all ranks,
-    /// broadcast those of rank 0 [default: reduce]
+    /// broadcast takes them from rank 0 [default: reduce]
     #[arg(long, value_name = "NAME")]
     pub dist_bn: Option<DistBn>,
 }
