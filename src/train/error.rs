@@ -1,6 +1,7 @@
 //! Errors of a training run.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::duration::TimeSpan;
 use super::non_finite::NonFiniteOrigin;
@@ -101,6 +102,24 @@ pub enum TrainError {
     /// The run folder is locked by another process.
     #[error("run folder {} is in use by another process", .0.display())]
     FolderInUse(PathBuf),
+    /// A process on another computer uses the run folder, or has died there.
+    #[error(
+        "run folder {} is in use on {computer}: its last sign of life is {} s old; after {} s more without one, the folder is free",
+        folder.display(), silent.as_secs(), left.as_secs()
+    )]
+    FolderLeased {
+        /// The run folder.
+        folder: PathBuf,
+        /// The name of the computer.
+        computer: String,
+        /// The time since the last sign of life.
+        silent: Duration,
+        /// The time until the folder is free, if no other sign of life follows.
+        left: Duration,
+    },
+    /// Another process has taken over the run folder while this one was suspended.
+    #[error("another process has taken over run folder {}, because this one gave no sign of life", .0.display())]
+    FolderLost(PathBuf),
     /// The run folder already holds a run. Resume it, or choose another folder.
     #[error("run folder {} already holds a run", .0.display())]
     FolderTaken(PathBuf),

@@ -11,6 +11,7 @@ mod error;
 mod finite;
 mod forward;
 mod images;
+mod lease;
 pub mod lr_find;
 pub mod memory;
 mod non_finite;

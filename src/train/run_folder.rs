@@ -4,17 +4,21 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::error::TrainError;
+use super::lease::{Attempt, EXPIRY, Holder, Lease};
 use crate::checkpoint::{remove_temporary_files, write_atomically};
 use crate::lock::{Lock, TryLock, lock};
 
-/// A run folder, locked until it is dropped. If the process dies, the system releases the lock. On a
-/// file system without locks, the run continues with a warning.
+/// A run folder, in use by this process until it is dropped.
+///
+/// A lock keeps out the other processes of this computer. If the process dies, the system releases it.
+/// A lease keeps out other computers, to which not every network file system carries locks. If the
+/// process dies, the lease expires after three minutes.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// None for a rank that does not use the folder.
+    lease: Option<Lease>,
     _lock: Option<File>,
-    /// Whether the file system has locks.
-    locked: bool,
 }
 
 /// The resolved configuration of the run.
@@ -82,10 +86,7 @@ impl RunFolder {
             }
         }
         let folder = Self::lock(path, File::try_lock)?;
-        // Without a lock they may belong to another process.
-        if folder.locked {
-            remove_temporary_files(path).map_err(TrainError::io(path))?;
-        }
+        remove_temporary_files(path).map_err(TrainError::io(path))?;
         Ok(folder)
     }
 
@@ -94,8 +95,8 @@ impl RunFolder {
     pub fn of_rank_0(path: &Path) -> Self {
         Self {
             path: path.to_path_buf(),
+            lease: None,
             _lock: None,
-            locked: false,
         }
     }
 
@@ -107,22 +108,40 @@ impl RunFolder {
             .write(true)
             .open(&name)
             .map_err(TrainError::io(&name))?;
-        let locked = match lock(&file, try_lock) {
+        let alone = match lock(&file, try_lock) {
             Lock::Held => true,
             Lock::InUse => return Err(TrainError::FolderInUse(path.to_path_buf())),
             Lock::Unavailable(error) => {
-                tracing::warn!(
-                    "cannot lock run folder {} ({error}): do not use it in two processes at a time",
-                    path.display()
-                );
+                tracing::debug!("{}: {error}", name.display());
                 false
             }
         };
-        Ok(Self {
-            path: path.to_path_buf(),
-            _lock: Some(file),
-            locked,
-        })
+        let attempt = Lease::take(path, &Holder::this_process(), alone);
+        match attempt.map_err(TrainError::io(path))? {
+            Attempt::Held(lease) => Ok(Self {
+                path: path.to_path_buf(),
+                lease: Some(lease),
+                _lock: Some(file),
+            }),
+            Attempt::InUse { computer, silent } => Err(TrainError::FolderLeased {
+                folder: path.to_path_buf(),
+                computer,
+                silent,
+                left: EXPIRY.saturating_sub(silent),
+            }),
+        }
+    }
+
+    /// Checks that no other process has taken the folder over, as may happen while this one is suspended
+    /// for minutes.
+    ///
+    /// # Errors
+    /// If another process has taken it over.
+    pub fn check_held(&self) -> Result<(), TrainError> {
+        match self.lease.as_ref().is_none_or(Lease::is_held) {
+            true => Ok(()),
+            false => Err(TrainError::FolderLost(self.path.clone())),
+        }
     }
 
     /// The path of the folder.
@@ -225,6 +244,9 @@ mod tests {
             let run = RunFolder::lock(folder.path(), try_lock).expect("usable");
             run.write_text("config.toml", "x").expect("written");
             assert_eq!(std::fs::read(run.file("config.toml")).expect("read"), b"x");
+            let error = RunFolder::lock(folder.path(), try_lock).expect_err("leased");
+            assert!(matches!(error, TrainError::FolderLeased { .. }), "{error}");
+            run.check_held().expect("held");
         }
         let error = RunFolder::lock(folder.path(), in_use).expect_err("in use");
         assert!(matches!(error, TrainError::FolderInUse(_)), "{error}");

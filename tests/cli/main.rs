@@ -15,6 +15,7 @@ mod fine_tune;
 mod folder;
 mod foreign;
 mod grad_checkpointing;
+mod leases;
 mod mixing;
 mod mnist;
 mod one_rule;

@@ -123,7 +123,12 @@ fn train_run(
     };
     match error.downcast_ref::<TrainError>() {
         // Between the look at the folder and its lock another process may have started the run.
-        Some(TrainError::FolderInUse(_) | TrainError::FolderTaken(_)) => Ok(Trained::InUse),
+        Some(
+            TrainError::FolderInUse(_)
+            | TrainError::FolderTaken(_)
+            | TrainError::FolderLeased { .. }
+            | TrainError::FolderLost(_),
+        ) => Ok(Trained::InUse),
         Some(reason @ TrainError::NonFiniteLoss { .. }) => {
             let failure = Failure {
                 reason: reason.to_string(),

@@ -7,6 +7,7 @@ mod config_file;
 mod configure;
 mod family;
 mod image_sizes;
+mod lease;
 mod memory;
 mod observers;
 mod prepare;
@@ -53,7 +54,7 @@ fn run_rank(
     communicator: Arc<dyn Communicator>,
 ) -> anyhow::Result<Done> {
     let writes = communicator.rank() == 0;
-    let setup = configure_run(args, family, context, communicator)?;
+    let setup = lease::wait(|| configure_run(args, family, context, communicator.clone()))?;
     let config = &setup.config;
     if args.dry_run && !writes {
         return Ok(Done::Complete);

@@ -89,7 +89,11 @@ impl Trainer<'_> {
     }
 
     /// Why to end the process now, if there is a reason on any rank.
+    ///
+    /// # Errors
+    /// If another process has taken over the run folder, or another rank has ended.
     pub(super) fn stop(&self) -> std::result::Result<Option<Stop>, TrainError> {
+        self.run.folder.check_held()?;
         let own = self.own_stop();
         if self.parallel.is_single() {
             return Ok(own);

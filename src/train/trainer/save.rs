@@ -75,6 +75,7 @@ impl Trainer<'_> {
             self.clock.saved(started);
             return Ok(());
         }
+        self.run.folder.check_held()?;
         let path = self.run.folder.file(STATE);
         if let Some(tensor) = first_non_finite(self.run.store.tensors())? {
             return Err(TrainError::NonFiniteWeight {
