@@ -19,8 +19,8 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Cpu,
-    /// The CUDA device with this number.
-    Cuda(usize),
+    /// The CUDA device with this number. Without a number, the ranks on a computer share its devices.
+    Cuda(Option<usize>),
     /// The system's default Metal device.
     Metal,
 }
@@ -33,12 +33,12 @@ impl FromStr for DeviceChoice {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "metal" => Ok(Self::Metal),
-            "cuda" => Ok(Self::Cuda(0)),
+            "cuda" => Ok(Self::Cuda(None)),
             other => {
                 let number = other.strip_prefix("cuda:");
                 number
                     .and_then(|number| number.parse().ok())
-                    .map(Self::Cuda)
+                    .map(|number| Self::Cuda(Some(number)))
                     .ok_or_else(|| "must be cpu, cuda, cuda:N, metal or auto".to_string())
             }
         }
@@ -50,14 +50,16 @@ impl fmt::Display for DeviceChoice {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Cuda(None) => f.write_str("cuda"),
+            Self::Cuda(Some(number)) => write!(f, "cuda:{number}"),
             Self::Metal => f.write_str("metal"),
         }
     }
 }
 
 impl DeviceChoice {
-    fn open(self) -> Result<Device> {
+    /// Opens the device of the rank `local_rank` of this computer.
+    fn open(self, local_rank: usize) -> Result<Device> {
         let lacking = |feature: &str| {
             usage(format!(
                 "--device {self}: this program was built without {feature}; build it with \
@@ -67,11 +69,12 @@ impl DeviceChoice {
         let failed = || format!("cannot open --device {self}");
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto if cuda_is_available() => Ok(fallback(device::cuda(0))),
+            Self::Auto if cuda_is_available() => Ok(fallback(device::cuda_of_rank(local_rank))),
             Self::Auto if metal_is_available() => Ok(fallback(device::metal())),
             Self::Auto => Ok(Device::Cpu),
             Self::Cuda(_) if !cuda_is_available() => Err(lacking("cuda")),
-            Self::Cuda(number) => device::cuda(number).with_context(failed),
+            Self::Cuda(None) => device::cuda_of_rank(local_rank).with_context(failed),
+            Self::Cuda(Some(number)) => device::cuda(number).with_context(failed),
             Self::Metal if !metal_is_available() => Err(lacking("metal")),
             Self::Metal => device::metal().with_context(failed),
         }
@@ -91,17 +94,19 @@ fn fallback(device: candle_core::Result<Device>) -> Device {
 pub fn name(device: &Device) -> String {
     match device.location() {
         DeviceLocation::Cpu => DeviceChoice::Cpu.to_string(),
-        DeviceLocation::Cuda { gpu_id } => DeviceChoice::Cuda(gpu_id).to_string(),
+        DeviceLocation::Cuda { gpu_id } => DeviceChoice::Cuda(Some(gpu_id)).to_string(),
         DeviceLocation::Metal { .. } => DeviceChoice::Metal.to_string(),
     }
 }
 
-static CHOICE: OnceLock<DeviceChoice> = OnceLock::new();
+/// The choice, and the number of this rank among those of the computer.
+static CHOICE: OnceLock<(DeviceChoice, usize)> = OnceLock::new();
 static DEVICE: OnceLock<Device> = OnceLock::new();
 
-/// Sets the device that [`current`] opens, once per process.
-pub fn choose(choice: DeviceChoice) {
-    CHOICE.get_or_init(|| choice);
+/// Sets the device that [`current`] opens, once per process. `local_rank` is the number of this rank
+/// among those of the computer.
+pub fn choose(choice: DeviceChoice, local_rank: usize) {
+    CHOICE.get_or_init(|| (choice, local_rank));
 }
 
 /// Makes [`current`] the CPU, for work that only the CPU can do.
@@ -118,7 +123,8 @@ pub fn current() -> Result<&'static Device> {
     if let Some(device) = DEVICE.get() {
         return Ok(device);
     }
-    let device = CHOICE.get().copied().unwrap_or_default().open()?;
+    let (choice, local_rank) = CHOICE.get().copied().unwrap_or_default();
+    let device = choice.open(local_rank)?;
     Ok(DEVICE.get_or_init(|| device))
 }
 
@@ -131,14 +137,15 @@ mod tests {
         for (text, choice) in [
             ("auto", DeviceChoice::Auto),
             ("cpu", DeviceChoice::Cpu),
-            ("cuda:0", DeviceChoice::Cuda(0)),
-            ("cuda:12", DeviceChoice::Cuda(12)),
+            ("cuda", DeviceChoice::Cuda(None)),
+            ("cuda:0", DeviceChoice::Cuda(Some(0))),
+            ("cuda:12", DeviceChoice::Cuda(Some(12))),
             ("metal", DeviceChoice::Metal),
         ] {
             assert_eq!(text.parse(), Ok(choice));
             assert_eq!(choice.to_string(), text);
         }
-        assert_eq!("CUDA".parse(), Ok(DeviceChoice::Cuda(0)));
+        assert_eq!("CUDA".parse(), Ok(DeviceChoice::Cuda(None)));
         for text in ["gpu", "cuda:", "cuda:-1", "cuda0", ""] {
             assert!(text.parse::<DeviceChoice>().is_err(), "{text}");
         }
@@ -147,9 +154,9 @@ mod tests {
     #[test]
     fn the_cpu_is_always_there() {
         assert!(matches!(
-            DeviceChoice::Cpu.open(),
+            DeviceChoice::Cpu.open(1),
             Ok(candle_core::Device::Cpu)
         ));
-        assert!(DeviceChoice::Auto.open().is_ok());
+        assert!(DeviceChoice::Auto.open(0).is_ok());
     }
 }

@@ -189,9 +189,9 @@ fn quiet_parquet() {
 
 fn prepare(global: &GlobalArgs) -> anyhow::Result<Context> {
     let started = Instant::now();
-    device::choose(global.device);
     let bars = MultiProgress::new();
     let launched = ranks::launched()?;
+    device::choose(global.device, launched.map_or(0, |place| place.local_rank));
     let several = launched.filter(|place| place.size > 1);
     let silent = several.is_some_and(|place| place.rank > 0);
     let verbosity = (!silent).then_some(global.verbose);

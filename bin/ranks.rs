@@ -26,8 +26,43 @@ pub fn launched() -> anyhow::Result<Option<Launched>> {
 /// If there are several ranks and this program or the launcher does not support MPI.
 pub fn join(context: &Context) -> anyhow::Result<Arc<dyn Communicator>> {
     match context.launched {
-        Some(place) if place.size > 1 => start(place),
+        Some(place) if place.size > 1 => connect(place),
         _ => Ok(Arc::new(Single)),
+    }
+}
+
+#[cfg(not(feature = "nccl"))]
+fn connect(place: Launched) -> anyhow::Result<Arc<dyn Communicator>> {
+    start(place)
+}
+
+/// The environment variable with the name of a file through which ranks without MPI find each other.
+#[cfg(feature = "nccl")]
+const RENDEZVOUS: &str = "MISH_RENDEZVOUS";
+
+/// Connects ranks on GPUs with NCCL.
+#[cfg(feature = "nccl")]
+fn connect(place: Launched) -> anyhow::Result<Arc<dyn Communicator>> {
+    use candle_mish::train::communicator::Nccl;
+
+    let device = crate::device::current()?;
+    if let Some(file) = std::env::var_os(RENDEZVOUS) {
+        let ranks = Nccl::meet(device, place.rank, place.size, file.as_ref())?;
+        return Ok(Arc::new(ranks));
+    }
+    let ranks = start(place)?;
+    let mut with_gpu = [f64::from(u8::from(device.is_cuda()))];
+    ranks.all_reduce_sum_f64(&mut with_gpu)?;
+    match with_gpu[0] as usize {
+        0 => Ok(ranks),
+        count if count == place.size => Ok(Arc::new(Nccl::connect(device, ranks)?)),
+        count => {
+            only_on_rank_0(place);
+            Err(usage(format!(
+                "{count} of {} ranks have a GPU: choose --device cpu, or start fewer ranks",
+                place.size
+            )))
+        }
     }
 }
 
@@ -54,9 +89,14 @@ fn start(place: Launched) -> anyhow::Result<Arc<dyn Communicator>> {
 fn start(place: Launched) -> anyhow::Result<Arc<dyn Communicator>> {
     only_on_rank_0(place);
     let Launched { launcher, size, .. } = place;
+    let advice = match cfg!(feature = "nccl") {
+        true => {
+            "name a new file in MISH_RENDEZVOUS for ranks on GPUs, build it with --features mpi"
+        }
+        false => "build it with --features mpi",
+    };
     Err(usage(format!(
-        "{launcher} started {size} ranks, and this program has no MPI: build it with --features mpi, \
-         or start one process"
+        "{launcher} started {size} ranks, and this program has no MPI: {advice}, or start one process"
     )))
 }
 

@@ -17,6 +17,24 @@ pub fn cuda(number: usize) -> Result<Device> {
     Ok(device)
 }
 
+/// Opens the CUDA device of a rank, whose number among the ranks of this computer is `local_rank`. Ranks
+/// share devices if there are fewer of them than ranks.
+///
+/// # Errors
+/// As [`cuda`].
+pub fn cuda_of_rank(local_rank: usize) -> Result<Device> {
+    #[cfg(feature = "cuda")]
+    let count = {
+        use candle_core::cuda_backend::WrapErr;
+        use candle_core::cuda_backend::cudarc::driver::CudaContext;
+
+        usize::try_from(CudaContext::device_count().w()?).unwrap_or_default()
+    };
+    #[cfg(not(feature = "cuda"))]
+    let count = 1;
+    cuda(local_rank % count.max(1))
+}
+
 #[cfg(feature = "cuda")]
 fn keep_memory(device: &candle_core::CudaDevice) -> Result<()> {
     use candle_core::cuda_backend::WrapErr;

@@ -6,4 +6,6 @@ pub mod mish;
 pub mod network;
 pub mod ops;
 mod profile;
+pub mod ranks;
+mod scaling;
 mod timing;

@@ -185,7 +185,7 @@ fn text(answer: &Answer) -> String {
 }
 
 /// Random images and labels.
-fn batch(
+pub(super) fn batch(
     shape: (usize, usize, usize, usize),
     classes: u32,
     device: &Device,

@@ -7,6 +7,7 @@ use crate::bench::data::{self, DataBenchArgs};
 use crate::bench::mish::{self, MishBenchArgs};
 use crate::bench::network::{self, Mode, NetworkBenchArgs};
 use crate::bench::ops::{self, OpsBenchArgs};
+use crate::bench::ranks::{self, RanksBenchArgs};
 use crate::context::Context;
 use crate::failure::Done;
 
@@ -31,6 +32,8 @@ enum What {
     Train(NetworkBenchArgs),
     /// Inference of a network
     Infer(NetworkBenchArgs),
+    /// Sums of gradients over the ranks of mpirun, and a prediction for more ranks
+    Ranks(RanksBenchArgs),
 }
 
 /// Runs a benchmark.
@@ -45,5 +48,6 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<Done> {
         What::Data(args) => data::run(args, context),
         What::Train(args) => network::run(args, Mode::Train, context),
         What::Infer(args) => network::run(args, Mode::Infer, context),
+        What::Ranks(args) => ranks::run(args, context),
     }
 }

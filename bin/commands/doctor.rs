@@ -196,7 +196,7 @@ fn all_reduce(communicator: &dyn Communicator) -> anyhow::Result<f64> {
         );
     }
     let mut sent = vec![rank as u8; 3];
-    communicator.broadcast(&mut sent)?;
+    communicator.broadcast(0, &mut sent)?;
     ensure!(
         sent == [0; 3],
         "rank {rank} did not receive the bytes of rank 0"

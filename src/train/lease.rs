@@ -95,7 +95,8 @@ impl Lease {
             };
             let same_computer = other.as_ref().is_some_and(|it| it.boot == holder.boot);
             if silent < EXPIRY && !(alone && same_computer) {
-                let computer = other.map_or_else(|| "another computer".to_owned(), |it| it.computer);
+                let computer =
+                    other.map_or_else(|| "another computer".to_owned(), |it| it.computer);
                 return Ok(Attempt::InUse { computer, silent });
             }
             number = last;
@@ -190,7 +191,10 @@ impl Hold {
         };
         hold.write()?;
         // The list of files that this process saw may have been an old one.
-        if numbers(folder)?.iter().any(|other| !(number - 1..=number).contains(other)) {
+        if numbers(folder)?
+            .iter()
+            .any(|other| !(number - 1..=number).contains(other))
+        {
             std::fs::remove_file(path)?;
             return Ok(None);
         }
@@ -246,7 +250,9 @@ fn read(folder: &Path, path: &Path) -> io::Result<(Option<Holder>, Duration)> {
     let written = file.metadata()?.modified()?;
     let holder = serde_json::from_reader(file).ok();
     // Both times are those of the file system, whose clock may differ from this computer's.
-    let mut probe = tempfile::Builder::new().prefix(".clock-").tempfile_in(folder)?;
+    let mut probe = tempfile::Builder::new()
+        .prefix(".clock-")
+        .tempfile_in(folder)?;
     probe.write_all(b"\n")?;
     probe.as_file().sync_data()?;
     let now = probe.as_file().metadata()?.modified()?;
@@ -294,7 +300,8 @@ mod tests {
         let path = file_of(folder, number);
         let file = std::fs::OpenOptions::new().write(true).open(path);
         let past = SystemTime::now() - time;
-        file.and_then(|file| file.set_modified(past)).expect("a lease");
+        file.and_then(|file| file.set_modified(past))
+            .expect("a lease");
     }
 
     #[test]
@@ -304,7 +311,7 @@ mod tests {
         assert_eq!(in_use(take(folder.path(), "b", true)), "a");
         assert!(first.is_held());
         drop(first);
-        assert_eq!(numbers(folder.path()).expect("read"), []);
+        assert!(numbers(folder.path()).expect("read").is_empty());
         drop(held(take(folder.path(), "b", true)));
     }
 

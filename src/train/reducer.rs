@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use candle_core::{DType, Device, Result, Tensor, TensorId, Var};
+use candle_core::{DType, Result, Tensor, TensorId, Var};
 
 use super::communicator::{Communicator, HandOver};
 use super::data_parallel::DataParallel;
@@ -42,6 +42,12 @@ impl<'a> Reducer<'a> {
         self.communicator.size()
     }
 
+    /// The number of values in each bucket, in the order of their sums.
+    pub fn bucket_sizes(&self) -> Vec<usize> {
+        let size = |bucket: &Vec<Var>| bucket.iter().map(|var| var.elem_count()).sum();
+        self.buckets.iter().map(size).collect()
+    }
+
     /// Runs a backward pass, adds `earlier` gradients of this rank to its gradients and replaces the
     /// sums of this rank by those over all ranks. `backward` reports each gradient that is complete
     /// before the end. Gradients are summed in f32.
@@ -67,17 +73,17 @@ impl<'a> Reducer<'a> {
                         sending.add(var, gradient, &mut *hand_over)
                     };
                     let (extra, gradients) = backward(ready)?;
-                    sending.finish(&gradients, &mut *hand_over)?;
-                    result = Some((extra, gradients));
+                    let sent = sending.finish(&gradients, &mut *hand_over)?;
+                    result = Some((extra, gradients, sent));
                 }
                 Ok(())
             })?;
-        let Some((extra, gradients)) = result else {
+        let Some((extra, gradients, sent)) = result else {
             candle_core::bail!("the sums over all ranks ran without a backward pass");
         };
         earlier.add(gradients)?;
-        for (bucket, sums) in self.buckets.iter().zip(sums) {
-            unpack(bucket, &sums, earlier)?;
+        for (bucket, sums) in sent.into_iter().zip(sums) {
+            unpack(&self.buckets[bucket], &sums, earlier)?;
         }
         Ok(extra)
     }
@@ -111,8 +117,10 @@ struct Sending<'a> {
     complete: HashMap<TensorId, Tensor>,
     /// The parameters of each bucket whose gradient is missing.
     missing: Vec<usize>,
-    /// Buckets that have been handed over.
-    sent: usize,
+    /// Buckets that are complete.
+    done: usize,
+    /// Those of them that have a gradient. They have been handed over.
+    sent: Vec<usize>,
 }
 
 impl<'a> Sending<'a> {
@@ -122,7 +130,8 @@ impl<'a> Sending<'a> {
             earlier,
             complete: HashMap::new(),
             missing: reducer.buckets.iter().map(Vec::len).collect(),
-            sent: 0,
+            done: 0,
+            sent: Vec::new(),
         }
     }
 
@@ -133,57 +142,61 @@ impl<'a> Sending<'a> {
         };
         self.complete.insert(var.id(), gradient.clone());
         self.missing[bucket] -= 1;
-        while self.missing.get(self.sent) == Some(&0) {
+        while self.missing.get(self.done) == Some(&0) {
             self.hand_over(&mut *hand_over)?;
         }
         Ok(())
     }
 
-    /// Hands over the other buckets after the backward pass.
-    fn finish(&mut self, gradients: &Gradients, hand_over: HandOver<'_>) -> Result<()> {
-        for var in self.reducer.buckets[self.sent..].iter().flatten() {
+    /// Hands over the other buckets after the backward pass. Returns all buckets that were handed over.
+    fn finish(mut self, gradients: &Gradients, hand_over: HandOver<'_>) -> Result<Vec<usize>> {
+        for var in self.reducer.buckets[self.done..].iter().flatten() {
             if let Some(gradient) = gradients.get(var) {
                 self.complete.insert(var.id(), gradient.clone());
             }
         }
-        while self.sent < self.reducer.buckets.len() {
+        while self.done < self.reducer.buckets.len() {
             self.hand_over(&mut *hand_over)?;
         }
-        Ok(())
+        Ok(self.sent)
     }
 
     /// Hands over the next bucket: its gradients, one after the other.
     fn hand_over(&mut self, hand_over: HandOver<'_>) -> Result<()> {
-        let bucket = &self.reducer.buckets[self.sent];
-        let count = bucket.iter().map(|var| var.elem_count()).sum();
-        let mut values = Vec::with_capacity(count);
-        for var in bucket {
+        let bucket = self.done;
+        self.done += 1;
+        let mut parts = Vec::new();
+        for var in &self.reducer.buckets[bucket] {
             let gradient = match (self.earlier.get(var), self.complete.remove(&var.id())) {
                 (Some(earlier), Some(gradient)) => (earlier + gradient)?.detach(),
                 (Some(earlier), None) => earlier.clone(),
                 (None, Some(gradient)) => gradient,
                 (None, None) => continue,
             };
-            let gradient = gradient.to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
-            values.extend(gradient.flatten_all()?.to_vec1::<f32>()?);
+            parts.push(gradient.to_dtype(DType::F32)?.flatten_all()?);
         }
-        self.sent += 1;
-        hand_over(values)
+        let buffer = match &parts[..] {
+            [] => return Ok(()),
+            // The buffer must not share the memory of the gradient.
+            [only] => only.copy()?,
+            _ => Tensor::cat(&parts, 0)?,
+        };
+        self.sent.push(bucket);
+        hand_over(buffer)
     }
 }
 
-/// Replaces the gradients of a bucket by `values`.
-fn unpack(bucket: &[Var], values: &[f32], gradients: &mut Gradients) -> Result<()> {
-    let mut rest = values;
+/// Replaces the gradients of a bucket by `sums`, one after the other.
+fn unpack(bucket: &[Var], sums: &Tensor, gradients: &mut Gradients) -> Result<()> {
+    let mut start = 0;
     for var in bucket {
         if gradients.get(var).is_none() {
             continue;
         }
-        let (own, after) = rest.split_at(var.elem_count());
-        rest = after;
-        let sum = Tensor::from_slice(own, var.shape(), &Device::Cpu)?;
-        let sum = sum.to_dtype(var.dtype())?.to_device(var.device())?;
-        gradients.insert(var, sum);
+        let count = var.elem_count();
+        let sum = sums.narrow(0, start, count)?.reshape(var.shape())?;
+        start += count;
+        gradients.insert(var, sum.to_dtype(var.dtype())?);
     }
     Ok(())
 }

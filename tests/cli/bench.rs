@@ -155,3 +155,35 @@ fn activations_are_listed() {
     let text = String::from_utf8(text.stdout).expect("text");
     assert!(text.contains("slope = 0.01"), "{text}");
 }
+
+#[test]
+fn steps_of_many_ranks_are_predicted_from_one_process() {
+    let bench = || {
+        mish(&[
+            "bench",
+            "ranks",
+            "mlp_2x8",
+            "--batch-size",
+            "4",
+            "--steps",
+            "2",
+        ])
+    };
+    let error = failure(bench(), 2);
+    assert!(error.contains("mpirun -n N"), "{error}");
+    let mut command = bench();
+    command.args(["--latency-us", "100"]);
+    assert!(failure(command, 2).contains("--bandwidth-gbs"));
+    let link = ["--latency-us", "100", "--bandwidth-gbs", "0.001"];
+    let mut command = bench();
+    command.args(link);
+    let report = json(command);
+    let compute = 1e-3 * number(&report["alone"], "median_ms");
+    let bytes = number(&report, "gradient_bytes");
+    let two = &report["predictions"][0];
+    assert_eq!(number(two, "ranks"), 2.0);
+    // Two messages, and each byte passes once.
+    let sums = 2.0 * 1e-4 + bytes / 1e6;
+    assert!((number(two, "sums_seconds") / sums - 1.0).abs() < 1e-9);
+    assert!((number(two, "after_seconds") / (compute + sums) - 1.0).abs() < 1e-9);
+}

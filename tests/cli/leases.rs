@@ -34,7 +34,8 @@ fn leased_elsewhere(folder: &Path, silent: Duration) -> File {
     let mut file = file.open(folder.join(".lease-7")).expect("created");
     let holder = r#"{"computer": "node3", "boot": "another", "process": 1}"#;
     file.write_all(holder.as_bytes()).expect("written");
-    file.set_modified(SystemTime::now() - silent).expect("its time");
+    file.set_modified(SystemTime::now() - silent)
+        .expect("its time");
     file
 }
 

@@ -130,3 +130,25 @@ fn the_doctor_sums_over_all_ranks() {
         assert!(stdout.contains(line), "{line}: {stdout}");
     }
 }
+
+#[test]
+fn the_benchmark_of_ranks_times_every_size_of_bucket() {
+    let Some(_alone) = has_mpirun() else { return };
+    let args = "bench ranks mlp_2x8 --batch-size 4 --steps 2 --bucket-cap-mb 25,0.01 --json";
+    let (stdout, _) = success(on_ranks(2, &args.split(' ').collect::<Vec<_>>()));
+    let report: serde_json::Value = serde_json::from_str(&stdout).expect("one JSON object");
+    assert_eq!(report["ranks"], 2);
+    let rows = report["by_bucket"].as_array().expect("rows");
+    let buckets: Vec<_> = rows
+        .iter()
+        .filter_map(|row| row["buckets"].as_u64())
+        .collect();
+    assert!(buckets[0] == 1 && buckets[1] > 1, "{buckets:?}");
+    for row in rows {
+        for case in ["sums", "overlapped", "after"] {
+            assert!(row[case]["median_ms"].as_f64() > Some(0.0), "{row}");
+        }
+    }
+    assert_eq!(report["measured_link"], true);
+    assert_eq!(report["predictions"].as_array().map(Vec::len), Some(8));
+}

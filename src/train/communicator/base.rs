@@ -1,11 +1,12 @@
 //! What a communicator does.
 
-use candle_core::Result;
+use candle_core::{Device, Result, Tensor};
 
 use crate::ops::AllReduce;
 
-/// Hands a buffer over to [`Communicator::all_reduce_during`].
-pub type HandOver<'a> = &'a mut dyn FnMut(Vec<f32>) -> Result<()>;
+/// Hands a buffer over to [`Communicator::all_reduce_during`]: a contiguous f32 tensor `[N]` that shares no
+/// memory with others.
+pub type HandOver<'a> = &'a mut dyn FnMut(Tensor) -> Result<()>;
 
 /// The collective operations of the ranks of a data parallel run.
 ///
@@ -25,7 +26,8 @@ pub trait Communicator: AllReduce {
     fn all_reduce_sum(&self, values: &mut [f32]) -> Result<()>;
 
     /// Runs `body` and returns the sums over all ranks of the buffers that it hands over, in their
-    /// order. `body` hands over at most `most` buffers. The sums may be computed while `body` runs.
+    /// order and on their devices. `body` hands over at most `most` buffers. The sums may be computed
+    /// while `body` runs, and may replace the values of the buffers.
     ///
     /// # Errors
     /// If another rank has ended, or the error of `body`.
@@ -33,27 +35,39 @@ pub trait Communicator: AllReduce {
         &self,
         most: usize,
         body: &mut dyn FnMut(HandOver<'_>) -> Result<()>,
-    ) -> Result<Vec<Vec<f32>>> {
+    ) -> Result<Vec<Tensor>> {
         let mut sums = Vec::with_capacity(most);
-        body(&mut |mut values| {
+        body(&mut |buffer| {
+            let mut values = buffer.to_vec1()?;
             self.all_reduce_sum(&mut values)?;
-            sums.push(values);
+            let sum = Tensor::from_vec(values, buffer.shape(), &Device::Cpu)?;
+            sums.push(sum.to_device(buffer.device())?);
             Ok(())
         })?;
         Ok(sums)
     }
 
-    /// Replaces `bytes` by those of rank 0.
+    /// Replaces `bytes` by those of the rank `root`.
     ///
     /// # Errors
     /// If another rank has ended.
-    fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<()>;
+    fn broadcast(&self, root: usize, bytes: &mut Vec<u8>) -> Result<()>;
 
     /// The bytes of all ranks, by rank.
     ///
     /// # Errors
     /// If another rank has ended.
-    fn all_gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>>;
+    fn all_gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let of_rank = |root| {
+            let mut sent = match root == self.rank() {
+                true => bytes.to_vec(),
+                false => Vec::new(),
+            };
+            self.broadcast(root, &mut sent)?;
+            Ok(sent)
+        };
+        (0..self.size()).map(of_rank).collect()
+    }
 
     /// Waits for all ranks.
     ///

@@ -8,7 +8,7 @@ use ::mpi::collective::SystemOperation;
 use ::mpi::environment::{Universe, library_version, processor_name};
 use ::mpi::topology::SimpleCommunicator;
 use ::mpi::traits::{Communicator as _, CommunicatorCollectives as _, Equivalence, Root as _};
-use candle_core::{Result, bail};
+use candle_core::{Device, Result, Tensor, bail};
 
 use super::base::{Communicator, HandOver};
 use crate::ops::AllReduce;
@@ -78,22 +78,6 @@ impl Mpi {
         }
         Ok(())
     }
-
-    /// Replaces `bytes` by those of the rank `root`.
-    fn send_from(&self, root: usize, bytes: &mut Vec<u8>) -> Result<()> {
-        let world = self.world()?;
-        let root = world.process_at_rank(i32::try_from(root).map_err(candle_core::Error::wrap)?);
-        let mut length = bytes.len() as u64;
-        root.broadcast_into(&mut length);
-        bytes.resize(
-            usize::try_from(length).map_err(candle_core::Error::wrap)?,
-            0,
-        );
-        for part in bytes.chunks_mut(LARGEST) {
-            root.broadcast_into(part);
-        }
-        Ok(())
-    }
 }
 
 /// The name and version of the MPI library, in one line.
@@ -140,21 +124,24 @@ impl Communicator for Mpi {
         &self,
         most: usize,
         body: &mut dyn FnMut(HandOver<'_>) -> Result<()>,
-    ) -> Result<Vec<Vec<f32>>> {
+    ) -> Result<Vec<Tensor>> {
         let world = self.world()?;
-        let mut buffers = vec![(Vec::new(), Vec::new()); most];
+        let mut buffers = vec![(Vec::<f32>::new(), Vec::<f32>::new()); most];
         let mut free = buffers.iter_mut();
-        let (count, ended) = ::mpi::request::scope(|scope| {
+        let mut devices = Vec::with_capacity(most);
+        let ended = ::mpi::request::scope(|scope| {
             let mut requests = Vec::with_capacity(most);
-            let ended = body(&mut |values: Vec<f32>| {
+            let ended = body(&mut |buffer: Tensor| {
                 let Some((own, sums)) = free.next() else {
                     bail!("more than {most} buffers to sum");
                 };
-                if values.len() > LARGEST {
-                    bail!("a buffer of {} values, more than {LARGEST}", values.len());
+                let count = buffer.elem_count();
+                if count > LARGEST {
+                    bail!("a buffer of {count} values, more than {LARGEST}");
                 }
-                sums.resize(values.len(), 0.0f32);
-                *own = values;
+                *own = buffer.to_vec1()?;
+                sums.resize(count, 0.0f32);
+                devices.push(buffer.device().clone());
                 let sum = SystemOperation::sum();
                 requests.push(world.immediate_all_reduce_into(scope, &own[..], &mut sums[..], sum));
                 Ok(())
@@ -166,31 +153,30 @@ impl Communicator for Mpi {
                 }
                 self.abort(1);
             }
-            let count = requests.len();
             for request in requests {
                 request.wait_without_status();
             }
-            (count, ended)
+            ended
         });
         ended?;
-        let sums = buffers.into_iter().map(|(_, sums)| sums);
-        Ok(sums.take(count).collect())
-    }
-
-    fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<()> {
-        self.send_from(0, bytes)
-    }
-
-    fn all_gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let of_rank = |rank| {
-            let mut sent = match rank == self.rank {
-                true => bytes.to_vec(),
-                false => Vec::new(),
-            };
-            self.send_from(rank, &mut sent)?;
-            Ok(sent)
+        let on_device = |((_, sums), device): ((_, Vec<f32>), Device)| {
+            let count = sums.len();
+            Tensor::from_vec(sums, count, &Device::Cpu)?.to_device(&device)
         };
-        (0..self.size).map(of_rank).collect()
+        buffers.into_iter().zip(devices).map(on_device).collect()
+    }
+
+    fn broadcast(&self, root: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        let world = self.world()?;
+        let root = world.process_at_rank(i32::try_from(root).map_err(candle_core::Error::wrap)?);
+        let mut length = bytes.len() as u64;
+        root.broadcast_into(&mut length);
+        let length = usize::try_from(length).map_err(candle_core::Error::wrap)?;
+        bytes.resize(length, 0);
+        for part in bytes.chunks_mut(LARGEST) {
+            root.broadcast_into(part);
+        }
+        Ok(())
     }
 
     fn barrier(&self) -> Result<()> {

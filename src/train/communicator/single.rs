@@ -28,12 +28,8 @@ impl Communicator for Single {
         Ok(())
     }
 
-    fn broadcast(&self, _bytes: &mut Vec<u8>) -> Result<()> {
+    fn broadcast(&self, _root: usize, _bytes: &mut Vec<u8>) -> Result<()> {
         Ok(())
-    }
-
-    fn all_gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
-        Ok(vec![bytes.to_vec()])
     }
 
     fn barrier(&self) -> Result<()> {

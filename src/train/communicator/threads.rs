@@ -127,12 +127,12 @@ impl Communicator for Threads {
         self.sum(values, f32::to_le_bytes, f32::from_le_bytes)
     }
 
-    fn broadcast(&self, bytes: &mut Vec<u8>) -> Result<()> {
-        let own = match self.rank {
-            0 => std::mem::take(bytes),
-            _ => Vec::new(),
+    fn broadcast(&self, root: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        let own = match self.rank == root {
+            true => std::mem::take(bytes),
+            false => Vec::new(),
         };
-        bytes.clone_from(&self.exchange(own)?[0]);
+        bytes.clone_from(&self.exchange(own)?[root]);
         Ok(())
     }
 

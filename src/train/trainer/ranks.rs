@@ -34,7 +34,7 @@ impl Trainer<'_> {
         }
         let text = toml::to_string(&self.progress).map_err(candle_core::Error::wrap)?;
         let mut text = text.into_bytes();
-        self.parallel.communicator.broadcast(&mut text)?;
+        self.parallel.communicator.broadcast(0, &mut text)?;
         if !self.parallel.writes() {
             let text = String::from_utf8_lossy(&text);
             self.progress = toml::from_str(&text).map_err(candle_core::Error::wrap)?;
@@ -60,7 +60,7 @@ impl Trainer<'_> {
                 true => to_bytes(&tensor)?,
                 false => Vec::new(),
             };
-            self.parallel.communicator.broadcast(&mut bytes)?;
+            self.parallel.communicator.broadcast(0, &mut bytes)?;
             Ok((name, from_bytes(&bytes, &tensor)?))
         };
         tensors.into_iter().map(from_rank_0).collect()

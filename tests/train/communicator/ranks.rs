@@ -202,7 +202,7 @@ fn ranks_exchange_bytes_and_sums() {
                 let mut sums = [1.5f32, rank.rank() as f32];
                 rank.all_reduce_sum(&mut sums).expect("a sum");
                 let mut sent = vec![rank.rank() as u8; 2];
-                rank.broadcast(&mut sent).expect("bytes");
+                rank.broadcast(0, &mut sent).expect("bytes");
                 let all = rank.all_gather(&vec![7; rank.rank()]).expect("bytes");
                 rank.barrier().expect("all ranks");
                 (sums, sent, all)
