@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream, DeviceRepr};
 use candle_core::cuda_backend::cudarc::nccl::result::NcclError;
@@ -21,13 +21,22 @@ use crate::ops::AllReduce;
 /// Gradients are summed on a stream of their own, while the backward pass continues on the stream of the
 /// device. A rank that dies makes the others wait, so the launcher has to end them.
 pub struct Nccl {
-    comm: Comm,
+    connection: Mutex<Connection>,
+    rank: usize,
+    size: usize,
     /// The stream of the sums.
     stream: Arc<CudaStream>,
     device: CudaDevice,
     /// Ends the other ranks, if something other than the launcher can.
     launched_by: Option<Arc<dyn Communicator>>,
 }
+
+/// NCCL's communicator.
+struct Connection(Comm);
+
+// SAFETY: NCCL allows calls from any thread, one at a time, with the device of the communicator being
+// the thread's current one. The mutex and `Nccl::connection` see to both.
+unsafe impl Send for Connection {}
 
 impl Nccl {
     /// Connects the ranks of `ranks`, which exchange NCCL's id. `device` is a GPU that no other rank
@@ -85,23 +94,32 @@ impl Nccl {
         let stream = device.cuda_stream().context().new_stream().w()?;
         let comm = Comm::from_rank(stream.clone(), rank, size, Id::uninit(id)).map_err(error)?;
         Ok(Self {
-            comm,
+            connection: Mutex::new(Connection(comm)),
+            rank,
+            size,
             stream,
             device: device.clone(),
             launched_by,
         })
     }
 
+    /// The communicator, with its device as the current one of this thread.
+    fn connection(&self) -> Result<MutexGuard<'_, Connection>> {
+        self.stream.context().bind_to_thread().w()?;
+        let locked = self.connection.lock();
+        Ok(locked.unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Runs NCCL calls on values in the memory of the GPU, and returns what they make of them.
     fn on_gpu<T: DeviceRepr>(
         &self,
         values: &[T],
-        calls: impl FnOnce(&mut CudaSlice<T>) -> Result<()>,
+        calls: impl FnOnce(&Comm, &mut CudaSlice<T>) -> Result<()>,
     ) -> Result<Vec<T>> {
         let compute = self.device.cuda_stream();
         let mut slice = compute.clone_htod(values).w()?;
         self.stream.join(&compute).w()?;
-        calls(&mut slice)?;
+        calls(&self.connection()?.0, &mut slice)?;
         compute.join(&self.stream).w()?;
         compute.clone_dtoh(&slice).w()
     }
@@ -110,8 +128,8 @@ impl Nccl {
         if values.is_empty() {
             return Ok(());
         }
-        let sums = self.on_gpu(values, |slice| {
-            let summed = self.comm.all_reduce_in_place(slice, &ReduceOp::Sum);
+        let sums = self.on_gpu(values, |comm, slice| {
+            let summed = comm.all_reduce_in_place(slice, &ReduceOp::Sum);
             summed.map(drop).map_err(error)
         })?;
         values.copy_from_slice(&sums);
@@ -120,8 +138,8 @@ impl Nccl {
 
     fn send<T: DeviceRepr + NcclType>(&self, root: usize, values: &[T]) -> Result<Vec<T>> {
         let root = i32::try_from(root).map_err(Error::wrap)?;
-        self.on_gpu(values, |slice| {
-            let sent = self.comm.broadcast_in_place(slice, root);
+        self.on_gpu(values, |comm, slice| {
+            let sent = comm.broadcast_in_place(slice, root);
             sent.map(drop).map_err(error)
         })
     }
@@ -140,7 +158,7 @@ fn error(error: NcclError) -> Error {
 
 impl fmt::Debug for Nccl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Nccl(rank {} of {})", self.rank(), self.size())
+        write!(f, "Nccl(rank {} of {})", self.rank, self.size)
     }
 }
 
@@ -152,11 +170,11 @@ impl AllReduce for Nccl {
 
 impl Communicator for Nccl {
     fn rank(&self) -> usize {
-        self.comm.rank()
+        self.rank
     }
 
     fn size(&self) -> usize {
-        self.comm.world_size()
+        self.size
     }
 
     fn all_reduce_sum(&self, values: &mut [f32]) -> Result<()> {
@@ -173,7 +191,7 @@ impl Communicator for Nccl {
         let mut buffers = Vec::with_capacity(most);
         body(&mut |buffer| {
             self.stream.join(&compute).w()?;
-            buffer.inplace_op1(&SumOverRanks(&self.comm))?;
+            buffer.inplace_op1(&SumOverRanks(&self.connection()?.0))?;
             // Memory is freed in the order of the stream of the device, so it must outlive the sum.
             buffers.push(buffer);
             Ok(())
