@@ -1,21 +1,17 @@
 //! `mish bench activations`: forward and backward of every activation, compared with ReLU.
 
-use std::hint::black_box;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use candle_core::{DType, Device, ModuleT, Tensor, Var};
+use candle_core::{DType, Device};
 use candle_mish::Activation;
-use candle_mish::autograd::value_and_grad;
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::nn::{Act, act};
-use candle_mish::rng::Generator;
 use candle_mish::study::statistics::{Interval, median, median_interval};
-use candle_nn::{VarBuilder, VarMap};
 use clap::Args;
 use serde::Serialize;
 
-use super::mish::{GPU_CALLS, float, values};
+use super::activation_calls::{ActivationCalls, Pass};
+use super::mish::{GPU_CALLS, float};
 use super::timing::{Call, time_rounds};
 use crate::args::range::{MAX_ROUNDS, count};
 use crate::context::Context;
@@ -156,31 +152,10 @@ fn measure(
     report: &Report,
     device: &Device,
 ) -> Result<Vec<Measurement>> {
-    let shape = report.shape.as_slice();
-    let x = Tensor::from_vec(values(shape)?, shape, &Device::Cpu)?;
-    let x = x.to_dtype(dtype)?.to_device(device)?;
-    let variable = Var::from_tensor(&x)?;
-    let (generator, parameters) = (Generator::new(0), VarMap::new());
-    let vb = VarBuilder::from_varmap(&parameters, dtype, device);
-    let layer = |(i, activation): (usize, &Activation)| {
-        act(activation, shape[1], vb.pp(i.to_string()), &generator)
-    };
-    let layers = activations.iter().enumerate().map(layer);
-    let layers: Vec<Act> = layers.collect::<candle_core::Result<_>>()?;
-    let (x, variable) = (&x, variable.as_tensor());
-    let mut calls: Vec<Call> = Vec::with_capacity(2 * layers.len());
-    for layer in &layers {
-        calls.push(Box::new(move || {
-            black_box(layer.forward_t(x, true)?);
-            Ok(())
-        }));
-        calls.push(Box::new(move || {
-            black_box(value_and_grad(|| {
-                Ok((layer.forward_t(variable, true)?, ()))
-            })?);
-            Ok(())
-        }));
-    }
+    let prepared = ActivationCalls::new(activations, dtype, &report.shape, device)?;
+    let of_activation =
+        |i| [Pass::Forward, Pass::ForwardBackward].map(|pass| prepared.call(i, pass));
+    let mut calls: Vec<Call> = (0..activations.len()).flat_map(of_activation).collect();
     let times = time_rounds(device, &mut calls, report.calls, 1, report.rounds)?;
     let pairs: Vec<&[Vec<f64>]> = times.chunks_exact(2).collect();
     let measurement = |(activation, pair): (&Activation, &&[Vec<f64>])| Measurement {

@@ -21,7 +21,7 @@ use crate::output;
 /// Limit of the tensor's elements, 4 GiB in f32. The benchmarks hold several such tensors.
 const MAX_ELEMENTS: usize = 1 << 30;
 /// Calls per synchronisation of a GPU, which costs as much as a small kernel.
-pub(super) const GPU_CALLS: usize = 10;
+pub const GPU_CALLS: usize = 10;
 
 /// Flags of `mish bench mish`.
 #[derive(Debug, Clone, Args)]
@@ -43,7 +43,7 @@ pub struct MishBenchArgs {
 }
 
 /// Parses a floating-point element type.
-pub(super) fn float(text: &str) -> Result<DType, String> {
+pub fn float(text: &str) -> Result<DType, String> {
     match text.parse() {
         Ok(dtype @ (DType::F32 | DType::F64 | DType::F16 | DType::BF16)) => Ok(dtype),
         _ => Err("must be f32, f64, f16 or bf16".to_string()),

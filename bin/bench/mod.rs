@@ -1,5 +1,6 @@
 //! The benchmarks of `mish bench`: our ops and networks on this machine, and the ops they replace.
 
+pub mod activation_calls;
 pub mod activations;
 pub mod data;
 pub mod mish;
@@ -8,4 +9,4 @@ pub mod ops;
 mod profile;
 pub mod ranks;
 mod scaling;
-mod timing;
+pub mod timing;

@@ -167,7 +167,7 @@ impl Study {
             baseline: self.baseline.clone(),
             published: published.map(|source| column(source, self)).collect(),
             planned: outcomes.len(),
-            finished: count(|outcome| matches!(outcome, Outcome::Finished(_))),
+            finished: count(Outcome::is_finished),
             failed: count(|outcome| matches!(outcome, Outcome::Failed(_))),
             overall: self.overall(&cells),
             ranking: self.ranking(&cells),
@@ -200,8 +200,8 @@ impl Study {
         for (run, outcome) in self.runs().iter().zip(outcomes) {
             let cell = &mut cells[run.cell];
             match outcome {
-                Outcome::Finished(summary) => {
-                    let value = self.metric.of(summary);
+                Outcome::Finished(_) | Outcome::Timed(_) => {
+                    let value = self.metric.of(outcome);
                     cell.by_repetition[run.repetition] =
                         Some(value.ok_or_else(|| self.metric.lacks(&run.name))?);
                 }

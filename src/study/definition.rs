@@ -19,6 +19,8 @@ pub struct Study {
     pub title: String,
     /// What the study does and where its setting is from, in a few sentences.
     pub description: String,
+    /// What a run does.
+    pub kind: StudyKind,
     /// The outcome of a run.
     pub metric: Metric,
     /// The values of axes that others are compared with.
@@ -31,6 +33,17 @@ pub struct Study {
     pub axes: Vec<Axis>,
     /// Figures of publications to show next to the results.
     pub published: Vec<Published>,
+}
+
+/// What the runs of a study do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StudyKind {
+    /// They train a network.
+    #[default]
+    Training,
+    /// They time an activation.
+    Timing,
 }
 
 /// An option and the values that it takes.
@@ -53,7 +66,8 @@ struct File {
     #[serde(default)]
     description: String,
     #[serde(default)]
-    metric: Metric,
+    kind: StudyKind,
+    metric: Option<Metric>,
     #[serde(default)]
     baseline: Table,
     paired_by: Option<Vec<String>>,
@@ -121,7 +135,11 @@ impl Study {
         let study = Self {
             title: file.title,
             description: file.description,
-            metric: file.metric,
+            kind: file.kind,
+            metric: file.metric.unwrap_or(match file.kind {
+                StudyKind::Training => Metric::default(),
+                StudyKind::Timing => Metric::Milliseconds,
+            }),
             baseline: file.baseline.into_iter().collect(),
             paired_by: file.paired_by.unwrap_or(default),
             base: file.base.into_iter().collect(),
@@ -138,6 +156,9 @@ impl Study {
         let mut line = |name: &str, value: Value| text += &format!("{name} = {value}\n");
         line("title", self.title.clone().into());
         line("description", self.description.clone().into());
+        if self.kind == StudyKind::Timing {
+            line("kind", "timing".into());
+        }
         line("metric", self.metric.name().into());
         line(
             "baseline",
@@ -178,6 +199,14 @@ impl Study {
     }
 
     fn check(&self) -> Result<(), StudyError> {
+        let timing = self.kind == StudyKind::Timing;
+        if timing != (self.metric == Metric::Milliseconds) {
+            return Err(contradiction(format!(
+                "a study of kind {} has no {}",
+                if timing { "timing" } else { "training" },
+                self.metric.name()
+            )));
+        }
         let axis = |name: &str| self.axes.iter().find(|axis| axis.name == name);
         for Axis { name, values } in &self.axes {
             if values.is_empty() {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::StudyError;
+use super::outcome::Outcome;
 use crate::train::{Recipe, Summary};
 
 /// A figure of a finished run.
@@ -27,6 +28,8 @@ pub enum Metric {
     Seconds,
     /// Training images per second.
     TrainImagesPerSecond,
+    /// The time of an activation, in studies that time activations.
+    Milliseconds,
 }
 
 /// What a value measures.
@@ -35,12 +38,13 @@ enum Unit {
     Share,
     Loss,
     Seconds,
+    Milliseconds,
     ImagesPerSecond,
 }
 
 impl Metric {
     /// All metrics.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::FinalTop1,
         Self::FinalTop5,
         Self::FinalLoss,
@@ -49,6 +53,7 @@ impl Metric {
         Self::BestEmaTop1,
         Self::Seconds,
         Self::TrainImagesPerSecond,
+        Self::Milliseconds,
     ];
 
     /// The name in files.
@@ -62,6 +67,7 @@ impl Metric {
             Self::BestEmaTop1 => "best_ema_top1",
             Self::Seconds => "seconds",
             Self::TrainImagesPerSecond => "train_images_per_second",
+            Self::Milliseconds => "milliseconds",
         }
     }
 
@@ -70,8 +76,18 @@ impl Metric {
         Self::ALL.into_iter().find(|metric| metric.name() == name)
     }
 
-    /// The value of a run, an accuracy as a fraction in [0, 1]; `None` if the run has no such figure.
-    pub fn of(self, summary: &Summary) -> Option<f64> {
+    /// The value of a finished run, an accuracy as a fraction in [0, 1]; `None` if the run has no such
+    /// figure or has not finished.
+    pub fn of(self, outcome: &Outcome) -> Option<f64> {
+        match outcome {
+            Outcome::Finished(summary) => self.of_training(summary),
+            Outcome::Timed(timed) => (self == Self::Milliseconds).then_some(timed.milliseconds),
+            Outcome::Missing | Outcome::Started | Outcome::Failed(_) => None,
+        }
+    }
+
+    /// As [`Metric::of`], of a training.
+    pub fn of_training(self, summary: &Summary) -> Option<f64> {
         match self {
             Self::FinalTop1 => Some(summary.final_top1),
             Self::FinalTop5 => Some(summary.final_top5),
@@ -81,6 +97,7 @@ impl Metric {
             Self::BestEmaTop1 => summary.ema.map(|ema| ema.best.top1),
             Self::Seconds => Some(summary.seconds),
             Self::TrainImagesPerSecond => Some(summary.train_images_per_second),
+            Self::Milliseconds => None,
         }
     }
 
@@ -105,7 +122,7 @@ impl Metric {
 
     /// Whether larger values are better.
     pub fn higher_is_better(self) -> bool {
-        !matches!(self.unit(), Unit::Loss | Unit::Seconds)
+        matches!(self.unit(), Unit::Share | Unit::ImagesPerSecond)
     }
 
     /// Whether values are fractions that people read in percent.
@@ -123,6 +140,7 @@ impl Metric {
             Self::FinalLoss => Unit::Loss,
             Self::Seconds => Unit::Seconds,
             Self::TrainImagesPerSecond => Unit::ImagesPerSecond,
+            Self::Milliseconds => Unit::Milliseconds,
         }
     }
 
@@ -137,6 +155,7 @@ impl Metric {
             Self::BestEmaTop1 => "best EMA top-1, %",
             Self::Seconds => "time, s",
             Self::TrainImagesPerSecond => "images/s",
+            Self::Milliseconds => "time, ms",
         }
     }
 
@@ -171,6 +190,7 @@ impl Metric {
     pub fn decimals(self) -> usize {
         match self.unit() {
             Unit::Loss => 4,
+            Unit::Milliseconds => 3,
             Unit::Seconds | Unit::ImagesPerSecond => 0,
             Unit::Share => 2,
         }
@@ -187,6 +207,7 @@ impl Metric {
             Unit::Share => " points",
             Unit::Loss => "",
             Unit::Seconds => " s",
+            Unit::Milliseconds => " ms",
             Unit::ImagesPerSecond => " images/s",
         };
         format!("{:+.*}{unit}", self.decimals(), self.scaled(value))

@@ -1,4 +1,4 @@
-//! Studies: the same training with every combination of some options, repeated over seeds, and
+//! Studies: the same training, or the same measurement of time, with every combination of some options, repeated over seeds, and
 //! compared with statistics.
 //!
 //! A [`Study`] is read from TOML. It lists its [runs](Study::runs) in a balanced order, and
@@ -17,11 +17,11 @@ pub mod statistics;
 mod wording;
 
 pub use analysis::{Analysis, CellResult, ComparisonResult, OverallResult, RankedSetting, Ranking};
-pub use definition::{Axis, Settings, Study, plain};
+pub use definition::{Axis, Settings, Study, StudyKind, plain};
 pub use error::StudyError;
 pub use grid::PlannedRun;
 pub use metric::Metric;
-pub use outcome::{FAILURE, Failure, Outcome};
+pub use outcome::{FAILURE, Failure, Outcome, TIMING, Timed};
 pub use page::{ReportedRun, StudyReport};
 pub use published::{Published, PublishedFigure};
 pub use published_column::{PublishedColumn, PublishedValue, SettingDifference};

@@ -11,6 +11,9 @@ use crate::train::run_folder::{CONFIG, SUMMARY};
 /// The file in the folder of a run that failed.
 pub const FAILURE: &str = "failure.json";
 
+/// The file in the folder of a run that timed an activation.
+pub const TIMING: &str = "timing.json";
+
 /// What became of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -18,10 +21,23 @@ pub enum Outcome {
     Missing,
     /// It has started and not ended.
     Started,
-    /// It finished.
+    /// It finished a training.
     Finished(Box<Summary>),
+    /// It timed an activation.
+    Timed(Timed),
     /// It failed, for example because its loss was not finite. Repeating it would fail again.
     Failed(Failure),
+}
+
+/// The time of an activation and where it was measured, the content of [`TIMING`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Timed {
+    /// The time of a call.
+    pub milliseconds: f64,
+    /// The device, as `--device` names it.
+    pub device: String,
+    /// Compute threads.
+    pub threads: usize,
 }
 
 /// Why a run failed, the content of [`FAILURE`].
@@ -40,6 +56,9 @@ impl Outcome {
         if let Some(summary) = read(&folder.join(SUMMARY))? {
             return Ok(Self::Finished(Box::new(summary)));
         }
+        if let Some(timed) = read(&folder.join(TIMING))? {
+            return Ok(Self::Timed(timed));
+        }
         if let Some(failure) = read(&folder.join(FAILURE))? {
             return Ok(Self::Failed(failure));
         }
@@ -49,9 +68,14 @@ impl Outcome {
         })
     }
 
+    /// Whether the run has a result.
+    pub fn is_finished(&self) -> bool {
+        matches!(self, Self::Finished(_) | Self::Timed(_))
+    }
+
     /// Whether nothing is left to do.
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Finished(_) | Self::Failed(_))
+        self.is_finished() || matches!(self, Self::Failed(_))
     }
 }
 

@@ -38,6 +38,7 @@ mod shortcut;
 mod study;
 mod swap;
 mod swap_methods;
+mod timing_study;
 mod watch;
 mod weights;
 

@@ -5,7 +5,7 @@ use candle_mish::study::{Metric, Outcome, PlannedRun, Study, plain};
 use crate::csv::quoted;
 
 /// The columns after the axes.
-const FIGURES: [&str; 10] = [
+const FIGURES: [&str; 11] = [
     "state",
     "final_top1",
     "final_top5",
@@ -15,6 +15,7 @@ const FIGURES: [&str; 10] = [
     "final_ema_top1",
     "best_ema_top1",
     "seconds",
+    "milliseconds",
     "reason",
 ];
 
@@ -50,11 +51,17 @@ pub(super) fn runs(
                 summary.final_loss.to_string(),
                 summary.best_top1.to_string(),
                 summary.best_epoch.to_string(),
-                optional(Metric::FinalEmaTop1.of(summary)),
-                optional(Metric::BestEmaTop1.of(summary)),
+                optional(Metric::FinalEmaTop1.of(outcome)),
+                optional(Metric::BestEmaTop1.of(outcome)),
                 summary.seconds.to_string(),
                 String::new(),
+                String::new(),
             ],
+            Outcome::Timed(timed) => {
+                let mut figures = blank("finished");
+                figures[FIGURES.len() - 2] = timed.milliseconds.to_string();
+                figures
+            }
         };
         let fields: Vec<String> = axes.iter().map(value).chain(figures).collect();
         let line: Vec<_> = fields.iter().map(|text| quoted(text)).collect();

@@ -1,5 +1,5 @@
-//! `mish study`: trains every combination of some options over several seeds and compares them with
-//! statistics.
+//! `mish study`: trains, or times, every combination of some options several times and compares them
+//! with statistics.
 
 mod csv;
 mod folder;
@@ -8,6 +8,7 @@ mod presets;
 mod report;
 mod runner;
 mod text;
+mod timing;
 
 use std::path::PathBuf;
 
@@ -28,7 +29,7 @@ pub struct StudyArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train the runs that are missing, then report
+    /// Do the runs that are missing, then report
     Run(RunArgs),
     /// Report the results so far
     Report(report::ReportArgs),
@@ -52,7 +53,7 @@ struct RunArgs {
     /// Option of all runs, as in epochs=5. It replaces the study's
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, Value)>,
-    /// Check the options and list the runs, without training
+    /// Check the options and list the runs, without doing them
     #[arg(long)]
     dry_run: bool,
 }

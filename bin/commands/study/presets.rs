@@ -12,7 +12,7 @@ use crate::failure::{Done, usage};
 use crate::output;
 use crate::table::table;
 
-static PRESETS: [Embedded; 18] = embedded![
+static PRESETS: [Embedded; 19] = embedded![
     "presets":
     "activations",
     "depth",
@@ -31,6 +31,7 @@ static PRESETS: [Embedded; 18] = embedded![
     "six-layer-cnn",
     "significance",
     "architectures",
+    "efficiency",
     "sweep",
 ];
 

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::study::{Metric, Outcome, ReportedRun, Study, StudyReport};
+use candle_mish::study::{Metric, Outcome, ReportedRun, Study, StudyKind, StudyReport};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::folder::StudyFolder;
 use super::{csv, text};
 use crate::context::Context;
-use crate::failure::Done;
+use crate::failure::{Done, usage};
 use crate::output;
 
 /// Arguments of `mish study report`.
@@ -42,6 +42,12 @@ fn metric_values() -> impl TypedValueParser<Value = Metric> {
 pub(super) fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Done> {
     let (folder, mut study) = StudyFolder::open(&args.dir)?;
     if let Some(metric) = args.metric {
+        if (study.kind == StudyKind::Timing) != (metric == Metric::Milliseconds) {
+            let name = metric.name();
+            return Err(usage(format!(
+                "--metric {name}: the runs of this study have no such figure"
+            )));
+        }
         study.metric = metric;
     }
     if let Some(path) = &args.csv {
@@ -94,7 +100,7 @@ pub(super) fn state(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Missing => "not started".to_owned(),
         Outcome::Started => "not finished".to_owned(),
-        Outcome::Finished(_) => "finished".to_owned(),
+        Outcome::Finished(_) | Outcome::Timed(_) => "finished".to_owned(),
         Outcome::Failed(failure) => format!("failed: {}", failure.reason),
     }
 }

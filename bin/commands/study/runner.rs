@@ -1,4 +1,4 @@
-//! Training the runs of a study.
+//! Doing the runs of a study.
 //!
 //! Several processes can work on a study at once. Each run folder is locked while a process trains
 //! in it, and the system releases the lock of a process that dies. A process goes over the runs in
@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::study::{FAILURE, Failure, Outcome, PlannedRun, Study, describe};
+use candle_mish::study::{FAILURE, Failure, Outcome, PlannedRun, Study, StudyKind, describe};
 use candle_mish::train::TrainError;
 use candle_mish::train::run_folder::CONFIG;
 
 use super::folder::StudyFolder;
-use super::{options, report};
+use super::timing::Timing;
+use super::{options, report, timing};
 use crate::commands::train::{self, Ended};
 use crate::context::Context;
 use crate::failure::{Done, usage};
@@ -25,7 +26,7 @@ use crate::table::{counted, table};
 /// Time between two looks at the runs of other processes.
 const POLL: Duration = Duration::from_secs(2);
 
-/// Trains what is missing, then reports.
+/// Does what is missing, then reports.
 ///
 /// # Errors
 /// If an option of a run is not valid, a file cannot be written, or a run fails for another reason
@@ -35,6 +36,9 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
     let runs = study.runs();
     check(study, &runs, context)?;
     let folder = StudyFolder::create(output, study)?;
+    if study.kind == StudyKind::Timing {
+        timing::check_place(&folder.outcomes(&runs)?, context)?;
+    }
     let clock = Instant::now();
     let mut trained = 0;
     loop {
@@ -47,10 +51,17 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
                 continue;
             }
             eprintln!("run {} of {}: {}", i + 1, runs.len(), run.name);
-            match train_run(run, &folder, context, &stop)? {
-                Trained::InUse => in_use += 1,
-                Trained::Stopped(done) => return Ok(done),
-                Trained::Done => {
+            let done = match study.kind {
+                StudyKind::Training => train_run(run, &folder, context, &stop)?,
+                StudyKind::Timing => {
+                    Timing::of(run)?.measure(&folder.run(run), context)?;
+                    Attempt::Done
+                }
+            };
+            match done {
+                Attempt::InUse => in_use += 1,
+                Attempt::Stopped(done) => return Ok(done),
+                Attempt::Done => {
                     trained += 1;
                     progress = true;
                     announce(&folder, &runs, trained, clock.elapsed())?;
@@ -68,7 +79,7 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
     Ok(Done::Complete)
 }
 
-/// Prints the runs and their states without training.
+/// Prints the runs and their states without doing them.
 ///
 /// # Errors
 /// If an option of a run is not valid, or a file of a run cannot be read.
@@ -84,8 +95,11 @@ pub(super) fn list(study: &Study, output: &Path, context: &Context) -> anyhow::R
     Ok(Done::Complete)
 }
 
-/// Finds wrong options before the first hour of training.
+/// Finds wrong options before the first hour of work.
 fn check(study: &Study, runs: &[PlannedRun], context: &Context) -> anyhow::Result<()> {
+    if study.kind == StudyKind::Timing {
+        return runs.iter().try_for_each(|run| Timing::of(run).map(drop));
+    }
     for run in runs {
         let recipe = train::check(&options::new_run(run, Path::new(&run.name))?, context)?;
         study.metric.check(&run.name, &recipe).map_err(usage)?;
@@ -93,8 +107,8 @@ fn check(study: &Study, runs: &[PlannedRun], context: &Context) -> anyhow::Resul
     Ok(())
 }
 
-/// What became of an attempt to train a run.
-enum Trained {
+/// What became of an attempt to do a run.
+enum Attempt {
     Done,
     /// Another process trains it.
     InUse,
@@ -107,7 +121,7 @@ fn train_run(
     folder: &StudyFolder,
     context: &Context,
     stop: &AtomicBool,
-) -> anyhow::Result<Trained> {
+) -> anyhow::Result<Attempt> {
     let path = folder.run(run);
     let attempt = || {
         let args = match path.join(CONFIG).exists() {
@@ -117,8 +131,8 @@ fn train_run(
         train::train(&args, context, stop)
     };
     let error = match attempt() {
-        Ok(Ended::Finished(_)) => return Ok(Trained::Done),
-        Ok(Ended::Early(done)) => return Ok(Trained::Stopped(done)),
+        Ok(Ended::Finished(_)) => return Ok(Attempt::Done),
+        Ok(Ended::Early(done)) => return Ok(Attempt::Stopped(done)),
         Err(error) => error,
     };
     match error.downcast_ref::<TrainError>() {
@@ -128,7 +142,7 @@ fn train_run(
             | TrainError::FolderTaken(_)
             | TrainError::FolderLeased { .. }
             | TrainError::FolderLost(_),
-        ) => Ok(Trained::InUse),
+        ) => Ok(Attempt::InUse),
         Some(reason @ TrainError::NonFiniteLoss { .. }) => {
             let failure = Failure {
                 reason: reason.to_string(),
@@ -136,7 +150,7 @@ fn train_run(
             eprintln!("{} failed: {}", describe(&run.settings), failure.reason);
             let text = serde_json::to_string_pretty(&failure)? + "\n";
             write_atomically(&path.join(FAILURE), |file| file.write_all(text.as_bytes()))?;
-            Ok(Trained::Done)
+            Ok(Attempt::Done)
         }
         _ => Err(error.context(format!("run {}", run.name))),
     }
