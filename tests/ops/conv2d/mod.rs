@@ -1,0 +1,6 @@
+//! Convolution: values and gradients against the definition in f64 and against finite differences.
+
+mod case;
+mod extremes;
+mod geometry;
+mod shapes;
