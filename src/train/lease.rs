@@ -223,7 +223,23 @@ impl Hold {
     fn write(&mut self) -> io::Result<()> {
         self.file.rewind()?;
         self.file.write_all(self.text.as_bytes())?;
-        self.file.sync_data()
+        sync(&self.file)
+    }
+}
+
+/// Sends a file to the file system, which then sets its time. Some FUSE file systems do so without being
+/// asked, and refuse to be.
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_data() {
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::InvalidInput | ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced,
     }
 }
 
@@ -254,7 +270,7 @@ fn read(folder: &Path, path: &Path) -> io::Result<(Option<Holder>, Duration)> {
         .prefix(".clock-")
         .tempfile_in(folder)?;
     probe.write_all(b"\n")?;
-    probe.as_file().sync_data()?;
+    sync(probe.as_file())?;
     let now = probe.as_file().metadata()?.modified()?;
     Ok((holder, now.duration_since(written).unwrap_or_default()))
 }

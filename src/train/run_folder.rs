@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::TrainError;
 use super::lease::{Attempt, EXPIRY, Holder, Lease};
@@ -127,7 +128,8 @@ impl RunFolder {
                 folder: path.to_path_buf(),
                 computer,
                 silent,
-                left: EXPIRY.saturating_sub(silent),
+                // In whole seconds, as people read both times.
+                left: EXPIRY.saturating_sub(Duration::from_secs(silent.as_secs())),
             }),
         }
     }

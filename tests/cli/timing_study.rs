@@ -57,7 +57,7 @@ fn activations_are_timed_and_compared_in_pairs() {
     let (_, progress) = success(run(folder.path(), STUDY, &one_thread));
     assert!(!progress.contains("run 1"), "{progress}");
     let error = failure(run(folder.path(), STUDY, &["--threads", "2"]), 2);
-    assert!(error.contains("times on cpu with --threads 1"), "{error}");
+    assert!(error.contains("times of cpu with --threads 1"), "{error}");
 }
 
 #[test]

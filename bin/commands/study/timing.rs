@@ -127,8 +127,7 @@ pub(super) fn check_place(outcomes: &[Outcome], context: &Context) -> anyhow::Re
                 if (timed.device.as_str(), timed.threads) != (&device, threads) =>
             {
                 return Err(usage(format!(
-                    "the study has times on {} with --threads {}, not on {device} with {threads}: use the same, \
-                     or another --output",
+                    "the study has times of {} with --threads {}: use the same, or another --output",
                     timed.device, timed.threads
                 )));
             }
