@@ -11,6 +11,10 @@ use crate::failure::{self, Done, usage};
 /// The time that rank 0 has to report an error that all ranks have.
 const RANK_0_FIRST: Duration = Duration::from_secs(2);
 
+/// The variable of a launcher that supports PMIx, such as `srun --mpi=pmix`.
+#[cfg(feature = "mpi")]
+const PMIX_RANK: &str = "PMIX_RANK";
+
 /// The place of this process among the ranks of a launcher.
 ///
 /// # Errors
@@ -68,17 +72,32 @@ fn connect(place: Launched) -> anyhow::Result<Arc<dyn Communicator>> {
 
 #[cfg(feature = "mpi")]
 fn start(place: Launched) -> anyhow::Result<Arc<dyn Communicator>> {
-    use candle_mish::train::communicator::{Mpi, mpi};
+    use candle_mish::train::communicator::{Launcher, Mpi, mpi};
 
+    let Launched { launcher, size, .. } = place;
+    let library = mpi::library();
+    let open_mpi = library.starts_with("Open MPI");
+    let pmi = if open_mpi { "pmix" } else { "pmi2" };
+    let advice = format!("start them with its mpirun, or in Slurm with srun --mpi={pmi}");
+    if launcher == Launcher::Torchrun {
+        only_on_rank_0(place);
+        return Err(usage(format!(
+            "torchrun started {size} ranks, and {library} knows none of them: {advice}"
+        )));
+    }
+    if open_mpi && launcher == Launcher::Slurm && std::env::var_os(PMIX_RANK).is_none() {
+        // Without a PMI that it is built for, Open MPI ends the process in the next call. Its own
+        // message does not name the option.
+        tracing::warn!(
+            "srun started {size} ranks without PMIx: if {library} fails, use srun --mpi=pmix or mpirun"
+        );
+    }
     let ranks = Mpi::start()?;
     if (ranks.rank(), ranks.size()) == (place.rank, place.size) {
         return Ok(Arc::new(ranks));
     }
-    let Launched { launcher, size, .. } = place;
-    let library = mpi::library();
     let error = format!(
-        "{launcher} started {size} ranks, but {library} knows {}: start them with its mpirun, or in \
-         Slurm with srun --mpi=pmix or --mpi=pmi2",
+        "{launcher} started {size} ranks, but {library} knows {}: {advice}",
         ranks.size()
     );
     only_on_rank_0(place);

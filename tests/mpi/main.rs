@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A small network without batch norm, whose steps take an instant.
+/// A small network, whose steps take an instant.
 const TINY: &[&str] = &[
     "train",
     "mlp_2x8",

@@ -62,8 +62,9 @@ struct Variables {
     local_size: Option<&'static str>,
 }
 
-/// In the order in which they count: `mpirun` inside of a Slurm job starts ranks of Open MPI, and
-/// `srun --mpi=pmi2` sets the variables of PMI and its own.
+/// In the order in which they count: `mpirun` inside of a Slurm job starts ranks of Open MPI or MPICH,
+/// which also have the variables of Slurm. Torchrun comes first if [`TORCHRUN`] says that it started
+/// the process, as it may run inside of any of the others.
 const VARIABLES: [Variables; 4] = [
     Variables {
         launcher: Launcher::OpenMpi,
@@ -81,8 +82,8 @@ const VARIABLES: [Variables; 4] = [
     },
     Variables {
         launcher: Launcher::Slurm,
-        rank: "SLURM_PROCID",
-        size: "SLURM_STEP_NUM_TASKS",
+        rank: SLURM_RANK,
+        size: SLURM_SIZE,
         local_rank: SLURM_LOCAL_RANK,
         local_size: None,
     },
@@ -95,6 +96,12 @@ const VARIABLES: [Variables; 4] = [
     },
 ];
 
+/// Set by `torchrun`. Without it, something else has set `RANK` and `WORLD_SIZE`.
+const TORCHRUN: &str = "TORCHELASTIC_RUN_ID";
+/// The number of a task in a Slurm step.
+const SLURM_RANK: &str = "SLURM_PROCID";
+/// The number of tasks of a Slurm step.
+const SLURM_SIZE: &str = "SLURM_STEP_NUM_TASKS";
 /// The number of a rank among those of its node.
 const SLURM_LOCAL_RANK: &str = "SLURM_LOCALID";
 /// Tasks of each node of a Slurm step, such as `2(x3),1`.
@@ -112,7 +119,11 @@ impl Launched {
     pub fn from_environment(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<Self>, LaunchError> {
-        for variables in &VARIABLES {
+        let mut order = VARIABLES.each_ref();
+        if variable(TORCHRUN).is_some() {
+            order.sort_by_key(|variables| variables.launcher != Launcher::Torchrun);
+        }
+        for variables in order {
             let (Some(_), Some(_)) = (variable(variables.rank), variable(variables.size)) else {
                 continue;
             };
@@ -156,8 +167,15 @@ impl Launched {
         )?;
         let mut local_size = variables.local_size.map(number).transpose()?.flatten();
         let mut local_rank = number(variables.local_rank)?;
-        // Slurm says it for ranks that it starts with PMI.
-        if local_size.is_none() && is_slurm_task(variable) {
+        let mut launcher = variables.launcher;
+        // `srun --mpi=pmi2` sets the variables of PMI. The numbers differ if Slurm started a launcher,
+        // which then started this rank.
+        if local_size.is_none()
+            && is_slurm_task(variable)
+            && number(SLURM_RANK)? == Some(rank)
+            && number(SLURM_SIZE)? == Some(size)
+        {
+            launcher = Launcher::Slurm;
             local_size = slurm_tasks(variable)?;
             local_rank = number(SLURM_LOCAL_RANK)?;
         }
@@ -171,7 +189,7 @@ impl Launched {
             "must be below the number of ranks on the node",
         )?;
         Ok(Self {
-            launcher: variables.launcher,
+            launcher,
             rank,
             size,
             local_rank,
@@ -279,7 +297,6 @@ mod tests {
         assert_eq!(launched(&slurm), Ok(Some(expected)));
         // srun --mpi=pmi2
         let pmi = [&slurm[..], &[("PMI_RANK", "6"), ("PMI_SIZE", "7")]].concat();
-        let expected = place(Launcher::Hydra, 6, 7, 0, 1);
         assert_eq!(launched(&pmi), Ok(Some(expected)));
         let torchrun = [
             ("RANK", "1"),
@@ -289,6 +306,55 @@ mod tests {
         ];
         let expected = place(Launcher::Torchrun, 1, 2, 1, 2);
         assert_eq!(launched(&torchrun), Ok(Some(expected)));
+    }
+
+    #[test]
+    fn a_launcher_inside_of_a_slurm_step_counts() {
+        let step = [
+            ("SLURM_STEP_ID", "1"),
+            ("SLURM_PROCID", "0"),
+            ("SLURM_STEP_NUM_TASKS", "1"),
+            ("SLURM_LOCALID", "0"),
+            ("SLURM_NODEID", "0"),
+            ("SLURM_STEP_TASKS_PER_NODE", "1"),
+        ];
+        let place = |variables: &[(&'static str, &'static str)]| {
+            let place = launched(&[&step[..], variables].concat());
+            place.expect("valid").expect("a rank")
+        };
+        // Hydra starts its proxies with srun.
+        let hydra = [("PMI_RANK", "1"), ("PMI_SIZE", "2")];
+        let expected = Launched {
+            launcher: Launcher::Hydra,
+            rank: 1,
+            size: 2,
+            local_rank: 1,
+            local_size: 2,
+        };
+        assert_eq!(place(&hydra), expected);
+        let local = [("MPI_LOCALRANKID", "1"), ("MPI_LOCALNRANKS", "2")];
+        assert_eq!(place(&[hydra, local].concat()), expected);
+        // srun --mpi=pmi2 -n 1 torchrun --nproc-per-node 2
+        let torchrun = [
+            ("PMI_RANK", "0"),
+            ("PMI_SIZE", "1"),
+            ("TORCHELASTIC_RUN_ID", "none"),
+            ("RANK", "1"),
+            ("WORLD_SIZE", "2"),
+            ("LOCAL_RANK", "1"),
+            ("LOCAL_WORLD_SIZE", "2"),
+        ];
+        let launcher = Launcher::Torchrun;
+        assert_eq!(
+            place(&torchrun),
+            Launched {
+                launcher,
+                ..expected
+            }
+        );
+        // A batch script may set these for other programs.
+        let place = place(&[("RANK", "0"), ("WORLD_SIZE", "8")]);
+        assert_eq!((place.launcher, place.size), (Launcher::Slurm, 1));
     }
 
     #[test]

@@ -82,11 +82,18 @@ impl Mpi {
 
 /// The name and version of the MPI library, in one line.
 pub fn library() -> String {
-    let text = library_version().unwrap_or_default();
-    // Both put a description of the build after the first line or comma.
+    short(&library_version().unwrap_or_default())
+}
+
+/// The name and version in the text of `MPI_Get_library_version`.
+fn short(text: &str) -> String {
+    // A description of the build follows after the first line or comma.
     let name = text.lines().next().unwrap_or_default();
     let name = name.split(',').next().unwrap_or_default();
-    name.trim_end_matches('\0').trim().to_string()
+    // MPICH writes "MPICH Version:", a tab and the number.
+    let words = name.trim_end_matches('\0').split_whitespace();
+    let words: Vec<&str> = words.filter(|word| *word != "Version:").collect();
+    words.join(" ")
 }
 
 /// The name of this computer, as MPI knows it.
@@ -195,5 +202,19 @@ impl Drop for Mpi {
         if thread::panicking() {
             self.abort(101);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn libraries_have_a_short_name() {
+        let open_mpi = "Open MPI v4.1.4, package: Debian OpenMPI, ident: 4.1.4, May 26, 2022";
+        assert_eq!(short(open_mpi), "Open MPI v4.1.4");
+        let mpich = "MPICH Version:\t4.0.2\nMPICH Release date:\tThu Apr  7 12:34:45 CDT 2022\n";
+        assert_eq!(short(mpich), "MPICH 4.0.2");
+        assert_eq!(short(""), "");
     }
 }
