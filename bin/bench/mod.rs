@@ -8,5 +8,6 @@ pub mod network;
 pub mod ops;
 mod profile;
 pub mod ranks;
+mod roofline;
 mod scaling;
 pub mod timing;

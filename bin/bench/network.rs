@@ -11,12 +11,13 @@ use rand::Rng;
 use serde::Serialize;
 
 use super::profile::{self, Share};
+use super::roofline::{Computer, Peaks, Roofline};
 use super::timing::{Timing, alternate};
 use crate::args::range::{MAX_BATCH, MAX_ROUNDS, check_batch_of, count};
 use crate::context::Context;
-use crate::failure::Done;
+use crate::failure::{Done, usage};
 use crate::network::{Network, choice, entry};
-use crate::output;
+use crate::{device, output};
 
 /// Steps that do not count: the first ones allocate memory.
 const WARM_UP: usize = 2;
@@ -43,6 +44,13 @@ pub struct NetworkBenchArgs {
     /// Also show each op's share of the time, measured in as many more steps
     #[arg(long)]
     profile: bool,
+    /// Compare each op with the speed of a matrix product and of a copy, on the CPU
+    #[arg(long)]
+    roofline: bool,
+    /// With --roofline: predict the time of a step on a computer with this number of cores and this rate of a
+    /// copy in GB/s. Can be repeated
+    #[arg(long, value_name = "CORES:GB/S", requires = "roofline")]
+    predict: Vec<Computer>,
 }
 
 /// What to time.
@@ -75,6 +83,9 @@ struct Answer {
     /// The largest share first, with `--profile`.
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<Vec<Share>>,
+    /// With `--roofline`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roofline: Option<Roofline>,
 }
 
 /// Times a network and prints the result.
@@ -82,6 +93,9 @@ struct Answer {
 /// # Errors
 /// If a flag is wrong or a step fails.
 pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Result<Done> {
+    if args.roofline && !device::current()?.is_cpu() {
+        return Err(usage("--roofline needs --device cpu"));
+    }
     let form = entry(&args.model)?.form(args.stem).map_err(choice)?;
     let (channels, height, width) = form.input;
     let classes = args.stem.num_classes();
@@ -143,7 +157,16 @@ fn measure(
         anyhow::bail!("no step was timed");
     };
     let peak_rss_bytes = peak_rss();
-    let profile = profile::profile(if args.profile { args.steps } else { 1 }, step)?;
+    let detailed = args.profile || args.roofline;
+    let profile = profile::profile(if detailed { args.steps } else { 1 }, step)?;
+    let roofline = match args.roofline {
+        true => Some(Roofline::new(
+            &profile.shares,
+            Peaks::measure()?,
+            &args.predict,
+        )),
+        false => None,
+    };
     Ok(Answer {
         name: format!("{verb}_{}_{}", args.model, args.activation.name()),
         model: args.model.clone(),
@@ -157,6 +180,7 @@ fn measure(
         gflops: timing.giga_per_second(2.0 * profile.multiply_adds),
         peak_rss_bytes,
         profile: args.profile.then_some(profile.shares),
+        roofline,
     })
 }
 
@@ -180,6 +204,9 @@ fn text(answer: &Answer) -> String {
     }
     if let Some(shares) = &answer.profile {
         lines.extend([String::new(), profile::table(shares)]);
+    }
+    if let Some(roofline) = &answer.roofline {
+        lines.extend([String::new(), roofline.text()]);
     }
     lines.join("\n")
 }

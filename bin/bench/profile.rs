@@ -32,6 +32,9 @@ pub struct Share {
     pub calls: f64,
     /// Billions of operations per second. A multiply-add counts as two. 0 if the op reports none.
     pub gflops: f64,
+    /// Billions of bytes per second, of the tensors that the op reads and writes, each counted once. 0 if
+    /// the op reports none.
+    pub gb_per_second: f64,
 }
 
 /// The time and the work of some steps.
@@ -48,6 +51,7 @@ struct Sum {
     time: Duration,
     calls: usize,
     multiply_adds: u64,
+    bytes: u64,
 }
 
 /// The open span of an op.
@@ -56,6 +60,7 @@ struct Op {
     name: String,
     pass: String,
     multiply_adds: u64,
+    bytes: u64,
 }
 
 impl Visit for Op {
@@ -68,8 +73,10 @@ impl Visit for Op {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "multiply_adds" {
-            self.multiply_adds = value;
+        match field.name() {
+            "multiply_adds" => self.multiply_adds = value,
+            "bytes" => self.bytes = value,
+            _ => {}
         }
     }
 
@@ -123,6 +130,7 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Sums {
             sum.time += start.elapsed();
             sum.calls += 1;
             sum.multiply_adds += op.multiply_adds;
+            sum.bytes += op.bytes;
         }
     }
 }
@@ -165,6 +173,7 @@ fn summary(sums: &HashMap<(String, String), Sum>, total: Duration, steps: f64) -
             ms: 1e3 * seconds / steps,
             calls: sum.calls as f64 / steps,
             gflops: operations / seconds.max(f64::MIN_POSITIVE),
+            gb_per_second: 1e-9 * sum.bytes as f64 / seconds.max(f64::MIN_POSITIVE),
         }
     };
     let ops = sums.iter().map(|((op, pass), sum)| share(op, pass, sum));
@@ -181,23 +190,31 @@ fn summary(sums: &HashMap<(String, String), Sum>, total: Duration, steps: f64) -
 pub fn table(shares: &[Share]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(["op", "pass", "share", "ms per step", "calls", "GFLOP/s"]);
+    table.set_header([
+        "op",
+        "pass",
+        "share",
+        "ms per step",
+        "calls",
+        "GFLOP/s",
+        "GB/s",
+    ]);
+    let known = |rate: f64, decimals: usize| match rate > 0.0 {
+        true => format!("{rate:.decimals$}"),
+        false => String::new(),
+    };
     for share in shares {
-        let gflops = if share.gflops > 0.0 {
-            format!("{:.0}", share.gflops)
-        } else {
-            String::new()
-        };
         table.add_row([
             share.op.clone(),
             share.pass.clone(),
             format!("{:.1} %", 100.0 * share.share),
             format!("{:.2}", share.ms),
             format!("{:.0}", share.calls),
-            gflops,
+            known(share.gflops, 0),
+            known(share.gb_per_second, 1),
         ]);
     }
-    for column in 2..6 {
+    for column in 2..7 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -231,6 +248,15 @@ mod tests {
             assert_eq!((share.op.as_str(), share.calls), ("conv2d", 1.0));
             assert!(found.next().is_none());
         }
+        // Image, weight and result; backward the gradients of the result and of the weight as well.
+        let bytes = |pass: &str| {
+            let share = profile.shares.iter().find(|share| share.pass == pass);
+            share.map(|share| (1e6 * share.gb_per_second * share.ms).round())
+        };
+        let [image, weight, result] =
+            [2 * 3 * 25, 4 * 27, 2 * 4 * 9].map(|count| 4.0 * f64::from(count));
+        assert_eq!(bytes("forward"), Some(image + weight + result));
+        assert_eq!(bytes("backward"), Some(image + 2.0 * weight + result));
         let sum: f64 = profile.shares.iter().map(|share| share.share).sum();
         assert!((sum - 1.0).abs() < 1e-6, "{sum}");
     }

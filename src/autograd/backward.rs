@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use candle_core::{Result, Tensor, TensorId, bail};
 
 use super::gradients::Gradients;
-use super::tape::{Application, Record, count, recorded, span, tracked};
+use super::tape::{Application, Record, count, moved, recorded, span, tracked};
 
 /// Takes a variable and its complete gradient.
 pub type Ready<'a> = &'a mut dyn FnMut(&Tensor, &Tensor) -> Result<()>;
@@ -155,6 +155,7 @@ pub(super) fn backward(
             Application::One(op, a) => {
                 let span = span(op.name(), "backward").entered();
                 let ga = op.bwd(&a, &result, &gradient)?;
+                moved(&span, [&a, &gradient].into_iter().chain(&ga));
                 span.exit();
                 drop((result, gradient));
                 state.pass_on(a, ga)?;
@@ -163,6 +164,7 @@ pub(super) fn backward(
                 let span = span(op.name(), "backward").entered();
                 let (ga, gb) = op.bwd(&a, &b, &result, &gradient)?;
                 count(&span, products, &result, tracked(&[&a, &b]));
+                moved(&span, [&a, &b, &gradient].into_iter().chain(&ga).chain(&gb));
                 span.exit();
                 drop((result, gradient));
                 state.pass_on(a, ga)?;
@@ -172,6 +174,8 @@ pub(super) fn backward(
                 let span = span(op.name(), "backward").entered();
                 let (ga, gb, gc) = op.bwd(&a, &b, &c, &result, &gradient)?;
                 count(&span, products, &result, tracked(&[&a, &b]));
+                let gradients = ga.iter().chain(&gb).chain(&gc);
+                moved(&span, [&a, &b, &c, &gradient].into_iter().chain(gradients));
                 span.exit();
                 drop((result, gradient));
                 state.pass_on(a, ga)?;

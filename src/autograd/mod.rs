@@ -15,8 +15,9 @@
 //! then as slow as Candle's backward.
 //!
 //! Every application and every `bwd` of the tape runs in a `tracing` span `op` of level TRACE with
-//! the fields `op`, `pass` (`forward` or `backward`) and `multiply_adds`, for profilers. Without a
-//! subscriber a span costs one atomic read.
+//! the fields `op`, `pass` (`forward` or `backward`), `multiply_adds` and `bytes`, for profilers. The bytes
+//! are those of the tensors that the pass reads and writes, each counted once. Without a subscriber a
+//! span costs one atomic read.
 //!
 //! This module depends on no op. An op that multiplies matrices reports its own multiply-adds.
 
@@ -41,7 +42,7 @@ pub use inventory::step_memory;
 pub use memory::StepMemory;
 pub use part::{Forward, is_recomputing};
 pub use recompute::recompute;
-use tape::{Application, Record, count, record, recorded, span, unrecorded};
+use tape::{Application, Record, count, moved, record, recorded, span, unrecorded};
 use trace::note_op;
 
 /// Applies a unary op. It becomes part of a graph only if `x` does.
@@ -49,14 +50,16 @@ use trace::note_op;
 /// # Errors
 /// The errors of the op.
 pub fn apply1<C: CustomOp1 + Send + Sync + 'static>(op: C, x: &Tensor) -> Result<Tensor> {
-    let _entered = span(op.name(), "forward").entered();
+    let span = span(op.name(), "forward").entered();
     if !x.track_op() {
         let result = x.apply_op1_no_bwd(&op)?;
+        moved(&span, [x, &result]);
         note_op(op.name(), &result);
         return Ok(result);
     }
     let op: Arc<Box<dyn CustomOp1 + Send + Sync>> = Arc::new(Box::new(op));
     let result = x.apply_op1_arc(op.clone())?;
+    moved(&span, [x, &result]);
     note_op(op.name(), &result);
     record(Application::One(op, x.clone()), 0, &result);
     Ok(result)
@@ -86,12 +89,14 @@ pub(crate) fn apply2_counted<C: CustomOp2 + Send + Sync + 'static>(
     if !a.track_op() && !b.track_op() {
         let result = a.apply_op2_no_bwd(b, &op)?;
         count(&span, products, &result, 1);
+        moved(&span, [a, b, &result]);
         note_op(op.name(), &result);
         return Ok(result);
     }
     let op: Arc<Box<dyn CustomOp2 + Send + Sync>> = Arc::new(Box::new(op));
     let result = a.apply_op2_arc(b, op.clone())?;
     count(&span, products, &result, 1);
+    moved(&span, [a, b, &result]);
     note_op(op.name(), &result);
     let application = Application::Two(op, a.clone(), b.clone());
     record(application, products, &result);
@@ -124,12 +129,14 @@ pub(crate) fn apply3_counted<C: CustomOp3 + Send + Sync + 'static>(
     if !a.track_op() && !b.track_op() && !c.track_op() {
         let result = a.apply_op3_no_bwd(b, c, &op)?;
         count(&span, products, &result, 1);
+        moved(&span, [a, b, c, &result]);
         note_op(op.name(), &result);
         return Ok(result);
     }
     let op: Arc<Box<dyn CustomOp3 + Send + Sync>> = Arc::new(Box::new(op));
     let result = a.apply_op3_arc(b, c, op.clone())?;
     count(&span, products, &result, 1);
+    moved(&span, [a, b, c, &result]);
     note_op(op.name(), &result);
     let application = Application::Three(op, a.clone(), b.clone(), c.clone());
     record(application, products, &result);

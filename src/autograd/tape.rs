@@ -104,7 +104,16 @@ pub(super) fn record(application: Application, products: usize, result: &Tensor)
 
 /// The span of one pass of the op `name`.
 pub(super) fn span(name: &'static str, pass: &'static str) -> Span {
-    tracing::trace_span!("op", op = name, pass, multiply_adds = Empty)
+    tracing::trace_span!("op", op = name, pass, multiply_adds = Empty, bytes = Empty)
+}
+
+/// Records the bytes of the tensors that a pass reads and writes at least once.
+pub(super) fn moved<'a>(span: &Span, tensors: impl IntoIterator<Item = &'a Tensor>) {
+    if !span.is_disabled() {
+        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        let bytes: usize = tensors.into_iter().map(bytes).sum();
+        span.record("bytes", bytes as u64);
+    }
 }
 
 /// Records the multiply-adds of `passes` passes that each take `per_value` for each value of

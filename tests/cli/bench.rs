@@ -45,6 +45,38 @@ fn networks_are_measured_and_profiled() {
 }
 
 #[test]
+fn ops_are_compared_with_their_bounds_and_predicted() {
+    let step = network(
+        "train",
+        &["--roofline", "--predict", "16:100", "--predict", "64:300"],
+    );
+    let roofline = &step["roofline"];
+    let peaks = &roofline["peaks"];
+    assert_eq!(number(peaks, "threads"), 2.0);
+    assert!(number(peaks, "gflops") > 0.0 && number(peaks, "gb_per_second") > 0.0);
+    let rows = roofline["rows"].as_array().expect("rows");
+    let row = |op: &str, pass: &str| {
+        let found = rows
+            .iter()
+            .find(|row| row["op"] == op && row["pass"] == pass);
+        found.unwrap_or_else(|| panic!("{op} {pass} in {rows:?}"))
+    };
+    for pass in ["forward", "backward"] {
+        let convolution = row("conv2d", pass);
+        assert!(number(convolution, "compute_ms") > 0.0, "{convolution}");
+        assert!(number(convolution, "memory_ms") > 0.0, "{convolution}");
+    }
+    assert_eq!(number(row("optimizer", "update"), "memory_ms"), 0.0);
+    let predicted = roofline["predicted"].as_array().expect("predictions");
+    let cores: Vec<f64> = predicted.iter().map(|it| number(it, "cores")).collect();
+    assert_eq!(cores, [16.0, 64.0]);
+    let mut command = mish(&["bench", "train", "resnet20", "--predict", "16:100"]);
+    assert!(failure(command, 2).contains("--roofline"));
+    command = mish(&["bench", "train", "--roofline", "--predict", "16"]);
+    assert!(failure(command, 2).contains("CORES:GB/S"));
+}
+
+#[test]
 fn activations_are_compared_with_relu_in_each_type() {
     let folder = tempfile::tempdir().expect("a folder");
     let csv = folder.path().join("times.csv");
