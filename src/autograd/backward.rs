@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use candle_core::{Result, Tensor, TensorId, bail};
+use tracing::Span;
 
 use super::gradients::Gradients;
 use super::tape::{Application, Record, count, moved, recorded, span, tracked};
@@ -155,7 +156,7 @@ pub(super) fn backward(
             Application::One(op, a) => {
                 let span = span(op.name(), "backward").entered();
                 let ga = op.bwd(&a, &result, &gradient)?;
-                moved(&span, [&a, &gradient].into_iter().chain(&ga));
+                count_bytes(&span, &gradient, &[&a], [&ga]);
                 span.exit();
                 drop((result, gradient));
                 state.pass_on(a, ga)?;
@@ -164,7 +165,7 @@ pub(super) fn backward(
                 let span = span(op.name(), "backward").entered();
                 let (ga, gb) = op.bwd(&a, &b, &result, &gradient)?;
                 count(&span, products, &result, tracked(&[&a, &b]));
-                moved(&span, [&a, &b, &gradient].into_iter().chain(&ga).chain(&gb));
+                count_bytes(&span, &gradient, &[&a, &b], [&ga, &gb]);
                 span.exit();
                 drop((result, gradient));
                 state.pass_on(a, ga)?;
@@ -174,8 +175,7 @@ pub(super) fn backward(
                 let span = span(op.name(), "backward").entered();
                 let (ga, gb, gc) = op.bwd(&a, &b, &c, &result, &gradient)?;
                 count(&span, products, &result, tracked(&[&a, &b]));
-                let gradients = ga.iter().chain(&gb).chain(&gc);
-                moved(&span, [&a, &b, &c, &gradient].into_iter().chain(gradients));
+                count_bytes(&span, &gradient, &[&a, &b, &c], [&ga, &gb, &gc]);
                 span.exit();
                 drop((result, gradient));
                 state.pass_on(a, ga)?;
@@ -197,4 +197,21 @@ pub(super) fn backward(
         }
     }
     state.finish()
+}
+
+/// Records the bytes of a backward pass, except if it does nothing but pass its gradient on, as that of a
+/// sum.
+fn count_bytes<const N: usize>(
+    span: &Span,
+    gradient: &Tensor,
+    arguments: &[&Tensor; N],
+    results: [&Option<Tensor>; N],
+) {
+    let results = results.into_iter().flatten();
+    if results.clone().any(|result| result.id() != gradient.id()) {
+        moved(
+            span,
+            arguments.iter().copied().chain([gradient]).chain(results),
+        );
+    }
 }
