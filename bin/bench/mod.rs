@@ -10,4 +10,5 @@ mod profile;
 pub mod ranks;
 mod roofline;
 mod scaling;
+mod subject;
 pub mod timing;

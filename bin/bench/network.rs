@@ -1,22 +1,18 @@
 //! `mish bench train` and `mish bench infer`: the speed of a whole network.
 
-use candle_core::{Device, Tensor};
-use candle_mish::activation::Activation;
 use candle_mish::ops::Target;
-use candle_mish::rng::Generator;
 use candle_mish::train::optimizer::{ParameterGroup, RuleOptimizer};
 use candle_mish::train::{Recipe, step};
-use candle_mish_models::{ModelSpec, Stem};
-use rand::Rng;
 use serde::Serialize;
 
 use super::profile::{self, Share};
 use super::roofline::{Computer, Peaks, Roofline};
+use super::subject::{Subject, SubjectArgs};
 use super::timing::{Timing, alternate};
-use crate::args::range::{MAX_BATCH, MAX_ROUNDS, check_batch_of, count};
+use crate::args::range::{MAX_BATCH, MAX_ROUNDS, count};
 use crate::context::Context;
 use crate::failure::{Done, usage};
-use crate::network::{Network, choice, entry};
+use crate::network::Network;
 use crate::{device, output};
 
 /// Steps that do not count: the first ones allocate memory.
@@ -25,15 +21,8 @@ const WARM_UP: usize = 2;
 /// Flags of `mish bench train` and `mish bench infer`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NetworkBenchArgs {
-    /// The network
-    #[arg(default_value = "resnet20")]
-    model: String,
-    /// Activation
-    #[arg(long, value_name = "NAME", default_value = "mish")]
-    activation: Activation,
-    /// Form of the network: cifar for 32x32 images, imagenet for the network's own size
-    #[arg(long, value_name = "NAME", default_value_t = Stem::Cifar)]
-    stem: Stem,
+    #[command(flatten)]
+    subject: SubjectArgs,
     /// Images per step
     #[arg(long, short, value_name = "N", default_value_t = 128,
           value_parser = count(1..=MAX_BATCH))]
@@ -96,19 +85,12 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
     if args.roofline && !device::current()?.is_cpu() {
         return Err(usage("--roofline needs --device cpu"));
     }
-    let form = entry(&args.model)?.form(args.stem).map_err(choice)?;
-    let (channels, height, width) = form.input;
-    let classes = args.stem.num_classes();
-    let spec = ModelSpec {
-        activation: args.activation,
-        num_classes: classes,
-        stem: args.stem,
-        ..ModelSpec::new(&args.model)
-    };
-    check_batch_of(args.batch_size, [channels, height, width])?;
-    let network = Network::new(&spec, &Recipe::default())?;
-    let shape = (args.batch_size, channels, height, width);
-    let (images, labels) = batch(shape, classes as u32, network.store.device())?;
+    let Subject {
+        spec,
+        network,
+        images,
+        labels,
+    } = args.subject.build(args.batch_size)?;
     let answer = match mode {
         Mode::Infer => {
             let model = network.for_inference(&spec)?;
@@ -168,9 +150,13 @@ fn measure(
         false => None,
     };
     Ok(Answer {
-        name: format!("{verb}_{}_{}", args.model, args.activation.name()),
-        model: args.model.clone(),
-        activation: args.activation.to_string(),
+        name: format!(
+            "{verb}_{}_{}",
+            args.subject.model,
+            args.subject.activation.name()
+        ),
+        model: args.subject.model.clone(),
+        activation: args.subject.activation.to_string(),
         batch_size: args.batch_size,
         steps: args.steps,
         threads: context.threads,
@@ -209,23 +195,6 @@ fn text(answer: &Answer) -> String {
         lines.extend([String::new(), roofline.text()]);
     }
     lines.join("\n")
-}
-
-/// Random images and labels.
-pub(super) fn batch(
-    shape: (usize, usize, usize, usize),
-    classes: u32,
-    device: &Device,
-) -> candle_core::Result<(Tensor, Tensor)> {
-    let generator = Generator::new(0);
-    let mut rng = generator.lock();
-    let pixels = shape.0 * shape.1 * shape.2 * shape.3;
-    let images: Vec<f32> = (0..pixels).map(|_| rng.random_range(-2.0..2.0)).collect();
-    let labels: Vec<u32> = (0..shape.0).map(|_| rng.random_range(0..classes)).collect();
-    Ok((
-        Tensor::from_vec(images, shape, device)?,
-        Tensor::from_vec(labels, shape.0, device)?,
-    ))
 }
 
 /// Peak resident memory in bytes, from Linux's `/proc`.

@@ -3,22 +3,20 @@
 use std::time::Instant;
 
 use candle_core::{Device, Result, Tensor};
-use candle_mish::activation::Activation;
 use candle_mish::ops::{AllReduce, Target};
 use candle_mish::train::communicator::{Communicator, HandOver};
 use candle_mish::train::optimizer::{ParameterGroup, RuleOptimizer};
 use candle_mish::train::{Accumulation, DataParallel, Recipe, Reducer};
-use candle_mish_models::{ModelSpec, Stem};
 use clap::Args;
 use serde::Serialize;
 
-use super::network::batch;
 use super::scaling::{Link, Prediction, predict};
+use super::subject::{Subject, SubjectArgs};
 use super::timing::Timing;
-use crate::args::range::{MAX_BATCH, MAX_ROUNDS, check_batch_of, count, number, positive};
+use crate::args::range::{MAX_BATCH, MAX_ROUNDS, count, number, positive};
 use crate::context::Context;
 use crate::failure::{Done, usage};
-use crate::network::{Network, choice, entry};
+use crate::network::Network;
 use crate::{output, ranks};
 
 /// Steps that do not count: the first ones allocate memory.
@@ -35,15 +33,8 @@ const BANDWIDTH_VALUES: usize = 4 << 20;
 /// Flags of `mish bench ranks`.
 #[derive(Debug, Clone, Args)]
 pub struct RanksBenchArgs {
-    /// The network
-    #[arg(default_value = "resnet20")]
-    model: String,
-    /// Activation
-    #[arg(long, value_name = "NAME", default_value = "mish")]
-    activation: Activation,
-    /// Form of the network: cifar for 32x32 images, imagenet for the network's own size
-    #[arg(long, value_name = "NAME", default_value_t = Stem::Cifar)]
-    stem: Stem,
+    #[command(flatten)]
+    subject: SubjectArgs,
     /// Images per step and rank
     #[arg(long, short, value_name = "N", default_value_t = 64,
           value_parser = count(1..=MAX_BATCH))]
@@ -176,8 +167,8 @@ fn measure(
         .fold(f64::INFINITY, f64::min);
     let bucket_bytes = (smallest * f64::from(1 << 20)) as usize;
     Ok(Report {
-        model: args.model.clone(),
-        activation: args.activation.to_string(),
+        model: args.subject.model.clone(),
+        activation: args.subject.activation.to_string(),
         batch_size: args.batch_size,
         ranks: communicator.size(),
         threads: context.threads,
@@ -202,20 +193,13 @@ struct Work {
 
 impl Work {
     fn new(args: &RanksBenchArgs) -> anyhow::Result<Self> {
-        let form = entry(&args.model)?.form(args.stem).map_err(choice)?;
-        let (channels, height, width) = form.input;
-        let classes = args.stem.num_classes();
-        let spec = ModelSpec {
-            activation: args.activation,
-            num_classes: classes,
-            stem: args.stem,
-            ..ModelSpec::new(&args.model)
-        };
-        check_batch_of(args.batch_size, [channels, height, width])?;
+        let Subject {
+            network,
+            images,
+            labels,
+            ..
+        } = args.subject.build(args.batch_size)?;
         let recipe = Recipe::default();
-        let network = Network::new(&spec, &recipe)?;
-        let shape = (args.batch_size, channels, height, width);
-        let (images, labels) = batch(shape, classes as u32, network.store.device())?;
         let groups = ParameterGroup::split(network.store.params(), recipe.weight_decay);
         let optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
         Ok(Self {

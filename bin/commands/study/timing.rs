@@ -16,9 +16,9 @@ use crate::context::Context;
 use crate::device;
 use crate::failure::usage;
 
-/// The shape of the tensor, unless the study gives one: that of `mish bench activations`.
+/// The shape of the tensor, unless the study gives one. `mish bench activations` has the same default.
 const SHAPE: [usize; 4] = [128, 64, 32, 32];
-/// The calls of a run, of which the median counts, unless the study gives a number.
+/// The calls of a run, unless the study gives a number. Their median is the result.
 const CALLS: usize = 3;
 /// Calls before them, which allocate memory.
 const WARM_UP: usize = 1;
