@@ -199,8 +199,7 @@ pub(super) fn backward(
     state.finish()
 }
 
-/// Records the bytes of a backward pass, except if it does nothing but pass its gradient on, as that of a
-/// sum.
+/// Records the bytes of a backward pass, unless it only passes its gradient on, as a sum does.
 fn count_bytes<const N: usize>(
     span: &Span,
     gradient: &Tensor,
