@@ -129,8 +129,9 @@ impl ModuleT for DenseLayer {
     /// `x` and the layer's own channels, concatenated. The result is both the input of the next
     /// layer and the state of the block, so that each layer needs one concatenation.
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let new = self.squeeze.forward_t(x, train)?;
-        cat(&[x, &self.grow.forward_t(&new, train)?], 1)
+        let Self { squeeze, grow } = self;
+        let new = grow.after_conv(squeeze, &squeeze.pre(x, train)?, train)?;
+        cat(&[x, &new], 1)
     }
 }
 

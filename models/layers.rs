@@ -6,7 +6,7 @@ use candle_mish::nn::{
     self, Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath, Dropout, Linear,
     SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
 };
-use candle_mish::ops::add;
+use candle_mish::ops::{MemoryFormat, add};
 use candle_nn::{Module, ModuleT, VarBuilder};
 
 use crate::context::{BuildContext, Statistics};
@@ -121,7 +121,9 @@ impl<'a> Layers<'a> {
         };
         let conv = nn::conv2d(inputs, outputs, config, self.vb.clone())?;
         Ok(match self.context.constant {
-            true => conv.with_constant_weight(),
+            true => conv
+                .with_constant_weight()
+                .with_memory_format(MemoryFormat::ChannelsLast),
             false => conv,
         })
     }
@@ -367,6 +369,13 @@ impl NormActConv {
     /// Only the convolution.
     pub fn conv(&self, x: &Tensor) -> Result<Tensor> {
         self.conv.forward(x)
+    }
+
+    /// This layer after only the convolution of `previous`. In evaluation, that convolution and the
+    /// norm are one op.
+    pub fn after_conv(&self, previous: &Self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let Self { norm, act, conv } = self;
+        conv.forward(&norm.forward_conv(&previous.conv, x, None, act, train)?)
     }
 }
 

@@ -5,7 +5,7 @@ use candle_nn::VarBuilder;
 
 use super::summary::record;
 use super::{WeightInit, named};
-use crate::ops::{self, Conv2dParams, ConvKernel, PackedWeight};
+use crate::ops::{self, Conv2dParams, ConvKernel, MemoryFormat, PackedWeight};
 
 /// The options of a [`Conv2d`] layer, with PyTorch's names. Pairs are (height, width).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,6 +82,7 @@ pub struct Conv2d {
     bias: Option<Tensor>,
     params: Conv2dParams,
     packed: Option<PackedWeight>,
+    memory_format: MemoryFormat,
     path: String,
 }
 
@@ -93,6 +94,7 @@ impl Conv2d {
             bias,
             params,
             packed: None,
+            memory_format: MemoryFormat::Contiguous,
             path: String::new(),
         }
     }
@@ -110,6 +112,16 @@ impl Conv2d {
     pub fn with_constant_weight(self) -> Self {
         Self {
             packed: Some(PackedWeight::default()),
+            ..self
+        }
+    }
+
+    /// Sets the order in which the layer prefers to write its output in inference. A channels-last
+    /// output has other strides, and saves the next layers on the CPU two transposes each: see
+    /// [`ConvKernel::memory_format`].
+    pub fn with_memory_format(self, memory_format: MemoryFormat) -> Self {
+        Self {
+            memory_format,
             ..self
         }
     }
@@ -136,6 +148,7 @@ impl Conv2d {
             bias: self.bias.as_ref(),
             params: &self.params,
             packed: self.packed.as_ref(),
+            memory_format: self.memory_format,
         }
     }
 }

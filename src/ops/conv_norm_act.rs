@@ -1,16 +1,21 @@
 //! Convolution, batch normalisation with running statistics, residual and activation in one op, for
 //! inference.
 
+use std::borrow::Cow;
+
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor};
 
 use super::activation::has_kernel;
+use super::channels_last::images;
 use super::combine::stack;
 use super::composed::composes;
 use super::conv2d::{
-    ConvKernel, Finish, Geometry, Inference, PackedWeight, conv2d_with, forward_inference,
+    Bounded, ConvKernel, Finish, Geometry, Inference, PackedWeight, PixelSums, conv2d_with,
+    forward_inference, inference_format,
 };
-use super::norm_act::{RunningNorm, RunningNormAct, Statistics, batch_norm_act};
-use super::storage::{Float, on_cpu};
+use super::memory_format::{MemoryFormat, reordered};
+use super::norm_act::{Pixels, RunningNorm, RunningNormAct, Statistics, batch_norm_act};
+use super::storage::{Float, on_cpu, read_images};
 use crate::activation::Activation;
 use crate::autograd::{apply2_counted, apply3_counted};
 
@@ -38,6 +43,7 @@ pub fn conv2d_norm_act(
         bias,
         params,
         packed,
+        memory_format,
     } = kernel;
     let separately = || {
         let y = conv2d_with(x, kernel)?;
@@ -76,24 +82,34 @@ pub fn conv2d_norm_act(
         // One of the ops reports the error.
         return separately();
     }
+    let format = match memory_format {
+        MemoryFormat::Contiguous => MemoryFormat::Contiguous,
+        MemoryFormat::ChannelsLast => inference_format(&geometry),
+    };
     let op = ConvNormAct {
         geometry,
         bias: bias.map(|b| on_cpu("conv2d", b, read)).transpose()?,
         packed: packed.cloned(),
         norm: RunningNormAct::new(&norm, *activation)?,
+        format,
     };
-    match residual {
+    let y = match residual {
         None => apply2_counted(op, x, weight, geometry.patch()),
         Some(residual) => apply3_counted(op, x, weight, residual, geometry.patch()),
+    }?;
+    match format {
+        MemoryFormat::Contiguous => Ok(y),
+        MemoryFormat::ChannelsLast => images(&y),
     }
 }
 
-/// The fused op, without a backward.
+/// The fused op, without a backward. A channels-last result is `[N, H, W, C]`.
 struct ConvNormAct {
     geometry: Geometry,
     bias: Option<Vec<f32>>,
     packed: Option<PackedWeight>,
     norm: RunningNormAct,
+    format: MemoryFormat,
 }
 
 type Argument<'a> = (&'a CpuStorage, &'a Layout);
@@ -103,30 +119,39 @@ fn read(storage: &CpuStorage, layout: &Layout) -> Result<Vec<f32>> {
 }
 
 impl ConvNormAct {
-    fn forward(
+    fn forward<'a>(
         &self,
         x: Argument,
         weight: Argument,
-        residual: Option<Argument>,
+        residual: Option<Argument<'a>>,
     ) -> Result<(CpuStorage, Shape)> {
-        let x = f32::read(x.0, x.1)?;
+        let x = read_images(x.0, x.1)?;
         let weight = f32::read(weight.0, weight.1)?;
-        let residual = residual
-            .map(|(r, layout)| f32::read(r, layout))
-            .transpose()?;
+        let (channels, plane) = (self.geometry.c_out, self.geometry.out_plane());
+        let ordered = |(r, layout): Argument<'a>| -> Result<Cow<'a, [f32]>> {
+            let (r, format) = read_images(r, layout)?;
+            Ok(reordered(r, (format, self.format), channels, plane))
+        };
+        let residual = residual.map(ordered).transpose()?;
         let finish = NormAct {
             norm: &self.norm,
             residual: residual.as_deref(),
-            channels: self.geometry.c_out,
-            plane: self.geometry.out_plane(),
+            channels,
+            plane,
         };
         let inference = Inference {
             packed: self.packed.as_ref(),
             finish: Some(&finish),
+            format: self.format,
         };
         let bias = self.bias.as_deref();
-        let y = forward_inference(&self.geometry, &x, &weight, bias, inference)?;
-        let shape = Shape::from(&self.geometry.out_shape());
+        let y = forward_inference(&self.geometry, x, &weight, bias, inference)?;
+        let [n, channels, height, width] = self.geometry.out_shape();
+        let shape = match self.format {
+            MemoryFormat::Contiguous => [n, channels, height, width],
+            MemoryFormat::ChannelsLast => [n, height, width, channels],
+        };
+        let shape = Shape::from(&shape);
         Ok((f32::into_storage(y, DType::F32)?, shape))
     }
 }
@@ -178,5 +203,38 @@ impl Finish for NormAct<'_> {
         let residual = self.residual.map(|r| &r[at..at + outputs.len()]);
         self.norm
             .apply(at / self.plane % self.channels, outputs, residual);
+    }
+
+    fn bounded(&self) -> Option<Bounded<'_>> {
+        let (low, high) = self.norm.bounds()?;
+        let [center, scale, shift] = self.norm.constants();
+        Some(Bounded {
+            center,
+            scale,
+            shift,
+            residual: self.residual,
+            low,
+            high,
+        })
+    }
+
+    unsafe fn write_pixels(&self, sums: PixelSums, to: *mut f32) {
+        sums.check();
+        let last = sums.at + sums.pixels.saturating_sub(1) * sums.pitch + sums.channels;
+        assert!(
+            self.residual
+                .is_none_or(|r| sums.pixels == 0 || last <= r.len())
+        );
+        let pixels = Pixels {
+            x: sums.sums.as_ptr(),
+            pitch: (sums.width, sums.pitch),
+            residual: self.residual.map(|r| r[sums.at..].as_ptr()),
+            y: to.wrapping_add(sums.at),
+            channels: sums.first..sums.first + sums.channels,
+            pixels: sums.pixels,
+        };
+        // SAFETY: sums and residual are long enough, as asserted; the caller guarantees the places
+        // of the result.
+        unsafe { self.norm.apply_to_pixels(pixels) };
     }
 }

@@ -7,6 +7,7 @@ pub mod activation;
 mod all_reduce;
 pub mod capsule;
 mod channel_shuffle;
+mod channels_last;
 pub mod combine;
 pub mod composed;
 mod conv2d;
@@ -15,6 +16,7 @@ mod drop_path;
 mod dropout;
 pub mod linear;
 pub mod loss;
+mod memory_format;
 pub mod norm_act;
 pub mod pool2d;
 mod storage;
@@ -26,9 +28,9 @@ pub use combine::{
     add, add_scaled, cat, flatten_from, narrow, pad, permute, reshape, scale, scale_channels, stack,
 };
 pub use conv_norm_act::conv2d_norm_act;
-#[doc(hidden)]
-pub use conv2d::conv2d_algorithms;
 pub use conv2d::{Conv2dParams, ConvKernel, PackedWeight, conv2d, conv2d_with};
+#[doc(hidden)]
+pub use conv2d::{conv2d_algorithms, conv2d_channels_last_algorithm};
 pub use drop_path::{DropPathScale, drop_path};
 pub use dropout::dropout;
 pub use linear::linear;
@@ -36,6 +38,7 @@ pub use loss::{
     CrossEntropy, Margin, Reduction, Target, cross_entropy, distillation_loss, margin_loss,
     squared_error,
 };
+pub use memory_format::MemoryFormat;
 pub use norm_act::{
     BatchStatistics, RunningNorm, RunningScales, Statistics, batch_norm_act, fold_batch_norm,
     group_norm, layer_norm,

@@ -10,6 +10,7 @@ use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, WithDType,
 use half::{bf16, f16};
 use rayon::prelude::*;
 
+use super::memory_format::{MemoryFormat, reordered};
 pub(crate) use crate::parallel::{PARALLEL_THRESHOLD, build, try_written, written};
 
 /// The type that kernels compute in: f32 (also for the halves) or f64.
@@ -26,7 +27,14 @@ pub(crate) trait Float: WithDType {
 impl Float for f32 {
     fn read<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Cow<'a, [Self]>> {
         match storage {
-            CpuStorage::F32(data) => Ok(contiguous(data, layout)),
+            CpuStorage::F32(_) => {
+                let (values, format) = read_images(storage, layout)?;
+                let &[_, channels, height, width] = layout.dims() else {
+                    return Ok(values);
+                };
+                let formats = (format, MemoryFormat::Contiguous);
+                Ok(reordered(values, formats, channels, height * width))
+            }
             CpuStorage::F16(data) => Ok(converted(data, layout, f16::to_f32)),
             CpuStorage::BF16(data) => Ok(converted(data, layout, bf16::to_f32)),
             _ => bail!("expected f32, f16 or bf16 values"),
@@ -84,6 +92,23 @@ macro_rules! with_float {
     };
 }
 pub(crate) use with_float;
+
+/// The values that `layout` selects, in f32, and their order: as they are in memory if the layout
+/// has a format, else copied to row-major order.
+pub(crate) fn read_images<'a>(
+    storage: &'a CpuStorage,
+    layout: &Layout,
+) -> Result<(Cow<'a, [f32]>, MemoryFormat)> {
+    match (storage, MemoryFormat::of(layout)) {
+        (CpuStorage::F32(data), Some(MemoryFormat::ChannelsLast)) => {
+            let start = layout.start_offset();
+            let values = &data[start..start + layout.shape().elem_count()];
+            Ok((Cow::Borrowed(values), MemoryFormat::ChannelsLast))
+        }
+        (CpuStorage::F32(data), _) => Ok((contiguous(data, layout), MemoryFormat::Contiguous)),
+        _ => Ok((f32::read(storage, layout)?, MemoryFormat::Contiguous)),
+    }
+}
 
 /// The values that `layout` selects from `data`, in row-major order.
 pub(crate) fn contiguous<'a, T: Copy>(data: &'a [T], layout: &Layout) -> Cow<'a, [T]> {

@@ -19,6 +19,7 @@
 mod elementary;
 mod lanes;
 mod real;
+pub mod transpose;
 
 pub use lanes::Lanes;
 pub use pulp::{Simd, WithSimd};

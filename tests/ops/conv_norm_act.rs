@@ -4,8 +4,8 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_mish::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::{
-    Conv2dParams, ConvKernel, PackedWeight, RunningNorm, RunningScales, Statistics, batch_norm_act,
-    conv2d, conv2d_algorithms, conv2d_norm_act, conv2d_with,
+    Conv2dParams, ConvKernel, MemoryFormat, PackedWeight, RunningNorm, RunningScales, Statistics,
+    batch_norm_act, conv2d, conv2d_algorithms, conv2d_norm_act, conv2d_with,
 };
 use proptest::prelude::*;
 
@@ -73,6 +73,7 @@ impl Arguments {
             bias,
             params,
             packed: None,
+            memory_format: MemoryFormat::Contiguous,
         };
         let fused = conv2d_norm_act(x, kernel, norm, residual, activation)?;
         let y = conv2d(x, weight, bias, params)?;
@@ -211,6 +212,7 @@ fn a_packed_weight_serves_all_sizes() -> Result<()> {
                     bias,
                     params: &params,
                     packed: Some(&packed),
+                    memory_format: MemoryFormat::Contiguous,
                 };
                 let want = values(&conv2d(&x, &weight, bias, &params)?);
                 for _ in 0..2 {

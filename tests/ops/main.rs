@@ -7,6 +7,7 @@ mod activation;
 mod autograd;
 mod autograd_ready;
 mod capsule;
+mod channels_last;
 mod combine;
 mod conv2d;
 mod conv2d_grad;

@@ -74,6 +74,11 @@ fn reachable(tolerance: f64) -> f64 {
     }
 }
 
+/// Whether the target runs the kernels of the CPU.
+pub fn has_kernels() -> bool {
+    TARGET.get() == Target::Cpu
+}
+
 /// Whether the target has matrix products. On Metal, Candle uses instructions for them that not
 /// every GPU has. Without them, this prints that the test is skipped.
 pub fn has_products() -> bool {

@@ -12,6 +12,7 @@ use super::gpu::metal;
 use crate::activation::Activation;
 use crate::autograd;
 use crate::autograd::trace::{Operation, noted, refuse};
+use crate::ops::channels_last::{images, pixels};
 
 impl Module for Activation {
     /// As [`activation`].
@@ -26,7 +27,8 @@ impl Module for Activation {
 /// learns the parameters and draws the slopes.
 ///
 /// # Shapes
-/// Any shape and layout; the result has the shape of `x` and is contiguous.
+/// Any shape and layout; the result has the shape of `x` and is contiguous, or channels-last as `x`
+/// without a graph.
 ///
 /// # Errors
 /// If the element type is not `f32`, `f64`, `f16` or `bf16`, or is one that the device lacks.
@@ -34,7 +36,10 @@ pub fn activation(x: &Tensor, activation: &Activation) -> Result<Tensor> {
     if matches!(activation, Activation::Identity) {
         return Ok(x.clone());
     }
-    let y = autograd::apply1(Forward(*activation), x)?;
+    let y = match pixels(x)? {
+        Some(x) => images(&autograd::apply1(Forward(*activation), &x)?)?,
+        None => autograd::apply1(Forward(*activation), x)?,
+    };
     noted(y, || Operation::Activation(*activation), &[x])
 }
 

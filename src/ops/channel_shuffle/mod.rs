@@ -2,10 +2,14 @@
 
 mod composed;
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use std::mem::MaybeUninit;
 
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+
+use crate::autograd;
 use crate::autograd::trace::{Operation, noted};
+use crate::ops::channels_last::{images, pixels};
 use crate::ops::composed::{apply1, run1};
 use crate::ops::storage::{Float, build, with_float};
 
@@ -23,7 +27,10 @@ pub fn channel_shuffle(x: &Tensor, groups: usize) -> Result<Tensor> {
     if groups == 0 || !channels.is_multiple_of(groups) {
         bail!("{OP}: {groups} groups do not divide {channels} channels");
     }
-    let y = apply1(ChannelShuffle { groups }, x)?;
+    let y = match pixels(x)? {
+        Some(x) => images(&autograd::apply1(ShufflePixels { groups }, &x)?)?,
+        None => apply1(ChannelShuffle { groups }, x)?,
+    };
     noted(y, || Operation::ChannelShuffle { groups }, &[x])
 }
 
@@ -46,7 +53,7 @@ impl CustomOp1 for ChannelShuffle {
         let y = with_float!(dtype, OP, T => {
             let x = T::read(x, layout)?;
             let image = channels * plane;
-            let copy = |index: usize, y: &mut [std::mem::MaybeUninit<T>]| {
+            let copy = |index: usize, y: &mut [MaybeUninit<T>]| {
                 let x = &x[index * image..][..image];
                 for (channel, y) in y.chunks_exact_mut(plane).enumerate() {
                     let (place, group) = (channel / self.groups, channel % self.groups);
@@ -69,5 +76,36 @@ impl CustomOp1 for ChannelShuffle {
             return Ok(Some(grad.clone()));
         }
         Ok(Some(run1(&ChannelShuffle { groups }, grad)?))
+    }
+}
+
+/// [`ChannelShuffle`] of `[N, H, W, C]` in f32, without a backward.
+struct ShufflePixels {
+    groups: usize,
+}
+
+impl CustomOp1 for ShufflePixels {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (_, _, width, channels) = layout.shape().dims4()?;
+        let per_group = channels / self.groups;
+        let x = f32::read(x, layout)?;
+        let row = width * channels;
+        let copy = |index: usize, y: &mut [MaybeUninit<f32>]| {
+            let x = x[index * row..].chunks_exact(channels);
+            for (y, x) in y.chunks_exact_mut(channels).zip(x) {
+                for (place, y) in y.chunks_exact_mut(self.groups).enumerate() {
+                    for (group, y) in y.iter_mut().enumerate() {
+                        y.write(x[group * per_group + place]);
+                    }
+                }
+            }
+        };
+        // SAFETY: a chunk is a row of pixels, and the groups divide their channels.
+        let y = unsafe { build(x.len(), row, copy) };
+        Ok((f32::into_storage(y, DType::F32)?, layout.shape().clone()))
     }
 }

@@ -5,6 +5,7 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail,
 };
 
+use super::channels_last::cat_channels;
 use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, apply2, apply3, run1};
 use crate::ops::storage::{Float, build, same_dtype, with_float};
@@ -52,6 +53,12 @@ fn joined(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
         .is_none()
     {
         bail!("cat: the tensors are too long along axis {dim}");
+    }
+    if dim == 1
+        && tensors.len() > 1
+        && let Some(y) = cat_channels(tensors)?
+    {
+        return Ok(y);
     }
     match *tensors {
         [a] => Ok(a.clone()),

@@ -7,6 +7,7 @@ use candle_core::{
 };
 use rayon::prelude::*;
 
+use super::channels_last;
 use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, apply2, run1, run2};
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
@@ -24,7 +25,10 @@ pub fn scale_channels(x: &Tensor, s: &Tensor) -> Result<Tensor> {
     if s.dims() != [n, c] && s.dims() != [n, c, 1, 1] {
         bail!("{OP}: factors {:?} do not fit {:?}", s.dims(), x.dims());
     }
-    let y = apply2(ScaleChannels, x, s)?;
+    let y = match channels_last::scale_channels(x, s)? {
+        Some(y) => y,
+        None => apply2(ScaleChannels, x, s)?,
+    };
     noted(y, || Operation::ScaleChannels, &[x, s])
 }
 

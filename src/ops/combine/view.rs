@@ -8,6 +8,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, WithDTyp
 
 use super::concat::cat;
 use crate::autograd::trace::{Operation, noted};
+use crate::ops::channels_last::{images, pixels};
 use crate::ops::composed::apply1;
 use crate::ops::storage::{Float, elements, with_float};
 
@@ -18,7 +19,10 @@ use crate::ops::storage::{Float, elements, with_float};
 pub fn narrow(x: &Tensor, dim: usize, start: usize, len: usize) -> Result<Tensor> {
     match x.dims().get(dim) {
         Some(size) if start.checked_add(len).is_some_and(|end| end <= *size) => {
-            let y = apply1(Narrow { dim, start, len }, x)?;
+            let y = match pixels(x)? {
+                Some(x) if dim == 1 => images(&apply1(Narrow { dim: 3, start, len }, &x)?)?,
+                _ => apply1(Narrow { dim, start, len }, x)?,
+            };
             noted(y, || Operation::Narrow { dim, start, len }, &[x])
         }
         _ => bail!(

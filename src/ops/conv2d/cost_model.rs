@@ -54,8 +54,9 @@ const ONE_VECTOR: f64 = 0.8;
 /// The same share for the weight gradient.
 const ONE_VECTOR_OF_WEIGHT_GRAD: f64 = 0.9;
 
-/// The share of lanes that depthwise convolution with channels in the lanes must fill.
-const DEPTHWISE_CHANNELS: f64 = 0.6;
+/// The share of lanes that channels must fill, for depthwise convolution with channels in the lanes
+/// and for channels-last results.
+const FILLED_CHANNELS: f64 = 0.6;
 
 /// The cost of transposing the sum of an output, in multiplications.
 const TERMS_OF_TRANSPOSE: f64 = 10.0;
@@ -113,6 +114,31 @@ pub(super) fn forward(arch: Arch, g: &Geometry) -> Choice {
     fastest(arch, g, direct, &pass)
 }
 
+/// For the convolution with a channels-last result: `None` if its channels would leave many lanes
+/// empty.
+pub(super) fn forward_channels_last(arch: Arch, g: &Geometry) -> Option<Choice> {
+    let lanes = arch.dispatch(F32Lanes);
+    if g.groups != 1 || filled(g.c_out, lanes) < FILLED_CHANNELS {
+        return None;
+    }
+    let channels = Channels {
+        count: g.c_out,
+        terms: g.patch(),
+    };
+    let pass = Pass {
+        images: IMAGES,
+        from: g.c_in,
+        to: g.c_out,
+        size: (g.out_h, g.out_w),
+    };
+    Some(fastest(
+        arch,
+        g,
+        (Lanes::Channels, channels.share(arch)),
+        &pass,
+    ))
+}
+
 /// For the gradient with respect to the input. Pixels whose coordinates leave the same remainder
 /// under the stride are computed together.
 pub(super) fn input_grad(arch: Arch, g: &Geometry) -> Choice {
@@ -135,7 +161,7 @@ pub(super) fn input_grad(arch: Arch, g: &Geometry) -> Choice {
 /// For a depthwise convolution and its input gradient.
 pub(super) fn depthwise(arch: Arch, g: &Geometry) -> Lanes {
     let lanes = arch.dispatch(F32Lanes);
-    if g.c_out == g.c_in && filled(g.c_in, lanes) >= DEPTHWISE_CHANNELS {
+    if g.c_out == g.c_in && filled(g.c_in, lanes) >= FILLED_CHANNELS {
         Lanes::Channels
     } else {
         Lanes::Pixels

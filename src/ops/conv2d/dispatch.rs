@@ -10,6 +10,10 @@
 //! f64                    Im2col                          PixelLanes
 //! ```
 //!
+//! In inference, the result may be channels-last, and so may the input of such a convolution. Then
+//! depthwise convolutions have channels in the lanes, and the cost model chooses between Winograd and
+//! ChannelLanes.
+//!
 //! Halves are computed in f32. "Padding out of range" means that the padded copies of planes that
 //! most algorithms make would be too large: see [`cost_model::padded_copies_fit`].
 
@@ -26,6 +30,7 @@ use super::geometry::Geometry;
 use super::inference::Inference;
 use super::pack::packed_weight::PackedWeight;
 use super::{depthwise, im2col, weight_grad, winograd};
+use crate::ops::memory_format::{MemoryFormat, reordered};
 use crate::ops::storage::initialised;
 
 /// One computation of the convolution or of its backward.
@@ -77,6 +82,15 @@ impl Algorithm {
     }
 }
 
+/// The algorithm of a choice of the cost model.
+fn fastest(choice: Choice) -> Algorithm {
+    match choice {
+        Choice::Direct(Lanes::Channels) => Algorithm::ChannelLanes,
+        Choice::Direct(Lanes::Pixels) => Algorithm::PixelLanes,
+        Choice::Winograd(outputs) => Algorithm::Winograd(outputs),
+    }
+}
+
 /// The algorithm of a pass in a dtype with the vectors of this machine.
 pub fn algorithm_for(pass: Pass, g: &Geometry, dtype: DType) -> Result<Algorithm> {
     match dtype {
@@ -91,11 +105,6 @@ pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm 
     if g.is_empty() {
         return Algorithm::Empty;
     }
-    let fastest = |choice| match choice {
-        Choice::Direct(Lanes::Channels) => Algorithm::ChannelLanes,
-        Choice::Direct(Lanes::Pixels) => Algorithm::PixelLanes,
-        Choice::Winograd(outputs) => Algorithm::Winograd(outputs),
-    };
     let in_range = cost_model::padded_copies_fit(g);
     match pass {
         Pass::BiasGrad => Algorithm::Sum,
@@ -127,7 +136,7 @@ pub fn forward<F: Element>(
     if y.is_empty() {
         return;
     }
-    let Inference { packed, finish } = inference;
+    let Inference { packed, finish, .. } = inference;
     let arch = Arch::new();
     let algorithm = algorithm::<F>(arch, Pass::Forward, g);
     if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y))
@@ -161,6 +170,65 @@ pub fn forward<F: Element>(
                     finish.finish(i * g.out_plane(), plane);
                 }
             });
+    }
+}
+
+/// The order of the result of a convolution for inference that may be channels-last.
+pub fn inference_format(g: &Geometry) -> MemoryFormat {
+    match channels_last_algorithm(Arch::new(), g) {
+        Some(_) => MemoryFormat::ChannelsLast,
+        None => MemoryFormat::Contiguous,
+    }
+}
+
+/// The algorithm of a convolution with a channels-last result; `None` if a contiguous one is better.
+pub fn channels_last_algorithm(arch: Arch, g: &Geometry) -> Option<Algorithm> {
+    if g.is_empty() || !cost_model::padded_copies_fit(g) {
+        return None;
+    }
+    if g.is_depthwise() {
+        let fits = g.c_out == g.c_in && g.c_in >= arch.dispatch(cost_model::F32Lanes);
+        return fits.then_some(Algorithm::Depthwise(Lanes::Channels));
+    }
+    cost_model::forward_channels_last(arch, g).map(fastest)
+}
+
+/// The convolution in `f32` with a channels-last result, for which [`channels_last_algorithm`] must
+/// have an algorithm; writes all of `y`.
+pub fn forward_channels_last(
+    g: &Geometry,
+    (x, format): (&[f32], MemoryFormat),
+    w: &[f32],
+    bias: Option<&[f32]>,
+    inference: Inference,
+    y: &mut [MaybeUninit<f32>],
+) {
+    check(g, x.len(), w.len(), y.len());
+    let arch = Arch::new();
+    let Some(algorithm) = channels_last_algorithm(arch, g) else {
+        unreachable!("no algorithm for a channels-last result of {g:?}")
+    };
+    let Inference { packed, finish, .. } = inference;
+    let problem = Problem {
+        packed: packed.map(PackedWeight::forms),
+        formats: (format, MemoryFormat::ChannelsLast),
+        ..Problem::forward(g, x, w, bias, finish)
+    };
+    match algorithm {
+        Algorithm::Depthwise(_) => {
+            let formats = (format, MemoryFormat::ChannelsLast);
+            let x = reordered(x.into(), formats, g.c_in, g.in_plane());
+            let problem = Problem {
+                src: &x,
+                formats: (MemoryFormat::ChannelsLast, MemoryFormat::ChannelsLast),
+                ..problem
+            };
+            depthwise::channels_last::convolve(arch, &problem, y);
+        }
+        Algorithm::ChannelLanes if direct::pointwise::computes(&problem) => {
+            direct::pointwise::convolve(arch, &problem, y);
+        }
+        _ => convolve(arch, algorithm, &problem, y),
     }
 }
 

@@ -14,6 +14,8 @@
 //! [`pack`] copies inputs and weights to the order in which these read them. Other devices use
 //! the compositions in [`composed`].
 
+mod bounded;
+mod channels_last;
 mod composed;
 mod cost_model;
 mod depthwise;
@@ -25,6 +27,7 @@ mod im2col;
 mod inference;
 mod pack;
 mod plan;
+mod products;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -36,16 +39,22 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail,
 };
 
+pub(crate) use bounded::{Bounded, PADDING};
+use channels_last::ChannelsLast;
+pub(crate) use dispatch::inference_format;
 use dispatch::{Algorithm, Pass};
 pub use geometry::Conv2dParams;
 pub(crate) use geometry::Geometry;
-pub(crate) use inference::{Finish, Inference};
+pub(crate) use inference::{Finish, Inference, PixelSums};
 pub use pack::packed_weight::PackedWeight;
 pub(crate) use storage::forward_inference;
 use storage::{Argument, run, run_packed};
 
+use crate::autograd;
 use crate::autograd::trace::{Operation, noted};
-use crate::ops::composed::{apply2, apply3, run1, run2};
+use crate::ops::channels_last::images;
+use crate::ops::composed::{apply2, apply3, composes, run1, run2};
+use crate::ops::memory_format::MemoryFormat;
 
 /// Convolves (cross-correlates) a batch of images, as PyTorch's `conv2d`.
 ///
@@ -75,6 +84,7 @@ pub fn conv2d(
         bias,
         params,
         packed: None,
+        memory_format: MemoryFormat::Contiguous,
     };
     conv2d_with(x, kernel)
 }
@@ -91,6 +101,10 @@ pub struct ConvKernel<'a> {
     /// Keeps the packed weight between calls, in f32 on the CPU. Only for a weight that does not
     /// change.
     pub packed: Option<&'a PackedWeight>,
+    /// The order of the result in memory that the caller prefers. The result is channels-last only
+    /// where that is faster: in f32 on the CPU, without a graph, and with enough channels. The order
+    /// shows in the strides of the result, and its values may differ in rounding.
+    pub memory_format: MemoryFormat,
 }
 
 /// As [`conv2d`], with a weight that may be packed already.
@@ -103,6 +117,7 @@ pub fn conv2d_with(x: &Tensor, kernel: ConvKernel) -> Result<Tensor> {
         bias,
         params,
         packed,
+        memory_format,
     } = kernel;
     let geometry = Geometry::new(x.dims(), weight.dims(), params)?;
     for (name, tensor) in [("weight", Some(weight)), ("bias", bias)] {
@@ -125,13 +140,25 @@ pub fn conv2d_with(x: &Tensor, kernel: ConvKernel) -> Result<Tensor> {
             bias.dims()
         );
     }
-    let op = Convolution {
-        geometry,
-        packed: packed.cloned(),
-    };
-    let y = match bias {
-        None => apply2(op, x, weight),
-        Some(bias) => apply3(op, x, weight, bias),
+    let tracked = [Some(x), Some(weight), bias];
+    let tracked = tracked.into_iter().flatten().any(Tensor::track_op);
+    let y = if memory_format == MemoryFormat::ChannelsLast
+        && x.dtype() == DType::F32
+        && !tracked
+        && !composes(x)
+        && inference_format(&geometry) == memory_format
+    {
+        let op = ChannelsLast::new(geometry, packed, bias)?;
+        images(&autograd::apply2_counted(op, x, weight, geometry.patch())?)
+    } else {
+        let op = Convolution {
+            geometry,
+            packed: packed.cloned(),
+        };
+        match bias {
+            None => apply2(op, x, weight),
+            Some(bias) => apply3(op, x, weight, bias),
+        }
     }?;
     let inputs: Vec<&Tensor> = [x, weight].into_iter().chain(bias).collect();
     let Conv2dParams {
@@ -168,6 +195,22 @@ pub fn conv2d_algorithms(
         name(Pass::InputGrad)?,
         name(Pass::WeightGrad)?,
     ])
+}
+
+/// The algorithm that the CPU of this machine uses for a channels-last result of the convolution in
+/// inference; `None` if the result is contiguous. For tests and benchmarks.
+///
+/// # Errors
+/// As [`conv2d`].
+#[doc(hidden)]
+pub fn conv2d_channels_last_algorithm(
+    x: &[usize],
+    weight: &[usize],
+    params: &Conv2dParams,
+) -> Result<Option<&'static str>> {
+    let g = Geometry::new(x, weight, params)?;
+    let algorithm = dispatch::channels_last_algorithm(pulp::Arch::new(), &g);
+    Ok(algorithm.map(Algorithm::name))
 }
 
 struct Convolution {

@@ -10,6 +10,7 @@ use super::element::Element;
 use super::geometry::Geometry;
 use super::inference::Inference;
 use super::pack::packed_weight::PackedWeight;
+use crate::ops::memory_format::{MemoryFormat, reordered};
 use crate::ops::storage::{Float, try_written, with_float};
 
 /// An argument of an op.
@@ -45,20 +46,26 @@ pub(super) fn run_packed(
     })
 }
 
-/// The convolution of contiguous values for inference.
+/// The convolution for inference of images in either order.
 pub(crate) fn forward_inference(
     g: &Geometry,
-    x: &[f32],
+    (x, format): (Cow<[f32]>, MemoryFormat),
     w: &[f32],
     bias: Option<&[f32]>,
     inference: Inference,
 ) -> Result<Vec<f32>> {
-    // SAFETY: `forward` writes every output.
-    unsafe {
-        result(g.out_len(), |y| {
-            dispatch::forward(g, x, w, bias, inference, y);
-        })
-    }
+    let write = |y: &mut [MaybeUninit<f32>]| match inference.format {
+        MemoryFormat::ChannelsLast => {
+            dispatch::forward_channels_last(g, (&x, format), w, bias, inference, y);
+        }
+        MemoryFormat::Contiguous => {
+            let formats = (format, MemoryFormat::Contiguous);
+            let x = reordered(Cow::Borrowed(&x), formats, g.c_in, g.in_plane());
+            dispatch::forward(g, &x, w, bias, inference, y);
+        }
+    };
+    // SAFETY: both functions write every output.
+    unsafe { result(g.out_len(), write) }
 }
 
 fn compute<F: Element>(
@@ -73,6 +80,7 @@ fn compute<F: Element>(
             let inference = Inference {
                 packed,
                 finish: None,
+                format: MemoryFormat::Contiguous,
             };
             // SAFETY: `forward` writes every output.
             unsafe {

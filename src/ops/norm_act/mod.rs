@@ -12,6 +12,7 @@ mod fold;
 mod group;
 mod kernels;
 mod moment;
+mod pixels;
 mod running;
 mod statistics;
 mod synchronised;
@@ -32,6 +33,7 @@ use statistics::OP;
 
 pub use fold::fold_batch_norm;
 pub use group::{group_norm, layer_norm};
+pub(crate) use pixels::Pixels;
 pub(crate) use running::RunningNormAct;
 pub use running::{RunningNorm, RunningScales};
 pub use statistics::{BatchStatistics, Statistics};
@@ -129,9 +131,17 @@ pub fn batch_norm_act(
         processes,
         moments: used.clone(),
     };
-    let y = match residual {
-        None => apply2(op, x, gamma_beta)?,
-        Some(residual) => apply3(op, x, gamma_beta, residual)?,
+    let in_pixels = match statistics {
+        Statistics::Running { mean, variance } if !gamma_beta.track_op() => {
+            let norm = || RunningNormAct::stacked(gamma_beta, (mean, variance), eps, fused);
+            pixels::norm_act(x, residual, norm)?
+        }
+        _ => None,
+    };
+    let y = match (in_pixels, residual) {
+        (Some(y), _) => y,
+        (None, None) => apply2(op, x, gamma_beta)?,
+        (None, Some(residual)) => apply3(op, x, gamma_beta, residual)?,
     };
     if let Statistics::Running { mean, variance } = statistics {
         let inputs = [x, gamma_beta, mean, variance];

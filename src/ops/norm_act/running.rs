@@ -7,10 +7,12 @@ use candle_core::{Result, Tensor};
 use super::batch::read_f64;
 use super::kernels::{Affine, Replace};
 use super::moment::Moment;
+use super::pixels::{NormPixels, Pixels};
 use super::statistics::OP;
 use crate::activation::Activation;
 use crate::ops::activation::dispatch::{KernelVisitor, visit_kernel};
 use crate::ops::activation::simd::Pointwise;
+use crate::ops::conv2d::PADDING;
 use crate::ops::storage::on_cpu;
 use crate::simd::dispatch;
 
@@ -38,13 +40,55 @@ pub struct RunningNorm<'a> {
 /// The first call with empty scales fills them, and later calls use them. They must be used with
 /// one norm only, and its values must not change: neither is checked. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct RunningScales(Arc<OnceLock<Channels>>);
+pub struct RunningScales(Arc<OnceLock<Arc<Channels>>>);
 
-type Channels = Arc<[Affine<f32>]>;
+/// [`Affine`] of each channel, as vectors. [`PADDING`] zeros follow.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    pub center: Vec<f32>,
+    pub scale: Vec<f32>,
+    pub shift: Vec<f32>,
+}
 
-/// act(norm(x) + residual) with running statistics, for values of one channel at a time.
+impl Channels {
+    /// The values of gain, bias and statistics, `[C]` each.
+    fn new([gamma, beta, mean, variance]: [&[f64]; 4], eps: f64) -> Self {
+        let mut channels = Self::default();
+        let moments = mean.iter().zip(variance);
+        for ((&mean, &variance), (gamma, beta)) in moments.zip(gamma.iter().zip(beta)) {
+            let moment = Moment { mean, variance };
+            let affine = Affine::new(mean, gamma * moment.inverse_deviation(eps), *beta);
+            channels.center.push(affine.center);
+            channels.scale.push(affine.scale);
+            channels.shift.push(affine.shift);
+        }
+        for values in [
+            &mut channels.center,
+            &mut channels.scale,
+            &mut channels.shift,
+        ] {
+            values.extend([0.0; PADDING]);
+        }
+        channels
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.center.len() - PADDING
+    }
+
+    fn affine(&self, channel: usize) -> Affine<f32> {
+        Affine {
+            center: self.center[channel],
+            scale: self.scale[channel],
+            shift: self.shift[channel],
+        }
+    }
+}
+
+/// act(norm(x) + residual) with running statistics, for values of one channel, or of neighbouring
+/// channels.
 pub(crate) struct RunningNormAct {
-    channels: Channels,
+    channels: Arc<Channels>,
     activation: Activation,
 }
 
@@ -52,11 +96,11 @@ impl RunningNormAct {
     /// The activation must have a vector kernel.
     pub(crate) fn new(norm: &RunningNorm, activation: Activation) -> Result<Self> {
         let channels = match norm.scales {
-            None => channels(norm)?,
+            None => read_channels(norm)?,
             Some(RunningScales(kept)) => match kept.get() {
                 Some(channels) => channels.clone(),
                 None => {
-                    let channels = channels(norm)?;
+                    let channels = read_channels(norm)?;
                     kept.get_or_init(|| channels).clone()
                 }
             },
@@ -65,6 +109,56 @@ impl RunningNormAct {
             channels,
             activation,
         })
+    }
+
+    /// From gain and bias, `[2, C]`, and the statistics, `[C]` each. The activation must have a
+    /// vector kernel.
+    pub(super) fn stacked(
+        gamma_beta: &Tensor,
+        (mean, variance): (&Tensor, &Tensor),
+        eps: f64,
+        activation: Activation,
+    ) -> Result<Self> {
+        let read = |tensor| on_cpu(OP, tensor, read_f64);
+        let (gamma_beta, mean, variance) = (read(gamma_beta)?, read(mean)?, read(variance)?);
+        let (gamma, beta) = gamma_beta.split_at(mean.len());
+        Ok(Self {
+            channels: Arc::new(Channels::new([gamma, beta, &mean, &variance], eps)),
+            activation,
+        })
+    }
+
+    /// Center, scale and shift of each channel, and [`PADDING`] zeros.
+    pub(crate) fn constants(&self) -> [&[f32]; 3] {
+        let Channels {
+            center,
+            scale,
+            shift,
+        } = &*self.channels;
+        [center, scale, shift]
+    }
+
+    /// The bounds of the activation, if it is the identity between bounds.
+    pub(crate) fn bounds(&self) -> Option<(f64, f64)> {
+        let infinity = f64::INFINITY;
+        match self.activation {
+            Activation::Identity => Some((-infinity, infinity)),
+            Activation::Relu => Some((0.0, infinity)),
+            Activation::Relu6 => Some((0.0, 6.0)),
+            Activation::Hardtanh { min, max } => Some((min, max)),
+            _ => None,
+        }
+    }
+
+    /// Writes the results of some pixels.
+    ///
+    /// # Safety
+    /// All values must be readable or writable, and no other thread may access the results.
+    pub(crate) unsafe fn apply_to_pixels(&self, pixels: Pixels) {
+        // SAFETY: guaranteed by the caller.
+        let visitor = unsafe { NormPixels::new(&self.channels, pixels) };
+        let applied = visit_kernel(&self.activation, visitor);
+        assert!(applied.is_some(), "{:?} has no kernel", self.activation);
     }
 
     /// Replaces values of `channel`.
@@ -96,22 +190,17 @@ impl RunningNormAct {
         let visitor = Visitor {
             x,
             residual,
-            affine: self.channels[channel],
+            affine: self.channels.affine(channel),
         };
         let applied = visit_kernel(&self.activation, visitor);
         assert!(applied.is_some(), "{:?} has no kernel", self.activation);
     }
 }
 
-fn channels(norm: &RunningNorm) -> Result<Channels> {
+fn read_channels(norm: &RunningNorm) -> Result<Arc<Channels>> {
     let read = |tensor| on_cpu(OP, tensor, read_f64);
     let (gamma, beta) = (read(norm.weight)?, read(norm.bias)?);
-    let moments = read(norm.mean)?.into_iter().zip(read(norm.variance)?);
-    let channels = moments
-        .zip(gamma.iter().zip(&beta))
-        .map(|((mean, variance), (gamma, beta))| {
-            let moment = Moment { mean, variance };
-            Affine::new(mean, gamma * moment.inverse_deviation(norm.eps), *beta)
-        });
-    Ok(channels.collect())
+    let (mean, variance) = (read(norm.mean)?, read(norm.variance)?);
+    let channels = Channels::new([&gamma, &beta, &mean, &variance], norm.eps);
+    Ok(Arc::new(channels))
 }

@@ -4,6 +4,7 @@
 //! if the stride differs from the kernel or the kernel does not divide the input.
 
 mod average;
+mod channels_last;
 mod composed;
 mod line;
 mod max;
@@ -43,7 +44,10 @@ pub enum AvgDivisor {
 /// the kernel.
 pub fn max_pool2d(x: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
     channels("max_pool2d", x)?;
-    let y = apply1(MaxPool2d { params: *params }, x)?;
+    let y = match channels_last::max_pool2d(x, params)? {
+        Some(y) => y,
+        None => apply1(MaxPool2d { params: *params }, x)?,
+    };
     let Pool2dParams {
         kernel,
         stride,
@@ -102,7 +106,7 @@ pub fn avg_pool2d(x: &Tensor, params: &Pool2dParams, divisor: AvgDivisor) -> Res
         ceil_mode: params.ceil_mode,
         count_include_pad: divisor == AvgDivisor::Window,
     };
-    noted(apply1(op, x)?, operation, &[x])
+    noted(average(op, x)?, operation, &[x])
 }
 
 /// The means of `size` (rows, columns) windows that cover the input as evenly as possible:
@@ -119,7 +123,7 @@ pub fn adaptive_avg_pool2d(x: &Tensor, size: (usize, usize)) -> Result<Tensor> {
     let planes = &x.dims()[..x.rank() - 2];
     elements(OP, &[planes, &[size.0, size.1]].concat())?;
     let op = AveragePool2d::adaptive(OP, (height, width), size, Output::Planes)?;
-    let y = apply1(op, x)?;
+    let y = average(op, x)?;
     noted(y, || Operation::AdaptiveAvgPool2d { size }, &[x])
 }
 
@@ -134,8 +138,16 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
         bail!("{OP}: the input has no rows or no columns");
     }
     let op = AveragePool2d::adaptive(OP, (height, width), (1, 1), Output::Flat)?;
-    let y = apply1(op, x)?;
+    let y = average(op, x)?;
     noted(y, || Operation::GlobalAvgPool2d, &[x])
+}
+
+/// The means of `pool`, in the order of `x` in memory if that is channels-last.
+fn average(pool: AveragePool2d, x: &Tensor) -> Result<Tensor> {
+    match channels_last::average_pool2d(x, &pool)? {
+        Some(y) => Ok(y),
+        None => apply1(pool, x),
+    }
 }
 
 /// The last two axes of an `x` of three or four.

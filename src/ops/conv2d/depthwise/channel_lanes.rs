@@ -22,9 +22,9 @@ use rayon::prelude::*;
 
 use super::super::cost_model::{F32Lanes, ONE_THREAD};
 use super::super::direct::Problem;
-use super::super::pack::transpose::{Matrix, to_channel_major, to_pixel_major};
 use super::super::plan::{Phase, Plan};
 use super::super::workspace::{Destination, sized, with_workspace};
+use crate::simd::transpose::{Matrix, to_channel_major, to_pixel_major};
 
 /// Values of the source and the sums of a task: 128 KiB, a part of the L2 cache.
 const BAND: usize = 32 << 10;
@@ -42,7 +42,10 @@ pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
     let shared = Shared {
         problem,
         window,
-        weights: &arch.dispatch(PackWeights { problem }),
+        weights: &arch.dispatch(PackWeights {
+            problem,
+            last: plan.groups,
+        }),
         dst: Destination(dst.as_mut_ptr().cast()),
     };
     let blocks = plan.groups.div_ceil(lanes);
@@ -107,8 +110,11 @@ impl Window {
 }
 
 /// Packs the weights as `[block][phase][tap][channel of the block]`.
-struct PackWeights<'a> {
-    problem: &'a Problem<'a>,
+pub(super) struct PackWeights<'a> {
+    pub problem: &'a Problem<'a>,
+    /// The last channel that a block may begin with. A block that would begin later overlaps the
+    /// one before it.
+    pub last: usize,
 }
 
 impl WithSimd for PackWeights<'_> {
@@ -130,7 +136,7 @@ impl WithSimd for PackWeights<'_> {
             return packed;
         }
         for (block, packed) in packed.chunks_exact_mut(taps * lanes).enumerate() {
-            let first = block * lanes;
+            let first = (block * lanes).min(self.last);
             let sizes = Matrix {
                 channels: lanes.min(plan.groups - first),
                 pixels: strides.group,

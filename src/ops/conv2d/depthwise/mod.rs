@@ -5,9 +5,11 @@
 //! group. The functions of this module do the rest with pixels in the vectors: each plane is copied
 //! with its padding, and the kernel runs over the copy by whole vectors of pixels. The input
 //! gradient is the same computation with the kernel reversed, on dy with zeros between its values
-//! under a stride.
+//! under a stride. [`channels_last`] computes the convolution of images that have their channels next
+//! to each other already, without copies.
 
 pub mod channel_lanes;
+pub mod channels_last;
 mod correlation;
 mod padded;
 mod registers;

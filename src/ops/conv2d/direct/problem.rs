@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use super::super::geometry::Geometry;
-use super::super::inference::Finish;
+use super::super::inference::{Finish, PixelSums};
 use super::super::pack::packed_weight::{Form, Forms};
 use super::super::pack::weights::WeightStrides;
 use super::super::plan::Plan;
 use super::super::workspace::Destination;
+use crate::ops::memory_format::{ImageStrides, MemoryFormat};
 
 /// A direct convolution and its arguments.
 pub struct Problem<'a> {
     pub plan: Plan,
-    /// The source, contiguous.
+    /// The source.
     pub src: &'a [f32],
+    /// The order of the source, and of the result.
+    pub formats: (MemoryFormat, MemoryFormat),
     /// The weight in the op's layout.
     pub weights: &'a [f32],
     /// Keeps the packed weight between calls.
@@ -38,6 +41,7 @@ impl<'a> Problem<'a> {
         Self {
             plan: Plan::forward(g),
             src: x,
+            formats: Default::default(),
             weights,
             packed: None,
             strides: WeightStrides::forward(g),
@@ -51,12 +55,27 @@ impl<'a> Problem<'a> {
         Self {
             plan: Plan::input_grad(g),
             src: dy,
+            formats: Default::default(),
             weights,
             packed: None,
             strides: WeightStrides::input_grad(g),
             bias: None,
             finish: None,
         }
+    }
+
+    /// The strides of the source.
+    pub fn src_strides(&self) -> ImageStrides {
+        let plan = &self.plan;
+        let channels = plan.groups * plan.src_c;
+        self.formats.0.strides(channels, plan.src.0 * plan.src.1)
+    }
+
+    /// The strides of the result.
+    pub fn dst_strides(&self) -> ImageStrides {
+        let plan = &self.plan;
+        let channels = plan.groups * plan.dst_c;
+        self.formats.1.strides(channels, plan.dst.0 * plan.dst.1)
     }
 
     /// The weights in one form: from `packed`, or else from `pack`.
@@ -69,6 +88,20 @@ impl<'a> Problem<'a> {
         match self.packed {
             Some(packed) => form(packed).get_or_pack(key, pack),
             None => Arc::new(pack()),
+        }
+    }
+
+    /// Writes sums to a channels-last result, and finishes them.
+    ///
+    /// # Safety
+    /// They must be within the result, and no other thread may access their places.
+    pub unsafe fn write_pixels(&self, sums: PixelSums, dst: Destination) {
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            match self.finish {
+                Some(finish) => finish.write_pixels(sums, dst.0),
+                None => sums.copy_to(dst.0),
+            }
         }
     }
 

@@ -4,8 +4,8 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::plan::{Phase, Plan};
-use super::transpose;
 use super::weights::WeightStrides;
+use crate::simd::transpose;
 
 /// The fewest values that a thread packs: handing over fewer costs more than it gains.
 const VALUES_PER_THREAD: usize = 1 << 15;

@@ -10,7 +10,8 @@
 //! | [`channel_weights`] | weights | `[tap][source channel][channel of the block]` | direct with channel lanes |
 //! | [`pixel_weights`] | weights | `[source channel][tap][channel of the block]` | direct with pixel lanes |
 //!
-//! [`packed_weight`] keeps the packed weights between calls. [`transpose`] has the transposes in registers that these use.
+//! [`packed_weight`] keeps the packed weights between calls. [`crate::simd::transpose`] has the transposes in
+//! registers that these use.
 
 pub mod band;
 pub mod channel_weights;
@@ -19,5 +20,4 @@ pub mod panels;
 pub mod pixel_weights;
 pub mod planes;
 pub mod slots;
-pub mod transpose;
 pub mod weights;

@@ -30,6 +30,7 @@ pub(in super::super) struct Forms {
     pub(in super::super) channels: Form<usize, ChannelWeights>,
     pub(in super::super) pixels: Form<Heights, PixelWeights>,
     pub(in super::super) winograd: Form<(Outputs, usize), Vec<f32>>,
+    pub(in super::super) depthwise: Form<usize, Vec<f32>>,
 }
 
 /// One form of the weight and the register tile for which it was made.

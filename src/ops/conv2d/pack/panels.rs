@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::super::geometry::Geometry;
-use super::transpose::{Matrix, to_pixel_major};
+use crate::simd::transpose::{Matrix, to_pixel_major};
 
 /// Output rows of some images, and the input rows that their taps see.
 pub struct ImageBand {

@@ -21,14 +21,16 @@ use rayon::prelude::*;
 
 use super::super::cost_model::{ONE_THREAD, Outputs};
 use super::super::direct::Problem;
+use super::super::inference::PixelSums;
 use super::super::pack::channel_weights::ChannelWeights;
-use super::super::pack::transpose::{Matrix, to_channel_major};
 use super::super::plan::Plan;
+use super::super::products::{ChooseTile, Product, RegisterTile};
 use super::super::workspace::{Destination, sized, with_workspace};
-use super::products::{ChooseTile, Product, RegisterTile};
 use super::tiles::{Block, Grid, Planes, Region, TileMatrices, TileReader, load, store};
 use super::transform::{F2, F4, Filter, Tile, V, both_axes};
+use crate::ops::memory_format::MemoryFormat;
 use crate::simd::Lanes;
+use crate::simd::transpose::{Matrix, to_channel_major};
 
 /// Values of the transformed tiles and products of a task: 640 KiB, most of a usual L2 cache.
 const TILES: usize = 160 << 10;
@@ -271,14 +273,16 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T
             step: M,
             matrices: sources,
         };
-        let plane = plan.src.0 * plan.src.1;
+        let (src, dst) = (problem.src_strides(), problem.dst_strides());
         // The zeros around the planes stay from channel to channel.
         copy.fill(0.0);
         for (i, image) in block.images.clone().enumerate() {
             let planes = Planes {
-                values: &problem.src[(image * plan.groups + self.group) * plan.src_c * plane..],
+                values: &problem.src[image * src.image + self.group * plan.src_c * src.channel..],
                 channels: plan.src_c,
                 size: plan.src,
+                format: problem.formats.0,
+                strides: src,
             };
             for c in (0..plan.src_c).step_by(lanes) {
                 let from = (&planes, i, c);
@@ -327,6 +331,21 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T
                     let tile = both_axes::<T::Outputs, S, N, M>(tile);
                     let size = (rows.len() - y, plan.dst.1 - x);
                     write_tile(tile, bias, size, plan.dst.1, y * plan.dst.1 + x, outputs);
+                }
+                if problem.formats.1 == MemoryFormat::ChannelsLast {
+                    let pixel = image * out_plane + rows.start * plan.dst.1;
+                    let sums = PixelSums {
+                        sums: outputs,
+                        width: lanes,
+                        first: channel,
+                        channels: count,
+                        pixels,
+                        at: pixel * dst.pixel + channel,
+                        pitch: dst.pixel,
+                    };
+                    // SAFETY: only this task writes these channels of its rows.
+                    unsafe { problem.write_pixels(sums, shared.dst) };
+                    continue;
                 }
                 let to = (image * plan.groups * plan.dst_c + channel) * out_plane;
                 let matrix = Matrix {

@@ -8,7 +8,6 @@
 //! | --- | --- |
 //! | [`transform`] | the transforms of a tile, with channels in the lanes |
 //! | [`tiles`] | the grid of tiles, and the planes as tiles with channels in the lanes |
-//! | [`products`] | the products of the transformed matrices |
 //! | [`convolve`] | the convolution and its input gradient |
 //! | [`weight_grad`] | the weight gradient |
 //!
@@ -17,7 +16,6 @@
 //! infinite, and a value beyond a 23rd of the largest `f32` can overflow in the transform.
 
 mod convolve;
-mod products;
 mod tiles;
 mod transform;
 mod weight_grad;

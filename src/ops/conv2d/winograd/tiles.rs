@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use pulp::Simd;
 
-use super::super::pack::transpose::{Matrix, to_pixel_major};
 use super::transform::{Axis, Tile, V, both_axes};
+use crate::ops::memory_format::{ImageStrides, MemoryFormat};
 use crate::simd::Lanes;
+use crate::simd::transpose::{Matrix, to_pixel_major};
 
 /// The tiles of all images.
 #[derive(Debug, Clone, Copy)]
@@ -128,13 +129,17 @@ impl Region {
             plane: height * width,
             width: lanes,
         };
-        let values = &planes.values[first * matrix.plane..];
+        let ImageStrides { channel, pixel, .. } = planes.strides;
+        let values = &planes.values[first * channel..];
         for row in 0..self.rows {
             let y = self.top + row as isize;
             if y >= 0 && y < height as isize {
-                let from = &values[y as usize * width + start..];
+                let from = &values[(y as usize * width + start) * pixel..];
                 let to = &mut to[(row * self.cols + offset) * lanes..];
-                to_pixel_major(simd, from, matrix, to);
+                match planes.format {
+                    MemoryFormat::Contiguous => to_pixel_major(simd, from, matrix, to),
+                    MemoryFormat::ChannelsLast => copy_pixels(simd, from, pixel, matrix, to),
+                }
             }
         }
     }
@@ -163,6 +168,22 @@ impl Region {
     }
 }
 
+/// Copies `[pixel][channel]`, with neighbouring pixels `pitch` values apart. The vector of a pixel is
+/// padded with zeros.
+#[inline(always)]
+fn copy_pixels<S: Simd>(simd: S, from: &[f32], pitch: usize, sizes: Matrix, to: &mut [f32]) {
+    let lanes = S::F32_LANES;
+    let Matrix {
+        channels, pixels, ..
+    } = sizes;
+    let to = &mut to[..pixels * lanes];
+    for (p, to) in to.chunks_exact_mut(lanes).enumerate() {
+        let from = &from[p * pitch..][..channels];
+        // SAFETY: the result is as long as a vector.
+        unsafe { store(to.as_mut_ptr(), Lanes::partial_load(simd, from)) };
+    }
+}
+
 /// The planes of an image.
 #[derive(Debug, Clone, Copy)]
 pub struct Planes<'a> {
@@ -170,6 +191,8 @@ pub struct Planes<'a> {
     pub values: &'a [f32],
     pub channels: usize,
     pub size: (usize, usize),
+    pub format: MemoryFormat,
+    pub strides: ImageStrides,
 }
 
 /// Transforms the tiles of a vector of channels.

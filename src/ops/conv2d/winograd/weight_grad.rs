@@ -20,12 +20,13 @@ use rayon::prelude::*;
 
 use super::super::cost_model::{ONE_THREAD, Outputs};
 use super::super::geometry::Geometry;
-use super::super::pack::transpose::{Matrix, to_channel_major};
+use super::super::products::{ChooseTile, Product, RegisterTile};
 use super::super::workspace::{Destination, sized, with_workspace};
-use super::products::{ChooseTile, Product, RegisterTile};
 use super::tiles::{Block, Grid, Planes, Region, TileMatrices, TileReader, load, store};
 use super::transform::{F2, F4, Filter, both_axes};
+use crate::ops::memory_format::MemoryFormat;
 use crate::simd::Lanes;
+use crate::simd::transpose::{Matrix, to_channel_major};
 
 /// Values of the transformed tiles of a part: 5 MiB, a part of the L3 cache.
 const PANELS: usize = 5 << 18;
@@ -219,6 +220,8 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for TransformTile
             values: &self.values[(image * g.groups + self.group) * channels * size.0 * size.1..],
             channels,
             size,
+            format: MemoryFormat::Contiguous,
+            strides: MemoryFormat::Contiguous.strides(channels, size.0 * size.1),
         };
         let copy = sized(self.copy, reader.region.len(S::F32_LANES));
         copy.fill(0.0);

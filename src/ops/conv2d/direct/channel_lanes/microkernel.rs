@@ -15,7 +15,7 @@
 
 use pulp::Simd;
 
-use super::runs::{RowTap, Run};
+use super::super::runs::{RowTap, Run};
 
 /// Source channels in memory.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ pub struct Source {
     pub at: *const f32,
     pub channels: usize,
     /// Distance between channels.
-    pub plane: usize,
+    pub channel: usize,
     /// Distance between neighbouring pixels.
     pub step: usize,
 }
@@ -105,7 +105,7 @@ impl Accumulation<'_> {
 /// - `sums` must hold `P * V` vectors;
 /// - each tap must have `source.channels * V` vectors from its position in `weights` on;
 /// - for each tap `t`, channel `c` and pixel `p < P`, the value at
-///   `source.at + t.src + c * plane + p * step` must be readable.
+///   `source.at + t.src + c * channel + p * step` must be readable.
 #[inline(always)]
 unsafe fn tile<S: Simd, const P: usize, const V: usize>(
     simd: S,
@@ -138,7 +138,7 @@ unsafe fn tile<S: Simd, const P: usize, const V: usize>(
                     *acc = simd.mul_add_f32s(w, x, *acc);
                 }
             }
-            src = src.wrapping_add(source.plane);
+            src = src.wrapping_add(source.channel);
             weights = weights.wrapping_add(V * lanes);
         }
     }

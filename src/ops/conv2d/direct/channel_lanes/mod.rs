@@ -14,14 +14,14 @@
 //!                     for image in the task                      // SOURCE: L2
 //!                         for run of pixels with the same taps
 //!                             microkernel: P pixels x V vectors  // registers
-//!         transpose the sums to the planes, or scatter them under a stride
+//!         transpose the sums to the planes, or scatter them under a stride; or write them as they
+//!             are to a channels-last result
 //! ```
 //!
 //! `depth` and the sets of tap columns keep the weights of one pass in L1 while all pixels of the
 //! task use them. A task has as many images or rows as its sums and its source allow.
 
 mod microkernel;
-mod runs;
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -30,14 +30,16 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::cost_model::ONE_THREAD;
+use super::super::inference::PixelSums;
 use super::super::pack::channel_weights::ChannelWeights;
-use super::super::pack::transpose::{Matrix, to_channel_major};
 use super::super::plan::{Phase, Plan};
 use super::super::workspace::{Destination, sized, with_workspace};
 use super::problem::Problem;
+use super::runs::{Runs, Tile};
 use super::scatter::PhaseOutputs;
+use crate::ops::memory_format::MemoryFormat;
+use crate::simd::transpose::{Matrix, to_channel_major};
 use microkernel::{Accumulation, Source};
-use runs::{Runs, Tile};
 
 /// Sums of a task: 64 KiB, a small part of the L2 cache. The source and the weights need the rest.
 const SUMS: usize = 1 << 14;
@@ -59,6 +61,7 @@ pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
         return;
     }
     let plan = &problem.plan;
+    assert!(plan.out_step == (1, 1) || problem.formats.1 == MemoryFormat::Contiguous);
     let tile = arch.dispatch(ChooseTile {
         cols: plan.cols(),
         channels: plan.dst_c,
@@ -204,11 +207,12 @@ impl WithSimd for RunTask<'_> {
         let plan = &problem.plan;
         let width = shared.tile.width;
         let vectors = width / S::F32_LANES;
+        let (src, dst) = (problem.src_strides(), problem.dst_strides());
         let rows = |p: &Phase| task.rows.start.min(p.rows)..task.rows.end.min(p.rows);
         let all_runs: Vec<Runs> = plan
             .phases
             .iter()
-            .map(|p| Runs::new(plan, p, rows(p), shared.tile))
+            .map(|p| Runs::new(plan, p, rows(p), shared.tile, src.pixel))
             .collect();
         let sizes: Vec<(usize, usize)> = plan
             .phases
@@ -221,7 +225,6 @@ impl WithSimd for RunTask<'_> {
             (1, 1) => &mut [],
             _ => sized(phases, places * width),
         };
-        let plane = plan.src.0 * plan.src.1;
         let out_plane = plan.dst.0 * plan.dst.1;
         for block in task.blocks.clone() {
             let channels = width.min(plan.dst_c - block * width);
@@ -245,13 +248,14 @@ impl WithSimd for RunTask<'_> {
                 for c in source.step_by(depth) {
                     for runs in &all_runs.sets {
                         for (i, image) in task.images.clone().enumerate() {
-                            let channel = (image * plan.groups + task.group) * plan.src_c + c;
+                            let channel = task.group * plan.src_c + c;
+                            let at = image * src.image + channel * src.channel;
                             let accumulation = Accumulation {
                                 source: Source {
-                                    at: problem.src[channel * plane..].as_ptr(),
+                                    at: problem.src[at..].as_ptr(),
                                     channels: depth.min(plan.src_c - c),
-                                    plane,
-                                    step: plan.step.1,
+                                    channel: src.channel,
+                                    step: plan.step.1 * src.pixel,
                                 },
                                 taps: &all_runs.taps,
                                 weights: weights[c * width..].as_ptr(),
@@ -276,6 +280,21 @@ impl WithSimd for RunTask<'_> {
                     plane,
                     width,
                 };
+                if problem.formats.1 == MemoryFormat::ChannelsLast {
+                    let pixel = image * out_plane + task.rows.start * plan.dst.1;
+                    let sums = PixelSums {
+                        sums,
+                        width,
+                        first,
+                        channels,
+                        pixels: places,
+                        at: pixel * dst.pixel + first,
+                        pitch: dst.pixel,
+                    };
+                    // SAFETY: only this task writes these channels of its rows.
+                    unsafe { problem.write_pixels(sums, shared.dst) };
+                    continue;
+                }
                 if plan.out_step == (1, 1) {
                     let at = to + task.rows.start * plan.dst.1;
                     let to = shared.dst.0.wrapping_add(at);

@@ -27,8 +27,8 @@ use rayon::prelude::*;
 use super::super::cost_model::ONE_THREAD;
 use super::super::geometry::Geometry;
 use super::super::pack::panels::{ImageBand, Panels, Source};
-use super::super::pack::transpose::{Matrix, to_channel_major};
 use super::super::workspace::{sized, with_workspace};
+use crate::simd::transpose::{Matrix, to_channel_major};
 use microkernel::{PackedBand, TapOutputs};
 
 /// Pixels of dy that are packed together. With 16 output channels they take 12 KiB, as much as

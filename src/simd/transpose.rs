@@ -1,5 +1,7 @@
 //! Transposes between `[channel][pixel]` and `[pixel][channel]`, in registers.
 
+use std::mem::MaybeUninit;
+
 use pulp::Simd;
 
 /// The most `f32` lanes of an instruction set.
@@ -144,6 +146,47 @@ pub fn to_pixel_major<S: Simd>(simd: S, from: &[f32], sizes: Matrix, to: &mut [f
                 to.cast::<S::f32s>().write_unaligned(vector);
                 p += 1;
             }
+        }
+    }
+}
+
+/// Writes the first columns of a matrix as rows: as many as `to` has space for. The matrix has
+/// `rows` rows, `pitch` values apart.
+#[inline(always)]
+pub fn transpose<S: Simd>(
+    simd: S,
+    from: &[f32],
+    (rows, pitch): (usize, usize),
+    to: &mut [MaybeUninit<f32>],
+) {
+    let lanes = S::F32_LANES;
+    let columns = to.len() / rows;
+    assert!(to.len() == rows * columns && (rows - 1) * pitch + columns <= from.len());
+    let to = to.as_mut_ptr().cast::<f32>();
+    // Blocks of four columns by a vector of rows; the last rows of a block overlap those before.
+    let fours = match by_fours::<S>() && rows >= lanes {
+        true => columns / 4 * 4,
+        false => 0,
+    };
+    let mut row = 0;
+    while row < rows && fours > 0 {
+        row = row.min(rows - lanes);
+        for column in (0..fours).step_by(4) {
+            let from = from.as_ptr().wrapping_add(row * pitch + column);
+            // SAFETY: four columns of `lanes` rows, which were asserted to be readable.
+            let vectors = unsafe { four_columns(simd, from, pitch) };
+            for (i, vector) in vectors.into_iter().enumerate() {
+                let to = to.wrapping_add((column + i) * rows + row);
+                // SAFETY: a vector of a row of the result.
+                unsafe { to.cast::<S::f32s>().write_unaligned(vector) };
+            }
+        }
+        row += lanes;
+    }
+    for column in fours..columns {
+        for row in 0..rows {
+            // SAFETY: a value of the matrix and its place in the result, as asserted.
+            unsafe { *to.wrapping_add(column * rows + row) = from[row * pitch + column] };
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::super::super::geometry::positions_inside;
-use super::super::super::plan::{Phase, Plan};
+use super::super::geometry::positions_inside;
+use super::super::plan::{Phase, Plan};
 
 /// Values of weights that stay in the L1 cache while the pixels of a task pass: 24 KiB of the 32
 /// or 48 KiB that it usually has.
@@ -16,7 +16,7 @@ const MIN_DEPTH: usize = 16;
 /// A tap of the kernel on a row of outputs.
 #[derive(Debug, Clone, Copy)]
 pub struct RowTap {
-    /// Position for the first pixel of the row, in a plane of the source.
+    /// Position of the first pixel of the row, from the first pixel of the source on.
     pub src: isize,
     /// Position of the tap's weights in the weights of a block.
     pub weights: usize,
@@ -27,7 +27,7 @@ pub struct RowTap {
 pub struct Run {
     /// Position of the sums of the first pixel.
     pub at: usize,
-    /// Source columns from the first pixel of the row to the first of the run.
+    /// Values of the source from the first pixel of the row to the first of the run.
     pub column: usize,
     pub pixels: usize,
     /// First tap, and the tap after the last.
@@ -54,8 +54,9 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// The runs of some rows. All taps of a run are within a plane of the source.
-    pub fn new(plan: &Plan, phase: &Phase, rows: Range<usize>, tile: Tile) -> Self {
+    /// The runs of some rows, for a source whose pixels are `pixel` values apart. All taps of a run
+    /// are within the source.
+    pub fn new(plan: &Plan, phase: &Phase, rows: Range<usize>, tile: Tile, pixel: usize) -> Self {
         let width = tile.width;
         let mut columns: Vec<isize> = phase.taps.iter().map(|t| t.x).collect();
         columns.sort_unstable();
@@ -79,21 +80,22 @@ impl Runs {
                         let y = (row * plan.step.0) as isize + tap.y;
                         if columns.contains(&tap.x) && (0..plan.src.0 as isize).contains(&y) {
                             all.taps.push(RowTap {
-                                src: y * plan.src.1 as isize + tap.x,
+                                src: (y * plan.src.1 as isize + tap.x) * pixel as isize,
                                 weights: t * plan.src_c * width,
                             });
                         }
                     }
-                    let column = |pixel| (pixel * plan.step.1) as isize;
+                    let column = |at| (at * plan.step.1 * pixel) as isize;
+                    let plane = plan.src.0 * plan.src.1 * pixel;
                     for tap in &all.taps[first..] {
                         let start = tap.src + column(pixels.start);
                         let last = tap.src + column(pixels.end - 1);
-                        assert!(start >= 0 && last < (plan.src.0 * plan.src.1) as isize);
+                        assert!(start >= 0 && last < plane as isize);
                     }
                     if first < all.taps.len() {
                         runs.push(Run {
                             at: ((row - rows.start) * phase.cols + pixels.start) * width,
-                            column: pixels.start * plan.step.1,
+                            column: pixels.start * plan.step.1 * pixel,
                             pixels: pixels.len(),
                             taps: (first, all.taps.len()),
                         });

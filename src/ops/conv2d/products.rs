@@ -7,9 +7,12 @@
 //!         b[V] = B[d]                          // V vectors
 //!         for p in P
 //!             acc[p] += A[p][d] * b            // one broadcast for V multiply-adds
+//!     store acc, or the outputs that follow from it
 //! ```
 
 use pulp::{Simd, WithSimd};
+
+use super::bounded::{Bounded, Place};
 
 /// The vectors of a result's row that are computed together, and the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,16 @@ pub struct Product {
     pub accumulate: bool,
 }
 
+/// Outputs that follow from a product in registers.
+#[derive(Clone, Copy)]
+pub struct Outputs<'a> {
+    pub bounded: &'a Bounded<'a>,
+    /// A vector of the tile that is added to each row of the product.
+    pub bias: &'a [f32],
+    /// The place of the first row.
+    pub place: Place,
+}
+
 impl Product {
     /// Computes the product.
     ///
@@ -73,6 +86,21 @@ impl Product {
     /// The values of A and B must be readable and the result writable, by this thread alone.
     #[inline(always)]
     pub unsafe fn compute<S: Simd>(&self, simd: S, tile: RegisterTile) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { self.compute_outputs(simd, tile, None) };
+    }
+
+    /// Computes the product and writes `outputs` instead of it.
+    ///
+    /// # Safety
+    /// As for [`Self::compute`]; with outputs, their places in the result instead of `to`.
+    #[inline(always)]
+    pub unsafe fn compute_outputs<S: Simd>(
+        &self,
+        simd: S,
+        tile: RegisterTile,
+        outputs: Option<Outputs>,
+    ) {
         let parts = self.rows.div_ceil(tile.rows);
         for part in 0..parts {
             let start = self.rows * part / parts;
@@ -82,11 +110,26 @@ impl Product {
                 to: self.to.wrapping_add(start * self.to_row),
                 ..*self
             };
+            let outputs = match outputs {
+                Some(Outputs {
+                    bounded,
+                    bias,
+                    place,
+                }) => {
+                    let at = place.at + start * place.pitch;
+                    Some(Outputs {
+                        bounded,
+                        bias,
+                        place: Place { at, ..place },
+                    })
+                }
+                None => None,
+            };
             macro_rules! sizes {
                 ($(($v:literal: $($p:literal)*))*) => {
                     match (tile.vectors, rows) {
                         // SAFETY: guaranteed by the caller.
-                        $($(($v, $p) => unsafe { part.rows::<S, $p, $v>(simd) },)*)*
+                        $($(($v, $p) => unsafe { part.rows::<S, $p, $v>(simd, outputs) },)*)*
                         (v, p) => unreachable!("no tile of {p} rows by {v} vectors"),
                     }
                 };
@@ -105,11 +148,21 @@ impl Product {
     /// # Safety
     /// As for [`Self::compute`].
     #[inline(always)]
-    unsafe fn rows<S: Simd, const P: usize, const V: usize>(&self, simd: S) {
+    unsafe fn rows<S: Simd, const P: usize, const V: usize>(
+        &self,
+        simd: S,
+        outputs: Option<Outputs>,
+    ) {
         let lanes = S::F32_LANES;
         let mut acc = [[simd.splat_f32s(0.0); V]; P];
         let at = |p: usize, v: usize| self.to.wrapping_add(p * self.to_row + v * lanes);
-        if self.accumulate {
+        if let Some(outputs) = outputs {
+            let mut bias = acc[0];
+            for (v, bias) in bias.iter_mut().enumerate() {
+                *bias = simd.partial_load_f32s(&outputs.bias[v * lanes..][..lanes]);
+            }
+            acc = [bias; P];
+        } else if self.accumulate {
             for (p, acc) in acc.iter_mut().enumerate() {
                 for (v, acc) in acc.iter_mut().enumerate() {
                     // SAFETY: a vector of the result.
@@ -133,6 +186,11 @@ impl Product {
             }
             a = a.wrapping_add(self.a_step);
             b = b.wrapping_add(self.b_row);
+        }
+        if let Some(Outputs { bounded, place, .. }) = outputs {
+            // SAFETY: guaranteed by the caller.
+            unsafe { bounded.store(simd, acc, place) };
+            return;
         }
         for (p, acc) in acc.iter().enumerate() {
             for (v, acc) in acc.iter().enumerate() {

@@ -1,0 +1,250 @@
+//! Normalisation with running statistics of pixels whose channels are next to each other.
+
+use std::ops::Range;
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor};
+
+use super::running::{Channels, RunningNormAct};
+use super::statistics::OP;
+use crate::autograd::{apply1, apply2};
+use crate::ops::activation::dispatch::KernelVisitor;
+use crate::ops::activation::simd::Pointwise;
+use crate::ops::channels_last::{images, pixels};
+use crate::ops::storage::{Float, build};
+use crate::parallel::PARALLEL_THRESHOLD;
+use crate::simd::{Lanes, Simd, WithSimd, dispatch};
+
+/// Some channels of neighbouring pixels.
+pub(crate) struct Pixels {
+    /// The first value of the first pixel.
+    pub x: *const f32,
+    /// The distances between the pixels of `x`, and of `residual` and `y`.
+    pub pitch: (usize, usize),
+    /// The first residual of the first pixel.
+    pub residual: Option<*const f32>,
+    /// The first result of the first pixel.
+    pub y: *mut f32,
+    /// The channels of the norm.
+    pub channels: Range<usize>,
+    pub pixels: usize,
+}
+
+/// Writes act(norm(x) + residual).
+pub(super) struct NormPixels<'a> {
+    norm: &'a Channels,
+    pixels: Pixels,
+}
+
+impl<'a> NormPixels<'a> {
+    /// # Safety
+    /// All values must be readable or writable, and no other thread may access the results.
+    pub(super) unsafe fn new(norm: &'a Channels, pixels: Pixels) -> Self {
+        assert!(pixels.channels.end <= norm.len());
+        Self { norm, pixels }
+    }
+}
+
+impl KernelVisitor<f32> for NormPixels<'_> {
+    type Output = ();
+
+    fn visit<K: Pointwise<f32>>(self, kernel: K) {
+        dispatch(WithKernel {
+            norm: self.norm,
+            pixels: self.pixels,
+            kernel,
+        });
+    }
+}
+
+struct WithKernel<'a, K> {
+    norm: &'a Channels,
+    pixels: Pixels,
+    kernel: K,
+}
+
+impl<K: Pointwise<f32>> WithSimd for WithKernel<'_, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let lanes = S::F32_LANES;
+        let Pixels {
+            x,
+            pitch,
+            residual,
+            y,
+            channels,
+            pixels,
+        } = self.pixels;
+        for first in (channels.start..channels.end).step_by(lanes) {
+            let count = lanes.min(channels.end - first);
+            let at = first - channels.start;
+            let column = Column {
+                center: Lanes::partial_load(simd, &self.norm.center[first..first + count]),
+                scale: Lanes::partial_load(simd, &self.norm.scale[first..first + count]),
+                shift: Lanes::partial_load(simd, &self.norm.shift[first..first + count]),
+                kernel: self.kernel,
+            };
+            for p in 0..pixels {
+                let x = x.wrapping_add(p * pitch.0 + at);
+                let residual = residual.map(|r| r.wrapping_add(p * pitch.1 + at));
+                let y = y.wrapping_add(p * pitch.1 + at);
+                // SAFETY: `count` channels of a pixel, which `NormPixels::new` requires to be
+                // accessible; the results are this thread's.
+                unsafe {
+                    if count == lanes {
+                        column.whole(simd, x, residual, y);
+                    } else {
+                        column.part(simd, count, x, residual, y);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The norm of one vector of channels, and the activation.
+struct Column<S: Simd, K> {
+    center: Lanes<S, f32>,
+    scale: Lanes<S, f32>,
+    shift: Lanes<S, f32>,
+    kernel: K,
+}
+
+impl<S: Simd, K: Pointwise<f32>> Column<S, K> {
+    #[inline(always)]
+    fn value(&self, x: Lanes<S, f32>, residual: Option<Lanes<S, f32>>) -> Lanes<S, f32> {
+        let z = (x - self.center).mul_add(self.scale, self.shift);
+        self.kernel.value(match residual {
+            Some(residual) => z + residual,
+            None => z,
+        })
+    }
+
+    /// Writes all channels of the vector.
+    ///
+    /// # Safety
+    /// They must be readable in `x` and `residual`, and writable in `y`.
+    #[inline(always)]
+    unsafe fn whole(&self, simd: S, x: *const f32, residual: Option<*const f32>, y: *mut f32) {
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            let x = Lanes::new(simd, x.cast::<S::f32s>().read_unaligned());
+            let residual = match residual {
+                Some(r) => Some(Lanes::new(simd, r.cast::<S::f32s>().read_unaligned())),
+                None => None,
+            };
+            let value = self.value(x, residual).vector();
+            y.cast::<S::f32s>().write_unaligned(value);
+        }
+    }
+
+    /// Writes the first `count` channels of the vector.
+    ///
+    /// # Safety
+    /// They must be readable in `x` and `residual`, and writable in `y`.
+    #[inline(always)]
+    unsafe fn part(
+        &self,
+        simd: S,
+        count: usize,
+        x: *const f32,
+        residual: Option<*const f32>,
+        y: *mut f32,
+    ) {
+        // SAFETY: guaranteed by the caller.
+        unsafe {
+            let x = Lanes::partial_load(simd, std::slice::from_raw_parts(x, count));
+            let residual = match residual {
+                Some(r) => {
+                    let r = std::slice::from_raw_parts(r, count);
+                    Some(Lanes::partial_load(simd, r))
+                }
+                None => None,
+            };
+            let value = self.value(x, residual);
+            value.partial_store(std::slice::from_raw_parts_mut(y, count));
+        }
+    }
+}
+
+/// act(norm(x) + residual) of channels-last images; `None` for others.
+pub(super) fn norm_act(
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    norm: impl FnOnce() -> Result<RunningNormAct>,
+) -> Result<Option<Tensor>> {
+    let Some(x) = pixels(x)? else {
+        return Ok(None);
+    };
+    let y = match residual {
+        None => apply1(PixelNormAct(norm()?), &x)?,
+        Some(residual) => match pixels(residual)? {
+            Some(residual) => apply2(PixelNormAct(norm()?), &x, &residual)?,
+            None => return Ok(None),
+        },
+    };
+    images(&y).map(Some)
+}
+
+/// act(norm(x) + residual) of `[N, H, W, C]` in f32, without a backward.
+struct PixelNormAct(RunningNormAct);
+
+impl PixelNormAct {
+    fn forward(&self, x: &[f32], residual: Option<&[f32]>, channels: usize) -> Vec<f32> {
+        assert!(residual.is_none_or(|r| r.len() == x.len()));
+        // A chunk stays in the L1 cache while vector after vector of channels passes.
+        let pixels = (CHUNK / channels).max(1);
+        let write = |i: usize, y: &mut [std::mem::MaybeUninit<f32>]| {
+            let start = i * pixels * channels;
+            let pixels = Pixels {
+                x: x[start..].as_ptr(),
+                pitch: (channels, channels),
+                residual: residual.map(|r| r[start..].as_ptr()),
+                y: y.as_mut_ptr().cast(),
+                channels: 0..channels,
+                pixels: y.len() / channels,
+            };
+            // SAFETY: whole pixels of slices of one length; the chunk is this thread's.
+            unsafe { self.0.apply_to_pixels(pixels) };
+        };
+        // SAFETY: a chunk is some whole pixels, all of whose channels are written.
+        unsafe { build(x.len(), pixels * channels, write) }
+    }
+}
+
+/// Values of a chunk: 16 KiB.
+const CHUNK: usize = PARALLEL_THRESHOLD / 4;
+
+fn channels(layout: &Layout) -> usize {
+    layout.dims().last().copied().unwrap_or(0)
+}
+
+impl CustomOp1 for PixelNormAct {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let y = self.forward(&f32::read(x, layout)?, None, channels(layout));
+        Ok((f32::into_storage(y, DType::F32)?, layout.shape().clone()))
+    }
+}
+
+impl CustomOp2 for PixelNormAct {
+    fn name(&self) -> &'static str {
+        OP
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        layout: &Layout,
+        residual: &CpuStorage,
+        residual_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let residual = f32::read(residual, residual_layout)?;
+        let y = self.forward(&f32::read(x, layout)?, Some(&residual), channels(layout));
+        Ok((f32::into_storage(y, DType::F32)?, layout.shape().clone()))
+    }
+}
