@@ -1,5 +1,6 @@
 //! `mish bench train` and `mish bench infer`: the speed of a whole network.
 
+use candle_mish::nn::forward_in_pool;
 use candle_mish::ops::Target;
 use candle_mish::train::optimizer::{ParameterGroup, RuleOptimizer};
 use candle_mish::train::{Recipe, step};
@@ -95,7 +96,7 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
         Mode::Infer => {
             let model = network.for_inference(&spec)?;
             measure(args, "infer", context, &network, &mut || {
-                model.forward_t(&images, false)?;
+                forward_in_pool(&*model, &images)?;
                 Ok(())
             })?
         }

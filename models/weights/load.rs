@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Module, Tensor};
 #[cfg(feature = "data")]
 use candle_mish::data::Preprocess;
-use candle_mish::nn::ParamStore;
+use candle_mish::nn::{ParamStore, forward_in_pool};
 
 use crate::context::BuildContext;
 use crate::error::ModelError;
@@ -84,7 +84,7 @@ impl Loaded {
 
 impl Module for Loaded {
     fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
-        self.model.forward_t(images, false)
+        forward_in_pool(&*self.model, images)
     }
 }
 

@@ -7,9 +7,9 @@ use candle_nn::ModuleT;
 ///
 /// # Shapes
 /// - images: [N, C, H, W]
-pub struct Mirrored<'a>(pub &'a dyn ModuleT);
+pub struct Mirrored<'a, M: ?Sized>(pub &'a M);
 
-impl ModuleT for Mirrored<'_> {
+impl<M: ModuleT + ?Sized> ModuleT for Mirrored<'_, M> {
     fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
         let mirrored = images.flip(&[3])?.contiguous()?;
         let logits = self.0.forward_t(images, train)?;

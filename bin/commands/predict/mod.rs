@@ -13,6 +13,7 @@ mod writers;
 use anyhow::bail;
 use candle_core::{Device, Tensor};
 use candle_mish::eval::Mirrored;
+use candle_mish::nn::forward_in_pool;
 use candle_mish_models::ModelSpec;
 use candle_nn::ModuleT;
 
@@ -68,7 +69,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         batch_size: args.batch_size,
     };
     let mirrored = Mirrored(&*network.frozen);
-    let model: &dyn ModuleT = if args.tta {
+    let model: &(dyn ModuleT + Sync) = if args.tta {
         &mirrored
     } else {
         &*network.frozen
@@ -117,7 +118,7 @@ fn class_names(
 
 /// A network in use and its results so far.
 struct Run<'a> {
-    model: &'a dyn ModuleT,
+    model: &'a (dyn ModuleT + Sync),
     device: &'a Device,
     spec: &'a ModelSpec,
     results: Box<dyn Results>,
@@ -152,7 +153,7 @@ impl Run<'_> {
             return Ok(());
         }
         let batch = Tensor::cat(&pixels, 0)?.to_device(self.device)?;
-        let logits = self.model.forward_t(&batch, false)?;
+        let logits = forward_in_pool(self.model, &batch)?;
         for (name, logits) in names.iter().zip(logits.to_vec2::<f32>()?) {
             if !logits.iter().all(|logit| logit.is_finite()) {
                 bail!(
