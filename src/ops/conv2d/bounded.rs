@@ -56,9 +56,9 @@ impl Bounded<'_> {
         let [mut center, mut scale, mut shift] = [[zero; V]; 3];
         for v in 0..V {
             let from = place.first + v * lanes;
-            center[v] = simd.partial_load_f32s(&self.center[from..][..lanes]);
-            scale[v] = simd.partial_load_f32s(&self.scale[from..][..lanes]);
-            shift[v] = simd.partial_load_f32s(&self.shift[from..][..lanes]);
+            center[v] = whole_vector::<S>(&self.center[from..]);
+            scale[v] = whole_vector::<S>(&self.scale[from..]);
+            shift[v] = whole_vector::<S>(&self.shift[from..]);
         }
         let whole = place.channels >= V * lanes;
         let bounds = (self.low, self.high);
@@ -75,7 +75,7 @@ impl Bounded<'_> {
                 if let Some(residual) = self.residual {
                     let residual = &residual[at..][..V * lanes];
                     for (v, z) in z.iter_mut().enumerate() {
-                        let r = simd.partial_load_f32s(&residual[v * lanes..][..lanes]);
+                        let r = whole_vector::<S>(&residual[v * lanes..]);
                         *z = simd.add_f32s(*z, r);
                     }
                 }
@@ -101,6 +101,14 @@ impl Bounded<'_> {
             }
         }
     }
+}
+
+/// The first values of a slice that is at least as long as a vector.
+#[inline(always)]
+pub fn whole_vector<S: Simd>(values: &[f32]) -> S::f32s {
+    assert!(values.len() >= S::F32_LANES);
+    // SAFETY: the slice is as long as a vector, as asserted.
+    unsafe { values.as_ptr().cast::<S::f32s>().read_unaligned() }
 }
 
 /// `x` within bounds; NaN for NaN.

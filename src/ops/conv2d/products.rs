@@ -12,7 +12,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::bounded::{Bounded, Place};
+use super::bounded::{Bounded, Place, whole_vector};
 
 /// The vectors of a result's row that are computed together, and the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl Product {
         if let Some(outputs) = outputs {
             let mut bias = acc[0];
             for (v, bias) in bias.iter_mut().enumerate() {
-                *bias = simd.partial_load_f32s(&outputs.bias[v * lanes..][..lanes]);
+                *bias = whole_vector::<S>(&outputs.bias[v * lanes..]);
             }
             acc = [bias; P];
         } else if self.accumulate {

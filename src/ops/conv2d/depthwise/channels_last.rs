@@ -20,7 +20,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::super::bounded::{Bounded, Place};
+use super::super::bounded::{Bounded, Place, whole_vector};
 use super::super::cost_model::{F32Lanes, ONE_THREAD};
 use super::super::direct::Problem;
 use super::super::geometry::positions_inside;
@@ -212,7 +212,7 @@ impl WithSimd for RunTask<'_> {
                     // The last vector overlaps the one before it, so that it is full.
                     let first = (block * lanes).min(channels - lanes);
                     let bias = match problem.bias {
-                        Some(bias) => simd.partial_load_f32s(&bias[first..first + lanes]),
+                        Some(bias) => whole_vector::<S>(&bias[first..]),
                         None => simd.splat_f32s(0.0),
                     };
                     let weights = &shared.weights[block * kernel..][..kernel];
