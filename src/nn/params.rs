@@ -310,14 +310,14 @@ impl ParamStore {
     }
 
     /// The initial value of a tensor. It depends on the seed and on `name` only.
-    fn initial(&self, shape: &Shape, name: &str, init: Init, dtype: DType) -> Result<Tensor> {
+    fn initial(&self, shape: &Shape, name: &str, init: Init, dtype: DType) -> Result<Var> {
+        let device = &self.device;
         if let Init::Const(value) = init {
-            return Tensor::full(value, shape, &Device::Cpu)?
-                .to_dtype(dtype)?
-                .to_device(&self.device);
+            let tensor = Tensor::full(value, shape, &Device::Cpu)?.to_dtype(dtype)?;
+            return Var::from_tensor(&tensor.to_device(device)?);
         }
         let Some(seed) = self.seed else {
-            return Tensor::zeros(shape, dtype, &self.device);
+            return Var::zeros(shape, dtype, device);
         };
         let generator = Generator::named(seed, name);
         let mut rng = generator.lock();
@@ -326,45 +326,58 @@ impl ParamStore {
         {
             let last = name.rsplit('.').next().unwrap_or(name);
             if last == "bias" {
-                return Tensor::zeros(shape, dtype, &self.device);
+                return Var::zeros(shape, dtype, device);
             }
             if matches!(shape.rank(), 2 | 4) {
                 let distribution = initialisation.distribution(shape.dims());
                 let weight = distribution.draw(shape, &mut *rng)?;
-                return weight.to_dtype(dtype)?.to_device(&self.device);
+                return Var::from_tensor(&weight.to_dtype(dtype)?.to_device(device)?);
             }
         }
-        let mut normal = |mean: f64, std: f64| -> Vec<f64> {
-            let draw = |_| mean + std * Distribution::<f64>::sample(&StandardNormal, &mut *rng);
-            (0..shape.elem_count()).map(draw).collect()
+        let mut normal = |mean: f64, std: f64| {
+            let draw = || mean + std * Distribution::<f64>::sample(&StandardNormal, &mut *rng);
+            drawn(shape, dtype, device, draw)
         };
-        let values: Vec<f64> = match init {
+        match init {
             Init::Randn { mean, stdev } => normal(mean, stdev),
             Init::Kaiming {
                 dist: NormalOrUniform::Normal,
                 fan,
                 non_linearity,
             } => normal(0.0, kaiming_std(shape, fan, non_linearity)),
-            Init::Uniform { lo, up } => uniform(&mut rng, lo, up, shape),
+            Init::Uniform { lo, up } => {
+                drawn(shape, dtype, device, || lo + (up - lo) * rng.random::<f64>())
+            }
             Init::Kaiming {
                 dist: NormalOrUniform::Uniform,
                 fan,
                 non_linearity,
             } => {
                 let bound = 3f64.sqrt() * kaiming_std(shape, fan, non_linearity);
-                uniform(&mut rng, -bound, bound, shape)
+                let draw = || -bound + (bound + bound) * rng.random::<f64>();
+                drawn(shape, dtype, device, draw)
             }
-            Init::Const(_) => Vec::new(),
-        };
-        Tensor::from_vec(values, shape, &Device::Cpu)?
-            .to_dtype(dtype)?
-            .to_device(&self.device)
+            Init::Const(value) => drawn(shape, dtype, device, || value),
+        }
     }
 }
 
-fn uniform(rng: &mut impl Rng, lo: f64, up: f64, shape: &Shape) -> Vec<f64> {
-    let draw = |_| lo + (up - lo) * rng.random::<f64>();
-    (0..shape.elem_count()).map(draw).collect()
+/// A variable with a value of `draw` for each element, in row-major order.
+fn drawn(
+    shape: &Shape,
+    dtype: DType,
+    device: &Device,
+    mut draw: impl FnMut() -> f64,
+) -> Result<Var> {
+    let count = shape.elem_count();
+    if dtype == DType::F32 {
+        // Without a copy in f64, which would be the largest tensor of networks such as VGG.
+        let values: Vec<f32> = (0..count).map(|_| draw() as f32).collect();
+        return Var::from_vec(values, shape, device);
+    }
+    let values: Vec<f64> = (0..count).map(|_| draw()).collect();
+    let tensor = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?;
+    Var::from_tensor(&tensor.to_device(device)?)
 }
 
 fn kaiming_std(shape: &Shape, fan: FanInOut, non_linearity: candle_nn::init::NonLinearity) -> f64 {
@@ -403,7 +416,7 @@ impl SimpleBackend for ParamStore {
         if self.frozen {
             candle_core::bail!("parameter {name} is not in this store");
         }
-        let var = Var::from_tensor(&self.initial(&shape, name, init, dtype)?)?;
+        let var = self.initial(&shape, name, init, dtype)?;
         self.entries().push(name, var.clone());
         Ok(var.as_tensor().clone())
     }
