@@ -54,8 +54,9 @@ impl Loaded {
 
 impl Loaded {
     /// Builds [`Loaded::model`] again, for weights that do not change any more: its layers arrange
-    /// their weights once, with the first batch, and not with every batch. Small batches take less
-    /// time and the network more memory; the logits keep their bits.
+    /// their weights once, with the first batch, and not with every batch, and on the CPU they keep
+    /// images channels-last. Small batches take less time and the network more memory; the logits
+    /// change by rounding.
     ///
     /// Load the file again to change the weights. Updates through [`Loaded::store`] would not be
     /// seen.
