@@ -29,4 +29,5 @@ mod params;
 mod pool2d;
 mod propagation;
 mod recompute;
+mod scale_add_act;
 mod trace;
