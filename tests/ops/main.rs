@@ -27,6 +27,7 @@ mod norm_act_synchronised;
 mod oracle;
 mod params;
 mod pool2d;
+mod pool2d_gradient;
 mod propagation;
 mod recompute;
 mod scale_add_act;

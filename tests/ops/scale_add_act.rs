@@ -257,7 +257,7 @@ fn one_image_has_the_bits_of_its_place_in_the_batch() {
     }
 }
 
-/// A trace has the separate operations, whatever the op does in one pass.
+/// A trace has the separate operations, not the fused one.
 #[test]
 fn a_trace_has_the_separate_operations() -> Result<()> {
     let x = Tensor::ones((1, 2, 3, 3), DType::F32, &Device::Cpu)?;

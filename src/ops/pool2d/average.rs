@@ -130,19 +130,12 @@ impl AveragePool2d {
 
     fn backward<T: Float>(&self, grad: &[T], height: usize, width: usize) -> Vec<T> {
         let planes = grad.len() / self.outputs();
-        let global =
-            self.outputs() == 1 && self.rows[0].count == height && self.columns[0].count == width;
         let (rows, divisors) = (windows(&self.rows), divisors(&self.columns));
         let axis = self.vector_axis(width);
         // SAFETY: each chunk is filled before anything else.
         unsafe {
             build(planes * height * width, height * width, |index, chunk| {
                 let grad = &grad[index * self.outputs()..][..self.outputs()];
-                if global {
-                    let divisor = self.rows[0].divisor as f64 * self.columns[0].divisor as f64;
-                    fill(chunk, grad[0] / T::from_f64(divisor));
-                    return;
-                }
                 let dx = fill(chunk, T::zero());
                 if let Some(axis) = axis {
                     dispatch(MeansGradient {
@@ -278,6 +271,28 @@ impl CustomOp1 for AveragePool2d {
     }
 
     fn bwd(&self, x: &Tensor, _y: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let dims = x.dims();
+        let (planes, plane) = dims.split_at(dims.len() - 2);
+        if let ([rows], [columns]) = (self.rows.as_slice(), self.columns.as_slice())
+            && [rows.count, columns.count] == plane
+        {
+            // All values of a plane have one gradient: a view of it needs no memory.
+            let one = |span: &Span| Span {
+                start: 0,
+                count: 1,
+                ..*span
+            };
+            let op = AveragePool2dGrad {
+                pool: Self {
+                    rows: vec![one(rows)],
+                    columns: vec![one(columns)],
+                    column_axis: None,
+                    output: self.output,
+                },
+                shape: [planes, &[1, 1]].concat().into(),
+            };
+            return run1(&op, grad)?.broadcast_as(dims).map(Some);
+        }
         let op = AveragePool2dGrad {
             pool: self.clone(),
             shape: x.shape().clone(),
