@@ -346,6 +346,9 @@ impl ResidualConv {
         }
         let mut y = norm.forward_t(&conv.forward(x)?, train)?;
         if let Some(squeeze_excite) = &self.squeeze_excite {
+            if !self.drop_path.is_active(train) {
+                return squeeze_excite.forward_add_act(&y, shortcut, act, train);
+            }
             y = squeeze_excite.forward_t(&y, train)?;
         }
         let y = self.drop_path.forward_t(&y, train)?;

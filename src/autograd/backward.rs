@@ -6,6 +6,7 @@ use candle_core::{Result, Tensor, TensorId, bail};
 use tracing::Span;
 
 use super::gradients::Gradients;
+use super::sum::whole;
 use super::tape::{Application, Record, count, moved, recorded, span, tracked};
 
 /// Takes a variable and its complete gradient.
@@ -152,6 +153,7 @@ pub(super) fn backward(
             }
             continue;
         };
+        let gradient = whole(gradient)?;
         match application {
             Application::One(op, a) => {
                 let span = span(op.name(), "backward").entered();

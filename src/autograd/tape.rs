@@ -107,10 +107,15 @@ pub(super) fn span(name: &'static str, pass: &'static str) -> Span {
     tracing::trace_span!("op", op = name, pass, multiply_adds = Empty, bytes = Empty)
 }
 
-/// Records the bytes of the tensors that a pass reads and writes at least once.
+/// Records the bytes of the tensors that a pass reads and writes at least once. A view that repeats
+/// values has each of them once.
 pub(super) fn moved<'a>(span: &Span, tensors: impl IntoIterator<Item = &'a Tensor>) {
     if !span.is_disabled() {
-        let bytes = |tensor: &Tensor| tensor.elem_count() * tensor.dtype().size_in_bytes();
+        let bytes = |tensor: &Tensor| {
+            let axes = tensor.dims().iter().zip(tensor.stride());
+            let own = axes.filter(|(_, step)| **step > 0).map(|(len, _)| len);
+            own.product::<usize>() * tensor.dtype().size_in_bytes()
+        };
         let bytes: usize = tensors.into_iter().map(bytes).sum();
         span.record("bytes", bytes as u64);
     }

@@ -3,9 +3,10 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
 
+use super::layer_input::observes_activations;
 use super::{Act, Conv2d, Conv2dConfig, act, conv2d};
 use crate::activation::Activation;
-use crate::ops::{adaptive_avg_pool2d, scale_channels};
+use crate::ops::{adaptive_avg_pool2d, add, scale_channels, scale_channels_add_act};
 use crate::rng::Generator;
 
 /// The options of a [`SqueezeExcite`] layer, with timm's names and defaults.
@@ -92,6 +93,39 @@ impl SqueezeExcite {
     pub fn fc2(&self) -> &Conv2d {
         &self.fc2
     }
+
+    /// act(self(x) + residual), the end of a residual block: one op for scale, sum and activation
+    /// where the activation has a fused kernel.
+    ///
+    /// # Shapes
+    /// - x and residual: [N, C, H, W]
+    ///
+    /// # Errors
+    /// If the shapes differ, or do not fit the layer.
+    pub fn forward_add_act(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        act: &Act,
+        train: bool,
+    ) -> Result<Tensor> {
+        let s = self.factors(x, train)?;
+        match act.stateless() {
+            Some(activation) if !observes_activations() => {
+                let y = scale_channels_add_act(x, &s, residual, activation)?;
+                act.note(&y);
+                Ok(y)
+            }
+            _ => act.forward_t(&add(&scale_channels(x, &s)?, residual)?, train),
+        }
+    }
+
+    /// One factor for each channel of each image, [N, C, 1, 1].
+    fn factors(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let s = adaptive_avg_pool2d(x, (1, 1))?;
+        let s = self.act.forward_t(&self.fc1.forward(&s)?, train)?;
+        self.gate.forward_t(&self.fc2.forward(&s)?, train)
+    }
 }
 
 /// A [`SqueezeExcite`] layer for `channels` channels: takes `weight` and `bias` of two convolutions
@@ -119,9 +153,6 @@ pub fn squeeze_excite(
 
 impl ModuleT for SqueezeExcite {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let s = adaptive_avg_pool2d(x, (1, 1))?;
-        let s = self.act.forward_t(&self.fc1.forward(&s)?, train)?;
-        let s = self.gate.forward_t(&self.fc2.forward(&s)?, train)?;
-        scale_channels(x, &s)
+        scale_channels(x, &self.factors(x, train)?)
     }
 }

@@ -25,7 +25,8 @@ pub use activation::{activation, activation_gradient, activation_inplace, mish, 
 pub use all_reduce::AllReduce;
 pub use channel_shuffle::channel_shuffle;
 pub use combine::{
-    add, add_scaled, cat, flatten_from, narrow, pad, permute, reshape, scale, scale_channels, stack,
+    add, add_scaled, cat, flatten_from, narrow, pad, permute, reshape, scale, scale_channels,
+    scale_channels_add_act, stack,
 };
 pub use conv_norm_act::conv2d_norm_act;
 pub use conv2d::{Conv2dParams, ConvKernel, PackedWeight, conv2d, conv2d_with};

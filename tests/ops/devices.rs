@@ -11,7 +11,7 @@ use candle_mish::ops::{
     Target as Labels, adaptive_avg_pool2d, add_scaled, avg_pool2d, batch_norm_act, cat,
     channel_shuffle, conv2d, cross_entropy, drop_path, dropout, global_avg_pool2d, group_norm,
     layer_norm, linear, margin_loss, max_pool2d, narrow, pad, permute, reshape, scale_channels,
-    squared_error, stack,
+    scale_channels_add_act, squared_error, stack,
 };
 
 use crate::support::{assert_values, device, has_products, uniform, values};
@@ -132,6 +132,9 @@ fn cases() -> Vec<Case> {
         case("permute", &[image], |x| permute(&x[0], &[0, 2, 3, 1])),
         case("scale_channels", &[image, &[2, 6]], |x| {
             scale_channels(&x[0], &x[1])
+        }),
+        case("scale_channels_add_act", &[image, &[2, 6], image], |x| {
+            scale_channels_add_act(&x[0], &x[1], &x[2], &Activation::Mish)
         }),
         case("squash", &[&[3, 4, 5]], |x| squash(&x[0])),
         case("length", &[&[3, 4, 5]], |x| length(&x[0])),

@@ -13,7 +13,7 @@ use candle_mish::ops::{
     adaptive_avg_pool2d, add, add_scaled, avg_pool2d, batch_norm_act, cat, channel_shuffle,
     cross_entropy, drop_path, dropout, flatten_from, fold_batch_norm, global_avg_pool2d,
     group_norm, layer_norm, linear, margin_loss, max_pool2d, narrow, pad, permute, reshape, scale,
-    scale_channels, squared_error, stack,
+    scale_channels, scale_channels_add_act, squared_error, stack,
 };
 
 use crate::support::{device, values};
@@ -161,6 +161,15 @@ fn sums_and_views() {
             |x| scale_channels(&x[0], &x[1]),
             &shape,
         );
+        let joined = [shape.as_slice(), &shape[..2], &shape];
+        for act in [Activation::Mish, Activation::Sqnl] {
+            check(
+                "scale_channels_add_act",
+                &joined,
+                |x| scale_channels_add_act(&x[0], &x[1], &x[2], &act),
+                &shape,
+            );
+        }
         let order = [0, 2, 3, 1].map(|axis| shape[axis]);
         check("permute", &one, |x| permute(&x[0], &[0, 2, 3, 1]), &order);
         let flat = [shape[0], shape[1] * shape[2] * shape[3]];

@@ -28,6 +28,8 @@ mod norm_act_synchronised;
 mod oracle;
 mod params;
 mod pool2d;
+mod pool2d_gradient;
 mod propagation;
 mod recompute;
+mod scale_add_act;
 mod trace;

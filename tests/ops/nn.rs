@@ -11,19 +11,22 @@ use candle_mish::nn::{
     ConvNormAct, DropPath, Dropout, GlobalAvgPool, GroupNorm, LayerNorm, Linear, LinearConfig,
     MaxPool2d, ParamStore, SqueezeExcite, SqueezeExciteConfig, WeightInit, act, batch_norm2d,
     batch_norm2d_zero, conv_norm_act, conv2d, gain, group_norm, layer_norm, linear, linear_no_bias,
-    linear_with, squeeze_excite, summarize,
+    linear_with, map_pre_activations, squeeze_excite, summarize,
 };
 use candle_mish::ops::{DropPathScale, Pool2dParams, channel_shuffle, drop_path, dropout};
 use candle_mish::rng::Generator;
 use candle_nn::ModuleT;
 use serde::Deserialize;
 
-use crate::support::{assert_close, check_gradients, device, strided, uniform, values};
+use crate::support::{
+    assert_close, assert_values, check_gradients, device, strided, uniform, values,
+};
 
 test_devices! {
     keys_and_values_equal_pytorch,
     conv_norm_act_trains_its_parts_and_joins_a_residual,
     squeeze_excite_trains_and_rounds_its_channels,
+    squeeze_excite_joins_a_residual_and_an_activation,
     norms_start_as_the_identity_on_normalised_values_and_train,
     dropout_keeps_the_mean_and_repeats_its_mask,
     drop_path_drops_whole_samples,
@@ -205,6 +208,52 @@ fn squeeze_excite_trains_and_rounds_its_channels() -> Result<()> {
     let x = uniform(1, (2, 12, 3, 2));
     check_gradients(std::slice::from_ref(&x), |x| layer.forward_t(&x[0], true));
     check_reached(&store, || layer.forward_t(&x, true))
+}
+
+/// The end of a residual block gives the values and gradients of the separate layers, with the same
+/// layers in a summary, for fused, separate, learned and blended activations.
+fn squeeze_excite_joins_a_residual_and_an_activation() -> Result<()> {
+    let generator = Generator::new(0);
+    let names = ["identity", "relu", "mish", "softsign", "prelu"];
+    for (name, blended) in names.iter().map(|n| (*n, false)).chain([("relu", true)]) {
+        let store = store();
+        let vb = store.var_builder();
+        let config = SqueezeExciteConfig::default();
+        let layer = squeeze_excite(6, &config, vb.pp("se"), &generator)?;
+        let mut act = act(&name.parse().unwrap(), 6, vb.pp("act"), &generator)?;
+        if blended {
+            let blend = Blend::default();
+            blend.set(0.3);
+            act = act.blended(Act::new(&Activation::Mish)?, blend);
+        }
+        let inputs = [uniform(1, (2, 6, 3, 3)), uniform(2, (2, 6, 3, 3))];
+        let joined = |x: &[Tensor]| layer.forward_add_act(&x[0], &x[1], &act, true);
+        let separate = |x: &[Tensor]| {
+            let y = (layer.forward_t(&x[0], true)? + &x[1])?;
+            act.forward_t(&y, true)
+        };
+        let (y, layers) = summarize(|| joined(&inputs))?;
+        let (expected, expected_layers) = summarize(|| separate(&inputs))?;
+        assert_close(&y, &expected, 1e-14);
+        assert_eq!(layers, expected_layers, "{name}");
+        check_gradients(&inputs, joined);
+        check_reached(&store, || joined(&inputs))?;
+        let map = |x: &Tensor| Ok(values(x));
+        let (y, seen) = map_pre_activations(map, || joined(&inputs))?;
+        let (_, expected_seen) = map_pre_activations(map, || separate(&inputs))?;
+        assert_close(&y, &expected, 1e-14);
+        for (seen, expected) in seen.iter().zip(&expected_seen) {
+            assert_eq!(seen.0, expected.0);
+            assert_values(&seen.1, &expected.1, 1e-14);
+        }
+        assert_eq!(seen.len(), expected_seen.len(), "{name}");
+        assert!(
+            layer
+                .forward_add_act(&inputs[0], &uniform(1, (2, 6, 3, 1)), &act, true)
+                .is_err()
+        );
+    }
+    Ok(())
 }
 
 fn norms_start_as_the_identity_on_normalised_values_and_train() -> Result<()> {

@@ -27,7 +27,7 @@ test_all_devices_with_products! {
 }
 
 /// The divisor that PyTorch's `count_include_pad` chooses.
-fn divisor(count_include_pad: bool) -> AvgDivisor {
+pub fn divisor(count_include_pad: bool) -> AvgDivisor {
     if count_include_pad {
         AvgDivisor::Window
     } else {
@@ -97,7 +97,8 @@ fn max_oracle(x: &Tensor, params: &Pool2dParams) -> Tensor {
     tensor(dims, seen.into_iter().map(max).collect())
 }
 
-fn avg_oracle(x: &Tensor, params: &Pool2dParams, include: bool) -> Tensor {
+/// Average pooling by its definition.
+pub fn avg_oracle(x: &Tensor, params: &Pool2dParams, include: bool) -> Tensor {
     let (dims, seen) = windows(x, params);
     let mean = |(v, padded): (Vec<f64>, usize)| {
         let divisor = if include { padded } else { v.len() };
@@ -119,7 +120,8 @@ fn spaced(seed: u64, shape: (usize, usize, usize, usize)) -> Tensor {
 }
 
 prop_compose! {
-    fn axis()(kernel in 1usize..5, stride in 1usize..4)
+    /// Kernel, stride, padding and number of inputs of an axis.
+    pub fn axis()(kernel in 1usize..5, stride in 1usize..4)
         (padding in 0..=kernel / 2, kernel in Just(kernel), stride in Just(stride),
          extra in 0usize..7) -> (usize, usize, usize, usize) {
         (kernel, stride, padding, kernel + extra)

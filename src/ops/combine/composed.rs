@@ -2,10 +2,12 @@
 
 use candle_core::{Result, Tensor};
 
-use super::Add;
 use super::concat::{Cat, Copy, Unsqueeze};
 use super::scale::{FactorGrad, Scale, ScaleChannels};
+use super::scale_add_act::{OP as SCALE_ADD_ACT, ScaleAddAct};
+use super::sum::Add;
 use super::view::{Narrow, Pad, Permute, Reshape};
+use crate::ops::activation::{activation as activate, activation_gradient};
 use crate::ops::composed::{Composed1, Composed2, Composed3, wide};
 use crate::ops::storage::same_dtype;
 
@@ -88,6 +90,46 @@ impl Composed2 for FactorGrad {
         let products = (wide("scale_channels", x)? * wide("scale_channels", grad)?)?;
         let sums = products.sum((2, 3))?.reshape(&self.shape)?;
         sums.to_dtype(x.dtype())
+    }
+}
+
+impl ScaleAddAct {
+    /// x, s and x s + residual in their compute type; s as `[N, C, 1, 1]`.
+    fn inner(&self, x: &Tensor, s: &Tensor, residual: &Tensor) -> Result<[Tensor; 3]> {
+        same_dtype(SCALE_ADD_ACT, x.dtype(), s.dtype())?;
+        same_dtype(SCALE_ADD_ACT, x.dtype(), residual.dtype())?;
+        let (n, c, _, _) = x.dims4()?;
+        let x = wide(SCALE_ADD_ACT, x)?;
+        let factors = wide(SCALE_ADD_ACT, s)?.reshape((n, c, 1, 1))?;
+        let inner = (x.broadcast_mul(&factors)? + wide(SCALE_ADD_ACT, residual)?)?;
+        Ok([x, factors, inner])
+    }
+
+    /// The gradients of x, s and the residual in Candle's ops.
+    pub(super) fn composed_gradients(
+        &self,
+        [x, s, residual]: [&Tensor; 3],
+        grad: &Tensor,
+    ) -> Result<[Tensor; 3]> {
+        let dtype = x.dtype();
+        same_dtype(SCALE_ADD_ACT, dtype, grad.dtype())?;
+        let [x, factors, inner] = self.inner(&x.detach(), &s.detach(), &residual.detach())?;
+        let grad = wide(SCALE_ADD_ACT, &grad.detach())?;
+        let of_inner = activation_gradient(&inner, &grad, &self.activation)?;
+        let of_x = of_inner.broadcast_mul(&factors)?;
+        let of_s = (of_inner.contiguous()? * x)?.sum((2, 3))?;
+        Ok([
+            of_x.to_dtype(dtype)?,
+            of_s.reshape(s.shape())?.to_dtype(dtype)?,
+            of_inner.to_dtype(dtype)?,
+        ])
+    }
+}
+
+impl Composed3 for ScaleAddAct {
+    fn composed(&self, x: &Tensor, s: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let [_, _, inner] = self.inner(x, s, residual)?;
+        activate(&inner, &self.activation)?.to_dtype(x.dtype())
     }
 }
 

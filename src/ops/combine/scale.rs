@@ -5,12 +5,12 @@ use candle_core::backend::BackendStorage;
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail,
 };
-use rayon::prelude::*;
 
-use super::channels_last;
+use super::{channels_last, planes};
 use crate::autograd::trace::{Operation, noted};
-use crate::ops::composed::{apply1, apply2, run1, run2};
-use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
+use crate::ops::composed::{apply1, apply2, composes, run1, run2};
+use crate::ops::storage::{Float, on_cpu, same_dtype, with_float};
+use crate::simd;
 
 const OP: &str = "scale_channels";
 
@@ -19,17 +19,23 @@ const OP: &str = "scale_channels";
 /// # Errors
 /// If shapes or types do not fit.
 pub fn scale_channels(x: &Tensor, s: &Tensor) -> Result<Tensor> {
-    let &[n, c, _, _] = x.dims() else {
-        bail!("{OP} takes [N, C, H, W], not {:?}", x.dims());
-    };
-    if s.dims() != [n, c] && s.dims() != [n, c, 1, 1] {
-        bail!("{OP}: factors {:?} do not fit {:?}", s.dims(), x.dims());
-    }
+    check_factors(OP, x, s)?;
     let y = match channels_last::scale_channels(x, s)? {
         Some(y) => y,
         None => apply2(ScaleChannels, x, s)?,
     };
     noted(y, || Operation::ScaleChannels, &[x, s])
+}
+
+/// Fails unless `s` has a factor for each channel of each image of `x`.
+pub(super) fn check_factors(op: &str, x: &Tensor, s: &Tensor) -> Result<()> {
+    let &[n, c, _, _] = x.dims() else {
+        bail!("{op} takes [N, C, H, W], not {:?}", x.dims());
+    };
+    if s.dims() != [n, c] && s.dims() != [n, c, 1, 1] {
+        bail!("{op}: factors {:?} do not fit {:?}", s.dims(), x.dims());
+    }
+    Ok(())
 }
 
 /// `factor x`, of any shape.
@@ -89,14 +95,7 @@ impl CustomOp2 for ScaleChannels {
         same_dtype(OP, dtype, s.dtype())?;
         let y = with_float!(dtype, OP, T => {
             let (x, s) = (T::read(x, x_layout)?, T::read(s, s_layout)?);
-            let plane = x.len() / s.len().max(1);
-            let scale = |index: usize, chunk: &mut [std::mem::MaybeUninit<T>]| {
-                for (y, x) in chunk.iter_mut().zip(&x[index * plane..]) {
-                    y.write(x * s[index]);
-                }
-            };
-            // SAFETY: `x` is as long as the result, so the zip writes all of a chunk.
-            T::into_storage(unsafe { build(x.len(), plane.max(1), scale) }, dtype)?
+            T::into_storage(planes::scaled(&x, &s), dtype)?
         });
         Ok((y, x_layout.shape().clone()))
     }
@@ -108,6 +107,11 @@ impl CustomOp2 for ScaleChannels {
         _y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        same_dtype(OP, x.dtype(), grad.dtype())?;
+        if x.track_op() && s.track_op() && !composes(x) {
+            let (dx, ds) = with_float!(x.dtype(), OP, T => gradients::<T>(x, s, grad)?);
+            return Ok((Some(dx), Some(ds)));
+        }
         let dx = if x.track_op() {
             Some(run2(&ScaleChannels, grad, s)?)
         } else {
@@ -121,6 +125,27 @@ impl CustomOp2 for ScaleChannels {
         };
         Ok((dx, ds))
     }
+}
+
+/// The gradients of x and s in one pass over memory.
+fn gradients<T: Float + simd::Real>(
+    x: &Tensor,
+    s: &Tensor,
+    grad: &Tensor,
+) -> Result<(Tensor, Tensor)> {
+    let (dx, ds) = on_cpu(OP, x, |x, x_layout| {
+        on_cpu(OP, s, |s, s_layout| {
+            on_cpu(OP, grad, |grad, grad_layout| {
+                let (x, s) = (T::read(x, x_layout)?, T::read(s, s_layout)?);
+                let grad = T::read(grad, grad_layout)?;
+                Ok(planes::scaled_gradients(&x, &s, &grad))
+            })
+        })
+    })?;
+    let like = |values: Vec<T>, x: &Tensor| {
+        Tensor::from_vec(values, x.shape(), x.device())?.to_dtype(x.dtype())
+    };
+    Ok((like(dx, x)?, like(ds, s)?))
 }
 
 impl CustomOp2 for FactorGrad {
@@ -140,15 +165,7 @@ impl CustomOp2 for FactorGrad {
         let factors = self.shape.elem_count();
         let ds = with_float!(dtype, OP, T => {
             let (x, grad) = (T::read(x, x_layout)?, T::read(grad, grad_layout)?);
-            let plane = x.len() / factors.max(1);
-            let sum = |index: usize| {
-                let lines = x[index * plane..][..plane].iter();
-                let products = lines.zip(&grad[index * plane..]).map(|(x, g)| (x * g).to_f64());
-                T::from_f64(products.sum())
-            };
-            let min = PARALLEL_THRESHOLD.div_ceil(plane.max(1));
-            let ds = (0..factors).into_par_iter().with_min_len(min).map(sum).collect();
-            T::into_storage(ds, dtype)?
+            T::into_storage(planes::factor_gradients(&x, &grad, factors), dtype)?
         });
         Ok((ds, self.shape.clone()))
     }

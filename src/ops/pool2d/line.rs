@@ -1,4 +1,4 @@
-//! The maxima of all windows of a plane, row by row.
+//! The maxima or sums of all windows of a plane, row by row.
 
 use std::mem::MaybeUninit;
 
@@ -6,20 +6,67 @@ use super::window::{Axis, Window};
 use crate::ops::storage::{Float, fill};
 use crate::simd::{Simd, WithSimd};
 
-/// The maxima of all windows of a plane: first over the rows of a window, then over its columns.
+/// What a pool makes of the values of a window.
+pub(super) trait Reduction<T>: Copy {
+    /// The value of padding and of an empty window.
+    fn neutral(self) -> T;
+
+    /// The result of two parts of a window.
+    fn join(self, a: T, b: T) -> T;
+}
+
+/// The largest value, or NaN if one is NaN.
+#[derive(Clone, Copy)]
+pub(super) struct Maximum;
+
+impl<T: Float> Reduction<T> for Maximum {
+    #[inline(always)]
+    fn neutral(self) -> T {
+        T::from_f64(f64::NEG_INFINITY)
+    }
+
+    #[inline(always)]
+    fn join(self, a: T, b: T) -> T {
+        // The second comparison holds for a NaN only.
+        #[allow(clippy::eq_op)]
+        match b > a || b != b {
+            true => b,
+            false => a,
+        }
+    }
+}
+
+/// The sum.
+#[derive(Clone, Copy)]
+pub(super) struct Sum;
+
+impl<T: Float> Reduction<T> for Sum {
+    #[inline(always)]
+    fn neutral(self) -> T {
+        T::from_f64(0.0)
+    }
+
+    #[inline(always)]
+    fn join(self, a: T, b: T) -> T {
+        a + b
+    }
+}
+
+/// The results of all windows of a plane: first over the rows of a window, then over its columns.
 /// Neither loop has branches, so the compiler vectorises both.
-pub(super) struct Lines<'a, T> {
+pub(super) struct Lines<'a, T, R> {
     pub plane: &'a [T],
     pub width: usize,
     pub rows: &'a [Window],
     /// Distance between the rows of a window.
     pub row_step: usize,
     pub columns: Axis,
+    pub reduction: R,
     /// The result, completely overwritten: one line for each of `rows`, all of one length.
     pub y: &'a mut [MaybeUninit<T>],
 }
 
-impl<T: Float> WithSimd for Lines<'_, T> {
+impl<T: Float, R: Reduction<T>> WithSimd for Lines<'_, T, R> {
     type Output = ();
 
     #[inline(always)]
@@ -30,26 +77,21 @@ impl<T: Float> WithSimd for Lines<'_, T> {
             rows,
             row_step,
             columns,
+            reduction,
             y,
         } = self;
         let Axis {
-            kernel,
             stride,
             padding,
             dilation,
             ..
         } = columns;
         let outputs = y.len() / rows.len();
-        // Taps beyond the values read only padding.
-        let taps = kernel.min((padding + width).div_ceil(dilation));
-        // Padding is minus infinity. A stride of 2 reads pairs, and the last pair may extend beyond
-        // the last window.
-        let reach = (outputs - 1) * stride + dilation * (taps - 1) + stride.min(2);
-        let nothing = T::from_f64(f64::NEG_INFINITY);
-        let mut line = vec![nothing; reach.max(padding + width)];
+        let neutral = reduction.neutral();
+        let mut line = columns.padded_line(width, outputs, neutral);
         for (row, y) in rows.iter().zip(y.chunks_exact_mut(outputs)) {
             if row.count == 0 {
-                fill(y, nothing);
+                fill(y, neutral);
                 continue;
             }
             let inside = &mut line[padding..padding + width];
@@ -57,16 +99,19 @@ impl<T: Float> WithSimd for Lines<'_, T> {
             for i in 1..row.count {
                 let other = &plane[(row.start + i * row_step) * width..][..width];
                 for (value, other) in inside.iter_mut().zip(other) {
-                    *value = larger(*value, *other);
+                    *value = reduction.join(*value, *other);
                 }
             }
-            let y = fill(y, nothing);
-            for k in 0..taps {
+            let y = fill(y, neutral);
+            for k in 0..columns.taps(width) {
                 let from = &line[k * dilation..];
                 match stride {
-                    1 => accumulate(y, from.iter()),
-                    2 => accumulate(y, from.as_chunks::<2>().0.iter().map(|pair| &pair[0])),
-                    _ => accumulate(y, from.iter().step_by(stride)),
+                    1 => accumulate(reduction, y, from.iter()),
+                    2 => {
+                        let pairs = from.as_chunks::<2>().0.iter();
+                        accumulate(reduction, y, pairs.map(|pair| &pair[0]));
+                    }
+                    _ => accumulate(reduction, y, from.iter().step_by(stride)),
                 }
             }
         }
@@ -74,19 +119,12 @@ impl<T: Float> WithSimd for Lines<'_, T> {
 }
 
 #[inline(always)]
-fn accumulate<'a, T: Float>(y: &mut [T], values: impl Iterator<Item = &'a T>) {
+fn accumulate<'a, T: Float, R: Reduction<T>>(
+    reduction: R,
+    y: &mut [T],
+    values: impl Iterator<Item = &'a T>,
+) {
     for (y, value) in y.iter_mut().zip(values) {
-        *y = larger(*y, *value);
-    }
-}
-
-/// The larger value, or NaN if one is NaN.
-#[inline(always)]
-fn larger<T: Float>(a: T, b: T) -> T {
-    // The second comparison holds for a NaN only.
-    #[allow(clippy::eq_op)]
-    match b > a || b != b {
-        true => b,
-        false => a,
+        *y = reduction.join(*y, *value);
     }
 }

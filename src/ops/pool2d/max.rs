@@ -5,7 +5,8 @@ use std::mem::MaybeUninit;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::line::Lines;
+use super::gradient::{LARGEST_PLANE, MaximaGradient};
+use super::line::{Lines, Maximum};
 use super::params::Pool2dParams;
 use super::window::{Axis, Window};
 use crate::ops::composed::run2;
@@ -95,6 +96,7 @@ impl Geometry {
                     rows: &self.rows,
                     row_step: self.dilation.0,
                     columns: self.column_axis,
+                    reduction: Maximum,
                     y: chunk,
                 });
             })
@@ -121,14 +123,33 @@ impl Geometry {
                 let dx = fill(chunk, T::zero());
                 let plane = &x[index * plane_len..][..plane_len];
                 let grad = &grad[index * self.outputs()..][..self.outputs()];
-                for (line, row) in grad.chunks_exact(self.columns.len()).zip(&self.rows) {
-                    for (g, column) in line.iter().zip(&self.columns) {
-                        if let Some((_, at)) = self.maximum(plane, *row, *column) {
-                            dx[at] += *g;
-                        }
-                    }
+                if self.column_axis.padding > self.width || plane_len > LARGEST_PLANE {
+                    self.scan_back(plane, grad, dx);
+                    return;
                 }
+                simd::dispatch(MaximaGradient {
+                    plane,
+                    width: self.width,
+                    rows: &self.rows,
+                    row_step: self.dilation.0,
+                    columns: &self.columns,
+                    axis: self.column_axis,
+                    grad,
+                    dx,
+                });
             })
+        }
+    }
+
+    /// Adds the gradient of each window to its maximum, one window after the other, as
+    /// [`Self::scan`] finds it.
+    fn scan_back<T: Float>(&self, plane: &[T], grad: &[T], dx: &mut [T]) {
+        for (line, row) in grad.chunks_exact(self.columns.len()).zip(&self.rows) {
+            for (g, column) in line.iter().zip(&self.columns) {
+                if let Some((_, at)) = self.maximum(plane, *row, *column) {
+                    dx[at] += *g;
+                }
+            }
         }
     }
 }

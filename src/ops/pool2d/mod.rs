@@ -6,6 +6,7 @@
 mod average;
 mod channels_last;
 mod composed;
+mod gradient;
 mod line;
 mod max;
 mod params;
@@ -97,6 +98,7 @@ pub fn avg_pool2d(x: &Tensor, params: &Pool2dParams, divisor: AvgDivisor) -> Res
     let op = AveragePool2d {
         rows: divided(rows, height)?,
         columns: divided(columns, width)?,
+        column_axis: Some(columns),
         output: Output::Planes,
     };
     let operation = || Operation::AvgPool2d {

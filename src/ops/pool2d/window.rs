@@ -76,6 +76,23 @@ impl Axis {
         (last <= isize::MAX as usize).then_some((extent, padded, with_slack))
     }
 
+    /// The taps of a window that can reach one of `len` inputs. Later ones read only padding.
+    #[inline(always)]
+    pub(super) fn taps(&self, len: usize) -> usize {
+        self.kernel
+            .min((self.padding + len).div_ceil(self.dilation))
+    }
+
+    /// A line of `padding` that is long enough for the taps of all windows: input `i` of `len` has
+    /// its place at `i + self.padding`.
+    ///
+    /// A stride of 2 reads pairs, and the last pair may extend beyond the last window.
+    #[inline(always)]
+    pub(super) fn padded_line<T: Copy>(&self, len: usize, outputs: usize, padding: T) -> Vec<T> {
+        let last = (outputs - 1) * self.stride + self.dilation * (self.taps(len) - 1);
+        vec![padding; (last + self.stride.min(2)).max(self.padding + len)]
+    }
+
     /// The window of each output for `len` inputs.
     pub(super) fn windows(&self, op: &str, len: usize) -> Result<Vec<Window>> {
         let window = |output: usize| {
