@@ -1,5 +1,6 @@
 //! Each algorithm with each instruction set of this machine, against the definition.
 
+mod channels_last;
 mod winograd;
 
 use std::mem::MaybeUninit;
