@@ -345,9 +345,9 @@ impl ParamStore {
                 fan,
                 non_linearity,
             } => normal(0.0, kaiming_std(shape, fan, non_linearity)),
-            Init::Uniform { lo, up } => {
-                drawn(shape, dtype, device, || lo + (up - lo) * rng.random::<f64>())
-            }
+            Init::Uniform { lo, up } => drawn(shape, dtype, device, || {
+                lo + (up - lo) * rng.random::<f64>()
+            }),
             Init::Kaiming {
                 dist: NormalOrUniform::Uniform,
                 fan,

@@ -7,7 +7,9 @@
 
 mod batch;
 mod channels;
+mod channels_last;
 mod composed;
+mod constants;
 mod fold;
 mod group;
 mod kernels;
@@ -134,7 +136,7 @@ pub fn batch_norm_act(
     let in_pixels = match statistics {
         Statistics::Running { mean, variance } if !gamma_beta.track_op() => {
             let norm = || RunningNormAct::stacked(gamma_beta, (mean, variance), eps, fused);
-            pixels::norm_act(x, residual, norm)?
+            channels_last::norm_act(x, residual, norm)?
         }
         _ => None,
     };

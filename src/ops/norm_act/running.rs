@@ -5,14 +5,13 @@ use std::sync::{Arc, OnceLock};
 use candle_core::{Result, Tensor};
 
 use super::batch::read_f64;
+use super::constants::Channels;
 use super::kernels::{Affine, Replace};
-use super::moment::Moment;
 use super::pixels::{NormPixels, Pixels};
 use super::statistics::OP;
 use crate::activation::Activation;
 use crate::ops::activation::dispatch::{KernelVisitor, visit_kernel};
 use crate::ops::activation::simd::Pointwise;
-use crate::ops::conv2d::PADDING;
 use crate::ops::storage::on_cpu;
 use crate::simd::dispatch;
 
@@ -41,49 +40,6 @@ pub struct RunningNorm<'a> {
 /// one norm only, and its values must not change: neither is checked. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct RunningScales(Arc<OnceLock<Arc<Channels>>>);
-
-/// [`Affine`] of each channel, as vectors. [`PADDING`] zeros follow.
-#[derive(Debug, Default)]
-pub(super) struct Channels {
-    pub center: Vec<f32>,
-    pub scale: Vec<f32>,
-    pub shift: Vec<f32>,
-}
-
-impl Channels {
-    /// The values of gain, bias and statistics, `[C]` each.
-    fn new([gamma, beta, mean, variance]: [&[f64]; 4], eps: f64) -> Self {
-        let mut channels = Self::default();
-        let moments = mean.iter().zip(variance);
-        for ((&mean, &variance), (gamma, beta)) in moments.zip(gamma.iter().zip(beta)) {
-            let moment = Moment { mean, variance };
-            let affine = Affine::new(mean, gamma * moment.inverse_deviation(eps), *beta);
-            channels.center.push(affine.center);
-            channels.scale.push(affine.scale);
-            channels.shift.push(affine.shift);
-        }
-        for values in [
-            &mut channels.center,
-            &mut channels.scale,
-            &mut channels.shift,
-        ] {
-            values.extend([0.0; PADDING]);
-        }
-        channels
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.center.len() - PADDING
-    }
-
-    fn affine(&self, channel: usize) -> Affine<f32> {
-        Affine {
-            center: self.center[channel],
-            scale: self.scale[channel],
-            shift: self.shift[channel],
-        }
-    }
-}
 
 /// act(norm(x) + residual) with running statistics, for values of one channel, or of neighbouring
 /// channels.

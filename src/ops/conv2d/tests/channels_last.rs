@@ -137,7 +137,9 @@ fn every_algorithm(g: &Geometry) {
                     None => pixels.clone(),
                     Some(change) => {
                         let values = pixels.iter().enumerate();
-                        values.map(|(at, x)| change.value(g.c_out, at, *x)).collect()
+                        values
+                            .map(|(at, x)| change.value(g.c_out, at, *x))
+                            .collect()
                     }
                 };
                 for (src, format) in [(&x, Contiguous), (&x_last, ChannelsLast)] {
@@ -193,7 +195,15 @@ fn each_algorithm_and_instruction_set_equals_the_definition() {
 
 #[test]
 fn orders_are_inverse_to_each_other() {
-    for (channels, plane) in [(1, 7), (3, 5), (16, 16), (17, 33), (40, 21), (64, 1000), (300, 63)] {
+    for (channels, plane) in [
+        (1, 7),
+        (3, 5),
+        (16, 16),
+        (17, 33),
+        (40, 21),
+        (64, 1000),
+        (300, 63),
+    ] {
         for images in 1..4 {
             let x = noise::<f32>(1, images * channels * plane);
             let formats = (Contiguous, ChannelsLast);
