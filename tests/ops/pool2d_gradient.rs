@@ -11,6 +11,9 @@ use proptest::prelude::*;
 use crate::pool2d::{avg_oracle, axis, divisor};
 use crate::support::{assert_close, check_gradients, gradients, made, real, uniform, values};
 
+/// A result of some tensors.
+type Function = fn(&[Tensor]) -> Result<Tensor>;
+
 test_all_devices_with_products! {
     gradients_of_mean_planes_join_others,
 }
@@ -149,7 +152,7 @@ fn gradients_of_mean_planes_join_others() {
         for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 2e-3), (DType::BF16, 2e-2)] {
             let x = x.to_dtype(dtype).unwrap();
             let wide = x.to_dtype(real()).unwrap();
-            let functions: [fn(&[Tensor]) -> Result<Tensor>; 2] = [alone, |x| {
+            let functions: [Function; 2] = [alone, |x| {
                 let x = scale(&x[0], 1.5)?;
                 let mean = reshape(&global_avg_pool2d(&x)?, (x.dim(0)?, x.dim(1)?, 1, 1))?;
                 scale_channels(&x, &mean)

@@ -12,6 +12,9 @@ use crate::support::{
     values,
 };
 
+/// A result of some tensors.
+type Function = fn(&[Tensor]) -> Result<Tensor>;
+
 test_all_devices! {
     gradients_of_every_fused_activation_are_those_of_its_derivative,
     every_type_on_large_and_on_small_planes,
@@ -211,7 +214,7 @@ fn single_precision_sums_are_those_of_double() {
     let double = inputs(4, shape).map(|x| x.to_dtype(DType::F32).unwrap());
     let double = double.map(|x| x.to_dtype(DType::F64).unwrap());
     let single = double.each_ref().map(|x| x.to_dtype(DType::F32).unwrap());
-    let functions: [fn(&[Tensor]) -> Result<Tensor>; 2] = [
+    let functions: [Function; 2] = [
         |x| fused(x, &Activation::Identity)?.to_dtype(DType::F64),
         |x| scale_channels(&x[0], &x[1])?.to_dtype(DType::F64),
     ];

@@ -105,13 +105,10 @@ struct Column<S: Simd, K> {
 }
 
 impl<S: Simd, K: Pointwise<f32>> Column<S, K> {
+    /// The normalised value.
     #[inline(always)]
-    fn value(&self, x: Lanes<S, f32>, residual: Option<Lanes<S, f32>>) -> Lanes<S, f32> {
-        let z = (x - self.center).mul_add(self.scale, self.shift);
-        self.kernel.value(match residual {
-            Some(residual) => z + residual,
-            None => z,
-        })
+    fn norm(&self, x: Lanes<S, f32>) -> Lanes<S, f32> {
+        (x - self.center).mul_add(self.scale, self.shift)
     }
 
     /// Writes all channels of the vector.
@@ -122,12 +119,11 @@ impl<S: Simd, K: Pointwise<f32>> Column<S, K> {
     unsafe fn whole(&self, simd: S, x: *const f32, residual: Option<*const f32>, y: *mut f32) {
         // SAFETY: guaranteed by the caller.
         unsafe {
-            let x = Lanes::new(simd, x.cast::<S::f32s>().read_unaligned());
-            let residual = match residual {
-                Some(r) => Some(Lanes::new(simd, r.cast::<S::f32s>().read_unaligned())),
-                None => None,
-            };
-            let value = self.value(x, residual).vector();
+            let mut z = self.norm(Lanes::new(simd, x.cast::<S::f32s>().read_unaligned()));
+            if let Some(r) = residual {
+                z = z + Lanes::new(simd, r.cast::<S::f32s>().read_unaligned());
+            }
+            let value = self.kernel.value(z).vector();
             y.cast::<S::f32s>().write_unaligned(value);
         }
     }
@@ -148,15 +144,12 @@ impl<S: Simd, K: Pointwise<f32>> Column<S, K> {
         // SAFETY: guaranteed by the caller.
         unsafe {
             let x = Lanes::partial_load(simd, std::slice::from_raw_parts(x, count));
-            let residual = match residual {
-                Some(r) => {
-                    let r = std::slice::from_raw_parts(r, count);
-                    Some(Lanes::partial_load(simd, r))
-                }
-                None => None,
-            };
-            let value = self.value(x, residual);
-            value.partial_store(std::slice::from_raw_parts_mut(y, count));
+            let mut z = self.norm(x);
+            if let Some(r) = residual {
+                z = z + Lanes::partial_load(simd, std::slice::from_raw_parts(r, count));
+            }
+            let y = std::slice::from_raw_parts_mut(y, count);
+            self.kernel.value(z).partial_store(y);
         }
     }
 }
