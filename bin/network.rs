@@ -9,6 +9,7 @@ use candle_core::DType;
 use candle_mish::checkpoint::ReadOptions;
 use candle_mish::data::Dataset;
 use candle_mish::nn::ParamStore;
+use candle_mish::ops::MemoryFormat;
 use candle_mish::rng::Generator;
 use candle_mish::train::Recipe;
 use candle_mish_models::transfer::Transfer;
@@ -87,15 +88,15 @@ impl Network {
         })
     }
 
-    /// Builds the network of trained weights and loads them. They must not change afterwards: see
-    /// [`Network::for_inference`].
+    /// Builds the network of trained weights and loads them. They must not change afterwards: the
+    /// layers arrange them once. Evaluation repeats the numbers of training to the bit.
     ///
     /// # Errors
     /// If the network cannot be built or a tensor does not fit.
     pub fn load(spec: &ModelSpec, weights: &Weights) -> anyhow::Result<Self> {
         let store = ParamStore::zeros(DType::F32, device::current()?);
         let mut network = Self::build(spec, store, 0, BuildContext::default())?;
-        network.frozen = network.for_inference(spec)?.into();
+        network.frozen = network.constant(spec, MemoryFormat::Contiguous)?.into();
         let transfer = weights.load(&*network.model, spec, &network.store);
         let transfer = transfer.map_err(explained)?;
         if let Some(note) = Note::transferred(&weights.origin, &transfer) {
@@ -104,14 +105,24 @@ impl Network {
         Ok(network)
     }
 
-    /// The network for evaluation, with layers that arrange their weights once. The weights must not
-    /// change after its first batch.
+    /// The network for inference, with layers that arrange their weights once and keep images
+    /// channels-last. Its logits differ from those of training's evaluations by rounding. The
+    /// weights must not change after its first batch.
     ///
     /// # Errors
     /// If the network cannot be built.
     pub fn for_inference(&self, spec: &ModelSpec) -> anyhow::Result<Box<dyn Model>> {
+        self.constant(spec, MemoryFormat::ChannelsLast)
+    }
+
+    fn constant(
+        &self,
+        spec: &ModelSpec,
+        memory_format: MemoryFormat,
+    ) -> anyhow::Result<Box<dyn Model>> {
         let context = BuildContext {
             constant: true,
+            memory_format,
             ..BuildContext::default()
         };
         models::create_with(spec, &context, self.store.frozen().var_builder()).map_err(choice)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_mish::activation::{Activation, LayerActivations};
 use candle_mish::nn::LayerBlends;
-use candle_mish::ops::AllReduce;
+use candle_mish::ops::{AllReduce, MemoryFormat};
 use candle_mish::pattern::matches;
 use candle_mish::rng::Generator;
 
@@ -28,6 +28,9 @@ pub struct BuildContext {
     /// Promises that no weight and no running statistic changes from the first evaluation on. The
     /// layers then arrange their weights once for their algorithms, and keep the result.
     pub constant: bool,
+    /// The order in which convolutions of constant weights prefer to write their outputs. Channels
+    /// last is faster on the CPU, and changes the logits by rounding.
+    pub memory_format: MemoryFormat,
 }
 
 impl Default for BuildContext {
@@ -39,6 +42,7 @@ impl Default for BuildContext {
             grad_checkpointing: false,
             sync_bn: None,
             constant: false,
+            memory_format: MemoryFormat::Contiguous,
         }
     }
 }

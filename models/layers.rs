@@ -6,7 +6,7 @@ use candle_mish::nn::{
     self, Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath, Dropout, Linear,
     SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
 };
-use candle_mish::ops::{MemoryFormat, add};
+use candle_mish::ops::add;
 use candle_nn::{Module, ModuleT, VarBuilder};
 
 use crate::context::{BuildContext, Statistics};
@@ -123,7 +123,7 @@ impl<'a> Layers<'a> {
         Ok(match self.context.constant {
             true => conv
                 .with_constant_weight()
-                .with_memory_format(MemoryFormat::ChannelsLast),
+                .with_memory_format(self.context.memory_format),
             false => conv,
         })
     }

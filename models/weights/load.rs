@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Module, Tensor};
 #[cfg(feature = "data")]
 use candle_mish::data::Preprocess;
 use candle_mish::nn::{ParamStore, forward_in_pool};
+use candle_mish::ops::MemoryFormat;
 
 use crate::context::BuildContext;
 use crate::error::ModelError;
@@ -76,6 +77,7 @@ impl Loaded {
     pub fn for_inference(self) -> Result<Self, ModelError> {
         let context = BuildContext {
             constant: true,
+            memory_format: MemoryFormat::ChannelsLast,
             ..BuildContext::default()
         };
         let model = create_with(&self.spec, &context, self.store.frozen().var_builder())?;

@@ -68,12 +68,9 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         grey: spec.in_chans == 1,
         batch_size: args.batch_size,
     };
-    let mirrored = Mirrored(&*network.frozen);
-    let model: &(dyn ModuleT + Sync) = if args.tta {
-        &mirrored
-    } else {
-        &*network.frozen
-    };
+    let inference = network.for_inference(&spec)?;
+    let mirrored = Mirrored(&*inference);
+    let model: &(dyn ModuleT + Sync) = if args.tta { &mirrored } else { &*inference };
     let mut run = Run {
         model,
         device: network.store.device(),
