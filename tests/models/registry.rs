@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::activation::{Activation, LayerActivations};
 use candle_mish::autograd::value_and_grad;
 use candle_mish::nn::{ParamStore, summarize};
+use candle_mish::ops::MemoryFormat;
 use candle_mish_models::{
     BuildContext, Entry, Mode, Model, ModelError, ModelSpec, Stem, Swap, create, create_with,
     entries, find, list, reset_classifier,
@@ -309,6 +310,38 @@ fn a_constant_network_has_the_logits_of_a_changing_one() -> Result<()> {
             Ok([call()?, call()?])
         };
         assert_eq!(logits(true)?, logits(false)?, "{}", entry.name);
+    }
+    Ok(())
+}
+
+/// Every network in inference with channels last, in which its ops keep or read that order.
+#[test]
+fn a_channels_last_network_has_the_logits_of_a_contiguous_one_up_to_rounding() -> Result<()> {
+    for entry in distinct() {
+        let logits = |memory_format| -> Result<Vec<f32>> {
+            let context = BuildContext {
+                constant: true,
+                memory_format,
+                ..BuildContext::default()
+            };
+            // Convolutions apply ReLU in registers.
+            let spec = spec(entry, "relu");
+            let (store, _) = build(&spec)?;
+            let model = create_with(&spec, &context, store.frozen().var_builder());
+            let model = model.map_err(candle_core::Error::wrap)?;
+            rule::fill(&store, GAIN)?;
+            let logits = model.forward_t(&images(entry, 2)?, false)?;
+            assert!(logits.is_contiguous());
+            logits.flatten_all()?.to_vec1()
+        };
+        let want = logits(MemoryFormat::Contiguous)?;
+        let largest = want
+            .iter()
+            .fold(0.0, |largest: f32, x| largest.max(x.abs()));
+        for (got, want) in logits(MemoryFormat::ChannelsLast)?.iter().zip(&want) {
+            let error = (got - want).abs();
+            assert!(error <= 1e-4 * largest, "{}: {got} for {want}", entry.name);
+        }
     }
     Ok(())
 }
