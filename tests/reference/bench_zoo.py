@@ -176,6 +176,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("program", help="the mish program")
     parser.add_argument("--rows", nargs="*", default=[], help="names of networks")
+    parser.add_argument("--work", nargs="*", default=["train", "infer"])
     parser.add_argument("--modes", nargs="*", default=MODES, choices=MODES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -190,7 +191,7 @@ def main():
     print(f"| network, form | work | ours, ms | {columns} | ratio | memory, MiB | ratio |")
     print("| --- | --- | ---: |" + " ---: |" * len(args.modes) + " ---: | ---: | ---: |")
     for row in ROWS:
-        if not args.rows or row[0] in args.rows:
+        if row[2] in args.work and (not args.rows or row[0] in args.rows):
             compare(row, args)
 
 
