@@ -60,8 +60,9 @@ impl Corrector<'_> {
             scale: producer.as_ref().is_some_and(|producer| !producer.residual),
             shift: producer.is_some(),
             gain: consumer.is_some(),
+            // Padding would lack the offset, and the border of the image with it.
             offset: consumer.as_ref().is_some_and(|consumer| {
-                consumer.normalised || (consumer.linear && consumer.bias.is_some())
+                consumer.linear && (consumer.normalised || consumer.bias.is_some())
             }),
         };
         if !(free.shift || free.gain) {
