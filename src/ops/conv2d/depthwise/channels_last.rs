@@ -25,6 +25,7 @@ use super::super::cost_model::{F32Lanes, ONE_THREAD};
 use super::super::direct::Problem;
 use super::super::geometry::positions_inside;
 use super::super::inference::PixelSums;
+use super::super::pack::planes::load;
 use super::super::plan::Plan;
 use super::super::workspace::{Destination, sized, with_workspace};
 use super::channel_lanes::PackWeights;
@@ -310,20 +311,20 @@ impl<S: Simd> Kernel<'_, S> {
         let mut acc = [[self.bias; 1]; P];
         for tap in self.taps {
             // SAFETY: the weights of a tap.
-            let weight: S::f32s = unsafe { load(self.weights.wrapping_add(tap.weights)) };
+            let weight = unsafe { load::<S, f32>(self.weights.wrapping_add(tap.weights)) };
             let source = self.source.wrapping_offset(tap.src);
             let (start, end) = tap.seen;
             if (start, end) == (0, P) {
                 for (p, acc) in acc.iter_mut().enumerate() {
                     // SAFETY: a pixel that the tap sees.
-                    let x = unsafe { load(source.wrapping_add(p * self.step)) };
+                    let x = unsafe { load::<S, f32>(source.wrapping_add(p * self.step)) };
                     acc[0] = simd.mul_add_f32s(x, weight, acc[0]);
                 }
             } else {
                 for (p, acc) in acc.iter_mut().enumerate() {
                     if start <= p && p < end {
                         // SAFETY: a pixel that the tap sees.
-                        let x = unsafe { load(source.wrapping_add(p * self.step)) };
+                        let x = unsafe { load::<S, f32>(source.wrapping_add(p * self.step)) };
                         acc[0] = simd.mul_add_f32s(x, weight, acc[0]);
                     }
                 }
@@ -341,14 +342,4 @@ impl<S: Simd> Kernel<'_, S> {
             }
         }
     }
-}
-
-/// Loads a vector; it need not be aligned.
-///
-/// # Safety
-/// It must be readable.
-#[inline(always)]
-unsafe fn load<V: Copy>(from: *const f32) -> V {
-    // SAFETY: guaranteed by the caller.
-    unsafe { from.cast::<V>().read_unaligned() }
 }
