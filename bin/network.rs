@@ -30,7 +30,7 @@ pub struct Network {
     pub store: ParamStore,
     /// The network for training.
     pub model: Box<dyn Model>,
-    /// The network for evaluation.
+    /// The network for evaluation. It follows every change of the weights.
     pub frozen: Rc<dyn Model>,
     /// The random generators of the network, by name.
     pub generators: Vec<(String, Generator)>,
@@ -88,15 +88,13 @@ impl Network {
         })
     }
 
-    /// Builds the network of trained weights and loads them. They must not change afterwards: the
-    /// layers arrange them once. Evaluation repeats the numbers of training to the bit.
+    /// Builds the network of trained weights and loads them.
     ///
     /// # Errors
     /// If the network cannot be built or a tensor does not fit.
     pub fn load(spec: &ModelSpec, weights: &Weights) -> anyhow::Result<Self> {
         let store = ParamStore::zeros(DType::F32, device::current()?);
-        let mut network = Self::build(spec, store, 0, BuildContext::default())?;
-        network.frozen = network.constant(spec, MemoryFormat::Contiguous)?.into();
+        let network = Self::build(spec, store, 0, BuildContext::default())?;
         let transfer = weights.load(&*network.model, spec, &network.store);
         let transfer = transfer.map_err(explained)?;
         if let Some(note) = Note::transferred(&weights.origin, &transfer) {
@@ -105,9 +103,17 @@ impl Network {
         Ok(network)
     }
 
-    /// The network for inference, with layers that arrange their weights once and keep images
-    /// channels-last. Its logits differ from those of training's evaluations by rounding. The
-    /// weights must not change after its first batch.
+    /// As `frozen`, to the bit, with layers that arrange their weights once. The weights must not
+    /// change after its first batch.
+    ///
+    /// # Errors
+    /// If the network cannot be built.
+    pub fn for_evaluation(&self, spec: &ModelSpec) -> anyhow::Result<Box<dyn Model>> {
+        self.constant(spec, MemoryFormat::Contiguous)
+    }
+
+    /// As [`Network::for_evaluation`], with layers that keep images channels-last: faster, with logits
+    /// that differ by rounding.
     ///
     /// # Errors
     /// If the network cannot be built.

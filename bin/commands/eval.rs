@@ -118,12 +118,9 @@ pub fn run(args: &EvalArgs, context: &Context) -> anyhow::Result<Done> {
     let batches = loader.epoch(0, 0);
     let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
     let clock = std::time::Instant::now();
-    let mirrored = Mirrored(&*network.frozen);
-    let model: &dyn ModuleT = if args.tta {
-        &mirrored
-    } else {
-        &*network.frozen
-    };
+    let frozen = network.for_evaluation(&spec)?;
+    let mirrored = Mirrored(&*frozen);
+    let model: &dyn ModuleT = if args.tta { &mirrored } else { &*frozen };
     let (evaluation, subset) = match subset {
         None => (evaluate(model, batches)?, None),
         Some(classes) => {

@@ -76,7 +76,8 @@ pub fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Done> {
     let config = LoaderConfig::in_order(batch_size, mean, std);
     let loader = Loader::new(dataset.test.clone(), config).on(network.store.device());
     let path = args.output.clone().unwrap_or_else(|| args.run.join(REPORT));
-    let evaluation = write(&path, &run, &dataset, &loader, &*network.frozen)?;
+    let frozen = network.for_evaluation(&spec)?;
+    let evaluation = write(&path, &run, &dataset, &loader, &*frozen)?;
     if context.json {
         output::json(&Answer {
             output: &path,

@@ -122,6 +122,38 @@ fn output_landscapes_are_images_and_tables() {
     assert_eq!(read(&folder.path().join("l.csv")).lines().count(), 801);
 }
 
+/// The weights that a landscape moves are those that its network evaluates, also where convolutions
+/// could keep an arrangement of their weights.
+#[test]
+fn landscapes_of_convolutions_are_centred_on_their_loss() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let sizes = ["--limit-train", "64", "--limit-test", "32"];
+    let training = ["--dataset", "synthetic", "--epochs", "1", "-b", "32"];
+    let mut train = mish(&["train", "resnet20", "--output"]);
+    train
+        .arg(&run)
+        .args(sizes)
+        .args(training)
+        .assert()
+        .success();
+    let weights = run.join("last.safetensors");
+    let weights = weights.to_str().expect("a path");
+    let loss = |value: &serde_json::Value| value["loss"].as_f64().expect("a loss");
+    let evaluated = loss(&json(mish(&["eval", "--weights", weights])));
+    let flags = ["loss-landscape", "--weights", weights, "--points", "3"];
+    let curve = json(plot(folder.path(), &flags));
+    let losses = [0, 1, 2].map(|point| loss(&curve["points"][point]["value"]));
+    assert!(
+        (losses[1] - evaluated).abs() < 1e-5,
+        "{losses:?} {evaluated}"
+    );
+    assert!(
+        losses[0] != losses[1] && losses[1] != losses[2],
+        "{losses:?}"
+    );
+}
+
 #[test]
 fn trained_weights_have_histograms_and_a_landscape_around_their_loss() {
     let folder = tempfile::tempdir().expect("a folder");
