@@ -205,13 +205,37 @@ pub fn aria2_derivative(x: f64, alpha: f64, beta: f64) -> f64 {
     alpha * beta * aria2(x, alpha, beta) * sigmoid(-beta * x)
 }
 
+pub fn tanh_shrink(x: f64) -> f64 {
+    if x.abs() >= 1.0 {
+        return x - x.tanh();
+    }
+    // x and its tangent cancel. The terms of x cosh(x) - sinh(x) have one sign: those of x^(2k + 1)
+    // are 2k / (2k + 1)!.
+    const TERMS: [f64; 9] = [
+        1.0 / 6_758_061_133_824_000.0,
+        1.0 / 22_230_464_256_000.0,
+        1.0 / 93_405_312_000.0,
+        1.0 / 518_918_400.0,
+        1.0 / 3_991_680.0,
+        1.0 / 45_360.0,
+        1.0 / 840.0,
+        1.0 / 30.0,
+        1.0 / 3.0,
+    ];
+    let square = x * x;
+    let sum = TERMS.iter().fold(0.0, |sum, term| sum * square + term);
+    x * square * sum / x.cosh()
+}
+
 pub fn bent_identity(x: f64) -> f64 {
     let root = x.hypot(1.0);
     if x < -1.0 {
         // The root and x cancel: their sum is the inverse of their difference.
         0.5 * ((root - x).recip() - 1.0 + x)
-    } else {
+    } else if x > 1.0 {
         0.5 * (root - 1.0) + x
+    } else {
+        0.5 * (x * x / (root + 1.0)) + x
     }
 }
 
@@ -291,6 +315,11 @@ pub fn soft_clipping(x: f64, alpha: f64) -> f64 {
     } else {
         (softplus(left) - softplus(right)) / alpha
     }
+}
+
+/// sigmoid(u) - sigmoid(v) = sigmoid(u) sigmoid(-v) (1 - e^(v - u)), which does not cancel.
+pub fn soft_clipping_derivative(x: f64, alpha: f64) -> f64 {
+    sigmoid(alpha * x) * sigmoid(-alpha * (x - 1.0)) * -(-alpha).exp_m1()
 }
 
 pub fn hard_swish(x: f64) -> f64 {

@@ -234,8 +234,7 @@ activations! {
         lambda = 0.5
     } "soft_shrink" "softshrink", f::soft_shrink, f::shrink_derivative;
     /// x - tanh(x)
-    TanhShrink "tanh_shrink" "tanhshrink", |x: f64| x - x.tanh(),
-        |x: f64| x.tanh() * x.tanh();
+    TanhShrink "tanh_shrink" "tanhshrink", f::tanh_shrink, |x: f64| x.tanh() * x.tanh();
     /// x kept between two bounds.
     Hardtanh {
         /// The lower bound.
@@ -312,8 +311,7 @@ activations! {
     SoftClipping {
         /// How sharp the two bends are.
         alpha = 0.5
-    } "soft_clipping", f::soft_clipping,
-        |x: f64, a: f64| f::sigmoid(a * x) - f::sigmoid(a * (x - 1.0));
+    } "soft_clipping", f::soft_clipping, f::soft_clipping_derivative;
     /// x where above a threshold, 0 elsewhere (Konda et al., 2015).
     ThresholdedRelu {
         /// The threshold.

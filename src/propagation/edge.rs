@@ -72,7 +72,10 @@ pub fn edges_of_chaos(activation: &Activation, sigma_b: f64) -> Vec<Edge> {
         });
         return edges;
     }
-    if bias == 0.0 && activation.value(0.0) == 0.0 {
+    // Where f'(0) is 0, the slope vanishes with the variance and has no limit to be the inverse of.
+    let slope = |q: f64| MeanField::mean_square_slope(activation, q);
+    let has_limit = (slope(NEARLY_ZERO) / slope(100.0 * NEARLY_ZERO) - 1.0).abs() < 1e-3;
+    if bias == 0.0 && activation.value(0.0) == 0.0 && has_limit {
         let (sigma_w, variance_slope) = edge(NEARLY_ZERO);
         if sigma_w.is_finite() && variance_slope.is_finite() {
             edges.push(Edge {

@@ -120,6 +120,12 @@ fn relu_is_critical_at_the_variance_of_he() {
 }
 
 #[test]
+fn no_sigma_is_critical_without_a_slope_at_zero() {
+    // x - tanh(x) is x^3 / 3 near 0: at each fixed point there, gradients grow by 9/5.
+    assert_eq!(edges_of_chaos(&Activation::TanhShrink, 0.0), []);
+}
+
+#[test]
 fn smooth_odd_functions_are_critical_at_the_inverse_slope() {
     for (name, sigma_w) in [
         ("tanh", 1.0),

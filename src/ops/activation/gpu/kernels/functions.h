@@ -183,6 +183,22 @@ template <class M> struct Formulas {
     }
 
     // (sqrt(x^2 + 1) - 1) / 2 + x, in three forms that do not cancel.
+    static FN T tanh_shrink(T x) {
+        if (!(absolute(x) < T(1))) return x - M::tanh(x);
+        // x and its tangent cancel. The terms of x cosh(x) - sinh(x) do not.
+        const T y = x * x, e = M::exp(absolute(x));
+        T sum = T(1.0 / 6758061133824000.0);
+        sum = sum * y + T(1.0 / 22230464256000.0);
+        sum = sum * y + T(1.0 / 93405312000.0);
+        sum = sum * y + T(1.0 / 518918400.0);
+        sum = sum * y + T(1.0 / 3991680.0);
+        sum = sum * y + T(1.0 / 45360.0);
+        sum = sum * y + T(1.0 / 840.0);
+        sum = sum * y + T(1.0 / 30.0);
+        sum = sum * y + T(1.0 / 3.0);
+        return x * y * sum / (T(0.5) * (e + T(1) / e));
+    }
+
     static FN T bent_identity(T x) {
         const T root = hypotenuse(x);
         return x < T(-1)  ? T(0.5) * (T(1) / (root - x) - T(1) + x)
@@ -237,7 +253,7 @@ template <class M> struct Formulas {
                         : (softplus(left) - softplus(right)) / alpha;
     }
     static FN T soft_clipping_derivative(T x, T alpha) {
-        return sigmoid(alpha * x) - sigmoid(alpha * (x - T(1)));
+        return sigmoid(alpha * x) * sigmoid(-alpha * (x - T(1))) * -M::expm1(-alpha);
     }
 
     static FN T hard_swish_derivative(T x) {
@@ -291,7 +307,7 @@ ACTIVATION(selu, f::elu(x, f::selu_scale(), f::selu_alpha(), T(1)),
 ACTIVATION(softplus, f::softplus(p[0] * x) / p[0], f::sigmoid(p[0] * x))
 ACTIVATION(hard_shrink, f::hard_shrink(x, p[0]), f::shrink_derivative(x, p[0]))
 ACTIVATION(soft_shrink, f::soft_shrink(x, p[0]), f::shrink_derivative(x, p[0]))
-ACTIVATION(tanh_shrink, x - M::tanh(x), M::tanh(x) * M::tanh(x))
+ACTIVATION(tanh_shrink, f::tanh_shrink(x), M::tanh(x) * M::tanh(x))
 ACTIVATION(hardtanh, f::bounded(x, p[0], p[1]), f::bounded_derivative(x, p[0], p[1]))
 ACTIVATION(log_sigmoid, -f::softplus(-x), f::sigmoid(-x))
 ACTIVATION(sigmoid, f::sigmoid(x), f::sigmoid_derivative(x))
