@@ -53,7 +53,12 @@ impl Moments {
     /// # Errors
     /// If `x` has no channels.
     pub fn add(&mut self, x: &Tensor) -> Result<()> {
-        let planes = Planes::of(x)?;
+        self.add_planes(&Planes::of(x)?);
+        Ok(())
+    }
+
+    /// As [`Moments::add`].
+    pub fn add_planes(&mut self, planes: &Planes) {
         self.sums.resize(planes.channels, 0.0);
         self.squares.resize(planes.channels, 0.0);
         for image in 0..planes.images {
@@ -65,7 +70,6 @@ impl Moments {
             }
         }
         self.count += (planes.images * planes.size) as f64;
-        Ok(())
     }
 
     /// The mean of each channel.

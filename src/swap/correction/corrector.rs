@@ -23,10 +23,11 @@ pub enum Correction {
     /// the means that they have in the original (Nagel et al., "Data-Free Quantization Through Weight
     /// Equalization and Bias Correction", 2019, section 4.2, with measured means).
     Bias,
-    /// As [`Correction::LayerWise`], and a scale and a shift of each channel before and after the
-    /// activation, fitted to the outputs of the original's activation by least squares. They become
-    /// part of the norm, convolution or linear layer before the activation, and of the convolution or
-    /// linear layer after it.
+    /// As [`Correction::Bias`], and a scale and a shift of each channel before and after the activation,
+    /// with which it is closest to the original's activation by least squares on the original's inputs.
+    /// They become part of the norm, convolution or linear layer before the activation, and of the
+    /// convolution or linear layer after it, if this brings the logits closer to the original's. The
+    /// means before the activation are those that the fit expects.
     ScaleShift,
     /// The constants of a parametric activation, fitted for each layer to the original's activation by
     /// least squares on the original's inputs. Batch-norm statistics are then recalibrated.
@@ -57,25 +58,39 @@ impl Corrector<'_> {
     /// Corrects the weights and the statistics of `variant`, which has those of the original.
     pub fn apply(&self, correction: Correction, variant: &Variant) -> Result<()> {
         let tensors = Tensors::of(variant);
-        let image = self.image()?;
-        let own = parts(variant, &image)?;
-        let original = parts(self.original, &image)?;
-        for part in &own {
-            match (part, correction) {
-                (Part::Norm(path), _) => self.reestimate(variant, &tensors, path)?,
-                (Part::Activation(site), Correction::Bias) => {
-                    self.shift_means(variant, &tensors, site)?;
-                }
-                (Part::Activation(site), Correction::ScaleShift) => {
-                    let same = |part: &&Part| matches!(part, Part::Activation(other) if other.path == site.path);
-                    if let Some(Part::Activation(old)) = original.iter().find(same) {
-                        self.scale_and_shift(variant, &tensors, old, site)?;
-                    }
-                }
-                (Part::Activation(_), Correction::LayerWise | Correction::Constants) => {}
+        let parts = parts(variant, &self.image()?)?;
+        let matches_means = matches!(correction, Correction::Bias | Correction::ScaleShift);
+        let originals = match matches_means {
+            true => self.original_activations()?,
+            false => HashMap::new(),
+        };
+        let changes = match correction {
+            Correction::ScaleShift => {
+                self.scale_and_shift(variant, &tensors, &parts, &originals)?
             }
+            _ => HashMap::new(),
+        };
+        for part in &parts {
+            let site = match part {
+                Part::Norm(path) => {
+                    self.reestimate(variant, &tensors, path)?;
+                    continue;
+                }
+                Part::Activation(site) => site,
+            };
+            let Some(original) = originals.get(&site.path) else {
+                continue;
+            };
+            let mut means = original.means();
+            for (mean, change) in means
+                .iter_mut()
+                .zip(changes.get(&site.path).into_iter().flatten())
+            {
+                *mean = change.before(*mean);
+            }
+            self.shift_means(variant, &tensors, site, &means)?;
         }
-        if correction == Correction::Bias {
+        if matches_means {
             self.shift_logits(variant, &tensors)?;
         }
         Ok(())
@@ -86,7 +101,8 @@ impl Corrector<'_> {
         first_batches(self.loader, self.batches, self.stop)
     }
 
-    fn image(&self) -> Result<Tensor> {
+    /// One of them.
+    pub fn image(&self) -> Result<Tensor> {
         match first_batches(self.loader, 1, self.stop)?.next() {
             Some(images) => images?.narrow(0, 0, 1)?.force_contiguous(),
             None => bail!("there are no images for calibration"),
@@ -112,6 +128,18 @@ impl Tensors {
             Some(var) => Ok(var),
             None => bail!("the network has no tensor {name}"),
         }
+    }
+
+    /// Copies of the tensors of these names.
+    pub fn snapshot<'n>(&self, names: &[&'n str]) -> Result<Vec<(&'n str, Tensor)>> {
+        let copy = |name: &&'n str| Ok((*name, self.get(name)?.as_detached_tensor().copy()?));
+        names.iter().map(copy).collect()
+    }
+
+    /// Restores tensors to a snapshot.
+    pub fn restore(&self, snapshot: &[(&str, Tensor)]) -> Result<()> {
+        let mut copies = snapshot.iter();
+        copies.try_for_each(|(name, copy)| self.get(name)?.set(copy))
     }
 
     /// The values of a tensor, in double precision.

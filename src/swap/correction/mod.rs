@@ -9,6 +9,7 @@ mod constants;
 mod corrector;
 mod fit;
 mod norms;
+mod original;
 mod scale_shift;
 mod shift;
 mod sites;

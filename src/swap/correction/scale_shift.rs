@@ -1,23 +1,24 @@
 //! A scale and a shift of each channel before and after an activation.
 
-use candle_core::Result;
+use std::collections::HashMap;
 
-use super::channels::Planes;
+use candle_core::{D, DType, Result, Tensor};
+use candle_nn::ops::log_softmax;
+use rayon::prelude::*;
+
 use super::corrector::{Corrector, Tensors};
 use super::fit::least_squares;
-use super::sites::{Consumer, Producer, Site};
+use super::original::OriginalActivation;
+use super::sites::{Consumer, Part, Producer, Site};
 use crate::activation::Activation;
-use crate::nn::{ObservedLayer, input_of};
 use crate::swap::variant::Variant;
 
-/// Samples of a channel that the fit uses: enough for four parameters.
-const SAMPLES: usize = 1024;
 /// The range of a scale. Outside of it, the fit describes noise.
 const SCALES: std::ops::RangeInclusive<f64> = 0.25..=4.0;
 
 /// gain f(scale x + shift) + offset, in place of f(x).
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Affine {
+pub(super) struct Affine {
     scale: f64,
     shift: f64,
     gain: f64,
@@ -31,6 +32,13 @@ const IDENTITY: Affine = Affine {
     offset: 0.0,
 };
 
+impl Affine {
+    /// What the activation gets for x.
+    pub(super) fn before(&self, x: f64) -> f64 {
+        self.scale * x + self.shift
+    }
+}
+
 /// The parameters that the layers around the activation can take.
 #[derive(Debug, Clone, Copy)]
 struct Free {
@@ -41,80 +49,135 @@ struct Free {
 }
 
 impl Corrector<'_> {
-    /// Fits the activation `site` of `variant` to the activation `old` of the original, and changes the
-    /// layers around it.
+    /// Fits each activation to the original's on inputs of each channel, and changes the layers around
+    /// it. Returns the changes of each activation's channels by its path.
+    ///
+    /// A fit minimises the error of one activation, but what the next layers make of the error also
+    /// depends on how the channels' errors add up and on the padding. So a change stays only if it
+    /// reduces the divergence of the logits from the original's, with all statistics measured again.
+    ///
+    /// The inputs are the original's, not the network's own: these differ more with every layer, and a
+    /// fit of outputs to inputs with errors would shrink the outputs.
     pub(super) fn scale_and_shift(
         &self,
         variant: &Variant,
         tensors: &Tensors,
-        old: &Site,
-        site: &Site,
-    ) -> Result<()> {
-        let (Some(wanted), Some(own)) = (old.activation, site.activation) else {
-            return Ok(());
-        };
-        let Site {
-            producer, consumer, ..
-        } = site;
-        let free = Free {
-            scale: producer.as_ref().is_some_and(|producer| !producer.residual),
-            shift: producer.is_some(),
-            gain: consumer.is_some(),
-            // Padding would lack the offset, and the border of the image with it.
-            offset: consumer.as_ref().is_some_and(|consumer| {
-                consumer.linear && (consumer.normalised || consumer.bias.is_some())
-            }),
-        };
-        if !(free.shift || free.gain) {
-            return Ok(());
-        }
-        let samples = self.samples(variant, &site.path)?;
-        let fits: Vec<Affine> = samples
-            .iter()
-            .map(|pairs| {
-                let target = |(old, new): &(f64, f64)| (*new, wanted.value(*old));
-                let pairs: Vec<(f64, f64)> = pairs.iter().map(target).collect();
-                fit(&own, &pairs, free)
-            })
-            .collect();
-        if let Some(producer) = producer {
-            fold_before(tensors, producer, &fits)?;
-        }
-        match consumer {
-            Some(consumer) => fold_after(tensors, consumer, &fits),
-            None => Ok(()),
-        }
-    }
-
-    /// Inputs of the activation at `path` in the original and in `variant`, for each channel.
-    fn samples(&self, variant: &Variant, path: &str) -> Result<Vec<Vec<(f64, f64)>>> {
-        let of_batch = SAMPLES.div_ceil(self.batches.max(1));
-        let mut samples: Vec<Vec<(f64, f64)>> = Vec::new();
-        for images in self.images()? {
-            let images = images?;
-            let input = |network: &Variant| {
-                let forward = || network.frozen.forward_t(&images, false);
-                Planes::of(&input_of(ObservedLayer::Activation, path, forward)?)
+        parts: &[Part],
+        originals: &HashMap<String, OriginalActivation>,
+    ) -> Result<HashMap<String, Vec<Affine>>> {
+        let logits = self.original_logits()?;
+        let mut smallest = self.divergence(variant, &logits)?;
+        let mut changes = HashMap::new();
+        for part in parts {
+            let Part::Activation(site) = part else {
+                continue;
             };
-            let (old, new) = (input(self.original)?, input(variant)?);
-            samples.resize(new.channels, Vec::new());
-            let total = new.images * new.size;
-            for (channel, pairs) in samples.iter_mut().enumerate() {
-                // Spread over the batch, at other pixels in each image.
-                let step = (total / of_batch).max(1);
-                for position in (0..total).step_by(step) {
-                    let (image, pixel) = (position / new.size, position % new.size);
-                    let (old, new) = (old.plane(image, channel), new.plane(image, channel));
-                    pairs.push((old[pixel], new[pixel]));
+            let Some(original) = originals.get(&site.path) else {
+                continue;
+            };
+            for free in Free::choices(site) {
+                let Some(fits) = fits(site, original, free) else {
+                    continue;
+                };
+                let before = tensors.snapshot(&site.neighbours())?;
+                if let Some(producer) = &site.producer {
+                    fold_before(tensors, producer, &fits)?;
                 }
+                if let Some(consumer) = &site.consumer {
+                    fold_after(tensors, consumer, &fits)?;
+                }
+                let divergence = self.divergence(variant, &logits)?;
+                if divergence < smallest {
+                    smallest = divergence;
+                    changes.insert(site.path.clone(), fits);
+                    break;
+                }
+                tensors.restore(&before)?;
             }
         }
-        Ok(samples)
+        Ok(changes)
+    }
+
+    /// The log-probabilities of the original for each batch of images.
+    fn original_logits(&self) -> Result<Vec<Tensor>> {
+        let logits = |images: Result<Tensor>| {
+            let logits = self.original.frozen.forward_t(&images?, false)?.detach();
+            log_softmax(&logits, D::Minus1)
+        };
+        self.images()?.map(logits).collect()
+    }
+
+    /// The mean Kullback-Leibler divergence of the logits of `variant` from those of the original, with
+    /// new statistics of its batch norms.
+    fn divergence(&self, variant: &Variant, original: &[Tensor]) -> Result<f64> {
+        if !variant.store.buffers().is_empty() {
+            variant.store.reset_statistics()?;
+            for images in self.images()? {
+                variant.calibrating.forward_t(&images?, true)?;
+            }
+        }
+        let (mut sum, mut count) = (0.0, 0);
+        for (images, old) in self.images()?.zip(original) {
+            let new = log_softmax(
+                &variant.frozen.forward_t(&images?, false)?.detach(),
+                D::Minus1,
+            )?;
+            let divergence = (old.exp()? * (old - new)?)?.sum_all()?;
+            sum += f64::from(divergence.to_dtype(DType::F32)?.to_scalar::<f32>()?);
+            count += old.dim(0)?;
+        }
+        Ok(sum / count.max(1) as f64)
     }
 }
 
-/// The best parameters for pairs of an input and the wanted output.
-fn fit(activation: &Activation, pairs: &[(f64, f64)], free: Free) -> Affine {
+impl Free {
+    /// What can be fitted at `site`, the best choice first: with an offset, then without, as zeros of a
+    /// padding lack it.
+    fn choices(site: &Site) -> Vec<Self> {
+        let Site {
+            producer, consumer, ..
+        } = site;
+        let free = Self {
+            scale: producer.as_ref().is_some_and(|producer| !producer.residual),
+            shift: producer.is_some(),
+            gain: consumer.is_some(),
+            // A norm removes an offset, a bias takes it, and where several layers take the output, the
+            // means are corrected at the next activation.
+            offset: consumer
+                .as_ref()
+                .is_none_or(|consumer| consumer.normalised || consumer.bias.is_some()),
+        };
+        match free {
+            Self {
+                shift: false,
+                gain: false,
+                ..
+            } => Vec::new(),
+            Self { offset: true, .. } if site.padded > 0.0 => {
+                let without = Self {
+                    offset: false,
+                    ..free
+                };
+                vec![free, without]
+            }
+            _ => vec![free],
+        }
+    }
+}
+
+/// The fit of each channel, or nothing if the activation is the original's or has learned parameters.
+fn fits(site: &Site, original: &OriginalActivation, free: Free) -> Option<Vec<Affine>> {
+    let (own, wanted) = (site.activation?, original.function?);
+    let fit_channel = |inputs: &Vec<f64>| {
+        let pairs: Vec<(f64, f64)> = inputs.iter().map(|x| (*x, wanted.value(*x))).collect();
+        fit(&own, &pairs, free, site.padded)
+    };
+    (own != wanted).then(|| original.samples.par_iter().map(fit_channel).collect())
+}
+
+/// The best parameters for pairs of an input and the wanted output. The zeros of a padding, a share
+/// `padded` of all outputs, lack the offset.
+fn fit(activation: &Activation, pairs: &[(f64, f64)], free: Free, padded: f64) -> Affine {
     let chosen = [free.scale, free.shift, free.gain, free.offset];
     let of = |parameters: &[f64]| {
         let mut parameters = parameters.iter().copied();
@@ -137,19 +200,13 @@ fn fit(activation: &Activation, pairs: &[(f64, f64)], free: Free) -> Affine {
     ];
     let start = start.iter().zip(chosen).filter(|(_, free)| *free);
     let start: Vec<f64> = start.map(|(value, _)| *value).collect();
+    let padding = (pairs.len() as f64 * padded / (1.0 - padded)).sqrt();
     let residuals = |parameters: &[f64], out: &mut Vec<f64>| {
-        let Affine {
-            scale,
-            shift,
-            gain,
-            offset,
-        } = of(parameters);
-        out.extend(
-            pairs
-                .iter()
-                .map(|(x, wanted)| gain * activation.value(scale * x + shift) + offset - wanted),
-        );
-        SCALES.contains(&scale) && SCALES.contains(&gain)
+        let affine = of(parameters);
+        let value = |x: f64| affine.gain * activation.value(affine.before(x)) + affine.offset;
+        out.extend(pairs.iter().map(|(x, wanted)| value(*x) - wanted));
+        out.push(padding * affine.offset);
+        SCALES.contains(&affine.scale) && SCALES.contains(&affine.gain)
     };
     of(&least_squares(&start, &residuals))
 }
@@ -196,7 +253,7 @@ fn fold_after(tensors: &Tensors, consumer: &Consumer, fits: &[Affine]) -> Result
     }
     tensors.write(&consumer.weight, &values)?;
     match &consumer.bias {
-        Some(bias) if consumer.linear && !consumer.normalised => {
+        Some(bias) if !consumer.normalised => {
             let shifted = tensors.read(bias)?.into_iter().zip(offsets);
             let shifted: Vec<f64> = shifted.map(|(bias, offset)| bias + offset).collect();
             tensors.write(bias, &shifted)
@@ -234,7 +291,7 @@ mod tests {
                 )
             })
             .collect();
-        let found = fit(&mish, &pairs, ALL);
+        let found = fit(&mish, &pairs, ALL, 0.0);
         for (found, wanted) in [
             (found.scale, wanted.scale),
             (found.shift, wanted.shift),
@@ -249,11 +306,14 @@ mod tests {
             offset: false,
             ..ALL
         };
-        let found = fit(&mish, &pairs, shift_only);
+        let found = fit(&mish, &pairs, shift_only, 0.0);
         assert_eq!((found.scale, found.gain, found.offset), (1.0, 1.0, 0.0));
         assert_ne!(found.shift, 0.0);
         // The activation itself needs no change.
         let same: Vec<(f64, f64)> = pairs.iter().map(|(x, _)| (*x, mish.value(*x))).collect();
-        assert_eq!(fit(&mish, &same, ALL), IDENTITY);
+        assert_eq!(fit(&mish, &same, ALL, 0.1), IDENTITY);
+        // Offsets cost more, the more of the input is padding.
+        let offset = |padded| fit(&Activation::Relu, &same, ALL, padded).offset.abs();
+        assert!(offset(0.0) > 0.05 && offset(0.3) < offset(0.0));
     }
 }

@@ -10,25 +10,24 @@ use crate::swap::variant::Variant;
 
 impl Corrector<'_> {
     /// Changes the bias of the layer before an activation so that the mean of the activation's input is
-    /// that of the original in each channel.
+    /// `wanted` in each channel.
     pub(super) fn shift_means(
         &self,
         variant: &Variant,
         tensors: &Tensors,
         site: &Site,
+        wanted: &[f64],
     ) -> Result<()> {
         let Some(producer) = &site.producer else {
             return Ok(());
         };
-        let (mut old, mut new) = (Moments::default(), Moments::default());
+        let mut moments = Moments::default();
         for images in self.images()? {
             let images = images?;
-            for (network, moments) in [(self.original, &mut old), (variant, &mut new)] {
-                let forward = || network.frozen.forward_t(&images, false);
-                moments.add(&input_of(ObservedLayer::Activation, &site.path, forward)?)?;
-            }
+            let forward = || variant.frozen.forward_t(&images, false);
+            moments.add(&input_of(ObservedLayer::Activation, &site.path, forward)?)?;
         }
-        add_difference(tensors, &producer.bias, &old, &new)
+        add_difference(tensors, &producer.bias, wanted, &moments.means())
     }
 
     /// Changes the bias of the classifier so that the mean of each logit is that of the original.
@@ -43,18 +42,19 @@ impl Corrector<'_> {
             old.add(&self.original.frozen.forward_t(&images, false)?)?;
             new.add(&variant.frozen.forward_t(&images, false)?)?;
         }
-        add_difference(tensors, &bias, &old, &new)
+        add_difference(tensors, &bias, &old.means(), &new.means())
     }
 }
 
-/// Adds the difference of the means to a bias with a value for each channel.
-fn add_difference(tensors: &Tensors, bias: &str, old: &Moments, new: &Moments) -> Result<()> {
+/// Adds `wanted - found` to a bias with a value for each channel.
+fn add_difference(tensors: &Tensors, bias: &str, wanted: &[f64], found: &[f64]) -> Result<()> {
     let values = tensors.read(bias)?;
-    let (old, new) = (old.means(), new.means());
-    if values.len() != old.len() {
+    if values.len() != wanted.len() || values.len() != found.len() {
         return Ok(());
     }
-    let shifted = values.iter().zip(old.iter().zip(&new));
-    let shifted: Vec<f64> = shifted.map(|(bias, (old, new))| bias + old - new).collect();
+    let shifted = values.iter().zip(wanted.iter().zip(found));
+    let shifted: Vec<f64> = shifted
+        .map(|(bias, (wanted, found))| bias + wanted - found)
+        .collect();
     tensors.write(bias, &shifted)
 }

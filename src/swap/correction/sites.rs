@@ -28,6 +28,20 @@ pub struct Site {
     pub producer: Option<Producer>,
     /// The only layer that takes the activation's output.
     pub consumer: Option<Consumer>,
+    /// The share of zeros of a padding among what the convolutions that take the output multiply; the
+    /// largest, if there are several.
+    pub padded: f64,
+}
+
+impl Site {
+    /// The names of the weights and biases of the layers before and after the activation.
+    pub fn neighbours(&self) -> Vec<&str> {
+        let producer = self.producer.iter();
+        let before = producer.flat_map(|layer| [layer.weight.as_str(), &layer.bias]);
+        let consumer = self.consumer.iter();
+        let after = consumer.flat_map(|layer| [Some(&layer.weight), layer.bias.as_ref()]);
+        before.chain(after.flatten().map(String::as_str)).collect()
+    }
 }
 
 /// The layer before an activation: a batch norm, or a convolution or linear layer with a bias.
@@ -47,8 +61,6 @@ pub struct Consumer {
     /// The name of its bias, if it has one.
     pub bias: Option<String>,
     pub groups: usize,
-    /// Whether a shift of its input is a shift of its output: it doesn't pad its input.
-    pub linear: bool,
     /// Whether a batch norm takes its output and so removes a shift.
     pub normalised: bool,
 }
@@ -90,6 +102,7 @@ pub fn parts(variant: &Variant, image: &Tensor) -> Result<Vec<Part>> {
                     },
                     producer: view.producer(index, &is_norm),
                     consumer: view.consumer(Value::Node(index)),
+                    padded: view.padded(index),
                 }));
             }
         }
@@ -159,12 +172,10 @@ impl<'a> View<'a> {
     /// The layer that alone takes `value`. Between them may be a pooling over the whole image.
     fn consumer(&self, value: Value) -> Option<Consumer> {
         let (index, node) = self.only_user(value)?;
-        let (groups, linear) = match node.operation {
+        let groups = match node.operation {
             Operation::GlobalAvgPool2d => return self.consumer(Value::Node(index)),
-            Operation::Linear => (1, true),
-            Operation::Conv2d {
-                groups, padding, ..
-            } => (groups, padding == (0, 0)),
+            Operation::Linear => 1,
+            Operation::Conv2d { groups, .. } => groups,
             _ => return None,
         };
         let normalised = self
@@ -174,9 +185,70 @@ impl<'a> View<'a> {
             weight: self.constant(node, 1)?,
             bias: self.constant(node, 2),
             groups,
-            linear,
             normalised,
         })
+    }
+
+    /// See [`Site::padded`], for the node of this index.
+    fn padded(&self, index: usize) -> f64 {
+        let users = self.users.get(&Value::Node(index)).into_iter().flatten();
+        let shares = users.map(|user| self.padding_of(*user, &self.graph.nodes[index].shape));
+        shares.fold(0.0, f64::max)
+    }
+
+    /// The share of padded zeros among the inputs `[N, C, H, W]` that a node multiplies: 0 unless it is a
+    /// convolution.
+    fn padding_of(&self, index: usize, input: &[usize]) -> f64 {
+        let node = &self.graph.nodes[index];
+        let Operation::Conv2d {
+            stride,
+            padding,
+            dilation,
+            ..
+        } = node.operation
+        else {
+            return 0.0;
+        };
+        let (&[_, _, height, width], &[_, _, rows, columns], Some(Value::Constant(weight))) =
+            (input, node.shape.as_slice(), node.inputs.get(1))
+        else {
+            return 0.0;
+        };
+        let &[_, _, taps_down, taps_across] = self.graph.constants[*weight].1.dims() else {
+            return 0.0;
+        };
+        let down = Window {
+            taps: taps_down,
+            stride: stride.0,
+            padding: padding.0,
+            dilation: dilation.0,
+        };
+        let across = Window {
+            taps: taps_across,
+            stride: stride.1,
+            padding: padding.1,
+            dilation: dilation.1,
+        };
+        1.0 - down.inside(height, rows) * across.inside(width, columns)
+    }
+}
+
+/// A convolution along one dimension.
+struct Window {
+    taps: usize,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
+}
+
+impl Window {
+    /// The share of products whose input is none of the padding, for `inputs` and `outputs`.
+    fn inside(&self, inputs: usize, outputs: usize) -> f64 {
+        let position = |output: usize, tap: usize| output * self.stride + tap * self.dilation;
+        let is_inside = |position: usize| (self.padding..self.padding + inputs).contains(&position);
+        let taps = (0..outputs).flat_map(|output| (0..self.taps).map(move |tap| (output, tap)));
+        let inside = taps.filter(|(output, tap)| is_inside(position(*output, *tap)));
+        inside.count() as f64 / (outputs * self.taps).max(1) as f64
     }
 }
 
@@ -188,4 +260,31 @@ fn norm(node: &Node, is_norm: &dyn Fn(&String) -> bool) -> Option<Producer> {
         bias: format!("{path}.bias"),
         residual: node.inputs.len() > 4,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taps_outside_of_the_image_are_counted() {
+        let window = Window {
+            taps: 3,
+            stride: 1,
+            padding: 1,
+            dilation: 1,
+        };
+        // The first and the last of 8 outputs lack one of 3 taps.
+        assert_eq!(window.inside(8, 8), 22.0 / 24.0);
+        let strided = Window {
+            stride: 2,
+            ..window
+        };
+        assert_eq!(strided.inside(8, 4), 11.0 / 12.0);
+        let valid = Window {
+            padding: 0,
+            ..strided
+        };
+        assert_eq!(valid.inside(9, 4), 1.0);
+    }
 }
