@@ -132,6 +132,7 @@ fn equals_the_separate_ops_with_every_algorithm() -> Result<()> {
         ([2, 19, 14, 14], [19, 1, 3, 3], padded(1, 2, 19)),
         ([2, 44, 13, 11], [44, 1, 3, 3], padded(1, 1, 44)),
         ([2, 44, 14, 14], [44, 1, 5, 5], padded(2, 2, 44)),
+        ([3, 64, 7, 7], [400, 64, 7, 7], padded(0, 1, 1)),
     ];
     let mut algorithms = std::collections::BTreeSet::new();
     for (x, weight, params) in cases {
@@ -156,6 +157,7 @@ fn equals_the_separate_ops_with_every_algorithm() -> Result<()> {
         "depthwise channel lanes",
         "depthwise pixel lanes",
         "pixel lanes",
+        "whole image",
         "winograd 4x4",
     ];
     assert_eq!(Vec::from_iter(algorithms), all);

@@ -27,6 +27,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::geometry::{Axis, Geometry};
+use super::whole_image;
 
 /// Multiplications below which one thread computes a pass. At the peak of a Zen 5 core they take
 /// about a microsecond, less than it takes to wake another thread.
@@ -306,6 +307,15 @@ const PADDED_PLANE: usize = 1 << 18;
 /// The largest ratio of a larger padded plane to its input and output. Usual padding gives at most
 /// 16.
 const PADDED_RATIO: usize = 64;
+
+/// Values of a weight from which on a packed copy is not worth its memory if each value is used once per
+/// image: 4 MiB, more than the usual L2 cache. Below, as in squeeze-and-excitation, it is.
+const LARGE_WEIGHT: usize = 1 << 20;
+
+/// Whether the kernel covers the image and its weight is large: a fully connected layer, as in VGG.
+pub(super) fn whole_image(g: &Geometry) -> bool {
+    whole_image::covers(g) && g.weight_len() >= LARGE_WEIGHT
+}
 
 /// Whether copies of the planes with their padding have a reasonable size. A dilation or a stride
 /// far larger than the image is legal, and a copy with that padding would not fit in memory. Then

@@ -6,6 +6,7 @@
 //! padding out of range   ChannelLanes, f64: Im2col       ChannelLanes, f64: PixelLanes
 //! depthwise, f32         Depthwise by either lanes       Depthwise by pixels
 //! depthwise, f64         Depthwise by pixels             Depthwise by pixels
+//! large whole image      WholeImage                      WholeImage
 //! f32                    Winograd, ChannelLanes or PixelLanes, as the cost model estimates
 //! f64                    Im2col                          PixelLanes
 //! ```
@@ -29,7 +30,7 @@ use super::element::Element;
 use super::geometry::Geometry;
 use super::inference::Inference;
 use super::pack::packed_weight::PackedWeight;
-use super::{depthwise, im2col, weight_grad, winograd};
+use super::{depthwise, im2col, weight_grad, whole_image, winograd};
 use crate::ops::memory_format::{MemoryFormat, reordered};
 use crate::ops::storage::initialised;
 
@@ -59,6 +60,8 @@ pub enum Algorithm {
     PixelLanes,
     /// By products with transformed tiles of the input.
     Winograd(Outputs),
+    /// By products of matrices: the kernel covers the image.
+    WholeImage,
     /// By products with unrolled tiles of the input.
     Im2col,
     /// By sums, without multiplications.
@@ -76,6 +79,7 @@ impl Algorithm {
             Self::PixelLanes => "pixel lanes",
             Self::Winograd(Outputs::Two) => "winograd 2x2",
             Self::Winograd(Outputs::Four) => "winograd 4x4",
+            Self::WholeImage => "whole image",
             Self::Im2col => "im2col",
             Self::Sum => "sum",
         }
@@ -113,6 +117,7 @@ pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm 
             true => cost_model::depthwise(arch, g),
             false => Lanes::Pixels,
         }),
+        _ if cost_model::whole_image(g) => Algorithm::WholeImage,
         Pass::WeightGrad if !F::IS_F32 => Algorithm::PixelLanes,
         _ if !F::IS_F32 => Algorithm::Im2col,
         _ if !in_range => Algorithm::ChannelLanes,
@@ -140,7 +145,7 @@ pub fn forward<F: Element>(
     let arch = Arch::new();
     let algorithm = algorithm::<F>(arch, Pass::Forward, g);
     if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y))
-        && algorithm != Algorithm::Depthwise(Lanes::Pixels)
+        && !reads_in_place(algorithm)
     {
         let problem = Problem {
             packed: packed.map(PackedWeight::forms),
@@ -149,28 +154,51 @@ pub fn forward<F: Element>(
         convolve(arch, algorithm, &problem, y);
         return;
     }
-    match algorithm {
-        // The bias comes first.
+    let finish = match algorithm {
         Algorithm::Depthwise(_) => {
-            depthwise::forward(arch, g, x, w, finish.filter(|_| bias.is_none()), y);
+            // The bias comes first.
+            let (now, later) = match bias {
+                None => (finish, None),
+                Some(_) => (None, finish),
+            };
+            depthwise::forward(arch, g, x, w, now, y);
+            later
         }
-        _ => im2col::forward(g, x, w, y),
+        Algorithm::WholeImage => {
+            whole_image::forward(g, x, w, y);
+            finish
+        }
+        _ => {
+            im2col::forward(g, x, w, y);
+            finish
+        }
+    };
+    if bias.is_none() && finish.is_none() {
+        return;
     }
-    if let Some(bias) = bias {
-        assert_eq!(bias.len(), g.c_out);
-        // SAFETY: both convolutions above write all of `y`.
-        let y = unsafe { initialised(y) };
-        y.par_chunks_mut(g.out_plane())
-            .with_min_len(16)
-            .enumerate()
-            .for_each(|(i, plane)| {
+    assert!(bias.is_none_or(|bias| bias.len() == g.c_out));
+    // SAFETY: the convolutions above write all of `y`.
+    let y = unsafe { initialised(y) };
+    y.par_chunks_mut(g.out_plane())
+        .with_min_len(16)
+        .enumerate()
+        .for_each(|(i, plane)| {
+            if let Some(bias) = bias {
                 let b = bias[i % g.c_out];
                 plane.iter_mut().for_each(|y| *y += b);
-                if let (Some(finish), Some(plane)) = (finish, F::as_f32_mut(plane)) {
-                    finish.finish(i * g.out_plane(), plane);
-                }
-            });
-    }
+            }
+            if let (Some(finish), Some(plane)) = (finish, F::as_f32_mut(plane)) {
+                finish.finish(i * g.out_plane(), plane);
+            }
+        });
+}
+
+/// Whether the algorithm reads its arguments as they are, in f32 and f64.
+fn reads_in_place(algorithm: Algorithm) -> bool {
+    matches!(
+        algorithm,
+        Algorithm::Depthwise(Lanes::Pixels) | Algorithm::WholeImage
+    )
 }
 
 /// The order of the result of a convolution for inference that may be channels-last.
@@ -183,7 +211,7 @@ pub fn inference_format(g: &Geometry) -> MemoryFormat {
 
 /// The algorithm of a convolution with a channels-last result; `None` if a contiguous one is better.
 pub fn channels_last_algorithm(arch: Arch, g: &Geometry) -> Option<Algorithm> {
-    if g.is_empty() || !cost_model::padded_copies_fit(g) {
+    if g.is_empty() || !cost_model::padded_copies_fit(g) || cost_model::whole_image(g) {
         return None;
     }
     if g.is_depthwise() {
@@ -241,7 +269,7 @@ pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUn
     let arch = Arch::new();
     let algorithm = algorithm::<F>(arch, Pass::InputGrad, g);
     if let (Some(dy), Some(w), Some(dx)) = (F::as_f32(dy), F::as_f32(w), F::as_f32_uninit(dx))
-        && algorithm != Algorithm::Depthwise(Lanes::Pixels)
+        && !reads_in_place(algorithm)
     {
         let problem = Problem::input_grad(g, dy, w);
         convolve(arch, algorithm, &problem, dx);
@@ -249,6 +277,7 @@ pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUn
     }
     match algorithm {
         Algorithm::Depthwise(_) => depthwise::input_grad(arch, g, dy, w, dx),
+        Algorithm::WholeImage => whole_image::input_grad(g, dy, w, dx),
         _ => im2col::input_grad(g, dy, w, dx),
     }
 }
@@ -283,6 +312,7 @@ pub fn weight_grad<F: Element>(g: &Geometry, x: &[F], dy: &[F], dw: &mut [F]) {
     match algorithm {
         Algorithm::Empty => dw.fill(F::ZERO),
         Algorithm::Depthwise(_) => depthwise::weight_grad(arch, g, x, dy, dw),
+        Algorithm::WholeImage => whole_image::weight_grad(g, x, dy, dw),
         _ => weight_grad::pixel_lanes::weight_grad(arch, g, x, dy, dw),
     }
 }

@@ -9,6 +9,7 @@
 //! - [`direct`]: the convolution and its input gradient in f32, without an unrolled matrix;
 //! - [`weight_grad`]: the weight gradient in f32 and f64;
 //! - [`depthwise`]: all passes of convolutions with one input channel per group;
+//! - [`whole_image`]: all passes of large kernels that cover the image;
 //! - [`im2col`]: the convolution and its input gradient in f64.
 //!
 //! [`pack`] copies inputs and weights to the order in which these read them. Other devices use
@@ -25,6 +26,7 @@ mod element;
 mod geometry;
 mod im2col;
 mod inference;
+mod matrix;
 mod pack;
 mod plan;
 mod products;
@@ -32,6 +34,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod weight_grad;
+mod whole_image;
 mod winograd;
 mod workspace;
 
