@@ -27,6 +27,16 @@ pub fn p_value(p: f64) -> String {
     }
 }
 
+/// A p-value in a sentence: `p = 0.0123` or `p < 0.0001`.
+fn p_equation(p: f64) -> String {
+    let value = p_value(p);
+    if value.starts_with('<') {
+        format!("p {value}")
+    } else {
+        format!("p = {value}")
+    }
+}
+
 /// An interval of a value as text.
 pub fn interval(metric: Metric, interval: Interval) -> String {
     format!(
@@ -70,9 +80,9 @@ impl Analysis {
             ),
         };
         let detail = format!(
-            "95 % interval {}, {test} p = {} after Holm's correction, {n}",
+            "95 % interval {}, {test} {} after Holm's correction, {n}",
             interval(metric, ci95),
-            p_value(p)
+            p_equation(p)
         );
         if p < LEVEL {
             return format!("{name}: {difference} from the baseline ({detail}).");
@@ -91,9 +101,9 @@ impl Analysis {
         let tested = result.ci95.zip(result.p);
         let detail = tested.map_or_else(String::new, |(ci95, p)| {
             format!(
-                " (95 % interval {}, p = {})",
+                " (95 % interval {}, {})",
                 interval(metric, ci95),
-                p_value(p)
+                p_equation(p)
             )
         });
         format!(
@@ -115,11 +125,23 @@ impl Analysis {
             "do not differ significantly"
         };
         Some(format!(
-            "Mean ranks over {} other settings {found} (Friedman's test, p = {}). Ranks closer than \
+            "Mean ranks over {} other settings {found} (Friedman's test, {}). Ranks closer than \
              {:.2} are not distinguished (Nemenyi).",
             ranking.blocks,
-            p_value(ranking.p),
+            p_equation(ranking.p),
             ranking.critical_difference
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_p_values_have_no_equals_sign() {
+        assert_eq!(p_equation(1e-9), "p < 0.0001");
+        assert_eq!(p_equation(0.01234), "p = 0.0123");
+        assert_eq!(p_equation(0.3), "p = 0.30");
     }
 }
