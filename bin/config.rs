@@ -239,7 +239,7 @@ pub fn read_recipe(own: &str, file: Option<&Path>) -> anyhow::Result<Recipe> {
     let mut table: toml::Table = toml::from_str(own)?;
     if let Some(path) = file {
         let text = recipes::read(path)?;
-        // First alone: the lines of an error are those of the file.
+        // First alone, so that an error has the line of the file.
         let read = Recipe::parse(&text).and_then(|_| merged(&mut table, &text));
         return match read {
             Err(error) => bail!("--recipe {}: {error}", path.display()),

@@ -99,12 +99,12 @@ pub fn name(device: &Device) -> String {
     }
 }
 
-/// The choice, and the number of this rank among those of the computer.
+/// The choice, and the number of this rank among the ranks of the computer.
 static CHOICE: OnceLock<(DeviceChoice, usize)> = OnceLock::new();
 static DEVICE: OnceLock<Device> = OnceLock::new();
 
 /// Sets the device that [`current`] opens, once per process. `local_rank` is the number of this rank
-/// among those of the computer.
+/// among the ranks of the computer.
 pub fn choose(choice: DeviceChoice, local_rank: usize) {
     CHOICE.get_or_init(|| (choice, local_rank));
 }

@@ -43,7 +43,7 @@ pub struct WeightsArgs {
 }
 
 impl WeightsArgs {
-    /// Reads the weights. `model` and `activation` are those of the command line. `offline` uses only
+    /// Reads the weights. `model` and `activation` come from the command line. `offline` uses only
     /// the Hub's cache.
     ///
     /// # Errors

@@ -22,8 +22,8 @@ pub struct BuildContext {
     /// the same result, bit for bit. [`check_options`](crate::check_options) refuses networks
     /// without blocks.
     pub grad_checkpointing: bool,
-    /// Synchronised batch norms, timm's `--sync-bn`: in training, their statistics are those of the
-    /// batches of all these processes.
+    /// Synchronised batch norms, timm's `--sync-bn`: in training, their statistics cover
+    /// the batches of all these processes.
     pub sync_bn: Option<Arc<dyn AllReduce>>,
     /// Promises that no weight and no running statistic changes from the first evaluation on. The
     /// layers then arrange their weights once for their algorithms, and keep the result.

@@ -25,7 +25,7 @@ pub struct Entry {
     pub cifar: Form,
     /// Its form for ImageNet, with 1000 classes, if it has one.
     pub imagenet: Option<Form>,
-    /// The hyperparameters, in TOML, that replace those of the default recipe. Usually empty.
+    /// The hyperparameters, in TOML, that replace the default recipe's. Usually empty.
     pub recipe: &'static str,
     /// The weights of two or four dimensions that belong to neither a convolution nor a linear layer.
     /// An initialiser for the whole network leaves them alone.
@@ -34,7 +34,7 @@ pub struct Entry {
     pub(crate) has_shortcuts: bool,
     /// Whether [`ModelSpec::img_size`](crate::ModelSpec::img_size) is a choice.
     pub(crate) has_img_size: bool,
-    /// Whether the network is that of [`ModelSpec::cfg`](crate::ModelSpec::cfg).
+    /// Whether the network is the one of [`ModelSpec::cfg`](crate::ModelSpec::cfg).
     pub(crate) has_cfg: bool,
     pub(crate) groups: GroupMatcher,
     build: Builder,
@@ -216,7 +216,7 @@ impl Entry {
 
     /// The layer of each parameter of `store`, which holds this network, for layer-wise learning
     /// rates: 0 is nearest to the images, and the classifier has the highest number. For networks
-    /// that timm has, the layers equal those of its `group_matcher`.
+    /// that timm has, the layers equal its `group_matcher`'s.
     pub fn layer_groups(&self, store: &ParamStore) -> HashMap<String, usize> {
         let names = store.params().into_iter().map(|(name, _)| name);
         groups::layers(self.groups, names)

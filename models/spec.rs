@@ -258,7 +258,7 @@ impl ModelArgs {
         }
     }
 
-    /// The fields of `self`, with those of `fallback` where they are `None`.
+    /// The fields of `self`, or of `fallback` where they are `None`.
     pub fn or(&self, fallback: &Self) -> Self {
         Self {
             model: self.model.clone().or_else(|| fallback.model.clone()),

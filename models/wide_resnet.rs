@@ -6,8 +6,8 @@
 //! activation, global average pooling and a classifier. Where the channels change, the shortcut is
 //! a 1x1 convolution of the activated input. [`ModelSpec::drop_rate`](crate::ModelSpec::drop_rate)
 //! is the dropout between the two convolutions of a block, as in section 2.4, not before the
-//! classifier. `wide_resnet50_2`, the paper's network for ImageNet, is in `resnet.rs`. The keys are
-//! those of the usual PyTorch port: `block1.layer.0.bn1`, `block1.layer.0.convShortcut` and so on.
+//! classifier. `wide_resnet50_2`, the paper's network for ImageNet, is in `resnet.rs`. The keys follow
+//! the usual PyTorch port: `block1.layer.0.bn1`, `block1.layer.0.convShortcut` and so on.
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{Act, BatchNorm2d, Conv2d, Conv2dConfig, DropPath, Dropout};

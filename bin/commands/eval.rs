@@ -22,7 +22,7 @@ use crate::{dataset, output, preprocessing};
 pub struct EvalArgs {
     /// The network [default: from the weights]
     model: Option<String>,
-    // The data set and the batch size default to those of the run that the weights belong to.
+    // The data set and the batch size default to what the run used that trained the weights.
     #[command(flatten, next_help_heading = "Weights")]
     weights: WeightsArgs,
     #[command(flatten)]

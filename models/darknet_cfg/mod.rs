@@ -1,6 +1,6 @@
 //! darknet's `.cfg` files: the layers of a classifier as text.
 //!
-//! The format and its defaults are those of <https://github.com/AlexeyAB/darknet> and
+//! The format and its defaults come from <https://github.com/AlexeyAB/darknet> and
 //! <https://github.com/pjreddie/darknet> (`src/parser.c`). A file is a list of sections with
 //! `key=value` lines. The first section, `[net]`, has the size of the images, and each other section
 //! is a layer on the output of the layer before it. Layers refer to others by number, from 0 after

@@ -10,7 +10,7 @@ use crate::error::ModelError;
 #[cfg(feature = "hub")]
 pub(crate) const NAME: &str = "embedded";
 
-/// All embedded weights. Those of a network are together, its default first.
+/// All embedded weights. The weights of a network are together, its default first.
 pub fn embedded() -> impl Iterator<Item = &'static Embedded> {
     ROWS.iter()
 }

@@ -123,7 +123,7 @@ const TORCHVISION_EFFICIENTNET: &[Rule] = &[
     (".block.3.1.", ".bn3."),
 ];
 
-/// Blocks without stages. Those of the first stage do not expand.
+/// Blocks without stages. The blocks of the first stage do not expand.
 const LUKEMELAS: &[Rule] = &[
     ("_conv_stem.", "conv_stem."),
     ("_bn0.", "bn1."),

@@ -43,8 +43,8 @@ pub(crate) struct KeyStyle {
     /// Convolutions with a bias that the network lacks, and the norms after them, as the last parts
     /// of their paths. The norm subtracts a bias, so its running mean takes it.
     pub biases: &'static [(&'static str, &'static str)],
-    /// The activation of the program's networks, if it is not that of the network's published
-    /// weights.
+    /// The activation of the program's networks, if the network's published weights have another
+    /// one.
     #[cfg_attr(not(feature = "checkpoint"), expect(dead_code))]
     pub activation: Option<Activation>,
     /// The form of the program's networks, if it has only one.

@@ -8,8 +8,8 @@ use crate::weights::known_classes::Known;
 use crate::weights::note::Note;
 
 impl Weights {
-    /// The names of the classes: the recorded ones, or, with the feature `data`, those of the data set
-    /// if the weights are known to be trained on ImageNet-1k or CIFAR, or assumed to be trained on
+    /// The names of the classes: the recorded ones, or, with the feature `data`, the data set's if the
+    /// weights are known to be trained on ImageNet-1k or CIFAR, or assumed to be trained on
     /// ImageNet-1k. [`Weights::assumed_classes`] reports an assumption.
     ///
     /// # Errors
@@ -50,13 +50,13 @@ impl Weights {
         assumed.then(|| Note::assumed_classes(&self.origin))
     }
 
-    /// Whether weights with this number of classes may have those of ImageNet-1k: they record no
+    /// Whether weights with this number of classes may have ImageNet-1k's classes: they record no
     /// data set.
     fn may_be_imagenet(&self, num_classes: usize) -> bool {
         num_classes == Known::IMAGENET && self.dataset().is_none()
     }
 
-    /// The number of classes: the recorded one, or that of the tensors if the network is known.
+    /// The number of classes: the recorded one, or the tensors' if the network is known.
     fn count_classes(&self) -> Result<Option<usize>, LoadError> {
         match (self.num_classes()?, self.like) {
             (Some(num_classes), _) => Ok(Some(num_classes)),

@@ -24,7 +24,7 @@ impl Weights {
     ///
     /// darknet gives pixels from 0 to 1 to its classifiers, without another normalisation, and crops
     /// the center of the image after resizing its shorter side. Weights with 1000 classes get the
-    /// names of ImageNet-1k's in darknet's order, which is not that of other programs.
+    /// names of ImageNet-1k's in darknet's order, which differs from other programs' order.
     ///
     /// # Errors
     /// If a file cannot be read, or the `.cfg` describes no classifier or another network.

@@ -1,6 +1,6 @@
 //! How strictly weights must fit a network.
 
-/// Which parts of a network must equal those of the weights.
+/// Which parts of a network must be as the weights have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fixed {
     /// All.

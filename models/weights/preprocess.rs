@@ -21,7 +21,7 @@ impl Weights {
     /// How to preprocess images for the network `spec` with these weights. What is not recorded has
     /// these values:
     ///
-    /// - With [`Stem::ImageNet`], those of the network's default weights on the Hub, or else timm's
+    /// - With [`Stem::ImageNet`], as the network's default weights on the Hub need it, or else timm's
     ///   defaults at the network's own image size.
     /// - With [`Stem::Cifar`], the whole of a 32x32 image, with the normalisation of CIFAR-10 for a
     ///   network with 10 classes, and of CIFAR-100 for all others.

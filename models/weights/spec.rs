@@ -104,7 +104,7 @@ impl Weights {
         }
     }
 
-    /// Refuses the keys of another program's network that differs from that of `entry`.
+    /// Refuses the keys of another program's network that differs from `entry`'s network.
     pub(super) fn refuse_style(&self, entry: &Entry) -> Result<(), LoadError> {
         let refuse = |style, reason| {
             Err(LoadError::Refused {

@@ -209,8 +209,8 @@ pub fn tanh_shrink(x: f64) -> f64 {
     if x.abs() >= 1.0 {
         return x - x.tanh();
     }
-    // x and its tangent cancel. The terms of x cosh(x) - sinh(x) have one sign: those of x^(2k + 1)
-    // are 2k / (2k + 1)!.
+    // x and its tangent cancel. The terms of x cosh(x) - sinh(x) have one sign: the term in
+    // x^(2k + 1) has the factor 2k / (2k + 1)!.
     const TERMS: [f64; 9] = [
         1.0 / 6_758_061_133_824_000.0,
         1.0 / 22_230_464_256_000.0,

@@ -16,7 +16,7 @@
 //!
 //! Every application and every `bwd` of the tape runs in a `tracing` span `op` of level TRACE with
 //! the fields `op`, `pass` (`forward` or `backward`), `multiply_adds` and `bytes`, for profilers. The bytes
-//! are those of the tensors that the pass reads and writes, each counted once. Without a subscriber a
+//! cover the tensors that the pass reads and writes, each counted once. Without a subscriber a
 //! span costs one atomic read.
 //!
 //! This module depends on no op. An op that multiplies matrices reports its own multiply-adds.

@@ -9,12 +9,12 @@ use super::error::CheckpointError;
 use super::read::read;
 
 /// The mean of the tensors of several checkpoints of one network: timm's `avg_checkpoints.py`. Sums are
-/// in f64, the result has the types of the first file. Integers are those of the first file. The header
+/// in f64, the result has the types of the first file. Integers come from the first file. The header
 /// has the entries that are the same in all files.
 ///
 /// # Errors
-/// If `paths` is empty, a file cannot be read, or its tensors have other names or shapes than those of
-/// the first file.
+/// If `paths` is empty, a file cannot be read, or its tensors have other names or shapes than the first
+/// file's.
 pub fn average(paths: &[PathBuf]) -> Result<Checkpoint, CheckpointError> {
     let Some((first, rest)) = paths.split_first() else {
         return Ok(Checkpoint::default());

@@ -31,7 +31,7 @@ pub fn read_bytes(path: &Path, bytes: &[u8]) -> Result<Checkpoint, CheckpointErr
 ///   `pytorch_model.bin.index.json`), or a folder with one.
 ///
 /// Pickles are never executed. A PyTorch file can hold several tables of weights at any depth:
-/// those of a training state under `state_dict_ema`, `model_ema`, `state_dict`, `model_state_dict` or
+/// the tables of a training state under `state_dict_ema`, `model_ema`, `state_dict`, `model_state_dict` or
 /// `model` come first, in this order, then the one with the most tensors. Optimizer states do not
 /// count. [`Checkpoint::notes`] reports a choice, and `state_dict_key` names another table. A whole
 /// pickled module is read as its `state_dict()`.

@@ -12,7 +12,7 @@ const GAP: usize = 2;
 const GROUND: u8 = 128;
 
 /// The images of `batch` as the network sees them, in rows of `columns`: an RGB image. `mean` and
-/// `std` are those of the loader. Values outside [0, 1] are clipped, grey images are repeated for
+/// `std` are the loader's. Values outside [0, 1] are clipped, grey images are repeated for
 /// each channel.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! The classes of ImageNet-1k (ILSVRC 2012), in the order of their labels.
 //!
-//! The identifiers are WordNet 3.0's, as in timm's `imagenet_synsets.txt`. The names are those of
+//! The identifiers are WordNet 3.0's, as in timm's `imagenet_synsets.txt`. The names come from
 //! torchvision's weights (`weights.meta["categories"]`).
 
 /// One class per line: identifier, tab, name.

@@ -11,7 +11,7 @@ const ROUND: usize = 256;
 pub(super) struct Order {
     /// Images in the set.
     pub images: usize,
-    /// Whether the order is random. Otherwise it is that of the set.
+    /// Whether the order is random. Otherwise it is the set's own order.
     pub shuffle: bool,
     /// How often an image occurs in a row; 0 counts as 1.
     pub repeats: usize,

@@ -18,8 +18,8 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// The preprocessing of images of any size, with timm's names: scales the shorter side to
 /// `input_size / crop_pct`, crops the centre and normalises the channels.
 ///
-/// Given the same decoded image, the pixels equal those of timm's evaluation transform with Pillow
-/// to the last bit. [`Image::read`] documents the differences in decoding.
+/// Given the same decoded image, the pixels equal the result of timm's evaluation transform with
+/// Pillow to the last bit. [`Image::read`] documents the differences in decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Preprocess {

@@ -132,8 +132,8 @@ impl Tree {
     }
 }
 
-/// The image files of a folder, then those of its subfolders, each sorted by name and without hidden
-/// entries. Also returns a line about each kind of file that is left out.
+/// The image files of a folder, then the files of its subfolders, each sorted by name and without
+/// hidden entries. Also returns a line about each kind of file that is left out.
 ///
 /// # Errors
 /// If a folder cannot be read, or folders are nested too deeply.
@@ -143,7 +143,7 @@ pub fn image_files(folder: &Path) -> Result<(Vec<PathBuf>, Vec<String>), DataErr
     Ok((images, left_out.notes(&folder.display().to_string())))
 }
 
-/// Adds the image files of a folder, then those of its subfolders.
+/// Adds the image files of a folder, then the files of its subfolders.
 fn add(
     folder: &Path,
     depth: usize,

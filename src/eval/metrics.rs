@@ -19,8 +19,8 @@ pub struct Evaluation {
 
 /// Evaluates `model` over batches of images `[B, C, H, W]` and labels `[B]`.
 ///
-/// A model on detached weights, such as those of
-/// [`ParamStore::frozen`](crate::nn::ParamStore::frozen), records no graph and needs only the memory
+/// A model on detached weights, such as
+/// [`ParamStore::frozen`](crate::nn::ParamStore::frozen) has, records no graph and needs only the memory
 /// of one batch.
 ///
 /// # Errors
@@ -32,7 +32,8 @@ pub fn evaluate(
     Ok(totals(model, batches)?.mean())
 }
 
-/// The sums of [`evaluate`] over the images, to add those of other parts of a set. A batch may be empty.
+/// The sums of [`evaluate`] over the images, to add to the sums of other parts of a set. A batch may
+/// be empty.
 ///
 /// # Errors
 /// As [`evaluate`].

@@ -90,7 +90,7 @@ impl MeanField {
     }
 
     /// The expected squared norm of the gradient with respect to a layer's pre-activations, as a
-    /// multiple of that of the next layer of the same width: sigma_w^2 E[f'(sqrt(q) z)^2].
+    /// multiple of its value at the next layer of the same width: sigma_w^2 E[f'(sqrt(q) z)^2].
     pub fn chi(&self, q: f64) -> f64 {
         self.sigma_w.powi(2) * Self::mean_square_slope(&self.activation, q)
     }

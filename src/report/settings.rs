@@ -2,8 +2,8 @@
 
 use toml::{Table, Value};
 
-/// The entries of a configuration under the names of their options, with underscores: first those
-/// outside of its tables, then those of each table.
+/// The entries of a configuration under the names of their options, with underscores: first the entries
+/// outside of its tables, then the entries of each table.
 pub fn settings(config: &Table) -> Vec<(String, String)> {
     let plain = |(_, value): &(&String, &Value)| !value.is_table();
     let mut found: Vec<(String, String)> = config

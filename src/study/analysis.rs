@@ -247,7 +247,7 @@ impl Study {
         comparisons
     }
 
-    /// The values of the baseline's axes, and those of the other compared axes, which make a block.
+    /// The values of the baseline's axes, and of the other compared axes, which make a block.
     fn split(&self, cell: &Settings) -> (Settings, Settings) {
         let of_baseline =
             |(name, _): &&(String, Value)| self.baseline.iter().any(|(key, _)| key == name);

@@ -95,7 +95,7 @@ struct Budget {
 
 impl Study {
     /// Reads a study. `budget` chooses one of its tables `[budgets.NAME]`, whose values replace
-    /// those of the base and of the axes.
+    /// the values of the base and of the axes.
     ///
     /// # Errors
     /// A syntax error, an unknown key or budget, an axis without values or with a value twice, or a

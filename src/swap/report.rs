@@ -177,7 +177,8 @@ pub struct Approximation {
     pub name: String,
     /// The root of the mean squared error over the inputs of all layers.
     pub rms_error: f64,
-    /// The root of the sum of the squared errors, relative to that of the activation's values.
+    /// The root of the sum of the squared errors, relative to the root of the sum of the activation's
+    /// squared values.
     pub relative_error: f64,
     /// The largest error at an input.
     pub largest_error: f64,

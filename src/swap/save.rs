@@ -17,7 +17,7 @@ pub const SWAP: &str = "swap";
 pub struct SaveOptions {
     /// The folder, which must exist.
     pub folder: PathBuf,
-    /// Entries of each header besides those of the network: the classes, the data set, its
+    /// Entries of each header besides the network's: the classes, the data set, its
     /// normalisation.
     pub metadata: BTreeMap<String, String>,
 }

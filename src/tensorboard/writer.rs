@@ -32,8 +32,8 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Starts a file in `folder`, which is created if it is missing. Its name sorts after those of the
-    /// event files in the folder, the order in which TensorBoard reads them.
+    /// Starts a file in `folder`, which is created if it is missing. Its name sorts after the event
+    /// files in the folder, the order in which TensorBoard reads them.
     ///
     /// `continued` is the first step of a run that continues: TensorBoard drops this step and all
     /// after it from the older files.

@@ -265,7 +265,7 @@ fn read(folder: &Path, path: &Path) -> io::Result<(Option<Holder>, Duration)> {
     let file = File::open(path)?;
     let written = file.metadata()?.modified()?;
     let holder = serde_json::from_reader(file).ok();
-    // Both times are those of the file system, whose clock may differ from this computer's.
+    // Both times come from the file system, whose clock may differ from this computer's.
     let mut probe = tempfile::Builder::new()
         .prefix(".clock-")
         .tempfile_in(folder)?;

@@ -119,7 +119,7 @@ struct Sending<'a> {
     missing: Vec<usize>,
     /// Buckets that are complete.
     done: usize,
-    /// Those of them that have a gradient. They have been handed over.
+    /// The ones that have a gradient. They have been handed over.
     sent: Vec<usize>,
 }
 

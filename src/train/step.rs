@@ -83,8 +83,8 @@ impl Accumulation {
         Ok(Step { loss, logits })
     }
 
-    /// Adds the gradients of the last micro-batch, as [`Accumulation::add`] does, and then those of all
-    /// other ranks, whose sums are computed while the backward pass runs.
+    /// Adds the gradients of the last micro-batch, as [`Accumulation::add`] does, and then the gradients of
+    /// all other ranks, whose sums are computed while the backward pass runs.
     ///
     /// All ranks must call it after the same number of micro-batches. Gradients after a loss that is not
     /// finite, on this rank or on another one, are of no use.

@@ -1,4 +1,4 @@
-//! Names before positions: folders and data sets whose classes are not those of the network, in the
+//! Names before positions: folders and data sets whose classes differ from the network's, in the
 //! same order.
 
 use std::collections::BTreeMap;

@@ -325,7 +325,7 @@ fn recorded_class_names_come_before_positions() {
         (reversed, Some("in another order: matched by name")),
         (
             numbers,
-            Some("the classes 0, 1, 2, 3, 4, …, not those of CIFAR-10"),
+            Some("the classes 0, 1, 2, 3, 4, …, unlike CIFAR-10: matched by position"),
         ),
     ] {
         let folder = TempDir::new().unwrap();

@@ -31,7 +31,7 @@ impl From<&Embedded> for Row {
     }
 }
 
-/// All weights, or those of one network.
+/// All weights, or the weights of one network.
 pub(super) fn rows(model: Option<&str>) -> Vec<Row> {
     let own = |row: &&Embedded| model.is_none_or(|model| row.model == model);
     models::embedded().filter(own).map(Row::from).collect()

@@ -27,7 +27,7 @@ const MEASUREMENTS: &str = "Measurements";
 pub struct SwapArgs {
     /// The network [default: from the weights]
     pub(super) model: Option<String>,
-    // The data set and the recipe default to those of the run that the weights belong to.
+    // The data set and the recipe default to what the run used that trained the weights.
     #[command(flatten, next_help_heading = "Weights")]
     pub(super) weights: WeightsArgs,
     #[command(flatten)]
@@ -68,8 +68,8 @@ pub struct SwapArgs {
     #[arg(long, value_name = "T", help_heading = TRAINING,
           value_parser = number::<f64>(positive(1000.0)))]
     pub(super) temperature: Option<f64>,
-    /// Weight of the distance of the features from those of the original in distillation, at the
-    /// last activation of each stage [default: 0, only the logits]
+    /// Weight of the distance to the original's features in distillation, at the last activation
+    /// of each stage [default: 0, only the logits]
     #[arg(long, value_name = "WEIGHT", help_heading = TRAINING,
           value_parser = number::<f64>(0.0..=1e6))]
     pub(super) feature_weight: Option<f64>,

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use candle_mish::data::{Dataset, DecodeOptions, ImageSet, Preprocess, image_files};
 
-/// The images in `folder` and its subfolders, in the form of those of `dataset`.
+/// The images in `folder` and its subfolders, in the form of `dataset`'s images.
 ///
 /// # Errors
 /// If the folder cannot be read or has no image files.

@@ -19,7 +19,7 @@ use crate::network::{Network, Weights};
 pub(super) enum Classifier {
     /// Its rows are the classes of the data set by name.
     ByName,
-    /// The weights record no classes: its rows are those of the data set, if there are as many.
+    /// The weights record no classes: its rows are the data set's classes, if there are as many.
     ByPosition,
     /// The classes are others: it is not loaded.
     Fresh {

@@ -48,14 +48,14 @@ impl Resumed {
         if then != now {
             tracing::warn!(
                 "the run used {}, now it uses {now}: it continues with the same images, but the result \
-                 is not exactly that of an uninterrupted run",
+                 differs slightly from an uninterrupted run",
                 counted(then, "rank")
             );
         }
         if let Some(threads) = state.threads().filter(|then| *then != context.threads) {
             tracing::warn!(
-                "the run used {}, now it uses {}: sums are rounded differently, so the result is \
-                 not exactly that of an uninterrupted run; --threads {threads} makes it exact",
+                "the run used {}, now it uses {}: sums are rounded differently, so the result \
+                 differs slightly from an uninterrupted run; --threads {threads} makes it exact",
                 counted(threads, "thread"),
                 context.threads
             );
@@ -63,7 +63,7 @@ impl Resumed {
         Ok(state)
     }
 
-    /// Changes the number of epochs to that of `config`, if it differs. An epoch has
+    /// Takes the number of epochs from `config`, if it differs. An epoch has
     /// `steps_per_epoch` steps.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ pub(super) enum Weight<'p> {
 #[derive(Debug, Clone)]
 pub(super) struct Strided<'p> {
     pub storage: Storage<'p>,
-    /// The type of the elements, if it is not that of the storage.
+    /// The type of the elements, if it differs from the storage's.
     pub element: Option<Element>,
     /// The first element, in elements.
     pub offset: usize,

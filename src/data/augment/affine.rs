@@ -1,7 +1,7 @@
 //! Affine transforms, byte for byte equal to Pillow's.
 //!
 //! Each pixel of the result is taken from the place in the source that a matrix gives. The arithmetic
-//! is that of `src/libImaging/Geometry.c` of Pillow 13: fixed-point numbers with 16 fractional bits
+//! follows `src/libImaging/Geometry.c` of Pillow 13: fixed-point numbers with 16 fractional bits
 //! for the nearest pixel, doubles for the two filters.
 
 use crate::data::image::Image;

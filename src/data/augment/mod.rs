@@ -1,7 +1,7 @@
 //! Random changes to training images, and their conversion to normalised floats.
 //!
-//! [`Op`] is one change with all its parameters: it has no randomness, and its bytes are those of
-//! Pillow 13. [`PixelAugmentation`] draws operations: [`AutoAugment`] by timm's notation,
+//! [`Op`] is one change with all its parameters: it has no randomness, and its bytes equal
+//! Pillow 13's. [`PixelAugmentation`] draws operations: [`AutoAugment`] by timm's notation,
 //! [`ColorJitter`], rotation, flips, blur. [`Augmentation`] adds the crop and the horizontal flip.
 
 mod affine;

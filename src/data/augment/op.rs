@@ -4,8 +4,8 @@ use super::affine::{self, Sampling};
 use super::{blur, colour, table};
 use crate::data::image::Image;
 
-/// An operation on an image, with all its parameters: nothing in it is random. The bytes are those of
-/// Pillow 13 on images of mode RGB or L. Variants with another source name it.
+/// An operation on an image, with all its parameters: nothing in it is random. The bytes equal
+/// Pillow 13's on images of mode RGB or L. Variants with another source name it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Op {
     /// `ImageOps.autocontrast`: stretches each channel to the full range.

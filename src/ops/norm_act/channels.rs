@@ -325,7 +325,7 @@ impl<F: Real> KernelVisitor<F> for Backward<'_, F> {
             let add = |a: (f64, f64), b: &(f64, f64)| (a.0 + b.0, a.1 + b.1);
             let sums = sums.chunks(parts).map(|s| s.iter().fold((0.0, 0.0), add));
             let sums: Vec<(f64, f64)> = sums.collect();
-            // The gradients of gain and bias are those of this part of the batch. The sum over the
+            // The gradients of gain and bias cover this part of the batch. The sum over the
             // processes comes later, as for all parameters.
             let all = match self.processes {
                 Some(processes) => &synchronised::pairs(&sums, processes)?,

@@ -80,8 +80,8 @@ impl Figure {
 
     /// The value; `None` if the run does not have it yet. Accuracies are fractions in [0, 1].
     ///
-    /// Figures of the last and the best weights are those on the test images if the run is finished,
-    /// else those of the evaluation of the epoch.
+    /// Figures of the last and the best weights come from the test images if the run is finished,
+    /// else from the evaluation of the epoch.
     pub fn of(self, run: &StoredRun) -> Option<f64> {
         let (last, summary) = (run.records.last(), run.summary.as_ref());
         let sum = |value: fn(&EpochRecord) -> f64| {

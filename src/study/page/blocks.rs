@@ -3,7 +3,7 @@
 use crate::study::analysis::{Analysis, CellResult};
 use crate::study::definition::Settings;
 
-/// Cells with the same values of all axes but those of the baseline.
+/// Cells with the same values of all axes except the baseline's.
 pub(super) struct Block<'a> {
     /// The common values.
     pub axes: Settings,
@@ -17,7 +17,7 @@ pub(super) struct BlockCell<'a> {
     pub position: usize,
     /// The values in which it differs from the other cells of the block.
     pub setting: Settings,
-    /// The position of the setting among those of the study: the same in all blocks.
+    /// The position of the setting among the study's settings: the same in all blocks.
     pub style: usize,
     pub cell: &'a CellResult,
 }

@@ -55,7 +55,7 @@ pub struct Corrector<'a> {
 }
 
 impl Corrector<'_> {
-    /// Corrects the weights and the statistics of `variant`, which has those of the original.
+    /// Corrects the weights and the statistics of `variant`, which has the original's.
     pub fn apply(&self, correction: Correction, variant: &Variant) -> Result<()> {
         let tensors = Tensors::of(variant);
         let parts = parts(variant, &self.image()?)?;

@@ -107,8 +107,8 @@ impl Corrector<'_> {
         self.images()?.map(logits).collect()
     }
 
-    /// The mean Kullback-Leibler divergence of the logits of `variant` from those of the original, with
-    /// new statistics of its batch norms.
+    /// The mean Kullback-Leibler divergence of `variant`'s logits from the original's, with new
+    /// statistics of its batch norms.
     fn divergence(&self, variant: &Variant, original: &[Tensor]) -> Result<f64> {
         if !variant.store.buffers().is_empty() {
             variant.store.reset_statistics()?;

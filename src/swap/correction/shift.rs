@@ -30,7 +30,7 @@ impl Corrector<'_> {
         add_difference(tensors, &producer.bias, wanted, &moments.means())
     }
 
-    /// Changes the bias of the classifier so that the mean of each logit is that of the original.
+    /// Changes the bias of the classifier so that the mean of each logit equals the original's.
     pub(super) fn shift_logits(&self, variant: &Variant, tensors: &Tensors) -> Result<()> {
         let bias = format!("{}.bias", variant.head);
         let (mut old, mut new) = (Moments::default(), Moments::default());

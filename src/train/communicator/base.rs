@@ -47,7 +47,7 @@ pub trait Communicator: AllReduce {
         Ok(sums)
     }
 
-    /// Replaces `bytes` by those of the rank `root`.
+    /// Replaces `bytes` by the bytes of the rank `root`.
     ///
     /// # Errors
     /// If another rank has ended.

@@ -35,7 +35,7 @@ pub struct Launched {
     pub rank: usize,
     /// The number of ranks.
     pub size: usize,
-    /// The number of this rank among those of its node, counted from 0.
+    /// The number of this rank among the ranks of its node, counted from 0.
     pub local_rank: usize,
     /// The number of ranks on this node.
     pub local_size: usize,
@@ -102,7 +102,7 @@ const TORCHRUN: &str = "TORCHELASTIC_RUN_ID";
 const SLURM_RANK: &str = "SLURM_PROCID";
 /// The number of tasks of a Slurm step.
 const SLURM_SIZE: &str = "SLURM_STEP_NUM_TASKS";
-/// The number of a rank among those of its node.
+/// The number of a rank among the ranks of its node.
 const SLURM_LOCAL_RANK: &str = "SLURM_LOCALID";
 /// Tasks of each node of a Slurm step, such as `2(x3),1`.
 const SLURM_TASKS: &str = "SLURM_STEP_TASKS_PER_NODE";

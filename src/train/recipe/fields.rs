@@ -251,7 +251,7 @@ pub struct Recipe {
     pub freeze_backbone: bool,
     /// Epochs at the start of the run that train only the head.
     pub head_warmup_epochs: f64,
-    /// Several ranks: batch norms take the statistics of the whole batch in training, not those of the
+    /// Several ranks: batch norms take the statistics of the whole batch in training, not of the
     /// part of each rank.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sync_bn: bool,

@@ -234,6 +234,6 @@ named! {
     DistBn, "way to distribute the statistics of batch norms",
     /// Their mean over all ranks.
     Reduce = "reduce",
-    /// Those of rank 0.
+    /// Rank 0's.
     Broadcast = "broadcast",
 }

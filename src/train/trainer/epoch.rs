@@ -106,7 +106,7 @@ impl Trainer<'_> {
     }
 
     /// Adds the gradients of a batch and returns its loss. A loss that is not finite has none. With the
-    /// `last` batch, adds those of all other ranks.
+    /// `last` batch, adds the gradients of all other ranks.
     fn accumulate(
         &mut self,
         accumulation: &mut Accumulation,

@@ -140,8 +140,8 @@ pub fn train(
 }
 
 /// As [`train`], on several ranks, each of which calls this with the same run. The batches of `run` are
-/// those of all ranks together: with `sync_bn`, and without random layers, the result is that of one
-/// process up to rounding.
+/// split over the ranks: with `sync_bn`, and without random layers, the result equals one process's
+/// up to rounding.
 ///
 /// Rank 0 gives its weights and its `resume` to the others and writes all files.
 ///

@@ -125,8 +125,8 @@ impl Trainer<'_> {
         Ok(totals.mean())
     }
 
-    /// Sets the sums over the images so far aside, so that `self.progress.partial` has those of the next
-    /// update on this rank alone. [`Trainer::join_sums`] adds the sums of all ranks to them.
+    /// Sets the sums over the images so far aside, so that `self.progress.partial` has the sums of the
+    /// next update on this rank alone. [`Trainer::join_sums`] adds the sums of all ranks to them.
     pub(super) fn set_sums_aside(&mut self) -> Partial {
         let partial = &mut self.progress.partial;
         let before = *partial;
@@ -170,7 +170,7 @@ impl Trainer<'_> {
     }
 
     /// Makes the running statistics of batch norms equal on all ranks after an update, as `dist_bn` says.
-    /// Then the state of rank 0 is that of all ranks.
+    /// Then all ranks have the state of rank 0.
     pub(super) fn distribute_statistics(&self) -> Result<()> {
         match self.run.recipe.dist_bn.unwrap_or(DistBn::Reduce) {
             _ if self.parallel.is_single() || self.run.recipe.sync_bn => Ok(()),

@@ -68,7 +68,7 @@ impl ClassNames {
                 "{path} has the classes of {title} in another order: matched by name"
             )),
             Self::Other(names) => Some(format!(
-                "{path} has the classes {}, not those of {title}: matched by position",
+                "{path} has the classes {}, unlike {title}: matched by position",
                 shortened(names)
             )),
         }
