@@ -443,11 +443,7 @@ impl Study<'_> {
 
     /// Measures the statistics of batch norms again, without changing weights.
     pub(super) fn recalibrate(&self, variant: &Variant, count: usize) -> Result<()> {
-        variant.store.reset_statistics()?;
-        for images in first_batches(self.data.calibration, count, self.stop)? {
-            variant.calibrating.forward_t(&images?, true)?;
-        }
-        Ok(())
+        variant.recalibrate(first_batches(self.data.calibration, count, self.stop)?)
     }
 
     /// The paths of the activation layers to swap, in the order of the forward pass.

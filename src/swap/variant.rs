@@ -30,6 +30,24 @@ pub struct Variant {
     pub calibrating: Box<dyn ModuleT>,
 }
 
+impl Variant {
+    /// Measures the statistics of batch norms again as the averages over `images`, without changing
+    /// weights.
+    ///
+    /// # Errors
+    /// If an image cannot be read or the forward pass fails.
+    pub fn recalibrate(&self, images: impl Iterator<Item = Result<Tensor>>) -> Result<()> {
+        if self.store.buffers().is_empty() {
+            return Ok(());
+        }
+        self.store.reset_statistics()?;
+        for images in images {
+            self.calibrating.forward_t(&images?, true)?;
+        }
+        Ok(())
+    }
+}
+
 /// The replacement of an activation.
 #[derive(Debug, Clone)]
 pub struct Replacement {

@@ -110,12 +110,7 @@ impl Corrector<'_> {
     /// The mean Kullback-Leibler divergence of `variant`'s logits from the original's, with new
     /// statistics of its batch norms.
     fn divergence(&self, variant: &Variant, original: &[Tensor]) -> Result<f64> {
-        if !variant.store.buffers().is_empty() {
-            variant.store.reset_statistics()?;
-            for images in self.images()? {
-                variant.calibrating.forward_t(&images?, true)?;
-            }
-        }
+        variant.recalibrate(self.images()?)?;
         let (mut sum, mut count) = (0.0, 0);
         for (images, old) in self.images()?.zip(original) {
             let new = log_softmax(
