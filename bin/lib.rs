@@ -1,6 +1,7 @@
 //! The command line of candle-mish: `mish` with all commands, and one `train-<family>` program for
 //! each family of networks.
 
+mod allocator;
 mod args;
 mod bench;
 mod classes;
@@ -38,11 +39,6 @@ use commands::{
 };
 use context::Context;
 use failure::{Done, usage};
-
-/// Feature maps are large and short-lived. mimalloc keeps freed memory for the next one. The
-/// system's allocator returns it, and the next use pays for page faults.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Train, evaluate and compare image classifiers with any activation, Mish first.
 #[derive(Debug, Parser)]
@@ -153,6 +149,7 @@ fn run<P: FromArgMatches>(
     global: impl FnOnce(P) -> (GlobalArgs, P),
     body: impl FnOnce(P, &Context) -> anyhow::Result<Done>,
 ) -> ExitCode {
+    allocator::keep_freed_memory();
     let parsed = command
         .try_get_matches()
         .and_then(|matches| P::from_arg_matches(&matches));
