@@ -1,19 +1,18 @@
 //! `mish bench train` and `mish bench infer`: the speed of a whole network.
 
-use candle_mish::nn::forward_in_pool;
+use candle_mish::nn::{forward_in_parts, forward_in_pool};
 use candle_mish::ops::Target;
 use candle_mish::train::optimizer::{ParameterGroup, RuleOptimizer};
 use candle_mish::train::{Recipe, step};
 use serde::Serialize;
 
-use super::profile::{self, Share};
+use super::profile::{self, Profile, Share};
 use super::roofline::{Computer, Peaks, Roofline};
 use super::subject::{Subject, SubjectArgs};
 use super::timing::{Timing, alternate};
 use crate::args::range::{MAX_BATCH, MAX_ROUNDS, count};
 use crate::context::Context;
 use crate::failure::{Done, usage};
-use crate::network::Network;
 use crate::{device, output};
 
 /// Steps that do not count: the first ones allocate memory.
@@ -31,7 +30,8 @@ pub struct NetworkBenchArgs {
     /// Steps to time. The result is the median
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = count(1..=MAX_ROUNDS))]
     steps: usize,
-    /// Also show each op's share of the time, measured in as many more steps
+    /// Also show each op's share of the time, measured in as many more steps. Inference then computes
+    /// all images of a batch together
     #[arg(long)]
     profile: bool,
     /// Compare each op with the speed of a matrix product and of a copy, on the CPU
@@ -50,6 +50,15 @@ pub enum Mode {
     Train,
     /// Forward with running statistics, without gradients.
     Infer,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Infer => "infer",
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -92,19 +101,22 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
         images,
         labels,
     } = args.subject.build(args.batch_size)?;
-    let answer = match mode {
+    let params = network.store.num_params();
+    let (timed, profile) = match mode {
         Mode::Infer => {
             let model = network.for_inference(&spec)?;
-            measure(args, "infer", context, &network, &mut || {
-                forward_in_pool(&*model, &images)?;
-                Ok(())
-            })?
+            let timed = time(args, &mut || {
+                forward_in_parts(&*model, &images, params).map(drop)
+            })?;
+            // The whole batch: the times of parts that run side by side would not add up.
+            let profile = profile(args, &mut || forward_in_pool(&*model, &images).map(drop))?;
+            (timed, profile)
         }
         Mode::Train => {
             let recipe = Recipe::default();
             let groups = ParameterGroup::split(network.store.params(), recipe.weight_decay);
             let mut optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
-            measure(args, "train", context, &network, &mut || {
+            let mut train_step = || {
                 let forward = || Ok((network.model.forward_t(&images, true)?, None));
                 step(
                     forward,
@@ -115,8 +127,44 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
                 )
                 .map_err(candle_core::Error::wrap)?;
                 Ok(())
-            })?
+            };
+            (
+                time(args, &mut train_step)?,
+                profile(args, &mut train_step)?,
+            )
         }
+    };
+    let roofline = match args.roofline {
+        true => Some(Roofline::new(
+            &profile.shares,
+            Peaks::measure()?,
+            &args.predict,
+        )),
+        false => None,
+    };
+    let Timed {
+        timing,
+        peak_rss_bytes,
+    } = timed;
+    let answer = Answer {
+        name: format!(
+            "{}_{}_{}",
+            mode.name(),
+            args.subject.model,
+            args.subject.activation.name()
+        ),
+        model: args.subject.model.clone(),
+        activation: args.subject.activation.to_string(),
+        batch_size: args.batch_size,
+        steps: args.steps,
+        threads: context.threads,
+        params,
+        timing,
+        images_per_second: 1e3 * args.batch_size as f64 / timing.median_ms,
+        gflops: timing.giga_per_second(2.0 * profile.multiply_adds),
+        peak_rss_bytes,
+        profile: args.profile.then_some(profile.shares),
+        roofline,
     };
     if context.json {
         output::json(&answer)?;
@@ -126,49 +174,34 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
     Ok(Done::Complete)
 }
 
-/// Times the steps, then counts operations in one more step, or in as many again for a profile.
-fn measure(
+/// The times of the steps, and the memory afterwards.
+struct Timed {
+    timing: Timing,
+    peak_rss_bytes: Option<u64>,
+}
+
+fn time(
     args: &NetworkBenchArgs,
-    verb: &str,
-    context: &Context,
-    network: &Network,
     step: &mut dyn FnMut() -> candle_core::Result<()>,
-) -> anyhow::Result<Answer> {
-    let device = network.store.device();
-    let timings = alternate(device, &mut [Box::new(&mut *step)], 1, WARM_UP, args.steps)?;
+) -> anyhow::Result<Timed> {
+    let device = device::current()?;
+    let timings = alternate(device, &mut [Box::new(step)], 1, WARM_UP, args.steps)?;
     let Some(timing) = timings.into_iter().flatten().next() else {
         anyhow::bail!("no step was timed");
     };
-    let peak_rss_bytes = peak_rss();
-    let detailed = args.profile || args.roofline;
-    let profile = profile::profile(if detailed { args.steps } else { 1 }, step)?;
-    let roofline = match args.roofline {
-        true => Some(Roofline::new(
-            &profile.shares,
-            Peaks::measure()?,
-            &args.predict,
-        )),
-        false => None,
-    };
-    Ok(Answer {
-        name: format!(
-            "{verb}_{}_{}",
-            args.subject.model,
-            args.subject.activation.name()
-        ),
-        model: args.subject.model.clone(),
-        activation: args.subject.activation.to_string(),
-        batch_size: args.batch_size,
-        steps: args.steps,
-        threads: context.threads,
-        params: network.store.num_params(),
+    Ok(Timed {
         timing,
-        images_per_second: 1e3 * args.batch_size as f64 / timing.median_ms,
-        gflops: timing.giga_per_second(2.0 * profile.multiply_adds),
-        peak_rss_bytes,
-        profile: args.profile.then_some(profile.shares),
-        roofline,
+        peak_rss_bytes: peak_rss(),
     })
+}
+
+/// Counts the operations in one more step, or measures the time per op in as many steps again.
+fn profile(
+    args: &NetworkBenchArgs,
+    step: &mut dyn FnMut() -> candle_core::Result<()>,
+) -> candle_core::Result<Profile> {
+    let detailed = args.profile || args.roofline;
+    profile::profile(if detailed { args.steps } else { 1 }, step)
 }
 
 fn text(answer: &Answer) -> String {

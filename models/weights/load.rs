@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Module, Tensor};
 #[cfg(feature = "data")]
 use candle_mish::data::Preprocess;
-use candle_mish::nn::{ParamStore, forward_in_pool};
+use candle_mish::nn::{ParamStore, forward_in_parts, forward_in_pool};
 use candle_mish::ops::MemoryFormat;
 
 use crate::context::BuildContext;
@@ -41,6 +41,8 @@ pub struct Loaded {
     pub transfer: Transfer,
     /// What was assumed or changed.
     pub notes: Vec<Note>,
+    /// Whether the layers of `model` arrange their weights once.
+    constant: bool,
 }
 
 impl Loaded {
@@ -56,8 +58,9 @@ impl Loaded {
 impl Loaded {
     /// Builds [`Loaded::model`] again, for weights that do not change any more: its layers arrange
     /// their weights once, with the first batch, and not with every batch, and on the CPU they keep
-    /// images channels-last. Small batches take less time and the network more memory; the logits
-    /// change by rounding.
+    /// images channels-last. [`Module::forward`] divides batches
+    /// ([`forward_in_parts`]). Images take less time and the network more memory; the logits change
+    /// by rounding.
     ///
     /// Load the file again to change the weights. Updates through [`Loaded::store`] would not be
     /// seen.
@@ -81,13 +84,20 @@ impl Loaded {
             ..BuildContext::default()
         };
         let model = create_with(&self.spec, &context, self.store.frozen().var_builder())?;
-        Ok(Self { model, ..self })
+        Ok(Self {
+            model,
+            constant: true,
+            ..self
+        })
     }
 }
 
 impl Module for Loaded {
     fn forward(&self, images: &Tensor) -> candle_core::Result<Tensor> {
-        forward_in_pool(&*self.model, images)
+        match self.constant {
+            true => forward_in_parts(&*self.model, images, self.store.num_params()),
+            false => forward_in_pool(&*self.model, images),
+        }
     }
 }
 
@@ -174,6 +184,7 @@ impl Weights {
             metadata: self.checkpoint.metadata,
             transfer,
             notes,
+            constant: false,
         })
     }
 }

@@ -33,6 +33,7 @@
 
 mod activation;
 mod auxiliary;
+mod awake;
 mod batch_norm;
 mod channel_shuffle;
 mod conv;
@@ -63,7 +64,7 @@ pub use conv_norm_act::{ConvNormAct, conv_norm_act};
 pub use drop_path::DropPath;
 pub use dropout::Dropout;
 pub use group_norm::{GroupNorm, LayerNorm, group_norm, layer_norm};
-pub use in_pool::forward_in_pool;
+pub use in_pool::{forward_in_parts, forward_in_pool};
 pub use init::{WeightInit, gain};
 pub use initialiser::{Initialisation, Initialiser, WeightDistribution};
 pub use layer_blends::LayerBlends;

@@ -13,7 +13,7 @@ mod writers;
 use anyhow::bail;
 use candle_core::{Device, Tensor};
 use candle_mish::eval::Mirrored;
-use candle_mish::nn::forward_in_pool;
+use candle_mish::nn::forward_in_parts;
 use candle_mish_models::ModelSpec;
 use candle_nn::ModuleT;
 
@@ -73,6 +73,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     let model: &(dyn ModuleT + Sync) = if args.tta { &mirrored } else { &*inference };
     let mut run = Run {
         model,
+        weights: network.store.num_params(),
         device: network.store.device(),
         spec: &spec,
         results,
@@ -116,6 +117,8 @@ fn class_names(
 /// A network in use and its results so far.
 struct Run<'a> {
     model: &'a (dyn ModuleT + Sync),
+    /// The number of its weights.
+    weights: usize,
     device: &'a Device,
     spec: &'a ModelSpec,
     results: Box<dyn Results>,
@@ -150,7 +153,7 @@ impl Run<'_> {
             return Ok(());
         }
         let batch = Tensor::cat(&pixels, 0)?.to_device(self.device)?;
-        let logits = forward_in_pool(self.model, &batch)?;
+        let logits = forward_in_parts(self.model, &batch, self.weights)?;
         for (name, logits) in names.iter().zip(logits.to_vec2::<f32>()?) {
             if !logits.iter().all(|logit| logit.is_finite()) {
                 bail!(
