@@ -9,7 +9,7 @@ use super::study::Study;
 use super::variant::{Replacement, Variant};
 use crate::activation::Activation;
 use crate::data::Loader;
-use crate::eval::Comparison;
+use crate::eval::{Comparison, Estimate};
 
 impl Study<'_> {
     /// Searches the layers of `to` within the budget.
@@ -23,7 +23,7 @@ impl Study<'_> {
         let baseline = Logits::of(&*original.frozen, &images, self.stop)?;
         let mut left = self.activation_layers(original)?;
         let total = left.len();
-        let mut chosen: Vec<String> = Vec::new();
+        let mut swapped: Vec<String> = Vec::new();
         let mut found = BudgetSearch {
             activation: to.to_string(),
             points: budget.points,
@@ -38,9 +38,9 @@ impl Study<'_> {
             for (index, layer) in left.iter().enumerate() {
                 (self.progress)(&format!(
                     "{to}: budget, layer {} of {total}, {layer}",
-                    chosen.len() + 1
+                    swapped.len() + 1
                 ));
-                let mut layers = chosen.clone();
+                let mut layers = swapped.clone();
                 layers.push(layer.clone());
                 let variant = self.with_layers(to, layers, budget)?;
                 let comparison = compare(&variant, &images, &baseline, self)?;
@@ -57,16 +57,16 @@ impl Study<'_> {
                 break;
             };
             let layer = left.remove(index);
-            let within = -100.0 * comparison.change.top1.value <= budget.points;
-            found.curve.push(BudgetStep {
-                layer: layer.clone(),
-                comparison,
-            });
-            if !within {
+            let change = comparison.change.top1;
+            swapped.push(layer.clone());
+            found.curve.push(BudgetStep { layer, comparison });
+            if certainly_exceeds(&change, budget.points) {
                 break;
             }
-            chosen.push(layer);
         }
+        let changes = found.curve.iter().map(|step| step.comparison.change.top1);
+        swapped.truncate(layers_within(changes, budget.points));
+        let chosen = swapped;
         if !chosen.is_empty() {
             let variant = self.with_layers(to, chosen.clone(), budget)?;
             if !held_out.images().is_empty() {
@@ -98,6 +98,20 @@ impl Study<'_> {
     }
 }
 
+/// Whether the loss exceeds the budget even at the end of its interval.
+fn certainly_exceeds(change: &Estimate, points: f64) -> bool {
+    -100.0 * change.high > points
+}
+
+/// The length of the longest swap whose loss is within the budget. `changes` are the changes with one
+/// layer, two layers and so on. A shorter swap may exceed the budget: on a few images a change is within
+/// a point of the truth.
+fn layers_within(changes: impl Iterator<Item = Estimate>, points: f64) -> usize {
+    let within = |change: Estimate| -100.0 * change.value <= points;
+    let counts = changes.zip(1..).filter(|(change, _)| within(*change));
+    counts.map(|(_, count)| count).last().unwrap_or(0)
+}
+
 fn compare(
     variant: &Variant,
     images: &Loader,
@@ -106,4 +120,25 @@ fn compare(
 ) -> Result<Comparison> {
     let logits = Logits::of(&*variant.frozen, images, study.stop)?.logits;
     Comparison::new(&baseline.logits, &logits, &baseline.labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_swap_counts_and_doubt_continues_the_search() {
+        let change = |value: f64| Estimate {
+            value,
+            low: value - 0.01,
+            high: value + 0.01,
+        };
+        let within = |values: &[f64]| layers_within(values.iter().copied().map(change), 0.5);
+        assert_eq!(within(&[]), 0);
+        assert_eq!(within(&[-0.006, -0.008]), 0);
+        assert_eq!(within(&[0.001, -0.005, -0.006]), 2);
+        assert_eq!(within(&[-0.002, -0.006, -0.004, -0.02]), 3);
+        assert!(!certainly_exceeds(&change(-0.014), 0.5));
+        assert!(certainly_exceeds(&change(-0.016), 0.5));
+    }
 }

@@ -144,6 +144,7 @@ fn after(row: &Row, gap: Option<f64>) -> Option<String> {
 
 fn of_budget(search: &BudgetSearch) -> String {
     let swapped = search.chosen.len();
+    let layers = if swapped == 1 { "layer" } else { "layers" };
     let held_out = match &search.held_out {
         Some(comparison) => format!(
             " On the {} test images that the search did not use, top-1 changes by {} points.",
@@ -160,7 +161,7 @@ fn of_budget(search: &BudgetSearch) -> String {
         )
     });
     format!(
-        "{} fits in {swapped} layers within a budget of {} points{on_search}, after {} \
+        "{} fits in {swapped} {layers} within a budget of {} points{on_search}, after {} \
          evaluations.{held_out}",
         search.activation, search.points, search.evaluations
     )

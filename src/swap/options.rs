@@ -135,8 +135,9 @@ impl SwapOptions {
 ///
 /// It starts from the original network. Each round swaps each remaining layer in addition to those
 /// chosen, recalibrates the batch norms, and measures the network. The layer whose swap changes the
-/// outputs least, by the KL divergence from the original's, is chosen. The search ends when the loss
-/// of top-1 exceeds the budget, and keeps the layers before that.
+/// outputs least, by the KL divergence from the original's, is chosen. The search ends with all layers,
+/// or when the loss of top-1 exceeds the budget even at the end of its 95 % interval. The result is the
+/// longest swap whose measured loss is within the budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
     /// The loss of top-1 that is allowed, in points.

@@ -148,7 +148,8 @@ pub struct BudgetSearch {
     pub activation: String,
     /// The loss of top-1 that is allowed, in points.
     pub points: f64,
-    /// The swaps in the order of the search. The last one may exceed the budget.
+    /// The swaps in the order of the search. The ones after the chosen ones exceed the budget, and some
+    /// before may.
     pub curve: Vec<BudgetStep>,
     /// The paths of the layers within the budget.
     pub chosen: Vec<String>,

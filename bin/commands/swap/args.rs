@@ -104,7 +104,7 @@ pub struct SwapArgs {
           value_parser = number::<f64>(0.0..=100.0))]
     pub(super) budget: Option<f64>,
     /// Random test images that the search measures; the result is measured on the others [default:
-    /// 1000]
+    /// 2000]
     #[arg(long, value_name = "N", requires = "budget", help_heading = BUDGET,
           value_parser = count(1..=MAX_IMAGES))]
     pub(super) budget_images: Option<usize>,

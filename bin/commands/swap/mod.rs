@@ -33,7 +33,7 @@ const CORRECTION_BATCHES: usize = 16;
 /// The default of `--temperature`.
 const TEMPERATURE: f64 = 4.0;
 /// The default of `--budget-images`.
-const BUDGET_IMAGES: usize = 1000;
+const BUDGET_IMAGES: usize = 2000;
 /// The default of `--budget-recalibrate`.
 const BUDGET_BATCHES: usize = 8;
 
