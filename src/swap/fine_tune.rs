@@ -7,7 +7,7 @@ use super::variant::Variant;
 use crate::data::{Batch, Loader};
 use crate::eval::Evaluation;
 use crate::nn::LayerBlends;
-use crate::train::optimizer::{ParameterGroup, RuleOptimizer};
+use crate::train::optimizer::RuleOptimizer;
 use crate::train::{Accumulation, Recipe, Step, StepError};
 
 /// How a network changes from the old to the new activation over the first half of a training.
@@ -77,7 +77,7 @@ impl FineTune {
         check: &dyn Fn() -> Result<()>,
         evaluate: &mut dyn FnMut(usize) -> Result<Evaluation>,
     ) -> Result<Vec<RecoveryPoint>> {
-        let groups = ParameterGroup::split(variant.store.params(), self.recipe.weight_decay);
+        let groups = self.recipe.groups(variant.store.params());
         let mut optimizer =
             RuleOptimizer::new(self.recipe.optimizer(), groups)?.with_head(&variant.head);
         let schedule = self.recipe.schedule_over(self.steps as u64);

@@ -4,7 +4,7 @@ use candle_core::{DType, Tensor};
 
 use super::available::{available_memory, resident_memory};
 use super::error::TrainError;
-use super::optimizer::{Optimizer, ParameterGroup, RuleOptimizer};
+use super::optimizer::{Optimizer, RuleOptimizer};
 use super::step::loss_of;
 use super::trainer::Run;
 use crate::autograd::{StepMemory, step_memory};
@@ -93,7 +93,7 @@ pub fn estimate(run: &Run<'_>) -> Result<MemoryEstimate, TrainError> {
     let labels = Tensor::zeros(SAMPLE, DType::U32, device)?;
     // Before the forward pass, whose memory a GPU's pool keeps.
     let on_gpu = free_memory(device);
-    let groups = ParameterGroup::split(run.store.params(), 0.0);
+    let groups = run.recipe.groups(run.store.params());
     let optimizer = RuleOptimizer::new(run.recipe.optimizer(), groups)?;
     let step = without_effect(run, || {
         step_memory(SAMPLE, || {

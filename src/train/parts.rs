@@ -34,7 +34,7 @@ pub(super) fn optimizer(
     let groups = match parts {
         Some(parts) if recipe.tells_parts_apart() => parts.groups(store, recipe, head_warmup),
         None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),
-        _ => ParameterGroup::split(store.params(), recipe.weight_decay),
+        _ => recipe.groups(store.params()),
     };
     let optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;
     Ok(match parts {
@@ -63,7 +63,7 @@ impl Parts<'_> {
         let groups = by_layer.into_iter().flat_map(|((layer, head), params)| {
             let below = i32::try_from(highest - layer).unwrap_or(i32::MAX);
             let scale = recipe.layer_decay.map_or(1.0, |decay| decay.powi(below));
-            let groups = ParameterGroup::split(params, recipe.weight_decay).into_iter();
+            let groups = recipe.groups(params).into_iter();
             groups.map(move |group| ParameterGroup {
                 lr_scale: scale,
                 start: if head { 0 } else { head_warmup },

@@ -68,6 +68,33 @@ def make(name, parameters, arguments):
     return create_optimizer_v2(groups, name, lr=1.0, weight_decay=DECAY, **arguments)
 
 
+def with_fallback(parameters, name):
+    """timm's Muon whose fallback also updates the parameter `name`."""
+    own = {n: p for n, p in parameters.items() if n != name}
+    optimizer = make("muon", own, {})
+    group = {"params": [parameters[name]], "weight_decay": DECAY, "use_fallback": True}
+    optimizer.add_param_group({**optimizer.defaults, **group})
+    return optimizer
+
+
+class Normalised:
+    """timm's Muon on matrices that are scaled to the norm sqrt(rows) before each step."""
+
+    def __init__(self, parameters):
+        suits = timm.optim.muon._is_suitable_for_muon
+        self.matrices = [p for p in parameters.values() if suits(p)]
+        self._base_optimizer = make("muon", parameters, {})
+        self.param_groups = self._base_optimizer.param_groups
+
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if any(p is matrix for matrix in self.matrices):
+                    keep = 1 - group["lr"] * group["weight_decay"]
+                    p.data *= len(p) ** 0.5 / p.norm() / keep
+        self._base_optimizer.step()
+
+
 def clip(parameters, mode, value):
     if mode == "norm":
         torch.nn.utils.clip_grad_norm_(parameters.values(), value)
@@ -238,6 +265,10 @@ cases |= {
         lambda p: Both(p, nesterov=True),
         {"opt": "nmuon", "muon_fallback": "sgd", "fallback_lr_scale": 0.5},
     ),
+    "muon, head by the fallback": trajectory(
+        lambda p: with_fallback(p, "head.weight"), {"opt": "muon", "fallback_list": ["head.*"]}
+    ),
+    "muon, normalised": trajectory(Normalised, {"opt": "muon", "normalize_weights": True}),
     "PyTorch's muon": trajectory(
         lambda p: torch.optim.Muon(p.values(), weight_decay=DECAY, momentum=0.95),
         torch_muon,

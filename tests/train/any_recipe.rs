@@ -108,7 +108,7 @@ const POLICIES: [&str; 6] = [
 ];
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 80;
+const FIELDS: usize = 82;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -192,6 +192,8 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         76 => recipe.early_stop_patience = Some(n),
         77 => recipe.early_stop_min_delta = Some(x),
         78 => recipe.input_noise = x,
+        79 => recipe.fallback_list = vec!["fc.*".to_string()],
+        80 => recipe.normalize_weights = true,
         _ => recipe.head_warmup_epochs = x,
     }
 }

@@ -60,6 +60,13 @@ pub struct OptimizerArgs {
     #[arg(long, value_name = "F",
           value_parser = number::<f64>(positive(MAX_RATE)))]
     pub fallback_lr_scale: Option<f64>,
+    /// muon: also use --muon-fallback for the parameters with these names, separated by commas, such as
+    /// head.weight or 'head.*'
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
+    pub fallback_list: Vec<String>,
+    /// muon: scale each matrix to the norm sqrt(rows) before its update
+    #[arg(long)]
+    pub normalize_weights: bool,
     /// muon: coefficients of the Newton-Schulz iteration: quintic (timm's) or original (PyTorch's)
     /// [default: quintic]
     #[arg(long, value_name = "NAME")]
@@ -93,6 +100,10 @@ impl OptimizerArgs {
         replace(&mut recipe.opt_alpha, &self.opt_alpha);
         replace(&mut recipe.muon_fallback, &self.muon_fallback);
         replace(&mut recipe.fallback_lr_scale, &self.fallback_lr_scale);
+        if !self.fallback_list.is_empty() {
+            recipe.fallback_list.clone_from(&self.fallback_list);
+        }
+        recipe.normalize_weights |= self.normalize_weights;
         replace(&mut recipe.ns_coefficients, &self.ns_coefficients);
         replace(&mut recipe.adjust_lr_fn, &self.adjust_lr_fn);
         replace(&mut recipe.clip_grad, &self.clip_grad);

@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use candle_core::{Result, Tensor, Var};
 
 use crate::autograd::Gradients;
+use crate::pattern::matches;
 pub(super) use average::move_towards;
 pub use clip::Clip;
 pub use config::{OptimizerConfig, WeightDecay};
@@ -75,6 +76,8 @@ pub struct ParameterGroup {
     /// The number of steps before the first update of this group. The group counts its own steps
     /// from there.
     pub start: u64,
+    /// Whether the fallback of Muon updates this group. Other optimizers have none.
+    pub use_fallback: bool,
 }
 
 impl ParameterGroup {
@@ -92,7 +95,26 @@ impl ParameterGroup {
                 regularised,
                 lr_scale: 1.0,
                 start: 0,
+                use_fallback: false,
             })
+            .collect()
+    }
+
+    /// Moves the parameters whose name matches one of `patterns`, with `*` and `?`, to groups with
+    /// [`ParameterGroup::use_fallback`]: timm's `fallback_list`.
+    pub fn with_fallback_list(groups: Vec<Self>, patterns: &[String]) -> Vec<Self> {
+        let listed = |name: &str| patterns.iter().any(|pattern| matches(pattern, name));
+        let divided = groups.into_iter().flat_map(|group| {
+            let parameters = group.parameters.into_iter();
+            let (fallback, own): (Vec<_>, Vec<_>) = parameters.partition(|(name, _)| listed(name));
+            [(own, group.use_fallback), (fallback, true)].map(|(parameters, use_fallback)| Self {
+                parameters,
+                use_fallback,
+                ..group
+            })
+        });
+        divided
+            .filter(|group| !group.parameters.is_empty())
             .collect()
     }
 }

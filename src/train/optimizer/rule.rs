@@ -60,9 +60,9 @@ impl Rule {
     }
 
     /// The rule for a parameter of this shape, and the factor of its learning rate.
-    pub(super) fn for_parameter(&self, var: &Var) -> (Self, f64) {
+    pub(super) fn for_parameter(&self, var: &Var, use_fallback: bool) -> (Self, f64) {
         match self {
-            Self::Muon(muon) if !Muon::suits(var) => {
+            Self::Muon(muon) if use_fallback || !Muon::suits(var) => {
                 let rule = match muon.fallback {
                     Fallback::Adam(adam) => Self::Adam(adam),
                     Fallback::Sgd(sgd) => Self::Sgd(sgd),

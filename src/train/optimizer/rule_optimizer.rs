@@ -52,8 +52,12 @@ struct Parameter {
 }
 
 impl Parameter {
-    fn new(config: &OptimizerConfig, name: String, var: Var) -> Result<Self> {
-        let (rule, lr_scale) = config.rule.for_parameter(&var);
+    fn new(
+        config: &OptimizerConfig,
+        use_fallback: bool,
+        (name, var): (String, Var),
+    ) -> Result<Self> {
+        let (rule, lr_scale) = config.rule.for_parameter(&var, use_fallback);
         let mut kinds = rule.buffers();
         kinds.extend(config.lookahead.map(|_| SLOW));
         let buffers = kinds.iter().map(|kind| {
@@ -185,7 +189,7 @@ impl RuleOptimizer {
         let group = |group: ParameterGroup| {
             let settings = Settings::new(&config, &group);
             let parameters = group.parameters.into_iter();
-            let parameters = parameters.map(|(name, var)| Parameter::new(&config, name, var));
+            let parameters = parameters.map(|p| Parameter::new(&config, group.use_fallback, p));
             Ok(Group {
                 parameters: parameters.collect::<Result<_>>()?,
                 settings,

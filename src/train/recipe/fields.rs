@@ -62,6 +62,12 @@ pub struct Recipe {
     /// Muon: multiplies the learning rate of `muon_fallback`. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback_lr_scale: Option<f64>,
+    /// Muon: names of matrices and convolutions that `muon_fallback` updates too, with `*` and `?`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fallback_list: Vec<String>,
+    /// Muon: scales each matrix to the norm `sqrt(rows)` before its update.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub normalize_weights: bool,
     /// Muon: the coefficients of the Newton-Schulz iteration. Default: `quintic`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ns_coefficients: Option<NsCoefficients>,
@@ -279,6 +285,8 @@ impl Default for Recipe {
             opt_alpha: None,
             muon_fallback: None,
             fallback_lr_scale: None,
+            fallback_list: Vec::new(),
+            normalize_weights: false,
             ns_coefficients: None,
             adjust_lr_fn: None,
             sched: ScheduleKind::OneCycle,

@@ -1,10 +1,12 @@
 //! The optimizer of a recipe: its defaults and its constants.
 
+use candle_core::Var;
+
 use super::fields::Recipe;
 use super::kinds::{AdjustLr, MuonFallback, NsCoefficients, OptimizerKind};
 use crate::train::optimizer::{
     Adadelta, Adagrad, Adam, Adamax, Fallback, Lamb, Lion, Lookahead, LrAdjustment, Muon, NAdam,
-    OptimizerConfig, RAdam, RmsProp, RmsPropTf, Rule, Sgd, WeightDecay,
+    OptimizerConfig, ParameterGroup, RAdam, RmsProp, RmsPropTf, Rule, Sgd, WeightDecay,
 };
 
 impl OptimizerKind {
@@ -87,6 +89,12 @@ impl Recipe {
             self.adjust_lr_fn.get_or_insert(AdjustLr::MatchRmsAdamW);
         }
         self
+    }
+
+    /// The groups of these parameters, without layer-wise rates.
+    pub fn groups(&self, parameters: Vec<(String, Var)>) -> Vec<ParameterGroup> {
+        let groups = ParameterGroup::split(parameters, self.weight_decay);
+        ParameterGroup::with_fallback_list(groups, &self.fallback_list)
     }
 
     /// The optimizer, without its parameters.
@@ -175,6 +183,7 @@ impl Recipe {
             eps,
             coefficients,
             adjust_lr,
+            normalize_weights: self.normalize_weights,
             fallback,
             fallback_lr_scale: self.fallback_lr_scale.unwrap_or(1.0),
         }

@@ -96,6 +96,8 @@ impl Recipe {
         let of_muon = [
             ("muon_fallback", self.muon_fallback.is_some()),
             ("fallback_lr_scale", self.fallback_lr_scale.is_some()),
+            ("fallback_list", !self.fallback_list.is_empty()),
+            ("normalize_weights", self.normalize_weights),
             ("ns_coefficients", self.ns_coefficients.is_some()),
             ("adjust_lr_fn", self.adjust_lr_fn.is_some()),
         ];

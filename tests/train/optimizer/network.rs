@@ -54,6 +54,7 @@ fn rate(step: usize) -> f64 {
 
 pub fn optimizer(recipe: &Recipe, parameters: &Parameters) -> Result<RuleOptimizer> {
     let groups = ParameterGroup::split(parameters.clone(), DECAY);
+    let groups = ParameterGroup::with_fallback_list(groups, &recipe.fallback_list);
     Ok(RuleOptimizer::new(recipe.optimizer(), groups)?.with_head("head"))
 }
 

@@ -27,6 +27,8 @@ pub struct Muon {
     pub coefficients: &'static [[f64; 3]; 5],
     /// How the learning rate depends on the shape.
     pub adjust_lr: LrAdjustment,
+    /// Scales each matrix to the norm `sqrt(rows)` before its update, as airbench94 does.
+    pub normalize_weights: bool,
     /// Updates the other parameters.
     pub fallback: Fallback,
     /// Multiplies the learning rate of `fallback`.
@@ -127,6 +129,12 @@ impl TensorRule for Muon {
         let matrix = direction.flatten_from(1)?;
         let (rows, columns) = matrix.dims2()?;
         let orthogonal = self.orthogonal(&matrix)?.reshape(direction.shape())?;
+        let w = if self.normalize_weights {
+            let norm = norm(&w.clone().tensor()?)?.max(self.eps);
+            w * ((rows as f64).sqrt() / norm)
+        } else {
+            w
+        };
         Ok(w - Whole::new(&orthogonal) * (now.lr * self.lr_scale(rows, columns)))
     }
 }
