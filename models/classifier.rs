@@ -1,7 +1,7 @@
 //! A backbone with a linear classifier: most networks.
 
 use candle_core::{Result, Tensor};
-use candle_mish::nn::{Dropout, Linear, LinearConfig, linear_with};
+use candle_mish::nn::{Dropout, Linear, LinearConfig, ParamStore, linear_with};
 use candle_nn::{Module, ModuleT, VarBuilder};
 
 use crate::layers::Layers;
@@ -12,6 +12,11 @@ pub(crate) trait Backbone: Send + Sync {
     /// The pooled features [N, F] of images [N, C, H, W]. Offers the maps of the network's
     /// [`FeatureInfo`] to `taps`, in order.
     fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor>;
+
+    /// As [`Model::prepare`].
+    fn prepare(&self, _store: &ParamStore, _images: &dyn Fn() -> Result<Tensor>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// How to build the classifier: its path, the number of its inputs, its bias and initialisation.
@@ -134,6 +139,10 @@ impl<B: Backbone> Model for Classifier<B> {
             .dropout
             .forward_t(&features, mode.trains_classifier())?;
         self.fc.forward(&features)
+    }
+
+    fn prepare(&self, store: &ParamStore, images: &dyn Fn() -> Result<Tensor>) -> Result<()> {
+        self.backbone.prepare(store, images)
     }
 
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()> {

@@ -48,6 +48,7 @@
 //! [`Model::features`] returns the pooled features, [`Model::feature_maps`] the intermediate
 //! feature maps.
 
+mod airbench;
 mod capsnet;
 mod cfg_network;
 mod chain;
@@ -97,6 +98,7 @@ mod used;
 mod vgg;
 #[cfg(feature = "checkpoint")]
 pub mod weights;
+mod whitening;
 mod wide_resnet;
 mod xception;
 

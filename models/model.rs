@@ -68,6 +68,16 @@ pub trait Model: ModuleT + Send + Sync {
     /// If `vb` holds tensors of other shapes, such as the present classifier's.
     fn replace_classifier(&mut self, num_classes: usize, vb: VarBuilder) -> Result<()>;
 
+    /// Completes the initial weights of a network that does not only draw them, such as `airbench94`, whose
+    /// first filters follow the training images. `store` has the network's weights. `images` reads some
+    /// thousand normalised training images [N, C, H, W]; most networks do not call it.
+    ///
+    /// # Errors
+    /// If the images cannot be read or have the wrong shape.
+    fn prepare(&self, _store: &ParamStore, _images: &dyn Fn() -> Result<Tensor>) -> Result<()> {
+        Ok(())
+    }
+
     /// The loss that the network adds to the loss of its logits in training, if it has one.
     fn auxiliary(&self) -> Option<&dyn AuxiliaryLoss> {
         None

@@ -12,7 +12,7 @@ use crate::model::Model;
 use crate::spec::{ModelSpec, Shortcut};
 use crate::used::Used;
 use crate::{
-    capsnet, cfg_network, conv_dense, darknet, densenet, efficientnet, grid, inception,
+    airbench, capsnet, cfg_network, conv_dense, darknet, densenet, efficientnet, grid, inception,
     inception_resnet, mobilenet, peleenet, plain, resnet, resnet_cifar, resnet9, resnetv2_cifar,
     shufflenet, simplenet, squeezenet, vgg, wide_resnet, xception,
 };
@@ -22,7 +22,7 @@ const LARGEST_IMAGE: usize = 1024;
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 23] = [
+    let families: [&[Entry]; 24] = [
         &resnet::ENTRIES,
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
@@ -44,6 +44,7 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
         &simplenet::ENTRIES,
         &capsnet::ENTRIES,
         &resnet9::ENTRIES,
+        &airbench::ENTRIES,
         &plain::ENTRIES,
         &conv_dense::ENTRIES,
     ];

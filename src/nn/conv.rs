@@ -107,6 +107,14 @@ impl Conv2d {
         }
     }
 
+    /// Leaves the weight out of training: it gets no gradient. The bias still does.
+    pub fn with_fixed_weight(self) -> Self {
+        Self {
+            weight: self.weight.detach(),
+            ..self
+        }
+    }
+
     /// Promises that the weight does not change from the first call on. The layer then arranges it
     /// once for its algorithm, and not in each call: see [`PackedWeight`].
     pub fn with_constant_weight(self) -> Self {

@@ -123,7 +123,8 @@ fn maps_are_those_of_timm() -> Result<()> {
 
 /// Networks whose features are not the mean of the last map: they have another convolution or dense
 /// layers after it, take the maximum, or have no maps.
-const OTHER_FEATURES: [&str; 19] = [
+const OTHER_FEATURES: [&str; 20] = [
+    "airbench94",
     "capsnet",
     "capsnet_reconstruction",
     "efficientnet_b0",
@@ -146,7 +147,8 @@ const OTHER_FEATURES: [&str; 19] = [
 ];
 
 /// Prefixes of the names of networks with convolutions that lose rows at the border.
-const UNPADDED: [&str; 7] = [
+const UNPADDED: [&str; 8] = [
+    "airbench94",
     "capsnet",
     "cnn4",
     "conv2_mlp",

@@ -183,7 +183,8 @@ def case(
         value = loss(model, images, labels)
         value.backward()
         found["loss"] = value.item()
-        found["gradient_norms"] = {k: p.grad.norm().item() for k, p in model.named_parameters()}
+        trained = {k: p for k, p in model.named_parameters() if p.requires_grad}
+        found["gradient_norms"] = {k: p.grad.norm().item() for k, p in trained.items()}
     return found
 
 

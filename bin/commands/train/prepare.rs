@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::bail;
+use candle_core::Tensor;
 use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::train::communicator::Communicator;
 use candle_mish::train::{Parts, RunState};
@@ -20,6 +21,9 @@ use crate::context::Context;
 use crate::failure::usage;
 use crate::network::Network;
 use crate::preprocessing;
+
+/// The training images that new weights may follow, as in airbench94.
+const PREPARATION: usize = 5000;
 
 /// A network with its weights, and its images.
 pub(in crate::commands) struct Prepared {
@@ -101,6 +105,9 @@ impl Prepared {
         image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
+        } else if resumed.is_none() {
+            let images = || first_images(&dataset);
+            network.model.prepare(&network.store, &images)?;
         }
         let parts = if config.recipe.tells_parts_apart() {
             let layers = models::find(&spec.model)?.layer_groups(&network.store);
@@ -147,4 +154,13 @@ impl Prepared {
         } = &self.spec;
         format!("{model} with {activation} on {}", self.dataset.name)
     }
+}
+
+/// The first training images, normalised and without augmentation.
+fn first_images(dataset: &Dataset) -> candle_core::Result<Tensor> {
+    let images = dataset.train.take(PREPARATION);
+    let config = LoaderConfig::in_order(images.len(), dataset.mean, dataset.std);
+    let loader = Loader::new(images, config);
+    let batches = loader.epoch(0, 0).map(|batch| Ok(batch?.images));
+    Tensor::cat(&batches.collect::<candle_core::Result<Vec<_>>>()?, 0)
 }

@@ -1,0 +1,152 @@
+//! The network of airbench94 for 32x32 images: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU"
+//! (arXiv:2404.00498), as in `airbench94_muon.py` of github.com/KellerJordan/cifar10-airbench.
+//!
+//! A 2x2 convolution with fixed weights that whiten the patches of the training images, three blocks of 64,
+//! 256 and 256 channels, the maximum of each plane, and a linear layer without bias whose logits are scaled
+//! by 1/256. A block is a 3x3 convolution, a max pool, a norm, the activation (GELU in the source), and a
+//! second convolution, norm and activation.
+
+use candle_core::{Module, Result, Tensor};
+use candle_mish::nn::{
+    Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, MaxPool2d, ParamStore, WeightInit,
+};
+use candle_mish::ops::{Pool2dParams, flatten_from, max_pool2d, scale};
+use candle_nn::ModuleT;
+
+use crate::classifier::{Backbone, Classifier};
+use crate::entry::Entry;
+use crate::groups::{BLOCK, GroupMatcher, STEM};
+use crate::layers::Layers;
+use crate::model::{FeatureInfo, Model, Taps};
+use crate::recomputed::Recomputed;
+use crate::whitening::patch_whitening;
+
+pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
+    "airbench94",
+    "airbench",
+    "2404.00498",
+    (1_995_832, 118_170_400),
+    build,
+)
+.groups(GROUPS)];
+
+const GROUPS: GroupMatcher = &[("whiten.", STEM), ("layers.#.", BLOCK)];
+
+/// The side of the whitened patches.
+const PATCH: usize = 2;
+/// The channels of the blocks.
+const WIDTHS: [usize; 3] = [64, 256, 256];
+/// The term that the source adds to the variance in norms. The running statistics follow fast.
+const NORM_EPS: f64 = 1e-12;
+const NORM_MOMENTUM: f64 = 0.4;
+/// The scale of the logits.
+const SCALE: f64 = 1.0 / 256.0;
+
+struct Block {
+    conv1: Conv2d,
+    pool: MaxPool2d,
+    norm1: BatchNorm2d,
+    act1: Act,
+    conv2: ConvNormAct,
+}
+
+impl ModuleT for Block {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let x = self.pool.forward(&self.conv1.forward(x)?)?;
+        let x = self.norm1.forward_act(&x, None, &self.act1, train)?;
+        self.conv2.forward_t(&x, train)
+    }
+}
+
+struct Airbench {
+    whiten: Conv2d,
+    act: Act,
+    blocks: Vec<Recomputed<Block>>,
+    /// The paths of the 3x3 convolutions.
+    convolutions: Vec<String>,
+}
+
+fn build(layers: Layers) -> Result<Box<dyn Model>> {
+    let layers = layers
+        .with_norm(NORM_EPS, NORM_MOMENTUM)
+        .with_conv_init(WeightInit::Default)
+        .with_head_init(WeightInit::Normal { std: 1.0 });
+    let in_chans = layers.spec.in_chans;
+    // Each principal component of a patch, and its negative.
+    let width = 2 * in_chans * PATCH * PATCH;
+    let config = Conv2dConfig::same(PATCH).padding(0).bias(true);
+    let whiten = layers.pp("whiten").conv(in_chans, width, config)?;
+    let act = layers.pp("layers.0").act(width)?;
+    let mut info = vec![FeatureInfo::new(width, 1, "layers.0")];
+    let (mut blocks, mut convolutions) = (Vec::new(), Vec::new());
+    let mut inputs = width;
+    for (i, outputs) in (1..).zip(WIDTHS) {
+        let name = format!("layers.{i}");
+        let path = layers.pp(&name);
+        let config = Conv2dConfig::same(3);
+        blocks.push(layers.block(Block {
+            conv1: path.pp("conv1").conv(inputs, outputs, config)?,
+            pool: MaxPool2d::new(Pool2dParams::new((2, 2))),
+            norm1: path.pp("norm1").norm(outputs)?,
+            act1: path.pp("act1").act(outputs)?,
+            conv2: path.conv_norm_act(("conv2", "norm2", "act2"), outputs, outputs, config)?,
+        }));
+        convolutions.extend(["conv1", "conv2"].map(|conv| format!("{name}.{conv}")));
+        info.push(FeatureInfo::new(outputs, 1 << i, name));
+        inputs = outputs;
+    }
+    let network = Airbench {
+        whiten: whiten.with_fixed_weight(),
+        act,
+        blocks,
+        convolutions,
+    };
+    Classifier::without_bias(network, info, inputs, "head", &layers)
+}
+
+impl Backbone for Airbench {
+    fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
+        let mut x = self.act.forward_t(&self.whiten.forward(images)?, train)?;
+        taps.offer(&x);
+        for block in &self.blocks {
+            x = block.forward_t(&x, train)?;
+            taps.offer(&x);
+        }
+        let (_, _, height, width) = x.dims4()?;
+        let x = max_pool2d(&x, &Pool2dParams::new((height, width)))?;
+        // Without a bias, scaling the features scales the logits.
+        scale(&flatten_from(&x, 1)?, SCALE)
+    }
+
+    /// Whitens the patches of `images`, and makes the first filters of each convolution the identity.
+    fn prepare(&self, store: &ParamStore, images: &dyn Fn() -> Result<Tensor>) -> Result<()> {
+        for (name, var) in store.params() {
+            let Some(path) = name.strip_suffix(".weight") else {
+                continue;
+            };
+            if path == "whiten" {
+                let weight = patch_whitening(&images()?, PATCH)?;
+                let weight = Tensor::cat(&[&weight, &weight.neg()?], 0)?;
+                var.set(&weight.to_dtype(var.dtype())?.to_device(var.device())?)?;
+            } else if self.convolutions.iter().any(|conv| conv == path) {
+                var.set(&with_identity(var.as_detached_tensor())?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `weight` with the identity as its first filters, one for each input channel, as far as there are filters:
+/// PyTorch's `dirac_`.
+fn with_identity(weight: Tensor) -> Result<Tensor> {
+    let (outputs, inputs, height, width) = weight.dims4()?;
+    let mut values = weight.to_dtype(candle_core::DType::F64)?.flatten_all()?;
+    let mut filters = values.to_vec1::<f64>()?;
+    let taps = height * width;
+    for (filter, values) in filters.chunks_mut(inputs * taps).take(inputs).enumerate() {
+        values.fill(0.0);
+        values[filter * taps + (height / 2) * width + width / 2] = 1.0;
+    }
+    values = Tensor::from_vec(filters, (outputs, inputs, height, width), weight.device())?;
+    values.to_dtype(weight.dtype())
+}
