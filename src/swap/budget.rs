@@ -59,13 +59,27 @@ impl Study<'_> {
             let layer = left.remove(index);
             let change = comparison.change.top1;
             swapped.push(layer.clone());
-            found.curve.push(BudgetStep { layer, comparison });
+            found.curve.push(BudgetStep {
+                layer,
+                comparison,
+                smoothed: change.value,
+            });
             if certainly_exceeds(&change, budget.points) {
                 break;
             }
         }
-        let changes = found.curve.iter().map(|step| step.comparison.change.top1);
-        swapped.truncate(layers_within(changes, budget.points));
+        let changes = found
+            .curve
+            .iter()
+            .map(|step| step.comparison.change.top1.value);
+        let smoothed = non_increasing(changes);
+        for (step, smoothed) in found.curve.iter_mut().zip(&smoothed) {
+            step.smoothed = *smoothed;
+        }
+        let within = smoothed
+            .iter()
+            .take_while(|change| -100.0 * **change <= budget.points);
+        swapped.truncate(within.count());
         let chosen = swapped;
         if !chosen.is_empty() {
             let variant = self.with_layers(to, chosen.clone(), budget)?;
@@ -103,13 +117,22 @@ fn certainly_exceeds(change: &Estimate, points: f64) -> bool {
     -100.0 * change.high > points
 }
 
-/// The length of the longest swap whose loss is within the budget. `changes` are the changes with one
-/// layer, two layers and so on. A shorter swap may exceed the budget: on a few images a change is within
-/// a point of the truth.
-fn layers_within(changes: impl Iterator<Item = Estimate>, points: f64) -> usize {
-    let within = |change: Estimate| -100.0 * change.value <= points;
-    let counts = changes.zip(1..).filter(|(change, _)| within(*change));
-    counts.map(|(_, count)| count).last().unwrap_or(0)
+/// The nearest sequence by least squares that never increases: isotonic regression by pooling adjacent
+/// violators (Ayer et al., 1955).
+fn non_increasing(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut blocks: Vec<(f64, usize)> = Vec::new();
+    let mean = |(sum, count): (f64, usize)| sum / count as f64;
+    for value in values {
+        let mut last = (value, 1);
+        while let Some(before) = blocks.pop_if(|before| mean(*before) < mean(last)) {
+            last = (before.0 + last.0, before.1 + last.1);
+        }
+        blocks.push(last);
+    }
+    let repeated = blocks
+        .into_iter()
+        .flat_map(|block| std::iter::repeat_n(mean(block), block.1));
+    repeated.collect()
 }
 
 fn compare(
@@ -127,17 +150,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_swap_counts_and_doubt_continues_the_search() {
+    fn noise_is_averaged_and_doubt_continues_the_search() {
+        let smoothed = |values: &[f64]| non_increasing(values.iter().copied());
+        assert!(smoothed(&[]).is_empty());
+        assert_eq!(smoothed(&[-1.0, -2.0, -2.0]), [-1.0, -2.0, -2.0]);
+        assert_eq!(smoothed(&[-3.0, 0.0, 1.5]), [-0.5; 3]);
+        // scipy.optimize.isotonic_regression(increasing=False).
+        assert_eq!(
+            smoothed(&[1.0, 0.0, 2.0, -1.0, -3.0, -2.0]),
+            [1.0, 1.0, 1.0, -1.0, -2.5, -2.5]
+        );
         let change = |value: f64| Estimate {
             value,
             low: value - 0.01,
             high: value + 0.01,
         };
-        let within = |values: &[f64]| layers_within(values.iter().copied().map(change), 0.5);
-        assert_eq!(within(&[]), 0);
-        assert_eq!(within(&[-0.006, -0.008]), 0);
-        assert_eq!(within(&[0.001, -0.005, -0.006]), 2);
-        assert_eq!(within(&[-0.002, -0.006, -0.004, -0.02]), 3);
         assert!(!certainly_exceeds(&change(-0.014), 0.5));
         assert!(certainly_exceeds(&change(-0.016), 0.5));
     }

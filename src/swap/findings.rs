@@ -156,8 +156,8 @@ fn of_budget(search: &BudgetSearch) -> String {
     let last = search.curve.get(swapped.wrapping_sub(1));
     let on_search = last.map_or_else(String::new, |step| {
         format!(
-            " ({} points on the images of the search)",
-            signed(step.comparison.change.top1.value)
+            " ({} points on the images of the search, smoothed)",
+            signed(step.smoothed)
         )
     });
     format!(

@@ -136,8 +136,9 @@ impl SwapOptions {
 /// It starts from the original network. Each round swaps each remaining layer in addition to those
 /// chosen, recalibrates the batch norms, and measures the network. The layer whose swap changes the
 /// outputs least, by the KL divergence from the original's, is chosen. The search ends with all layers,
-/// or when the loss of top-1 exceeds the budget even at the end of its 95 % interval. The result is the
-/// longest swap whose measured loss is within the budget.
+/// or when the loss of top-1 exceeds the budget even at the end of its 95 % interval. More layers hardly
+/// lose less, so the losses are made monotone, which averages their noise. The result is the longest swap
+/// whose loss is then within the budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
     /// The loss of top-1 that is allowed, in points.

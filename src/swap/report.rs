@@ -148,8 +148,7 @@ pub struct BudgetSearch {
     pub activation: String,
     /// The loss of top-1 that is allowed, in points.
     pub points: f64,
-    /// The swaps in the order of the search. The ones after the chosen ones exceed the budget, and some
-    /// before may.
+    /// The swaps in the order of the search, the chosen ones first.
     pub curve: Vec<BudgetStep>,
     /// The paths of the layers within the budget.
     pub chosen: Vec<String>,
@@ -169,6 +168,8 @@ pub struct BudgetStep {
     pub layer: String,
     /// The comparison with the original on the images of the search, with all layers so far.
     pub comparison: Comparison,
+    /// The change of top-1, as a share, made non-increasing over the layers.
+    pub smoothed: f64,
 }
 
 /// A function in place of the activation in training, on its inputs in the original network.

@@ -116,18 +116,26 @@ fn recoveries(recoveries: &[Recovery]) -> String {
 }
 
 fn budget(search: &BudgetSearch) -> String {
-    let mut table = table(&["layers", "added", "change of top-1", "agreement, %", "KL"]);
+    let mut table = table(&[
+        "layers",
+        "added",
+        "change of top-1",
+        "smoothed",
+        "agreement, %",
+        "KL",
+    ]);
     for (index, step) in search.curve.iter().enumerate() {
         let c = &step.comparison;
         table.add_row([
             (index + 1).to_string(),
             step.layer.clone(),
             change(Some(&c.change)),
+            format!("{:+.2}", 100.0 * step.smoothed),
             share(c.agreement.value),
             format!("{:.4}", c.divergence.value),
         ]);
     }
-    align_right(&mut table, 2..5);
+    align_right(&mut table, 2..6);
     let images = search
         .curve
         .first()

@@ -88,6 +88,7 @@ pub(super) fn budget(search: &BudgetSearch) -> Markup {
         "layers",
         "added",
         "change of top-1, points",
+        "smoothed",
         "agreement, %",
         "KL, nats",
     ];
@@ -104,6 +105,7 @@ pub(super) fn budget(search: &BudgetSearch) -> Markup {
                         th scope="row" { (index + 1) }
                         td { (step.layer) }
                         (change(Some(&step.comparison.change)))
+                        td { (format!("{:+.2}", 100.0 * step.smoothed)) }
                         (with_interval(&step.comparison.agreement, 100.0, 2))
                         (with_interval(&step.comparison.divergence, 1.0, 4))
                     }
