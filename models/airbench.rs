@@ -24,7 +24,7 @@ use crate::whitening::patch_whitening;
 pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
     "airbench94",
     "airbench",
-    "2404.00498",
+    "arXiv:2404.00498",
     (1_995_832, 118_170_400),
     build,
 )
