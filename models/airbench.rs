@@ -6,7 +6,7 @@
 //! by 1/256. A block is a 3x3 convolution, a max pool, a norm, the activation (GELU in the source), and a
 //! second convolution, norm and activation.
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{DType, Device, Module, Result, Tensor};
 use candle_mish::nn::{
     Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, MaxPool2d, ParamStore, WeightInit,
 };
@@ -140,13 +140,14 @@ impl Backbone for Airbench {
 /// PyTorch's `dirac_`.
 fn with_identity(weight: Tensor) -> Result<Tensor> {
     let (outputs, inputs, height, width) = weight.dims4()?;
-    let mut values = weight.to_dtype(candle_core::DType::F64)?.flatten_all()?;
-    let mut filters = values.to_vec1::<f64>()?;
+    // On the CPU: Metal has no f64.
+    let values = weight.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+    let mut filters = values.flatten_all()?.to_vec1::<f64>()?;
     let taps = height * width;
-    for (filter, values) in filters.chunks_mut(inputs * taps).take(inputs).enumerate() {
-        values.fill(0.0);
-        values[filter * taps + (height / 2) * width + width / 2] = 1.0;
+    for (input, filter) in filters.chunks_mut(inputs * taps).take(inputs).enumerate() {
+        filter.fill(0.0);
+        filter[input * taps + (height / 2) * width + width / 2] = 1.0;
     }
-    values = Tensor::from_vec(filters, (outputs, inputs, height, width), weight.device())?;
-    values.to_dtype(weight.dtype())
+    let filters = Tensor::from_vec(filters, (outputs, inputs, height, width), &Device::Cpu)?;
+    filters.to_dtype(weight.dtype())?.to_device(weight.device())
 }
