@@ -146,14 +146,11 @@ impl Change {
     }
 
     fn between(from: &[Outcome], to: &[Outcome]) -> Self {
-        let mean = |of: fn(&Outcome) -> f64| {
-            let pairs = from.iter().zip(to);
-            let differences: Vec<f64> = pairs.map(|(from, to)| of(to) - of(from)).collect();
-            Estimate::mean(&differences)
-        };
+        let pairs = || from.iter().zip(to);
+        let losses: Vec<f64> = pairs().map(|(from, to)| to.loss - from.loss).collect();
         Self {
-            top1: mean(|outcome| f64::from(outcome.top1)),
-            loss: mean(|outcome| outcome.loss),
+            top1: Estimate::paired_proportions(pairs().map(|(from, to)| (from.top1, to.top1))),
+            loss: Estimate::mean(&losses),
         }
     }
 }
@@ -207,7 +204,9 @@ mod tests {
         let same = Comparison::new(&logits, &logits, &[0, 2])?;
         assert_eq!((same.top1.value, same.agreement.value), (0.5, 1.0));
         assert_eq!((same.logit_error.value, same.divergence.value), (0.0, 0.0));
-        assert_eq!(same.change, Change::default());
+        assert_eq!(same.change.loss, Estimate::default());
+        let Estimate { value, low, high } = same.change.top1;
+        assert!(value == 0.0 && low < 0.0 && high > 0.0);
         assert!(Comparison::new(&logits, &logits, &[0]).is_err());
         assert!(Comparison::new(&logits, &logits, &[0, 3]).is_err());
         Ok(())

@@ -37,6 +37,10 @@ fn text(value: &Value) -> String {
             let values: Vec<String> = values.iter().map(text).collect();
             values.join(" ")
         }
+        // Without long rows of zeros.
+        Value::Float(number) if *number != 0.0 && !(1e-3..1e7).contains(&number.abs()) => {
+            format!("{number:e}")
+        }
         value => value.to_string(),
     }
 }
@@ -47,14 +51,15 @@ mod tests {
 
     #[test]
     fn entries_have_the_names_of_options() {
-        let config =
-            "model = 'a'\n[data]\nseed = 1\nskipped = ['x', 'y']\n[recipe]\nlr = 0.5\nseed = 2";
+        let config = "model = 'a'\n[data]\nseed = 1\nskipped = ['x', 'y']\n[recipe]\nlr = 0.5\n\
+                      opt_eps = 1e-8\nseed = 2";
         let found = settings(&toml::from_str(config).expect("TOML"));
         let expected = [
             ("model", "a"),
             ("data_seed", "1"),
             ("skipped", "x y"),
             ("lr", "0.5"),
+            ("opt_eps", "1e-8"),
             ("seed", "2"),
         ];
         let expected = expected.map(|(name, value)| (name.to_string(), value.to_string()));

@@ -78,7 +78,7 @@ pub struct ComparisonResult {
     pub pairs: usize,
     /// The difference of the means: over pairs where there are at least two, otherwise over all runs.
     pub difference: f64,
-    /// Its 95 % interval: of the paired t-test if there are pairs, otherwise of Welch's.
+    /// Its 95 % interval: of the paired t-test if there are at least two pairs, otherwise of Welch's.
     pub ci95: Option<Interval>,
     /// The p-value of Welch's t-test.
     pub welch_p: Option<f64>,
@@ -88,7 +88,7 @@ pub struct ComparisonResult {
     pub mann_whitney_p: Option<f64>,
     /// The p-value of Wilcoxon's signed-rank test.
     pub wilcoxon_p: Option<f64>,
-    /// `paired_p`, or `welch_p` without pairs, after Holm's correction over all comparisons.
+    /// `paired_p`, or `welch_p` with fewer than two pairs, after Holm's correction over all comparisons.
     pub holm_p: Option<f64>,
     /// Cohen's d.
     pub cohens_d: Option<f64>,
@@ -375,7 +375,10 @@ impl Study {
 impl ComparisonResult {
     /// The p-value that Holm's correction takes.
     fn p(&self) -> Option<f64> {
-        self.paired_p.or(self.welch_p)
+        match self.pairs {
+            0 | 1 => self.welch_p,
+            _ => self.paired_p,
+        }
     }
 }
 
@@ -386,18 +389,22 @@ fn compare(cell: &CellResult, baseline: &CellResult) -> ComparisonResult {
     let (paired_a, paired_b): (Vec<f64>, Vec<f64>) = pairs.unzip();
     let paired = paired_t_test(&paired_a, &paired_b);
     let welch = welch_t_test(a, b);
-    let test: Option<TTest> = paired.or(welch);
+    let are_paired = paired_a.len() > 1;
+    let (test, difference): (Option<TTest>, f64) = match are_paired {
+        true => (paired, mean(&paired_a) - mean(&paired_b)),
+        false => (welch, mean(a) - mean(b)),
+    };
     let effect: Option<CohensD> = cohens_d(a, b);
-    let detectable = match paired {
-        Some(_) => detectable_paired_difference(&paired_a, &paired_b),
-        None => detectable_difference(a, b),
+    let detectable = match are_paired {
+        true => detectable_paired_difference(&paired_a, &paired_b),
+        false => detectable_difference(a, b),
     };
     let published = cell.published.iter().zip(&baseline.published);
     ComparisonResult {
         axes: cell.axes.clone(),
         n: [a.len(), b.len()],
         pairs: paired_a.len(),
-        difference: test.map_or(mean(a) - mean(b), |test| test.difference),
+        difference: test.map_or(difference, |test| test.difference),
         ci95: test.map(|test| test.ci95),
         welch_p: welch.map(|test| test.p),
         paired_p: paired.map(|test| test.p),

@@ -68,8 +68,8 @@ impl Analysis {
         let difference = metric.difference(comparison.difference);
         let Some((ci95, p)) = comparison.ci95.zip(comparison.holm_p) else {
             return format!(
-                "{name}: {difference} from the baseline. One pair of runs, or runs that are all \
-                 equal, say nothing about a difference: the seed alone changes results."
+                "{name}: {difference} from the baseline. One pair of runs, equal runs or equal \
+                 differences have no test: the seed alone changes results."
             );
         };
         let (n, test) = match comparison.paired_p {
@@ -89,11 +89,17 @@ impl Analysis {
         }
         let missed = comparison.detectable.map_or_else(String::new, |smallest| {
             format!(
-                " A difference below {} would probably not have been seen.",
+                " This test would probably miss differences below {}.",
                 metric.difference(smallest).trim_start_matches('+')
             )
         });
-        format!("{name}: no difference from the baseline found ({difference}; {detail}).{missed}")
+        let uncorrected = match ci95.low > 0.0 || ci95.high < 0.0 {
+            true => " The interval is not corrected.",
+            false => "",
+        };
+        format!(
+            "{name}: no difference from the baseline found ({difference}; {detail}).{uncorrected}{missed}"
+        )
     }
 
     fn overall_finding(&self, result: &OverallResult) -> String {
@@ -101,7 +107,7 @@ impl Analysis {
         let tested = result.ci95.zip(result.p);
         let detail = tested.map_or_else(String::new, |(ci95, p)| {
             format!(
-                " (95 % interval {}, {})",
+                " (95 % interval {}, {} without correction)",
                 interval(metric, ci95),
                 p_equation(p)
             )

@@ -31,8 +31,7 @@ impl SwapReport {
             "The intervals cover the choice of the test images. They do not cover the seed of the \
              training: weights of another run may give other differences."
                 .to_string(),
-            "If you choose the best of several variants by these figures, its figure is optimistic."
-                .to_string(),
+            "The best of several variants looks better here than it is.".to_string(),
             "Accuracy is measured on this data set. The study says nothing about other data, about \
              other tasks that use these weights, or about speed on a device."
                 .to_string(),

@@ -216,3 +216,37 @@ fn a_difference_of_the_detectable_size_is_found_in_four_of_five_repetitions() {
     let share = found.count() as f64 / 2000.0;
     assert!((0.74..0.86).contains(&share), "{share}");
 }
+
+/// The mean of equal numbers may differ from them in the last bit.
+#[test]
+fn samples_without_spread_have_no_test() {
+    for (a, b) in [
+        ([0.1; 3], [0.9; 3]),
+        ([0.3; 3], [0.7; 3]),
+        ([0.1135; 3], [0.1; 3]),
+    ] {
+        assert_eq!(welch_t_test(&a, &b), None);
+        assert_eq!(paired_t_test(&a, &b), None);
+        assert_eq!(cohens_d(&a, &b), None);
+    }
+    // Differences that only rounding tells apart.
+    for (a, b) in [
+        ([0.563, 0.581], [0.553, 0.571]),
+        ([0.55, 0.57], [0.56, 0.58]),
+    ] {
+        assert_eq!(paired_t_test(&a, &b), None);
+        assert!(welch_t_test(&a, &b).is_some());
+    }
+    assert!(welch_t_test(&[0.1; 3], &[0.1, 0.2, 0.3]).is_some());
+    // An effect far beyond the precision of its interval still has an end.
+    let far = cohens_d(&[1.0, 1.0 + 4.0 * f64::EPSILON], &[0.0, f64::EPSILON]);
+    assert!(far.is_some_and(|found| found.d > 1e14));
+}
+
+#[test]
+fn the_median_of_many_values_has_an_interval() {
+    let values: Vec<f64> = (0..2000).map(f64::from).collect();
+    let interval = median_interval(&values).expect("an interval");
+    // scipy.stats.binom.ppf(0.025, 2000, 0.5) is 956.
+    assert_eq!((interval.low, interval.high), (955.0, 1044.0));
+}

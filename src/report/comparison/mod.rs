@@ -77,6 +77,15 @@ impl Comparison {
         &self.differing
     }
 
+    /// The heading of a setting's column: its name, or `recipe.loss` for a name that a figure has too.
+    pub fn heading(setting: &str) -> String {
+        let is_figure = |figure: Figure| [figure.name(), figure.heading()].contains(&setting);
+        if Figure::ALL.into_iter().any(is_figure) {
+            return format!("recipe.{setting}");
+        }
+        setting.to_string()
+    }
+
     /// The names and values of the settings that are the same in all runs.
     pub fn same(&self) -> Vec<(&str, &str)> {
         let settings = self.runs.first().map(|(_, run)| run.settings.as_slice());

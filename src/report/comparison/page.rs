@@ -13,7 +13,7 @@ impl Comparison {
         let same = self.same();
         let body = html! {
             p.note {
-                "The figures of each run, and the settings that differ. Figures of finished runs are "
+                "The metrics of each run, and the settings that differ. Metrics of finished runs are "
                 "those on the test images."
             }
             (wide("The runs", &self.table()))
@@ -47,7 +47,7 @@ impl Comparison {
                 thead {
                     tr {
                         th scope="col" { "run" }
-                        @for name in self.differing() { th scope="col" { (name) } }
+                        @for name in self.differing() { th scope="col" { (Self::heading(name)) } }
                         @for figure in &figures { th scope="col" { (figure.heading()) } }
                     }
                 }

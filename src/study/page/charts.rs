@@ -174,11 +174,9 @@ fn curves_of(
             .iter()
             .filter(|run| run.cell == cell.position)
             .collect();
-        let epochs = of_cell
-            .iter()
-            .map(|run| run.records.len())
-            .max()
-            .unwrap_or(0);
+        // A mean over fewer runs would jump where a run ends.
+        let lengths = of_cell.iter().map(|run| run.records.len());
+        let epochs = lengths.filter(|epochs| *epochs > 0).min().unwrap_or(0);
         let (mut points, mut band) = (Vec::new(), Vec::new());
         for epoch in 0..epochs {
             let records = of_cell.iter().filter_map(|run| run.records.get(epoch));

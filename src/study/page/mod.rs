@@ -86,7 +86,7 @@ impl StudyReport<'_> {
             @let curves = charts::curves(analysis, self.runs);
             @if !curves.is_empty() {
                 h2 { "Training" }
-                p.note { "Means over runs, with bands of one standard deviation." }
+                p.note { "Means over runs, up to the end of the shortest, with bands of one standard deviation." }
                 div.charts { @for chart in &curves { figure { (chart) } } }
             }
             h2 { "Runs" }

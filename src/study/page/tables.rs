@@ -99,8 +99,8 @@ fn not_worse_than_best(analysis: &Analysis) -> Vec<bool> {
         let Some(best) = best else { continue };
         for cell in &block.cells {
             let test = welch_t_test(&cell.cell.values, &best.cell.values);
-            bold[cell.position] =
-                cell.position == best.position || test.is_some_and(|test| test.p >= 0.05);
+            let is_best = mean(cell.cell) == mean(best.cell);
+            bold[cell.position] = is_best || test.is_some_and(|test| test.p >= 0.05);
         }
     }
     bold

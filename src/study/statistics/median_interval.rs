@@ -9,12 +9,13 @@ pub fn median_interval(values: &[f64]) -> Option<Interval> {
     sorted.sort_by(f64::total_cmp);
     // The number of values below the median is binomial with p = 1/2. The interval leaves out as many
     // values on each side as have a probability of at most 2.5 %.
-    let mut probability = 0.5f64.powi(i32::try_from(sorted.len()).ok()?);
-    let (mut cumulative, mut left_out) = (probability, 0);
+    // The logarithm of the probability: 2^-n itself is 0 for many values.
+    let mut log = -(sorted.len() as f64) * std::f64::consts::LN_2;
+    let (mut cumulative, mut left_out) = (log.exp(), 0);
     while cumulative < 0.025 {
         left_out += 1;
-        probability *= (sorted.len() + 1 - left_out) as f64 / left_out as f64;
-        cumulative += probability;
+        log += ((sorted.len() + 1 - left_out) as f64 / left_out as f64).ln();
+        cumulative += log.exp();
     }
     let first = left_out.checked_sub(1)?;
     Some(Interval {

@@ -10,8 +10,12 @@ pub fn std_dev(values: &[f64]) -> Option<f64> {
     (values.len() > 1).then(|| (squares(values) / (values.len() as f64 - 1.0)).sqrt())
 }
 
-/// The sum of squared differences from the mean.
+/// The sum of squared differences from the mean. It is 0 for equal values, although their mean may differ
+/// from them in rounding.
 pub(super) fn squares(values: &[f64]) -> f64 {
+    if values.iter().all(|value| *value == values[0]) {
+        return 0.0;
+    }
     let mean = mean(values);
     values.iter().map(|value| (value - mean).powi(2)).sum()
 }

@@ -16,14 +16,20 @@ pub(super) fn simpson(low: f64, high: f64, pairs: usize, f: impl Fn(f64) -> f64)
 }
 
 /// The x at which the increasing function `f` reaches `target`, by bisection. The search starts
-/// between `low` and `high`, which move outward until they enclose x.
+/// between `low` and `high`, which move outward until they enclose x. It ends at the largest numbers.
 pub(super) fn solve(target: f64, low: f64, high: f64, f: impl Fn(f64) -> f64) -> f64 {
     let (mut low, mut high) = (low, high);
-    while f(low) > target {
-        low -= high - low;
+    // Two large numbers may be equal.
+    let mut step = (high - low)
+        .max(f64::EPSILON * low.abs())
+        .max(f64::MIN_POSITIVE);
+    while f(low) > target && low > -f64::MAX {
+        low = (low - step).max(-f64::MAX);
+        step *= 2.0;
     }
-    while f(high) < target {
-        high += high - low;
+    while f(high) < target && high < f64::MAX {
+        high = (high + step).min(f64::MAX);
+        step *= 2.0;
     }
     loop {
         let middle = low + 0.5 * (high - low);

@@ -10,7 +10,8 @@ use super::moments::{mean, median, std_dev};
 /// The figures of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// The number of values.
+    /// The number of values. Not serialised: the cells of an analysis have it as well.
+    #[serde(skip)]
     pub n: usize,
     /// The mean.
     pub mean: f64,

@@ -56,7 +56,21 @@ pub fn paired_t_test(a: &[f64], b: &[f64]) -> Option<TTest> {
     TTest::new(mean(&differences), standard_error, n - 1.0)
 }
 
-/// The differences of paired samples.
+/// The differences of paired samples. Differences that only rounding tells apart are made equal.
 pub(super) fn differences(a: &[f64], b: &[f64]) -> Option<Vec<f64>> {
-    (a.len() == b.len()).then(|| a.iter().zip(b).map(|(a, b)| a - b).collect())
+    if a.len() != b.len() {
+        return None;
+    }
+    let mut differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+    let largest = a
+        .iter()
+        .chain(b)
+        .fold(0.0, |largest: f64, x| largest.max(x.abs()));
+    if let Some(&first) = differences.first() {
+        let rounding = 4.0 * f64::EPSILON * largest;
+        if differences.iter().all(|x| (x - first).abs() <= rounding) {
+            differences.fill(first);
+        }
+    }
+    Some(differences)
 }

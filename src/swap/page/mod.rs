@@ -27,9 +27,9 @@ fn render(report: &SwapReport) -> String {
             p { strong { (failure.activation) " was not completed: " } (failure.error) }
         }
         (definitions(report.setting.iter().map(|(name, value)| (name, value))))
-        h2 { "What was found" }
+        h2 { "Findings" }
         ul { @for finding in report.findings() { li { (finding) } } }
-        h2 { "What it does not show" }
+        h2 { "Limits" }
         ul { @for limit in report.limits() { li { (limit) } } }
         h2 { "Before and after" }
         (wide("Top-1 as a plot", &charts::accuracy(&report.rows)))
@@ -84,8 +84,8 @@ fn render(report: &SwapReport) -> String {
 fn explanation(from: &str) -> Markup {
     html! {
         p.note {
-            "Intervals cover 95 % over the images: Wilson's for proportions, bootstrap for the "
-            "others. Changes are paired over the same images: from the original network, from the "
+            "Intervals cover 95 % over the images: Wilson's for proportions, Newcombe's for changes of "
+            "top-1, bootstrap for the others. Changes are paired over the same images: from the original network, from the "
             "control, which is " (from) " after the same recalibration and training, and from the "
             "same activation with recalibrated batch norms. ECE is the "
             "expected calibration error, agreement the fraction of images with the original's class, "
