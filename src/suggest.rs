@@ -28,9 +28,35 @@ pub fn suggest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// Names of this many letters may have two slips.
+const LONG: usize = 10;
+
+/// The candidate that differs from `name` by a slip of the keyboard: a letter that is wrong, missing or
+/// one too many, or two that are exchanged.
+pub fn correct<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let slips = if name.len() < LONG { 1 } else { 2 };
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::osa_distance(name, candidate), candidate))
+        .filter(|(distance, _)| *distance <= slips)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::suggest;
+    use super::{correct, suggest};
+
+    #[test]
+    fn slips_are_corrected() {
+        let known = ["epochs", "weight-decay", "model-ema", "clip-mode"];
+        assert_eq!(correct("epoch", known), Some("epochs"));
+        assert_eq!(correct("epcohs", known), Some("epochs"));
+        assert_eq!(correct("wieght_decay", known), Some("weight-decay"));
+        for other in ["weights", "model", "crop-mode", "ema", ""] {
+            assert_eq!(correct(other, known), None, "{other}");
+        }
+    }
 
     #[test]
     fn similar_names_are_suggested() {

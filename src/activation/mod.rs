@@ -346,6 +346,9 @@ impl Activation {
                 Some("lambda must not be negative")
             }
             Self::Hardtanh { min, max } if min >= max => Some("min must be less than max"),
+            Self::RRelu { lower, upper } if !(upper - lower).is_finite() => {
+                Some("the range from lower to upper must be finite")
+            }
             Self::RRelu { lower, upper } if lower > upper => {
                 Some("lower must not be greater than upper")
             }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use candle_core::{Result, Tensor, TensorId, bail};
 use tracing::Span;
 
+use super::foreign::{Seed, by_candle};
 use super::gradients::Gradients;
 use super::sum::whole;
 use super::tape::{Application, Record, count, moved, recorded, span, tracked};
@@ -91,20 +92,18 @@ impl Backward {
 
     /// Continues through the ops of Candle.
     fn finish(mut self) -> Result<Gradients> {
-        // The gradient of sum(t * g) with a constant g is g pulled back from t. So one backward of
-        // Candle over the sum of these terms continues from all tensors that its ops made.
-        let seed = self
-            .foreign
-            .into_iter()
-            .map(|(tensor, gradient)| (tensor * gradient)?.sum_all())
-            .reduce(|a, b| a? + b?);
-        if let Some(seed) = seed {
-            for (id, gradient) in Gradients::from(seed?.backward()?).into_pairs() {
-                if self.parts.contains(&id) {
-                    bail!("{CANDLE_AFTER_PART}");
-                }
-                self.gradients.accumulate(id, gradient)?;
+        // One backward pass of Candle over the sum of the seeds continues from all tensors that its ops
+        // made.
+        let seeds = self.foreign.into_iter();
+        let seeds = seeds.map(|(tensor, gradient)| tensor.apply_op1(Seed { gradient }));
+        let Some(sum) = seeds.reduce(|a, b| a? + b?) else {
+            return Ok(self.gradients);
+        };
+        for (id, gradient) in by_candle(sum?)?.into_pairs() {
+            if self.parts.contains(&id) {
+                bail!("{CANDLE_AFTER_PART}");
             }
+            self.gradients.accumulate(id, gradient)?;
         }
         Ok(self.gradients)
     }
@@ -129,7 +128,7 @@ pub(super) fn backward(
         }
         // The last op is Candle's, so its backward sees the whole graph.
         drop(records);
-        return Ok(loss.backward()?.into());
+        return by_candle(loss);
     }
     let mut reports = ready.and_then(|ready| Reports::new(ready, &records, &state.results));
     state.gradients.insert(&loss, loss.ones_like()?.detach());

@@ -70,10 +70,3 @@ impl Gradients {
         Ok(())
     }
 }
-
-impl From<candle_core::backprop::GradStore> for Gradients {
-    fn from(store: candle_core::backprop::GradStore) -> Self {
-        let gradient = |id: &TensorId| Some((*id, store.get_id(*id)?.detach()));
-        Self(store.get_ids().filter_map(gradient).collect())
-    }
-}

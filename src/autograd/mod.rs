@@ -22,6 +22,7 @@
 //! This module depends on no op. An op that multiplies matrices reports its own multiply-adds.
 
 mod backward;
+mod foreign;
 mod gradients;
 mod inventory;
 mod memory;

@@ -62,7 +62,8 @@ impl Act {
     ///
     /// # Errors
     /// If `activation` has learnable parameters or draws random slopes: use [`Act::prelu`],
-    /// [`Act::srelu`], [`Act::rrelu`] or [`act()`].
+    /// [`Act::srelu`], [`Act::rrelu`] or [`act()`]. Also if the function is not defined for its
+    /// parameters.
     pub fn new(activation: &Activation) -> Result<Self> {
         if activation.is_learnable() || matches!(activation, Activation::RRelu { .. }) {
             candle_core::bail!(
@@ -70,6 +71,7 @@ impl Act {
                 activation.name()
             );
         }
+        check(activation)?;
         Ok(Self::with_state(*activation, State::None))
     }
 
@@ -111,9 +113,14 @@ impl Act {
     }
 
     /// RReLU with slopes between `lower` and `upper`, drawn from `generator`.
-    pub fn rrelu(lower: f64, upper: f64, generator: &Generator) -> Self {
+    ///
+    /// # Errors
+    /// If `lower` is greater than `upper`, or one of them is infinite or NaN.
+    pub fn rrelu(lower: f64, upper: f64, generator: &Generator) -> Result<Self> {
         let activation = Activation::RRelu { lower, upper };
-        Self::with_state(activation, State::RRelu(generator.clone()))
+        check(&activation)?;
+        let state = State::RRelu(generator.clone());
+        Ok(Self::with_state(activation, state))
     }
 
     fn with_state(activation: Activation, state: State) -> Self {
@@ -134,7 +141,8 @@ impl Act {
     }
 
     /// A blend of this layer and `to`: (1 - share) self(x) + share to(x). Each call takes the share that
-    /// `blend` has then.
+    /// `blend` has then; with a share of 0 or 1 it computes one of the two only. The path stays the one
+    /// of this layer.
     pub fn blended(self, to: Act, blend: Blend) -> Self {
         Self {
             blend: Some(Box::new((to, blend))),
@@ -148,31 +156,60 @@ impl Act {
     }
 
     /// The learned parameters: PReLU's slopes, or SReLU's left threshold, left slope, right
-    /// threshold and right slope.
+    /// threshold and right slope. Of a blend that is over, those of the new layer.
     pub fn params(&self) -> Vec<&Tensor> {
-        match &self.state {
+        match &self.current().0.state {
             State::None | State::RRelu(_) => Vec::new(),
             State::PRelu(slope) => vec![slope],
             State::SRelu(rows) => rows.iter().collect(),
         }
     }
 
+    /// The layer that computes: this one, or the new one of a blend that is over. With it, the new layer
+    /// of a blend in progress and its share.
+    fn current(&self) -> (&Self, Option<(&Self, f64)>) {
+        let Some((to, blend)) = self.blend.as_deref() else {
+            return (self, None);
+        };
+        let share = blend.get();
+        if share <= 0.0 {
+            (self, None)
+        } else if share >= 1.0 {
+            to.current()
+        } else {
+            (self, Some((to, share)))
+        }
+    }
+
     /// The activation if it is a fixed function of each element, which other ops can fuse.
     pub(crate) fn stateless(&self) -> Option<&Activation> {
-        match &self.blend {
-            None => matches!(self.state, State::None).then_some(&self.activation),
-            Some(blend) if blend.1.get() >= 1.0 => blend.0.stateless(),
-            Some(_) => None,
+        match self.current() {
+            (layer, None) => matches!(layer.state, State::None).then_some(&layer.activation),
+            (_, Some(_)) => None,
         }
     }
 
     /// Records an application of the layer with the output `y`.
     pub(crate) fn note(&self, y: &Tensor) {
-        if !matches!(self.activation, Activation::Identity) {
-            record(&self.path, self.activation.name(), y, &self.params(), 0);
+        let (layer, _) = self.current();
+        if !matches!(layer.activation, Activation::Identity) {
+            record(&self.path, layer.activation.name(), y, &layer.params(), 0);
         }
     }
 
+    /// act(x), with the blends as they are now.
+    fn value(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        match self.current() {
+            (layer, None) => layer.apply(x, train),
+            (layer, Some((to, share))) => {
+                // Ops of this crate, so that the tape reaches the layers before the blend.
+                let old = ops::scale(&layer.apply(x, train)?, 1.0 - share)?;
+                ops::add_scaled(&old, &to.value(x, train)?, share)
+            }
+        }
+    }
+
+    /// The function of this layer alone.
     fn apply(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         match (&self.state, self.activation) {
             (State::PRelu(slope), _) => prelu(x, slope),
@@ -193,13 +230,15 @@ impl Act {
 /// each. RReLU draws from `generator`.
 ///
 /// # Errors
-/// If `vb` lacks a parameter or has it in another shape.
+/// If `vb` lacks a parameter or has it in another shape, or the function is not defined for its
+/// parameters.
 pub fn act(
     activation: &Activation,
     channels: usize,
     vb: VarBuilder,
     generator: &Generator,
 ) -> Result<Act> {
+    check(activation)?;
     let state = match *activation {
         Activation::PRelu { init } => {
             State::PRelu(vb.get_with_hints(channels, "weight", Init::Const(init))?)
@@ -229,24 +268,21 @@ pub fn act(
 
 impl ModuleT for Act {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        if !matches!(self.activation, Activation::Identity) {
+        if !matches!(self.current().0.activation, Activation::Identity) {
             observe(ObservedLayer::Activation, &self.path, self, x)?;
         }
-        let y = match self.blend.as_deref() {
-            None => self.apply(x, train)?,
-            Some((to, blend)) => {
-                let share = blend.get();
-                if share >= 1.0 {
-                    return to.forward_t(x, train);
-                }
-                let old = (self.apply(x, train)? * (1.0 - share))?;
-                let new = (to.apply(x, train)? * share)?;
-                ops::add(&old, &new)?
-            }
-        };
+        let y = self.value(x, train)?;
         self.note(&y);
         Ok(y)
     }
+}
+
+/// Fails if the function is not defined for its parameters.
+fn check(activation: &Activation) -> Result<()> {
+    if let Some(requirement) = activation.violation() {
+        candle_core::bail!("activation '{}': {requirement}", activation.name());
+    }
+    Ok(())
 }
 
 /// Slopes drawn uniformly from [lower, upper], with the shape and dtype of `x`.

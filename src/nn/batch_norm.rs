@@ -80,7 +80,12 @@ impl BatchNorm2d {
 
     /// Sets the number that is added to the variance.
     pub fn with_eps(self, eps: f64) -> Self {
-        Self { eps, ..self }
+        Self {
+            eps,
+            // Kept scales contain the eps.
+            scales: self.scales.map(|_| RunningScales::default()),
+            ..self
+        }
     }
 
     /// Sets the weight of the newest batch in the running statistics.
@@ -115,6 +120,14 @@ impl BatchNorm2d {
     pub fn with_constant_statistics(self) -> Self {
         Self {
             scales: Some(RunningScales::default()),
+            ..self
+        }
+    }
+
+    /// Leaves the weight out of training: it gets no gradient. The bias still does.
+    pub fn with_fixed_weight(self) -> Self {
+        Self {
+            weight: self.weight.detach(),
             ..self
         }
     }

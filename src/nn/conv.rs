@@ -3,9 +3,10 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
+use super::init::Fans;
 use super::summary::record;
 use super::{WeightInit, named};
-use crate::ops::{self, Conv2dParams, ConvKernel, MemoryFormat, PackedWeight};
+use crate::ops::{self, Conv2dParams, ConvKernel, Fp32Precision, MemoryFormat, PackedWeight};
 
 /// The options of a [`Conv2d`] layer, with PyTorch's names. Pairs are (height, width).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -81,6 +82,7 @@ pub struct Conv2d {
     weight: Tensor,
     bias: Option<Tensor>,
     params: Conv2dParams,
+    precision: Fp32Precision,
     packed: Option<PackedWeight>,
     memory_format: MemoryFormat,
     path: String,
@@ -93,6 +95,7 @@ impl Conv2d {
             weight,
             bias,
             params,
+            precision: Fp32Precision::Ieee,
             packed: None,
             memory_format: MemoryFormat::Contiguous,
             path: String::new(),
@@ -113,6 +116,11 @@ impl Conv2d {
             weight: self.weight.detach(),
             ..self
         }
+    }
+
+    /// Sets how the layer multiplies f32, forward and backward.
+    pub fn with_fp32_precision(self, precision: Fp32Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Promises that the weight does not change from the first call on. The layer then arranges it
@@ -155,6 +163,7 @@ impl Conv2d {
             weight: &self.weight,
             bias: self.bias.as_ref(),
             params: &self.params,
+            precision: self.precision,
             packed: self.packed.as_ref(),
             memory_format: self.memory_format,
         }
@@ -189,14 +198,16 @@ pub fn conv2d(
         candle_core::bail!("{}: channels and kernel_size must not be 0", name());
     }
     let fans = (kh.checked_mul(kw)).and_then(|taps| {
-        let fan_in = (in_channels / groups).checked_mul(taps)?;
-        let fan_out = (out_channels / groups).checked_mul(taps)?;
-        Some((fan_in, fan_out))
+        Some(Fans {
+            fan_in: (in_channels / groups).checked_mul(taps)?,
+            fan_out: out_channels.checked_mul(taps)?,
+            fan_out_of_group: (out_channels / groups).checked_mul(taps)?,
+        })
     });
-    let Some((fan_in, fan_out)) = fans else {
+    let Some(fans) = fans else {
         candle_core::bail!("{}: the kernel is too large", name());
     };
-    let (init, bias_init) = config.init.distributions(fan_in, fan_out);
+    let (init, bias_init) = config.init.distributions(fans);
     let shape = (out_channels, in_channels / groups, kh, kw);
     let weight = vb.get_with_hints(shape, "weight", init)?;
     let bias = if config.bias {

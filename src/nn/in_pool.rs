@@ -27,6 +27,9 @@ const WEIGHTS_PER_VALUE: usize = 128;
 /// functions that observe layers on this thread, such as [`summarize`](super::summarize), and on other
 /// devices than the CPU this is `forward_t`.
 ///
+/// Other work in the same pool may wait for this pass: a thread that waits inside of an op of another
+/// caller can stay awake here until the pass ends, even if what it waits for is done.
+///
 /// # Errors
 /// As `forward_t` of the model.
 pub fn forward_in_pool<M: ModuleT + Sync + ?Sized>(model: &M, x: &Tensor) -> Result<Tensor> {
@@ -105,6 +108,8 @@ fn in_pool<T: Send>(forward: impl FnOnce() -> T + Send) -> T {
         let _awake = Awake::new();
         with_default(&dispatch, forward)
     };
+    // From outside of the pool, `join` runs on a thread of the pool and waits for it; on a thread of the
+    // pool it runs at once.
     rayon::join(forward, || ()).0
 }
 

@@ -6,9 +6,6 @@ use crate::activation::Activation;
 
 /// The distribution of the initial weight of a convolution or a linear layer. The bias starts at
 /// zero, except with [`WeightInit::Default`], which draws it like the weight.
-///
-/// Fan-in is the number of inputs of one output. Fan-out is the number of outputs of one input:
-/// kernel size times output channels per group, as timm counts it for depthwise convolutions.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum WeightInit {
     /// Uniform in ±1/sqrt(fan-in): the default of PyTorch's layers.
@@ -20,8 +17,19 @@ pub enum WeightInit {
         /// The gain of the activation that follows: sqrt(2) for ReLU, [`gain()`] for others.
         gain: f64,
     },
+    /// As [`WeightInit::KaimingFanOut`] with the fan-out of a group, as timm initialises MobileNet and
+    /// EfficientNet.
+    KaimingFanOutOfGroup {
+        /// As for [`WeightInit::KaimingFanOut`].
+        gain: f64,
+    },
     /// Normal with a standard deviation of gain / sqrt(fan-in).
     KaimingFanIn {
+        /// As for [`WeightInit::KaimingFanOut`].
+        gain: f64,
+    },
+    /// Uniform with a standard deviation of gain / sqrt(fan-in).
+    KaimingUniform {
         /// As for [`WeightInit::KaimingFanOut`].
         gain: f64,
     },
@@ -30,26 +38,41 @@ pub enum WeightInit {
         /// The standard deviation.
         std: f64,
     },
+    /// Uniform in ±1/sqrt(fan-in), as in the classifier of DenseNet.
+    UniformFanIn,
     /// Uniform in ±1/sqrt(fan-out), as in the classifier of EfficientNet.
     UniformFanOut,
 }
 
+/// The fans of a weight, as PyTorch counts them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fans {
+    /// The inputs of one output: the size of the weight without its first axis.
+    pub fan_in: usize,
+    /// The size of the weight without its second axis.
+    pub fan_out: usize,
+    /// The outputs of one input.
+    pub fan_out_of_group: usize,
+}
+
 impl WeightInit {
     /// The distributions of the weight and of the bias.
-    pub(super) fn distributions(self, fan_in: usize, fan_out: usize) -> (Init, Init) {
-        let uniform = |fan: usize| {
-            let bound = 1.0 / (fan as f64).sqrt();
-            Init::Uniform {
-                lo: -bound,
-                up: bound,
-            }
+    pub(super) fn distributions(self, fans: Fans) -> (Init, Init) {
+        let by = |fan: usize| 1.0 / (fan as f64).sqrt();
+        let (fan_in, fan_out) = (by(fans.fan_in), by(fans.fan_out));
+        let uniform = |bound: f64| Init::Uniform {
+            lo: -bound,
+            up: bound,
         };
         let normal = |stdev| Init::Randn { mean: 0.0, stdev };
         let weight = match self {
             Self::Default => return (uniform(fan_in), uniform(fan_in)),
-            Self::KaimingFanOut { gain } => normal(gain / (fan_out as f64).sqrt()),
-            Self::KaimingFanIn { gain } => normal(gain / (fan_in as f64).sqrt()),
+            Self::KaimingFanOut { gain } => normal(gain * fan_out),
+            Self::KaimingFanOutOfGroup { gain } => normal(gain * by(fans.fan_out_of_group)),
+            Self::KaimingFanIn { gain } => normal(gain * fan_in),
+            Self::KaimingUniform { gain } => uniform(3f64.sqrt() * gain * fan_in),
             Self::Normal { std } => normal(std),
+            Self::UniformFanIn => uniform(fan_in),
             Self::UniformFanOut => uniform(fan_out),
         };
         (weight, Init::Const(0.0))

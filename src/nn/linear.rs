@@ -3,6 +3,7 @@
 use candle_core::{Module, Result, Tensor};
 use candle_nn::VarBuilder;
 
+use super::init::Fans;
 use super::summary::record;
 use super::{WeightInit, named};
 use crate::ops;
@@ -104,7 +105,11 @@ pub fn linear_with(
     if inputs == 0 {
         candle_core::bail!("{}: inputs must not be 0", named("linear", &vb.prefix()));
     }
-    let (init, bias_init) = config.init.distributions(inputs, outputs);
+    let (init, bias_init) = config.init.distributions(Fans {
+        fan_in: inputs,
+        fan_out: outputs,
+        fan_out_of_group: outputs,
+    });
     let weight = vb.get_with_hints((outputs, inputs), "weight", init)?;
     let bias = if config.bias {
         Some(vb.get_with_hints(outputs, "bias", bias_init)?)

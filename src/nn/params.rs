@@ -296,6 +296,20 @@ impl ParamStore {
         self.entries.lock().unwrap_or_else(|p| p.into_inner())
     }
 
+    /// The tensor `name` as a layer receives it, if `entries` has one. It must have this shape.
+    fn existing(&self, entries: &Entries, shape: &Shape, name: &str) -> Result<Option<Tensor>> {
+        let Some(var) = entries.get(name) else {
+            return Ok(None);
+        };
+        if var.shape() != shape {
+            candle_core::bail!(
+                "parameter {name} has the shape {:?}, requested as {shape:?}",
+                var.shape()
+            );
+        }
+        Ok(Some(self.hand_out(name, var)))
+    }
+
     /// The tensor of a variable as a layer receives it.
     fn hand_out(&self, name: &str, var: &Var) -> Tensor {
         // A buffer stays a variable in a frozen store: its layer sets it, and detaches it before
@@ -404,20 +418,21 @@ impl SimpleBackend for ParamStore {
         dtype: DType,
         _device: &Device,
     ) -> Result<Tensor> {
-        if let Some(var) = self.entries().get(name) {
-            if var.shape() != &shape {
-                candle_core::bail!(
-                    "parameter {name} has the shape {:?}, requested as {shape:?}",
-                    var.shape()
-                );
-            }
-            return Ok(self.hand_out(name, var));
+        let existing = self.existing(&self.entries(), &shape, name)?;
+        if let Some(tensor) = existing {
+            return Ok(tensor);
         }
         if self.frozen {
             candle_core::bail!("parameter {name} is not in this store");
         }
+        // Without the lock: the values of a large tensor take long to draw.
         let var = self.initial(&shape, name, init, dtype)?;
-        self.entries().push(name, var.clone());
+        let mut entries = self.entries();
+        // Another thread may have created the variable meanwhile.
+        if let Some(tensor) = self.existing(&entries, &shape, name)? {
+            return Ok(tensor);
+        }
+        entries.push(name, var.clone());
         Ok(var.as_tensor().clone())
     }
 

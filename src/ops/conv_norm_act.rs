@@ -10,8 +10,8 @@ use super::channels_last::images;
 use super::combine::stack;
 use super::composed::composes;
 use super::conv2d::{
-    Bounded, ConvKernel, Finish, Geometry, Inference, PackedWeight, PixelSums, conv2d_with,
-    forward_inference, inference_format,
+    Bounded, ConvKernel, Finish, Fp32Precision, Geometry, Inference, PackedWeight, PixelSums,
+    conv2d_with, forward_inference, inference_format,
 };
 use super::memory_format::{MemoryFormat, reordered};
 use super::norm_act::{Pixels, RunningNorm, RunningNormAct, Statistics, batch_norm_act};
@@ -42,6 +42,7 @@ pub fn conv2d_norm_act(
         weight,
         bias,
         params,
+        precision,
         packed,
         memory_format,
     } = kernel;
@@ -63,6 +64,7 @@ pub fn conv2d_norm_act(
         .chain(residual);
     let values = [Some(x), Some(weight), bias, residual];
     let fuses = !composes(x)
+        && precision == Fp32Precision::Ieee
         && !all.any(Tensor::track_op)
         && values.iter().flatten().all(|t| t.dtype() == DType::F32)
         && has_kernel(activation);
@@ -143,6 +145,7 @@ impl ConvNormAct {
             packed: self.packed.as_ref(),
             finish: Some(&finish),
             format: self.format,
+            ..Inference::default()
         };
         let bias = self.bias.as_deref();
         let y = forward_inference(&self.geometry, x, &weight, bias, inference)?;

@@ -29,7 +29,7 @@ pub use combine::{
     scale_channels_add_act, stack,
 };
 pub use conv_norm_act::conv2d_norm_act;
-pub use conv2d::{Conv2dParams, ConvKernel, PackedWeight, conv2d, conv2d_with};
+pub use conv2d::{Conv2dParams, ConvKernel, Fp32Precision, PackedWeight, conv2d, conv2d_with};
 #[doc(hidden)]
 pub use conv2d::{conv2d_algorithms, conv2d_channels_last_algorithm};
 pub use drop_path::{DropPathScale, drop_path};

@@ -12,6 +12,7 @@ test_devices! {
     candle_ops_in_between_and_at_the_start,
     an_op_reached_both_by_the_tape_and_by_candle,
     constants_receive_nothing,
+    constants_of_candle_ops_receive_nothing,
     a_failed_forward_leaves_no_tape_behind,
     values_beside_the_loss_are_handed_on,
 }
@@ -136,6 +137,24 @@ fn constants_receive_nothing() -> Result<()> {
     );
     let without_graph = apply1(Square, &constant)?;
     assert!(!without_graph.track_op());
+    Ok(())
+}
+
+/// Candle's backward pass also has gradients of constants, which are activations for a product.
+fn constants_of_candle_ops_receive_nothing() -> Result<()> {
+    let [a, _] = variables()?;
+    let constant = Tensor::new(&[1.0, 4.0, 3.0], &device())?;
+    let at_the_start = || apply1(Square, &(a.as_tensor() * &constant)?);
+    let in_between = || apply1(Square, &(apply1(Square, &a)? * &constant)?);
+    let at_the_end = || apply1(Square, &a)? * &constant;
+    let run = |forward: &dyn Fn() -> Result<Tensor>| -> Result<Vec<f64>> {
+        let (_, (), gradients) = value_and_grad(|| Ok((forward()?, ())))?;
+        assert_eq!(gradients.tensors().count(), 1);
+        gradients.get(&a).expect("a gradient").to_vec1()
+    };
+    assert_eq!(run(&at_the_start)?, [2.0, -64.0, 54.0]);
+    assert_eq!(run(&in_between)?, [4.0, -512.0, 972.0]);
+    assert_eq!(run(&at_the_end)?, [2.0, -16.0, 18.0]);
     Ok(())
 }
 

@@ -2,8 +2,10 @@
 
 use std::rc::Rc;
 
-use candle_core::{Device, Result, Tensor, Var};
+use candle_core::{Device, ModuleT, Result, Tensor, Var};
+use candle_mish::Activation;
 use candle_mish::autograd::{Forward, Gradients, recompute, value_and_grad_reporting};
+use candle_mish::nn::{Act, Blend};
 use candle_mish::ops::{add, mish, scale};
 use candle_mish::rng::Generator;
 
@@ -85,8 +87,8 @@ fn gradients_that_may_grow_later_are_not_reported() -> Result<()> {
     // An op of Candle before a recorded op.
     let (order, gradients) = reported(&vars, || mish(&add(&(a.as_tensor() * 2.0)?, b)?))?;
     assert!(order.is_empty());
-    // Candle's pass also has the gradient of the intermediate product.
     assert!(gradients.get(a).is_some() && gradients.get(b).is_some());
+    assert_eq!(gradients.tensors().count(), 2);
     // A part that runs again.
     let inner = b.clone();
     let part: Forward = Rc::new(move |x: &Tensor| mish(&add(x, &inner)?));
@@ -94,6 +96,26 @@ fn gradients_that_may_grow_later_are_not_reported() -> Result<()> {
     let (order, gradients) = reported(&vars, || mish(&recompute(&generator, part, &mish(a)?)?))?;
     assert!(order.is_empty());
     assert_eq!(gradients.tensors().count(), 2);
+    Ok(())
+}
+
+/// A blend has no op of Candle, after which no variable would be reported.
+#[test]
+fn the_variables_before_a_blend_are_reported() -> Result<()> {
+    let vars = variables()?;
+    let [a, b, c] = &vars;
+    let blend = Blend::default();
+    let layer = Act::new(&Activation::Relu)?;
+    let layer = layer.blended(Act::new(&Activation::Mish)?, blend.clone());
+    for share in [0.0, 0.25, 1.0] {
+        blend.set(share);
+        let (order, gradients) = reported(&vars, || {
+            let x = layer.forward_t(&add(&mish(a)?, b)?, true)?;
+            mish(&add(&x, c)?)
+        })?;
+        assert_eq!(order, [2, 1, 0], "{share}");
+        assert_eq!(gradients.tensors().count(), 3);
+    }
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Capsules against compositions of Candle's ops and finite differences.
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor, Var};
 use candle_mish::ops::capsule::{dynamic_routing, length, squash};
 use candle_mish::ops::{Margin, margin_loss, squared_error};
 use candle_nn::ops::softmax;
@@ -16,6 +16,7 @@ test_all_devices_with_products! {
     many_capsules_are_routed,
     capsules_and_weights_must_fit,
     lengths_are_held_to_their_margins,
+    a_length_of_nan_is_no_success,
     reconstructions_are_compared,
 }
 
@@ -121,6 +122,19 @@ fn lengths_are_held_to_their_margins() {
     let error = margin_loss(&lengths, &outside, &Margin::default()).unwrap_err();
     assert!(error.to_string().contains("label 3"), "{error}");
     assert!(margin_loss(&lengths, &lengths, &Margin::default()).is_err());
+}
+
+/// Of the correct class or of another one, as PyTorch's relu.
+fn a_length_of_nan_is_no_success() {
+    let labels = Tensor::new(&[0u32], &device()).unwrap();
+    for row in [[f64::NAN, 0.05], [0.95, f64::NAN]] {
+        let lengths = Var::from_tensor(&array(&[row])).unwrap();
+        let loss = margin_loss(&lengths, &labels, &Margin::default()).unwrap();
+        assert!(values(&loss)[0].is_nan());
+        let grads = loss.backward().unwrap();
+        let expected = row.map(|length| length * 0.0);
+        assert_values(&values(grads.get(&lengths).unwrap()), &expected, 0.0);
+    }
 }
 
 fn reconstructions_are_compared() {

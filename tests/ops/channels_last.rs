@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use candle_core::{DType, Result, Tensor, Var};
 use candle_mish::Activation;
 use candle_mish::ops::{
-    AvgDivisor, Conv2dParams, ConvKernel, MemoryFormat, PackedWeight, Pool2dParams, RunningNorm,
-    Statistics, adaptive_avg_pool2d, add_scaled, avg_pool2d, batch_norm_act, cat, channel_shuffle,
-    conv2d, conv2d_channels_last_algorithm, conv2d_norm_act, conv2d_with, global_avg_pool2d,
-    max_pool2d, mish, narrow, scale_channels,
+    AvgDivisor, Conv2dParams, ConvKernel, Fp32Precision, MemoryFormat, PackedWeight, Pool2dParams,
+    RunningNorm, Statistics, adaptive_avg_pool2d, add_scaled, avg_pool2d, batch_norm_act, cat,
+    channel_shuffle, conv2d, conv2d_channels_last_algorithm, conv2d_norm_act, conv2d_with,
+    global_avg_pool2d, max_pool2d, mish, narrow, scale_channels,
 };
 use proptest::prelude::*;
 
@@ -139,6 +139,7 @@ impl Case {
             weight: &self.weight,
             bias: with_bias.then_some(&self.bias),
             params: &self.params,
+            precision: Fp32Precision::Ieee,
             packed,
             memory_format: MemoryFormat::ChannelsLast,
         };
@@ -172,6 +173,7 @@ impl Case {
             weight: &self.weight,
             bias: None,
             params: &self.params,
+            precision: Fp32Precision::Ieee,
             packed: None,
             memory_format: MemoryFormat::ChannelsLast,
         };
@@ -262,6 +264,7 @@ fn other_types_stay_contiguous() -> Result<()> {
             weight: &weight,
             bias: None,
             params: &params,
+            precision: Fp32Precision::Ieee,
             packed: None,
             memory_format: MemoryFormat::ChannelsLast,
         };
@@ -286,6 +289,7 @@ fn tracked_arguments_have_gradients() -> Result<()> {
             weight: weight.as_tensor(),
             bias: None,
             params: &params,
+            precision: Fp32Precision::Ieee,
             packed: None,
             memory_format,
         };

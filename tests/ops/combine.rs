@@ -233,5 +233,9 @@ fn a_multiple_of_every_type_and_layout() {
         assert_close(&y, &expected, tolerance);
     }
     assert_eq!(scale(&uniform(1, (0, 2)), 2.0).unwrap().dims(), [0, 2]);
+    // On several threads.
+    let many = uniform(1, (7, 9001));
+    let expected = (&many * -0.3).unwrap();
+    assert_close(&scale(&many, -0.3).unwrap(), &expected, 1e-15);
     check_gradients(&[x], |x| scale(&x[0], -0.3));
 }

@@ -4,8 +4,9 @@ use candle_core::{DType, Result, Tensor, Var};
 use candle_mish::Activation;
 use candle_mish::autograd::value_and_grad;
 use candle_mish::ops::{
-    Conv2dParams, ConvKernel, MemoryFormat, PackedWeight, RunningNorm, RunningScales, Statistics,
-    batch_norm_act, conv2d, conv2d_algorithms, conv2d_norm_act, conv2d_with,
+    Conv2dParams, ConvKernel, Fp32Precision, MemoryFormat, PackedWeight, RunningNorm,
+    RunningScales, Statistics, batch_norm_act, conv2d, conv2d_algorithms, conv2d_norm_act,
+    conv2d_with,
 };
 use proptest::prelude::*;
 
@@ -72,6 +73,7 @@ impl Arguments {
             weight,
             bias,
             params,
+            precision: Fp32Precision::Ieee,
             packed: None,
             memory_format: MemoryFormat::Contiguous,
         };
@@ -213,6 +215,7 @@ fn a_packed_weight_serves_all_sizes() -> Result<()> {
                     weight: &weight,
                     bias,
                     params: &params,
+                    precision: Fp32Precision::Ieee,
                     packed: Some(&packed),
                     memory_format: MemoryFormat::Contiguous,
                 };

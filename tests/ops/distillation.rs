@@ -15,6 +15,7 @@ test_all_devices! {
     values_and_gradients_of_distillation_are_those_of_pytorch,
     a_training_with_logits_and_features_is_that_of_pytorch,
     distillation_has_every_type_and_layout,
+    a_class_that_the_teacher_rules_out_adds_nothing,
     distillation_refuses_what_does_not_fit,
 }
 
@@ -139,6 +140,18 @@ fn distillation_has_every_type_and_layout() {
     let other = array(&[[-1e4f64, 1e4]]).to_dtype(DType::F32).unwrap();
     let loss = values(&distillation_loss(&huge, &other, 1.0).unwrap());
     assert_values(&loss, &[2e4], 1e-6);
+}
+
+fn a_class_that_the_teacher_rules_out_adds_nothing() {
+    let teacher = array(&[[0.0, f64::NEG_INFINITY]]);
+    let student = Var::from_tensor(&array(&[[0.0, 0.0]])).unwrap();
+    let loss = distillation_loss(&student, &teacher, 1.0).unwrap();
+    assert_values(&values(&loss), &[2f64.ln()], 1e-12);
+    let grads = loss.backward().unwrap();
+    assert_values(&values(grads.get(&student).unwrap()), &[-0.5, 0.5], 1e-12);
+    let unknown = array(&[[0.0, f64::NAN]]);
+    let loss = distillation_loss(&student, &unknown, 1.0).unwrap();
+    assert!(values(&loss)[0].is_nan());
 }
 
 fn distillation_refuses_what_does_not_fit() {

@@ -25,6 +25,7 @@ test_devices! {
     dropout_and_shuffle,
     norms,
     pools,
+    huge_axes_of_an_empty_batch,
     a_linear_layer,
     losses,
     capsules,
@@ -320,6 +321,58 @@ fn pools() {
             &rest,
         );
     }
+}
+
+/// The windows of huge axes must not be listed.
+fn huge_axes_of_an_empty_batch() {
+    const HUGE: usize = 1 << 60;
+    let pool = Pool2dParams::new((2, 1)).with_stride((1, 1));
+    let shape = [0, 1, HUGE, 1];
+    let result = [0, 1, HUGE - 1, 1];
+    check(
+        "max_pool2d",
+        &[&shape],
+        |x| max_pool2d(&x[0], &pool),
+        &result,
+    );
+    check(
+        "avg_pool2d",
+        &[&shape],
+        |x| avg_pool2d(&x[0], &pool, AvgDivisor::Window),
+        &result,
+    );
+    check(
+        "adaptive_avg_pool2d",
+        &[&[0, 3, 8, 8]],
+        |x| adaptive_avg_pool2d(&x[0], (HUGE, 1)),
+        &[0, 3, HUGE, 1],
+    );
+    check(
+        "global_avg_pool2d",
+        &[&shape],
+        |x| global_avg_pool2d(&x[0]),
+        &[0, 1],
+    );
+    check(
+        "channel_shuffle",
+        &[&shape],
+        |x| channel_shuffle(&x[0], 1),
+        &shape,
+    );
+    check(
+        "batch_norm_act",
+        &[&shape, &[2, 1]],
+        |x| {
+            let (own, act) = (Statistics::Batch, Activation::Mish);
+            Ok(batch_norm_act(&x[0], &x[1], None, own, 1e-5, &act)?.0)
+        },
+        &shape,
+    );
+    // Kernels must fit, and planes must have values.
+    let large = Pool2dParams::new((9, 1));
+    let x = Tensor::zeros((0, 3, 8, 8), DType::F32, &device()).unwrap();
+    assert!(max_pool2d(&x, &large).is_err());
+    assert!(avg_pool2d(&x, &large, AvgDivisor::Values).is_err());
 }
 
 fn a_linear_layer() {

@@ -13,7 +13,9 @@ use candle_mish::nn::{
     batch_norm2d_zero, conv_norm_act, conv2d, gain, group_norm, layer_norm, linear, linear_no_bias,
     linear_with, map_pre_activations, squeeze_excite, summarize,
 };
-use candle_mish::ops::{DropPathScale, Pool2dParams, channel_shuffle, drop_path, dropout};
+use candle_mish::ops::{
+    Conv2dParams, DropPathScale, Pool2dParams, channel_shuffle, drop_path, dropout,
+};
 use candle_mish::rng::Generator;
 use candle_nn::ModuleT;
 use serde::Deserialize;
@@ -34,6 +36,10 @@ test_devices! {
     gains_keep_the_mean_square,
     convolutions_start_as_configured_and_check_their_sizes,
     blended_activations_go_from_the_old_one_to_the_new_one,
+    a_blend_of_a_blend_has_both_shares,
+    a_blend_that_is_over_is_the_new_layer,
+    kept_scales_belong_to_one_eps,
+    random_slopes_need_a_finite_range,
     cumulative_statistics_are_the_mean_over_all_batches,
     layers_from_tensors_equal_those_of_a_builder,
     layers_from_tensors_check_their_shapes,
@@ -551,6 +557,105 @@ fn blended_activations_go_from_the_old_one_to_the_new_one() -> Result<()> {
     Ok(())
 }
 
+fn a_blend_of_a_blend_has_both_shares() -> Result<()> {
+    let [relu, mish, tanh] = [Activation::Relu, Activation::Mish, Activation::Tanh];
+    let (first, second) = (Blend::default(), Blend::default());
+    let inner = Act::new(&mish)?.blended(Act::new(&tanh)?, second.clone());
+    let layer = Act::new(&relu)?.blended(inner, first.clone());
+    let x = uniform(1, (2, 3, 4));
+    for (to_inner, to_tanh) in [(0.5, 0.0), (0.5, 0.25), (1.0, 0.25), (0.25, 1.0)] {
+        first.set(to_inner);
+        second.set(to_tanh);
+        let expected: Vec<f64> = values(&x)
+            .into_iter()
+            .map(|x| {
+                let inner = (1.0 - to_tanh) * mish.value(x) + to_tanh * tanh.value(x);
+                (1.0 - to_inner) * relu.value(x) + to_inner * inner
+            })
+            .collect();
+        assert_values(&values(&layer.forward_t(&x, true)?), &expected, 1e-12);
+        check_gradients(std::slice::from_ref(&x), |x| layer.forward_t(&x[0], true));
+    }
+    Ok(())
+}
+
+/// With its values, its name in summaries and its parameters, and observed once.
+fn a_blend_that_is_over_is_the_new_layer() -> Result<()> {
+    let store = store();
+    let generator = Generator::new(0);
+    let layer = |activation: &Activation| {
+        let vb = store.var_builder().pp("act");
+        act(activation, 3, vb, &generator)
+    };
+    let norm = batch_norm2d(3, store.var_builder().pp("bn"))?;
+    let x = uniform(1, (2, 3, 4, 5));
+    let prelu = Activation::PRelu { init: 0.25 };
+    for (old, new) in [
+        (Activation::Identity, Activation::Mish),
+        (Activation::Relu, Activation::Mish),
+        (Activation::Relu, prelu),
+    ] {
+        let blend = Blend::default();
+        let blended = layer(&old)?.blended(layer(&new)?, blend.clone());
+        let alone = layer(&new)?;
+        blend.set(1.0);
+        assert_eq!(blended.params().len(), alone.params().len());
+        for separate in [false, true] {
+            let forward = |act: &Act| match separate {
+                true => act.forward_t(&norm.forward_t(&x, false)?, false),
+                false => norm.forward_act(&x, None, act, false),
+            };
+            let (y, layers) = summarize(|| forward(&blended))?;
+            let (expected, expected_layers) = summarize(|| forward(&alone))?;
+            assert_close(&y, &expected, 0.0);
+            assert_eq!(layers, expected_layers);
+            assert_eq!(layers.len(), 2);
+            let map = |x: &Tensor| Ok(values(x));
+            let (_, seen) = map_pre_activations(map, || forward(&blended))?;
+            let (_, expected_seen) = map_pre_activations(map, || forward(&alone))?;
+            assert_eq!(seen, expected_seen);
+            assert_eq!(seen.len(), 1);
+        }
+    }
+    Ok(())
+}
+
+fn kept_scales_belong_to_one_eps() -> Result<()> {
+    let random = |seed, shape: &[usize]| uniform(seed, shape).to_dtype(DType::F32);
+    let conv = Conv2d::new(random(1, &[3, 2, 3, 3])?, None, Conv2dParams::default());
+    let (weight, bias) = (random(2, &[3])?, random(3, &[3])?);
+    let norm = BatchNorm2d::new(weight, bias, random(4, &[3])?, random(5, &[3])?.abs()?)?;
+    let norm = norm.with_constant_statistics();
+    let (x, act) = (random(6, &[2, 2, 6, 6])?, Act::new(&Activation::Relu)?);
+    norm.forward_conv(&conv, &x, None, &act, false)?;
+    let other = norm.with_eps(0.5);
+    let y = other.forward_conv(&conv, &x, None, &act, false)?;
+    let expected = other.forward_act(&conv.forward(&x)?, None, &act, false)?;
+    assert_close(&y, &expected, 1e-6);
+    Ok(())
+}
+
+fn random_slopes_need_a_finite_range() {
+    let generator = Generator::new(0);
+    let store = store();
+    for (lower, upper) in [
+        (0.5, 0.1),
+        (f64::NAN, 0.5),
+        (0.1, f64::NAN),
+        (0.1, f64::INFINITY),
+        (f64::MIN, f64::MAX),
+    ] {
+        let error = Act::rrelu(lower, upper, &generator).expect_err("no range");
+        assert!(error.to_string().contains("rrelu"), "{error}");
+        let rrelu = Activation::RRelu { lower, upper };
+        let vb = store.var_builder();
+        assert!(act(&rrelu, 3, vb, &generator).is_err(), "{rrelu:?}");
+    }
+    assert!(Act::rrelu(0.2, 0.2, &generator).is_ok());
+    // Other functions are checked too.
+    assert!(Act::new(&Activation::Celu { alpha: 0.0 }).is_err());
+}
+
 fn cumulative_statistics_are_the_mean_over_all_batches() -> Result<()> {
     let store = store();
     let norm = batch_norm2d(2, store.var_builder())?.with_cumulative_statistics();
@@ -639,7 +744,7 @@ fn layers_from_tensors_equal_those_of_a_builder() -> Result<()> {
         };
         check(&built, &copy, &x)?;
     }
-    let drawn = Act::rrelu(0.1, 0.3, &Generator::new(3)).forward_t(&x, true)?;
+    let drawn = Act::rrelu(0.1, 0.3, &Generator::new(3))?.forward_t(&x, true)?;
     let rrelu = Activation::RRelu {
         lower: 0.1,
         upper: 0.3,

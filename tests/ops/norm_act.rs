@@ -16,6 +16,7 @@ test_all_devices! {
     gradients_of_every_fused_activation_are_those_of_its_derivative,
     statistics_are_those_of_the_batch,
     a_mean_far_from_zero_does_not_cancel,
+    a_nan_is_in_the_statistics_of_its_channel_only,
     every_type_on_many_and_on_few_channels,
     values_gradients_and_statistics_are_those_of_pytorch,
     folding_into_the_convolution_changes_nothing,
@@ -237,6 +238,28 @@ fn a_mean_far_from_zero_does_not_cancel() {
         assert_values(&values(&statistics.variance), &unbiased, 2e-6);
         let exact = oracle(&x, &gamma_beta, None, &expected, &Activation::Identity);
         assert_close(&y, &exact, 3e-6);
+    }
+}
+
+/// With the images on one thread, and divided among several.
+fn a_nan_is_in_the_statistics_of_its_channel_only() {
+    for images in [2, 40] {
+        let shape = [images, 2, 32, 32];
+        let mut x = values(&uniform(6, &shape));
+        x[7] = f64::NAN;
+        let gamma_beta = uniform(7, (2, 2));
+        let identity = &Activation::Identity;
+        let x = made(x, &shape);
+        let (y, statistics) =
+            batch_norm_act(&x, &gamma_beta, None, Statistics::Batch, EPS, identity).unwrap();
+        let statistics = statistics.unwrap();
+        for of_channels in [statistics.mean, statistics.variance] {
+            let of_channels = values(&of_channels);
+            assert!(of_channels[0].is_nan(), "{of_channels:?}");
+            assert!(of_channels[1].is_finite(), "{of_channels:?}");
+        }
+        assert!(channel(&y, 0).iter().all(|(_, y)| y.is_nan()));
+        assert!(channel(&y, 1).iter().all(|(_, y)| y.is_finite()));
     }
 }
 

@@ -198,6 +198,55 @@ fn a_part_may_have_one_value_and_not_none() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn one_value_in_all_processes_is_refused() -> Result<()> {
+    let single: Arc<dyn AllReduce> = Arc::new(Single);
+    let gamma_beta = Tensor::new(&[[1.0f32, 1.0], [0.0, 0.0]], &Device::Cpu)?;
+    let run = |images: usize| {
+        let x = Tensor::ones((images, 2, 1, 1), DType::F32, &Device::Cpu)?;
+        let statistics = Statistics::Synchronised(&single);
+        batch_norm_act(&x, &gamma_beta, None, statistics, EPS, &Activation::Relu)
+    };
+    for result in [run(1), composed::everywhere(|| run(1))] {
+        let error = result.expect_err("one value").to_string();
+        assert!(error.contains("more than one value per channel"), "{error}");
+    }
+    for result in [run(2), composed::everywhere(|| run(2))] {
+        let (_, statistics) = result?;
+        let statistics = statistics.expect("statistics");
+        assert_eq!(values(&statistics.variance), [0.0, 0.0]);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_nan_of_one_process_is_in_all_statistics() -> Result<()> {
+    let alone: Arc<dyn AllReduce> = Arc::new(Alone);
+    let x = Tensor::new(&[[f32::NAN]], &Device::Cpu)?;
+    let gamma_beta = Tensor::new(&[[1.0f32], [0.0]], &Device::Cpu)?;
+    let run = || {
+        let statistics = Statistics::Synchronised(&alone);
+        batch_norm_act(&x, &gamma_beta, None, statistics, EPS, &Activation::Relu)
+    };
+    for result in [run(), composed::everywhere(run)] {
+        let (_, statistics) = result?;
+        let statistics = statistics.expect("statistics");
+        assert!(values(&statistics.mean)[0].is_nan());
+        assert!(values(&statistics.variance)[0].is_nan());
+    }
+    Ok(())
+}
+
+/// The only process.
+#[derive(Debug)]
+struct Single;
+
+impl AllReduce for Single {
+    fn all_reduce_sum_f64(&self, _values: &mut [f64]) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Adds the sums of a process that has one image with the value 3.
 #[derive(Debug)]
 struct Alone;

@@ -1,6 +1,7 @@
 //! The store of a network's parameters.
 
 use std::collections::HashMap;
+use std::sync::Barrier;
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_mish::nn::ParamStore;
@@ -136,6 +137,30 @@ fn one_name_has_one_shape() -> Result<()> {
     vb.get_with_hints(3, "weight", NORMAL)?;
     let error = vb.get(4, "weight").expect_err("another shape");
     assert!(error.to_string().contains("weight"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn threads_that_request_one_name_share_one_variable() -> Result<()> {
+    const THREADS: usize = 4;
+    let store = store(0);
+    let barrier = Barrier::new(THREADS);
+    let request = || {
+        let vb = store.var_builder();
+        barrier.wait();
+        // Large, so that all threads draw the values at the same time.
+        vb.get_with_hints((1000, 1000), "weight", NORMAL)
+    };
+    let tensors: Vec<Tensor> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(request)).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        let tensors = joined.map(|tensor| tensor.expect("no panic"));
+        tensors.collect::<Result<_>>()
+    })?;
+    let params = store.params();
+    assert_eq!((params.len(), store.tensors().len()), (1, 1));
+    let (_, var) = &params[0];
+    assert!(tensors.iter().all(|tensor| tensor.id() == var.id()));
     Ok(())
 }
 

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use candle_core::{DType, Device, ModuleT, Result, Tensor, Var};
+use candle_mish::Activation;
 use candle_mish::autograd::{Forward, is_recomputing, recompute, value_and_grad};
-use candle_mish::nn::{BatchNorm2d, Dropout};
+use candle_mish::nn::{Act, BatchNorm2d, Blend, Dropout};
 use candle_mish::ops::{add, mish, scale};
 use candle_mish::rng::Generator;
 
@@ -137,6 +138,35 @@ fn ops_of_candle_after_a_part_are_refused() -> Result<()> {
     for error in [value_and_grad(last).err(), value_and_grad(between).err()] {
         let text = error.expect("an error").to_string();
         assert!(text.starts_with("gradient checkpointing: "), "{text}");
+    }
+    Ok(())
+}
+
+/// A blend of activations in a part and after it is no op of Candle.
+#[test]
+fn a_blend_takes_the_result_of_a_part() -> Result<()> {
+    let (x, generator) = (variable(&[0.5, -1.0, 2.0])?, Generator::new(0));
+    let blend = Blend::default();
+    let layer = Act::new(&Activation::Relu)?;
+    let layer = layer.blended(Act::new(&Activation::Mish)?, blend.clone());
+    let part: Forward = {
+        let layer = layer.clone();
+        Rc::new(move |x: &Tensor| layer.forward_t(&mish(x)?, true))
+    };
+    for share in [0.0, 0.25, 1.0] {
+        blend.set(share);
+        let gradient = |again: bool| -> Result<Vec<f32>> {
+            let (_, (), gradients) = value_and_grad(|| {
+                let y = match again {
+                    true => recompute(&generator, part.clone(), x.as_tensor())?,
+                    false => part(x.as_tensor())?,
+                };
+                Ok((layer.forward_t(&y, true)?, ()))
+            })?;
+            assert_eq!(gradients.tensors().count(), 1, "{share}");
+            values(gradients.get(&x).expect("a gradient"))
+        };
+        assert_eq!(gradient(true)?, gradient(false)?, "{share}");
     }
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! Recording a forward pass.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, ModuleT, Result, Tensor};
 use candle_mish::Activation;
 use candle_mish::autograd::trace::{Graph, Operation, Value, trace};
+use candle_mish::nn::{Act, Blend};
 use candle_mish::ops;
 use candle_mish::ops::activation::{activation, activation_inplace};
 use candle_mish::ops::{Conv2dParams, Pool2dParams, Statistics};
@@ -90,6 +91,29 @@ fn a_pass_is_recorded_with_its_constants() {
     );
     assert_eq!(graph.output, Value::Node(8));
     assert_eq!(graph.shape(graph.output), [2, 4]);
+}
+
+#[test]
+fn a_blend_is_recorded_with_its_share() {
+    let blend = Blend::default();
+    let layer = Act::new(&Activation::Relu).unwrap().with_path("act");
+    let layer = layer.blended(Act::new(&Activation::Mish).unwrap(), blend.clone());
+    let operations = |share: f64| -> Vec<Operation> {
+        blend.set(share);
+        let graph = traced(|x| layer.forward_t(x, false)).unwrap();
+        assert_eq!(graph.nodes.last().unwrap().paths, ["act"]);
+        let nodes = graph.nodes.into_iter();
+        nodes.map(|node| node.operation).collect()
+    };
+    let relu = Operation::Activation(Activation::Relu);
+    let mish = Operation::Activation(Activation::Mish);
+    assert_eq!(operations(0.0), std::slice::from_ref(&relu));
+    assert_eq!(operations(1.0), std::slice::from_ref(&mish));
+    let (scaled, sum) = (
+        Operation::Scale { factor: 0.75 },
+        Operation::AddScaled { scale: 0.25 },
+    );
+    assert_eq!(operations(0.25), [relu, scaled, mish, sum]);
 }
 
 #[test]

@@ -65,6 +65,9 @@ pub fn activation_inplace(x: &Tensor, activation: &Activation) -> Result<()> {
 /// The gradient of `x`, given the gradient `grad` of f(x): the backward pass of [`activation`]. The
 /// result is not part of a graph.
 ///
+/// It is `grad` times the derivative, also where PyTorch selects: if the derivative is 0, an infinite
+/// gradient becomes NaN.
+///
 /// # Shapes
 /// x and grad: any shape, the same for both, in any layout; the result is contiguous.
 ///

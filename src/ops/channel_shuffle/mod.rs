@@ -47,7 +47,12 @@ impl CustomOp1 for ChannelShuffle {
         let &[_, channels, ref rest @ ..] = layout.dims() else {
             bail!("{OP} takes [N, C, ..], not {:?}", layout.dims());
         };
-        let plane: usize = rest.iter().product();
+        // The planes of an empty tensor may have any size.
+        let plane: usize = if layout.dims().contains(&0) {
+            0
+        } else {
+            rest.iter().product()
+        };
         let per_group = channels / self.groups;
         let dtype = x.dtype();
         let y = with_float!(dtype, OP, T => {

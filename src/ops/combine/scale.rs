@@ -9,7 +9,7 @@ use candle_core::{
 use super::{channels_last, planes};
 use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::{apply1, apply2, composes, run1, run2};
-use crate::ops::storage::{Float, on_cpu, same_dtype, with_float};
+use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, on_cpu, same_dtype, with_float};
 use crate::simd;
 
 const OP: &str = "scale_channels";
@@ -59,8 +59,16 @@ impl CustomOp1 for Scale {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let dtype = x.dtype();
         let y = with_float!(dtype, self.name(), T => {
+            let x = T::read(x, layout)?;
             let factor = T::from_f64(self.factor);
-            let y = T::read(x, layout)?.iter().map(|x| *x * factor).collect();
+            let product = |index: usize, chunk: &mut [std::mem::MaybeUninit<T>]| {
+                let x = &x[index * PARALLEL_THRESHOLD..];
+                for (y, x) in chunk.iter_mut().zip(x) {
+                    y.write(*x * factor);
+                }
+            };
+            // SAFETY: `x` is as long as the result, so the zip writes all of a chunk.
+            let y = unsafe { build(x.len(), PARALLEL_THRESHOLD, product) };
             T::into_storage(y, dtype)?
         });
         Ok((y, layout.shape().clone()))

@@ -4,9 +4,10 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::channels_last::all_pixels;
+use super::scale::Scale;
 use crate::autograd::trace::{Operation, noted};
 use crate::ops::channels_last::images;
-use crate::ops::composed::apply2;
+use crate::ops::composed::{apply2, run1};
 use crate::ops::storage::{Float, PARALLEL_THRESHOLD, build, same_dtype, with_float};
 
 /// `a + b` of two tensors of the same shape, as at the end of a residual block.
@@ -78,7 +79,8 @@ impl CustomOp2 for Add {
         let of_b = if self.scale == 1.0 {
             grad.clone()
         } else {
-            (grad * self.scale)?
+            let factor = self.scale;
+            run1(&Scale { factor }, grad)?
         };
         Ok((Some(grad.clone()), Some(of_b)))
     }

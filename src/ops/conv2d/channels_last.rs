@@ -47,8 +47,8 @@ impl CustomOp2 for ChannelsLast {
     ) -> Result<(CpuStorage, Shape)> {
         let inference = Inference {
             packed: self.packed.as_ref(),
-            finish: None,
             format: MemoryFormat::ChannelsLast,
+            ..Inference::default()
         };
         let (x, w) = (read_images(x, x_layout)?, f32::read(w, w_layout)?);
         let bias = self.bias.as_deref();

@@ -26,6 +26,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::fp32_precision::Fp32Precision;
 use super::geometry::{Axis, Geometry};
 use super::whole_image;
 
@@ -97,7 +98,7 @@ pub(super) enum Choice {
 }
 
 /// For the convolution.
-pub(super) fn forward(arch: Arch, g: &Geometry) -> Choice {
+pub(super) fn forward(arch: Arch, g: &Geometry, precision: Fp32Precision) -> Choice {
     let channels = Channels {
         count: g.group_out(),
         terms: g.patch(),
@@ -111,6 +112,7 @@ pub(super) fn forward(arch: Arch, g: &Geometry) -> Choice {
         from: g.group_in(),
         to: g.group_out(),
         size: (g.out_h, g.out_w),
+        depth: depth(arch, g.group_in(), precision),
     };
     fastest(arch, g, direct, &pass)
 }
@@ -131,6 +133,7 @@ pub(super) fn forward_channels_last(arch: Arch, g: &Geometry) -> Option<Choice> 
         from: g.c_in,
         to: g.c_out,
         size: (g.out_h, g.out_w),
+        depth: 1.0,
     };
     Some(fastest(
         arch,
@@ -142,7 +145,7 @@ pub(super) fn forward_channels_last(arch: Arch, g: &Geometry) -> Option<Choice> 
 
 /// For the gradient with respect to the input. Pixels whose coordinates leave the same remainder
 /// under the stride are computed together.
-pub(super) fn input_grad(arch: Arch, g: &Geometry) -> Choice {
+pub(super) fn input_grad(arch: Arch, g: &Geometry, precision: Fp32Precision) -> Choice {
     let phases = g.stride.0.saturating_mul(g.stride.1);
     let channels = Channels {
         count: g.group_in(),
@@ -155,6 +158,7 @@ pub(super) fn input_grad(arch: Arch, g: &Geometry) -> Choice {
         from: g.group_out(),
         to: g.group_in(),
         size: (g.h, g.w),
+        depth: depth(arch, g.group_out(), precision),
     };
     fastest(arch, g, direct, &pass)
 }
@@ -170,7 +174,7 @@ pub(super) fn depthwise(arch: Arch, g: &Geometry) -> Lanes {
 }
 
 /// For the gradient with respect to the weight.
-pub(super) fn weight_grad(arch: Arch, g: &Geometry) -> Choice {
+pub(super) fn weight_grad(arch: Arch, g: &Geometry, precision: Fp32Precision) -> Choice {
     let lanes = arch.dispatch(F32Lanes);
     let outputs = filled(g.group_out(), lanes);
     let inputs = filled(g.group_in(), lanes.min(INPUTS_OF_WEIGHT_GRAD));
@@ -188,8 +192,23 @@ pub(super) fn weight_grad(arch: Arch, g: &Geometry) -> Choice {
         from: g.group_in(),
         to: g.group_out(),
         size: (g.out_h, g.out_w),
+        // Pairs of tiles.
+        depth: match precision {
+            Fp32Precision::Ieee => 1.0,
+            Fp32Precision::Bf16 => 0.5,
+        },
     };
     fastest(arch, g, direct, &pass)
+}
+
+/// The depth of products over `channels` channels relative to f32: vectors of channels share words in
+/// pairs.
+fn depth(arch: Arch, channels: usize, precision: Fp32Precision) -> f64 {
+    let vectors = channels.div_ceil(arch.dispatch(F32Lanes));
+    match precision {
+        Fp32Precision::Ieee => 1.0,
+        Fp32Precision::Bf16 => vectors.div_ceil(2) as f64 / vectors.max(1) as f64,
+    }
 }
 
 /// The faster direct algorithm, and the share of the peak that it reaches.
@@ -214,6 +233,8 @@ struct Pass {
     to: usize,
     /// The plane that the tiles of outputs cover.
     size: (usize, usize),
+    /// The depth of the products, relative to products of f32.
+    depth: f64,
 }
 
 /// The constants of F(m x m, 3 x 3), in operations on vectors.
@@ -260,7 +281,7 @@ fn fastest(arch: Arch, g: &Geometry, (lanes, share): (Lanes, f64), pass: &Pass) 
     let cost = |t: &Transforms| {
         let side = t.outputs.per_axis();
         let tiles = (pass.images * rows.div_ceil(side) * cols.div_ceil(side)) as f64;
-        let products = t.outputs.inputs() as f64 * pairs / PRODUCTS;
+        let products = t.outputs.inputs() as f64 * pairs * pass.depth / PRODUCTS;
         tiles * (products + t.tile * (from + to)) + t.kernel * pairs
     };
     TRANSFORMS

@@ -27,6 +27,7 @@ use rayon::prelude::*;
 use super::cost_model::{self, Choice, Lanes, Outputs};
 use super::direct::{self, Problem};
 use super::element::Element;
+use super::fp32_precision::Fp32Precision;
 use super::geometry::Geometry;
 use super::inference::Inference;
 use super::pack::packed_weight::PackedWeight;
@@ -97,15 +98,21 @@ fn fastest(choice: Choice) -> Algorithm {
 
 /// The algorithm of a pass in a dtype with the vectors of this machine.
 pub fn algorithm_for(pass: Pass, g: &Geometry, dtype: DType) -> Result<Algorithm> {
+    let (arch, precision) = (Arch::new(), Fp32Precision::Ieee);
     match dtype {
-        DType::F32 | DType::F16 | DType::BF16 => Ok(algorithm::<f32>(Arch::new(), pass, g)),
-        DType::F64 => Ok(algorithm::<f64>(Arch::new(), pass, g)),
+        DType::F32 | DType::F16 | DType::BF16 => Ok(algorithm::<f32>(arch, pass, g, precision)),
+        DType::F64 => Ok(algorithm::<f64>(arch, pass, g, precision)),
         dtype => bail!("conv2d takes f32, f64, f16 or bf16, not {dtype:?}"),
     }
 }
 
 /// The algorithm of a pass with the vectors of `arch`.
-pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm {
+pub fn algorithm<F: Element>(
+    arch: Arch,
+    pass: Pass,
+    g: &Geometry,
+    precision: Fp32Precision,
+) -> Algorithm {
     if g.is_empty() {
         return Algorithm::Empty;
     }
@@ -121,9 +128,9 @@ pub fn algorithm<F: Element>(arch: Arch, pass: Pass, g: &Geometry) -> Algorithm 
         Pass::WeightGrad if !F::IS_F32 => Algorithm::PixelLanes,
         _ if !F::IS_F32 => Algorithm::Im2col,
         _ if !in_range => Algorithm::ChannelLanes,
-        Pass::Forward => fastest(cost_model::forward(arch, g)),
-        Pass::InputGrad => fastest(cost_model::input_grad(arch, g)),
-        Pass::WeightGrad => fastest(cost_model::weight_grad(arch, g)),
+        Pass::Forward => fastest(cost_model::forward(arch, g, precision)),
+        Pass::InputGrad => fastest(cost_model::input_grad(arch, g, precision)),
+        Pass::WeightGrad => fastest(cost_model::weight_grad(arch, g, precision)),
     }
 }
 
@@ -141,13 +148,19 @@ pub fn forward<F: Element>(
     if y.is_empty() {
         return;
     }
-    let Inference { packed, finish, .. } = inference;
+    let Inference {
+        packed,
+        finish,
+        precision,
+        ..
+    } = inference;
     let arch = Arch::new();
-    let algorithm = algorithm::<F>(arch, Pass::Forward, g);
+    let algorithm = algorithm::<F>(arch, Pass::Forward, g, precision);
     if let (Some(x), Some(w), Some(y)) = (F::as_f32(x), F::as_f32(w), F::as_f32_uninit(y))
         && !reads_in_place(algorithm)
     {
         let problem = Problem {
+            precision,
             packed: packed.map(PackedWeight::forms),
             ..Problem::forward(g, x, w, bias.and_then(F::as_f32), finish)
         };
@@ -261,17 +274,26 @@ pub fn forward_channels_last(
 }
 
 /// Gradient with respect to the input; writes all of `dx`.
-pub fn input_grad<F: Element>(g: &Geometry, dy: &[F], w: &[F], dx: &mut [MaybeUninit<F>]) {
+pub fn input_grad<F: Element>(
+    g: &Geometry,
+    precision: Fp32Precision,
+    dy: &[F],
+    w: &[F],
+    dx: &mut [MaybeUninit<F>],
+) {
     check(g, dx.len(), w.len(), dy.len());
     if dx.is_empty() {
         return;
     }
     let arch = Arch::new();
-    let algorithm = algorithm::<F>(arch, Pass::InputGrad, g);
+    let algorithm = algorithm::<F>(arch, Pass::InputGrad, g, precision);
     if let (Some(dy), Some(w), Some(dx)) = (F::as_f32(dy), F::as_f32(w), F::as_f32_uninit(dx))
         && !reads_in_place(algorithm)
     {
-        let problem = Problem::input_grad(g, dy, w);
+        let problem = Problem {
+            precision,
+            ..Problem::input_grad(g, dy, w)
+        };
         convolve(arch, algorithm, &problem, dx);
         return;
     }
@@ -292,10 +314,16 @@ fn convolve(arch: Arch, algorithm: Algorithm, problem: &Problem, to: &mut [Maybe
 }
 
 /// Gradient with respect to the weight, summed over the images; writes all of `dw`.
-pub fn weight_grad<F: Element>(g: &Geometry, x: &[F], dy: &[F], dw: &mut [F]) {
+pub fn weight_grad<F: Element>(
+    g: &Geometry,
+    precision: Fp32Precision,
+    x: &[F],
+    dy: &[F],
+    dw: &mut [F],
+) {
     check(g, x.len(), dw.len(), dy.len());
     let arch = Arch::new();
-    let algorithm = algorithm::<F>(arch, Pass::WeightGrad, g);
+    let algorithm = algorithm::<F>(arch, Pass::WeightGrad, g, precision);
     if let (Some(x), Some(dy)) = (F::as_f32(x), F::as_f32(dy))
         && let Some(dw) = F::as_f32_mut(dw)
     {
@@ -304,7 +332,7 @@ pub fn weight_grad<F: Element>(g: &Geometry, x: &[F], dy: &[F], dw: &mut [F]) {
                 return weight_grad::channel_lanes::weight_grad(arch, g, x, dy, dw);
             }
             Algorithm::Winograd(outputs) => {
-                return winograd::weight_grad(arch, outputs, g, x, dy, dw);
+                return winograd::weight_grad(arch, outputs, precision, g, x, dy, dw);
             }
             _ => {}
         }

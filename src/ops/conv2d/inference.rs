@@ -1,10 +1,11 @@
-//! What inference adds to a convolution.
+//! What a convolution has besides its arguments.
 
 use super::bounded::Bounded;
+use super::fp32_precision::Fp32Precision;
 use super::pack::packed_weight::PackedWeight;
 use crate::ops::memory_format::MemoryFormat;
 
-/// What a convolution for inference has besides its arguments.
+/// What a convolution has besides its arguments, mostly for inference.
 #[derive(Clone, Copy, Default)]
 pub struct Inference<'a> {
     /// Keeps the packed weight between calls.
@@ -13,6 +14,8 @@ pub struct Inference<'a> {
     pub finish: Option<&'a dyn Finish>,
     /// The order of the result.
     pub format: MemoryFormat,
+    /// How it multiplies.
+    pub precision: Fp32Precision,
 }
 
 /// Changes outputs of a convolution as soon as they are computed.

@@ -23,11 +23,13 @@ mod depthwise;
 mod direct;
 mod dispatch;
 mod element;
+mod fp32_precision;
 mod geometry;
 mod im2col;
 mod inference;
 mod matrix;
 mod pack;
+mod pair_products;
 mod plan;
 mod products;
 mod storage;
@@ -46,6 +48,7 @@ pub(crate) use bounded::{Bounded, PADDING};
 use channels_last::ChannelsLast;
 pub(crate) use dispatch::inference_format;
 use dispatch::{Algorithm, Pass};
+pub use fp32_precision::Fp32Precision;
 pub use geometry::Conv2dParams;
 pub(crate) use geometry::Geometry;
 pub(crate) use inference::{Finish, Inference, PixelSums};
@@ -86,6 +89,7 @@ pub fn conv2d(
         weight,
         bias,
         params,
+        precision: Fp32Precision::Ieee,
         packed: None,
         memory_format: MemoryFormat::Contiguous,
     };
@@ -101,6 +105,8 @@ pub struct ConvKernel<'a> {
     pub bias: Option<&'a Tensor>,
     /// Stride, padding, dilation and groups.
     pub params: &'a Conv2dParams,
+    /// How f32 is multiplied.
+    pub precision: Fp32Precision,
     /// Keeps the packed weight between calls, in f32 on the CPU. Only for a weight that does not
     /// change.
     pub packed: Option<&'a PackedWeight>,
@@ -119,6 +125,7 @@ pub fn conv2d_with(x: &Tensor, kernel: ConvKernel) -> Result<Tensor> {
         weight,
         bias,
         params,
+        precision,
         packed,
         memory_format,
     } = kernel;
@@ -156,6 +163,7 @@ pub fn conv2d_with(x: &Tensor, kernel: ConvKernel) -> Result<Tensor> {
     } else {
         let op = Convolution {
             geometry,
+            precision,
             packed: packed.cloned(),
         };
         match bias {
@@ -218,13 +226,19 @@ pub fn conv2d_channels_last_algorithm(
 
 struct Convolution {
     geometry: Geometry,
+    precision: Fp32Precision,
     packed: Option<PackedWeight>,
 }
 
 impl Convolution {
     fn forward(&self, arguments: &[Argument]) -> Result<(CpuStorage, Shape)> {
-        let Self { geometry, packed } = self;
-        let y = run_packed(Pass::Forward, geometry, packed.as_ref(), arguments)?;
+        let Self {
+            geometry,
+            precision,
+            packed,
+        } = self;
+        let options = (*precision, packed.as_ref());
+        let y = run_packed(Pass::Forward, geometry, options, arguments)?;
         Ok((y, Shape::from(&geometry.out_shape())))
     }
 
@@ -237,11 +251,11 @@ impl Convolution {
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let dx = x
             .track_op()
-            .then(|| run2(&InputGrad(self.geometry), grad, weight))
+            .then(|| run2(&InputGrad(self.geometry, self.precision), grad, weight))
             .transpose()?;
         let dw = weight
             .track_op()
-            .then(|| run2(&WeightGrad(self.geometry), x, grad))
+            .then(|| run2(&WeightGrad(self.geometry, self.precision), x, grad))
             .transpose()?;
         Ok((dx, dw))
     }
@@ -308,7 +322,7 @@ impl CustomOp3 for Convolution {
 }
 
 /// From dy and weight.
-struct InputGrad(Geometry);
+struct InputGrad(Geometry, Fp32Precision);
 
 impl CustomOp2 for InputGrad {
     fn name(&self) -> &'static str {
@@ -322,13 +336,15 @@ impl CustomOp2 for InputGrad {
         w: &CpuStorage,
         w_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let dx = run(Pass::InputGrad, &self.0, &[(dy, dy_layout), (w, w_layout)])?;
-        Ok((dx, Shape::from(&self.0.in_shape())))
+        let Self(geometry, precision) = self;
+        let arguments = [(dy, dy_layout), (w, w_layout)];
+        let dx = run(Pass::InputGrad, geometry, *precision, &arguments)?;
+        Ok((dx, Shape::from(&geometry.in_shape())))
     }
 }
 
 /// From x and dy.
-struct WeightGrad(Geometry);
+struct WeightGrad(Geometry, Fp32Precision);
 
 impl CustomOp2 for WeightGrad {
     fn name(&self) -> &'static str {
@@ -342,8 +358,10 @@ impl CustomOp2 for WeightGrad {
         dy: &CpuStorage,
         dy_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let dw = run(Pass::WeightGrad, &self.0, &[(x, x_layout), (dy, dy_layout)])?;
-        Ok((dw, Shape::from(&self.0.weight_shape())))
+        let Self(geometry, precision) = self;
+        let arguments = [(x, x_layout), (dy, dy_layout)];
+        let dw = run(Pass::WeightGrad, geometry, *precision, &arguments)?;
+        Ok((dw, Shape::from(&geometry.weight_shape())))
     }
 }
 
@@ -356,7 +374,8 @@ impl CustomOp1 for BiasGrad {
     }
 
     fn cpu_fwd(&self, dy: &CpuStorage, dy_layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let db = run(Pass::BiasGrad, &self.0, &[(dy, dy_layout)])?;
+        let precision = Fp32Precision::Ieee;
+        let db = run(Pass::BiasGrad, &self.0, precision, &[(dy, dy_layout)])?;
         Ok((db, Shape::from(self.0.c_out)))
     }
 }

@@ -80,6 +80,72 @@ pub struct Outputs<'a> {
 }
 
 impl Product {
+    /// The parts of at most the tile's rows, as equal as possible.
+    pub fn parts(&self, tile: RegisterTile) -> impl Iterator<Item = Self> + use<> {
+        let product = *self;
+        let parts = product.rows.div_ceil(tile.rows);
+        (0..parts).map(move |part| {
+            let start = product.rows * part / parts;
+            Self {
+                rows: product.rows * (part + 1) / parts - start,
+                a: product.a.wrapping_add(start * product.a_row),
+                to: product.to.wrapping_add(start * product.to_row),
+                ..product
+            }
+        })
+    }
+
+    /// Computes a product of words that hold two bfloat16 each, in f32.
+    ///
+    /// # Safety
+    /// As for [`Self::compute`].
+    #[inline(always)]
+    pub unsafe fn compute_words<S: Simd>(&self, simd: S, tile: RegisterTile) {
+        let vectors = tile.vectors;
+        for row in 0..self.rows {
+            for v in 0..vectors {
+                // SAFETY: guaranteed by the caller.
+                unsafe { self.words(simd, row, v * S::F32_LANES) };
+            }
+        }
+    }
+
+    /// A vector of the result of a product of words.
+    ///
+    /// # Safety
+    /// As for [`Self::compute`].
+    #[inline(always)]
+    unsafe fn words<S: Simd>(&self, simd: S, row: usize, column: usize) {
+        let to = self
+            .to
+            .wrapping_add(row * self.to_row + column)
+            .cast::<S::f32s>();
+        let mut sum = match self.accumulate {
+            // SAFETY: a vector of the result.
+            true => unsafe { to.read_unaligned() },
+            false => simd.splat_f32s(0.0),
+        };
+        let mut a = self.a.wrapping_add(row * self.a_row).cast::<u32>();
+        let mut b = self.b.wrapping_add(column).cast::<u32>();
+        let (half, upper) = (simd.splat_u32s(16), simd.splat_u32s(0xffff_0000));
+        for _ in 0..self.depth {
+            // SAFETY: a word of A.
+            let word = unsafe { *a };
+            // SAFETY: a vector of a row of B.
+            let words = unsafe { b.cast::<S::u32s>().read_unaligned() };
+            let first = simd.wrapping_dyn_shl_u32s(words, half);
+            let second = simd.and_u32s(words, upper);
+            let factor = simd.splat_f32s(f32::from_bits(word << 16));
+            sum = simd.mul_add_f32s(factor, simd.transmute_f32s_u32s(first), sum);
+            let factor = simd.splat_f32s(f32::from_bits(word & 0xffff_0000));
+            sum = simd.mul_add_f32s(factor, simd.transmute_f32s_u32s(second), sum);
+            a = a.wrapping_add(self.a_step);
+            b = b.wrapping_add(self.b_row);
+        }
+        // SAFETY: a vector of the result.
+        unsafe { to.write_unaligned(sum) };
+    }
+
     /// Computes the product.
     ///
     /// # Safety

@@ -7,6 +7,7 @@ use candle_core::{CpuStorage, DType, Layout, Result, bail};
 
 use super::dispatch::{self, Pass};
 use super::element::Element;
+use super::fp32_precision::Fp32Precision;
 use super::geometry::Geometry;
 use super::inference::Inference;
 use super::pack::packed_weight::PackedWeight;
@@ -17,15 +18,20 @@ use crate::ops::storage::{Float, try_written, with_float};
 pub(super) type Argument<'a> = (&'a CpuStorage, &'a Layout);
 
 /// Computes a pass of the convolution from its arguments, in the order that [`Pass`] gives.
-pub(super) fn run(pass: Pass, g: &Geometry, arguments: &[Argument]) -> Result<CpuStorage> {
-    run_packed(pass, g, None, arguments)
+pub(super) fn run(
+    pass: Pass,
+    g: &Geometry,
+    precision: Fp32Precision,
+    arguments: &[Argument],
+) -> Result<CpuStorage> {
+    run_packed(pass, g, (precision, None), arguments)
 }
 
 /// As [`run`]. The convolution in `f32` keeps its packed weight in `packed`.
 pub(super) fn run_packed(
     pass: Pass,
     g: &Geometry,
-    packed: Option<&PackedWeight>,
+    (precision, packed): (Fp32Precision, Option<&PackedWeight>),
     arguments: &[Argument],
 ) -> Result<CpuStorage> {
     use candle_core::backend::BackendStorage;
@@ -42,7 +48,12 @@ pub(super) fn run_packed(
         let slices = arguments.iter().map(|(storage, layout)| T::read(storage, layout));
         let slices = slices.collect::<Result<Vec<_>>>()?;
         let packed = packed.filter(|_| dtype == DType::F32);
-        T::into_storage(compute(pass, g, packed, &slices)?, dtype)
+        // The precision is f32's. Halves and f64 have their own.
+        let precision = match dtype {
+            DType::F32 => precision,
+            _ => Fp32Precision::Ieee,
+        };
+        T::into_storage(compute(pass, g, (precision, packed), &slices)?, dtype)
     })
 }
 
@@ -71,7 +82,7 @@ pub(crate) fn forward_inference(
 fn compute<F: Element>(
     pass: Pass,
     g: &Geometry,
-    packed: Option<&PackedWeight>,
+    (precision, packed): (Fp32Precision, Option<&PackedWeight>),
     arguments: &[Cow<[F]>],
 ) -> Result<Vec<F>> {
     match (pass, arguments) {
@@ -81,6 +92,7 @@ fn compute<F: Element>(
                 packed,
                 finish: None,
                 format: MemoryFormat::Contiguous,
+                precision,
             };
             // SAFETY: `forward` writes every output.
             unsafe {
@@ -91,11 +103,15 @@ fn compute<F: Element>(
         }
         (Pass::InputGrad, [dy, w]) => {
             // SAFETY: `input_grad` writes every value.
-            unsafe { result(g.in_len(), |dx| dispatch::input_grad(g, dy, w, dx)) }
+            unsafe {
+                result(g.in_len(), |dx| {
+                    dispatch::input_grad(g, precision, dy, w, dx);
+                })
+            }
         }
         (Pass::WeightGrad, [x, dy]) => {
             let mut dw = vec![F::ZERO; g.weight_len()];
-            dispatch::weight_grad(g, x, dy, &mut dw);
+            dispatch::weight_grad(g, precision, x, dy, &mut dw);
             Ok(dw)
         }
         (Pass::BiasGrad, [dy]) => Ok(dispatch::bias_grad(g, dy)),

@@ -13,10 +13,13 @@ use pulp::Arch;
 use super::direct::{self, Problem};
 use super::dispatch::{self, Algorithm, Pass};
 use super::element::Element;
+use super::fp32_precision::Fp32Precision;
 use super::geometry::{Conv2dParams, Geometry};
 use super::inference::Inference;
 use super::{cost_model, depthwise, im2col, weight_grad, whole_image};
 use crate::ops::storage::written;
+
+const IEEE: Fp32Precision = Fp32Precision::Ieee;
 
 /// The instruction sets of this machine.
 fn levels() -> Vec<Arch> {
@@ -439,11 +442,11 @@ fn dispatched_passes<F: Element>(g: &Geometry, tolerance: f64) {
             dispatch::forward(g, &x, &w, Some(&bias), Inference::default(), y)
         });
         check::<F>(&format!("forward, {g:?}"), &got, &y, tolerance);
-        let got = written(dx.len(), |dx| dispatch::input_grad(g, &dy, &w, dx));
+        let got = written(dx.len(), |dx| dispatch::input_grad(g, IEEE, &dy, &w, dx));
         check::<F>(&format!("input gradient, {g:?}"), &got, &dx, tolerance);
     }
     let mut got = vec![F::from_f64(f64::NAN); w.len()];
-    dispatch::weight_grad(g, &x, &dy, &mut got);
+    dispatch::weight_grad(g, IEEE, &x, &dy, &mut got);
     check(&format!("weight gradient, {g:?}"), &got, &dw, tolerance);
     let got = dispatch::bias_grad(g, &dy);
     check(&format!("bias gradient, {g:?}"), &got, &db, tolerance);

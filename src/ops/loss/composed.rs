@@ -60,8 +60,13 @@ impl Composed2 for Distillation {
         let temperature = self.temperature;
         let q = log_softmax(&(wide(OP, student)? / temperature)?)?;
         let p = log_softmax(&(wide(OP, teacher)? / temperature)?)?;
-        let divergence = (p.exp()? * (&p - q)?)?.sum_all()?;
-        (divergence * self.scale)?.to_dtype(student.dtype())
+        let shares = p.exp()?;
+        let products = (&shares * (p - q)?)?;
+        // A class that the teacher rules out adds nothing: its logarithm is minus infinity.
+        let terms = shares
+            .ne(0.0)?
+            .where_cond(&products, &products.zeros_like()?)?;
+        (terms.sum_all()? * self.scale)?.to_dtype(student.dtype())
     }
 }
 
@@ -91,8 +96,11 @@ fn misses(loss: &MarginLoss, lengths: &Tensor) -> Result<(Tensor, Tensor)> {
         .map(|own| if *own > 0.0 { 1.0 } else { options.others });
     let weights = constants(weights.collect(), (rows, classes), lengths)?;
     let own = constants(own, (rows, classes), lengths)?.ne(0.0)?;
-    let short = (lengths - options.upper)?.minimum(0.0)?;
-    let long = (lengths - options.lower)?.maximum(0.0)?;
+    let (short, long) = ((lengths - options.upper)?, (lengths - options.lower)?);
+    // Comparisons, so that NaN stays NaN on every device.
+    let zeros = lengths.zeros_like()?;
+    let short = short.gt(0.0)?.where_cond(&zeros, &short)?;
+    let long = long.lt(0.0)?.where_cond(&zeros, &long)?;
     Ok((own.where_cond(&short, &long)?, weights))
 }
 

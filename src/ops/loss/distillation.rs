@@ -87,7 +87,10 @@ impl CustomOp2 for Distillation {
             let rows = student.chunks_exact(classes).zip(teacher.chunks_exact(classes));
             let divergence = |(student, teacher): (&[T], &[T])| {
                 let (q, p) = (self.log_probabilities(student), self.log_probabilities(teacher));
-                p.iter().zip(&q).map(|(p, q)| p.exp() * (p - q)).sum::<f64>()
+                let terms = p.iter().zip(&q).map(|(p, q)| (p.exp(), p - q));
+                // A class that the teacher rules out adds nothing: its logarithm is minus infinity.
+                let terms = terms.filter(|(share, _)| *share != 0.0);
+                terms.map(|(share, distance)| share * distance).sum::<f64>()
             };
             let sum: f64 = rows.map(divergence).sum();
             T::into_storage(vec![T::from_f64(self.scale * sum)], dtype)?

@@ -83,10 +83,13 @@ impl MarginLoss {
         rows.flat_map(move |(row, label)| {
             row.iter().enumerate().map(move |(class, length)| {
                 let length = length.to_f64();
+                // Not `min` and `max`, which would turn NaN into 0.
                 if class == *label {
-                    ((length - upper).min(0.0), 1.0)
+                    let miss = length - upper;
+                    (if miss > 0.0 { 0.0 } else { miss }, 1.0)
                 } else {
-                    ((length - lower).max(0.0), others)
+                    let miss = length - lower;
+                    (if miss < 0.0 { 0.0 } else { miss }, others)
                 }
             })
         })

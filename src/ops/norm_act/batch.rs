@@ -14,7 +14,7 @@ use super::statistics::OP;
 use crate::activation::Activation;
 use crate::ops::AllReduce;
 use crate::ops::activation::dispatch::visit_kernel;
-use crate::ops::storage::{Float, build, on_cpu, same_dtype, with_float};
+use crate::ops::storage::{Float, build, elements, on_cpu, same_dtype, with_float};
 use crate::simd::Real;
 
 /// Planes smaller than this are first copied to one run per channel: the ends of many short runs
@@ -53,7 +53,8 @@ impl Arrangement {
         let &[images, channels, ref rest @ ..] = shape.dims() else {
             bail!("{OP} takes [N, C] or [N, C, H, W], not {shape:?}");
         };
-        let plane = rest.iter().product();
+        // The planes of an empty batch may have any size.
+        let plane = if images == 0 { 0 } else { elements(OP, rest)? };
         Ok(Self {
             dims: Dims {
                 images,

@@ -10,7 +10,7 @@ use std::ops::Range;
 use candle_core::Result;
 
 use super::kernels::{self, Affine, Apply, Center, Centering, Pull};
-use super::moment::{Moment, Moments};
+use super::moment::{Moment, Moments, not_negative};
 use super::synchronised;
 use crate::ops::AllReduce;
 use crate::ops::activation::dispatch::KernelVisitor;
@@ -110,7 +110,7 @@ fn pivot<F: Real>(x: &[F], dims: &Dims, channel: usize) -> F {
 /// from the mean for an accurate variance.
 fn moment<F: Real>(sums: (f64, f64), pivot: F, count: usize) -> (Moment, bool) {
     let offset = sums.0 / count as f64;
-    let variance = (sums.1 / count as f64 - offset * offset).max(0.0);
+    let variance = not_negative(sums.1 / count as f64 - offset * offset);
     let moment = Moment {
         mean: pivot.to_f64() + offset,
         variance,

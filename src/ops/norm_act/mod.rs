@@ -52,8 +52,9 @@ pub use statistics::{BatchStatistics, Statistics};
 /// - `gamma_beta`: `[2, C]`
 ///
 /// # Errors
-/// If shapes or types do not fit, or if `x` has a single value per channel with
-/// [`Statistics::Batch`]: its variance is undefined.
+/// If shapes or types do not fit, or if there is a single value per channel with
+/// [`Statistics::Batch`], or in all processes with [`Statistics::Synchronised`]: its variance is
+/// undefined.
 pub fn batch_norm_act(
     x: &Tensor,
     gamma_beta: &Tensor,

@@ -15,6 +15,11 @@ pub(super) struct Moments {
     pub count: f64,
 }
 
+/// `variance`, or 0 if rounding has made it negative. NaN stays NaN.
+pub(super) fn not_negative(variance: f64) -> f64 {
+    if variance < 0.0 { 0.0 } else { variance }
+}
+
 impl Moment {
     pub(super) fn inverse_deviation(&self, eps: f64) -> f64 {
         1.0 / (self.variance + eps).sqrt()

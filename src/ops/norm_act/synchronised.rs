@@ -1,8 +1,9 @@
 //! Statistics of a batch that is divided among processes.
 
-use candle_core::Result;
+use candle_core::{Result, bail};
 
-use super::moment::Moment;
+use super::moment::{Moment, not_negative};
+use super::statistics::OP;
 use crate::ops::AllReduce;
 
 /// The largest ratio of the squared mean to the variance in one sum. The variance then has 13 bits less
@@ -14,6 +15,9 @@ const POOR: f64 = 1e4;
 ///
 /// One sum over the processes gives all of them. If a mean is so far from zero that a variance loses
 /// too many bits, a second sum is around the means.
+///
+/// # Errors
+/// The error of the sum, or in all processes if they have one value per channel together.
 pub(super) fn moments(
     local: &[Moment],
     count: usize,
@@ -27,11 +31,17 @@ pub(super) fn moments(
     }
     processes.all_reduce_sum_f64(&mut sums)?;
     let total = sums[0];
+    if total <= 1.0 {
+        bail!(
+            "{OP}: the statistics of a batch need more than one value per channel, all processes \
+             together have {total}: use a larger batch, or running statistics"
+        );
+    }
     let moments = sums[1..].chunks_exact(2).map(|sums| {
         let mean = sums[0] / total;
         Moment {
             mean,
-            variance: (sums[1] / total - mean * mean).max(0.0),
+            variance: not_negative(sums[1] / total - mean * mean),
         }
     });
     let mut moments: Vec<Moment> = moments.collect();

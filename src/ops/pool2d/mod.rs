@@ -6,6 +6,7 @@
 mod average;
 mod channels_last;
 mod composed;
+mod empty;
 mod gradient;
 mod line;
 mod max;
@@ -18,6 +19,7 @@ use crate::autograd::trace::{Operation, noted};
 use crate::ops::composed::apply1;
 use crate::ops::storage::elements;
 use average::{AveragePool2d, Output};
+use empty::of_empty;
 use max::MaxPool2d;
 use window::Axis;
 
@@ -44,10 +46,15 @@ pub enum AvgDivisor {
 /// dilation is 0, the kernel does not fit in the padded input, or the padding is more than half of
 /// the kernel.
 pub fn max_pool2d(x: &Tensor, params: &Pool2dParams) -> Result<Tensor> {
-    channels("max_pool2d", x)?;
-    let y = match channels_last::max_pool2d(x, params)? {
-        Some(y) => y,
-        None => apply1(MaxPool2d { params: *params }, x)?,
+    const OP: &str = "max_pool2d";
+    let size = channels(OP, x)?;
+    let y = if is_empty(x) {
+        of_empty(OP, x, &outputs(OP, params, size)?)?
+    } else {
+        match channels_last::max_pool2d(x, params)? {
+            Some(y) => y,
+            None => apply1(MaxPool2d { params: *params }, x)?,
+        }
     };
     let Pool2dParams {
         kernel,
@@ -81,6 +88,17 @@ pub fn avg_pool2d(x: &Tensor, params: &Pool2dParams, divisor: AvgDivisor) -> Res
             params.dilation
         );
     }
+    let operation = || Operation::AvgPool2d {
+        kernel: params.kernel,
+        stride: params.stride,
+        padding: params.padding,
+        ceil_mode: params.ceil_mode,
+        count_include_pad: divisor == AvgDivisor::Window,
+    };
+    if is_empty(x) {
+        let y = of_empty(OP, x, &outputs(OP, params, (height, width))?)?;
+        return noted(y, operation, &[x]);
+    }
     let (rows, columns) = params.axes();
     let divided = |axis: Axis, len| -> Result<Vec<average::Span>> {
         let windows = axis.windows(OP, len)?.into_iter();
@@ -101,13 +119,6 @@ pub fn avg_pool2d(x: &Tensor, params: &Pool2dParams, divisor: AvgDivisor) -> Res
         column_axis: Some(columns),
         output: Output::Planes,
     };
-    let operation = || Operation::AvgPool2d {
-        kernel: params.kernel,
-        stride: params.stride,
-        padding: params.padding,
-        ceil_mode: params.ceil_mode,
-        count_include_pad: divisor == AvgDivisor::Window,
-    };
     noted(average(op, x)?, operation, &[x])
 }
 
@@ -124,8 +135,12 @@ pub fn adaptive_avg_pool2d(x: &Tensor, size: (usize, usize)) -> Result<Tensor> {
     }
     let planes = &x.dims()[..x.rank() - 2];
     elements(OP, &[planes, &[size.0, size.1]].concat())?;
-    let op = AveragePool2d::adaptive(OP, (height, width), size, Output::Planes)?;
-    let y = average(op, x)?;
+    let y = if is_empty(x) {
+        of_empty(OP, x, &[size.0, size.1])?
+    } else {
+        let op = AveragePool2d::adaptive(OP, (height, width), size, Output::Planes)?;
+        average(op, x)?
+    };
     noted(y, || Operation::AdaptiveAvgPool2d { size }, &[x])
 }
 
@@ -139,8 +154,12 @@ pub fn global_avg_pool2d(x: &Tensor) -> Result<Tensor> {
     if height == 0 || width == 0 {
         bail!("{OP}: the input has no rows or no columns");
     }
-    let op = AveragePool2d::adaptive(OP, (height, width), (1, 1), Output::Flat)?;
-    let y = average(op, x)?;
+    let y = if is_empty(x) {
+        of_empty(OP, x, &[])?
+    } else {
+        let op = AveragePool2d::adaptive(OP, (height, width), (1, 1), Output::Flat)?;
+        average(op, x)?
+    };
     noted(y, || Operation::GlobalAvgPool2d, &[x])
 }
 
@@ -150,6 +169,16 @@ fn average(pool: AveragePool2d, x: &Tensor) -> Result<Tensor> {
         Some(y) => Ok(y),
         None => apply1(pool, x),
     }
+}
+
+fn is_empty(x: &Tensor) -> bool {
+    x.dims().contains(&0)
+}
+
+/// The rows and columns of the result for planes of `size` (rows, columns).
+fn outputs(op: &str, params: &Pool2dParams, size: (usize, usize)) -> Result<[usize; 2]> {
+    let (rows, columns) = params.axes();
+    Ok([rows.outputs(op, size.0)?, columns.outputs(op, size.1)?])
 }
 
 /// The last two axes of an `x` of three or four.

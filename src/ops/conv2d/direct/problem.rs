@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::fp32_precision::Fp32Precision;
 use super::super::geometry::Geometry;
 use super::super::inference::{Finish, PixelSums};
 use super::super::pack::packed_weight::{Form, Forms};
@@ -19,6 +20,8 @@ pub struct Problem<'a> {
     pub formats: (MemoryFormat, MemoryFormat),
     /// The weight in the op's layout.
     pub weights: &'a [f32],
+    /// How Winograd's algorithm multiplies.
+    pub precision: Fp32Precision,
     /// Keeps the packed weight between calls.
     pub packed: Option<&'a Forms>,
     /// The positions of the plan's channels in the weight.
@@ -43,6 +46,7 @@ impl<'a> Problem<'a> {
             src: x,
             formats: Default::default(),
             weights,
+            precision: Fp32Precision::Ieee,
             packed: None,
             strides: WeightStrides::forward(g),
             bias,
@@ -57,6 +61,7 @@ impl<'a> Problem<'a> {
             src: dy,
             formats: Default::default(),
             weights,
+            precision: Fp32Precision::Ieee,
             packed: None,
             strides: WeightStrides::input_grad(g),
             bias: None,

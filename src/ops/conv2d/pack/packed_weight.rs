@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::super::cost_model::Outputs;
+use super::super::fp32_precision::Fp32Precision;
 use super::channel_weights::ChannelWeights;
 use super::pixel_weights::{Heights, PixelWeights};
 
@@ -29,7 +30,7 @@ impl PackedWeight {
 pub(in super::super) struct Forms {
     pub(in super::super) channels: Form<usize, ChannelWeights>,
     pub(in super::super) pixels: Form<Heights, PixelWeights>,
-    pub(in super::super) winograd: Form<(Outputs, usize), Vec<f32>>,
+    pub(in super::super) winograd: Form<(Outputs, Fp32Precision, usize), Vec<f32>>,
     pub(in super::super) depthwise: Form<usize, Vec<f32>>,
 }
 

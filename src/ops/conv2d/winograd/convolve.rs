@@ -21,25 +21,27 @@ use rayon::prelude::*;
 
 use super::super::cost_model::{ONE_THREAD, Outputs};
 use super::super::direct::Problem;
+use super::super::fp32_precision::Fp32Precision;
 use super::super::inference::PixelSums;
 use super::super::pack::channel_weights::ChannelWeights;
 use super::super::plan::Plan;
 use super::super::products::{ChooseTile, Product, RegisterTile};
 use super::super::workspace::{Destination, sized, with_workspace};
-use super::tiles::{Block, Grid, Planes, Region, TileMatrices, TileReader, load, store};
+use super::operands::{Operands, Pairs, Singles, word_of, words};
+use super::tiles::{Block, Grid, Planes, Region, SumOver, TileMatrices, TileReader, load, store};
 use super::transform::{F2, F4, Filter, Tile, V, both_axes};
 use crate::ops::memory_format::MemoryFormat;
 use crate::simd::Lanes;
 use crate::simd::transpose::{Matrix, to_channel_major};
 
-/// Values of the transformed tiles and products of a task: 640 KiB, most of a usual L2 cache.
+/// Words of the transformed tiles and products of a task: 640 KiB, most of a usual L2 cache.
 const TILES: usize = 160 << 10;
 
 /// The fewest tiles of a task, even if the cache or the threads would like fewer. Fewer
 /// tiles read the kernels too often.
 const FEWEST_TILES: usize = 12;
 
-/// Values of the transformed kernels of a chunk: 5 MiB, a part of the L3 cache.
+/// Words of the transformed kernels of a chunk: 5 MiB, a part of the L3 cache.
 const KERNELS: usize = 5 << 18;
 
 /// Tasks per thread, so that a thread that is interrupted does not delay the others much.
@@ -48,13 +50,16 @@ const TASKS_PER_THREAD: usize = 4;
 /// Computes `problem`, a convolution with a kernel of 3x3 and stride 1, with the vectors of
 /// `arch`; writes all of `dst`.
 pub fn convolve(arch: Arch, outputs: Outputs, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
-    match outputs {
-        Outputs::Two => convolve_by::<F2, 2, 4>(arch, outputs, problem, dst),
-        Outputs::Four => convolve_by::<F4, 4, 6>(arch, outputs, problem, dst),
+    use Fp32Precision::{Bf16, Ieee};
+    match (outputs, problem.precision) {
+        (Outputs::Two, Ieee) => convolve_by::<F2, Singles, 2, 4>(arch, outputs, problem, dst),
+        (Outputs::Two, Bf16) => convolve_by::<F2, Pairs, 2, 4>(arch, outputs, problem, dst),
+        (Outputs::Four, Ieee) => convolve_by::<F4, Singles, 4, 6>(arch, outputs, problem, dst),
+        (Outputs::Four, Bf16) => convolve_by::<F4, Pairs, 4, 6>(arch, outputs, problem, dst),
     }
 }
 
-fn convolve_by<T: Filter<M, N>, const M: usize, const N: usize>(
+fn convolve_by<T: Filter<M, N>, Q: Operands, const M: usize, const N: usize>(
     arch: Arch,
     outputs: Outputs,
     problem: &Problem,
@@ -67,9 +72,10 @@ fn convolve_by<T: Filter<M, N>, const M: usize, const N: usize>(
     let (lanes, tile) = arch.dispatch(ChooseTile(plan.dst_c));
     let width = tile.vectors * lanes;
     let blocks = plan.dst_c.div_ceil(width);
-    let block_len = N * N * plan.src_c * width;
+    let depth = words::<Q>(plan.src_c, lanes);
+    let block_len = N * N * depth * width;
     let chunk = (KERNELS / block_len).clamp(1, blocks);
-    let most = TILES / (N * N * (plan.src_c.next_multiple_of(lanes) + chunk * width));
+    let most = TILES / (N * N * (depth.next_multiple_of(lanes) + chunk * width));
     let threads = rayon::current_num_threads();
     let grid = Grid::new(plan.n, plan.dst, M);
     let even = (grid.tiles() * plan.groups).div_ceil(threads * TASKS_PER_THREAD);
@@ -81,22 +87,25 @@ fn convolve_by<T: Filter<M, N>, const M: usize, const N: usize>(
             .enumerate()
             .for_each(|(i, to)| {
                 let (group, block) = (i / some.len(), some.start + i % some.len());
-                arch.dispatch(TransformKernels::<T, M, N> {
+                arch.dispatch(TransformKernels::<T, Q, M, N> {
                     plan,
                     packed: weights.block(0, group, block),
                     width,
                     to,
-                    filter: PhantomData,
+                    kinds: PhantomData,
                 });
             });
     };
     let weights = || ChannelWeights::new(arch, plan, width, problem.weights, problem.strides);
     let source = match problem.packed {
-        Some(packed) => Source::Transformed(packed.winograd.get_or_pack((outputs, width), || {
-            let mut kernels = vec![0.0; plan.groups * blocks * block_len];
-            transform(&weights(), 0..blocks, &mut kernels);
-            kernels
-        })),
+        Some(packed) => Source::Transformed(packed.winograd.get_or_pack(
+            (outputs, problem.precision, width),
+            || {
+                let mut kernels = vec![0.0; plan.groups * blocks * block_len];
+                transform(&weights(), 0..blocks, &mut kernels);
+                kernels
+            },
+        )),
         None => Source::Weights(weights()),
     };
     with_workspace(|workspace| {
@@ -130,13 +139,13 @@ fn convolve_by<T: Filter<M, N>, const M: usize, const N: usize>(
             let run = |i: usize| {
                 let (part, group) = (i % parts, i / parts / tiles.len());
                 with_workspace(|buffer| {
-                    arch.dispatch(RunTask::<T, M, N> {
+                    arch.dispatch(RunTask::<T, Q, M, N> {
                         shared: &shared,
                         group,
                         block: &tiles[i / parts % tiles.len()],
                         blocks: count * part / parts..count * (part + 1) / parts,
                         buffer,
-                        filter: PhantomData,
+                        kinds: PhantomData,
                     });
                 });
             };
@@ -151,29 +160,33 @@ fn convolve_by<T: Filter<M, N>, const M: usize, const N: usize>(
 }
 
 /// Transforms the kernels of a block of destination channels: from `[tap][source channel][channel
-/// of the block]` to `[place][source channel][channel of the block]`.
-struct TransformKernels<'a, T, const M: usize, const N: usize> {
+/// of the block]` to words `[place][source channel][channel of the block]`.
+struct TransformKernels<'a, T, Q, const M: usize, const N: usize> {
     plan: &'a Plan,
     packed: &'a [f32],
     width: usize,
     to: &'a mut [f32],
-    filter: PhantomData<T>,
+    kinds: PhantomData<(T, Q)>,
 }
 
-impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for TransformKernels<'_, T, M, N> {
+impl<T: Filter<M, N>, Q: Operands, const M: usize, const N: usize> WithSimd
+    for TransformKernels<'_, T, Q, M, N>
+{
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (plan, matrix) = (self.plan, self.plan.src_c * self.width);
-        assert!(self.packed.len() == 9 * matrix && self.to.len() == N * N * matrix);
+        let (plan, lanes) = (self.plan, S::F32_LANES);
+        let matrix = plan.src_c * self.width;
+        let to_matrix = words::<Q>(plan.src_c, lanes) * self.width;
+        assert!(self.packed.len() == 9 * matrix && self.to.len() == N * N * to_matrix);
         // The packed weights of each place in the kernel.
         let mut places = [[0; 3]; 3];
         for (i, tap) in plan.phases[0].taps.iter().enumerate() {
             let (y, x) = (tap.y - plan.reach_y.0, tap.x - plan.reach_x.0);
             places[y as usize][x as usize] = i * matrix;
         }
-        for at in (0..matrix).step_by(S::F32_LANES) {
+        for at in (0..matrix).step_by(lanes) {
             let mut kernel = [[Lanes::splat(simd, 0.0); 3]; 3];
             for (row, places) in kernel.iter_mut().zip(places) {
                 for (weights, place) in row.iter_mut().zip(places) {
@@ -182,9 +195,13 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for TransformKern
                 }
             }
             let kernel = both_axes::<T::Kernel, S, 3, N>(kernel);
+            let (word, part) = word_of::<Q>(at / self.width, lanes);
+            let to = word * self.width + at % self.width;
             for (place, value) in kernel.as_flattened().iter().enumerate() {
-                // SAFETY: a whole vector of the result, whose length was asserted.
-                unsafe { store(self.to.as_mut_ptr().add(place * matrix + at), *value) };
+                let to = self.to.as_mut_ptr().wrapping_add(place * to_matrix + to);
+                // SAFETY: a whole vector of the result, whose length was asserted. Source channels come
+                // in order, so part 0 of a word is first.
+                unsafe { Q::put(*value, part, to) };
             }
         }
     }
@@ -198,7 +215,7 @@ enum Source {
     Weights(ChannelWeights),
 }
 
-/// Transformed kernels, `[group][block][place][source channel][channel]`.
+/// Words of transformed kernels, `[group][block][place][source channel][channel]`.
 struct Kernels<'a> {
     /// From the first block of the chunk on.
     values: &'a [f32],
@@ -215,12 +232,12 @@ struct Shared<'a> {
     /// The chunk's first block of destination channels.
     first: usize,
     kernels: Kernels<'a>,
-    /// Values of a block of the kernels.
+    /// Words of a block of the kernels.
     block_len: usize,
     dst: Destination,
 }
 
-struct RunTask<'a, T, const M: usize, const N: usize> {
+struct RunTask<'a, T, Q, const M: usize, const N: usize> {
     shared: &'a Shared<'a>,
     group: usize,
     block: &'a Block,
@@ -228,10 +245,12 @@ struct RunTask<'a, T, const M: usize, const N: usize> {
     blocks: Range<usize>,
     /// Workspace.
     buffer: &'a mut Vec<f32>,
-    filter: PhantomData<T>,
+    kinds: PhantomData<(T, Q)>,
 }
 
-impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T, M, N> {
+impl<T: Filter<M, N>, Q: Operands, const M: usize, const N: usize> WithSimd
+    for RunTask<'_, T, Q, M, N>
+{
     type Output = ();
 
     #[inline(always)]
@@ -245,13 +264,14 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T
         let Shared { problem, width, .. } = *shared;
         let plan = &problem.plan;
         let lanes = S::F32_LANES;
+        let depth = words::<Q>(plan.src_c, lanes);
         let sources = TileMatrices {
-            tiles: block.tiles(),
-            channels: plan.src_c.next_multiple_of(lanes),
+            rows: block.tiles(),
+            columns: depth.next_multiple_of(lanes),
         };
         let results = TileMatrices {
-            tiles: block.tiles(),
-            channels: blocks.len() * width,
+            rows: block.tiles(),
+            columns: blocks.len() * width,
         };
         let region = Region::new(block, N, M, (plan.reach_y.0, plan.reach_x.0));
         let rows = block.rows.start * M..plan.dst.0.min(block.rows.end * M);
@@ -272,6 +292,7 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T
             region,
             step: M,
             matrices: sources,
+            sum_over: SumOver::Channels,
         };
         let (src, dst) = (problem.src_strides(), problem.dst_strides());
         // The zeros around the planes stay from channel to channel.
@@ -287,7 +308,9 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T
             for c in (0..plan.src_c).step_by(lanes) {
                 let from = (&planes, i, c);
                 // SAFETY: `tiles` has the size of the matrices.
-                unsafe { reader.read::<T::Source, S, N, N>(simd, from, copy, tiles.as_mut_ptr()) };
+                unsafe {
+                    reader.read::<Q, T::Source, S, N, N>(simd, from, copy, tiles.as_mut_ptr())
+                };
             }
         }
 
@@ -295,26 +318,26 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for RunTask<'_, T
         let kernels = &shared.kernels.values[kernels..][..blocks.len() * shared.block_len];
         for place in 0..N * N {
             for b in 0..blocks.len() {
-                let kernel = b * shared.block_len + place * plan.src_c * width;
+                let kernel = b * shared.block_len + place * depth * width;
                 let product = Product {
                     rows: block.tiles(),
-                    depth: plan.src_c,
+                    depth,
                     a: tiles[place * sources.place()..].as_ptr(),
-                    a_row: sources.channels,
+                    a_row: sources.columns,
                     a_step: 1,
                     b: kernels[kernel..].as_ptr(),
                     b_row: width,
                     to: products[place * results.place() + b * width..].as_mut_ptr(),
-                    to_row: results.channels,
+                    to_row: results.columns,
                     accumulate: false,
                 };
                 // SAFETY: all rows and columns are within the matrices.
-                unsafe { product.compute(simd, shared.tile) };
+                unsafe { Q::multiply(simd, &product, shared.tile) };
             }
         }
 
         let first = (shared.first + blocks.start) * width;
-        let channels = (plan.dst_c - first).min(results.channels);
+        let channels = (plan.dst_c - first).min(results.columns);
         let out_plane = plan.dst.0 * plan.dst.1;
         for (i, image) in block.images.clone().enumerate() {
             for c in (0..channels).step_by(lanes) {

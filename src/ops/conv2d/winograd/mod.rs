@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | [`transform`] | the transforms of a tile, with channels in the lanes |
 //! | [`tiles`] | the grid of tiles, and the planes as tiles with channels in the lanes |
+//! | [`operands`] | the factors of the products: f32, or pairs of bfloat16 |
 //! | [`convolve`] | the convolution and its input gradient |
 //! | [`weight_grad`] | the weight gradient |
 //!
@@ -16,6 +17,7 @@
 //! infinite, and a value beyond a 23rd of the largest `f32` can overflow in the transform.
 
 mod convolve;
+mod operands;
 mod tiles;
 mod transform;
 mod weight_grad;

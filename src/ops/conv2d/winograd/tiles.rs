@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use pulp::Simd;
 
+use super::operands::{Operands, word_of};
 use super::transform::{Axis, Tile, V, both_axes};
 use crate::ops::memory_format::{ImageStrides, MemoryFormat};
 use crate::simd::Lanes;
@@ -195,6 +196,13 @@ pub struct Planes<'a> {
     pub strides: ImageStrides,
 }
 
+/// What a product sums over, and so which values share a word.
+#[derive(Debug, Clone, Copy)]
+pub enum SumOver {
+    Channels,
+    Tiles,
+}
+
 /// Transforms the tiles of a vector of channels.
 pub struct TileReader<'a> {
     pub block: &'a Block,
@@ -203,6 +211,7 @@ pub struct TileReader<'a> {
     pub step: usize,
     /// Where the transformed tiles go.
     pub matrices: TileMatrices,
+    pub sum_over: SumOver,
 }
 
 impl TileReader<'_> {
@@ -213,7 +222,7 @@ impl TileReader<'_> {
     /// # Safety
     /// `to` must hold the matrices, and no other thread may access these channels of the image.
     #[inline(always)]
-    pub unsafe fn read<T: Axis<A, N>, S: Simd, const A: usize, const N: usize>(
+    pub unsafe fn read<Q: Operands, T: Axis<A, N>, S: Simd, const A: usize, const N: usize>(
         &self,
         simd: S,
         (planes, image, first): (&Planes, usize, usize),
@@ -228,8 +237,16 @@ impl TileReader<'_> {
                 t % self.block.cols * self.step,
             );
             let tile = both_axes::<T, S, A, N>(self.region.tile(simd, copy, y, x));
+            let number = image * tiles + t;
+            let (row, column, part) = match self.sum_over {
+                SumOver::Channels => {
+                    let (column, part) = word_of::<Q>(first, S::F32_LANES);
+                    (number, column, part)
+                }
+                SumOver::Tiles => (number / Q::VALUES, first, number % Q::VALUES),
+            };
             // SAFETY: guaranteed by the caller.
-            unsafe { self.matrices.put(to, image * tiles + t, first, tile) };
+            unsafe { self.matrices.put::<Q, S, N>(to, (row, column), part, tile) };
         }
     }
 }
@@ -254,46 +271,47 @@ pub unsafe fn store<S: Simd>(to: *mut f32, vector: V<S>) {
     unsafe { to.cast::<S::f32s>().write_unaligned(vector.vector()) };
 }
 
-/// Transformed tiles of a block: `[place in the tile][tile][channel]`.
+/// Words of transformed tiles of a block, or products of them: `[place in the tile][row][column]`. A row
+/// is a tile, a column a channel; words of several tiles or channels are one of them.
 #[derive(Debug, Clone, Copy)]
 pub struct TileMatrices {
-    pub tiles: usize,
-    /// Channels, rounded up to whole vectors.
-    pub channels: usize,
+    pub rows: usize,
+    /// Rounded up to whole vectors.
+    pub columns: usize,
 }
 
-/// Values between the matrices of neighbouring places. Without them these would lie at multiples
+/// Words between the matrices of neighbouring places. Without them these would lie at multiples
 /// of a power of two, which share few sets of the cache.
 const GAP: usize = 16;
 
 impl TileMatrices {
     /// Distance between the matrices of neighbouring places.
     pub fn place(&self) -> usize {
-        self.tiles * self.channels + GAP
+        self.rows * self.columns + GAP
     }
 
-    /// Values of the matrices of `places` places.
+    /// Words of the matrices of `places` places.
     pub fn len(&self, places: usize) -> usize {
         places * self.place()
     }
 
-    /// Stores the values of a tile for one vector of channels.
+    /// Stores the values of a tile for one vector of channels as part `part` of its words.
     ///
     /// # Safety
-    /// `to` must hold the matrices, and no other thread may access this tile's channels.
+    /// `to` must hold the matrices, and no other thread may access these words.
     #[inline(always)]
-    unsafe fn put<S: Simd, const N: usize>(
+    unsafe fn put<Q: Operands, S: Simd, const N: usize>(
         &self,
         to: *mut f32,
-        tile: usize,
-        channel: usize,
+        (row, column): (usize, usize),
+        part: usize,
         values: Tile<S, N>,
     ) {
-        assert!(tile < self.tiles && channel + S::F32_LANES <= self.channels);
-        let to = to.wrapping_add(tile * self.channels + channel);
+        assert!(row < self.rows && column + S::F32_LANES <= self.columns);
+        let to = to.wrapping_add(row * self.columns + column);
         for (place, value) in values.as_flattened().iter().enumerate() {
             // SAFETY: within the matrices.
-            unsafe { store(to.wrapping_add(place * self.place()), *value) };
+            unsafe { Q::put(*value, part, to.wrapping_add(place * self.place())) };
         }
     }
 
@@ -303,12 +321,12 @@ impl TileMatrices {
         &self,
         simd: S,
         from: &[f32],
-        tile: usize,
-        channel: usize,
+        row: usize,
+        column: usize,
     ) -> Tile<S, N> {
-        assert!(tile < self.tiles && channel + S::F32_LANES <= self.channels);
+        assert!(row < self.rows && column + S::F32_LANES <= self.columns);
         assert!(from.len() >= self.len(N * N));
-        let from = from[tile * self.channels + channel..].as_ptr();
+        let from = from[row * self.columns + column..].as_ptr();
         let mut values = [[Lanes::splat(simd, 0.0); N]; N];
         for (place, value) in values.as_flattened_mut().iter_mut().enumerate() {
             // SAFETY: within the matrices, as asserted.

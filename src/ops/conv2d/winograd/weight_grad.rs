@@ -19,16 +19,18 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::cost_model::{ONE_THREAD, Outputs};
+use super::super::fp32_precision::Fp32Precision;
 use super::super::geometry::Geometry;
 use super::super::products::{ChooseTile, Product, RegisterTile};
 use super::super::workspace::{Destination, sized, with_workspace};
-use super::tiles::{Block, Grid, Planes, Region, TileMatrices, TileReader, load, store};
+use super::operands::{Operands, Pairs, Singles};
+use super::tiles::{Block, Grid, Planes, Region, SumOver, TileMatrices, TileReader, load, store};
 use super::transform::{F2, F4, Filter, both_axes};
 use crate::ops::memory_format::MemoryFormat;
 use crate::simd::Lanes;
 use crate::simd::transpose::{Matrix, to_channel_major};
 
-/// Values of the transformed tiles of a part: 5 MiB, a part of the L3 cache.
+/// Words of the transformed tiles of a part: 5 MiB, a part of the L3 cache.
 const PANELS: usize = 5 << 18;
 
 /// The fewest tiles of a part. Fewer tiles read and write the sums too often.
@@ -43,6 +45,7 @@ const INPUTS: usize = 24;
 pub fn weight_grad(
     arch: Arch,
     outputs: Outputs,
+    precision: Fp32Precision,
     g: &Geometry,
     x: &[f32],
     dy: &[f32],
@@ -57,9 +60,12 @@ pub fn weight_grad(
     for group in 0..g.groups {
         let dw = &mut dw[group * g.group_out() * g.patch()..][..g.group_out() * g.patch()];
         let group = Group { arch, g, group };
-        match outputs {
-            Outputs::Two => group.weight_grad::<F2, 2, 4>(x, dy, dw),
-            Outputs::Four => group.weight_grad::<F4, 4, 6>(x, dy, dw),
+        use Fp32Precision::{Bf16, Ieee};
+        match (outputs, precision) {
+            (Outputs::Two, Ieee) => group.weight_grad::<F2, Singles, 2, 4>(x, dy, dw),
+            (Outputs::Two, Bf16) => group.weight_grad::<F2, Pairs, 2, 4>(x, dy, dw),
+            (Outputs::Four, Ieee) => group.weight_grad::<F4, Singles, 4, 6>(x, dy, dw),
+            (Outputs::Four, Bf16) => group.weight_grad::<F4, Pairs, 4, 6>(x, dy, dw),
         }
     }
 }
@@ -73,7 +79,7 @@ struct Group<'a> {
 }
 
 impl Group<'_> {
-    fn weight_grad<T: Filter<M, N>, const M: usize, const N: usize>(
+    fn weight_grad<T: Filter<M, N>, Q: Operands, const M: usize, const N: usize>(
         self,
         x: &[f32],
         dy: &[f32],
@@ -84,7 +90,7 @@ impl Group<'_> {
         let inputs = g.group_in().next_multiple_of(lanes);
         let outputs = g.group_out().next_multiple_of(tile.vectors * lanes);
         let grid = Grid::new(g.n, (g.out_h, g.out_w), M);
-        let most = PANELS / (N * N * (inputs + outputs));
+        let most = Q::VALUES * PANELS / (N * N * (inputs + outputs));
         let parts = grid.blocks(most.max(FEWEST_TILES));
         let tasks = g.group_in().div_ceil(INPUTS);
         let sums_len = N * N * INPUTS.min(g.group_in()) * outputs;
@@ -94,9 +100,9 @@ impl Group<'_> {
             let sums = (parts.len() > 1).then_some(Destination(kept.as_mut_ptr()));
             let dw = Destination(dw.as_mut_ptr());
             for (p, block) in parts.iter().enumerate() {
-                let sizes = |channels| TileMatrices {
-                    tiles: block.tiles(),
-                    channels,
+                let sizes = |columns| TileMatrices {
+                    rows: block.tiles().div_ceil(Q::VALUES),
+                    columns,
                 };
                 let (x_sizes, dy_sizes) = (sizes(inputs), sizes(outputs));
                 with_workspace(|panels| {
@@ -104,11 +110,18 @@ impl Group<'_> {
                     let (x_tiles, dy_tiles) = panels.split_at_mut(x_sizes.len(N * N));
                     let to_x = Destination(x_tiles.as_mut_ptr());
                     let to_dy = Destination(dy_tiles.as_mut_ptr());
+                    // Images whose tiles share words are one task.
+                    let shared = match block.tiles_of_image() % Q::VALUES {
+                        0 => 1,
+                        _ => Q::VALUES,
+                    };
                     let images = block.images.len();
+                    let tasks_of_vector = images.div_ceil(shared);
                     let x_vectors = g.group_in().div_ceil(lanes);
                     let vectors = x_vectors + g.group_out().div_ceil(lanes);
-                    self.for_each(images * vectors, &|i| {
-                        let (image, v) = (i % images, i / images);
+                    self.for_each(tasks_of_vector * vectors, &|i| {
+                        let (task, v) = (i % tasks_of_vector, i / tasks_of_vector);
+                        let first = task * shared;
                         let (side, v, values) = match v.checked_sub(x_vectors) {
                             None => (Side::Input, v, x),
                             Some(v) => (Side::Output, v, dy),
@@ -118,25 +131,25 @@ impl Group<'_> {
                             Side::Output => (dy_sizes, to_dy),
                         };
                         with_workspace(|copy| {
-                            arch.dispatch(TransformTiles::<T, M, N> {
+                            arch.dispatch(TransformTiles::<T, Q, M, N> {
                                 g,
                                 group,
                                 side,
                                 values,
                                 block,
-                                image,
+                                images: first..images.min(first + shared),
                                 first: v * lanes,
                                 matrices,
                                 to,
                                 copy,
-                                filter: PhantomData,
+                                kinds: PhantomData,
                             });
                         });
                     });
                     let (x_tiles, dy_tiles) = (&*x_tiles, &*dy_tiles);
                     self.for_each(tasks, &|t| {
                         with_workspace(|buffer| {
-                            arch.dispatch(SumProducts::<T, M, N> {
+                            arch.dispatch(SumProducts::<T, Q, M, N> {
                                 g,
                                 tile,
                                 x: (x_tiles, x_sizes),
@@ -148,7 +161,7 @@ impl Group<'_> {
                                 last: p + 1 == parts.len(),
                                 buffer,
                                 dw,
-                                filter: PhantomData,
+                                kinds: PhantomData,
                             });
                         });
                     });
@@ -176,25 +189,27 @@ enum Side {
     Output,
 }
 
-/// Transforms the tiles of one vector of channels of an image.
-struct TransformTiles<'a, T, const M: usize, const N: usize> {
+/// Transforms the tiles of one vector of channels of some images.
+struct TransformTiles<'a, T, Q, const M: usize, const N: usize> {
     g: &'a Geometry,
     group: usize,
     side: Side,
     values: &'a [f32],
     block: &'a Block,
-    /// Index of the image in the block.
-    image: usize,
+    /// Indices of the images in the block.
+    images: Range<usize>,
     /// The first channel of the vector.
     first: usize,
     matrices: TileMatrices,
     to: Destination,
     /// Workspace.
     copy: &'a mut Vec<f32>,
-    filter: PhantomData<T>,
+    kinds: PhantomData<(T, Q)>,
 }
 
-impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for TransformTiles<'_, T, M, N> {
+impl<T: Filter<M, N>, Q: Operands, const M: usize, const N: usize> WithSimd
+    for TransformTiles<'_, T, Q, M, N>
+{
     type Output = ();
 
     #[inline(always)]
@@ -214,31 +229,35 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for TransformTile
             region: Region::new(block, side, M, origin),
             step: M,
             matrices: self.matrices,
-        };
-        let image = block.images.start + self.image;
-        let planes = Planes {
-            values: &self.values[(image * g.groups + self.group) * channels * size.0 * size.1..],
-            channels,
-            size,
-            format: MemoryFormat::Contiguous,
-            strides: MemoryFormat::Contiguous.strides(channels, size.0 * size.1),
+            sum_over: SumOver::Tiles,
         };
         let copy = sized(self.copy, reader.region.len(S::F32_LANES));
         copy.fill(0.0);
-        let (from, to) = ((&planes, self.image, self.first), self.to.0);
-        // SAFETY: `to` has the size of the matrices, and only this task writes these channels of
-        // the image.
-        unsafe {
-            match self.side {
-                Side::Input => reader.read::<T::Source, S, N, N>(simd, from, copy, to),
-                Side::Output => reader.read::<T::OutputGrads, S, M, N>(simd, from, copy, to),
+        for i in self.images {
+            let image = block.images.start + i;
+            let first = (image * g.groups + self.group) * channels * size.0 * size.1;
+            let planes = Planes {
+                values: &self.values[first..],
+                channels,
+                size,
+                format: MemoryFormat::Contiguous,
+                strides: MemoryFormat::Contiguous.strides(channels, size.0 * size.1),
+            };
+            let (from, to) = ((&planes, i, self.first), self.to.0);
+            // SAFETY: `to` has the size of the matrices, and only this task writes these channels of
+            // the images.
+            unsafe {
+                match self.side {
+                    Side::Input => reader.read::<Q, T::Source, S, N, N>(simd, from, copy, to),
+                    Side::Output => reader.read::<Q, T::OutputGrads, S, M, N>(simd, from, copy, to),
+                }
             }
         }
     }
 }
 
 /// Adds the products of a part to the sums of some input channels.
-struct SumProducts<'a, T, const M: usize, const N: usize> {
+struct SumProducts<'a, T, Q, const M: usize, const N: usize> {
     g: &'a Geometry,
     tile: RegisterTile,
     x: (&'a [f32], TileMatrices),
@@ -255,10 +274,12 @@ struct SumProducts<'a, T, const M: usize, const N: usize> {
     buffer: &'a mut Vec<f32>,
     /// The weight gradient of the group.
     dw: Destination,
-    filter: PhantomData<T>,
+    kinds: PhantomData<(T, Q)>,
 }
 
-impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for SumProducts<'_, T, M, N> {
+impl<T: Filter<M, N>, Q: Operands, const M: usize, const N: usize> WithSimd
+    for SumProducts<'_, T, Q, M, N>
+{
     type Output = ();
 
     #[inline(always)]
@@ -267,7 +288,7 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for SumProducts<'
         let lanes = S::F32_LANES;
         let ((x, x_sizes), (dy, dy_sizes)) = (self.x, self.dy);
         assert!(x.len() >= x_sizes.len(N * N) && dy.len() >= dy_sizes.len(N * N));
-        let outputs = dy_sizes.channels;
+        let outputs = dy_sizes.columns;
         let matrix = rows.len() * outputs;
         let pixels = rows.len() * 9;
         let buffer = sized(self.buffer, N * N * matrix + pixels * lanes);
@@ -277,10 +298,10 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for SumProducts<'
             for first in (0..outputs).step_by(tile.vectors * lanes) {
                 let product = Product {
                     rows: rows.len(),
-                    depth: x_sizes.tiles,
+                    depth: x_sizes.rows,
                     a: x[place * x_sizes.place() + rows.start..].as_ptr(),
                     a_row: 1,
-                    a_step: x_sizes.channels,
+                    a_step: x_sizes.columns,
                     b: dy[place * dy_sizes.place() + first..].as_ptr(),
                     b_row: outputs,
                     to: sums.wrapping_add(place * matrix + first),
@@ -289,7 +310,7 @@ impl<T: Filter<M, N>, const M: usize, const N: usize> WithSimd for SumProducts<'
                 };
                 // SAFETY: all rows and columns are within the matrices. Only this task uses the
                 // sums of its input channels.
-                unsafe { product.compute(simd, tile) };
+                unsafe { Q::multiply(simd, &product, tile) };
             }
         }
         if !self.last {

@@ -49,52 +49,22 @@ impl Accumulation<'_> {
         source.at = source.at.wrapping_add(run.column);
         let taps = &self.taps[run.taps.0..run.taps.1];
         let sums = self.sums.wrapping_add(run.at);
-        macro_rules! tile {
-            ($p:literal, $v:literal) => {
-                // SAFETY: guaranteed by the caller.
-                unsafe { tile::<S, $p, $v>(simd, taps, source, self.weights, sums) }
+        macro_rules! sizes {
+            ($(($v:literal: $($p:literal)*))*) => {
+                match (vectors, run.pixels) {
+                    $($(($v, $p) => {
+                        // SAFETY: guaranteed by the caller.
+                        unsafe { tile::<S, $p, $v>(simd, taps, source, self.weights, sums) }
+                    })*)*
+                    (v, p) => unreachable!("no tile of {p} pixels by {v} vectors"),
+                }
             };
         }
-        match (vectors, run.pixels) {
-            (1, 1) => tile!(1, 1),
-            (1, 2) => tile!(2, 1),
-            (1, 3) => tile!(3, 1),
-            (1, 4) => tile!(4, 1),
-            (1, 5) => tile!(5, 1),
-            (1, 6) => tile!(6, 1),
-            (1, 7) => tile!(7, 1),
-            (1, 8) => tile!(8, 1),
-            (1, 9) => tile!(9, 1),
-            (1, 10) => tile!(10, 1),
-            (1, 11) => tile!(11, 1),
-            (1, 12) => tile!(12, 1),
-            (1, 13) => tile!(13, 1),
-            (1, 14) => tile!(14, 1),
-            (1, 15) => tile!(15, 1),
-            (1, 16) => tile!(16, 1),
-            (2, 1) => tile!(1, 2),
-            (2, 2) => tile!(2, 2),
-            (2, 3) => tile!(3, 2),
-            (2, 4) => tile!(4, 2),
-            (2, 5) => tile!(5, 2),
-            (2, 6) => tile!(6, 2),
-            (2, 7) => tile!(7, 2),
-            (2, 8) => tile!(8, 2),
-            (3, 1) => tile!(1, 3),
-            (3, 2) => tile!(2, 3),
-            (3, 3) => tile!(3, 3),
-            (3, 4) => tile!(4, 3),
-            (3, 5) => tile!(5, 3),
-            (3, 6) => tile!(6, 3),
-            (3, 7) => tile!(7, 3),
-            (3, 8) => tile!(8, 3),
-            (4, 1) => tile!(1, 4),
-            (4, 2) => tile!(2, 4),
-            (4, 3) => tile!(3, 4),
-            (4, 4) => tile!(4, 4),
-            (4, 5) => tile!(5, 4),
-            (4, 6) => tile!(6, 4),
-            (vectors, pixels) => unreachable!("no tile of {pixels} pixels by {vectors} vectors"),
+        sizes! {
+            (1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+            (2: 1 2 3 4 5 6 7 8)
+            (3: 1 2 3 4 5 6 7 8)
+            (4: 1 2 3 4 5 6)
         }
     }
 }
