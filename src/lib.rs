@@ -93,6 +93,12 @@
 //! | `accelerate`, `mkl` | the same features of Candle |
 
 pub mod activation;
+#[cfg(any(feature = "checkpoint", feature = "data"))]
+#[cfg_attr(
+    not(feature = "checkpoint"),
+    allow(dead_code, reason = "the cache of data sets uses a part of it")
+)]
+mod atomic;
 pub mod autograd;
 #[cfg(feature = "checkpoint")]
 pub mod checkpoint;

@@ -139,6 +139,12 @@ pub(super) fn detect(path: &Path) -> Result<Format, CheckpointError> {
         let remedy = "name a safetensors or PyTorch file";
         return Err(not_weights("a TensorFlow Lite model", remedy));
     }
+    if path.extension().is_some_and(|name| name != "safetensors") {
+        return Err(not_weights(
+            "neither a PyTorch nor a safetensors file",
+            "it may be incomplete, download or copy it again",
+        ));
+    }
     // Its reader says what is wrong.
     Ok(Format::Safetensors)
 }

@@ -1,7 +1,6 @@
 //! Checkpoints: safetensors files with PyTorch's keys and a header with metadata. [`read`] also reads
 //! PyTorch's own files of all ages, and checkpoints in several files.
 
-mod atomic;
 mod average;
 mod checksum;
 mod content;
@@ -17,7 +16,7 @@ mod safetensors;
 mod store;
 mod write;
 
-pub use atomic::{
+pub use crate::atomic::{
     AtomicFile, check_writable, remove_temporary_files, sync_folder, write_atomically,
 };
 pub use average::average;

@@ -5,7 +5,7 @@
 //! be written, its files are still read, and one warning says that decoded images are not stored.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::UNIX_EPOCH;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
 use super::images::ImageSet;
+use crate::atomic::write_atomically;
 
 const MAGIC: &[u8; 8] = b"mishdata";
 const VERSION: u32 = 1;
@@ -177,7 +178,7 @@ fn default_folder() -> Option<PathBuf> {
     Some(base?.join("candle-mish"))
 }
 
-fn crc(bytes: &[u8]) -> u32 {
+pub(super) fn crc(bytes: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(bytes);
     crc.sum()
@@ -217,15 +218,13 @@ fn write(
         chunks_crc: pixels.par_chunks(CHUNK).map(crc).collect(),
     };
     let header = serde_json::to_vec(&header)?;
-    // A rename at the end, so that no reader sees a partial file.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(MAGIC)?;
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(&header)?;
-    file.write_all(&labels)?;
-    file.write_all(&pixels)?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    write_atomically(path, |file| {
+        file.write_all(MAGIC)?;
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        file.write_all(&labels)?;
+        file.write_all(&pixels)
+    })
 }
 
 fn read(

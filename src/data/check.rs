@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use super::cache::crc;
 use super::decode::{DecodeOptions, Header};
 use super::error::DataError;
 use super::image::Image;
 use super::options::BadImages;
+use crate::atomic::write_atomically;
 
 /// Reports the number of files that were checked, and the number of files to check. Several threads
 /// call it.
@@ -129,9 +130,8 @@ pub(super) struct Record {
 impl Record {
     /// The record for the images in `root`, empty if there is none or it is damaged.
     pub(super) fn read(cache: Option<&Path>, root: &Path) -> Self {
-        let mut crc = flate2::Crc::new();
-        crc.update(root.as_os_str().as_encoded_bytes());
-        let path = cache.map(|folder| folder.join(format!("folder-{:08x}.checked", crc.sum())));
+        let crc = crc(root.as_os_str().as_encoded_bytes());
+        let path = cache.map(|folder| folder.join(format!("folder-{crc:08x}.checked")));
         let bytes = path.as_ref().and_then(|path| std::fs::read(path).ok());
         Self {
             path,
@@ -169,13 +169,11 @@ impl Record {
         }
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder)?;
-        // A rename at the end, so that no reader sees a partial file.
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&crc(&bytes).to_le_bytes())?;
-        file.write_all(&bytes)?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        write_atomically(path, |file| {
+            file.write_all(MAGIC)?;
+            file.write_all(&crc(&bytes).to_le_bytes())?;
+            file.write_all(&bytes)
+        })
     }
 }
 
@@ -189,10 +187,4 @@ fn parse(bytes: &[u8]) -> Option<HashMap<u64, Facts>> {
         Some((u64::from_le_bytes(*key), *facts.first()?))
     };
     entries.chunks_exact(ENTRY).map(entry).collect()
-}
-
-fn crc(bytes: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }

@@ -1,6 +1,6 @@
 //! Class maps: the label of each class folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,12 @@ impl ClassMap {
         self.labels.get(folder).copied()
     }
 
+    /// The number of labels that have a name.
+    pub fn named(&self) -> usize {
+        let labels: BTreeSet<&u32> = self.labels.values().collect();
+        labels.len()
+    }
+
     /// The class names in the order of the labels. If several names have one label, the first in
     /// alphabetical order stands for it. A label without a name is its number.
     pub fn classes(&self) -> Vec<String> {
@@ -150,7 +156,7 @@ fn separated(line: &str, separators: &[char]) -> bool {
 /// Whether every line is `name label`. Names such as `Audi S4 2012` also end with a number, but
 /// then a name without its number repeats.
 fn pairs_with_spaces(lines: &[&str]) -> bool {
-    let mut names = std::collections::BTreeSet::new();
+    let mut names = BTreeSet::new();
     lines.iter().all(|line| {
         separated(line, &[' '])
             && line

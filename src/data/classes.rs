@@ -97,13 +97,14 @@ impl Dataset {
     ) -> Result<String, DataError> {
         let lost: Vec<usize> = (0..labels.len()).filter(|&i| labels[i].is_none()).collect();
         if unknown == UnknownClasses::Refuse || lost.len() == labels.len() {
-            let folders: Vec<&String> = lost.iter().map(|&i| &self.classes[i]).collect();
+            let names: Vec<&String> = lost.iter().map(|&i| &self.classes[i]).collect();
             return Err(DataError::UnknownClasses {
                 dataset: self.name.clone(),
                 unknown: lost.len(),
                 total: labels.len(),
                 of: "the network",
-                folders: abridged(&folders),
+                names: abridged(&names),
+                in_folders: self.test.preprocess().is_some(),
             });
         }
         let mut counts: BTreeMap<u32, usize> = BTreeMap::new();

@@ -100,8 +100,12 @@ impl TryFrom<&Dataset> for candle_datasets::vision::Dataset {
     /// labels `[N]`, u8 as in Candle's loaders.
     ///
     /// # Errors
-    /// If an image cannot be read or a tensor cannot be made.
+    /// If an image cannot be read, a tensor cannot be made, or a label is too large for a u8.
     fn try_from(dataset: &Dataset) -> candle_core::Result<Self> {
+        let (classes, labels) = (dataset.classes.len(), usize::from(u8::MAX) + 1);
+        if classes > labels {
+            candle_core::bail!("{classes} classes: labels in u8 have room for {labels}");
+        }
         let images = |set: &ImageSet| {
             let mut bytes = Vec::new();
             let sizes = [set.channels(), set.height(), set.width()];

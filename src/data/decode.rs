@@ -222,7 +222,7 @@ impl<R: BufRead + Seek> Opened<R> {
         };
         match complete.and_then(|complete| self.file.rewind().map(|()| complete)) {
             Ok(true) => Ok(()),
-            Ok(false) => Err("the file is cut short".to_owned()),
+            Ok(false) => Err("the file is truncated".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }

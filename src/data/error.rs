@@ -77,21 +77,25 @@ pub enum DataError {
         /// The problem.
         problem: String,
     },
-    /// Class folders have names that the network or the class map does not know.
+    /// Classes have names that the network or the class map does not know.
     #[error(
-        "{dataset}: {unknown} of {total} class folders are no class of {of}: {folders}; give their labels in class_map, or leave them out with ignore_unknown_classes"
+        "{dataset}: {unknown} of {total} {} match no class of {of}: {names}{}",
+        noun_of_classes(*in_folders),
+        advice_on_classes(*in_folders, unknown < total)
     )]
     UnknownClasses {
         /// The data set.
         dataset: String,
-        /// The number of such folders.
+        /// The number of such classes.
         unknown: usize,
-        /// The number of all class folders.
+        /// The number of all classes.
         total: usize,
         /// What does not know them: the network or the class map.
         of: &'static str,
         /// The first of their names.
-        folders: String,
+        names: String,
+        /// Whether the classes are folders of images, which a class map can give labels.
+        in_folders: bool,
     },
     /// An option is out of its range or does not fit the data.
     #[error("{option} = {value}: {problem}")]
@@ -162,6 +166,26 @@ pub(super) fn abridged<T: std::fmt::Display>(items: &[T]) -> String {
     match items.len().checked_sub(SHOWN) {
         None | Some(0) => shown.join(", "),
         Some(rest) => format!("{} and {rest} more", shown.join(", ")),
+    }
+}
+
+fn noun_of_classes(in_folders: bool) -> &'static str {
+    if in_folders {
+        "class folders"
+    } else {
+        "classes"
+    }
+}
+
+/// What to do about unknown classes. Only if `some` are known, the others can be left out.
+fn advice_on_classes(in_folders: bool, some: bool) -> &'static str {
+    match (in_folders, some) {
+        (true, true) => {
+            "; give their labels in class_map, or leave them out with ignore_unknown_classes"
+        }
+        (true, false) => "; give their labels in class_map",
+        (false, true) => "; leave them out with ignore_unknown_classes",
+        (false, false) => "",
     }
 }
 

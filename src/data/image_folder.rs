@@ -95,7 +95,8 @@ pub(super) fn open(
         let Some(tree) = tree else { continue };
         remove(root, tree, &skipped);
         if checked {
-            let files: Vec<&Path> = files(tree).collect();
+            let files = files(tree, limit).into_iter().map(|(_, file)| file);
+            let files: Vec<&Path> = files.collect();
             let limit = limit.unwrap_or(usize::MAX);
             let checked = check(&files, limit, options.bad_images, &mut record, progress);
             found.add(checked);
@@ -112,24 +113,28 @@ pub(super) fn open(
         exif_transpose: options.exif_transpose,
         scale_16bit: options.scale_16bit,
     };
-    let set = |tree: Option<Tree>| {
-        let mut files = Vec::new();
-        let mut labels = Vec::new();
-        for (index, class) in (0..).zip(tree.into_iter().flat_map(|tree| tree.classes)) {
-            let label = match &options.class_map {
-                Some(map) => map.label(&class.name).unwrap_or(index),
-                None => index,
-            };
-            files.extend(class.files);
-            labels.resize(files.len(), label);
+    if files(&test, None).is_empty() {
+        return Err(DataError::invalid(
+            root,
+            "no image is left to evaluate on".to_owned(),
+            EXPECTED,
+        ));
+    }
+    let set = |tree: Option<&Tree>, limit| {
+        let (mut paths, mut labels) = (Vec::new(), Vec::new());
+        for (index, file) in tree.map_or_else(Vec::new, |tree| files(tree, limit)) {
+            let name = tree.map_or("", |tree| &tree.classes[index].name);
+            let map = options.class_map.as_ref();
+            labels.push(map.and_then(|map| map.label(name)).unwrap_or(index as u32));
+            paths.push(file.to_owned());
         }
-        ImageSet::from_files(files, labels, preprocess, decode)
+        ImageSet::from_files(paths, labels, preprocess, decode)
     };
     Ok(Dataset {
         name,
-        train: set(train),
+        train: set(train.as_ref(), options.limit_train),
         validation: None,
-        test: set(Some(test)),
+        test: set(Some(&test), options.limit_test),
         classes,
         coarse_classes: Vec::new(),
         mean: preprocess.mean,
@@ -210,7 +215,8 @@ fn apply_class_map<'a>(
             unknown: unknown.len(),
             total: total.len(),
             of: "the class map",
-            folders: abridged(&folders),
+            names: abridged(&folders),
+            in_folders: true,
         });
     }
     notes.push(format!(
@@ -278,9 +284,21 @@ fn check_classes(
     Err(DataError::invalid(root, list, expected))
 }
 
-fn files(tree: &Tree) -> impl Iterator<Item = &Path> {
-    let files = tree.classes.iter().flat_map(|class| &class.files);
-    files.map(PathBuf::as_path)
+/// The files with the positions of their classes, class by class. With a limit, the classes take turns, so
+/// that the first files are of all of them.
+fn files(tree: &Tree, limit: Option<usize>) -> Vec<(usize, &Path)> {
+    let mut files = Vec::new();
+    for (index, class) in tree.classes.iter().enumerate() {
+        let numbered = class.files.iter().enumerate();
+        files.extend(numbered.map(|(turn, file)| (turn, index, file.as_path())));
+    }
+    if limit.is_some() {
+        files.sort_by_key(|(turn, ..)| *turn);
+    }
+    files
+        .into_iter()
+        .map(|(_, index, file)| (index, file))
+        .collect()
 }
 
 /// The path of a file in the data set.

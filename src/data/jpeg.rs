@@ -94,7 +94,7 @@ impl Frame {
 
     fn start_of_frame(&mut self, marker: u8, body: &[u8]) -> Result<(), String> {
         let &[precision, h1, h0, w1, w0, components, ..] = body else {
-            return Err("the JPEG's frame header is cut short".to_owned());
+            return Err("the JPEG's frame header is truncated".to_owned());
         };
         if !(0xc0..=0xc2).contains(&marker) {
             return Err(
@@ -152,7 +152,7 @@ impl Frame {
         let pixels = u64::from(*width) * u64::from(*height);
         if pixels > bytes.saturating_mul(MOST_PIXELS_PER_BYTE) {
             return Err(format!(
-                "the JPEG is cut short: {bytes} bytes of data for {width} x {height} pixels"
+                "the JPEG is truncated: {bytes} bytes of data for {width} x {height} pixels"
             ));
         }
         Ok(())
@@ -225,7 +225,7 @@ fn check_scans(data: &[u8]) -> Result<(), String> {
             }
         }
     }
-    Err("the JPEG is cut short: its end marker is missing".to_owned())
+    Err("the JPEG is truncated: its end marker is missing".to_owned())
 }
 
 fn skip_segment(data: &[u8]) -> &[u8] {

@@ -113,13 +113,15 @@ fn published(
     read(&folder)
 }
 
-/// The folder in the options or in the environment.
+/// The folder in the options or in the environment, or else an earlier run's.
 fn named_folder(options: &DataOptions, spec: &Spec) -> Option<PathBuf> {
-    options.data_dir.clone().or_else(|| {
+    let of_variable = || {
         std::env::var_os(spec.variable)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
-    })
+    };
+    let named = options.data_dir.clone().or_else(of_variable);
+    named.or_else(|| options.earlier_dir.clone().filter(|folder| folder.exists()))
 }
 
 fn from_folder(

@@ -152,6 +152,10 @@ pub struct DataOptions {
     pub dataset: DatasetKind,
     /// The folder with its files, or its archive.
     pub data_dir: Option<PathBuf>,
+    /// The folder where an earlier run found the files. It counts before the Hub, if it still exists and
+    /// neither `data_dir` nor an environment variable names a folder.
+    #[serde(skip)]
+    pub earlier_dir: Option<PathBuf>,
     /// The branch, tag or commit on the Hub; the branch `main` if none.
     pub revision: Option<String>,
     /// The folder for decoded images; the user's cache folder if none.
@@ -201,9 +205,14 @@ impl DataOptions {
     }
 
     /// Refuses values that are out of range or do not fit the data set.
-    pub(super) fn check(&self) -> Result<(), DataError> {
+    ///
+    /// # Errors
+    /// Names the option.
+    pub fn check(&self) -> Result<(), DataError> {
         if let Some(pad) = self.pad {
             let problem = match self.dataset.default_pad() {
+                // No border is what they have.
+                None if pad == 0 => None,
                 None => Some(format!(
                     "{} is not padded, only mnist and fashion-mnist",
                     self.dataset

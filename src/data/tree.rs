@@ -65,12 +65,12 @@ impl LeftOut {
             let kinds = abridged(&kinds);
             let files = counted(all, "file");
             notes.push(format!(
-                "{name}: left out {files} without the extension of an image: {kinds}"
+                "{name}: skipped {files} without an image extension: {kinds}"
             ));
         }
         if self.stray > 0 {
             let images = counted(self.stray, "image");
-            notes.push(format!("{name}: left out {images} outside class folders"));
+            notes.push(format!("{name}: skipped {images} outside class folders"));
         }
         notes
     }

@@ -90,7 +90,7 @@ pub enum HubError {
         problem: String,
     },
     /// The file is not in the cache, and offline mode or `HF_HUB_OFFLINE` forbids a download.
-    #[error("{what} is not in the Hub's cache, and the network is off")]
+    #[error("{what} is not in the Hub's cache, and offline mode is on")]
     Offline {
         /// The file with its location.
         what: String,

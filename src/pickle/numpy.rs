@@ -192,6 +192,12 @@ impl Dtype {
         let kind = name.chars().next()?;
         let size = match (kind, name) {
             (_, "bool" | "?") => 1,
+            // Text counts its characters, of four bytes.
+            ('U', _) => name
+                .strip_prefix(kind)?
+                .parse::<usize>()
+                .ok()?
+                .checked_mul(4)?,
             _ => name.strip_prefix(kind)?.parse().ok()?,
         };
         let state = value.state().and_then(|state| state.items()?.nth(1));
@@ -201,8 +207,7 @@ impl Dtype {
         Some(Self {
             element: ElementType {
                 kind: if kind == '?' { 'b' } else { kind },
-                // Text counts its characters, of four bytes.
-                size: if kind == 'U' { size * 4 } else { size },
+                size,
             },
             big_endian: order == Some('>'),
         })

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::duration::TimeSpan;
 use super::non_finite::NonFiniteOrigin;
+use super::rate::rate_text;
 use super::recipe::{RecipeError, ScheduleKind};
+use super::record::EvaluationSet;
 use crate::checkpoint::CheckpointError;
 
 /// Why a run ended early, or did not start.
@@ -13,7 +15,8 @@ use crate::checkpoint::CheckpointError;
 pub enum TrainError {
     /// The loss became infinite or NaN. A lower `lr`, a longer warm-up or `clip_grad` may help.
     #[error(
-        "the loss became {loss} in epoch {epoch}, step {step} (learning rate {lr:.2e}){}",
+        "the loss became {loss} in epoch {epoch}, step {step} (learning rate {}){}",
+        rate_text(*lr),
         first_in(.origin.as_ref())
     )]
     NonFiniteLoss {
@@ -30,7 +33,8 @@ pub enum TrainError {
     },
     /// A gradient became infinite or NaN, with a finite loss. The same may help.
     #[error(
-        "a gradient is infinite or NaN in epoch {epoch}, step {step} (learning rate {lr:.2e}){}",
+        "a gradient is infinite or NaN in epoch {epoch}, step {step} (learning rate {}){}",
+        rate_text(*lr),
         first_in(.origin.as_ref())
     )]
     NonFiniteGradient {
@@ -68,6 +72,9 @@ pub enum TrainError {
     /// The training set is empty.
     #[error("the training set has no images")]
     NoImages,
+    /// There is nothing to evaluate the network on.
+    #[error("there are no {0} images, on which the network is evaluated")]
+    NoEvaluationImages(EvaluationSet),
     /// The ranks of a data parallel run cannot have equal parts of a batch.
     #[error(
         "a batch of {images} images cannot be divided among {ranks} ranks: batch_size must be a \
@@ -123,6 +130,14 @@ pub enum TrainError {
     /// The run folder already holds a run. Resume it, or choose another folder.
     #[error("run folder {} already holds a run", .0.display())]
     FolderTaken(PathBuf),
+    /// The folder of a new run holds other files. Choose another folder.
+    #[error("{} is not empty and holds no run: it has {entry}", folder.display())]
+    FolderNotEmpty {
+        /// The folder.
+        folder: PathBuf,
+        /// One of the files or folders in it.
+        entry: String,
+    },
     /// The folder holds no run to resume.
     #[error("{} holds no run to resume: {missing} is missing", folder.display())]
     NothingToResume {
@@ -151,7 +166,7 @@ pub enum TrainError {
     },
     /// The run has done more than the epochs of the recipe.
     #[error(
-        "epochs is {epochs}, but the run has already taken {steps} steps, {per_epoch} in an epoch"
+        "epochs is {epochs}, but the run has already taken {steps} steps; an epoch has {per_epoch}"
     )]
     TooFewEpochs {
         /// The epochs of the recipe.

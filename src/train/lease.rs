@@ -189,7 +189,11 @@ impl Hold {
             seen: SystemTime::now(),
             lost: false,
         };
-        hold.write()?;
+        if let Err(error) = hold.write() {
+            // Others would wait for the end of an empty lease.
+            let _ = std::fs::remove_file(path);
+            return Err(error);
+        }
         // The list of files that this process saw may have been an old one.
         if numbers(folder)?
             .iter()

@@ -19,6 +19,7 @@ pub mod observer;
 pub mod optimizer;
 mod options;
 mod parts;
+mod rate;
 mod recipe;
 mod record;
 mod reducer;
@@ -37,9 +38,10 @@ pub use error::TrainError;
 pub use non_finite::NonFiniteOrigin;
 pub use options::{NanAction, NanActionError, RecoveryInterval, RecoveryIntervalError, RunOptions};
 pub use parts::Parts;
+pub use rate::rate_text;
 pub use recipe::{
-    AdjustLr, ClipMode, DistBn, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
-    OptimizerName, Recipe, RecipeError, RecipeTextError, SchedOn, ScheduleKind,
+    AdjustLr, AmpDtype, ClipMode, DistBn, EvalMetric, LossKind, MuonFallback, NsCoefficients,
+    OptimizerKind, OptimizerName, Recipe, RecipeError, RecipeTextError, SchedOn, ScheduleKind,
 };
 pub use record::{AveragedRecord, EpochRecord, EvaluationSet, Record, Summary};
 pub use reducer::Reducer;

@@ -24,7 +24,7 @@ pub enum NonFiniteOrigin {
     /// The gradient of a parameter in the backward pass. The gradients of later parameters are
     /// finite.
     Backward(String),
-    /// The loss of the evaluation, after training steps with finite values.
+    /// The loss of the evaluation, after the updates of the epoch.
     Evaluation,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for NonFiniteOrigin {
             }
             Self::Loss => write!(f, "first in the loss, after finite logits"),
             Self::Backward(name) => write!(f, "first in the backward pass, gradient of {name}"),
-            Self::Evaluation => write!(f, "in the evaluation, after finite training losses"),
+            Self::Evaluation => write!(f, "in the evaluation"),
         }
     }
 }

@@ -7,8 +7,9 @@ use candle_nn::ModuleT;
 
 use super::error::TrainError;
 use super::optimizer::{ParameterGroup, RuleOptimizer};
-use super::recipe::Recipe;
+use super::recipe::{Recipe, RecipeError};
 use crate::nn::ParamStore;
+use crate::pattern::matches;
 
 /// The head and the layers of a network, for fine-tuning.
 pub struct Parts<'a> {
@@ -24,13 +25,25 @@ pub struct Parts<'a> {
 /// The optimizer of a run. Parameters outside the head start after `head_warmup` steps.
 ///
 /// # Errors
-/// If the recipe needs `parts` and there are none, or a buffer cannot be allocated.
+/// If the recipe needs `parts` and there are none, its `fallback_list` names no parameter, or a buffer
+/// cannot be allocated.
 pub(super) fn optimizer(
     store: &ParamStore,
     recipe: &Recipe,
     parts: Option<&Parts<'_>>,
     head_warmup: u64,
 ) -> Result<RuleOptimizer, TrainError> {
+    for pattern in &recipe.fallback_list {
+        let mut names = store.params().into_iter().map(|(name, _)| name);
+        if !names.any(|name| matches(pattern, &name)) {
+            return Err(RecipeError::OutOfRange {
+                field: "fallback_list",
+                value: format!("{pattern:?}"),
+                expected: "names of parameters of the network".to_owned(),
+            }
+            .into());
+        }
+    }
     let groups = match parts {
         Some(parts) if recipe.tells_parts_apart() => parts.groups(store, recipe, head_warmup),
         None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),

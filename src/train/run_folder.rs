@@ -75,6 +75,22 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// As [`RunFolder::create`], in a folder that is new, empty, or as a run leaves it that ended before
+    /// it could be resumed.
+    ///
+    /// # Errors
+    /// As [`RunFolder::create`], or [`TrainError::FolderNotEmpty`] if the folder holds anything else.
+    pub fn create_new(path: &Path) -> Result<Self, TrainError> {
+        // A run that another process started in the meantime is refused as such.
+        match foreign_entry(path).filter(|_| !path.join(CONFIG).exists()) {
+            None => Self::create(path),
+            Some(entry) => Err(TrainError::FolderNotEmpty {
+                folder: path.to_path_buf(),
+                entry,
+            }),
+        }
+    }
+
     /// Opens the folder of a run to resume.
     ///
     /// # Errors
@@ -91,7 +107,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// The folder of a run for a rank that reads and writes no files in it. It needs not exist on this
+    /// The folder of a run for a rank that writes no files in it. For a new run, it need not exist on this
     /// computer.
     pub fn of_rank_0(path: &Path) -> Self {
         Self {
@@ -218,12 +234,23 @@ impl RunFolder {
     }
 }
 
+/// The first entry of a folder, by name, that no run leaves that ended before it could be resumed. Hidden
+/// files do not count: locks, leases and temporary files have such names.
+fn foreign_entry(folder: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let is_foreign = |name: &String| {
+        !name.starts_with('.') && ![SESSIONS, STATE, PREVIOUS_STATE].contains(&name.as_str())
+    };
+    names.filter(is_foreign).min()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::{File, TryLockError};
     use std::io::{Error, ErrorKind};
 
-    use super::{RunFolder, TrainError};
+    use super::{CONFIG, RunFolder, SESSIONS, STATE, TrainError};
 
     /// As NFS without its lock service: ENOLCK on Linux.
     fn no_locks(_: &File) -> Result<(), TryLockError> {
@@ -237,6 +264,27 @@ mod tests {
 
     fn in_use(_: &File) -> Result<(), TryLockError> {
         Err(TryLockError::WouldBlock)
+    }
+
+    #[test]
+    fn a_new_run_replaces_no_other_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path();
+        // What a run leaves that is killed at its start.
+        for name in [SESSIONS, STATE, ".write-1"] {
+            std::fs::write(path.join(name), "").expect("written");
+        }
+        RunFolder::create_new(path).expect("usable");
+        std::fs::write(path.join("val"), "").expect("written");
+        std::fs::write(path.join("best.safetensors"), "").expect("written");
+        let error = RunFolder::create_new(path).expect_err("not empty");
+        let TrainError::FolderNotEmpty { entry, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(entry, "best.safetensors");
+        std::fs::write(path.join(CONFIG), "").expect("written");
+        let error = RunFolder::create_new(path).expect_err("a run");
+        assert!(matches!(error, TrainError::FolderTaken(_)), "{error}");
     }
 
     #[test]

@@ -155,6 +155,11 @@ impl RunState {
         Ok(state)
     }
 
+    /// Whether this is the header of a state, which holds more than the weights of a network.
+    pub fn is_header(metadata: &BTreeMap<String, String>) -> bool {
+        metadata.contains_key(PROGRESS)
+    }
+
     /// Reads a state file.
     ///
     /// # Errors
@@ -186,8 +191,8 @@ impl RunState {
         self.progress.step
     }
 
-    /// The number of steps taken in the unfinished epoch.
-    pub fn steps_in_epoch(&self) -> usize {
+    /// The batches of the unfinished epoch that the steps have used.
+    pub fn batches_in_epoch(&self) -> usize {
         self.progress.batch
     }
 
@@ -199,6 +204,13 @@ impl RunState {
     /// The number of finished epochs.
     pub fn epochs(&self) -> usize {
         self.progress.epoch
+    }
+
+    /// Whether a run of `recipe` has no epoch left: all are done, or their evaluations have stopped it
+    /// early.
+    pub fn is_finished(&self, recipe: &Recipe) -> bool {
+        let Progress { epoch, records, .. } = &self.progress;
+        *epoch >= recipe.epochs || recipe.stops_early(records)
     }
 
     /// The number of threads of the run, on which its rounding depends. `None` if version 0.1 wrote

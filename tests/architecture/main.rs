@@ -19,6 +19,7 @@ const LAYERS: &[&str] = &[
     "suggest",
     "serde_text",
     "lock",
+    "atomic",
     "device",
     "pattern",
     "activation",

@@ -137,11 +137,11 @@ fn all_extensions_of_images_are_read_and_other_files_are_counted() {
     for i in 0..data.test.len() {
         data.test.image(i).unwrap();
     }
-    let note = note(&data, "without the extension");
-    let says = "left out 9 files without the extension of an image: 5 .txt, 2 .gif, 1 without an \
+    let note = note(&data, "without an image extension");
+    let says = "skipped 9 files without an image extension: 5 .txt, 2 .gif, 1 without an \
                 extension, 1 .gz";
     assert!(note.ends_with(says), "{note}");
-    assert!(data.source.notes[1].contains("left out 1 image outside"));
+    assert!(data.source.notes[1].contains("skipped 1 image outside"));
     assert_eq!(data.source.notes.len(), 2);
 }
 
@@ -157,7 +157,7 @@ fn bad_images_are_listed_before_the_first_batch() {
     for says in [
         "4 of 16 images",
         "train/a/1.png (the file is empty)",
-        "train/b/2.png (the file is cut short)",
+        "train/b/2.png (the file is truncated)",
         "val/a/0.png (not a PNG, JPEG, WebP, TIFF, BMP or PNM image) and 1 more",
         "bad_images = skip",
     ] {

@@ -179,7 +179,7 @@ fn a_file_comes_once_and_lies_where_other_clients_look_for_it() {
     let elsewhere = [("HF_HUB_CACHE", moved.to_str().unwrap()), off[1]];
     assert!(get(home.path(), &elsewhere, &Wanted::weights()).is_ok());
     let lacking = get(home.path(), &off, &Wanted::weights()).unwrap_err();
-    assert!(lacking.contains("the network is off"), "{lacking}");
+    assert!(lacking.contains("offline mode is on"), "{lacking}");
     assert!(lacking.contains("timm/resnet18.a1_in1k@main"), "{lacking}");
 }
 

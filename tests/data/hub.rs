@@ -277,7 +277,7 @@ fn without_data_auto_falls_back_soon_and_cifar100_fails_clearly() {
     for (variables, says) in [
         (&refused, "Connection refused"),
         (&stalled, "no answer within 4 s"),
-        (&offline, "the network is off"),
+        (&offline, "offline mode is on"),
     ] {
         let outcome = run(home.path(), variables, small);
         let Outcome::Opened {

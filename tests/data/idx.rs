@@ -185,7 +185,7 @@ fn the_border_is_black_and_its_width_an_option() {
             "pad = 257: expected 0 to 256 pixels",
         ),
         (DatasetKind::Cifar100, 2, "pad = 2: cifar100 is not padded"),
-        (DatasetKind::Auto, 0, "pad = 0: auto is not padded"),
+        (DatasetKind::Auto, 1, "pad = 1: auto is not padded"),
         (
             DatasetKind::Synthetic,
             2,

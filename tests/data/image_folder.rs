@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use candle_mish::data::{
-    Augmentation, Batch, DataOptions, Dataset, DatasetKind, Image, Loader, LoaderConfig,
+    Augmentation, BadImages, Batch, DataOptions, Dataset, DatasetKind, Image, Loader, LoaderConfig,
     Preprocess, open,
 };
 
@@ -80,7 +80,7 @@ fn classes_and_files_are_in_the_order_of_torchvision() {
     let [note] = &data.source.notes[..] else {
         panic!("{:?}", data.source.notes);
     };
-    let says = "left out 2 files without the extension of an image: 1 .gif, 1 .txt";
+    let says = "skipped 2 files without an image extension: 1 .gif, 1 .txt";
     assert!(note.ends_with(says), "{note}");
     let nested = Image::read(&root.path().join("val/Zebra/a/0.PNG")).unwrap();
     assert_eq!(
@@ -240,4 +240,42 @@ fn a_damaged_file_ends_the_epoch_with_its_name() {
         assert!(message.contains("bad_images = skip"), "{message}");
         assert!(epoch.next().is_none());
     }
+}
+
+#[test]
+fn classes_take_turns_under_a_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = tree(folder.path());
+    let limited = open(&DataOptions {
+        limit_train: Some(7),
+        limit_test: Some(2),
+        ..options(folder.path())
+    })
+    .unwrap();
+    // The classes have two, three and four training images.
+    assert_eq!(limited.train.labels(), [0, 1, 2, 0, 1, 2, 1]);
+    assert_eq!(limited.test.labels(), [0, 1]);
+    let image = |set: &candle_mish::data::ImageSet, i: usize| set.image(i).unwrap().to_vec();
+    assert_eq!(image(&limited.train, 2), image(&whole.train, 5));
+    assert_eq!(image(&limited.train, 6), image(&whole.train, 4));
+}
+
+#[test]
+fn a_folder_whose_test_images_are_all_bad_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    tree(folder.path());
+    for class in std::fs::read_dir(folder.path().join("val")).unwrap() {
+        for file in std::fs::read_dir(class.unwrap().path()).unwrap() {
+            std::fs::write(file.unwrap().path(), b"no image").unwrap();
+        }
+    }
+    let skipping = DataOptions {
+        bad_images: BadImages::Skip,
+        ..options(folder.path())
+    };
+    let message = open(&skipping).unwrap_err().to_string();
+    assert!(
+        message.contains("no image is left to evaluate on"),
+        "{message}"
+    );
 }

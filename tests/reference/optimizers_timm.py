@@ -150,7 +150,9 @@ class Cycle:
         self.both()
 
 
-def trajectory(make_optimizer, settings, names=SHAPES, steps=STEPS, own_clip=None):
+def trajectory(
+    make_optimizer, settings, names=SHAPES, steps=STEPS, own_clip=None, epoch_ends=()
+):
     parameters = {n: p for n, p in start().items() if n in names}
     optimizer = make_optimizer(parameters)
     cycle = Cycle(optimizer) if "cycle_momentum" in settings else None
@@ -171,11 +173,15 @@ def trajectory(make_optimizer, settings, names=SHAPES, steps=STEPS, own_clip=Non
             for group in optimizer.param_groups:
                 group["lr"] = 0.05 / (1 + step / 8)
         optimizer.step()
+        if step + 1 in epoch_ends:
+            # As timm's train.py does.
+            optimizer.sync_lookahead()
         if cycle is not None and step + 1 < steps:
             cycle.step()
     found = {
         "settings": settings,
         "steps": steps,
+        "epoch_ends": list(epoch_ends),
         "values": {n: [float(f"{x:.12g}") for x in p.detach().flatten()] for n, p in parameters.items()},
     }
     if names is SHAPES and hasattr(optimizer, "param_groups") and not isinstance(optimizer, Both):
@@ -189,9 +195,9 @@ def trajectory(make_optimizer, settings, names=SHAPES, steps=STEPS, own_clip=Non
     return found
 
 
-def case(name, settings=None, **arguments):
+def case(name, settings=None, epoch_ends=(), **arguments):
     settings = {"opt": name, **(settings or {})}
-    return trajectory(lambda p: make(name, p, arguments), settings)
+    return trajectory(lambda p: make(name, p, arguments), settings, epoch_ends=epoch_ends)
 
 
 class InFloat64:
@@ -226,6 +232,8 @@ cases |= {
     "lookahead_sgd": case("lookahead_sgd"),
     "lookahead_muon": case("lookahead_muon"),
     "lookahead_lamb": case("lookahead_lamb"),
+    "lookahead_adam, epochs of 4 steps": case("lookahead_adam", epoch_ends=range(4, STEPS + 1, 4)),
+    "lookahead_muon, epochs": case("lookahead_muon", epoch_ends=(1, 6, 7, 20)),
     "adam, own constants": case(
         "adam", {"opt_betas": [0.7, 0.95], "opt_eps": 0.01}, betas=(0.7, 0.95), eps=0.01
     ),

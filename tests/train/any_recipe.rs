@@ -14,9 +14,9 @@ use candle_mish::data::{
 use candle_mish::nn::{Initialiser, ParamStore};
 use candle_mish::train::observer::{Observer, StepReport};
 use candle_mish::train::{
-    AdjustLr, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
-    OptimizerName, Outcome, Parts, Recipe, Run, RunFolder, RunOptions, SchedOn, ScheduleKind,
-    TrainError, train,
+    AdjustLr, AmpDtype, ClipMode, EvalMetric, LossKind, MuonFallback, NsCoefficients,
+    OptimizerKind, OptimizerName, Outcome, Parts, Recipe, Run, RunFolder, RunOptions, SchedOn,
+    ScheduleKind, TrainError, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use proptest::prelude::*;
@@ -108,7 +108,7 @@ const POLICIES: [&str; 6] = [
 ];
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 82;
+const FIELDS: usize = 83;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -194,6 +194,7 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         78 => recipe.input_noise = x,
         79 => recipe.fallback_list = vec!["fc.*".to_string()],
         80 => recipe.normalize_weights = true,
+        81 => recipe.amp = Some(AmpDtype::Bf16),
         _ => recipe.head_warmup_epochs = x,
     }
 }
@@ -220,7 +221,7 @@ fn recipes() -> impl Strategy<Value = Recipe> {
                 sched: kind(ScheduleKind::NAMES, sched),
                 loss: kind(LossKind::NAMES, loss),
                 clip_mode,
-                clip_grad: (clip_mode == ClipMode::Agc).then_some(0.01),
+                clip_grad: (clip_mode != ClipMode::Norm).then_some(0.01),
                 crop_pad_mode: [PadMode::Reflect, PadMode::Zero, PadMode::Edge][pad % 3],
                 ..Recipe::default()
             };

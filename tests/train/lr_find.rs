@@ -90,6 +90,25 @@ fn without_a_fall_there_is_no_suggestion() {
 }
 
 #[test]
+fn rates_that_the_test_does_not_cover_are_not_suggested() {
+    // The loss still falls at the end, or varies as between batches.
+    let falling = test(7, typical);
+    assert!(!falling.rises());
+    assert_eq!(falling.suggestion(), None);
+    let noise = test(4, |lr| 4.6 + 0.1 * (1e3 * lr.ln()).sin());
+    assert!(!noise.rises());
+    assert_eq!(noise.suggestion(), None);
+    // A tenth of the rate with the lowest loss is below the first rate.
+    let mut early = RangeTest::default();
+    for step in 0..100 {
+        let loss = 1.0 + 0.1 * (f64::from(step) - 30.0).abs();
+        early.push(1e-3 * 10f64.powf(f64::from(step) / 100.0), loss);
+    }
+    assert!(early.rises());
+    assert_eq!(early.suggestion(), None);
+}
+
+#[test]
 fn a_loss_that_is_not_finite_ends_the_test() {
     for bad in [f64::NAN, f64::INFINITY] {
         let found = test(5, |lr| if lr < 9e-6 { 1.0 } else { bad });

@@ -77,7 +77,7 @@ pub(super) fn find<'p>(root: Value<'p>, key: Option<&str>) -> Result<Table<'p>, 
 /// A note that lists what was passed over.
 pub(super) fn passed_over(listed: &[String]) -> Option<String> {
     let list = abridged(listed);
-    (!listed.is_empty()).then(|| format!("passed over what is not weights: {list}"))
+    (!listed.is_empty()).then(|| format!("ignored what is not weights: {list}"))
 }
 
 fn abridged(listed: &[String]) -> String {

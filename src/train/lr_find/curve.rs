@@ -40,6 +40,8 @@ impl RangeTest {
     const SKIPPED: usize = 10;
     /// A loss that falls by less than this per factor e of the rate does not fall.
     const FLAT: f64 = 1e-6;
+    /// A loss has risen again at this multiple of the lowest loss. Noise rises less.
+    const RISEN: f64 = 1.1;
 
     /// Adds the loss of a step. Returns false if the losses have diverged.
     pub fn push(&mut self, lr: f64, loss: f64) -> bool {
@@ -67,7 +69,15 @@ impl RangeTest {
         points.min_by(|a, b| a.smoothed.total_cmp(&b.smoothed))
     }
 
-    /// Learning rates to try. `None` if the loss does not fall, or after too few steps.
+    /// Whether the rates went far enough: the loss has risen again, or has diverged.
+    pub fn rises(&self) -> bool {
+        let ends = self.points.last().zip(self.lowest());
+        let risen = ends.is_some_and(|(last, low)| last.smoothed > Self::RISEN * low.smoothed);
+        self.diverged || risen
+    }
+
+    /// Learning rates to try, within the rates of the test. `None` if the loss does not fall and then
+    /// rise, or after too few steps.
     pub fn suggestion(&self) -> Option<Suggestion> {
         let slopes = (Self::SKIPPED..self.points.len().saturating_sub(1)).map(|i| {
             let [before, after] = [&self.points[i - 1], &self.points[i + 1]];
@@ -75,10 +85,12 @@ impl RangeTest {
             (self.points[i].lr, slope)
         });
         let (steepest, slope) = slopes.min_by(|a, b| a.1.total_cmp(&b.1))?;
-        let lowest = self.lowest()?;
-        (slope < -Self::FLAT).then_some(Suggestion {
+        let (first, lowest) = self.points.first().zip(self.lowest())?;
+        let minimum_tenth = lowest.lr / 10.0;
+        let is_covered = self.rises() && first.lr <= minimum_tenth;
+        (is_covered && slope < -Self::FLAT).then_some(Suggestion {
             steepest,
-            minimum_tenth: lowest.lr / 10.0,
+            minimum_tenth,
         })
     }
 }

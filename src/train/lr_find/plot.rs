@@ -2,6 +2,7 @@
 
 use super::curve::RangeTest;
 use crate::page::{Curve, LineChart, standalone};
+use crate::train::rate::rate_text;
 
 impl RangeTest {
     /// The losses over the exponent of the learning rate, with the suggested rates, as an SVG file.
@@ -38,7 +39,7 @@ impl RangeTest {
             ] {
                 let x = lr.log10();
                 curves.push(Curve {
-                    name: format!("{what}: {lr:.2e}"),
+                    name: format!("{what}: {}", rate_text(lr)),
                     style,
                     points: vec![(x, low), (x, high)],
                 });

@@ -1,6 +1,7 @@
 //! The interface of observers.
 
 use crate::train::error::TrainError;
+use crate::train::rate::rate_text;
 use crate::train::record::{EpochRecord, EvaluationSet, Record};
 
 /// Observes a run. An error of an observer ends the run.
@@ -87,10 +88,10 @@ pub(super) fn describe(record: &EpochRecord, epochs: usize, evaluated_on: Evalua
         count => format!("  {count} updates skipped"),
     };
     format!(
-        "epoch {:>width$}/{epochs}  lr {:.4}  train loss {:.4} top-1 {:5.2} %  \
+        "epoch {:>width$}/{epochs}  lr {}  train loss {:.4} top-1 {:5.2} %  \
          {evaluated_on} loss {:.4} top-1 {:5.2} % top-5 {:5.2} %  {ema}{:.0} img/s  {:.1} s{skipped}",
         record.epoch,
-        record.lr,
+        rate_text(record.lr),
         record.train_loss,
         100.0 * record.train_top1,
         record.loss,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::base::{Observer, RunStart, StepReport, describe};
 use crate::train::error::TrainError;
+use crate::train::rate::rate_text;
 use crate::train::record::{EpochRecord, EvaluationSet};
 
 /// Prints a line for each epoch, and lines at intervals within a long epoch.
@@ -33,7 +34,7 @@ impl Observer for Lines {
         self.epochs = run.epochs;
         self.evaluated_on = run.evaluated_on;
         self.printed = Instant::now();
-        if let Some(last) = run.records.last() {
+        if let Some(last) = run.records.last().filter(|last| last.epoch < run.epochs) {
             (self.print)(&format!(
                 "continuing after epoch {}/{}",
                 last.epoch, run.epochs
@@ -46,12 +47,12 @@ impl Observer for Lines {
         if self.printed.elapsed() >= self.interval {
             self.printed = Instant::now();
             (self.print)(&format!(
-                "epoch {}/{}  step {}/{}  lr {:.4}  loss {:.4}  {:.0} img/s",
+                "epoch {}/{}  step {}/{}  lr {}  loss {:.4}  {:.0} img/s",
                 report.epoch,
                 self.epochs,
                 report.batch,
                 report.batches,
-                report.lr,
+                rate_text(report.lr),
                 report.loss,
                 report.images_per_second,
             ));

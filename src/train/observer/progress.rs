@@ -6,6 +6,7 @@ use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
 use super::base::{Observer, RunStart, StepReport, describe};
 use crate::train::error::TrainError;
+use crate::train::rate::rate_text;
 use crate::train::record::{EpochRecord, EvaluationSet};
 
 /// Shows a bar for the current epoch with learning rate, loss, speed and the remaining time of the run,
@@ -68,8 +69,8 @@ impl Observer for Progress {
         let eta = Duration::try_from_secs_f64(seconds.round()).unwrap_or_default();
         self.bar.set_position(report.batch as u64);
         self.bar.set_message(format!(
-            "lr {:.4}  loss {loss:.3}  {:.0} img/s  {} left",
-            report.lr,
+            "lr {}  loss {loss:.3}  {:.0} img/s  {} left",
+            rate_text(report.lr),
             report.images_per_second,
             HumanDuration(eta),
         ));

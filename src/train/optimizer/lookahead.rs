@@ -4,8 +4,9 @@ use candle_core::{Result, Tensor, Var};
 
 use super::traits::Buffer;
 
-/// timm's `Lookahead`. Every `k` steps, slow weights move by `alpha` towards the weights, and the
-/// weights continue from there. The slow weights start at the weights after the first `k` steps.
+/// timm's `Lookahead`. Every `k` steps and at the end of each epoch, slow weights move by `alpha` towards the
+/// weights, and the weights continue from there. The slow weights start at the weights of their first
+/// move.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lookahead {
     /// The number of steps between two moves, at least 1.
@@ -20,17 +21,17 @@ impl Default for Lookahead {
     }
 }
 
-/// The slow weights of a parameter. They are unused in the first `k` steps.
-pub(super) const SLOW: Buffer = Buffer::zeros("lookahead_slow_buff");
+/// The slow weights of a parameter, NaN before their first move.
+pub(super) const SLOW: Buffer = Buffer {
+    name: "lookahead_slow_buff",
+    initial: f64::NAN,
+};
 
 impl Lookahead {
-    /// Moves the slow weights after `step` steps, if it is their turn.
-    pub(super) fn follow(&self, step: u64, var: &Var, slow: &mut Tensor) -> Result<()> {
-        if !step.is_multiple_of(self.k) {
-            return Ok(());
-        }
+    /// Moves the slow weights. `moved` says whether they have moved before.
+    pub(super) fn follow(&self, var: &Var, slow: &mut Tensor, moved: bool) -> Result<()> {
         let fast = var.as_detached_tensor();
-        if step == self.k {
+        if !moved {
             *slow = fast.force_contiguous()?;
             return Ok(());
         }

@@ -49,6 +49,14 @@ pub trait Optimizer {
         clip: Option<Clip>,
     ) -> Result<Option<f64>>;
 
+    /// Follows the last step of an epoch.
+    ///
+    /// # Errors
+    /// An update fails.
+    fn end_epoch(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// The number of steps taken.
     fn steps(&self) -> u64;
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use candle_core::{Result, Tensor, Var, bail};
+use candle_core::{DType, Result, Tensor, Var, bail};
 
 use super::clip::{Clip, Clipped};
 use super::config::{OptimizerConfig, WeightDecay};
-use super::lookahead::SLOW;
+use super::lookahead::{Lookahead, SLOW};
 use super::rates::Rates;
 use super::rule::Rule;
 use super::traits::{Buffer, Now};
@@ -49,6 +49,8 @@ struct Parameter {
     kinds: Vec<Buffer>,
     /// One tensor for each of `kinds`, in the shape of `var`.
     buffers: Vec<Tensor>,
+    /// Whether Lookahead has moved the slow weights.
+    slow_moved: bool,
 }
 
 impl Parameter {
@@ -78,6 +80,7 @@ impl Parameter {
             head: false,
             kinds,
             buffers,
+            slow_moved: false,
         })
     }
 
@@ -87,9 +90,22 @@ impl Parameter {
     }
 
     fn apply(&mut self, rule: Rule, update: &Update, gradient: &Tensor) -> Result<()> {
-        let of_rule = self.kinds.iter().filter(|kind| **kind != SLOW).count();
+        let of_rule = self
+            .kinds
+            .iter()
+            .filter(|kind| kind.name != SLOW.name)
+            .count();
         let buffers = &mut self.buffers[..of_rule];
         rule.apply(update, &self.var, gradient, buffers)
+    }
+
+    /// Moves the slow weights of Lookahead.
+    fn follow(&mut self, lookahead: Lookahead) -> Result<()> {
+        if let Some(slow) = self.buffers.last_mut() {
+            lookahead.follow(&self.var, slow, self.slow_moved)?;
+            self.slow_moved = true;
+        }
+        Ok(())
     }
 
     fn restore(&mut self, state: &HashMap<String, Tensor>) -> Result<()> {
@@ -109,6 +125,12 @@ impl Parameter {
             }
             // A copy, because updates write in place.
             *buffer = saved.to_device(buffer.device())?.force_contiguous()?;
+        }
+        for (kind, buffer) in self.kinds.iter().zip(&self.buffers) {
+            if kind.name == SLOW.name && buffer.elem_count() > 0 {
+                let first = buffer.flatten_all()?.get(0)?.to_dtype(DType::F32)?;
+                self.slow_moved = !first.to_scalar::<f32>()?.is_nan();
+            }
         }
         Ok(())
     }
@@ -262,12 +284,29 @@ impl Optimizer for RuleOptimizer {
                         .map_or(parameter.rule, |m| parameter.rule.with_momentum(m));
                     parameter.apply(rule, &update, gradient)?;
                 }
-                if let (Some(lookahead), Some(slow)) = (lookahead, parameter.buffers.last_mut()) {
-                    lookahead.follow(step, &parameter.var, slow)?;
+                if let Some(lookahead) = lookahead
+                    && step.is_multiple_of(lookahead.k)
+                {
+                    parameter.follow(lookahead)?;
                 }
             }
         }
         Ok(clipped.norm)
+    }
+
+    fn end_epoch(&mut self) -> Result<()> {
+        let Some(lookahead) = self.config.lookahead else {
+            return Ok(());
+        };
+        let steps = self.steps;
+        let started = self
+            .groups
+            .iter_mut()
+            .filter(|group| group.settings.start < steps);
+        for parameter in started.flat_map(|group| &mut group.parameters) {
+            parameter.follow(lookahead)?;
+        }
+        Ok(())
     }
 
     fn steps(&self) -> u64 {

@@ -3,9 +3,9 @@
 use candle_core::Tensor;
 
 use super::fields::Recipe;
-use super::kinds::{ClipMode, LossKind};
+use super::kinds::{AmpDtype, ClipMode, LossKind};
 use crate::data::{Augmentation, PixelAugmentation, ResizedCrop};
-use crate::ops::{CrossEntropy, Margin, Target, cross_entropy, margin_loss};
+use crate::ops::{CrossEntropy, Fp32Precision, Margin, Target, cross_entropy, margin_loss};
 use crate::train::optimizer::Clip;
 
 impl Recipe {
@@ -16,6 +16,14 @@ impl Recipe {
             || self.freeze_backbone
             || self.head_warmup_epochs > 0.0
             || self.clip_mode == ClipMode::Agc
+    }
+
+    /// How convolutions multiply in training.
+    pub fn fp32_precision(&self) -> Fp32Precision {
+        match self.amp {
+            None => Fp32Precision::Ieee,
+            Some(AmpDtype::Bf16) => Fp32Precision::Bf16,
+        }
     }
 
     /// The number of updates that `batches` batches from the start of an epoch make.

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::kinds::{
-    AdjustLr, ClipMode, DistBn, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
-    OptimizerName, SchedOn, ScheduleKind,
+    AdjustLr, AmpDtype, ClipMode, DistBn, EvalMetric, LossKind, MuonFallback, NsCoefficients,
+    OptimizerKind, OptimizerName, SchedOn, ScheduleKind,
 };
 use crate::data::{
     AutoAugment, ColorJitter, EraseMode, FlipMode, ImageSizes, MixupMode, PadMode, ResizedCrop,
@@ -27,6 +27,9 @@ pub struct Recipe {
     pub grad_accum_steps: usize,
     /// Seeds everything random: initial weights, order, augmentation, dropout.
     pub seed: u64,
+    /// Mixed precision of the training steps. Default: everything in f32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub amp: Option<AmpDtype>,
     /// The optimizer.
     pub opt: OptimizerName,
     /// The learning rate; the highest one if the schedule varies it.
@@ -78,7 +81,7 @@ pub struct Recipe {
     pub sched: ScheduleKind,
     /// Whether the rate changes with each update or with each epoch.
     pub sched_on: SchedOn,
-    /// Epochs of linear warm-up. The one-cycle schedule ignores it.
+    /// Epochs of linear warm-up. The one-cycle schedule has none and does not read it.
     pub warmup_epochs: f64,
     /// The learning rate at the start of the warm-up.
     pub warmup_lr: f64,
@@ -253,6 +256,9 @@ pub struct Recipe {
     /// family, else 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_gain: Option<f64>,
+    /// The recipe is for trained weights. Training does not read this; whoever takes the recipe checks it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub needs_pretrained: bool,
     /// Trains only the head, on the features of the trained backbone.
     pub freeze_backbone: bool,
     /// Epochs at the start of the run that train only the head.
@@ -274,6 +280,7 @@ impl Default for Recipe {
             batch_size: 128,
             grad_accum_steps: 1,
             seed: 0,
+            amp: None,
             opt: OptimizerKind::Sgd.into(),
             lr: 0.3,
             momentum: 0.9,
@@ -356,6 +363,7 @@ impl Default for Recipe {
             swa_anneal_epochs: None,
             init: None,
             init_gain: None,
+            needs_pretrained: false,
             freeze_backbone: false,
             head_warmup_epochs: 0.0,
             sync_bn: false,

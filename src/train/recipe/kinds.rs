@@ -230,6 +230,13 @@ named! {
 }
 
 named! {
+    /// The type of mixed precision, as timm's `--amp-dtype`.
+    AmpDtype, "type of mixed precision",
+    /// Factors of the products of convolutions in bfloat16; weights, sums and everything else in f32.
+    Bf16 = "bf16" | "bfloat16",
+}
+
+named! {
     /// How the running statistics of batch norms become equal on all ranks, as timm's `--dist-bn`.
     DistBn, "way to distribute the statistics of batch norms",
     /// Their mean over all ranks.

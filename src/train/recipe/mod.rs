@@ -16,7 +16,7 @@ pub use error::RecipeError;
 pub(super) use error::one_line;
 pub use fields::Recipe;
 pub use kinds::{
-    AdjustLr, ClipMode, DistBn, EvalMetric, LossKind, MuonFallback, NsCoefficients, OptimizerKind,
-    OptimizerName, SchedOn, ScheduleKind,
+    AdjustLr, AmpDtype, ClipMode, DistBn, EvalMetric, LossKind, MuonFallback, NsCoefficients,
+    OptimizerKind, OptimizerName, SchedOn, ScheduleKind,
 };
 pub use parse::RecipeTextError;

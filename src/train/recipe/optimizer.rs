@@ -2,12 +2,48 @@
 
 use candle_core::Var;
 
+use super::error::RecipeError;
 use super::fields::Recipe;
 use super::kinds::{AdjustLr, MuonFallback, NsCoefficients, OptimizerKind};
 use crate::train::optimizer::{
     Adadelta, Adagrad, Adam, Adamax, Fallback, Lamb, Lion, Lookahead, LrAdjustment, Muon, NAdam,
     OptimizerConfig, ParameterGroup, RAdam, RmsProp, RmsPropTf, Rule, Sgd, WeightDecay,
 };
+
+/// A field, whether an optimizer reads it, and the optimizers in words.
+type Field = (&'static str, fn(OptimizerKind) -> bool, &'static str);
+
+const MUON: &str = "the optimizer muon or nmuon";
+
+/// The fields that not all optimizers read.
+const FIELDS: &[Field] = &[
+    (
+        "momentum",
+        OptimizerKind::reads_momentum,
+        "an optimizer with momentum: sgd, momentum, rmsprop, rmsproptf or muon",
+    ),
+    (
+        "opt_betas",
+        |kind| kind.betas().is_some(),
+        "an optimizer with betas: adam and its variants, lamb, lion or muon",
+    ),
+    (
+        "opt_eps",
+        |kind| kind.eps().is_some(),
+        "another optimizer than sgd, momentum and lion",
+    ),
+    (
+        "opt_alpha",
+        |kind| kind.alpha().is_some(),
+        "the optimizer rmsprop, rmsproptf or adadelta",
+    ),
+    ("muon_fallback", OptimizerKind::is_muon, MUON),
+    ("fallback_lr_scale", OptimizerKind::is_muon, MUON),
+    ("fallback_list", OptimizerKind::is_muon, MUON),
+    ("normalize_weights", OptimizerKind::is_muon, MUON),
+    ("ns_coefficients", OptimizerKind::is_muon, MUON),
+    ("adjust_lr_fn", OptimizerKind::is_muon, MUON),
+];
 
 impl OptimizerKind {
     fn betas(self) -> Option<[f64; 2]> {
@@ -47,9 +83,35 @@ impl OptimizerKind {
         }
     }
 
+    /// Checks that the optimizer reads `field`, if it is a field of some optimizers only.
+    ///
+    /// # Errors
+    /// [`RecipeError::Needs`] with the optimizers that read it.
+    pub fn check_reads(self, field: &str) -> Result<(), RecipeError> {
+        let found = FIELDS.iter().find(|(name, ..)| *name == field);
+        match found {
+            Some((field, reads, needs)) if !reads(self) => Err(RecipeError::Needs { field, needs }),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether Muon updates the matrices.
-    pub(super) fn is_muon(self) -> bool {
+    fn is_muon(self) -> bool {
         matches!(self, Self::Muon | Self::NMuon)
+    }
+
+    fn reads_momentum(self) -> bool {
+        matches!(
+            self,
+            Self::Sgd
+                | Self::SgdW
+                | Self::Momentum
+                | Self::RmsProp
+                | Self::RmsPropTf
+                | Self::RmsPropTfW
+                | Self::Muon
+                | Self::NMuon
+        )
     }
 
     /// Whether a schedule can move the momentum or the first beta. The momentum of NAdam has a

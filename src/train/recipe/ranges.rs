@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use super::error::RecipeError;
 use super::fields::Recipe;
 use super::kinds::{ClipMode, LossKind, ScheduleKind};
-use crate::data::FlipMode;
+use crate::data::{FlipMode, PadMode};
 
 /// Epochs and, as a set has fewer than 2^32 images, steps stay exact in an f64.
 const MAX_EPOCHS: usize = 1_000_000;
@@ -54,7 +54,14 @@ impl Recipe {
         self.validate_optimizer()?;
         self.validate_schedule()?;
         share("smoothing", self.smoothing)?;
+        needed(
+            "smoothing",
+            self.smoothing == 0.0 || self.loss == LossKind::CrossEntropy,
+            "the loss cross_entropy",
+        )?;
         whole("crop_padding", self.crop_padding, 0..=MAX_PADDING)?;
+        let pads = self.crop_padding > 0 || self.crop_pad_mode == PadMode::default();
+        needed("crop_pad_mode", pads, "a crop_padding above 0")?;
         probability("hflip", self.hflip)?;
         if let Some(problem) = self.resized_crop().problem() {
             return Err(RecipeError::Crop(problem));
@@ -67,13 +74,11 @@ impl Recipe {
     }
 
     fn validate_data_parallel(&self) -> Result<(), RecipeError> {
-        if self.sync_bn && self.dist_bn.is_some() {
-            return Err(RecipeError::Needs {
-                field: "dist_bn",
-                needs: "batch norms without sync_bn, which makes their statistics equal",
-            });
-        }
-        Ok(())
+        needed(
+            "dist_bn",
+            !self.sync_bn || self.dist_bn.is_none(),
+            "batch norms without sync_bn, which makes their statistics equal",
+        )
     }
 
     fn validate_optimizer(&self) -> Result<(), RecipeError> {
@@ -93,7 +98,7 @@ impl Recipe {
         if let Some(scale) = self.fallback_lr_scale {
             positive("fallback_lr_scale", scale)?;
         }
-        let of_muon = [
+        let given = [
             ("muon_fallback", self.muon_fallback.is_some()),
             ("fallback_lr_scale", self.fallback_lr_scale.is_some()),
             ("fallback_list", !self.fallback_list.is_empty()),
@@ -101,18 +106,14 @@ impl Recipe {
             ("ns_coefficients", self.ns_coefficients.is_some()),
             ("adjust_lr_fn", self.adjust_lr_fn.is_some()),
         ];
-        let given = of_muon.iter().find(|(_, given)| *given);
-        if let (Some((field, _)), false) = (given, self.opt.kind.is_muon()) {
-            let needs = "the optimizer muon or nmuon";
-            return Err(RecipeError::Needs { field, needs });
+        for (field, _) in given.iter().filter(|(_, given)| *given) {
+            self.opt.kind.check_reads(field)?;
         }
-        match self.clip_grad {
-            Some(clip) => positive("clip_grad", clip),
-            None if self.clip_mode == ClipMode::Agc => Err(RecipeError::Needs {
-                field: "clip_mode agc",
-                needs: "clip_grad; 0.01 is usual",
-            }),
-            None => Ok(()),
+        match (self.clip_grad, self.clip_mode) {
+            (Some(clip), _) => positive("clip_grad", clip),
+            (None, ClipMode::Norm) => Ok(()),
+            (None, ClipMode::Value) => needed("clip_mode value", false, "clip_grad"),
+            (None, ClipMode::Agc) => needed("clip_mode agc", false, "clip_grad; 0.01 is usual"),
         }
     }
 
@@ -200,6 +201,9 @@ impl Recipe {
         if let Some(mul) = self.lr_cycle_mul {
             let fits = (0.01..=100.0).contains(&mul);
             check(fits, "lr_cycle_mul", &mul, "between 0.01 and 100")?;
+            let longest = mul.powf(self.cycle_limit() as f64);
+            let expected = "smaller for this lr_cycle_limit: the first cycle has no length";
+            check(longest <= MAX_NUMBER, "lr_cycle_mul", &mul, expected)?;
         }
         if let Some(decay) = self.lr_cycle_decay {
             let fits = decay > 0.0 && decay <= 1.0;
@@ -256,13 +260,11 @@ impl Recipe {
     }
 
     fn validate_mixing(&self) -> Result<(), RecipeError> {
-        let needs = |field, needs| Err(RecipeError::Needs { field, needs });
-        if self.flip_mode == FlipMode::Alternating && self.hflip != 0.5 {
-            return needs(
-                "flip_mode alternating",
-                "hflip 0.5, as it mirrors half of the images",
-            );
-        }
+        needed(
+            "flip_mode alternating",
+            self.flip_mode != FlipMode::Alternating || self.hflip == 0.5,
+            "hflip 0.5, as it mirrors half of the images",
+        )?;
         whole("aug_repeats", self.aug_repeats, 0..=MAX_REPEATS)?;
         alpha("mixup", self.mixup)?;
         alpha("cutmix", self.cutmix)?;
@@ -284,20 +286,20 @@ impl Recipe {
             ("mixup_mode", self.mixup_mode.is_some()),
             ("mixup_off_epoch", self.mixup_off_epoch.is_some()),
         ];
-        match of_mixing.iter().find(|(_, given)| *given) {
-            Some((field, _)) if !self.mixes() => return needs(field, "mixup or cutmix"),
-            _ => {}
+        for (field, _) in of_mixing.iter().filter(|(_, given)| *given) {
+            needed(field, self.mixes(), "mixup or cutmix")?;
         }
-        if self.mixup_switch_prob.is_some() && !self.switches() {
-            return needs("mixup_switch_prob", "both mixup and cutmix");
-        }
-        if self.mixes() && self.loss == LossKind::Margin {
-            let field = if self.mixup > 0.0 { "mixup" } else { "cutmix" };
-            return needs(
-                field,
-                "the loss cross_entropy; the margin loss takes no mixed labels",
-            );
-        }
+        needed(
+            "mixup_switch_prob",
+            self.mixup_switch_prob.is_none() || self.switches(),
+            "both mixup and cutmix",
+        )?;
+        let mixing = if self.mixup > 0.0 { "mixup" } else { "cutmix" };
+        needed(
+            mixing,
+            !self.mixes() || self.loss != LossKind::Margin,
+            "the loss cross_entropy; the margin loss takes no mixed labels",
+        )?;
         probability("reprob", self.reprob)?;
         whole("recount", self.recount.unwrap_or(1), 1..=MAX_ERASED)?;
         whole("cutout", self.cutout, 0..=MAX_PADDING)?;
@@ -312,10 +314,10 @@ impl Recipe {
             ("remode", self.remode.is_some()),
             ("recount", self.recount.is_some()),
         ];
-        match of_erasing.iter().find(|(_, given)| *given) {
-            Some((field, _)) if self.reprob == 0.0 => needs(field, "reprob"),
-            _ => Ok(()),
+        for (field, _) in of_erasing.iter().filter(|(_, given)| *given) {
+            needed(field, self.reprob > 0.0, "reprob")?;
         }
+        Ok(())
     }
 
     fn validate_pixels(&self) -> Result<(), RecipeError> {
@@ -324,22 +326,21 @@ impl Recipe {
         probability("gaussian_blur_prob", self.gaussian_blur_prob)?;
         let turns = (0.0..=180.0).contains(&self.degrees);
         check(turns, "degrees", &self.degrees, "between 0 and 180")?;
-        let needs = |field, needs| Err(RecipeError::Needs { field, needs });
         let Some(jitter) = &self.color_jitter else {
-            return match self.color_jitter_prob {
-                Some(_) => needs("color_jitter_prob", "color_jitter; 0.4 is usual"),
-                None => Ok(()),
-            };
+            return needed(
+                "color_jitter_prob",
+                self.color_jitter_prob.is_none(),
+                "color_jitter; 0.4 is usual",
+            );
         };
         if let Some(expected) = jitter.broken_range() {
             check(false, "color_jitter", &jitter.values(), expected)?;
         }
-        if self.aa.as_ref().is_some_and(|aa| !aa.is_three_augment()) {
-            return needs(
-                "color_jitter",
-                "no aa, or one of 3-Augment (3a); other policies change colours themselves",
-            );
-        }
+        needed(
+            "color_jitter",
+            self.aa.as_ref().is_none_or(|aa| aa.is_three_augment()),
+            "no aa, or aa 3a; other policies change the colours themselves",
+        )?;
         self.color_jitter_prob
             .map_or(Ok(()), |p| probability("color_jitter_prob", p))
     }

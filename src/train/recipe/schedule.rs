@@ -35,9 +35,9 @@ const FIELDS: &[Field] = {
         (
             "warmup_epochs",
             WITH_WARMUP,
-            "another schedule than onecycle",
+            "a schedule other than onecycle",
         ),
-        ("warmup_lr", WITH_WARMUP, "another schedule than onecycle"),
+        ("warmup_lr", WITH_WARMUP, "a schedule other than onecycle"),
         (
             "warmup_prefix",
             &[Cosine, Tanh, Poly, Step, MultiStep, Exponential],
@@ -102,7 +102,7 @@ impl ScheduleKind {
 impl Recipe {
     /// timm's `lr_cycle_decay`.
     const CYCLE_DECAY: f64 = 0.5;
-    /// timm's power.
+    /// The power of timm's `PolyLRScheduler`. timm's script passes its `--decay-rate`, 0.1, instead.
     const POLY_POWER: f64 = 0.5;
     /// timm's bounds.
     const TANH_BOUNDS: [f64; 2] = [-7.0, 3.0];

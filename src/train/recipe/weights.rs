@@ -2,7 +2,7 @@
 
 use super::error::RecipeError;
 use super::fields::Recipe;
-use super::ranges::{positive, share, whole};
+use super::ranges::{needed, positive, share, whole};
 use crate::activation::Activation;
 use crate::nn::{Initialisation, gain};
 
@@ -42,26 +42,23 @@ impl Recipe {
     }
 
     pub(super) fn validate_weights(&self) -> Result<(), RecipeError> {
-        let needs = |field, is_set: bool, needs| match is_set {
-            true => Err(RecipeError::Needs { field, needs }),
-            false => Ok(()),
-        };
-        if !self.model_ema {
-            let given = self.model_ema_decay.is_some();
-            needs("model_ema_decay", given, "model_ema")?;
-            needs("model_ema_warmup", self.model_ema_warmup, "model_ema")?;
+        for (field, given) in [
+            ("model_ema_decay", self.model_ema_decay.is_some()),
+            ("model_ema_warmup", self.model_ema_warmup),
+        ] {
+            needed(field, self.model_ema || !given, "model_ema")?;
         }
         if let Some(decay) = self.model_ema_decay {
             share("model_ema_decay", decay)?;
         }
         match self.swa_start {
-            None => needs("swa_lr", self.swa_lr.is_some(), "swa_start")?,
+            None => needed("swa_lr", self.swa_lr.is_none(), "swa_start")?,
             Some(start) => whole("swa_start", start, 1..=self.epochs)?,
         }
         match self.swa_lr {
-            None => needs(
+            None => needed(
                 "swa_anneal_epochs",
-                self.swa_anneal_epochs.is_some(),
+                self.swa_anneal_epochs.is_none(),
                 "swa_lr",
             )?,
             Some(lr) => positive("swa_lr", lr)?,
@@ -74,10 +71,10 @@ impl Recipe {
         };
         positive("init_gain", init_gain)?;
         let takes_gain = self.init.is_some_and(|init| init.takes_gain());
-        needs(
+        needed(
             "init_gain",
-            !takes_gain,
-            "init orthogonal, or one of the LeCun, Glorot or He family",
+            takes_gain,
+            "init orthogonal, lecun_*, glorot_*, he_*, xavier_* or kaiming_*",
         )
     }
 }

@@ -6,7 +6,7 @@ use crate::eval::Evaluation;
 use crate::rng::Generator;
 use crate::train::average::Shadow;
 use crate::train::error::TrainError;
-use crate::train::optimizer::Rates;
+use crate::train::optimizer::{Optimizer, Rates};
 use crate::train::record::{AveragedRecord, EpochRecord};
 use crate::train::run_folder::{BEST_EMA, SWA};
 
@@ -14,7 +14,7 @@ impl Trainer<'_> {
     /// Follows the weights after an update that is not counted yet.
     pub(super) fn update_averages(&self) -> Result<(), TrainError> {
         match &self.averages.ema {
-            Some(ema) => Ok(ema.update(self.progress.step + 1)?),
+            Some(ema) => Ok(ema.update(self.optimizer.steps())?),
             None => Ok(()),
         }
     }

@@ -9,6 +9,7 @@ use super::{Stop, Trainer};
 use crate::data::Batch;
 use crate::train::error::TrainError;
 use crate::train::observer::{Observer, StepReport};
+use crate::train::optimizer::Optimizer;
 use crate::train::step::{Accumulation, Step, StepError, loss_of};
 
 /// An update of the weights.
@@ -42,6 +43,9 @@ impl Trainer<'_> {
             let Update { loss, lr, taken } = self.update(group)?;
             if taken {
                 self.after_update()?;
+            }
+            if batches.peek().is_none() {
+                self.optimizer.end_epoch()?;
             }
             self.progress.step += 1;
             tracing::trace!(step = self.progress.step, "took a step");
@@ -148,6 +152,6 @@ impl Trainer<'_> {
 
     /// Whether only the head learns in the next step.
     fn head_only(&self) -> bool {
-        self.run.recipe.freeze_backbone || self.progress.step < self.head_warmup
+        self.run.recipe.freeze_backbone || self.optimizer.steps() < self.head_warmup
     }
 }

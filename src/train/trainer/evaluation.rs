@@ -31,6 +31,16 @@ impl Trainer<'_> {
             Ok(ema) => ema,
             Err(stop) => return Ok(Err(stop)),
         };
+        let losses = std::iter::once(&evaluation).chain(&ema).map(|e| e.loss);
+        if let Some(loss) = losses.into_iter().find(|loss| !loss.is_finite()) {
+            return Err(TrainError::NonFiniteLoss {
+                loss,
+                epoch: self.progress.epoch + 1,
+                step: self.progress.step,
+                lr: self.rates(self.progress.step - 1).lr,
+                origin: Some(NonFiniteOrigin::Evaluation),
+            });
+        }
         let Partial {
             totals,
             loss,
@@ -53,16 +63,6 @@ impl Trainer<'_> {
             skipped,
             ema,
         };
-        let losses = std::iter::once(&evaluation).chain(&ema).map(|e| e.loss);
-        if let Some(loss) = losses.into_iter().find(|loss| !loss.is_finite()) {
-            return Err(TrainError::NonFiniteLoss {
-                loss,
-                epoch: record.epoch,
-                step: record.step,
-                lr,
-                origin: Some(NonFiniteOrigin::Evaluation),
-            });
-        }
         let progress = &mut self.progress;
         progress.epoch += 1;
         progress.batch = 0;

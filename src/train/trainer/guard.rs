@@ -43,6 +43,10 @@ impl<O: Optimizer> Optimizer for Guard<'_, O> {
         self.inner.step(gradients, rates, clip)
     }
 
+    fn end_epoch(&mut self) -> Result<()> {
+        self.inner.end_epoch()
+    }
+
     fn steps(&self) -> u64 {
         self.inner.steps()
     }

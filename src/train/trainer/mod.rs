@@ -28,7 +28,7 @@ use super::parts::{self, Parts};
 use super::recipe::Recipe;
 use super::record::{EvaluationSet, Record};
 use super::reducer::Reducer;
-use super::run_folder::{LAST, PREVIOUS_STATE, RunFolder};
+use super::run_folder::{PREVIOUS_STATE, RunFolder};
 use super::schedule::Schedule;
 use super::state::{Progress, RunState};
 use crate::data::Loader;
@@ -187,6 +187,12 @@ impl<'a> Trainer<'a> {
         if batches_per_epoch == 0 {
             return Err(TrainError::NoImages);
         }
+        let evaluated = (run.evaluation(), run.evaluated_on());
+        for (loader, set) in [evaluated, (run.test, EvaluationSet::Test)] {
+            if loader.images().is_empty() {
+                return Err(TrainError::NoEvaluationImages(set));
+            }
+        }
         let ranks = parallel.ranks();
         if let Some(images) = run.train.indivisible_batch(ranks) {
             return Err(TrainError::IndivisibleBatch { images, ranks });
@@ -279,7 +285,6 @@ impl<'a> Trainer<'a> {
     /// Saves the run within an epoch, to end the process.
     fn stopped(&mut self, stop: Stop) -> Result<Outcome, TrainError> {
         self.save_state()?;
-        self.save_weights(LAST)?;
         let step = self.progress.step;
         match (stop, self.run.options.time_limit) {
             (Stop::TimeLimit, Some(limit)) if !self.clock.has_progressed() => {

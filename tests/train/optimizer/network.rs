@@ -98,7 +98,14 @@ fn distance(case: &Value, dtype: DType) -> Result<f64> {
     parameters.retain(|(name, _)| expected.contains_key(name));
     let mut optimizer = optimizer(&recipe, &parameters)?;
     let steps = case["steps"].as_u64().expect("a number") as usize;
-    advance(&mut optimizer, &recipe, &parameters, 0..steps)?;
+    let epoch_ends: Vec<usize> =
+        serde_json::from_value(case["epoch_ends"].clone()).expect("a list of steps");
+    for step in 0..steps {
+        advance(&mut optimizer, &recipe, &parameters, step..step + 1)?;
+        if epoch_ends.contains(&(step + 1)) {
+            optimizer.end_epoch()?;
+        }
+    }
     let mut largest = 0.0_f64;
     for (name, var) in &parameters {
         let found = values(var)?;
