@@ -3,7 +3,7 @@
 //!
 //! A 2x2 convolution with fixed weights that whiten the patches of the training images, three blocks of 64,
 //! 256 and 256 channels, the maximum of each plane, and a linear layer without bias whose logits are scaled
-//! by 1/256. A block is a 3x3 convolution, a max pool, a norm, the activation (GELU in the source), and a
+//! by 1/256. The norms have no scale that learns. A block is a 3x3 convolution, a max pool, a norm, the activation (GELU in the source), and a
 //! second convolution, norm and activation.
 
 use candle_core::{DType, Device, Module, Result, Tensor};
@@ -69,8 +69,12 @@ struct Airbench {
 fn build(layers: Layers) -> Result<Box<dyn Model>> {
     let layers = layers
         .with_norm(NORM_EPS, NORM_MOMENTUM)
+        .with_fixed_norm_scales()
         .with_conv_init(WeightInit::Default)
-        .with_head_init(WeightInit::Normal { std: 1.0 });
+        // A standard deviation of 1.
+        .with_head_init(WeightInit::KaimingUniform {
+            gain: (WIDTHS[2] as f64).sqrt(),
+        });
     let in_chans = layers.spec.in_chans;
     // Each principal component of a patch, and its negative.
     let width = 2 * in_chans * PATCH * PATCH;

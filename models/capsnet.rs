@@ -221,7 +221,7 @@ impl CapsNet {
         let (n, _, height, width) = x.dims4()?;
         if height * width != PLACES {
             let (_, _, height, width) = images.dims4()?;
-            bail!("capsnet takes 32x32 images, not smaller or larger ones: {height}x{width}");
+            bail!("capsnet takes 32x32 images only, not {height}x{width}");
         }
         // The values of a capsule are consecutive channels.
         let x = reshape(&x, (n, KINDS, VALUES, PLACES))?;

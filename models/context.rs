@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_mish::activation::{Activation, LayerActivations};
 use candle_mish::nn::LayerBlends;
-use candle_mish::ops::{AllReduce, MemoryFormat};
+use candle_mish::ops::{AllReduce, Fp32Precision, MemoryFormat};
 use candle_mish::pattern::matches;
 use candle_mish::rng::Generator;
 
@@ -28,6 +28,8 @@ pub struct BuildContext {
     /// Promises that no weight and no running statistic changes from the first evaluation on. The
     /// layers then arrange their weights once for their algorithms, and keep the result.
     pub constant: bool,
+    /// How convolutions multiply f32.
+    pub fp32_precision: Fp32Precision,
     /// The order in which convolutions of constant weights prefer to write their outputs. Channels
     /// last is faster on the CPU, and changes the logits by rounding.
     pub memory_format: MemoryFormat,
@@ -42,6 +44,7 @@ impl Default for BuildContext {
             grad_checkpointing: false,
             sync_bn: None,
             constant: false,
+            fp32_precision: Fp32Precision::Ieee,
             memory_format: MemoryFormat::Contiguous,
         }
     }

@@ -109,9 +109,7 @@ pub(crate) fn check_images(images: &Tensor, in_chans: usize, size: usize) -> Res
         bail!("images of {in_chans} channels expected, not {channels}");
     }
     if (height, width) != (size, size) {
-        bail!(
-            "this network takes {size}x{size} images, not smaller or larger ones: {height}x{width}"
-        );
+        bail!("this network takes {size}x{size} images only, not {height}x{width}");
     }
     Ok(())
 }

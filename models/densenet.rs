@@ -13,7 +13,9 @@
 //!   and no norm after the first convolution. Its keys follow the same pattern.
 
 use candle_core::{Module, Result, Tensor};
-use candle_mish::nn::{Act, AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, MaxPool2d};
+use candle_mish::nn::{
+    Act, AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, MaxPool2d, WeightInit, gain,
+};
 use candle_mish::ops::{Pool2dParams, cat, global_avg_pool2d};
 use candle_nn::ModuleT;
 
@@ -38,19 +40,19 @@ const GROUPS: GroupMatcher = &[
 
 pub(crate) const ENTRIES: [Entry; 5] = [
     variant("densenet121", (7_048_676, 888_442_880), |root| {
-        build(32, &[6, 12, 24, 16], root)
+        build(32, &[6, 12, 24, 16], as_torchvision(root))
     })
     .imagenet(224, (7_978_856, 2_834_161_664)),
     variant("densenet161", (26_681_380, 2_467_749_504), |root| {
-        build(48, &[6, 12, 36, 24], root)
+        build(48, &[6, 12, 36, 24], as_torchvision(root))
     })
     .imagenet(224, (28_681_000, 7_727_907_072)),
     variant("densenet169", (12_643_300, 1_059_949_056), |root| {
-        build(32, &[6, 12, 32, 32], root)
+        build(32, &[6, 12, 32, 32], as_torchvision(root))
     })
     .imagenet(224, (14_149_480, 3_359_843_328)),
     variant("densenet201", (18_277_348, 1_364_061_696), |root| {
-        build(32, &[6, 12, 48, 32], root)
+        build(32, &[6, 12, 48, 32], as_torchvision(root))
     })
     .imagenet(224, (20_013_928, 4_291_365_888)),
     variant("densenet_bc100_12", (800_032, 287_960_472), |root| {
@@ -147,6 +149,13 @@ struct DenseNet {
     pool: AvgPool2d,
     norm: BatchNorm2d,
     act: Act,
+}
+
+/// torchvision's and timm's initial weights. The authors' and the CIFAR form's go by the fan-out.
+fn as_torchvision(root: Layers) -> Layers {
+    let gain = gain(&root.spec.activation);
+    root.with_conv_init(WeightInit::KaimingFanIn { gain })
+        .with_head_init(WeightInit::UniformFanIn)
 }
 
 fn build(growth: usize, blocks: &[usize], root: Layers) -> Result<Box<dyn Model>> {

@@ -7,7 +7,7 @@
 //! as in Inception v3.
 
 use candle_core::{Module, Result, Tensor};
-use candle_mish::nn::{Act, Conv2d, Conv2dConfig, DropPath};
+use candle_mish::nn::{Act, Conv2d, Conv2dConfig, DropPath, WeightInit};
 use candle_mish::ops::{add_scaled, global_avg_pool2d};
 use candle_nn::ModuleT;
 
@@ -225,7 +225,9 @@ struct InceptionResNet {
 }
 
 fn build(root: Layers) -> Result<Box<dyn Model>> {
-    let layers = root.with_norm(NORM.0, NORM.1);
+    let layers = root
+        .with_norm(NORM.0, NORM.1)
+        .with_conv_init(WeightInit::Default);
     let names = [
         "conv2d_1a",
         "conv2d_2a",

@@ -8,7 +8,7 @@
 use candle_core::{Result, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::nn::{
-    Conv2dConfig, ConvNormAct, DropPath, SqueezeExcite, SqueezeExciteConfig, WeightInit,
+    Conv2dConfig, ConvNormAct, DropPath, SqueezeExcite, SqueezeExciteConfig, WeightInit, gain,
 };
 use candle_mish::ops::{add, global_avg_pool2d, pad};
 use candle_nn::ModuleT;
@@ -234,7 +234,10 @@ struct Network {
 
 /// Builds the network of `plan` below `root`.
 pub(crate) fn build(plan: &Plan, root: Layers) -> Result<Box<dyn Model>> {
-    let layers = root.with_head_init(WeightInit::UniformFanOut);
+    let gain = gain(&root.spec.activation);
+    let layers = root
+        .with_conv_init(WeightInit::KaimingFanOutOfGroup { gain })
+        .with_head_init(WeightInit::UniformFanOut);
     let stride = match layers.spec.stem {
         Stem::Cifar => 1,
         Stem::ImageNet => 2,

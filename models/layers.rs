@@ -34,6 +34,7 @@ pub(crate) struct Layers<'a> {
     pub head_init: WeightInit,
     zero_init_last: bool,
     zero_norms: bool,
+    fixed_norm_scales: bool,
     eps: f64,
     momentum: f64,
 }
@@ -55,6 +56,7 @@ impl<'a> Layers<'a> {
             head_init: WeightInit::Default,
             zero_init_last: false,
             zero_norms: false,
+            fixed_norm_scales: false,
             eps: spec.bn_eps.unwrap_or(1e-5),
             momentum: spec.bn_momentum.unwrap_or(0.1),
         }
@@ -85,6 +87,14 @@ impl<'a> Layers<'a> {
     /// With another initialisation of the classifier.
     pub fn with_head_init(self, head_init: WeightInit) -> Self {
         Self { head_init, ..self }
+    }
+
+    /// With batch norms whose scales are not trained.
+    pub fn with_fixed_norm_scales(self) -> Self {
+        Self {
+            fixed_norm_scales: true,
+            ..self
+        }
     }
 
     /// Without [`Layers::dropout`].
@@ -119,7 +129,8 @@ impl<'a> Layers<'a> {
             WeightInit::Default => config.init(self.conv_init),
             _ => config,
         };
-        let conv = nn::conv2d(inputs, outputs, config, self.vb.clone())?;
+        let conv = nn::conv2d(inputs, outputs, config, self.vb.clone())?
+            .with_fp32_precision(self.context.fp32_precision);
         Ok(match self.context.constant {
             true => conv
                 .with_constant_weight()
@@ -137,6 +148,10 @@ impl<'a> Layers<'a> {
             false => nn::batch_norm2d(channels, vb)?,
         };
         let norm = norm.with_eps(self.eps).with_momentum(self.momentum);
+        let norm = match self.fixed_norm_scales {
+            true => norm.with_fixed_weight(),
+            false => norm,
+        };
         let norm = match &self.context.sync_bn {
             Some(processes) => norm.with_processes(processes.clone()),
             None => norm,

@@ -78,6 +78,14 @@ pub fn find(name: &str) -> Result<&'static Entry, ModelError> {
     if name == cfg_network::ENTRY.name {
         return Ok(&cfg_network::ENTRY);
     }
+    // timm's form of a network and its weights.
+    if let Some((network, tag)) = name.split_once('.')
+        && entries().any(|entry| entry.name == network)
+    {
+        return Err(ModelError::Option(format!(
+            "{name} names a network and its weights; give the network {network}, and {tag} as pretrained"
+        )));
+    }
     grid::named(name)?.ok_or_else(|| ModelError::Unknown {
         name: name.to_string(),
         suggestion: suggest(name, entries().map(|entry| entry.name)),
@@ -143,17 +151,17 @@ pub(crate) fn build(
     }
     entry.form(spec.stem)?;
     if spec.shortcut != Shortcut::default() && !entry.has_shortcuts {
-        let message = format!("{} has no choice of shortcut", entry.name);
+        let message = format!("shortcut has no effect on {}", entry.name);
         return Err(ModelError::Option(message));
     }
     match (entry.has_cfg, &spec.cfg) {
         (false, Some(_)) => {
-            let message = format!("{} has no choice of cfg", entry.name);
+            let message = format!("cfg has no effect on {}", entry.name);
             return Err(ModelError::Option(message));
         }
         (true, None) => {
             let message = format!(
-                "{} is the network of a .cfg file of darknet: give weights that have one",
+                "{} is the network of a darknet .cfg file: give weights with their .cfg file",
                 entry.name
             );
             return Err(ModelError::Option(message));
@@ -162,7 +170,7 @@ pub(crate) fn build(
     }
     if let Some(size) = spec.img_size {
         if !entry.has_img_size {
-            let message = format!("{} has no choice of img_size", entry.name);
+            let message = format!("img_size has no effect on {}", entry.name);
             return Err(ModelError::Option(message));
         }
         if !(1..=LARGEST_IMAGE).contains(&size) {

@@ -11,7 +11,7 @@
 //! classifier needs smaller steps than in other networks.
 
 use candle_core::{Result, Tensor};
-use candle_mish::nn::{Conv2dConfig, ConvNormAct};
+use candle_mish::nn::{Conv2dConfig, ConvNormAct, WeightInit};
 use candle_mish::ops::{
     AvgDivisor, Pool2dParams, avg_pool2d, cat, channel_shuffle, global_avg_pool2d, max_pool2d,
     narrow,
@@ -282,6 +282,7 @@ fn v2(root: Layers) -> Result<Box<dyn Model>> {
     let unit = |place: Place, layers: &Layers| {
         SplitUnit::new(place.inputs, place.outputs, place.stride, layers)
     };
+    let root = root.with_conv_init(WeightInit::Default);
     ShuffleNet::boxed(V2, Some(V2_HEAD), unit, &root)
 }
 

@@ -237,16 +237,26 @@ struct SqueezeNet {
     context: BuildContext,
 }
 
-/// The convolution that computes the logits, with the authors' small initial weights.
+/// The convolution that computes the logits, without norms with the authors' small initial weights.
 fn classifier(
     version: &Version,
     num_features: usize,
     num_classes: usize,
     root: &Layers,
 ) -> Result<Unit> {
-    let config = Conv2dConfig::same(1).init(WeightInit::Normal { std: 0.01 });
+    let init = match version.keys.stem.1 {
+        None => WeightInit::Normal { std: 0.01 },
+        Some(_) => WeightInit::Default,
+    };
+    let root = root.clone().with_conv_init(init);
     let keys = version.keys.classifier_unit;
-    Unit::new(keys, num_features, num_classes, config, root)
+    Unit::new(
+        keys,
+        num_features,
+        num_classes,
+        Conv2dConfig::same(1),
+        &root,
+    )
 }
 
 /// The network below `root`.
@@ -256,10 +266,10 @@ fn build(version: &'static Version, root: Layers) -> Result<Box<dyn Model>> {
     // Without norms, the weights determine the scale of the features. The authors initialise them
     // by the fan-in.
     let gain = gain(&root.spec.activation);
-    let root = match normed {
-        true => root,
-        false => root.with_conv_init(WeightInit::KaimingFanIn { gain }),
-    };
+    let root = root.with_conv_init(match normed {
+        true => WeightInit::Default,
+        false => WeightInit::KaimingUniform { gain },
+    });
     let (stem, kernel) = version.stem;
     let (config, mut reduction) = match root.spec.stem {
         Stem::Cifar => (Conv2dConfig::same(3), 1),

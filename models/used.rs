@@ -64,7 +64,7 @@ impl Used {
                 Choice::DropPath => "residual blocks",
                 Choice::Gate => "gates",
                 Choice::BatchNorm => "batch norms",
-                Choice::GradCheckpointing => "stages of blocks",
+                Choice::GradCheckpointing => "blocks",
             },
         })
     }

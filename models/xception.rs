@@ -14,7 +14,7 @@
 //! before the classifier is off by default.
 
 use candle_core::{Module, Result, Tensor};
-use candle_mish::nn::{Act, Conv2d, Conv2dConfig, ConvNormAct, DropPath};
+use candle_mish::nn::{Act, Conv2d, Conv2dConfig, ConvNormAct, DropPath, WeightInit};
 use candle_mish::ops::{Pool2dParams, add, global_avg_pool2d, max_pool2d};
 use candle_nn::ModuleT;
 
@@ -127,7 +127,7 @@ impl Plan {
         }
         let module = match index {
             0 => "act2".to_string(),
-            _ => format!("block{index}"),
+            _ => format!("block{}.rep.0", index + 1),
         };
         FeatureInfo::new(inputs, reduction, module)
     }
@@ -287,10 +287,10 @@ impl ModuleT for Separable {
 /// Which map of a block that halves the size [`Model::feature_maps`] can return, as in timm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Map {
-    /// The input of the block.
-    Input,
+    /// The activated input of the first separable convolution.
+    First,
     /// The activated input of the last separable convolution, which has the stride.
-    Inner,
+    Last,
 }
 
 /// Separable convolutions, a max pool in the original's strided blocks, and the shortcut.
@@ -345,7 +345,7 @@ impl Block {
         let pool = Pool2dParams::new((3, 3))
             .with_stride((stride, stride))
             .with_padding((1, 1));
-        let map = if plan.aligned { Map::Inner } else { Map::Input };
+        let map = if plan.aligned { Map::Last } else { Map::First };
         Ok(Self {
             units,
             map: (stride != 1).then_some(map),
@@ -359,13 +359,15 @@ impl Block {
 impl Block {
     /// The block's output. A block that halves the size first offers a map of the full size.
     fn forward(&self, x: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
-        if self.map == Some(Map::Input) {
-            taps.offer(x);
-        }
         let mut y = x.clone();
         for (index, unit) in self.units.iter().enumerate() {
             let activated = unit.activate(&y, train)?;
-            if self.map == Some(Map::Inner) && index + 1 == self.units.len() {
+            let mapped = match self.map {
+                None => false,
+                Some(Map::First) => index == 0,
+                Some(Map::Last) => index + 1 == self.units.len(),
+            };
+            if mapped {
                 taps.offer(&activated);
             }
             y = unit.convolve(&activated, train)?;
@@ -419,6 +421,11 @@ fn stem(plan: &Plan, layers: &Layers) -> Result<[ConvNormAct; 2]> {
 fn build(plan: &Plan, root: Layers) -> Result<Box<dyn Model>> {
     let eps = if plan.aligned { 1e-3 } else { 1e-5 };
     let layers = root.with_norm(eps, 0.1);
+    // timm initialises only the original network.
+    let layers = match plan.aligned {
+        true => layers.with_conv_init(WeightInit::Default),
+        false => layers,
+    };
     let stem = stem(plan, &layers)?;
     let mut inputs = STEM_CHANNELS[1];
     let mut reduction = match layers.spec.stem {

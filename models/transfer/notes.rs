@@ -9,7 +9,7 @@ impl Transfer {
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.prefix.is_empty() {
-            notes.push(format!("removed the key prefix '{}'", self.prefix));
+            notes.push(format!("removed the prefix '{}'", self.prefix));
         }
         if !self.other_prefixes.is_empty() {
             let others = self.other_prefixes.join("', '");
@@ -31,7 +31,7 @@ impl Transfer {
         }
         if !self.passed_over.is_empty() {
             let count = self.passed_over.len();
-            notes.push(format!("passed over {count} tensors of other parts"));
+            notes.push(format!("ignored {count} other tensors"));
         }
         if let Some((key, from, to)) = &self.adapted {
             notes.push(format!("adapted {key} from {from} to {to} channels"));

@@ -24,6 +24,9 @@ const INTERPOLATIONS: [&str; 2] = ["bilinear", "bicubic"];
 /// The one that replaces any other, as in timm.
 const DEFAULT_INTERPOLATION: &str = "bicubic";
 
+/// The layers of SE-ResNets that timm's `act_layer` does not reach: its `SEModule` has a ReLU of its own.
+const SENET_RELU: &str = "*.se.act=relu";
+
 /// Converts a row of the table of weights.
 #[cfg(feature = "hub")]
 pub(super) fn of_row(row: &Pretrained) -> BTreeMap<String, String> {
@@ -128,14 +131,20 @@ pub(super) fn read(origin: &str, description: &Value, model: Option<&str>) -> De
     {
         described.set("classes", names);
     }
+    let entry = model.or(name).and_then(|name| find(name).ok());
     match argument("act_layer").map(|name| (name, name.as_str().map(str::parse::<Activation>))) {
-        Some((_, Some(Ok(activation)))) => described.set("activation", activation),
+        Some((_, Some(Ok(activation)))) => {
+            described.set("activation", activation);
+            if entry.is_some_and(|entry| entry.family == "senet") {
+                described.set("layer_activations", SENET_RELU);
+            }
+        }
         Some((name, _)) => warn(
             format!("act_layer {name} is not supported"),
             &["activation"],
         ),
         None => {
-            if let Some(entry) = model.or(name).and_then(|name| find(name).ok()) {
+            if let Some(entry) = entry {
                 described.set("activation", entry.published_activation());
             }
         }

@@ -128,7 +128,7 @@ impl Note {
         let notes = transfer.notes();
         let message = format!("{origin}: {}", notes.join("; "));
         let details = transfer.passed_over.iter();
-        let details = details.map(|name| format!("passed over: {name}"));
+        let details = details.map(|name| format!("ignored: {name}"));
         (!notes.is_empty()).then(|| Self {
             details: details.collect(),
             ..Self::new(message, &[])

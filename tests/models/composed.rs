@@ -8,6 +8,7 @@ use candle_mish::nn::ParamStore;
 use candle_mish::ops::composed::everywhere;
 use candle_mish_models::{Entry, ModelSpec, create, entries};
 
+use crate::registry::is_fixed;
 use crate::rule;
 
 /// The quickest network of each family.
@@ -18,9 +19,6 @@ fn quickest() -> impl Iterator<Item = &'static Entry> {
         members.min_by_key(|entry| entry.cifar.multiply_adds)
     })
 }
-
-/// The only weight that is not trained.
-const FIXED: (&str, &str) = ("airbench94", "whiten.weight");
 
 /// The result of a training step.
 struct Step {
@@ -55,7 +53,7 @@ fn step(entry: &Entry) -> Result<Step> {
     for (name, var) in store.params() {
         let norm = match gradients.get(&var) {
             Some(gradient) => gradient.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt(),
-            None if (entry.name, name.as_str()) == FIXED => continue,
+            None if is_fixed(entry.name, &name) => continue,
             None => panic!("{}: no gradient for {name}", entry.name),
         };
         norms.push((name, norm));

@@ -469,12 +469,12 @@ fn the_network_needs_a_cfg_and_only_this_one_has_one() {
         }
     };
     let message = refused(ModelSpec::new("darknet_cfg"));
-    assert!(message.contains("give weights that have one"), "{message}");
+    assert!(message.contains("weights with their .cfg"), "{message}");
     let spec = ModelSpec {
         cfg: text("dense").parse().ok(),
         ..ModelSpec::new("resnet20")
     };
-    assert_eq!(refused(spec), "resnet20 has no choice of cfg");
+    assert_eq!(refused(spec), "cfg has no effect on resnet20");
     assert!(list("darknet_cfg").is_empty());
 }
 

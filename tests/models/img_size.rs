@@ -71,7 +71,7 @@ fn other_networks_and_impossible_sizes_are_refused() {
     };
     assert_eq!(
         refused("resnet20", 28),
-        "resnet20 has no choice of img_size"
+        "img_size has no effect on resnet20"
     );
     assert_eq!(
         refused("lenet4", 0),

@@ -1,11 +1,13 @@
-//! The same seed gives the same initial weights for every activation, up to the activation's gain.
+//! Initial weights: the same seed gives the same ones for every activation, up to the activation's gain, and
+//! their distributions are timm's and torchvision's.
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result};
 use candle_mish::activation::Activation;
 use candle_mish::nn::{Initialisation, Initialiser, ParamStore, gain};
-use candle_mish_models::{ModelSpec, create};
+use candle_mish_models::{ModelSpec, Stem, create};
+use serde::Deserialize;
 
 /// The initial weights of a network with this activation.
 fn weights(
@@ -68,9 +70,10 @@ fn activations_differ_by_their_gain_alone() -> Result<()> {
             let factor = gain(&activation) / gain(&Activation::Relu);
             let others = weights(model, activation, None)?;
             let [same, scaled] = count_factors(&others, &relu, [1.0, factor]);
-            // Norms and classifiers are the same, convolutions are scaled.
+            // Norms and classifiers are the same, convolutions are scaled unless they start as PyTorch's.
+            let scales = !["squeezenet_bn", "shufflenet_v2_x1_0"].contains(&model);
             assert!(
-                same > 0 && scaled > 0,
+                same > 0 && (scaled > 0) == scales,
                 "{model} with {activation}: {same} {scaled}"
             );
         }
@@ -90,6 +93,58 @@ fn a_given_gain_makes_weights_equal() -> Result<()> {
         assert_eq!(a, b, "{name}");
         let [_, scaled] = count_factors(&with(relu, 3.0)?, &a, [1.0, 2.0]);
         assert_eq!(scaled > 0, initialiser.takes_gain(), "{name}");
+    }
+    Ok(())
+}
+
+/// Made by `tests/reference/initial_weights.py`.
+const REFERENCE: &str = include_str!("../reference/initial_weights.json");
+
+#[derive(Deserialize)]
+struct Reference {
+    networks: BTreeMap<String, BTreeMap<String, Layer>>,
+}
+
+/// The standard deviation of the weight, whether it is uniform, and whether there is no bias or it is zero.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Layer(f64, bool, bool);
+
+/// The largest relative difference of two standard deviations of 2000 weights: five standard errors.
+const TOLERANCE: f64 = 0.12;
+
+#[test]
+fn distributions_are_the_same_as_in_timm_and_torchvision() -> Result<()> {
+    let reference: Reference = serde_json::from_str(REFERENCE).expect("a stored reference");
+    for (model, layers) in &reference.networks {
+        let store = ParamStore::new(DType::F32, &Device::Cpu, 7);
+        let spec = ModelSpec {
+            activation: Activation::Relu,
+            num_classes: 1000,
+            stem: Stem::ImageNet,
+            ..ModelSpec::new(model)
+        };
+        create(&spec, store.var_builder()).map_err(candle_core::Error::wrap)?;
+        let tensors: BTreeMap<String, candle_core::Tensor> = store.tensors().into_iter().collect();
+        for (name, Layer(std, uniform, zero_bias)) in layers {
+            let values = |part: &str| -> Result<Option<Vec<f32>>> {
+                let tensor = tensors.get(&format!("{name}.{part}"));
+                tensor.map(|t| t.flatten_all()?.to_vec1()).transpose()
+            };
+            let weight = values("weight")?.unwrap_or_else(|| panic!("{model} has no {name}"));
+            let squares: f64 = weight.iter().map(|x| f64::from(*x).powi(2)).sum();
+            let found = (squares / weight.len() as f64).sqrt();
+            assert!(
+                (found / std - 1.0).abs() < TOLERANCE,
+                "{model} {name}: {found}, not {std}"
+            );
+            let largest = weight
+                .iter()
+                .fold(0.0, |largest: f32, x| largest.max(x.abs()));
+            let is_uniform = f64::from(largest) < 1.8 * found;
+            assert_eq!(is_uniform, *uniform, "{model} {name}");
+            let bias = values("bias")?.unwrap_or_default();
+            assert_eq!(bias.iter().all(|x| *x == 0.0), *zero_bias, "{model} {name}");
+        }
     }
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_mish::Activation;
+use candle_mish::activation::LayerActivations;
 use candle_mish::autograd::{step_memory, value_and_grad};
-use candle_mish::nn::ParamStore;
+use candle_mish::nn::{LayerBlends, ParamStore};
 use candle_mish::ops::{CrossEntropy, Target, cross_entropy};
 use candle_mish::rng::{Generator, GeneratorState};
 use candle_mish_models::{
-    BuildContext, Mode, Model, ModelError, ModelSpec, check_options, create_with,
+    BuildContext, Mode, Model, ModelError, ModelSpec, Swap, check_options, create_with,
 };
 
 use crate::rule;
@@ -47,12 +48,16 @@ struct Network {
 
 impl Network {
     fn new(spec: &ModelSpec, size: usize, grad_checkpointing: bool) -> Result<Self> {
-        let store = ParamStore::new(DType::F32, &Device::Cpu, 1);
         let context = BuildContext {
             generator: Generator::new(5),
             grad_checkpointing,
             ..BuildContext::default()
         };
+        Self::with_context(spec, size, context)
+    }
+
+    fn with_context(spec: &ModelSpec, size: usize, context: BuildContext) -> Result<Self> {
+        let store = ParamStore::new(DType::F32, &Device::Cpu, 1);
         let model = create_with(spec, &context, store.var_builder());
         Ok(Self {
             size,
@@ -126,6 +131,41 @@ fn gradient_checkpointing_gives_the_same_bits() -> Result<()> {
     Ok(())
 }
 
+/// The blend of the first layer is over, that of the third has not started, all others are in progress.
+#[test]
+fn gradient_checkpointing_of_a_blend_gives_the_same_bits() -> Result<()> {
+    let spec = ModelSpec {
+        activation: Activation::Relu,
+        ..ModelSpec::new("resnet20")
+    };
+    let gradients = |grad_checkpointing| -> Result<Values> {
+        let blends = LayerBlends::default();
+        let swap = Swap {
+            to: Activation::Mish,
+            layers: Vec::new(),
+            fitted: LayerActivations::default(),
+            blend: Some(blends.clone()),
+        };
+        let context = BuildContext {
+            swap: Some(swap),
+            grad_checkpointing,
+            ..BuildContext::default()
+        };
+        let network = Network::with_context(&spec, 16, context)?;
+        let paths = ["act1", "layer1.0.act1", "layer1.0.act2"].map(String::from);
+        blends.set_in_order(&paths, 0.5);
+        let (loss, (), gradients) = value_and_grad(|| Ok((network.loss()?, ())))?;
+        let mut found = vec![("loss".to_string(), bits(&loss)?)];
+        for (name, var) in network.store.params() {
+            let gradient = gradients.get(&var).expect("a gradient");
+            found.push((name, bits(gradient)?));
+        }
+        Ok(found)
+    };
+    assert!(gradients(false)? == gradients(true)?);
+    Ok(())
+}
+
 #[test]
 fn gradient_checkpointing_takes_less_memory() -> Result<()> {
     let mut shares = Vec::new();
@@ -169,7 +209,7 @@ fn networks_without_blocks_refuse_it() {
         check_options(&ModelSpec::new(name), &context).expect(name);
     }
     let error = check_options(&ModelSpec::new("mlp_2x8"), &context).expect_err("no blocks");
-    let said = "grad_checkpointing has no effect on mlp_2x8, which has no stages of blocks";
+    let said = "grad_checkpointing has no effect on mlp_2x8, which has no blocks";
     assert_eq!(error.to_string(), said);
     assert!(matches!(error, ModelError::NoEffect(_)));
 }

@@ -24,6 +24,9 @@ struct Case {
     model: String,
     stem: String,
     activation: String,
+    /// Layers with another activation.
+    #[serde(default)]
+    layer_activations: String,
     #[serde(default)]
     shortcut: Shortcut,
     /// The gain of the rule that makes the weights.
@@ -103,12 +106,20 @@ impl Case {
     }
 
     fn context(&self) -> String {
-        format!("{} {} {}", self.model, self.stem, self.activation)
+        let Self {
+            model,
+            stem,
+            activation,
+            layer_activations,
+            ..
+        } = self;
+        format!("{model} {stem} {activation} {layer_activations}")
     }
 
     fn network(&self, activation: &str, vb: VarBuilder) -> Result<Box<dyn Model>> {
         let spec = ModelSpec {
             activation: activation.parse().expect("a known activation"),
+            layer_activations: self.layer_activations.parse().expect("a list of layers"),
             num_classes: self.classes,
             stem: self.stem(),
             in_chans: self.input[1],

@@ -35,6 +35,12 @@ fn build_with(spec: &ModelSpec, context: &BuildContext) -> Result<(ParamStore, B
     Ok((store, model))
 }
 
+/// Whether a weight is not trained.
+pub fn is_fixed(network: &str, name: &str) -> bool {
+    let norm = name.ends_with(".norm1.weight") || name.ends_with(".norm2.weight");
+    network == "airbench94" && (name == "whiten.weight" || norm)
+}
+
 /// Sets norms that start at zero to one: their residual branches have no output and no gradient.
 fn wake_branches(store: &ParamStore) -> Result<()> {
     for (name, var) in store.params() {
@@ -171,9 +177,11 @@ fn without_gradient(entry: &Entry, spec: &ModelSpec, x: &Tensor, seed: u64) -> R
     let mut silent = Vec::new();
     for (name, var) in store.params() {
         let Some(gradient) = gradients.get(&var) else {
-            // The only weight that is not trained.
-            let fixed = (entry.name, name.as_str()) == ("airbench94", "whiten.weight");
-            assert!(fixed, "{}: no gradient for {name}", entry.name);
+            assert!(
+                is_fixed(entry.name, &name),
+                "{}: no gradient for {name}",
+                entry.name
+            );
             continue;
         };
         assert_eq!(gradient.shape(), var.shape(), "{}: {name}", entry.name);
@@ -573,6 +581,10 @@ fn wrong_names_and_options_are_explained() {
         "unknown model 'resnet_20'; did you mean 'resnet20'?"
     );
     assert_eq!(message("zzz"), "unknown model 'zzz'");
+    assert_eq!(
+        message("resnet18.a1_in1k"),
+        "resnet18.a1_in1k names a network and its weights; give the network resnet18, and a1_in1k as pretrained"
+    );
     let bad = ModelSpec {
         drop_rate: 1.5,
         ..ModelSpec::new("resnet20")

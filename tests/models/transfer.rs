@@ -119,7 +119,7 @@ fn tensors_without_the_prefix_are_passed_over_and_listed() -> Result<()> {
     expected.sort();
     assert_eq!(listed, expected);
     assert!(
-        found.to_string().contains("passed over 3 tensors"),
+        found.to_string().contains("ignored 3 other tensors"),
         "{found}"
     );
     assert_loaded(&store, &own, "")?;

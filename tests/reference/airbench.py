@@ -1,7 +1,7 @@
 """Writes airbench.json: the network of airbench94, computed by PyTorch.
 
 See zoo.py. The network follows airbench94_muon.py of github.com/KellerJordan/cifar10-airbench, whose first
-weight is not trained. The cases include the loss of a training step and the gradient norms.
+weight and norms' scales are not trained. The cases include the loss of a training step and the gradient norms.
 """
 
 import torch.nn as nn
@@ -10,7 +10,9 @@ import zoo
 
 
 def norm(channels):
-    return nn.BatchNorm2d(channels, eps=1e-12, momentum=0.4)
+    norm = nn.BatchNorm2d(channels, eps=1e-12, momentum=0.4)
+    norm.weight.requires_grad = False
+    return norm
 
 
 def conv(inputs, outputs):

@@ -44,6 +44,10 @@ def cases():
             if name == "resnet18":
                 model = network(name, "imagenet", activation)
                 yield zoo.case(name, "imagenet", activation, model, 96, batch=2, training=True)
+    # timm's factory leaves the ReLU in squeeze-and-excitation.
+    model = timm.create_model("seresnet18", act_layer="mish")
+    own = zoo.half("seresnet18", "imagenet", "mish", model, 224)
+    yield {**own, "layer_activations": "*.se.act=relu"}
 
 
 zoo.write(__file__, cases())
