@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::bail;
-use candle_mish::data::{DataOptions, Dataset, UnknownClasses};
+use anyhow::{anyhow, bail};
+use candle_mish::data::{DataError, DataOptions, Dataset, UnknownClasses};
 use candle_mish_models::ModelSpec;
 
 use crate::network::Weights;
@@ -38,8 +38,11 @@ pub fn map(
             .collect(),
         None => (0..).take(dataset.classes.len()).collect::<Vec<u32>>(),
     };
+    let name = dataset.name.clone();
     let dataset = match &names {
-        Some(names) => dataset.map_classes(names, unknown(options))?,
+        Some(names) => dataset
+            .map_classes(names, unknown(options))
+            .map_err(|error| explained(error, &name, weights))?,
         None => {
             check_positions(&dataset, options, weights, spec)?;
             dataset
@@ -57,6 +60,25 @@ fn unknown(options: &DataOptions) -> UnknownClasses {
         UnknownClasses::Ignore
     } else {
         UnknownClasses::Refuse
+    }
+}
+
+/// Names the data set of the weights, if it has no class in common with the one called `name`.
+fn explained(error: DataError, name: &str, weights: &Weights) -> anyhow::Error {
+    let is_disjoint = match &error {
+        DataError::UnknownClasses {
+            unknown,
+            total,
+            in_folders,
+            ..
+        } => unknown == total && !in_folders,
+        _ => false,
+    };
+    match weights.dataset() {
+        Some(own) if is_disjoint => {
+            anyhow!("the network was trained on {own}; {name} shares none of its classes")
+        }
+        _ => error.into(),
     }
 }
 

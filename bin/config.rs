@@ -151,6 +151,7 @@ impl Config {
         BuildContext {
             grad_checkpointing: self.grad_checkpointing,
             sync_bn: self.recipe.sync_bn.then(|| Arc::new(Single) as _),
+            fp32_precision: self.recipe.fp32_precision(),
             ..BuildContext::default()
         }
     }
@@ -242,11 +243,22 @@ pub fn read_recipe(own: &str, file: Option<&Path>) -> anyhow::Result<Recipe> {
         // First alone, so that an error has the line of the file.
         let read = Recipe::parse(&text).and_then(|_| merged(&mut table, &text));
         return match read {
+            Err(_) if is_configuration(&text) => bail!(
+                "--recipe {}: this is the configuration of a run; a recipe has the entries of its \
+                 table [recipe] only",
+                path.display()
+            ),
             Err(error) => bail!("--recipe {}: {error}", path.display()),
             Ok(recipe) => Ok(recipe),
         };
     }
     Ok(Recipe::from_toml(&table.to_string())?)
+}
+
+/// Whether `text` is what `--dry-run` prints.
+fn is_configuration(text: &str) -> bool {
+    let table: Result<toml::Table, _> = toml::from_str(text);
+    table.is_ok_and(|table| table.get("recipe").is_some_and(toml::Value::is_table))
 }
 
 /// The recipe `own`, overridden with the valid recipe `text`.

@@ -8,6 +8,8 @@ use candle_mish::data::DataError;
 use candle_mish::hub::HubError;
 use candle_mish::train::TrainError;
 
+use crate::remedy::remedy;
+
 /// How a command ended if it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
@@ -116,6 +118,10 @@ fn text(cause: &(dyn Error + 'static), line: &str) -> String {
         }) => return format!("--dataset {value} has no path"),
         _ => {}
     }
+    // The remedy names the folder.
+    if let Some(TrainError::FolderNotEmpty { entry, .. }) = cause.downcast_ref() {
+        return format!("the run folder is not empty and holds no run: it has {entry}");
+    }
     if let Some(HubError::Other { repo, problem }) = cause.downcast_ref()
         && line.contains(repo)
     {
@@ -168,50 +174,6 @@ fn without_place(mut text: String) -> String {
         }
     }
     text
-}
-
-/// What to do about a library error on the command line. The library knows no flags.
-fn remedy(cause: &(dyn Error + 'static)) -> Option<&'static str> {
-    match cause.downcast_ref() {
-        Some(
-            TrainError::NonFiniteLoss { .. }
-            | TrainError::NonFiniteGradient { .. }
-            | TrainError::NonFiniteWeight { .. },
-        ) => {
-            return Some(
-                "lower --lr, raise --warmup-epochs, clip gradients with --clip-grad, or leave out such \
-                 updates with --nan skip",
-            );
-        }
-        Some(TrainError::FolderTaken(_)) => {
-            return Some("continue it with --resume, or choose another folder with --output");
-        }
-        _ => {}
-    }
-    match cause.downcast_ref() {
-        Some(DataError::Unavailable { .. }) => {
-            return Some("name its folder with --data-dir, or use --dataset synthetic");
-        }
-        Some(DataError::Option {
-            option: "dataset", ..
-        }) => return Some("give it as --dataset folder:PATH"),
-        _ => {}
-    }
-    if let Some(HubError::Unreachable { .. }) = cause.downcast_ref() {
-        return Some("check the network connection, or use cached files with HF_HUB_OFFLINE=1");
-    }
-    None
-}
-
-/// The message of a clap error in one line, without the usage text after it.
-pub fn clap_message(error: &clap::Error) -> String {
-    let text = error.render().to_string();
-    let parts = text
-        .lines()
-        .map(str::trim)
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
-        .filter(|line| !line.is_empty());
-    one_line(&parts.collect::<Vec<_>>().join("; "))
 }
 
 /// A message in one line. Candle appends a backtrace if RUST_BACKTRACE is set, which is cut off.
@@ -269,7 +231,7 @@ mod tests {
         };
         assert_eq!(
             message(&diverged.into()),
-            "the loss became NaN in epoch 2, step 30 (learning rate 5.00e-1); lower --lr, raise \
+            "the loss became NaN in epoch 2, step 30 (learning rate 0.5000); lower --lr, raise \
              --warmup-epochs, clip gradients with --clip-grad, or leave out such updates with --nan skip"
         );
         let taken = anyhow::Error::from(TrainError::FolderTaken(PathBuf::from("runs/1")));
@@ -292,8 +254,7 @@ mod tests {
         assert_eq!(
             message(&unavailable.into()),
             "CIFAR-100 is not available: cannot reach the Hugging Face Hub at \
-             https://huggingface.co: Name or service not known; name its folder with --data-dir, or \
-             use --dataset synthetic"
+             https://huggingface.co: Name or service not known; name its folder with --data-dir"
         );
     }
 

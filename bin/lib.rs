@@ -4,6 +4,7 @@
 mod allocator;
 mod args;
 mod bench;
+mod clap_error;
 mod classes;
 mod commands;
 mod config;
@@ -18,12 +19,16 @@ mod logging;
 mod machine;
 mod network;
 mod output;
+mod output_file;
 mod preprocessing;
 mod ranks;
 mod recipes;
+mod remedy;
+mod shell;
 mod source;
 mod table;
 mod training_images;
+mod unknown_model;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -40,7 +45,7 @@ use commands::{
 use context::Context;
 use failure::{Done, usage};
 
-/// Train, evaluate and compare image classifiers with any activation, Mish first.
+/// Train, evaluate and compare image classifiers with Mish or any other activation.
 #[derive(Debug, Parser)]
 #[command(name = "mish", version, propagate_version = true, max_term_width = 100)]
 struct Mish {
@@ -60,7 +65,7 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Classify images
     Predict(predict::PredictArgs),
-    /// Make the report of a run again
+    /// Rebuild the report of a run
     Report(report::ReportArgs),
     /// Compare runs: a table, curves and a web page
     Compare(compare::CompareArgs),
@@ -70,13 +75,13 @@ enum Command {
     Study(study::StudyArgs),
     /// Average the weights of several checkpoints of one network
     Average(commands::average::AverageArgs),
-    /// Plot activations, and signals and landscapes of networks with them
+    /// Plot activations, signal propagation and loss landscapes
     Plot(Box<plot::PlotArgs>),
     /// Write weights for timm and torchvision, or as ONNX
     Export(export::ExportArgs),
     /// List the networks, or the layers of one network
     Models(models::ModelsArgs),
-    /// Look at the images of a data set
+    /// Inspect the images of a data set
     Data(data::DataCommandArgs),
     /// List the activations
     Activations,
@@ -84,7 +89,7 @@ enum Command {
     Recipes(commands::recipes::RecipesArgs),
     /// Measure speed
     Bench(commands::bench::BenchArgs),
-    /// Print what this program and this machine have, and check the ranks of mpirun
+    /// Show build features and hardware, and check MPI
     Doctor,
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
@@ -151,22 +156,14 @@ fn run<P: FromArgMatches>(
 ) -> ExitCode {
     allocator::keep_freed_memory();
     let parsed = command
+        .clone()
         .try_get_matches()
         .and_then(|matches| P::from_arg_matches(&matches));
-    let parsed = match parsed {
-        Ok(parsed) => parsed,
-        // clap reports help and version as errors, and prints them to stdout. A closed pipe is
-        // not a failure.
-        Err(error) if !error.use_stderr() => {
-            let _ = error.print();
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("{}", failure::clap_message(&error));
-            return ExitCode::from(2);
-        }
+    let (global, parsed) = match parsed {
+        Ok(parsed) => global(parsed),
+        // clap reports help and version as errors too.
+        Err(error) => return clap_error::report(error, &command),
     };
-    let (global, parsed) = global(parsed);
     let result = prepare(&global).and_then(|context| body(parsed, &context));
     failure::exit_code(result)
 }

@@ -9,7 +9,7 @@ use candle_core::DType;
 use candle_mish::checkpoint::ReadOptions;
 use candle_mish::data::Dataset;
 use candle_mish::nn::ParamStore;
-use candle_mish::ops::MemoryFormat;
+use candle_mish::ops::{Fp32Precision, MemoryFormat};
 use candle_mish::rng::Generator;
 use candle_mish::train::Recipe;
 use candle_mish_models::transfer::Transfer;
@@ -21,8 +21,8 @@ use candle_mish_models::{
 };
 
 use crate::args::range::{check_classes, check_in_chans};
-use crate::device;
 use crate::failure::usage;
+use crate::{device, unknown_model};
 
 /// A network on one store: for training, and for evaluation without a graph.
 pub struct Network {
@@ -75,11 +75,16 @@ impl Network {
             generator: Generator::named(seed, "network"),
             ..context
         };
-        let create = |store: &ParamStore| {
-            models::create_with(spec, &context, store.var_builder()).map_err(choice)
+        let create = |store: &ParamStore, context: &BuildContext| {
+            models::create_with(spec, context, store.var_builder()).map_err(choice)
         };
-        let model = create(&store)?;
-        let frozen = create(&store.frozen())?.into();
+        let model = create(&store, &context)?;
+        // Evaluation is in f32, so that it equals the evaluation of a checkpoint.
+        let of_frozen = BuildContext {
+            fp32_precision: Fp32Precision::Ieee,
+            ..context.clone()
+        };
+        let frozen = create(&store.frozen(), &of_frozen)?.into();
         Ok(Self {
             store,
             model,
@@ -224,10 +229,10 @@ pub fn check_options(
 /// A usage error for a name or an option that the registry refuses.
 pub fn choice(error: ModelError) -> anyhow::Error {
     match error {
-        ModelError::Unknown {
-            suggestion: None, ..
-        } => usage(format!("{error}; `mish models` lists all")),
-        ModelError::Unknown { .. } | ModelError::Option(_) => usage(error),
+        ModelError::Unknown { name, suggestion } => {
+            usage(unknown_model::message(&name, suggestion))
+        }
+        ModelError::Option(_) => usage(error),
         ModelError::NoEffect(NoEffect {
             model,
             option,

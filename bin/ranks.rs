@@ -115,7 +115,8 @@ fn start(place: Launched) -> anyhow::Result<Arc<dyn Communicator>> {
         false => "build it with --features mpi",
     };
     Err(usage(format!(
-        "{launcher} started {size} ranks, and this program has no MPI: {advice}, or start one process"
+        "{launcher} started {size} ranks, but this program was built without MPI: {advice}, or \
+         start one process"
     )))
 }
 

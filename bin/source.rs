@@ -23,7 +23,7 @@ pub struct WeightsArgs {
     weights: Option<PathBuf>,
     /// Weights from the Hugging Face Hub: a tag (`mish models NAME` lists them),
     /// hf://owner/name[@revision][/file], or without a value the network's default. embedded: the
-    /// weights inside of this program (`mish models --embedded` lists them). A file is read as with
+    /// weights built into this program (`mish models --embedded` lists them). A file is read as with
     /// --weights
     #[arg(long, value_name = "TAG", num_args = 0..=1, default_missing_value = "", group = "source")]
     pretrained: Option<String>,
@@ -36,8 +36,8 @@ pub struct WeightsArgs {
         conflicts_with = "state_dict_key"
     )]
     cfg: Option<PathBuf>,
-    /// Table of weights in a PyTorch file that has several, keys joined by dots, such as ema or
-    /// state.model [default: chosen, with a warning that lists the others]
+    /// State dict to load if a PyTorch file holds several, as a dotted path such as state.model
+    /// [default: chosen, with a warning that lists the others]
     #[arg(long, value_name = "KEY")]
     state_dict_key: Option<String>,
 }
@@ -103,12 +103,17 @@ pub fn fetch(
     };
     let weights = weights::fetch(model, text, options);
     finish(bar);
-    let weights = weights.map_err(|error| match error {
+    let weights = weights.map_err(|error| match (error, hub_address(text)) {
         // `--pretrained cat.png` takes the image as the name of the weights.
-        LoadError::Model(error @ ModelError::Option(_)) if model.is_some() && is_file(text) => {
+        (LoadError::Model(error @ ModelError::Option(_)), _)
+            if model.is_some() && is_file(text) =>
+        {
             usage(format!("{error}; files go before --pretrained"))
         }
-        error => explained(error),
+        (LoadError::Model(ModelError::Option(_)), Some(address)) => usage(format!(
+            "a repository on the Hub has an address: --pretrained {address}"
+        )),
+        (error, _) => explained(error),
     })?;
     tracing::info!("weights from {}", weights.origin);
     Ok(weights.into())
@@ -116,6 +121,16 @@ pub fn fetch(
 
 fn is_file(text: &str) -> bool {
     Path::new(text).is_file()
+}
+
+/// The address of the repository that `text` names as timm or the Hub does: `hf-hub:owner/name` or
+/// `owner/name`.
+fn hub_address(text: &str) -> Option<String> {
+    let name = text.strip_prefix("hf-hub:").unwrap_or(text);
+    let (owner, repository) = name.split_once('/')?;
+    let plain = |part: &str| !part.is_empty() && !part.contains([':', '/']);
+    let is_name = plain(owner) && plain(repository) && !Path::new(text).exists();
+    is_name.then(|| format!("hf://{name}"))
 }
 
 fn finish(bar: Option<(String, ProgressBar)>) {

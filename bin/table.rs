@@ -32,9 +32,13 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
-/// "1 step", "1,563 steps".
+/// "1 step", "1,563 steps", "2 batches", "2 epochs".
 pub fn counted(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
+    let plural = match number {
+        1 => "",
+        _ if noun.ends_with("tch") || noun.ends_with('s') => "es",
+        _ => "s",
+    };
     format!("{} {noun}{plural}", thousands(number as u64))
 }
 
@@ -46,6 +50,9 @@ mod tests {
     fn nouns_agree_with_their_number() {
         let counts = [0, 1, 1563].map(|number| counted(number, "step"));
         assert_eq!(counts, ["0 steps", "1 step", "1,563 steps"]);
+        let batches = [1, 2].map(|number| counted(number, "batch"));
+        assert_eq!(batches, ["1 batch", "2 batches"]);
+        assert_eq!(counted(2, "epoch"), "2 epochs");
     }
 
     #[test]

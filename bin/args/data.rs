@@ -42,17 +42,17 @@ pub struct DataArgs {
     /// Seed of the validation split and of the synthetic images [default: 0]
     #[arg(long, value_name = "N", value_parser = seed)]
     pub data_seed: Option<u64>,
-    /// How hard the synthetic set is: 0 to 1, from hardly any nuisance to strong noise, clutter and
-    /// faint images of other classes [default: 0]
+    /// Difficulty of the synthetic set, from 0 (almost clean) to 1 (strong noise, clutter, faint
+    /// images of other classes) [default: 0]
     #[arg(long, value_name = "D", value_parser = number::<f64>(0.0..=1.0))]
     pub synthetic_difficulty: Option<f64>,
     /// Share of the training images to hold back for choosing the best epoch [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = number::<f64>(0.0..1.0))]
     pub val_split: Option<f64>,
-    /// Use only the first N training images
+    /// Use only the first N training images. The classes of a folder take turns
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_IMAGES))]
     pub limit_train: Option<usize>,
-    /// Use only the first N test images
+    /// Use only the first N test images. The classes of a folder take turns
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_IMAGES))]
     pub limit_test: Option<usize>,
     #[command(flatten)]
@@ -88,7 +88,7 @@ pub struct DecodeArgs {
     /// Transpose images by the orientation in their EXIF data, as PIL.ImageOps.exif_transpose
     #[arg(long)]
     pub exif_transpose: bool,
-    /// Scale 16-bit grayscale images to 8 bits. By default, values above 255 are white, as in Pillow
+    /// Scale 16-bit grey images to 8 bits. By default, values above 255 are white, as in Pillow
     #[arg(long)]
     pub scale_16bit: bool,
 }

@@ -6,6 +6,7 @@ pub mod range;
 mod recipe;
 mod run;
 mod set;
+mod switch;
 
 use std::path::PathBuf;
 
@@ -91,7 +92,7 @@ impl NetworkArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = NETWORK)]
 pub struct FormArgs {
-    /// Image channels: 3, or 1 for grayscale. Weights for 3 channels are adapted to 1 [default:
+    /// Image channels: 3, or 1 for grey images. Weights for 3 channels are adapted to 1 [default:
     /// from the weights, or 3]
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_CHANNELS))]
     pub in_chans: Option<usize>,
@@ -103,8 +104,8 @@ pub struct FormArgs {
     /// convolution [default: from the weights, or b]
     #[arg(long, value_name = "NAME")]
     pub shortcut: Option<Shortcut>,
-    /// Number that batch norms add to the variance [default: from the weights, or the network's own,
-    /// usually 1e-5]
+    /// Epsilon of batch norms, added to the variance [default: from the weights, or the network's
+    /// own, usually 1e-5]
     #[arg(long, value_name = "EPS", value_parser = number::<f64>(positive(1.0)))]
     pub bn_eps: Option<f64>,
 }

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use candle_core::{DType, Device};
 use candle_mish::Activation;
-use candle_mish::checkpoint::write_atomically;
 use candle_mish::study::statistics::{Interval, median, median_interval};
 use clap::Args;
 use serde::Serialize;
@@ -16,6 +15,7 @@ use super::timing::{Call, time_rounds};
 use crate::args::range::{MAX_ROUNDS, count};
 use crate::context::Context;
 use crate::failure::{Done, usage};
+use crate::output_file::{Content, OutputFile};
 use crate::table::{align_right, table};
 use crate::{csv, device, output};
 
@@ -42,7 +42,8 @@ pub struct ActivationsBenchArgs {
         value_parser = float
     )]
     dtype: Vec<DType>,
-    /// Rounds to time. Each runs every case once, or ten times on a GPU. Intervals need six
+    /// Rounds to time. Each runs every case once, or ten times on a GPU. Intervals need at least 6
+    /// rounds
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = count(1..=MAX_ROUNDS))]
     rounds: usize,
     /// Write the table as CSV
@@ -106,6 +107,7 @@ pub fn run(args: &ActivationsBenchArgs, context: &Context) -> Result<Done> {
     if args.shape.len() < 2 {
         return Err(usage("--shape needs a number of images and of channels"));
     }
+    let file = OutputFile::given("--csv", &args.csv, Content::Csv)?;
     let device = device::current()?;
     let activations = with_relu_first(&args.activations);
     let mut report = Report {
@@ -120,10 +122,8 @@ pub fn run(args: &ActivationsBenchArgs, context: &Context) -> Result<Done> {
         let measured = measure(&activations, *dtype, &report, device)?;
         report.measurements.extend(measured);
     }
-    if let Some(path) = &args.csv {
-        let text = csv_text(&report);
-        write_atomically(path, |file| file.write_all(text.as_bytes()))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(file) = file {
+        file.write(csv_text(&report).as_bytes())?;
     }
     if context.json {
         output::json(&report)?;

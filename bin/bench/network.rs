@@ -3,7 +3,7 @@
 use candle_mish::nn::{forward_in_parts, forward_in_pool};
 use candle_mish::ops::Target;
 use candle_mish::train::optimizer::{ParameterGroup, RuleOptimizer};
-use candle_mish::train::{Recipe, step};
+use candle_mish::train::{AmpDtype, Recipe, step};
 use serde::Serialize;
 
 use super::profile::{self, Profile, Share};
@@ -30,8 +30,11 @@ pub struct NetworkBenchArgs {
     /// Steps to time. The result is the median
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = count(1..=MAX_ROUNDS))]
     steps: usize,
-    /// Also show each op's share of the time, measured in as many more steps. Inference then computes
-    /// all images of a batch together
+    /// Mixed precision of training steps, as --amp of mish train: bf16
+    #[arg(long, value_name = "TYPE")]
+    amp: Option<AmpDtype>,
+    /// Also show each op's share of the time, measured in a second pass of --steps steps. In this
+    /// pass, inference does not divide batches over the threads
     #[arg(long)]
     profile: bool,
     /// Compare each op with the speed of a matrix product and of a copy, on the CPU
@@ -92,6 +95,9 @@ struct Answer {
 /// # Errors
 /// If a flag is wrong or a step fails.
 pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Result<Done> {
+    if args.amp.is_some() && mode == Mode::Infer {
+        return Err(usage("--amp changes training steps: use mish bench train"));
+    }
     if args.roofline && !device::current()?.is_cpu() {
         return Err(usage("--roofline needs --device cpu"));
     }
@@ -100,7 +106,7 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
         network,
         images,
         labels,
-    } = args.subject.build(args.batch_size)?;
+    } = args.subject.build(args.batch_size, args.amp)?;
     let params = network.store.num_params();
     let (timed, profile) = match mode {
         Mode::Infer => {

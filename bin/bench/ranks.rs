@@ -198,7 +198,7 @@ impl Work {
             images,
             labels,
             ..
-        } = args.subject.build(args.batch_size)?;
+        } = args.subject.build(args.batch_size, None)?;
         let recipe = Recipe::default();
         let groups = ParameterGroup::split(network.store.params(), recipe.weight_decay);
         let optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::profile::Share;
 use super::timing::{Call, alternate};
-use crate::table::{align_right, table};
+use crate::table::{align_right, counted, table};
 
 /// Rows and columns of the matrix product that measures the processor.
 const SIDE: usize = 1024;
@@ -182,7 +182,8 @@ impl Roofline {
             gb_per_second,
         } = self.peaks;
         let mut text = format!(
-            "peaks with {threads} threads: {gflops:.0} GFLOP/s (matrix product), {gb_per_second:.1} GB/s (copy)\n"
+            "peaks with {}: {gflops:.0} GFLOP/s (matrix product), {gb_per_second:.1} GB/s (copy)\n",
+            counted(threads, "thread")
         );
         let header = [
             "op",

@@ -3,8 +3,8 @@
 use candle_core::{Device, Tensor};
 use candle_mish::activation::Activation;
 use candle_mish::rng::Generator;
-use candle_mish::train::Recipe;
-use candle_mish_models::{ModelSpec, Stem};
+use candle_mish::train::{AmpDtype, Recipe};
+use candle_mish_models::{BuildContext, ModelSpec, Stem};
 use rand::Rng;
 
 use crate::args::range::check_batch_of;
@@ -33,11 +33,11 @@ pub struct Subject {
 }
 
 impl SubjectArgs {
-    /// Builds the network and a batch.
+    /// Builds the network, with mixed precision if there is `amp`, and a batch.
     ///
     /// # Errors
     /// If there is no such network or form of it, or the batch is too large.
-    pub fn build(&self, batch_size: usize) -> anyhow::Result<Subject> {
+    pub fn build(&self, batch_size: usize, amp: Option<AmpDtype>) -> anyhow::Result<Subject> {
         let form = entry(&self.model)?.form(self.stem).map_err(choice)?;
         let (channels, height, width) = form.input;
         let classes = self.stem.num_classes();
@@ -48,7 +48,15 @@ impl SubjectArgs {
             ..ModelSpec::new(&self.model)
         };
         check_batch_of(batch_size, [channels, height, width])?;
-        let network = Network::new(&spec, &Recipe::default())?;
+        let recipe = Recipe {
+            amp,
+            ..Recipe::default()
+        };
+        let context = BuildContext {
+            fp32_precision: recipe.fp32_precision(),
+            ..BuildContext::default()
+        };
+        let network = Network::with_context(&spec, &recipe, context)?;
         let shape = (batch_size, channels, height, width);
         let (images, labels) = batch(shape, classes as u32, network.store.device())?;
         Ok(Subject {

@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use candle_mish::checkpoint::{self, Checkpoint};
+use candle_mish::train::RunState;
 use serde::Serialize;
 
 use crate::args::OUTPUT;
 use crate::context::Context;
-use crate::failure::{Done, usage};
+use crate::failure::Done;
 use crate::output;
+use crate::output_file::{Content, OutputFile};
 
 /// Flags of `mish average`.
 #[derive(Debug, clap::Args)]
@@ -50,12 +52,9 @@ const NETWORK: [&str; 11] = [
 /// If a file cannot be read or written, or belongs to another network.
 pub fn run(args: &AverageArgs, context: &Context) -> anyhow::Result<Done> {
     let (file, paths) = (&args.output, &args.checkpoints);
-    if paths.contains(file) {
-        return Err(usage(format!(
-            "--output {} is one of the checkpoints",
-            file.display()
-        )));
-    }
+    let inputs = paths.iter().map(PathBuf::as_path);
+    OutputFile::new("--output", file, Content::Safetensors)?
+        .check_is_no_input(inputs, "one of the checkpoints")?;
     check_networks(paths)?;
     let Checkpoint {
         tensors,
@@ -89,6 +88,12 @@ fn check_networks(paths: &[PathBuf]) -> anyhow::Result<()> {
     let mut first: Option<(&Path, Vec<Option<String>>)> = None;
     for path in paths {
         let header = checkpoint::read(path)?.metadata;
+        if RunState::is_header(&header) {
+            bail!(
+                "{} is the state of a run, not a checkpoint: leave it out",
+                path.display()
+            );
+        }
         let own: Vec<_> = NETWORK
             .iter()
             .map(|key| header.get(*key).cloned())
@@ -101,7 +106,7 @@ fn check_networks(paths: &[PathBuf]) -> anyhow::Result<()> {
         if let Some((key, (expected, own))) = pairs.find(|(_, (expected, own))| expected != own) {
             if *key == "classes" {
                 bail!(
-                    "{} and {} have other classes",
+                    "{} and {} have different classes",
                     other.display(),
                     path.display()
                 );
@@ -109,7 +114,7 @@ fn check_networks(paths: &[PathBuf]) -> anyhow::Result<()> {
             let value =
                 |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_string());
             bail!(
-                "{} belongs to another network than {}: {key} is {}, not {}",
+                "{} cannot be averaged with {}: its {key} is {}, not {}",
                 path.display(),
                 other.display(),
                 value(own),

@@ -1,9 +1,7 @@
 //! `mish compare`: compares runs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context as _;
-use candle_mish::checkpoint::write_atomically;
 use candle_mish::report::{Comparison, Figure, StoredRun};
 use serde_json::{Map, Value, json};
 
@@ -12,6 +10,7 @@ use crate::context::Context;
 use crate::csv::quoted;
 use crate::failure::Done;
 use crate::output;
+use crate::output_file::{Content, OutputFile};
 use crate::table::{align_right, table};
 
 /// Characters of a value in the table.
@@ -65,6 +64,8 @@ fn sort(text: &str) -> Result<Sort, String> {
 /// # Errors
 /// If a folder holds no run, or a file cannot be written.
 pub fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<Done> {
+    let curves = OutputFile::given("--svg", &args.svg, Content::Svg)?;
+    let page = OutputFile::given("--html", &args.html, Content::Html)?;
     let runs = args.runs.iter().map(|folder| StoredRun::read(folder));
     let mut comparison = Comparison::new(runs.collect::<Result<_, _>>()?);
     match args.sort {
@@ -73,11 +74,11 @@ pub fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<Done> {
         Sort::Given => {}
     }
     // The files come first, because stdout may be a closed pipe.
-    if let Some(path) = &args.svg {
-        write(path, &comparison.svg())?;
+    if let Some(curves) = curves {
+        curves.write(comparison.svg().as_bytes())?;
     }
-    if let Some(path) = &args.html {
-        write(path, &comparison.page())?;
+    if let Some(page) = page {
+        page.write(comparison.page().as_bytes())?;
     }
     if context.json {
         output::json(&rows(&comparison))?;
@@ -89,21 +90,17 @@ pub fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<Done> {
     Ok(Done::Complete)
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    write_atomically(path, |file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
 /// The table for a terminal. Figures that no run has are left out.
 fn text(comparison: &Comparison) -> String {
     let runs = comparison.runs();
     let figures = comparison.figures();
     let differing = comparison.differing();
-    let settings = differing.iter().map(String::as_str);
+    let settings = differing.iter().map(|it| Comparison::heading(it));
+    let settings: Vec<String> = settings.collect();
     let headings = figures.iter().map(|figure| figure.heading());
     let columns: Vec<&str> = ["run"]
         .into_iter()
-        .chain(settings)
+        .chain(settings.iter().map(String::as_str))
         .chain(headings)
         .collect();
     let mut table = table(&columns);
@@ -147,10 +144,11 @@ fn rows(comparison: &Comparison) -> Vec<Value> {
 /// A header and a line for each run.
 fn csv(comparison: &Comparison) -> String {
     let figures = Figure::ALL.map(Figure::name);
-    let settings = comparison.differing().iter().map(String::as_str);
+    let settings = comparison.differing().iter();
+    let settings: Vec<String> = settings.map(|it| Comparison::heading(it)).collect();
     let columns = ["run", "finished"]
         .into_iter()
-        .chain(settings)
+        .chain(settings.iter().map(String::as_str))
         .chain(figures);
     let mut lines = vec![columns.map(quoted).collect::<Vec<_>>().join(",")];
     for (name, run) in comparison.runs() {

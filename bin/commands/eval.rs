@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::network::Network;
 use crate::source::WeightsArgs;
+use crate::table::thousands;
 use crate::{dataset, output, preprocessing};
 
 /// Flags of `mish eval`.
@@ -35,7 +36,7 @@ pub struct EvalArgs {
         help_heading = "Data"
     )]
     split: Split,
-    /// Images per batch [default: the batch size of the weights' run, which reproduces its figures
+    /// Images per batch [default: the batch size of the weights' run, which reproduces its results
     /// exactly]
     #[arg(long, short, value_name = "N", help_heading = "Data",
           value_parser = count(1..=MAX_BATCH))]
@@ -172,7 +173,7 @@ fn text(answer: &Answer, spec: &ModelSpec) -> String {
         "{} with {} on {} images of {}{mirrored}: {}; {:.0} img/s",
         answer.model,
         answer.activation,
-        answer.evaluation.images,
+        thousands(answer.evaluation.images as u64),
         answer.dataset,
         figures(&answer.evaluation),
         answer.images_per_second,

@@ -10,7 +10,6 @@ use candle_mish::checkpoint::{self, write_atomically};
 use candle_mish::data::Preprocess;
 use candle_mish::onnx::{self, ExportOptions};
 use candle_mish_models::{ModelSpec, Stem};
-use clap::builder::TypedValueParser;
 use serde::Serialize;
 
 use crate::args::{NetworkArgs, OUTPUT, PreprocessArgs};
@@ -18,7 +17,9 @@ use crate::context::Context;
 use crate::device;
 use crate::failure::{Done, usage};
 use crate::network::{Network, Weights};
+use crate::output_file::OutputFile;
 use crate::source::WeightsArgs;
+use crate::table::thousands;
 use crate::{output, preprocessing};
 
 /// Images in the traced batch: two, so that the trace fails if a network mixes images.
@@ -32,6 +33,9 @@ pub struct ExportArgs {
     model: Option<String>,
     #[command(flatten, next_help_heading = "Weights")]
     weights: WeightsArgs,
+    /// Use only local files
+    #[arg(long, help_heading = "Weights")]
+    offline: bool,
     #[command(flatten)]
     network: NetworkArgs,
     /// File to write
@@ -44,7 +48,7 @@ pub struct ExportArgs {
     /// safetensors: type of the floating-point values, f32, f16 or bf16 [default: f32]
     #[arg(long, value_name = "NAME", help_heading = OUTPUT)]
     dtype: Option<FloatType>,
-    #[arg(long, value_name = "N", help_heading = OUTPUT, value_parser = opset(), help = opset_help())]
+    #[arg(long, value_name = "N", help_heading = OUTPUT, value_parser = opset, help = opset_help())]
     opset: Option<i64>,
     /// onnx: compose Mish and HardSwish from older operators, for runtimes that lack them
     #[arg(long, help_heading = OUTPUT)]
@@ -54,8 +58,14 @@ pub struct ExportArgs {
     preprocess: PreprocessArgs,
 }
 
-fn opset() -> impl TypedValueParser<Value = i64> {
-    clap::value_parser!(i64).range(onnx::OPSETS)
+fn opset(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        Ok(opset) if onnx::OPSETS.contains(&opset) => Ok(opset),
+        _ => {
+            let (first, last) = (onnx::OPSETS.start(), onnx::OPSETS.end());
+            Err(format!("must be a whole number from {first} to {last}"))
+        }
+    }
 }
 
 fn opset_help() -> String {
@@ -126,12 +136,14 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<Done> {
     if format == Format::Onnx && args.dtype.is_some() {
         return Err(usage("--dtype needs --format safetensors"));
     }
+    let file = OutputFile::of_any_content("--out", &args.out)?;
     // A trace needs our own ops. Other devices compose them from Candle's.
     device::stay_on_cpu();
     let model = args.model.as_deref();
     let weights = args
         .weights
-        .read(model, args.network.activation, false, context)?;
+        .read(model, args.network.activation, args.offline, context)?;
+    file.check_is_no_input([weights.path.as_path()], "the file of the weights")?;
     let spec = weights.spec(&args.network.model_args(model))?;
     let network = Network::load(&spec, &weights)?;
     let metadata = metadata(&spec, &weights);
@@ -286,6 +298,6 @@ fn report(answer: &Answer, context: &Context) -> anyhow::Result<()> {
         answer.activation,
         answer.num_classes,
         answer.stem,
-        answer.params,
+        thousands(answer.params as u64),
     ))
 }

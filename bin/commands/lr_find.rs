@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use candle_mish::checkpoint::write_atomically;
 use candle_mish::data::CheckedSplits;
 use candle_mish::train::communicator::Single;
 use candle_mish::train::lr_find::{LrFind, Point, RangeTest, Suggestion, Sweep, lr_find};
+use candle_mish::train::rate_text;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -17,6 +16,7 @@ use crate::args::range::{MAX_RATE, MAX_STEPS, count, number, positive};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
+use crate::output_file::{Content, OutputFile};
 use crate::table::{align_right, counted, table};
 use crate::{dataset, output};
 
@@ -74,9 +74,10 @@ pub fn run(args: &LrFindArgs, context: &Context) -> anyhow::Result<Done> {
             args.start_lr, args.end_lr
         )));
     }
+    let plot = OutputFile::given("--plot", &args.plot, Content::Svg)?;
     let setup = configure(&args.setup, None, None, context, Arc::new(Single))?;
     let dataset = dataset::open(&setup.config.data, CheckedSplits::All, context)?;
-    let prepared = Prepared::new(setup, dataset, context)?;
+    let prepared = Prepared::new(setup, dataset)?;
     let stop = stop_on_signal()?;
     let bar = context.bars.add(ProgressBar::new(args.num_iter as u64));
     let test = lr_find(
@@ -98,10 +99,8 @@ pub fn run(args: &LrFindArgs, context: &Context) -> anyhow::Result<Done> {
     )?;
     bar.finish_and_clear();
     // The file comes first, because stdout may be a closed pipe.
-    if let Some(path) = &args.plot {
-        let svg = test.svg(&prepared.title());
-        write_atomically(path, |file| file.write_all(svg.as_bytes()))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(plot) = plot {
+        plot.write(test.svg(&prepared.title()).as_bytes())?;
     }
     if context.json {
         let recipe = &prepared.config.recipe;
@@ -143,23 +142,35 @@ fn text(test: &RangeTest, args: &LrFindArgs) -> String {
     }
     align_right(&mut rows, 0..3);
     let end = match test.points.last().filter(|_| test.diverged) {
-        Some(last) => format!("The loss diverged at a rate of {:.2e}.", last.lr),
+        Some(last) => format!("The loss diverged at a rate of {}.", rate_text(last.lr)),
         None => format!(
             "The loss did not diverge in {}.",
             counted(test.points.len(), "step")
         ),
     };
-    let suggestion = match test.suggestion() {
-        Some(suggestion) => format!(
-            "Suggested --lr: {:.2e}, where the loss falls the fastest; or {:.2e}, a tenth of the rate \
-             with the lowest loss.",
-            suggestion.steepest, suggestion.minimum_tenth
+    format!("{}\n{end}\n{}", rows.trim_fmt(), advice(test, args))
+}
+
+/// The suggested rates, or what to change for a suggestion.
+fn advice(test: &RangeTest, args: &LrFindArgs) -> String {
+    if let Some(suggestion) = test.suggestion() {
+        return format!(
+            "Suggested --lr: {}, where the loss falls the fastest; or {}, a tenth of the rate with \
+             the lowest loss.",
+            rate_text(suggestion.steepest),
+            rate_text(suggestion.minimum_tenth)
+        );
+    }
+    let reason = match test.rises() {
+        true => format!(
+            "the loss does not fall from {} on, or in too few steps; lower --start-lr or raise \
+             --num-iter",
+            rate_text(args.start_lr)
         ),
-        None => format!(
-            "No suggestion: the loss does not fall between {} and {}, or there are too few steps; \
-             try another range or a larger --num-iter.",
-            args.start_lr, args.end_lr
+        false => format!(
+            "the loss does not rise again up to {}; raise --end-lr",
+            rate_text(args.end_lr)
         ),
     };
-    format!("{}\n{end}\n{suggestion}", rows.trim_fmt())
+    format!("No suggestion: {reason}.")
 }

@@ -1,10 +1,10 @@
 //! The run that trained weights belong to.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use candle_mish::data::DataOptions;
-use candle_mish::train::Recipe;
-use candle_mish::train::run_folder::CONFIG;
+use candle_mish::data::{self, DataOptions, Source};
+use candle_mish::train::run_folder::{CONFIG, SUMMARY};
+use candle_mish::train::{Recipe, Summary};
 
 use crate::args::DataArgs;
 use crate::config::{Config, read_recipe};
@@ -35,7 +35,10 @@ impl Origin {
         let mut origin = if folder.join(CONFIG).is_file() && weights.dataset().is_some() {
             let config = Config::read(folder)?;
             Self {
-                data: config.data,
+                data: DataOptions {
+                    earlier_dir: data_folder(folder),
+                    ..config.data
+                },
                 recipe: config.recipe,
                 drop: config.network.drop_rate.unwrap_or(0.0),
                 drop_path: config.network.drop_path_rate.unwrap_or(0.0),
@@ -62,7 +65,12 @@ impl Origin {
             .is_some_and(|dataset| dataset.kind != own)
         {
             origin.data.data_dir = None;
+            origin.data.earlier_dir = None;
             origin.data.revision = None;
+        }
+        if flags.revision.is_some() {
+            // Of the Hub.
+            origin.data.earlier_dir = None;
         }
         if flags.dataset.is_some() || flags.data_dir.is_some() {
             // They are relative to the run's folder.
@@ -71,4 +79,12 @@ impl Origin {
         flags.apply(&mut origin.data);
         Ok(origin)
     }
+}
+
+/// The folder in which the finished run in `folder` found its data set, if it did not come from the Hub.
+fn data_folder(folder: &Path) -> Option<PathBuf> {
+    let summary = std::fs::read_to_string(folder.join(SUMMARY)).ok()?;
+    let summary: Summary = serde_json::from_str(&summary).ok()?;
+    let source: Source = serde_json::from_value(summary.source).ok()?;
+    (source.origin == data::Origin::Folder).then(|| PathBuf::from(source.location))
 }

@@ -12,7 +12,7 @@ use crate::recipes::{SHIPPED, about, find, source, unknown};
 /// Flags of `mish recipes`.
 #[derive(Debug, clap::Args)]
 pub struct RecipesArgs {
-    /// Print this recipe in TOML, to start a recipe of your own
+    /// Print this recipe as TOML, as a template for your own
     name: Option<String>,
 }
 

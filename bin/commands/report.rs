@@ -1,10 +1,8 @@
-//! `mish report`: makes the report of a run again.
+//! `mish report`: rebuilds the report of a run.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use candle_core::ModuleT;
-use candle_mish::checkpoint::write_atomically;
 use candle_mish::data::{CheckedSplits, Dataset, Loader, LoaderConfig};
 use candle_mish::eval::predict;
 use candle_mish::report::{ReportError, RunReport, StoredRun, hash_data, hash_weights};
@@ -18,14 +16,18 @@ use crate::args::{DataArgs, OUTPUT, PreprocessArgs};
 use crate::context::Context;
 use crate::failure::Done;
 use crate::network::{Network, Weights};
+use crate::output_file::{Content, OutputFile};
 use crate::{classes, dataset, output, preprocessing};
+
+/// What errors call the page in the run folder, which no flag names.
+const OWN: &str = "the report";
 
 /// Flags of `mish report`.
 #[derive(Debug, clap::Args)]
 pub struct ReportArgs {
     /// Run folder
     run: PathBuf,
-    /// File of the page [default: report.html in the run folder]
+    /// Output file [default: report.html in the run folder]
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     output: Option<PathBuf>,
     /// Folder with the files of the data set [default: as in the run]
@@ -55,6 +57,9 @@ pub fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Done> {
     if run.records.is_empty() {
         return Err(ReportError::NoEpoch(args.run.clone()).into());
     }
+    let path = args.output.clone().unwrap_or_else(|| args.run.join(REPORT));
+    let flag = args.output.as_ref().map_or(OWN, |_| "--output");
+    let file = OutputFile::new(flag, &path, Content::Html)?;
     let weights = Weights::read(&args.run.join(LAST), None, None)?;
     let spec = weights.spec(&ModelArgs::default())?;
     let flags = DataArgs {
@@ -75,13 +80,13 @@ pub fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Done> {
     let (mean, std) = preprocessing::normalisation(&dataset, &weights, &unchanged)?;
     let config = LoaderConfig::in_order(batch_size, mean, std);
     let loader = Loader::new(dataset.test.clone(), config).on(network.store.device());
-    let path = args.output.clone().unwrap_or_else(|| args.run.join(REPORT));
     let frozen = network.for_evaluation(&spec)?;
-    let evaluation = write(&path, &run, &dataset, &loader, &*frozen)?;
+    let (images, top1) = write(file, &run, &dataset, &loader, &*frozen)?;
     if context.json {
         output::json(&Answer {
             output: &path,
-            ..evaluation
+            images,
+            top1,
         })?;
     } else {
         output::text(&path.display().to_string())?;
@@ -89,18 +94,18 @@ pub fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Done> {
     Ok(Done::Complete)
 }
 
-/// Predicts the classes of the test images with `network` and writes the report of `run` to `path`.
-/// `loader` has the test images of `dataset`.
+/// Predicts the classes of the test images with `network` and writes the report of `run` to `file`.
+/// `loader` has the test images of `dataset`. Returns their number and the top-1 accuracy.
 ///
 /// # Errors
 /// If a file cannot be read or the page cannot be written.
-fn write<'a>(
-    path: &'a Path,
+fn write(
+    file: OutputFile<'_>,
     run: &StoredRun,
     dataset: &Dataset,
     loader: &Loader,
     network: &dyn ModuleT,
-) -> anyhow::Result<Answer<'a>> {
+) -> anyhow::Result<(usize, f64)> {
     let batches = loader.epoch(0, 0);
     let batches = batches.map(|batch| batch.map(|batch| (batch.images, batch.labels)));
     let predictions = predict(network, batches)?;
@@ -112,14 +117,10 @@ fn write<'a>(
         weight_files: &hash_weights(&run.folder)?,
     }
     .page()?;
-    write_atomically(path, |file| file.write_all(page.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    file.write(page.as_bytes())?;
     let correct = predictions.iter().filter(|p| p.is_correct()).count();
-    Ok(Answer {
-        output: path,
-        images: predictions.len(),
-        top1: correct as f64 / predictions.len().max(1) as f64,
-    })
+    let top1 = correct as f64 / predictions.len().max(1) as f64;
+    Ok((predictions.len(), top1))
 }
 
 /// Writes the report of the finished run in `folder` there.
@@ -133,5 +134,7 @@ pub fn write_in_folder(
     network: &dyn ModuleT,
 ) -> anyhow::Result<()> {
     let run = StoredRun::read(folder)?;
-    write(&folder.join(REPORT), &run, dataset, test, network).map(drop)
+    let path = folder.join(REPORT);
+    let file = OutputFile::new(OWN, &path, Content::Html)?;
+    write(file, &run, dataset, test, network).map(drop)
 }

@@ -178,12 +178,12 @@ fn the_cfg_has_the_name_of_the_weights_or_is_named() {
     );
     let error = failure(mish(&["models", "darknet_cfg"]), 2);
     assert!(
-        error.contains("darknet_cfg is the network of a .cfg file"),
+        error.contains("darknet_cfg is the network of a darknet .cfg file"),
         "{error}"
     );
     let error = failure(mish(&["train", "darknet_cfg", "--dataset", "synthetic"]), 2);
     assert!(
-        error.contains("darknet_cfg is the network of a .cfg file"),
+        error.contains("darknet_cfg is the network of a darknet .cfg file"),
         "{error}"
     );
 }

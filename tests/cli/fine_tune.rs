@@ -231,9 +231,10 @@ fn a_run_resumes_only_with_its_classes_and_images() {
     train
         .arg(&run)
         .args(["--batch-size", "4", "--epochs", "1", "--threads", "1"]);
+    train.args(["--sched", "constant", "--lr", "0.01"]);
     train.assert().success();
     let resume = || {
-        let mut command = mish(&["train", "--threads", "1", "--resume"]);
+        let mut command = mish(&["train", "--threads", "1", "--epochs", "2", "--resume"]);
         command.arg(&run);
         command
     };

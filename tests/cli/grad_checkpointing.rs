@@ -74,7 +74,7 @@ fn a_network_without_blocks_refuses_it() {
         let line = failure(mish(&[command, "mlp_2x8", "--grad-checkpointing"]), 2);
         assert_eq!(
             line,
-            "error: --grad-checkpointing has no effect on mlp_2x8, which has no stages of blocks"
+            "error: --grad-checkpointing has no effect on mlp_2x8, which has no blocks"
         );
     }
 }

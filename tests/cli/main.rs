@@ -19,6 +19,7 @@ mod leases;
 mod mixing;
 mod mnist;
 mod one_rule;
+mod output_files;
 mod plot;
 mod predict;
 mod pretrained;
@@ -39,6 +40,7 @@ mod study;
 mod swap;
 mod swap_methods;
 mod timing_study;
+mod usage;
 mod watch;
 mod weights;
 

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use candle_mish::checkpoint;
+use candle_mish::checkpoint::{self, Checkpoint};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::predict::network;
 use crate::{failure, json, mish, stderr_of};
 
 /// IDX files of 12 training and 8 test images.
@@ -80,6 +81,59 @@ fn mnist_trains_in_grey_and_records_its_border() {
     let answer = evaluate(&run, &[]);
     assert_eq!(answer["top1"], summary["final_top1"]);
     assert_eq!(answer["loss"], summary["final_loss"]);
+}
+
+#[test]
+fn the_folder_of_a_variable_is_remembered() {
+    let (data, runs) = (
+        TempDir::new().expect("a folder"),
+        TempDir::new().expect("a folder"),
+    );
+    write(data.path());
+    let run = runs.path().join("run");
+    let mut command = mish(&["train", "resnet20", "--epochs", "1", "--threads", "2"]);
+    command.args(["--dataset", "mnist", "--output"]).arg(&run);
+    command.env("MNIST_DIR", data.path());
+    stderr_of(command);
+    let summary = std::fs::read_to_string(run.join("summary.json")).expect("a summary");
+    let summary: Value = serde_json::from_str(&summary).expect("JSON");
+    assert_eq!(evaluate(&run, &[])["loss"], summary["final_loss"]);
+    // Without it, the message names the option.
+    drop(data);
+    let mut command = mish(&["eval", "--weights"]);
+    command.arg(run.join("last.safetensors"));
+    command.env("HF_HOME", runs.path().join("empty"));
+    let error = failure(command, 1);
+    let said = "name its folder with --data-dir";
+    assert!(error.ends_with(said), "{error}");
+}
+
+#[test]
+fn other_classes_are_no_class_folders() {
+    let data = TempDir::new().expect("a folder");
+    write(data.path());
+    let (weights, _) = network(data.path());
+    let Checkpoint {
+        tensors,
+        mut metadata,
+        ..
+    } = checkpoint::read(&weights).expect("weights");
+    metadata.insert("dataset".to_string(), "cifar100".to_string());
+    let tensors: Vec<_> = tensors.into_iter().collect();
+    checkpoint::write(&weights, &tensors, &metadata).expect("written");
+    let eval = |flags: &[&str]| {
+        let mut command = mish(&["eval", "--dataset", "mnist", "--weights"]);
+        command.arg(&weights);
+        command.arg("--data-dir").arg(data.path()).args(flags);
+        let output = command.output().expect("started");
+        assert_eq!(output.status.code(), Some(1));
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        // The small data set is warned of first.
+        stderr.lines().last().unwrap_or_default().to_string()
+    };
+    let said = "error: the network was trained on cifar100; mnist shares none of its classes";
+    assert_eq!(eval(&[]), said);
+    assert_eq!(eval(&["--ignore-unknown-classes"]), said);
 }
 
 #[test]

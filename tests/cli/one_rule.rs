@@ -176,13 +176,13 @@ fn the_table_of_weights_is_chosen_or_named() {
     };
     let predict = ["predict", "mlp_1x1", path.to_str().expect("text")];
     let (text, stderr) = success(run(&predict, &["--topk", "1"]));
-    assert!(text.contains("class 0 73.1 %"), "{text}");
+    assert!(text.contains("class 0 (73.1 %)"), "{text}");
     for part in ["table 'model'", "--state-dict-key", "'ema'"] {
         assert!(stderr.contains(part), "{stderr}");
     }
     let named = ["--topk", "1", "--state-dict-key", "ema"];
     let (text, stderr) = success(run(&predict, &named));
-    assert!(text.contains("class 1 73.1 %"), "{text}");
+    assert!(text.contains("class 1 (73.1 %)"), "{text}");
     assert!(!stderr.contains("--state-dict-key"), "{stderr}");
     let error = failure(run(&predict, &["--state-dict-key", "teacher"]), 1);
     for part in ["'teacher'", "--state-dict-key", "model", "ema"] {

@@ -278,6 +278,11 @@ fn trained_weights_have_histograms_and_a_landscape_around_their_loss() {
         found[0]["residual"].as_f64() <= Some(0.01 * value(0)),
         "{hessian}"
     );
+    assert!(hessian["converged"].is_boolean(), "{hessian}");
+    let mut few = plot(folder.path(), &flags);
+    few.args(["--products", "2", "--tolerance", "0"]);
+    let (text, _) = success(few);
+    assert!(text.contains("Not converged after 2 products"), "{text}");
     let mut few = plot(folder.path(), &flags);
     few.args(["--products", "1"]);
     assert!(failure(few, 2).contains("need at least as many products"));

@@ -125,7 +125,7 @@ fn folders_and_patterns_are_read_in_order() {
     let output = predict(&weights, &[&root], &[]).output().expect("started");
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert!(
-        stderr.contains("left out 1 file") && stderr.contains("1 .txt"),
+        stderr.contains("skipped 1 file") && stderr.contains("1 .txt"),
         "{stderr}"
     );
     // Neither batches nor threads change the order.
@@ -185,6 +185,19 @@ fn a_bad_image_is_reported_and_the_others_are_classified() {
         }
         assert!(lines[3].contains("3 files could not be read"), "{lines:?}");
     }
+    // So are a folder without images and a pattern without a match.
+    let (empty, pattern) = (folder.path().join("empty"), root.join("*.gif"));
+    let whole = root.join("0.png");
+    std::fs::create_dir(&empty).expect("made");
+    let inputs = [&*empty, &*pattern, &*whole];
+    let (stdout, lines) = partial(predict(&weights, &inputs, &[]));
+    assert_eq!(names(&stdout), ["0.png"]);
+    for (line, said) in lines.iter().zip(["no image files", "no file matches"]) {
+        assert!(line.contains(said), "{line}");
+    }
+    assert!(lines[2].contains("2 inputs could not be read"), "{lines:?}");
+    let (_, lines) = partial(predict(&weights, &inputs[..2], &[]));
+    assert!(lines[2].contains("2 inputs could not be read"), "{lines:?}");
     // The file holds the results of the others.
     let out = folder.path().join("out.jsonl");
     let mut command = predict(&weights, &[&root], &["--output"]);
@@ -391,6 +404,10 @@ fn a_class_map_names_the_classes() {
         assert_eq!(mapped.3, ["one", "two", "three", "four"][mapped.2 as usize]);
         assert_eq!(own.3, CLASSES[own.2 as usize]);
     }
+    std::fs::write(&map, "one\n").expect("written");
+    let (text, stderr) = success(predict(&weights, &[&path], &flags));
+    assert!(stderr.contains("names 1 of the network's 4"), "{stderr}");
+    assert!(text.contains("one (") && text.contains(" %), class "));
     std::fs::write(&map, "1\n2\n3\n4\n5\n").expect("written");
     let error = failure(predict(&weights, &[&path], &flags), 1);
     assert!(

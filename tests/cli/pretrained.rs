@@ -255,7 +255,7 @@ fn bad_weights_give_one_line() {
     let mut offline = mish(&["predict", input, "--pretrained", address]);
     offline.env("HF_HOME", folder.path().join("nothing"));
     let error = failure(offline, 1);
-    assert!(error.contains("the network is off"), "{error}");
+    assert!(error.contains("offline mode is on"), "{error}");
     // No server listens at this address.
     let mut unreachable = mish(&["predict", input, "--pretrained", address]);
     unreachable

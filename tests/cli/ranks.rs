@@ -52,8 +52,8 @@ mod without_mpi {
         let line = failure(launched("0", "2", &args), 2);
         assert_eq!(
             line,
-            "error: Open MPI started 2 ranks, and this program has no MPI: build it with --features \
-             mpi, or start one process"
+            "error: Open MPI started 2 ranks, but this program was built without MPI: build it \
+             with --features mpi, or start one process"
         );
         assert!(!Path::new(output).exists());
         // The others leave the message to rank 0.

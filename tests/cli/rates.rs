@@ -106,17 +106,26 @@ fn runs_have_the_rates_of_their_flags() {
 }
 
 #[test]
+fn small_rates_are_printed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let flags = ["--epochs", "1", "--sched", "constant", "--lr", "1e-5"];
+    let stderr = stderr_of(train(&run, &flags));
+    assert!(stderr.contains("  lr 1.00e-5  "), "{stderr}");
+}
+
+#[test]
 fn flags_without_effect_are_usage_errors() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
     for (flags, said) in [
         (
             "--warmup-epochs 1",
-            "warmup_epochs needs another schedule than onecycle",
+            "warmup_epochs needs a schedule other than onecycle",
         ),
         (
             "--warmup-lr 0.1",
-            "warmup_lr needs another schedule than onecycle",
+            "warmup_lr needs a schedule other than onecycle",
         ),
         (
             "--sched cosine --warmup-lr 0.1",
@@ -333,6 +342,11 @@ fn a_range_test_prints_tables() {
     let diverging = ["--num-iter", "20", "--start-lr", "1e36", "--end-lr", "1e38"];
     let (stdout, _) = success(lr_find(&diverging));
     assert!(stdout.contains("diverged"), "{stdout}");
+    // Rates that are too low suggest nothing.
+    let low = ["--num-iter", "20", "--end-lr", "1e-6"];
+    let (stdout, _) = success(lr_find(&low));
+    assert!(stdout.contains("raise --end-lr"), "{stdout}");
+    assert!(!stdout.contains("Suggested"), "{stdout}");
     let message = failure(lr_find(&["--start-lr", "1", "--end-lr", "0.5"]), 2);
     assert!(
         message.contains("--start-lr 1: must be less than --end-lr 0.5"),

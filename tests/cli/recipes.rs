@@ -28,11 +28,12 @@ fn recipes_are_listed_and_valid() {
             assert!(listed.contains(line), "{name}: {line}");
         }
         assert_eq!(row["recipe"]["epochs"], recipe.epochs, "{name}");
-        let alone = ["finetune-head"].contains(&name.as_str());
+        assert_eq!(recipe.needs_pretrained, name.starts_with("finetune"));
         let mut dry = mish(&["train", "resnet20", "--dry-run", "--dataset", "synthetic"]);
         dry.args(["--recipe", name]);
-        if alone {
-            assert!(failure(dry, 2).contains("need --pretrained"));
+        if recipe.needs_pretrained {
+            let said = format!("--recipe {name} needs --pretrained");
+            assert!(failure(dry, 2).contains(&said), "{name}");
         } else {
             let config = json(dry);
             assert_eq!(config["recipe"]["lr"], recipe.lr, "{name}");

@@ -164,24 +164,75 @@ fn a_run_cannot_have_fewer_epochs_than_it_has_finished() {
         .assert()
         .success();
     let message = failure(resume(&run, &["--epochs", "1", "--threads", "1"]), 2);
-    let said = "epochs is 1, but the run has already taken 16 steps, 8 in an epoch";
+    let said = "epochs is 1, but the run has already taken 16 steps; an epoch has 8";
     assert!(message.contains(said), "{message}");
     assert_eq!(json(resume(&run, &["--epochs", "2"]))["epochs"], 2);
 }
 
 #[test]
-fn another_number_of_threads_is_reported() {
+fn another_number_of_threads_is_reported_if_the_run_continues() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = folder.path().join("run");
-    train(&run, &["--epochs", "1"]).assert().success();
-    let stderr = stderr_of(resume(&run, &["--threads", "1"]));
-    assert!(!stderr.contains("WARN"), "{stderr}");
+    let flags = ["--epochs", "1", "--sched", "constant", "--lr", "0.01"];
+    train(&run, &flags).assert().success();
     let stderr = stderr_of(resume(&run, &["--threads", "2"]));
+    assert!(!stderr.contains("WARN"), "{stderr}");
+    let stderr = stderr_of(resume(&run, &["--threads", "1", "--epochs", "2"]));
+    assert!(!stderr.contains("WARN"), "{stderr}");
+    let stderr = stderr_of(resume(&run, &["--threads", "2", "--epochs", "3"]));
     let said = "the run used 1 thread, now it uses 2";
     assert!(
         stderr.contains(said) && stderr.contains("--threads 1"),
         "{stderr}"
     );
+    // An error comes alone.
+    let fewer = failure(resume(&run, &["--threads", "1", "--epochs", "1"]), 2);
+    assert!(fewer.contains("epochs is 1"), "{fewer}");
+}
+
+#[test]
+fn a_finished_run_says_so_and_prints_its_result_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let (first, _) = success(train(&run, &["--epochs", "2"]));
+    let before = read(&run, "state.safetensors");
+    let (again, stderr) = success(resume(&run, &["--threads", "2"]));
+    assert_eq!(again, first);
+    let said = format!("{} is finished (2 of 2 epochs)", run.display());
+    assert_eq!(stderr.trim_end(), said);
+    assert!(read(&run, "state.safetensors") == before);
+    let summary: Value = serde_json::from_slice(&read(&run, "summary.json")).expect("JSON");
+    assert_eq!(json(resume(&run, &[])), summary);
+    // A lost report is made again.
+    std::fs::remove_file(run.join("report.html")).expect("removed");
+    success(resume(&run, &["--threads", "1"]));
+    assert!(run.join("report.html").is_file());
+}
+
+#[test]
+fn without_a_whole_state_the_weights_are_left() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    train(&run, &["--epochs", "2"]).assert().success();
+    // As if the second epoch had not ended.
+    std::fs::remove_file(run.join("summary.json")).expect("removed");
+    let metrics = text(&run, "metrics.jsonl");
+    let first = metrics.lines().next().expect("an epoch");
+    std::fs::write(run.join("metrics.jsonl"), format!("{first}\n")).expect("written");
+    for file in ["state.safetensors", "state.previous.safetensors"] {
+        let bytes = read(&run, file);
+        std::fs::write(run.join(file), &bytes[..bytes.len() / 2]).expect("written");
+    }
+    let message = failure(resume(&run, &[]), 1);
+    let said = "state.safetensors is damaged";
+    assert!(message.contains(said), "{message}");
+    let (_, command) = message
+        .split_once("from its weights: mish ")
+        .expect("a command");
+    assert!(command.ends_with("--epochs 1"), "{command}");
+    let mut next = mish(&command.split(' ').collect::<Vec<_>>());
+    next.arg("--output").arg(folder.path().join("new"));
+    next.assert().success();
 }
 
 #[test]
@@ -204,4 +255,27 @@ fn a_run_says_which_images_chose_its_best_epoch() {
         assert_eq!(summary["best_chosen_on"], set);
         assert!(text(&run, "curve.svg").contains(&format!("{set} top-1")));
     }
+}
+
+#[test]
+fn a_run_that_cannot_continue_keeps_its_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (root, run) = (folder.path().join("tree"), folder.path().join("run"));
+    crate::folder::tree(&root);
+    let mut train = mish(&["train", "mlp_2x8", "--img-size", "32", "--epochs", "1"]);
+    train.args(["--sched", "constant", "--batch-size", "8", "--threads", "1"]);
+    train.args(["--dataset", &crate::folder::dataset(&root), "--output"]);
+    train.arg(&run).assert().success();
+    let files =
+        || ["config.toml", "summary.json", "state.safetensors"].map(|file| read(&run, file));
+    let before = files();
+    std::fs::remove_file(root.join("train/left/3.jpg")).expect("removed");
+    let mut longer = resume(&run, &["--epochs", "5", "--threads", "1"]);
+    let stderr = longer.assert().code(1).get_output().stderr.clone();
+    let message = String::from_utf8(stderr).expect("text");
+    assert!(
+        message.contains("cannot continue with other images"),
+        "{message}"
+    );
+    assert!(files() == before);
 }

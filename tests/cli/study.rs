@@ -204,6 +204,36 @@ fn a_folder_keeps_the_setting_of_its_study() {
     assert!(error.contains("epochs is 1, not 2"), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn an_interrupted_study_continues_with_the_same_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let study = STUDY.replace("epochs = 3", "epochs = 100000");
+    let (file, output) = (write(folder.path(), &study), folder.path().join("out"));
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("mish"));
+    command.args(["study", "run"]).arg(&file);
+    command.arg("--output").arg(&output);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut process = command.spawn().expect("started");
+    let metrics = output.join("runs/activation=relu,seed=0/metrics.jsonl");
+    while !metrics.exists() {
+        let ended = process.try_wait().expect("a process");
+        assert!(ended.is_none(), "{ended:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let id = process.id().to_string();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &id])
+        .status();
+    assert!(kill.expect("kill").success());
+    let ended = process.wait_with_output().expect("ended");
+    let stderr = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{stderr}");
+    let last = stderr.lines().last().unwrap_or_default();
+    assert_eq!(last, "stopped; run the same command again to continue");
+    assert!(!stderr.contains("--resume"), "{stderr}");
+}
+
 /// Starts a process that works on the study.
 fn start(file: &Path, output: &Path) -> Child {
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("mish"));

@@ -210,8 +210,8 @@ fn a_budget_and_approximations_are_reported() {
         "leaky_relu fits in 2 layers within a budget of 100 points",
         "3 straight lines",
         "fitted-constants",
-        "What was found:",
-        "What it does not show:",
+        "Findings:",
+        "Limits:",
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
@@ -219,7 +219,7 @@ fn a_budget_and_approximations_are_reported() {
     for part in [
         "Layers within a budget: leaky_relu",
         "Approximations of mish",
-        "What it does not show",
+        "Limits",
         "x ≥",
     ] {
         assert!(page.contains(part), "{part}");

@@ -314,7 +314,8 @@ fn a_report_shows_the_run_and_can_be_made_again() {
         failure(command, 1)
     };
     let error = report(&run, &["--output", "no/such/page.html"]);
-    assert!(error.contains("cannot write no/such/page.html"), "{error}");
+    let said = "cannot write --output no/such/page.html";
+    assert!(error.contains(said), "{error}");
     let error = report(folder.path(), &[]);
     assert!(
         error.contains("holds no run: config.toml is missing"),

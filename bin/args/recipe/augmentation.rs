@@ -7,6 +7,7 @@ use clap::Args;
 use crate::args::named::named;
 use crate::args::range::{MAX_RATE, MAX_SIZE, count, number, positive};
 use crate::args::set::{replace, set};
+use crate::args::switch::{Switch, switch};
 
 /// Flags for the augmentation of training images.
 #[derive(Debug, Clone, Default, Args)]
@@ -41,17 +42,18 @@ pub struct AugmentationArgs {
     pub degrees: Option<f64>,
     /// Policy in timm's notation: rand-m9-mstd0.5-inc1 (RandAugment), augmix-m3, original, originalr,
     /// v0, v0r, 3a, cifar10 (AutoAugment) or trivial (TrivialAugment) [default: none]
-    #[arg(long, value_name = "POLICY")]
-    pub aa: Option<AutoAugment>,
+    #[arg(long, value_name = "POLICY", value_parser = switch::<AutoAugment>(&["none"]))]
+    pub aa: Option<Switch<AutoAugment>>,
     /// Random brightness, contrast, saturation and hue: one number for the first three, or three or
     /// four with commas [default: none]
-    #[arg(long, value_name = "X[,Y,Z[,HUE]]")]
-    pub color_jitter: Option<ColorJitter>,
+    #[arg(long, value_name = "X[,Y,Z[,HUE]]",
+          value_parser = switch::<ColorJitter>(&["0", "none"]))]
+    pub color_jitter: Option<Switch<ColorJitter>>,
     /// Probability of --color-jitter [default: 1]
     #[arg(long, value_name = "P",
           value_parser = number::<f64>(0.0..=1.0))]
     pub color_jitter_prob: Option<f64>,
-    /// Probability of a grey image [default: 0]
+    /// Probability of turning an image grey [default: 0]
     #[arg(long, value_name = "P",
           value_parser = number::<f64>(0.0..=1.0))]
     pub grayscale_prob: Option<f64>,
@@ -72,8 +74,8 @@ impl AugmentationArgs {
         set(&mut recipe.ratio, pair(&self.ratio));
         set(&mut recipe.vflip, self.vflip);
         set(&mut recipe.degrees, self.degrees);
-        replace(&mut recipe.aa, &self.aa);
-        replace(&mut recipe.color_jitter, &self.color_jitter);
+        Switch::apply(&self.aa, &mut recipe.aa);
+        Switch::apply(&self.color_jitter, &mut recipe.color_jitter);
         replace(&mut recipe.color_jitter_prob, &self.color_jitter_prob);
         set(&mut recipe.grayscale_prob, self.grayscale_prob);
         set(&mut recipe.gaussian_blur_prob, self.gaussian_blur_prob);

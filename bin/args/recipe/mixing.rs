@@ -20,8 +20,8 @@ pub struct MixingArgs {
     /// other epoch [default: random]
     #[arg(long, value_name = "MODE", help_heading = AUGMENTATION, value_parser = named::<FlipMode>)]
     pub flip_mode: Option<FlipMode>,
-    /// Repeated augmentation: how often an epoch has each image, of a part of the training images [default:
-    /// 0, all images once]
+    /// Repeated augmentation: use each image N times in a row, augmented differently. An epoch
+    /// keeps its length, so it sees 1/N of the images [default: 0, all images once]
     #[arg(long, value_name = "N", help_heading = AUGMENTATION,
           value_parser = count(0..=MAX_REPEATS))]
     pub aug_repeats: Option<usize>,
@@ -48,8 +48,8 @@ pub struct MixingArgs {
     /// Images that share a draw of mixup or CutMix: batch, pair or elem [default: batch]
     #[arg(long, value_name = "MODE", value_parser = named::<MixupMode>)]
     pub mixup_mode: Option<MixupMode>,
-    /// Epochs with mixup and CutMix [default: all]
-    #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]
+    /// Turn off mixup and CutMix after N epochs, or 0 for never [default: 0]
+    #[arg(long, value_name = "N", value_parser = count(0..=MAX_EPOCHS as usize))]
     pub mixup_off_epoch: Option<usize>,
     /// Random erasing: probability that an image is erased [default: 0]
     #[arg(long, value_name = "P", value_parser = number::<f64>(0.0..=1.0))]
@@ -58,7 +58,7 @@ pub struct MixingArgs {
     /// pixel]
     #[arg(long, value_name = "MODE", value_parser = named::<EraseMode>)]
     pub remode: Option<EraseMode>,
-    /// Most rectangles to erase in an image [default: 1]
+    /// Maximum number of erased rectangles per image [default: 1]
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_REPEATS))]
     pub recount: Option<usize>,
     /// Cutout: side of a square to erase with the mean in every image, or 0 for none [default: 0]
@@ -83,7 +83,11 @@ impl MixingArgs {
         replace(&mut recipe.mixup_prob, &self.mixup_prob);
         replace(&mut recipe.mixup_switch_prob, &self.mixup_switch_prob);
         replace(&mut recipe.mixup_mode, &self.mixup_mode);
-        replace(&mut recipe.mixup_off_epoch, &self.mixup_off_epoch);
+        // As in timm, 0 is never.
+        match self.mixup_off_epoch {
+            Some(0) => recipe.mixup_off_epoch = None,
+            given => replace(&mut recipe.mixup_off_epoch, &given),
+        }
         set(&mut recipe.reprob, self.reprob);
         replace(&mut recipe.remode, &self.remode);
         replace(&mut recipe.recount, &self.recount);

@@ -1,6 +1,8 @@
 //! Flags for the optimizer and its regularisation.
 
-use candle_mish::train::{AdjustLr, ClipMode, MuonFallback, NsCoefficients, OptimizerName, Recipe};
+use candle_mish::train::{
+    AdjustLr, ClipMode, MuonFallback, NsCoefficients, OptimizerName, Recipe, RecipeError,
+};
 use clap::Args;
 
 use crate::args::range::{MAX_RATE, number, positive};
@@ -23,17 +25,17 @@ pub struct OptimizerArgs {
     /// Momentum of sgd, momentum, rmsprop and muon [default: 0.9]
     #[arg(long, value_name = "M", value_parser = number::<f64>(0.0..1.0))]
     pub momentum: Option<f64>,
-    /// Weight decay, except on norms and biases. Decoupled from the gradient for names that end in
-    /// w, lion and muon [default: 0.0005]
+    /// Weight decay, except on norms and biases. Decoupled for lion, muon and optimizers whose name
+    /// ends in w [default: 0.0005]
     #[arg(long, value_name = "W",
           value_parser = number::<f64>(0.0..=MAX_RATE))]
     pub weight_decay: Option<f64>,
-    /// Factor of the sign of the weight in the gradient, except of norms and biases [default: 0]
+    /// L1 penalty: adds L * sign(w) to the gradient, except for norms and biases [default: 0]
     #[arg(long, value_name = "L",
           value_parser = number::<f64>(0.0..=MAX_RATE))]
     pub l1_penalty: Option<f64>,
-    /// Factor of the weight in the gradient, except of norms and biases. Unlike --weight-decay, never
-    /// decoupled [default: 0]
+    /// L2 penalty: adds L * w to the gradient, except for norms and biases. Unlike --weight-decay,
+    /// never decoupled [default: 0]
     #[arg(long, value_name = "L",
           value_parser = number::<f64>(0.0..=MAX_RATE))]
     pub l2_penalty: Option<f64>,
@@ -86,6 +88,24 @@ pub struct OptimizerArgs {
 }
 
 impl OptimizerArgs {
+    /// Refuses constants that the optimizer of `recipe` does not use.
+    ///
+    /// # Errors
+    /// Names the field and the optimizers that use it.
+    pub fn check(&self, recipe: &Recipe) -> Result<(), RecipeError> {
+        for (field, given) in [
+            ("momentum", self.momentum.is_some()),
+            ("opt_betas", self.opt_betas.is_some()),
+            ("opt_eps", self.opt_eps.is_some()),
+            ("opt_alpha", self.opt_alpha.is_some()),
+        ] {
+            if given {
+                recipe.opt.kind.check_reads(field)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Overrides `recipe` with the flags given.
     pub fn apply(&self, recipe: &mut Recipe) {
         let pair = |values: &Option<Vec<f64>>| values.as_deref()?.try_into().ok();

@@ -21,7 +21,7 @@ pub struct ScheduleArgs {
     /// onecycle]
     #[arg(long, value_name = "NAME")]
     pub sched: Option<ScheduleKind>,
-    /// Whether the rate changes with the updates or with the epochs [default: updates]
+    /// Change the rate with each update or with each epoch: updates or epochs [default: updates]
     #[arg(long, value_name = "UNIT")]
     pub sched_on: Option<SchedOn>,
     /// Epochs of linear warm-up, except with onecycle [default: 0]
@@ -47,11 +47,11 @@ pub struct ScheduleArgs {
     /// cosine, tanh and poly: number of cycles in the run [default: 1]
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_CYCLES))]
     pub lr_cycle_limit: Option<usize>,
-    /// Length of a cycle divided by the length of the one before [default: 1]
+    /// Length of a cycle divided by the length of the previous cycle [default: 1]
     #[arg(long, value_name = "F",
           value_parser = number::<f64>(1.0 / MAX_BEND..=MAX_BEND))]
     pub lr_cycle_mul: Option<f64>,
-    /// Highest rate of a cycle divided by the highest rate of the one before [default: 0.5]
+    /// Highest rate of a cycle divided by that of the previous cycle [default: 0.5]
     #[arg(long, value_name = "F", value_parser = number::<f64>(positive(1.0)))]
     pub lr_cycle_decay: Option<f64>,
     /// cosine and poly: k-decay; above 1, the rate stays high for longer [default: 1]
@@ -89,7 +89,8 @@ pub struct ScheduleArgs {
     /// Momentum at the start and at the end, with --cycle-momentum [default: 0.95]
     #[arg(long, value_name = "M", value_parser = number::<f64>(0.0..1.0))]
     pub max_momentum: Option<f64>,
-    /// step: epochs between decays; exponential: epochs of a decay by --decay-rate [default: 30]
+    /// step: epochs between decays; exponential: epochs over which the rate is multiplied by
+    /// --decay-rate [default: 30]
     #[arg(long, value_name = "N",
           value_parser = number::<f64>(MIN_DECAY_EPOCHS..=MAX_EPOCHS))]
     pub decay_epochs: Option<f64>,
@@ -104,14 +105,14 @@ pub struct ScheduleArgs {
     /// plateau: epochs without improvement that do not yet cause a decay [default: 10]
     #[arg(long, value_name = "N", value_parser = count(0..=MAX_EPOCHS as usize))]
     pub patience_epochs: Option<usize>,
-    /// What is to improve: top1 or loss. It chooses the best epoch, and plateau and early stopping look
-    /// at it [default: top1]
+    /// Metric that selects the best epoch and drives plateau and early stopping: top1 or loss
+    /// [default: top1]
     #[arg(long, value_name = "NAME")]
     pub eval_metric: Option<EvalMetric>,
     /// Stop after N epochs without improvement [default: never]
     #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]
     pub early_stop_patience: Option<usize>,
-    /// Least improvement for --early-stop-patience [default: 0]
+    /// Smallest improvement that counts for --early-stop-patience [default: 0]
     #[arg(long, value_name = "DELTA", value_parser = number::<f64>(0.0..=MAX_RATE))]
     pub early_stop_min_delta: Option<f64>,
 }

@@ -32,7 +32,7 @@ pub struct WeightsArgs {
     /// Average the weights at the end of this epoch and of all later ones (SWA), and save the mean
     #[arg(long, value_name = "EPOCH", value_parser = count(1..=MAX_EPOCHS as usize))]
     pub swa_start: Option<usize>,
-    /// Learning rate to which the schedule's anneals from --swa-start on [default: the schedule's]
+    /// Learning rate that SWA anneals to from --swa-start on [default: the schedule's]
     #[arg(long, value_name = "RATE", value_parser = number::<f64>(positive(MAX_RATE)))]
     pub swa_lr: Option<f64>,
     /// Epochs of the annealing to --swa-lr [default: 10]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use candle_mish::data::{Batch, contact_sheet};
 use serde::Serialize;
 
@@ -11,6 +11,7 @@ use crate::args::range::{MAX_BATCH, MAX_EPOCHS, count};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::output;
+use crate::output_file::{Content, OutputFile};
 use crate::table::{align_right, table};
 use crate::training_images::{TrainingImages, TrainingImagesArgs};
 
@@ -28,7 +29,7 @@ pub struct PreviewArgs {
     #[arg(long, value_name = "N", help_heading = OUTPUT, default_value_t = 1,
           value_parser = count(1..=MAX_EPOCHS as usize))]
     epoch: usize,
-    /// Images of the batch to show, at most
+    /// Maximum number of images to show
     #[arg(long, value_name = "N", help_heading = OUTPUT, default_value_t = 32,
           value_parser = count(1..=MAX_BATCH))]
     images: usize,
@@ -75,6 +76,7 @@ struct Share {
 /// # Errors
 /// If a flag is wrong, an image cannot be read or the file cannot be written.
 pub fn run(args: &PreviewArgs, context: &Context) -> anyhow::Result<Done> {
+    let file = OutputFile::new("--output", &args.output, Content::Png)?;
     let training = args.training.open(context)?;
     let epochs = training.recipe.epochs;
     if args.epoch > epochs {
@@ -93,8 +95,7 @@ pub fn run(args: &PreviewArgs, context: &Context) -> anyhow::Result<Done> {
     let TrainingImages { dataset, .. } = &training;
     let sheet = contact_sheet(&batch, dataset.mean, dataset.std, args.columns)?;
     let sheet = sheet.enlarged(VISIBLE / height.max(width));
-    std::fs::write(&args.output, sheet.to_png()?)
-        .with_context(|| format!("cannot write {}", args.output.display()))?;
+    file.write(&sheet.to_png()?)?;
     let preview = Preview {
         output: args.output.clone(),
         dataset: dataset.name.clone(),

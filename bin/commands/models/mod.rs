@@ -44,7 +44,7 @@ pub struct ModelsArgs {
     #[arg(long, value_name = "PIXELS", help_heading = LAYERS,
           value_parser = count(1..=MAX_IMAGE))]
     img_size: Option<usize>,
-    /// List the weights inside of this program
+    /// List the weights built into this program
     #[arg(long, conflicts_with_all = ["pattern", "markdown"])]
     embedded: bool,
     /// Print the list as the page docs/models.md

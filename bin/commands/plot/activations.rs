@@ -6,13 +6,13 @@ use candle_mish::activation::Activation;
 use candle_mish::plot::{ActivationCurves, Order};
 use serde_json::json;
 
-use super::files::write;
 use super::names::{distinct, listed};
 use crate::args::OUTPUT;
 use crate::args::range::{count, number};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::output;
+use crate::output_file::{Content, OutputFile};
 
 /// Limit of `--points`.
 const MAX_POINTS: usize = 100_000;
@@ -54,15 +54,17 @@ pub fn run(args: &ActivationsArgs, context: &Context) -> anyhow::Result<Done> {
             "--range {low} {high}: LOW must be less than HIGH"
         )));
     }
+    let plot = OutputFile::new("--output", &args.output, Content::Svg)?;
+    let table = OutputFile::given("--csv", &args.csv, Content::Csv)?;
     let activations = distinct(&args.names);
     let orders = Order::ALL.into_iter();
     let orders: Vec<Order> = orders
         .filter(|order| args.derivative.contains(&order.number()))
         .collect();
     let curves = ActivationCurves::new(&activations, &orders, (low, high), args.points);
-    write(&args.output, curves.svg().as_bytes())?;
-    if let Some(path) = &args.csv {
-        write(path, curves.csv().as_bytes())?;
+    plot.write(curves.svg().as_bytes())?;
+    if let Some(table) = table {
+        table.write(curves.csv().as_bytes())?;
     }
     if context.json {
         output::json(&json!({

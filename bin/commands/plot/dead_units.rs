@@ -6,13 +6,13 @@ use candle_mish::plot::{DeadUnits, Line, LinePlot, UnitResponses, line_plots, un
 use serde::Serialize;
 use serde_json::json;
 
-use super::files::write;
 use super::images::{STATES, Trained, TrainedArgs};
 use crate::args::OUTPUT;
 use crate::args::range::number;
 use crate::context::Context;
 use crate::failure::Done;
 use crate::output;
+use crate::output_file::{Content, OutputFile};
 use crate::table::{align_right, table};
 
 /// Flags of `mish plot dead-units`.
@@ -51,6 +51,8 @@ impl Layer {
 /// # Errors
 /// If flags, weights or data are wrong, or a file cannot be written.
 pub fn run(args: &DeadUnitsArgs, context: &Context) -> anyhow::Result<Done> {
+    let plot = OutputFile::new("--output", &args.output, Content::Svg)?;
+    let numbers = OutputFile::given("--csv", &args.csv, Content::Csv)?;
     let trained = args.trained.open(context)?;
     let images = || trained.batches.iter().map(|(images, _)| images);
     let initial = trained.initial(images())?;
@@ -69,9 +71,9 @@ pub fn run(args: &DeadUnitsArgs, context: &Context) -> anyhow::Result<Done> {
         images,
         ..
     } = &trained;
-    write(&args.output, svg(title, &layers).as_bytes())?;
-    if let Some(path) = &args.csv {
-        write(path, csv(&layers).as_bytes())?;
+    plot.write(svg(title, &layers).as_bytes())?;
+    if let Some(numbers) = numbers {
+        numbers.write(csv(&layers).as_bytes())?;
     }
     if context.json {
         output::json(&json!({

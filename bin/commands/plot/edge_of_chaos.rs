@@ -9,13 +9,14 @@ use candle_mish::propagation::{Edge, FixedPoint, MeanField, Phase, edge_curve, e
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::files::write;
 use super::names::{distinct, listed};
+use super::rounded::rounded;
 use crate::args::OUTPUT;
 use crate::args::range::{number, positive};
 use crate::context::Context;
 use crate::failure::Done;
 use crate::output;
+use crate::output_file::{Content, OutputFile};
 use crate::table::{align_right, table};
 
 /// Largest sigma_b of the plot.
@@ -74,6 +75,8 @@ impl Row {
 /// # Errors
 /// If a file cannot be written.
 pub fn run(args: &EdgeOfChaosArgs, context: &Context) -> anyhow::Result<Done> {
+    let plot = OutputFile::given("--output", &args.output, Content::Svg)?;
+    let table = OutputFile::given("--csv", &args.csv, Content::Csv)?;
     let activations = match args.names.as_slice() {
         [] => Activation::all().collect(),
         names => distinct(names),
@@ -82,11 +85,11 @@ pub fn run(args: &EdgeOfChaosArgs, context: &Context) -> anyhow::Result<Done> {
         .par_iter()
         .map(|activation| Row::new(activation, args))
         .collect();
-    if let Some(path) = &args.output {
-        write(path, svg(&activations).as_bytes())?;
+    if let Some(plot) = plot {
+        plot.write(svg(&activations).as_bytes())?;
     }
-    if let Some(path) = &args.csv {
-        write(path, csv(&rows).as_bytes())?;
+    if let Some(table) = table {
+        table.write(csv(&rows).as_bytes())?;
     }
     if context.json {
         output::json(&rows)?;
@@ -149,13 +152,6 @@ fn at_edge(edge: &Edge) -> [String; 3] {
     };
     let q = edge.q.map_or("any".to_string(), rounded);
     [rounded(edge.sigma_w), q, stable]
-}
-
-fn rounded(value: f64) -> String {
-    match value.abs() {
-        size if size != 0.0 && !(1e-3..1e5).contains(&size) => format!("{value:.2e}"),
-        _ => format!("{value:.4}"),
-    }
 }
 
 /// A line for each point on the edge, at least one for each activation.

@@ -6,14 +6,14 @@ use candle_mish::landscape::{Eigenvalue, LanczosOptions, hessian_eigenvalues};
 use candle_mish::plot::loss_gradient;
 use serde_json::json;
 
-use super::files::write;
 use super::images::{Trained, TrainedArgs};
 use crate::args::OUTPUT;
 use crate::args::range::{count, number, seed};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::output;
-use crate::table::{align_right, table};
+use crate::output_file::{Content, OutputFile};
+use crate::table::{align_right, counted, table, thousands};
 
 /// Limit of `--products`. Each keeps a vector of all weights.
 const MAX_PRODUCTS: usize = 500;
@@ -27,7 +27,7 @@ pub struct HessianArgs {
     /// Eigenvalues to find
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = count(1..=100))]
     count: usize,
-    /// Products of the Hessian and a vector at most. Each takes two gradients over all images
+    /// Maximum number of Hessian-vector products. Each needs two gradients over all images
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = count(1..=MAX_PRODUCTS))]
     products: usize,
     /// Stop once all residuals are at most this share of the largest eigenvalue
@@ -55,6 +55,7 @@ pub fn run(args: &HessianArgs, context: &Context) -> anyhow::Result<Done> {
             args.products, args.count
         )));
     }
+    let table = OutputFile::given("--csv", &args.csv, Content::Csv)?;
     let Trained {
         network,
         spec,
@@ -72,9 +73,10 @@ pub fn run(args: &HessianArgs, context: &Context) -> anyhow::Result<Done> {
     };
     let gradient = || loss_gradient(&*network.model, &params, &batches);
     let found = hessian_eigenvalues(&params, args.step, &options, gradient)?;
-    if let Some(path) = &args.csv {
-        write(path, csv(&found).as_bytes())?;
+    if let Some(table) = table {
+        table.write(csv(&found).as_bytes())?;
     }
+    let converged = is_converged(&found, args.tolerance);
     if context.json {
         output::json(&json!({
             "model": spec.model,
@@ -85,12 +87,29 @@ pub fn run(args: &HessianArgs, context: &Context) -> anyhow::Result<Done> {
             "seed": args.seed,
             "method": "Lanczos, Hessian-vector products by central differences of exact gradients",
             "eigenvalues": found,
+            "converged": converged,
             "csv": args.csv,
         }))?;
     } else {
-        output::text(&text(&title, &found, network.store.num_params()))?;
+        let note = match converged {
+            true => String::new(),
+            false => format!(
+                "\n\nNot converged after {}: a residual is above {} of the largest eigenvalue; raise \
+                 --products",
+                counted(args.products, "product"),
+                args.tolerance
+            ),
+        };
+        let text = text(&title, &found, network.store.num_params());
+        output::text(&format!("{text}{note}"))?;
     }
     Ok(Done::Complete)
+}
+
+/// Whether all residuals are at most this share of the largest eigenvalue.
+fn is_converged(found: &[Eigenvalue], tolerance: f64) -> bool {
+    let largest = found.first().map_or(0.0, |first| first.value.abs());
+    found.iter().all(|it| it.residual <= tolerance * largest)
 }
 
 fn csv(found: &[Eigenvalue]) -> String {
@@ -115,7 +134,7 @@ fn text(title: &str, found: &[Eigenvalue], params: usize) -> String {
     format!(
         "{title}: largest eigenvalues of the Hessian of the loss with respect to {} parameters, by \
          Lanczos' method; products are central differences of exact gradients\n\n{}",
-        crate::table::thousands(params as u64),
+        thousands(params as u64),
         table.trim_fmt()
     )
 }

@@ -6,13 +6,13 @@ use candle_mish::activation::Activation;
 use candle_mish::plot::OutputLandscape;
 use serde_json::json;
 
-use super::files::write;
 use super::names::{distinct, listed};
 use crate::args::OUTPUT;
 use crate::args::range::{count, seed};
 use crate::context::Context;
 use crate::failure::Done;
 use crate::output;
+use crate::output_file::{Content, OutputFile};
 
 /// Limit of `--points`.
 const MAX_POINTS: usize = 2000;
@@ -20,7 +20,7 @@ const MAX_POINTS: usize = 2000;
 /// Flags of `mish plot landscape-output`.
 #[derive(Debug, clap::Args)]
 pub struct LandscapeOutputArgs {
-    /// Activations, with parameters after a colon; their landscapes come next to each other
+    /// Activations, with parameters after a colon. Their landscapes are drawn side by side
     #[arg(required = true, value_name = "NAME")]
     names: Vec<Activation>,
     /// Points on each side
@@ -42,13 +42,15 @@ pub struct LandscapeOutputArgs {
 /// # Errors
 /// If a file cannot be written.
 pub fn run(args: &LandscapeOutputArgs, context: &Context) -> anyhow::Result<Done> {
+    let image = OutputFile::new("--output", &args.output, Content::Png)?;
+    let table = OutputFile::given("--csv", &args.csv, Content::Csv)?;
     let activations = distinct(&args.names);
     let landscapes = activations
         .iter()
         .map(|activation| OutputLandscape::new(activation, args.seed, args.points));
     let landscapes = landscapes.collect::<Result<Vec<_>, _>>()?;
-    write(&args.output, &OutputLandscape::png(&landscapes)?)?;
-    if let Some(path) = &args.csv {
+    image.write(&OutputLandscape::png(&landscapes)?)?;
+    if let Some(table) = table {
         let mut text = String::from("activation,x,y,value\n");
         for (activation, landscape) in activations.iter().zip(&landscapes) {
             let name = activation.to_string();
@@ -57,7 +59,7 @@ pub fn run(args: &LandscapeOutputArgs, context: &Context) -> anyhow::Result<Done
                 text.push_str(&format!("{name},{x},{y},{value}\n"));
             }
         }
-        write(path, text.as_bytes())?;
+        table.write(text.as_bytes())?;
     }
     let ranges = landscapes.iter().map(OutputLandscape::range);
     if context.json {

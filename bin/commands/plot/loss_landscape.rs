@@ -7,13 +7,13 @@ use candle_mish::landscape::{Direction, Ignored, Normalisation, Point, grid, sca
 use candle_mish::plot::{HeatMap, Line, LinePlot, heat_maps, line_plots, surfaces};
 use serde_json::json;
 
-use super::files::write;
 use super::images::{Trained, TrainedArgs};
 use crate::args::OUTPUT;
 use crate::args::range::{count, number, seed};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::output;
+use crate::output_file::{Content, OutputFile};
 
 /// Limit of `--points`.
 const MAX_POINTS: usize = 1001;
@@ -78,6 +78,8 @@ pub fn run(args: &LossLandscapeArgs, context: &Context) -> anyhow::Result<Done> 
     if args.form.is_some() && args.dims == 1 {
         return Err(usage("--form needs --dims 2"));
     }
+    let plot = OutputFile::new("--output", &args.output, Content::Svg)?;
+    let table = OutputFile::given("--csv", &args.csv, Content::Csv)?;
     let Trained {
         network,
         spec,
@@ -105,9 +107,9 @@ pub fn run(args: &LossLandscapeArgs, context: &Context) -> anyhow::Result<Done> 
             }
         }
     };
-    write(&args.output, svg.as_bytes())?;
-    if let Some(path) = &args.csv {
-        write(path, csv(&landscape).as_bytes())?;
+    plot.write(svg.as_bytes())?;
+    if let Some(table) = table {
+        table.write(csv(&landscape).as_bytes())?;
     }
     if context.json {
         output::json(&json!({

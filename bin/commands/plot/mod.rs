@@ -3,13 +3,13 @@
 mod activations;
 mod dead_units;
 mod edge_of_chaos;
-mod files;
 mod hessian;
 mod images;
 mod landscape_output;
 mod loss_landscape;
 mod names;
 mod pre_activations;
+mod rounded;
 mod signal;
 
 use clap::Subcommand;
@@ -20,7 +20,7 @@ use crate::failure::Done;
 /// Flags of `mish plot`.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(allow_negative_numbers = true)]
+#[command(allow_negative_numbers = true, arg_required_else_help = true)]
 pub struct PlotArgs {
     #[command(subcommand)]
     what: Option<What>,

@@ -6,12 +6,12 @@ use anyhow::bail;
 use candle_mish::plot::{LayerHistogram, histogram_plots, pre_activations};
 use serde_json::json;
 
-use super::files::write;
 use super::images::{STATES, Trained, TrainedArgs};
 use crate::args::OUTPUT;
 use crate::context::Context;
 use crate::failure::Done;
 use crate::output;
+use crate::output_file::{Content, OutputFile};
 use crate::table::{align_right, table};
 
 /// Flags of `mish plot pre-activations`.
@@ -34,6 +34,8 @@ pub struct PreActivationsArgs {
 /// # Errors
 /// If flags, weights or data are wrong, or a file cannot be written.
 pub fn run(args: &PreActivationsArgs, context: &Context) -> anyhow::Result<Done> {
+    let plot = OutputFile::new("--output", &args.output, Content::Svg)?;
+    let histograms = OutputFile::given("--csv", &args.csv, Content::Csv)?;
     let trained = args.trained.open(context)?;
     let Some((images, _)) = trained.batches.first() else {
         bail!("there are no images");
@@ -52,12 +54,9 @@ pub fn run(args: &PreActivationsArgs, context: &Context) -> anyhow::Result<Done>
     let layers: Vec<LayerHistogram> = pairs
         .filter_map(|(before, after)| LayerHistogram::new(&[before, after]))
         .collect();
-    write(
-        &args.output,
-        histogram_plots(title, &STATES, &layers).as_bytes(),
-    )?;
-    if let Some(path) = &args.csv {
-        write(path, csv(&layers).as_bytes())?;
+    plot.write(histogram_plots(title, &STATES, &layers).as_bytes())?;
+    if let Some(histograms) = histograms {
+        histograms.write(csv(&layers).as_bytes())?;
     }
     if context.json {
         output::json(&json!({

@@ -10,13 +10,14 @@ use candle_mish::train::Recipe;
 use candle_mish_models::{ModelArgs, ModelSpec, Stem};
 use serde::Serialize;
 
-use super::files::write;
 use super::names::{distinct, listed};
+use super::rounded::rounded;
 use crate::args::range::{MAX_BATCH, check_batch_of, count, number, positive, seed};
 use crate::args::{NETWORK, OUTPUT};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::network::{Network, entry};
+use crate::output_file::{Content, OutputFile};
 use crate::table::{align_right, table};
 use crate::{device, output};
 
@@ -84,6 +85,8 @@ struct Measured {
 /// # Errors
 /// If a network cannot be built, or a file cannot be written.
 pub fn run(args: &SignalArgs, context: &Context) -> anyhow::Result<Done> {
+    let plot = OutputFile::new("--output", &args.output, Content::Svg)?;
+    let table = OutputFile::given("--csv", &args.csv, Content::Csv)?;
     let activations = distinct(&args.names);
     let measure = |activation: &Activation| {
         let signals = match &args.model {
@@ -104,9 +107,9 @@ pub fn run(args: &SignalArgs, context: &Context) -> anyhow::Result<Done> {
             format!("a dense network of {depth} layers of {width} units")
         }
     };
-    write(&args.output, svg(&measured, &network).as_bytes())?;
-    if let Some(path) = &args.csv {
-        write(path, csv(&measured).as_bytes())?;
+    plot.write(svg(&measured, &network).as_bytes())?;
+    if let Some(table) = table {
+        table.write(csv(&measured).as_bytes())?;
     }
     if context.json {
         output::json(&measured)?;
@@ -210,17 +213,17 @@ fn csv(measured: &[Measured]) -> String {
 fn text(measured: &[Measured]) -> String {
     let mut table = table(&[
         "activation",
-        "variance of the first",
-        "and last layer",
-        "gradient norm of the first",
-        "and last layer",
+        "variance, first layer",
+        "variance, last layer",
+        "gradient norm, first layer",
+        "gradient norm, last layer",
     ]);
     for one in measured {
         let ends = QUANTITIES.iter().flat_map(|(_, series)| {
             let values = series(&one.signals);
             [values.first(), values.last()]
         });
-        let ends = ends.map(|end| end.map_or("-".to_string(), |(_, value)| format!("{value:.3e}")));
+        let ends = ends.map(|end| end.map_or("-".to_string(), |(_, value)| rounded(*value)));
         let mut row = vec![one.activation.to_string()];
         row.extend(ends);
         table.add_row(row);

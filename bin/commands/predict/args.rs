@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use candle_mish::checkpoint::check_writable;
 use candle_mish::data::ClassMap;
 use candle_mish_models as models;
 
@@ -12,6 +10,7 @@ use crate::args::range::{MAX_BATCH, MAX_CLASSES, count};
 use crate::args::{DecodeArgs, NetworkArgs, OUTPUT, PreprocessArgs, class_map};
 use crate::context::Context;
 use crate::failure::usage;
+use crate::output_file::{Content, OutputFile};
 use crate::source::WeightsArgs;
 
 /// Flags of `mish predict`.
@@ -26,6 +25,9 @@ pub struct PredictArgs {
     inputs: Vec<PathBuf>,
     #[command(flatten, next_help_heading = "Weights")]
     pub(super) weights: WeightsArgs,
+    /// Use only local files
+    #[arg(long, help_heading = "Weights")]
+    pub(super) offline: bool,
     #[command(flatten)]
     pub(super) network: NetworkArgs,
     /// Images per batch
@@ -104,7 +106,9 @@ impl PredictArgs {
             !is_path && (models::find(name).is_ok() || !rest.is_empty())
         });
         match name {
-            Some(name) if rest.is_empty() => Err(usage(format!("give image files after {name}"))),
+            Some(name) if rest.is_empty() => Err(usage(format!(
+                "name the images after the network: mish predict {name} IMAGE..."
+            ))),
             Some(name) if first.extension().is_none() => Ok((Some(name), rest)),
             _ => Ok((None, &self.inputs)),
         }
@@ -145,12 +149,10 @@ impl PredictArgs {
     /// # Errors
     /// If one cannot be written.
     pub(super) fn check(&self) -> anyhow::Result<()> {
-        for (flag, path) in [("--output", &self.output), ("--logits", &self.logits)] {
-            if let Some(path) = path {
-                check_writable(path)
-                    .with_context(|| format!("cannot write {flag} {}", path.display()))?;
-            }
+        if let Some(path) = &self.output {
+            OutputFile::of_any_content("--output", path)?;
         }
+        OutputFile::given("--logits", &self.logits, Content::Json)?;
         Ok(())
     }
 }

@@ -10,6 +10,8 @@ mod progress;
 mod ranking;
 mod writers;
 
+use std::path::PathBuf;
+
 use anyhow::bail;
 use candle_core::{Device, Tensor};
 use candle_mish::eval::Mirrored;
@@ -25,23 +27,24 @@ use crate::preprocessing;
 use crate::table::counted;
 pub use args::PredictArgs;
 use images::{Chunk, Reader, is_preprocessed};
+use inputs::Inputs;
 use progress::Progress;
 use ranking::Ranking;
 use writers::{Results, classes, logits};
 
-/// Classifies images and writes the result. Files that cannot be read are reported and left out.
+/// Classifies images and writes the result. Inputs that cannot be read are reported and left out.
 ///
 /// # Errors
-/// If flags or weights are wrong, the results cannot be written, or, at the end, if a file could not
+/// If flags or weights are wrong, the results cannot be written, or, at the end, if an input could not
 /// be read.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     let (name, arguments) = args.split()?;
     let format = args.format(context)?;
     args.check()?;
-    let files = inputs::expand(arguments)?;
+    let (files, without_files) = reported(Inputs::of(arguments))?;
     let weights = args
         .weights
-        .read(name, args.network.activation, false, context)?;
+        .read(name, args.network.activation, args.offline, context)?;
     let spec = weights.spec(&args.network.model_args(name))?;
     let has_images = files.iter().any(|file| !is_preprocessed(file));
     let preprocess = if has_images {
@@ -77,9 +80,10 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
         device: network.store.device(),
         spec: &spec,
         results,
-        only: files.len() == 1,
+        only: files.len() == 1 && without_files == 0,
         read: 0,
         failed: 0,
+        without_files,
     };
     let in_file = args.output.is_some() || args.logits.is_some();
     let progress = Progress::new(files.len(), in_file, context);
@@ -93,6 +97,25 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<Done> {
     })?;
     drop(progress);
     run.finish()
+}
+
+/// Reports the inputs that name no file, and returns the files and the number of these inputs. If there
+/// is nothing else, they are an error.
+fn reported(inputs: Inputs) -> anyhow::Result<(Vec<PathBuf>, usize)> {
+    let Inputs {
+        files,
+        mut problems,
+    } = inputs;
+    if files.is_empty() && problems.len() == 1 {
+        return Err(problems.remove(0));
+    }
+    for problem in &problems {
+        tracing::warn!("{}", failure::message(problem));
+    }
+    if files.is_empty() {
+        bail!("{} could not be read", counted(problems.len(), "input"));
+    }
+    Ok((files, problems.len()))
 }
 
 /// The names of the classes, from the class map or the weights; empty if they are unknown.
@@ -109,6 +132,12 @@ fn class_names(
         bail!(
             "the network has {own} classes, --class-map has {}",
             names.len()
+        );
+    }
+    if map.named() < own {
+        tracing::warn!(
+            "--class-map names {} of the network's {own} classes: the others have no name",
+            map.named()
         );
     }
     Ok(names)
@@ -128,6 +157,8 @@ struct Run<'a> {
     read: usize,
     /// Files that could not be read.
     failed: usize,
+    /// Inputs that name no file.
+    without_files: usize,
 }
 
 impl Run<'_> {
@@ -172,7 +203,8 @@ impl Run<'_> {
         let (channels, in_chans) = (pixels.dim(1)?, self.spec.in_chans);
         if channels != in_chans {
             return Err(usage(format!(
-                "{name} has {channels} channels, the network takes {in_chans} (--in-chans)"
+                "{name} has {}, the network takes {in_chans} (--in-chans)",
+                counted(channels, "channel")
             )));
         }
         Ok(())
@@ -185,9 +217,10 @@ impl Run<'_> {
         } else if self.failed == 0 {
             bail!("the input holds no images");
         }
-        match self.failed {
-            0 => Ok(Done::Complete),
-            failed => bail!("{} could not be read", counted(failed, "file")),
+        match (self.failed, self.without_files) {
+            (0, 0) => Ok(Done::Complete),
+            (files, 0) => bail!("{} could not be read", counted(files, "file")),
+            (files, inputs) => bail!("{} could not be read", counted(files + inputs, "input")),
         }
     }
 }

@@ -9,9 +9,10 @@ use candle_mish::train::EpochRecord;
 use candle_mish::train::run_folder::METRICS;
 
 use crate::failure::usage;
+use crate::remedy::subfolder;
 
 /// The definition of the study.
-const STUDY: &str = "study.toml";
+pub(super) const STUDY: &str = "study.toml";
 const RUNS: &str = "runs";
 
 /// The folder of a study.
@@ -21,18 +22,24 @@ pub(super) struct StudyFolder {
 
 impl StudyFolder {
     /// Makes the folder of `study`, or opens it. A study may get more values of its axes later, but
-    /// its base stays.
+    /// the rest stays: its report has all runs.
     ///
     /// # Errors
-    /// If the folder holds another study, or cannot be written.
+    /// If the folder holds another study or other files, or cannot be written.
     pub(super) fn create(path: &Path, study: &Study) -> anyhow::Result<Self> {
         let folder = Self {
             path: path.to_path_buf(),
         };
-        let runs = path.join(RUNS);
+        let (runs, file) = (path.join(RUNS), path.join(STUDY));
+        // A study that another process started in the meantime is no other file.
+        if let Some(entry) = foreign_entry(path).filter(|_| !file.exists()) {
+            bail!(
+                "the folder of the study is not empty and holds no study: it has {entry}; {}",
+                subfolder(path)
+            );
+        }
         std::fs::create_dir_all(&runs)
             .with_context(|| format!("cannot create {}", runs.display()))?;
-        let file = path.join(STUDY);
         if file.exists() {
             let before = folder.study()?;
             if let Some(difference) = difference(&before, study) {
@@ -80,10 +87,25 @@ impl StudyFolder {
         path.join(RUNS).join(&run.name)
     }
 
-    /// The path of the folder of a run relative to the study's, with `/`.
-    pub(super) fn link(run: &PlannedRun) -> String {
-        // The name holds `%`, which a link reads as the start of a code.
-        format!("{RUNS}/{}/", run.name.replace('%', "%25"))
+    /// The link to the folder of a run from a page at `page`.
+    ///
+    /// # Errors
+    /// If one of the folders does not exist.
+    pub(super) fn link(&self, run: &PlannedRun, page: &Path) -> std::io::Result<String> {
+        let beside = page
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let from = std::path::absolute(beside.unwrap_or(Path::new(".")))?.canonicalize()?;
+        let to = self.path.canonicalize()?;
+        let shared = from.components().zip(to.components());
+        let shared = shared.take_while(|(a, b)| a == b).count();
+        let up = from.components().skip(shared).map(|_| "..".to_owned());
+        let down = to.components().skip(shared);
+        let down = down.map(|part| part.as_os_str().to_string_lossy().into_owned());
+        let parts = up.chain(down).chain([RUNS.to_owned(), run.name.clone()]);
+        // `%` starts a code in a link.
+        let parts: Vec<String> = parts.map(|part| part.replace('%', "%25")).collect();
+        Ok(parts.join("/") + "/")
     }
 
     /// What became of each run.
@@ -114,6 +136,16 @@ impl StudyFolder {
     }
 }
 
+/// The first entry of a folder, by name, that a study does not make before its definition. Hidden files
+/// do not count.
+fn foreign_entry(folder: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names
+        .filter(|name| !name.starts_with('.') && name != RUNS)
+        .min()
+}
+
 /// What distinguishes two studies, except for the values of their axes.
 fn difference(then: &Study, now: &Study) -> Option<String> {
     let names = |study: &Study| {
@@ -129,6 +161,28 @@ fn difference(then: &Study, now: &Study) -> Option<String> {
             names(then).join(", "),
             names(now).join(", ")
         ));
+    }
+    for (axis, other) in then.axes.iter().zip(&now.axes) {
+        let missing = axis
+            .values
+            .iter()
+            .find(|value| !other.values.contains(value));
+        if let Some(value) = missing {
+            return Some(format!(
+                "{} {value} is no longer one of its values",
+                axis.name
+            ));
+        }
+    }
+    for (what, differs) in [
+        ("kind", then.kind != now.kind),
+        ("metric", then.metric != now.metric),
+        ("baseline", then.baseline != now.baseline),
+        ("paired_by", then.paired_by != now.paired_by),
+    ] {
+        if differs {
+            return Some(format!("its {what} is another one"));
+        }
     }
     let matters = |(key, _): &&(String, toml::Value)| {
         !["data_dir", "cache_dir", "offline"].contains(&key.as_str())

@@ -29,13 +29,13 @@ pub struct StudyArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Do the runs that are missing, then report
+    /// Execute the missing runs, then print the report
     Run(RunArgs),
     /// Report the results so far
     Report(report::ReportArgs),
     /// List the studies that ship with this program
     List,
-    /// Print a study in TOML, to start one of your own from
+    /// Print a study as TOML, as a template for your own
     Show(ShowArgs),
 }
 
@@ -50,10 +50,10 @@ struct RunArgs {
     /// smoke, laptop or paper, if the study has them [default: the study's own values]
     #[arg(long, value_name = "NAME")]
     budget: Option<String>,
-    /// Option of all runs, as in epochs=5. It replaces the study's
+    /// Override an option of all runs, such as epochs=5
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, Value)>,
-    /// Check the options and list the runs, without doing them
+    /// Check the options and list the runs, without executing them
     #[arg(long)]
     dry_run: bool,
 }

@@ -1,13 +1,15 @@
 //! From the settings of a run to the arguments of `mish train`, so that a study takes every option
 //! that a run takes, with the same checks.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use candle_mish::study::{PlannedRun, Settings};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
+use crate::clap_error;
 use crate::commands::train::{TrainArgs, flag_words};
-use crate::failure::{clap_message, usage};
+use crate::failure::usage;
 
 #[derive(Parser)]
 #[command(no_binary_name = true)]
@@ -64,8 +66,12 @@ fn words(settings: &Settings) -> Vec<String> {
 }
 
 fn parse(name: &str, words: Vec<String>) -> anyhow::Result<TrainArgs> {
-    match Options::try_parse_from(words) {
+    let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+    match Options::try_parse_from(&words) {
         Ok(options) => Ok(options.train),
-        Err(error) => Err(usage(format!("run {name}: {}", clap_message(&error)))),
+        Err(error) => {
+            let message = clap_error::message(error, &Options::command(), &words);
+            Err(usage(format!("run {name}: {message}")))
+        }
     }
 }

@@ -104,6 +104,6 @@ pub(super) fn list(context: &Context) -> anyhow::Result<Done> {
     for row in rows {
         table.add_row([row.name.to_owned(), row.runs.to_string(), row.title]);
     }
-    output::text(&table.to_string())?;
+    output::text(&table.trim_fmt())?;
     Ok(Done::Complete)
 }

@@ -1,18 +1,18 @@
 //! `mish study report`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use candle_mish::checkpoint::write_atomically;
 use candle_mish::study::{Metric, Outcome, ReportedRun, Study, StudyKind, StudyReport};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::folder::StudyFolder;
+use super::folder::{STUDY, StudyFolder};
 use super::{csv, text};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::output;
+use crate::output_file::{Content, OutputFile};
+use crate::shell::quoted;
 
 /// Arguments of `mish study report`.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(super) struct ReportArgs {
     /// Figure to compare instead of the study's
     #[arg(long, value_name = "NAME", value_parser = metric_values())]
     metric: Option<Metric>,
-    /// Write the runs and their figures as CSV
+    /// Write the runs and their metrics as CSV
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
     /// Write the report as a web page in a single file
@@ -40,22 +40,26 @@ fn metric_values() -> impl TypedValueParser<Value = Metric> {
 /// # Errors
 /// If the folder holds no study, or a file cannot be read or written.
 pub(super) fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Done> {
+    let table = OutputFile::given("--csv", &args.csv, Content::Csv)?;
+    let web_page = OutputFile::given("--html", &args.html, Content::Html)?;
     let (folder, mut study) = StudyFolder::open(&args.dir)?;
     if let Some(metric) = args.metric {
         if (study.kind == StudyKind::Timing) != (metric == Metric::Milliseconds) {
             let name = metric.name();
             return Err(usage(format!(
-                "--metric {name}: the runs of this study have no such figure"
+                "--metric {name}: the runs of this study have no such metric"
             )));
         }
         study.metric = metric;
     }
-    if let Some(path) = &args.csv {
+    if let Some(table) = table {
         let runs = study.runs();
-        write(path, &csv::runs(&study, &runs, &folder.outcomes(&runs)?)?)?;
+        let text = csv::runs(&study, &runs, &folder.outcomes(&runs)?)?;
+        table.write(text.as_bytes())?;
     }
-    if let Some(path) = &args.html {
-        write(path, &page(&study, &folder, &args.dir)?)?;
+    if let Some(web_page) = web_page {
+        let path = args.html.as_deref().unwrap_or(Path::new(""));
+        web_page.write(page(&study, &folder, &args.dir, path)?.as_bytes())?;
     }
     print(&study, &folder, context)?;
     Ok(Done::Complete)
@@ -73,24 +77,27 @@ pub(super) fn print(study: &Study, folder: &StudyFolder, context: &Context) -> a
     output::text(&text::report(study, &analysis))
 }
 
-fn page(study: &Study, folder: &StudyFolder, dir: &std::path::Path) -> anyhow::Result<String> {
+/// The report as a web page for the file `page`.
+fn page(study: &Study, folder: &StudyFolder, dir: &Path, page: &Path) -> anyhow::Result<String> {
     let runs = study.runs();
     let outcomes = folder.outcomes(&runs)?;
     let mut reported = Vec::with_capacity(runs.len());
     for (run, outcome) in runs.iter().zip(&outcomes) {
         reported.push(ReportedRun {
             name: run.name.clone(),
-            link: StudyFolder::link(run),
+            link: folder.link(run, page)?,
             state: state(outcome),
             cell: run.cell,
             records: folder.records(run)?,
         });
     }
+    let (file, dir) = (dir.join(STUDY), dir.display().to_string());
+    let file = quoted(&file.display().to_string());
     let report = StudyReport {
         study,
         analysis: &study.analyse(&outcomes)?,
         runs: &reported,
-        command: &format!("mish study run {0}/study.toml --output {0}", dir.display()),
+        command: &format!("mish study run {file} --output {}", quoted(&dir)),
     };
     Ok(report.page())
 }
@@ -103,9 +110,4 @@ pub(super) fn state(outcome: &Outcome) -> String {
         Outcome::Finished(_) | Outcome::Timed(_) => "finished".to_owned(),
         Outcome::Failed(failure) => format!("failed: {}", failure.reason),
     }
-}
-
-fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
-    write_atomically(path, |file| file.write_all(text.as_bytes()))
-        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use candle_mish::checkpoint::write_atomically;
 use candle_mish::study::{FAILURE, Failure, Outcome, PlannedRun, Study, StudyKind, describe};
-use candle_mish::train::TrainError;
 use candle_mish::train::run_folder::CONFIG;
+use candle_mish::train::{RunFolder, TrainError};
 
 use super::folder::StudyFolder;
 use super::timing::Timing;
@@ -45,7 +45,7 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
         let (mut in_use, mut progress) = (0, false);
         for (i, run) in runs.iter().enumerate() {
             if stop.load(Ordering::Relaxed) {
-                return Ok(Done::Interrupted);
+                return Ok(stopped(Done::Interrupted));
             }
             if Outcome::of(&folder.run(run))?.is_final() {
                 continue;
@@ -53,14 +53,11 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
             eprintln!("run {} of {}: {}", i + 1, runs.len(), run.name);
             let done = match study.kind {
                 StudyKind::Training => train_run(run, &folder, context, &stop)?,
-                StudyKind::Timing => {
-                    Timing::of(run)?.measure(&folder.run(run), context)?;
-                    Attempt::Done
-                }
+                StudyKind::Timing => time_run(run, &folder, context)?,
             };
             match done {
                 Attempt::InUse => in_use += 1,
-                Attempt::Stopped(done) => return Ok(done),
+                Attempt::Stopped(done) => return Ok(stopped(done)),
                 Attempt::Done => {
                     trained += 1;
                     progress = true;
@@ -79,6 +76,12 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
     Ok(Done::Complete)
 }
 
+/// Prints how to continue a study that ended early.
+fn stopped(done: Done) -> Done {
+    eprintln!("stopped; run the same command again to continue");
+    done
+}
+
 /// Prints the runs and their states without doing them.
 ///
 /// # Errors
@@ -91,7 +94,7 @@ pub(super) fn list(study: &Study, output: &Path, context: &Context) -> anyhow::R
         let outcome = Outcome::of(&StudyFolder::run_in(output, run))?;
         table.add_row([run.name.clone(), report::state(&outcome)]);
     }
-    output::text(&table.to_string())?;
+    output::text(&table.trim_fmt())?;
     Ok(Done::Complete)
 }
 
@@ -116,6 +119,32 @@ enum Attempt {
     Stopped(Done),
 }
 
+/// Times a run while it holds the run's folder, so that no other process times it as well.
+fn time_run(run: &PlannedRun, folder: &StudyFolder, context: &Context) -> anyhow::Result<Attempt> {
+    let path = folder.run(run);
+    let _held = match RunFolder::create(&path) {
+        Ok(held) => held,
+        Err(error) if is_in_use(&error) => return Ok(Attempt::InUse),
+        Err(error) => return Err(error.into()),
+    };
+    // Another process may have timed it since this one looked.
+    if !Outcome::of(&path)?.is_final() {
+        Timing::of(run)?.measure(&path, context)?;
+    }
+    Ok(Attempt::Done)
+}
+
+/// Whether another process has the folder of a run. It may have taken it after this one looked.
+fn is_in_use(error: &TrainError) -> bool {
+    matches!(
+        error,
+        TrainError::FolderInUse(_)
+            | TrainError::FolderTaken(_)
+            | TrainError::FolderLeased { .. }
+            | TrainError::FolderLost(_)
+    )
+}
+
 fn train_run(
     run: &PlannedRun,
     folder: &StudyFolder,
@@ -132,17 +161,11 @@ fn train_run(
     };
     let error = match attempt() {
         Ok(Ended::Finished(_)) => return Ok(Attempt::Done),
-        Ok(Ended::Early(done)) => return Ok(Attempt::Stopped(done)),
+        Ok(Ended::Early { done, .. }) => return Ok(Attempt::Stopped(done)),
         Err(error) => error,
     };
     match error.downcast_ref::<TrainError>() {
-        // Between the look at the folder and its lock another process may have started the run.
-        Some(
-            TrainError::FolderInUse(_)
-            | TrainError::FolderTaken(_)
-            | TrainError::FolderLeased { .. }
-            | TrainError::FolderLost(_),
-        ) => Ok(Attempt::InUse),
+        Some(error) if is_in_use(error) => Ok(Attempt::InUse),
         Some(reason @ TrainError::NonFiniteLoss { .. }) => {
             let failure = Failure {
                 reason: reason.to_string(),

@@ -87,7 +87,7 @@ fn cells(study: &Study, analysis: &Analysis) -> String {
         table.add_row(row);
     }
     align_right(&mut table, axes.len()..header.len());
-    table.to_string()
+    table.trim_fmt()
 }
 
 fn comparisons(study: &Study, analysis: &Analysis) -> String {
@@ -123,5 +123,5 @@ fn comparisons(study: &Study, analysis: &Analysis) -> String {
         table.add_row(row);
     }
     align_right(&mut table, axes.len()..header.len());
-    table.to_string()
+    table.trim_fmt()
 }

@@ -8,7 +8,6 @@ mod text;
 
 use anyhow::{Context as _, bail};
 use candle_mish::activation::Activation;
-use candle_mish::checkpoint::write_atomically;
 use candle_mish::data::{CheckedSplits, ImageSet, Loader, LoaderConfig};
 use candle_mish::swap::{
     Budget, Distillation, FineTune, Replacement, SwapData, SwapOptions, study,
@@ -23,6 +22,7 @@ use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::interrupt::stop_on_signal;
 use crate::network::Weights;
+use crate::output_file::{Content, OutputFile};
 use crate::{classes, dataset, device, output, preprocessing};
 pub use args::SwapArgs;
 
@@ -43,6 +43,8 @@ const BUDGET_BATCHES: usize = 8;
 /// If flags, weights or data are wrong, or a measurement fails.
 pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     args.check()?;
+    // Before hours of work, not after.
+    let page = OutputFile::given("--html", &args.html, Content::Html)?;
     let (name, offline) = (args.model.as_deref(), args.data.offline);
     let weights = args
         .weights
@@ -157,10 +159,8 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         &stop,
     )?;
     // The page comes first, because stdout may be a closed pipe.
-    if let Some(path) = &args.html {
-        let page = report.page();
-        write_atomically(path, |file| file.write_all(page.as_bytes()))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(page) = page {
+        page.write(report.page().as_bytes())?;
     }
     if context.json {
         output::json(&report)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use candle_mish::checkpoint::write_atomically;
 use candle_mish::data::Dataset;
 use candle_mish::swap::SaveOptions;
 use candle_mish::train::Recipe;
@@ -58,7 +59,9 @@ pub fn prepare(
     config.data.clone_from(&origin.data);
     config.data.dataset = dataset.name.parse()?;
     config.data.skipped.clone_from(&dataset.source.skipped);
-    std::fs::write(folder.join(CONFIG), config.to_toml()?).with_context(place)?;
+    let text = config.to_toml()?;
+    write_atomically(&folder.join(CONFIG), |file| file.write_all(text.as_bytes()))
+        .with_context(place)?;
     Ok(SaveOptions {
         folder: folder.to_path_buf(),
         metadata,

@@ -4,9 +4,11 @@ use std::path::Path;
 
 use candle_mish::data::Dataset;
 use candle_mish::swap::{BlendOrder, FineTune, SwapOptions};
-use candle_mish::train::Recipe;
+use candle_mish::train::{Recipe, rate_text};
 
 use crate::context::Context;
+use crate::shell::quoted;
+use crate::table::counted;
 
 /// Everything that the figures depend on, as names and values.
 pub fn setting(
@@ -33,13 +35,13 @@ pub fn setting(
         setting.push(("layers", options.layers.join(", ")));
     }
     if options.recalibration_batches > 0 {
-        let batches = options.recalibration_batches;
-        let text = format!("{batches} batches of {} {of}, augmented", recipe.batch_size);
+        let batches = counted(options.recalibration_batches, "batch");
+        let text = format!("{batches} of {} {of}, augmented", recipe.batch_size);
         setting.push(("recalibration", text));
     }
     if !options.corrections.is_empty() {
-        let batches = options.correction_batches;
-        let text = format!("{batches} batches of {} {of}, augmented", recipe.batch_size);
+        let batches = counted(options.correction_batches, "batch");
+        let text = format!("{batches} of {} {of}, augmented", recipe.batch_size);
         setting.push(("corrections", text));
     }
     if let Some(distillation) = &options.distillation {
@@ -55,9 +57,13 @@ pub fn setting(
         setting.push(("distillation", text));
     }
     if let Some(budget) = &options.budget {
+        let recalibration = match budget.recalibration_batches {
+            0 => "without recalibration".to_string(),
+            batches => format!("recalibrated on {}", counted(batches, "batch")),
+        };
         let text = format!(
-            "{} points of top-1, searched on {} random test images, {} batches of recalibration",
-            budget.points, budget.images, budget.recalibration_batches
+            "{} points of top-1, searched on {} random test images, {recalibration}",
+            budget.points, budget.images
         );
         setting.push(("budget", text));
     }
@@ -82,11 +88,11 @@ fn training(training: &FineTune) -> String {
         None => "",
     };
     format!(
-        "{} steps of {} images, {} at a rate of {:.4}, {}, weight decay {}{blend}",
-        training.steps,
+        "{} of {} images, {} at a rate of {}, {}, weight decay {}{blend}",
+        counted(training.steps, "step"),
         recipe.batch_size * recipe.grad_accum_steps,
         recipe.opt,
-        recipe.lr,
+        rate_text(recipe.lr),
         recipe.sched,
         recipe.weight_decay
     )
@@ -94,15 +100,8 @@ fn training(training: &FineTune) -> String {
 
 /// The command line, quoted for a shell.
 fn command() -> String {
-    let quoted = |argument: String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=@+".contains(c);
-        match !argument.is_empty() && argument.chars().all(plain) {
-            true => argument,
-            false => format!("'{}'", argument.replace('\'', r"'\''")),
-        }
-    };
     let arguments = std::env::args_os().skip(1);
-    let arguments = arguments.map(|argument| quoted(argument.to_string_lossy().into_owned()));
+    let arguments = arguments.map(|argument| quoted(&argument.to_string_lossy()));
     let words = std::iter::once("mish".to_string()).chain(arguments);
     words.collect::<Vec<_>>().join(" ")
 }

@@ -34,8 +34,8 @@ pub fn text(report: &SwapReport) -> String {
     if !report.robustness.is_empty() {
         sections.push(robustness(&report.robustness));
     }
-    sections.push(list("What was found:", &report.findings()));
-    sections.push(list("What it does not show:", &report.limits()));
+    sections.push(list("Findings:", &report.findings()));
+    sections.push(list("Limits:", &report.limits()));
     for failure in &report.failures {
         sections.push(format!(
             "{} is not complete: {}",

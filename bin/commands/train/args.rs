@@ -26,7 +26,7 @@ pub struct SetupArgs {
     pub(super) stem: Option<Stem>,
     #[command(flatten)]
     pub(super) form: FormArgs,
-    /// Dropout before the classifier [default: 0]
+    /// Dropout rate before the classifier [default: 0]
     #[arg(long, value_name = "P", help_heading = NETWORK, value_parser = number::<f64>(0.0..1.0))]
     pub(super) drop: Option<f64>,
     /// Stochastic depth: probability of skipping the last residual block [default: 0]
@@ -37,7 +37,7 @@ pub struct SetupArgs {
     #[arg(long, value_name = "M", help_heading = NETWORK, value_parser = number::<f64>(positive(1.0)))]
     pub(super) bn_momentum: Option<f64>,
     /// Gradient checkpointing: keep only the input of each block, and compute its activations again in
-    /// the backward pass. Takes less memory and more time, with the same result
+    /// the backward pass. Needs less memory and more time, with the same result
     #[arg(long, value_name = "BOOL", help_heading = NETWORK, num_args = 0..=1,
           default_missing_value = "true", require_equals = true)]
     pub(super) grad_checkpointing: Option<bool>,
@@ -47,8 +47,8 @@ pub struct SetupArgs {
     #[arg(long, value_name = "TAG", help_heading = NETWORK, num_args = 0..=1,
           default_missing_value = "")]
     pub(super) pretrained: Option<String>,
-    /// Table of weights in a PyTorch file that has several, keys joined by dots [default: chosen, with
-    /// a warning that lists the others]
+    /// State dict to load if a PyTorch file holds several, as a dotted path such as state.model
+    /// [default: chosen, with a warning that lists the others]
     #[arg(long, value_name = "KEY", help_heading = NETWORK, requires = "pretrained")]
     pub(super) state_dict_key: Option<String>,
     #[command(flatten)]
@@ -76,7 +76,7 @@ pub struct TrainArgs {
     /// Print the complete configuration and do not train
     #[arg(long, help_heading = OUTPUT)]
     pub(super) dry_run: bool,
-    /// Several ranks: gradients in a bucket that is summed while the backward pass continues, in MiB
+    /// Size of gradient buckets, which are summed over the ranks during the backward pass, in MiB
     /// [default: 25]
     #[arg(long, value_name = "MB", help_heading = "Several ranks (mpirun)",
           value_parser = number::<f64>(positive(4096.0)))]

@@ -67,10 +67,10 @@ pub(super) fn of_weights(
                     dataset,
                     unknown,
                     total,
-                    folders,
+                    names,
                     ..
                 } => format!(
-                    "{unknown} of {total} classes of {dataset} are no class of the weights: {folders}"
+                    "{unknown} of {total} classes of {dataset} are no class of the weights: {names}"
                 ),
                 error => error.to_string(),
             };

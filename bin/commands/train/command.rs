@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use candle_mish::data::{DataOptions, DatasetKind};
+use candle_mish::train::Recipe;
 use candle_mish_models::ModelArgs;
 use toml::{Table, Value};
 
 use crate::config::{Config, read_recipe};
 use crate::network;
+use crate::shell::quoted;
 
 /// Values that the checkpoint records.
-const IN_WEIGHTS: [&str; 8] = [
+const IN_WEIGHTS: [&str; 9] = [
     "model",
     "activation",
+    "layer_activations",
     "stem",
     "in_chans",
     "img_size",
@@ -24,6 +27,9 @@ const IN_WEIGHTS: [&str; 8] = [
 /// Hyperparameters of random weights, and those whose defaults depend on the weights and the number of
 /// epochs.
 const NOT_KEPT: [&str; 4] = ["init", "init_gain", "epochs", "lr"];
+
+/// The options whose values are one word, with commas. A pair has two words.
+const LISTS: [&str; 3] = ["color_jitter", "decay_milestones", "fallback_list"];
 
 /// The command that trains the network of `config` for `epochs` more epochs from the file `weights`,
 /// on the same images and with the same recipe. The learning rate is the default for trained weights.
@@ -81,7 +87,8 @@ fn recipe_flags(config: &Config) -> Vec<String> {
     let own = own.unwrap_or_default();
     let changed = changed(&table(&config.recipe), &table(&own));
     let kept = |(key, _): &(String, Value)| {
-        let used = config.recipe.sched.check_reads(key).is_ok();
+        let Recipe { sched, opt, .. } = &config.recipe;
+        let used = sched.check_reads(key).is_ok() && opt.kind.check_reads(key).is_ok();
         used && !NOT_KEPT.contains(&key.as_str())
     };
     changed.into_iter().filter(kept).map(flag).collect()
@@ -122,22 +129,12 @@ pub fn flag_words(key: &str, value: &Value) -> Vec<String> {
         Value::Array(values) => values.iter().map(text).collect(),
         value => vec![text(value)],
     };
-    // A pair has two values, a list of any length one with commas.
-    let values = match key {
-        "decay_milestones" => vec![values.join(",")],
-        _ => values,
+    let values = match LISTS.contains(&key) {
+        true => vec![values.join(",")],
+        false => values,
     };
     let flag = format!("--{}", key.replace('_', "-"));
     std::iter::once(flag).chain(values).collect()
-}
-
-/// A word for a POSIX shell.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_string();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -145,11 +142,11 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use candle_mish::data::{DataOptions, DatasetKind, MixupMode, PadMode};
-    use candle_mish::train::{LossKind, Recipe, ScheduleKind};
+    use candle_mish::train::{LossKind, OptimizerKind, Recipe, ScheduleKind};
     use candle_mish_models::ModelArgs;
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
-    use super::{Config, from_weights, quoted, read_recipe};
+    use super::{Config, Value, flag_words, from_weights, read_recipe};
     use crate::commands::train::TrainArgs;
 
     #[derive(Parser)]
@@ -165,10 +162,12 @@ mod tests {
             batch_size: 64,
             seed: 5,
             lr: 0.125,
+            opt: OptimizerKind::AdamW.into(),
             opt_betas: Some([0.8, 0.95]),
             opt_eps: Some(1e-6),
             sched: ScheduleKind::MultiStep,
             decay_milestones: vec![1.5, 4.0],
+            color_jitter: "0.4,0.25,0.125".parse().ok(),
             loss: LossKind::Margin,
             clip_grad: Some(2.0),
             crop_pad_mode: PadMode::Zero,
@@ -231,10 +230,20 @@ mod tests {
     }
 
     #[test]
-    fn words_are_quoted_for_a_shell() {
-        assert_eq!(quoted("folder:/a-b/c_d.e"), "folder:/a-b/c_d.e");
-        assert_eq!(quoted("my pets"), "'my pets'");
-        assert_eq!(quoted("it's"), "'it'\\''s'");
-        assert_eq!(quoted(""), "''");
+    fn a_list_is_one_word() {
+        let command = Program::command();
+        let with_commas = command
+            .get_arguments()
+            .filter(|arg| arg.get_value_delimiter().is_some());
+        let keys = with_commas
+            .filter_map(|arg| arg.get_long())
+            .map(|long| long.replace('-', "_"));
+        let keys: Vec<_> = keys.collect();
+        assert!(keys.contains(&"fallback_list".to_string()));
+        for key in keys {
+            let list = ["a", "b"].map(|text| Value::String(text.to_string()));
+            let words = flag_words(&key, &Value::Array(list.to_vec()));
+            assert_eq!(words[1..], ["a,b"], "{key}");
+        }
     }
 }

@@ -1,22 +1,28 @@
 //! The file of a run's configuration.
 
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::train::TrainError;
 use candle_mish::train::observer::{Observer, RunStart};
+use candle_mish::train::run_folder::{CONFIG, SUMMARY};
+use candle_mish::train::{RunFolder, TrainError};
 
-/// Writes `config.toml` when a run starts. A folder with this file holds a run that can be resumed, so
-/// it is written after the first state.
+/// Writes `config.toml` when a run starts, or continues with more epochs.
+///
+/// A folder with this file holds a run that can be resumed, so it is written after the first state. A
+/// run that cannot continue does not start, and keeps its file.
 pub(super) struct ConfigFile {
-    path: PathBuf,
+    config: PathBuf,
+    summary: PathBuf,
     text: String,
 }
 
 impl ConfigFile {
-    pub(super) fn new(path: &Path, text: String) -> Self {
+    pub(super) fn new(folder: &RunFolder, text: String) -> Self {
         Self {
-            path: path.to_path_buf(),
+            config: folder.file(CONFIG),
+            summary: folder.file(SUMMARY),
             text,
         }
     }
@@ -24,14 +30,18 @@ impl ConfigFile {
 
 impl Observer for ConfigFile {
     fn start(&mut self, _run: &RunStart<'_>) -> Result<(), TrainError> {
-        if self.path.exists() {
-            // A run that continues.
-            return Ok(());
-        }
-        let written = write_atomically(&self.path, |file| file.write_all(self.text.as_bytes()));
+        let written = write_atomically(&self.config, |file| file.write_all(self.text.as_bytes()));
         written.map_err(|source| TrainError::Io {
-            path: self.path.clone(),
+            path: self.config.clone(),
             source,
-        })
+        })?;
+        // It describes the shorter run.
+        match std::fs::remove_file(&self.summary) {
+            Err(source) if source.kind() != ErrorKind::NotFound => Err(TrainError::Io {
+                path: self.summary.clone(),
+                source,
+            }),
+            _ => Ok(()),
+        }
     }
 }

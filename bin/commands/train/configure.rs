@@ -6,6 +6,7 @@ use std::sync::Arc;
 use candle_mish::activation::Activation;
 use candle_mish::data::DatasetKind;
 use candle_mish::train::communicator::Communicator;
+use candle_mish_models::pretrained::named;
 use candle_mish_models::{COLOUR_CHANNELS, ModelArgs, Stem};
 
 use super::args::SetupArgs;
@@ -16,7 +17,7 @@ use crate::args::set;
 use crate::config::{Config, starting_recipe};
 use crate::context::Context;
 use crate::failure::usage;
-use crate::network::{Weights, check_options, entry};
+use crate::network::{Weights, check_options, entry, explained};
 use crate::{preprocessing, source};
 
 /// What to train.
@@ -46,23 +47,13 @@ pub(in crate::commands) fn configure(
         None => None,
         Some(folder) => Some(Resumed::open(folder, &*communicator)?),
     };
-    let mut config = match &resumed {
-        Some(run) => run.started.clone(),
-        None => new_config(args, default_model(args, family)?)?,
+    let (mut config, pretrained) = match &resumed {
+        Some(run) => (run.started.clone(), None),
+        None => start(args, family, context)?,
     };
     if args.model.is_some() {
         config.network.model.clone_from(&args.model);
     }
-    let pretrained = match &args.pretrained {
-        Some(text) => Some(source::fetch(
-            (Some(config.model()), args.activation),
-            text,
-            args.state_dict_key.as_deref(),
-            args.data.offline,
-            context,
-        )?),
-        None => None,
-    };
     if let Some(weights) = &pretrained {
         config.start_from(weights, &args.network())?;
         // A classifier that trains alone starts from random weights, and a recipe file sets its own
@@ -100,18 +91,9 @@ pub(in crate::commands) fn configure(
         .with_schedule_defaults()
         .with_mixing_defaults()
         .with_average_defaults();
-    let alone = config.recipe.freeze_backbone || config.recipe.head_warmup_epochs > 0.0;
-    if alone && config.pretrained.is_none() {
-        return Err(usage(
-            "--freeze-backbone and --head-warmup-epochs need --pretrained: a classifier learns \
-             little from random features",
-        ));
-    }
-    if config.recipe.init.is_some() && config.pretrained.is_some() {
-        return Err(usage(
-            "--init draws random weights, --pretrained loads trained ones",
-        ));
-    }
+    check_weights(&config, args.recipe.recipe.as_deref())?;
+    // A run has its weights.
+    config.recipe.needs_pretrained = false;
     set(&mut config.grad_checkpointing, args.grad_checkpointing);
     let given = match &resumed {
         None => args.network(),
@@ -145,6 +127,36 @@ pub(in crate::commands) fn configure(
     })
 }
 
+/// Refuses random weights where the recipe needs trained ones, and the reverse. `file` is the recipe that
+/// the user names.
+fn check_weights(config: &Config, file: Option<&Path>) -> anyhow::Result<()> {
+    let Config {
+        recipe, pretrained, ..
+    } = config;
+    if recipe.needs_pretrained && pretrained.is_none() {
+        let name = match file {
+            Some(file) => format!("--recipe {}", file.display()),
+            None => "the recipe".to_string(),
+        };
+        return Err(usage(format!(
+            "{name} needs --pretrained: it trains trained weights further"
+        )));
+    }
+    let alone = recipe.freeze_backbone || recipe.head_warmup_epochs > 0.0;
+    if alone && pretrained.is_none() {
+        return Err(usage(
+            "--freeze-backbone and --head-warmup-epochs need --pretrained: a classifier learns \
+             little from random features",
+        ));
+    }
+    if recipe.init.is_some() && pretrained.is_some() {
+        return Err(usage(
+            "--init draws random weights, --pretrained loads trained ones",
+        ));
+    }
+    Ok(())
+}
+
 /// Sets how image files become the network's input, and the stem for images of that size.
 fn configure_preprocessing(
     args: &SetupArgs,
@@ -174,6 +186,38 @@ fn configure_preprocessing(
     };
     config.data.preprocess = Some(new);
     Ok(())
+}
+
+/// The configuration of a new run before any flag, and the trained weights to start from.
+fn start(
+    args: &SetupArgs,
+    family: Option<&Family>,
+    context: &Context,
+) -> anyhow::Result<(Config, Option<Weights>)> {
+    let fetch = |model: Option<&str>, text: &str| {
+        source::fetch(
+            (model, args.activation),
+            text,
+            args.state_dict_key.as_deref(),
+            args.data.offline,
+            context,
+        )
+    };
+    let pretrained = args.pretrained.as_deref();
+    // Files and addresses record their network, tags do not.
+    let from_weights = pretrained.filter(|text| named(None, text).is_ok());
+    if args.model.is_none()
+        && family.is_none()
+        && let Some(text) = from_weights
+    {
+        let weights = fetch(None, text)?;
+        let model = weights.model(None).map_err(explained)?;
+        return Ok((new_config(args, model)?, Some(weights)));
+    }
+    let config = new_config(args, default_model(args, family)?)?;
+    let weights = pretrained.map(|text| fetch(Some(config.model()), text));
+    let weights = weights.transpose()?;
+    Ok((config, weights))
 }
 
 /// The configuration of a new run of `model`, before any flag.

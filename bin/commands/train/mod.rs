@@ -5,12 +5,15 @@ mod classes;
 mod command;
 mod config_file;
 mod configure;
+mod dry_run;
 mod family;
+mod finished;
 mod image_sizes;
 mod lease;
 mod memory;
 mod observers;
 mod prepare;
+mod result;
 mod resume;
 mod session;
 
@@ -20,7 +23,6 @@ use std::sync::atomic::AtomicBool;
 use candle_mish::data::{BadImages, CheckedSplits};
 use candle_mish::train::Recipe;
 use candle_mish::train::communicator::{Communicator, Single};
-use candle_mish_models::Stem;
 
 pub use args::{SetupArgs, TrainArgs};
 pub use command::flag_words;
@@ -32,8 +34,7 @@ pub use session::Ended;
 use crate::context::Context;
 use crate::failure::Done;
 use crate::interrupt::stop_on_signal;
-use crate::network::Network;
-use crate::{dataset, output, ranks};
+use crate::{dataset, ranks};
 use configure::Setup;
 use session::Session;
 
@@ -55,25 +56,24 @@ fn run_rank(
 ) -> anyhow::Result<Done> {
     let writes = communicator.rank() == 0;
     let setup = lease::wait(|| configure_run(args, family, context, communicator.clone()))?;
-    let config = &setup.config;
-    if args.dry_run && !writes {
+    if args.dry_run {
+        if writes {
+            dry_run::print(&setup.config, context)?;
+        }
         return Ok(Done::Complete);
     }
-    if args.dry_run {
-        // An error here means that the network cannot be built.
-        let spec = config.spec(1, Stem::Cifar);
-        Network::with_context(&spec, &config.recipe, config.build_context())?;
-        if context.json {
-            output::json(config)?;
-        } else {
-            output::text(&config.to_toml()?)?;
-        }
+    if finished::report(args, &setup, context)? {
         return Ok(Done::Complete);
     }
     let stop = stop_on_signal()?;
     let mut session = session(args, setup, context)?;
     match session.run(&stop)? {
-        Ended::Early(done) => Ok(done),
+        Ended::Early { done, step } => {
+            if writes {
+                session.say_how_to_continue(done, step);
+            }
+            Ok(done)
+        }
         Ended::Finished(_) if !writes => Ok(Done::Complete),
         Ended::Finished(summary) => {
             session.report(&summary)?;
@@ -97,6 +97,7 @@ pub fn train(args: &TrainArgs, context: &Context, stop: &AtomicBool) -> anyhow::
 /// If options contradict each other, or name something unknown.
 pub fn check(args: &TrainArgs, context: &Context) -> anyhow::Result<Recipe> {
     let setup = configure_run(args, None, context, Arc::new(Single))?;
+    dry_run::check_data(&setup.config.data)?;
     Ok(setup.config.recipe)
 }
 
@@ -131,6 +132,6 @@ fn session<'a>(
     if communicator.rank() == 0 {
         communicator.barrier()?;
     }
-    let prepared = Prepared::new(setup, dataset, context)?;
+    let prepared = Prepared::new(setup, dataset)?;
     Session::new(args, prepared, context)
 }

@@ -10,16 +10,16 @@ use candle_mish::report::settings;
 use candle_mish::train::observer::{
     Curve, Lines, Metrics, Observer, Probe, Progress, SampleImage, SummaryCsv, TensorBoard,
 };
-use candle_mish::train::run_folder::{CONFIG, CURVE, METRICS, SUMMARY_CSV, TENSORBOARD};
+use candle_mish::train::run_folder::{CURVE, METRICS, SUMMARY_CSV, TENSORBOARD};
 use candle_mish::train::{RunFolder, RunSession};
 
-use super::command::quoted;
 use super::config_file::ConfigFile;
 use crate::args::OUTPUT;
 use crate::args::range::count;
 use crate::config::Config;
 use crate::context::Context;
 use crate::network::Network;
+use crate::shell::quoted;
 use crate::{device, logging, machine};
 
 /// Shortest time between two lines within an epoch, if stderr is not a terminal.
@@ -52,6 +52,8 @@ pub struct ObserverArgs {
 /// What observers need of a run.
 pub(super) struct Observed<'a> {
     pub config: &'a Config,
+    /// The configuration to write into the folder, if it is not there.
+    pub to_write: Option<&'a Config>,
     pub network: &'a Network,
     pub folder: &'a RunFolder,
     /// The name of the run in plots.
@@ -81,10 +83,6 @@ impl Observed<'_> {
             Box::new(Lines::new(LINE_INTERVAL, |line| eprintln!("{line}")))
         };
         let mut observers: Vec<Box<dyn Observer>> = vec![
-            Box::new(ConfigFile::new(
-                &self.folder.file(CONFIG),
-                self.config.to_toml()?,
-            )),
             Box::new(Metrics::new(&self.folder.file(METRICS))),
             Box::new(SummaryCsv::new(&self.folder.file(SUMMARY_CSV))),
             Box::new(Curve::new(&self.folder.file(CURVE), &self.title)),
@@ -93,6 +91,10 @@ impl Observed<'_> {
                 tracing::info!(target: logging::RUN, "{line}");
             })),
         ];
+        if let Some(config) = self.to_write {
+            let file = ConfigFile::new(self.folder, config.to_toml()?);
+            observers.insert(0, Box::new(file));
+        }
         if args.tensorboard {
             observers.push(Box::new(self.tensorboard(args, step)?));
         }

@@ -7,7 +7,7 @@ use anyhow::bail;
 use candle_core::Tensor;
 use candle_mish::data::{Dataset, ImageSet, Loader, LoaderConfig};
 use candle_mish::train::communicator::Communicator;
-use candle_mish::train::{Parts, RunState};
+use candle_mish::train::{Parts, Recipe, RunState};
 use candle_mish_models::tuning::HeadOnly;
 use candle_mish_models::{self as models, BuildContext, ModelSpec, Stem};
 
@@ -17,10 +17,9 @@ use super::image_sizes;
 use super::resume::Resumed;
 use crate::args::range::check_batch;
 use crate::config::Config;
-use crate::context::Context;
 use crate::failure::usage;
 use crate::network::Network;
-use crate::preprocessing;
+use crate::{device, preprocessing};
 
 /// The training images that new weights may follow, as in airbench94.
 const PREPARATION: usize = 5000;
@@ -45,11 +44,7 @@ impl Prepared {
     ///
     /// # Errors
     /// If the data set or the weights do not fit the network.
-    pub(in crate::commands) fn new(
-        setup: Setup,
-        mut dataset: Dataset,
-        context: &Context,
-    ) -> anyhow::Result<Self> {
+    pub(in crate::commands) fn new(setup: Setup, mut dataset: Dataset) -> anyhow::Result<Self> {
         let Setup {
             mut config,
             pretrained,
@@ -65,7 +60,7 @@ impl Prepared {
         let mut state = None;
         let mut classifier = Classifier::ByName;
         if let Some(run) = &resumed {
-            let saved = run.state(context, &*communicator)?;
+            let saved = run.state()?;
             dataset = classes::of_run(dataset, &run.folder, &saved, &config)?;
             state = Some(saved);
         } else if let Some(weights) = &pretrained {
@@ -101,6 +96,7 @@ impl Prepared {
             sync_bn: sync.then(|| communicator.clone() as _),
             ..config.build_context()
         };
+        check_amp(&config.recipe)?;
         let network = Network::with_context(&spec, &config.recipe, build_context)?;
         image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
         if let Some(weights) = &pretrained {
@@ -163,4 +159,20 @@ fn first_images(dataset: &Dataset) -> candle_core::Result<Tensor> {
     let loader = Loader::new(images, config);
     let batches = loader.epoch(0, 0).map(|batch| Ok(batch?.images));
     Tensor::cat(&batches.collect::<candle_core::Result<Vec<_>>>()?, 0)
+}
+
+/// Refuses mixed precision on a GPU, and warns where it is slow.
+fn check_amp(recipe: &Recipe) -> anyhow::Result<()> {
+    let Some(amp) = recipe.amp else {
+        return Ok(());
+    };
+    if !device::current()?.is_cpu() {
+        return Err(usage(format!("--amp {amp} needs --device cpu")));
+    }
+    if !recipe.fp32_precision().is_accelerated() {
+        tracing::warn!(
+            "this processor has no instructions for products in {amp} (AVX-512 BF16): --amp makes training slower"
+        );
+    }
+    Ok(())
 }

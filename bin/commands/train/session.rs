@@ -5,18 +5,18 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
 use candle_mish::data::Loader;
-use candle_mish::eval::Evaluation;
 use candle_mish::train::run_folder::SUMMARY;
 use candle_mish::train::{
-    DataParallel, Outcome, Record, Run, RunFolder, RunState, Summary, train_parallel,
+    DataParallel, Outcome, Record, Run, RunFolder, RunState, Summary, TrainError, train_parallel,
 };
 use candle_mish_models::{Model, ModelSpec};
 
 use super::args::TrainArgs;
 use super::observers::{Observed, ObserverArgs, record_session};
 use super::prepare::Prepared;
-use super::{memory, resume};
+use super::{memory, result, resume};
 use crate::commands::report;
+use crate::config::Config;
 use crate::context::Context;
 use crate::failure::Done;
 use crate::table::{counted, thousands};
@@ -27,7 +27,12 @@ pub enum Ended {
     /// The run is finished.
     Finished(Box<Summary>),
     /// The run is saved and can be resumed.
-    Early(Done),
+    Early {
+        /// Why it ended.
+        done: Done,
+        /// The steps of the run so far.
+        step: u64,
+    },
 }
 
 /// A run that is ready to start.
@@ -38,6 +43,8 @@ pub(super) struct Session<'a> {
     folder: RunFolder,
     /// The state to continue from.
     state: Option<RunState>,
+    /// The configuration to write: of a new run, or of one that gets more epochs.
+    to_write: Option<Config>,
     observers: ObserverArgs,
     bucket_cap_mb: f64,
     context: &'a Context,
@@ -58,22 +65,26 @@ impl<'a> Session<'a> {
             Some(_) => Some(network.calibrating(spec)?),
             None => None,
         };
-        let (folder, state) = match prepared.resumed.take() {
+        let (folder, state, to_write) = match prepared.resumed.take() {
             Some((run, state)) => {
                 let batches = prepared.loader(&prepared.dataset.train, true);
                 let steps = prepared.config.recipe.updates(batches.batches_per_epoch());
-                if prepared.communicator.rank() == 0 {
-                    run.extend(&state, &prepared.config, steps)?;
+                let extended = match prepared.communicator.rank() {
+                    0 => run.extended(&state, &prepared.config, steps)?,
+                    _ => None,
+                };
+                if !state.is_finished(&prepared.config.recipe) {
+                    resume::warn_of_rounding(&state, &*prepared.communicator, context);
                 }
-                (run.folder, Some(state))
+                (run.folder, Some(state), extended)
             }
             None => {
                 let folder = match (&args.output, prepared.communicator.rank()) {
-                    (Some(folder), 0) => RunFolder::create(folder)?,
+                    (Some(folder), 0) => RunFolder::create_new(folder)?,
                     (None, 0) => new_folder(&prepared.spec)?,
                     _ => RunFolder::of_rank_0(Path::new("runs")),
                 };
-                (folder, None)
+                (folder, None, Some(prepared.config.clone()))
             }
         };
         Ok(Self {
@@ -81,6 +92,7 @@ impl<'a> Session<'a> {
             calibrating,
             folder,
             state,
+            to_write,
             observers: args.observers.clone(),
             bucket_cap_mb: args.bucket_cap_mb.unwrap_or(DataParallel::BUCKET_CAP_MB),
             context,
@@ -132,6 +144,7 @@ impl<'a> Session<'a> {
         }
         let observed = Observed {
             config: &self.prepared.config,
+            to_write: self.to_write.as_ref(),
             network: &self.prepared.network,
             folder: &self.folder,
             title: self.prepared.title(),
@@ -162,19 +175,25 @@ impl<'a> Session<'a> {
                 }
                 Ok(Ended::Finished(Box::new(summary)))
             }
-            Outcome::Interrupted { .. } if !writes => Ok(Ended::Early(Done::Interrupted)),
-            Outcome::TimeLimit { .. } if !writes => Ok(Ended::Early(Done::TimeLimit)),
-            Outcome::Interrupted { step } => {
-                let folder = self.folder.path().display();
-                eprintln!("stopped after step {step}; continue with --resume {folder}");
-                Ok(Ended::Early(Done::Interrupted))
-            }
-            Outcome::TimeLimit { step } => {
-                let folder = self.folder.path().display();
-                eprintln!("time limit reached after step {step}; continue with --resume {folder}");
-                Ok(Ended::Early(Done::TimeLimit))
-            }
+            Outcome::Interrupted { step } => Ok(Ended::Early {
+                done: Done::Interrupted,
+                step,
+            }),
+            Outcome::TimeLimit { step } => Ok(Ended::Early {
+                done: Done::TimeLimit,
+                step,
+            }),
         }
+    }
+
+    /// Prints how to continue the run, which ended early after this step.
+    pub(super) fn say_how_to_continue(&self, done: Done, step: u64) {
+        let folder = self.folder.path().display();
+        let reason = match done {
+            Done::TimeLimit => "time limit reached",
+            Done::Complete | Done::Interrupted => "stopped",
+        };
+        eprintln!("{reason} after step {step}; continue with --resume {folder}");
     }
 
     /// Prints what the run trains, on what, and where its files go.
@@ -239,7 +258,7 @@ impl<'a> Session<'a> {
                 counted(batch, "image")
             ));
         }
-        lines.extend(state.map(resume::describe));
+        lines.extend(state.map(|state| resume::describe(state, recipe)));
         for line in lines {
             eprintln!("{line}");
             tracing::info!(target: logging::RUN, "{line}");
@@ -282,37 +301,8 @@ impl<'a> Session<'a> {
         if self.context.json {
             return output::json(summary);
         }
-        let chosen = summary
-            .best_chosen_on
-            .map(|set| format!(", chosen on the {set} images"));
-        let chosen = chosen.unwrap_or_default();
-        let early = match summary.stopped_early {
-            true => format!(
-                "; stopped early after {} of {} epochs",
-                summary.epochs, self.prepared.config.recipe.epochs
-            ),
-            false => String::new(),
-        };
-        let averaged = |name: &str, evaluation: Evaluation| {
-            format!(" {name} top-1 {:.2} %,", 100.0 * evaluation.top1)
-        };
-        let ema = summary.ema.map(|ema| averaged("EMA", ema.last));
-        let swa = summary.swa.map(|swa| averaged("SWA", swa));
-        let averages: String = ema.into_iter().chain(swa).collect();
-        output::text(&format!(
-            "{} with {} on {}: top-1 {:.2} % (best {:.2} % in epoch {}{chosen}), top-5 {:.2} %,{averages} loss {:.4}{early}; {:.0} img/s, {:.0} s; {}",
-            summary.model,
-            summary.activation,
-            summary.dataset,
-            100.0 * summary.final_top1,
-            100.0 * summary.best_top1,
-            summary.best_epoch,
-            100.0 * summary.final_top5,
-            summary.final_loss,
-            summary.train_images_per_second,
-            summary.seconds,
-            self.folder.path().display(),
-        ))
+        let epochs = self.prepared.config.recipe.epochs;
+        output::text(&result::line(summary, epochs, self.folder.path()))
     }
 }
 
@@ -331,8 +321,13 @@ fn new_folder(spec: &ModelSpec) -> anyhow::Result<RunFolder> {
         .collect();
     for number in 1.. {
         let path = Path::new("runs").join(format!("{name}-{number}"));
-        if !path.exists() {
-            return Ok(RunFolder::create(&path)?);
+        if path.exists() {
+            continue;
+        }
+        match RunFolder::create(&path) {
+            // Another run that started at the same time.
+            Err(TrainError::FolderInUse(_) | TrainError::FolderTaken(_)) => {}
+            created => return Ok(created?),
         }
     }
     bail!("runs/{name}-1, -2, … all exist; choose another folder with --output")
