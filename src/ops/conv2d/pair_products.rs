@@ -49,7 +49,7 @@ mod avx512 {
         _mm512_set1_epi32, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps,
     };
 
-    use super::super::products::{Product, RegisterTile};
+    use super::super::products::{Product, RegisterTile, register_tiles};
 
     const LANES: usize = 16;
 
@@ -57,7 +57,9 @@ mod avx512 {
     /// The processor must have AVX-512 BF16. As for [`Product::compute`].
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub unsafe fn compute(product: &Product, tile: RegisterTile) {
-        for part in product.parts(tile) {
+        let parts = product.rows.div_ceil(tile.rows);
+        for part in 0..parts {
+            let (_, part) = product.part(part, parts);
             macro_rules! sizes {
                 ($(($v:literal: $($p:literal)*))*) => {
                     match (tile.vectors, part.rows) {
@@ -67,12 +69,7 @@ mod avx512 {
                     }
                 };
             }
-            sizes! {
-                (1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
-                (2: 1 2 3 4 5 6 7 8 9 10 11 12)
-                (3: 1 2 3 4 5 6 7 8)
-                (4: 1 2 3 4 5 6)
-            }
+            register_tiles!(sizes);
         }
     }
 

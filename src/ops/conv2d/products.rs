@@ -38,6 +38,19 @@ impl RegisterTile {
     }
 }
 
+/// Calls the macro `$sizes` with the vectors and the rows of all register tiles and their parts.
+macro_rules! register_tiles {
+    ($sizes:ident) => {
+        $sizes! {
+            (1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+            (2: 1 2 3 4 5 6 7 8 9 10 11 12)
+            (3: 1 2 3 4 5 6 7 8)
+            (4: 1 2 3 4 5 6)
+        }
+    };
+}
+pub(super) use register_tiles;
+
 /// The lanes of a vector and the register tile for some columns.
 pub struct ChooseTile(pub usize);
 
@@ -80,19 +93,17 @@ pub struct Outputs<'a> {
 }
 
 impl Product {
-    /// The parts of at most the tile's rows, as equal as possible.
-    pub fn parts(&self, tile: RegisterTile) -> impl Iterator<Item = Self> + use<> {
-        let product = *self;
-        let parts = product.rows.div_ceil(tile.rows);
-        (0..parts).map(move |part| {
-            let start = product.rows * part / parts;
-            Self {
-                rows: product.rows * (part + 1) / parts - start,
-                a: product.a.wrapping_add(start * product.a_row),
-                to: product.to.wrapping_add(start * product.to_row),
-                ..product
-            }
-        })
+    /// Part `part` of `parts` equal ones, but for rounding, and its first row.
+    #[inline(always)]
+    pub fn part(&self, part: usize, parts: usize) -> (usize, Self) {
+        let start = self.rows * part / parts;
+        let product = Self {
+            rows: self.rows * (part + 1) / parts - start,
+            a: self.a.wrapping_add(start * self.a_row),
+            to: self.to.wrapping_add(start * self.to_row),
+            ..*self
+        };
+        (start, product)
     }
 
     /// Computes a product of words that hold two bfloat16 each, in f32.
@@ -169,13 +180,7 @@ impl Product {
     ) {
         let parts = self.rows.div_ceil(tile.rows);
         for part in 0..parts {
-            let start = self.rows * part / parts;
-            let rows = self.rows * (part + 1) / parts - start;
-            let part = Self {
-                a: self.a.wrapping_add(start * self.a_row),
-                to: self.to.wrapping_add(start * self.to_row),
-                ..*self
-            };
+            let (start, part) = self.part(part, parts);
             let outputs = match outputs {
                 Some(Outputs {
                     bounded,
@@ -193,19 +198,14 @@ impl Product {
             };
             macro_rules! sizes {
                 ($(($v:literal: $($p:literal)*))*) => {
-                    match (tile.vectors, rows) {
+                    match (tile.vectors, part.rows) {
                         // SAFETY: guaranteed by the caller.
                         $($(($v, $p) => unsafe { part.rows::<S, $p, $v>(simd, outputs) },)*)*
                         (v, p) => unreachable!("no tile of {p} rows by {v} vectors"),
                     }
                 };
             }
-            sizes! {
-                (1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14)
-                (2: 1 2 3 4 5 6 7 8 9 10 11 12)
-                (3: 1 2 3 4 5 6 7 8)
-                (4: 1 2 3 4 5 6)
-            }
+            register_tiles!(sizes);
         }
     }
 

@@ -27,7 +27,7 @@ use super::super::pack::channel_weights::ChannelWeights;
 use super::super::plan::Plan;
 use super::super::products::{ChooseTile, Product, RegisterTile};
 use super::super::workspace::{Destination, sized, with_workspace};
-use super::operands::{Operands, Pairs, Singles, word_of, words};
+use super::operands::{Operands, Pairs, Singles, channel_of, words};
 use super::tiles::{Block, Grid, Planes, Region, SumOver, TileMatrices, TileReader, load, store};
 use super::transform::{F2, F4, Filter, Tile, V, both_axes};
 use crate::ops::memory_format::MemoryFormat;
@@ -186,24 +186,48 @@ impl<T: Filter<M, N>, Q: Operands, const M: usize, const N: usize> WithSimd
             let (y, x) = (tap.y - plan.reach_y.0, tap.x - plan.reach_x.0);
             places[y as usize][x as usize] = i * matrix;
         }
-        for at in (0..matrix).step_by(lanes) {
-            let mut kernel = [[Lanes::splat(simd, 0.0); 3]; 3];
-            for (row, places) in kernel.iter_mut().zip(places) {
-                for (weights, place) in row.iter_mut().zip(places) {
-                    // SAFETY: a whole vector of the weights, whose length was asserted.
-                    *weights = unsafe { load(simd, self.packed.as_ptr().add(place + at)) };
+        for at in (0..to_matrix).step_by(lanes) {
+            let (word, offset) = (at / self.width, at % self.width);
+            let mut parts = [[[Lanes::splat(simd, 0.0); N]; N]; 2];
+            for (part, kernel) in parts.iter_mut().enumerate().take(Q::VALUES) {
+                let channel = channel_of::<Q>(word, part, lanes);
+                if channel < plan.src_c {
+                    let from = channel * self.width + offset;
+                    // SAFETY: whole vectors of the weights, whose length was asserted.
+                    *kernel = unsafe { self.transformed(simd, places, from) };
                 }
             }
-            let kernel = both_axes::<T::Kernel, S, 3, N>(kernel);
-            let (word, part) = word_of::<Q>(at / self.width, lanes);
-            let to = word * self.width + at % self.width;
-            for (place, value) in kernel.as_flattened().iter().enumerate() {
-                let to = self.to.as_mut_ptr().wrapping_add(place * to_matrix + to);
-                // SAFETY: a whole vector of the result, whose length was asserted. Source channels come
-                // in order, so part 0 of a word is first.
-                unsafe { Q::put(*value, part, to) };
+            let [first, second] = &parts;
+            let pairs = first.as_flattened().iter().zip(second.as_flattened());
+            for (place, (first, second)) in pairs.enumerate() {
+                let to = self.to.as_mut_ptr().wrapping_add(place * to_matrix + at);
+                // SAFETY: a whole vector of the result, whose length was asserted.
+                unsafe { Q::put_all([*first, *second], to) };
             }
         }
+    }
+}
+
+impl<T: Filter<M, N>, Q, const M: usize, const N: usize> TransformKernels<'_, T, Q, M, N> {
+    /// The transformed kernel of the weights at `at` from each of `places`.
+    ///
+    /// # Safety
+    /// The weights must have whole vectors there.
+    #[inline(always)]
+    unsafe fn transformed<S: Simd>(
+        &self,
+        simd: S,
+        places: [[usize; 3]; 3],
+        at: usize,
+    ) -> Tile<S, N> {
+        let mut kernel = [[Lanes::splat(simd, 0.0); 3]; 3];
+        for (row, places) in kernel.iter_mut().zip(places) {
+            for (weights, place) in row.iter_mut().zip(places) {
+                // SAFETY: guaranteed by the caller.
+                *weights = unsafe { load(simd, self.packed.as_ptr().add(place + at)) };
+            }
+        }
+        both_axes::<T::Kernel, S, 3, N>(kernel)
     }
 }
 

@@ -14,6 +14,12 @@ pub trait Operands {
     /// Values in a word.
     const VALUES: usize;
 
+    /// Stores vectors as the values of neighbouring words; the second one is 0 if a word has one value.
+    ///
+    /// # Safety
+    /// The words must be writable, and no other thread may access them.
+    unsafe fn put_all<S: Simd>(values: [V<S>; 2], to: *mut f32);
+
     /// Stores a vector as the values `part` of neighbouring words. Part 0 comes first: it sets the other
     /// values to 0.
     ///
@@ -35,6 +41,12 @@ impl Operands for Singles {
     const VALUES: usize = 1;
 
     #[inline(always)]
+    unsafe fn put_all<S: Simd>([value, _]: [V<S>; 2], to: *mut f32) {
+        // SAFETY: guaranteed by the caller.
+        unsafe { Self::put(value, 0, to) };
+    }
+
+    #[inline(always)]
     unsafe fn put<S: Simd>(value: V<S>, _part: usize, to: *mut f32) {
         // SAFETY: guaranteed by the caller.
         unsafe { to.cast::<S::f32s>().write_unaligned(value.vector()) };
@@ -54,16 +66,23 @@ impl Operands for Pairs {
     const VALUES: usize = 2;
 
     #[inline(always)]
+    unsafe fn put_all<S: Simd>([first, second]: [V<S>; 2], to: *mut f32) {
+        let simd = first.simd();
+        let words = simd.or_u32s(lower(first), upper(second));
+        // SAFETY: guaranteed by the caller.
+        unsafe { to.cast::<S::u32s>().write_unaligned(words) };
+    }
+
+    #[inline(always)]
     unsafe fn put<S: Simd>(value: V<S>, part: usize, to: *mut f32) {
-        let simd = value.simd();
-        let bits = rounded(simd, value.vector());
         let to = to.cast::<S::u32s>();
         let words = if part == 0 {
-            simd.wrapping_dyn_shr_u32s(bits, simd.splat_u32s(16))
+            lower(value)
         } else {
-            let upper = simd.and_u32s(bits, simd.splat_u32s(0xffff_0000));
             // SAFETY: part 0 has written the words.
-            simd.or_u32s(upper, unsafe { to.read_unaligned() })
+            value
+                .simd()
+                .or_u32s(upper(value), unsafe { to.read_unaligned() })
         };
         // SAFETY: guaranteed by the caller.
         unsafe { to.write_unaligned(words) };
@@ -74,6 +93,28 @@ impl Operands for Pairs {
         // SAFETY: guaranteed by the caller.
         unsafe { pair_products::compute(simd, product, tile) };
     }
+}
+
+/// Words with a value in their lower half.
+#[inline(always)]
+fn lower<S: Simd>(value: V<S>) -> S::u32s {
+    let simd = value.simd();
+    let bits = rounded(simd, value.vector());
+    simd.wrapping_dyn_shr_u32s(bits, simd.splat_u32s(16))
+}
+
+/// Words with a value in their upper half.
+#[inline(always)]
+fn upper<S: Simd>(value: V<S>) -> S::u32s {
+    let simd = value.simd();
+    let bits = rounded(simd, value.vector());
+    simd.and_u32s(bits, simd.splat_u32s(0xffff_0000))
+}
+
+/// The channel that is part `part` of a word in a row of words.
+#[inline(always)]
+pub fn channel_of<Q: Operands>(word: usize, part: usize, lanes: usize) -> usize {
+    (word / lanes * Q::VALUES + part) * lanes + word % lanes
 }
 
 /// The word of a channel in a row of words, and its part of the word.
