@@ -30,6 +30,9 @@ pub struct Entry {
     /// The weights of two or four dimensions that belong to neither a convolution nor a linear layer.
     /// An initialiser for the whole network leaves them alone.
     pub own_initialisation: &'static [&'static str],
+    /// The layers whose activation timm's `act_layer` leaves, and that activation, as in
+    /// [`ModelSpec::layer_activations`](crate::ModelSpec::layer_activations). Usually empty.
+    pub(crate) without_act_layer: &'static str,
     /// Whether [`ModelSpec::shortcut`](crate::ModelSpec::shortcut) is a choice.
     pub(crate) has_shortcuts: bool,
     /// Whether [`ModelSpec::img_size`](crate::ModelSpec::img_size) is a choice.
@@ -112,6 +115,7 @@ impl Entry {
             imagenet: None,
             recipe: "",
             own_initialisation: &[],
+            without_act_layer: "",
             has_shortcuts: false,
             has_img_size: false,
             has_cfg: false,
@@ -129,6 +133,14 @@ impl Entry {
         };
         Self {
             imagenet: Some(form),
+            ..self
+        }
+    }
+
+    /// Sets the layers whose activation timm's `act_layer` leaves.
+    pub(crate) const fn without_act_layer(self, layers: &'static str) -> Self {
+        Self {
+            without_act_layer: layers,
             ..self
         }
     }

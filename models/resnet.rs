@@ -58,6 +58,8 @@ const fn senet(name: &'static str, cifar: Size, imagenet: Size, build: Build) ->
     Entry::new(name, "senet", "arXiv:1709.01507", cifar, build)
         .imagenet(224, imagenet)
         .groups(GROUPS)
+        // timm's `SEModule` has a ReLU of its own.
+        .without_act_layer("*.se.act=relu")
 }
 
 pub(crate) const ENTRIES: [Entry; 5] = [

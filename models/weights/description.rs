@@ -24,9 +24,6 @@ const INTERPOLATIONS: [&str; 2] = ["bilinear", "bicubic"];
 /// The one that replaces any other, as in timm.
 const DEFAULT_INTERPOLATION: &str = "bicubic";
 
-/// The layers of SE-ResNets that timm's `act_layer` does not reach: its `SEModule` has a ReLU of its own.
-const SENET_RELU: &str = "*.se.act=relu";
-
 /// Converts a row of the table of weights.
 #[cfg(feature = "hub")]
 pub(super) fn of_row(row: &Pretrained) -> BTreeMap<String, String> {
@@ -135,8 +132,9 @@ pub(super) fn read(origin: &str, description: &Value, model: Option<&str>) -> De
     match argument("act_layer").map(|name| (name, name.as_str().map(str::parse::<Activation>))) {
         Some((_, Some(Ok(activation)))) => {
             described.set("activation", activation);
-            if entry.is_some_and(|entry| entry.family == "senet") {
-                described.set("layer_activations", SENET_RELU);
+            let others = entry.map_or("", |entry| entry.without_act_layer);
+            if !others.is_empty() {
+                described.set("layer_activations", others);
             }
         }
         Some((name, _)) => warn(

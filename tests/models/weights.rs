@@ -147,6 +147,32 @@ fn a_checkpoint_of_this_program_is_rebuilt() -> Result<()> {
 }
 
 #[test]
+fn act_layer_leaves_the_relu_in_the_attention_of_resnets() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("model.safetensors");
+    let spec = ModelSpec {
+        activation: Activation::Mish,
+        layer_activations: "*.se.act=relu".parse().expect("a list of layers"),
+        num_classes: 3,
+        ..ModelSpec::imagenet("seresnet18")
+    };
+    let (store, model) = network(&spec);
+    save_bare(&path, &store);
+    let description = serde_json::json!({
+        "architecture": "seresnet18",
+        "num_classes": 3,
+        "model_args": {"act_layer": "mish"},
+    });
+    std::fs::write(folder.path().join("config.json"), description.to_string())?;
+    let loaded = from_file(&path, &Device::Cpu).expect("a network");
+    assert_eq!(loaded.spec, spec);
+    let images = rule::images((1, 3, 32, 32))?;
+    let want = model.forward_t(&images, false)?;
+    assert_eq!(values(&loaded.forward(&images)?), values(&want));
+    Ok(())
+}
+
+#[test]
 fn a_folder_of_timm_is_rebuilt() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("model.safetensors");
