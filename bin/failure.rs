@@ -131,10 +131,11 @@ fn text(cause: &(dyn Error + 'static), line: &str) -> String {
 }
 
 /// Arguments of the library that its messages advise to set. Each is a flag with dashes.
-const ARGUMENTS: [&str; 8] = [
+const ARGUMENTS: [&str; 9] = [
     "bad_images",
     "class_map",
     "class_order",
+    "data_dir",
     "exif_transpose",
     "ignore_unknown_classes",
     "scale_16bit",
@@ -193,7 +194,7 @@ mod tests {
     use candle_mish::hub::HubError;
     use candle_mish::train::TrainError;
 
-    use super::message;
+    use super::{message, with_flags};
 
     #[test]
     fn causes_are_joined_once() {
@@ -271,6 +272,11 @@ mod tests {
         assert_eq!(
             message(&anyhow::anyhow!(option)),
             "x: --state-dict-key ema: no such table (--state-dict-key); it has model"
+        );
+        let warning = "using the SYNTHETIC data set; set data_dir or CIFAR100_DIR to the folder";
+        assert_eq!(
+            with_flags(warning),
+            "using the SYNTHETIC data set; set --data-dir or CIFAR100_DIR to the folder"
         );
         // A file, not the argument.
         let path = "/data/class_map: line 3: no label in class_map.txt";

@@ -82,7 +82,8 @@ impl RunFolder {
     /// As [`RunFolder::create`], or [`TrainError::FolderNotEmpty`] if the folder holds anything else.
     pub fn create_new(path: &Path) -> Result<Self, TrainError> {
         // A run that another process started in the meantime is refused as such.
-        match foreign_entry(path).filter(|_| !path.join(CONFIG).exists()) {
+        let own = [SESSIONS, STATE, PREVIOUS_STATE];
+        match foreign_entry(path, &own).filter(|_| !path.join(CONFIG).exists()) {
             None => Self::create(path),
             Some(entry) => Err(TrainError::FolderNotEmpty {
                 folder: path.to_path_buf(),
@@ -234,14 +235,12 @@ impl RunFolder {
     }
 }
 
-/// The first entry of a folder, by name, that no run leaves that ended before it could be resumed. Hidden
-/// files do not count: locks, leases and temporary files have such names.
-fn foreign_entry(folder: &Path) -> Option<String> {
+/// The first entry of a folder, by name, that is not one of `own`. Hidden files do not count: locks, leases
+/// and temporary files have such names.
+pub fn foreign_entry(folder: &Path, own: &[&str]) -> Option<String> {
     let entries = std::fs::read_dir(folder).ok()?.flatten();
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let is_foreign = |name: &String| {
-        !name.starts_with('.') && ![SESSIONS, STATE, PREVIOUS_STATE].contains(&name.as_str())
-    };
+    let is_foreign = |name: &String| !name.starts_with('.') && !own.contains(&name.as_str());
     names.filter(is_foreign).min()
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use candle_mish::checkpoint::write_atomically;
 use candle_mish::study::{Outcome, PlannedRun, Study};
 use candle_mish::train::EpochRecord;
-use candle_mish::train::run_folder::METRICS;
+use candle_mish::train::run_folder::{METRICS, foreign_entry};
 
 use crate::failure::usage;
 use crate::remedy::subfolder;
@@ -32,7 +32,7 @@ impl StudyFolder {
         };
         let (runs, file) = (path.join(RUNS), path.join(STUDY));
         // A study that another process started in the meantime is no other file.
-        if let Some(entry) = foreign_entry(path).filter(|_| !file.exists()) {
+        if let Some(entry) = foreign_entry(path, &[RUNS]).filter(|_| !file.exists()) {
             bail!(
                 "the folder of the study is not empty and holds no study: it has {entry}; {}",
                 subfolder(path)
@@ -134,16 +134,6 @@ impl StudyFolder {
             .map_while(|line| serde_json::from_str(line).ok());
         Ok(records.collect())
     }
-}
-
-/// The first entry of a folder, by name, that a study does not make before its definition. Hidden files
-/// do not count.
-fn foreign_entry(folder: &Path) -> Option<String> {
-    let entries = std::fs::read_dir(folder).ok()?.flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names
-        .filter(|name| !name.starts_with('.') && name != RUNS)
-        .min()
 }
 
 /// What distinguishes two studies, except for the values of their axes.

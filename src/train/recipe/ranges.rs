@@ -98,6 +98,7 @@ impl Recipe {
         if let Some(scale) = self.fallback_lr_scale {
             positive("fallback_lr_scale", scale)?;
         }
+        // Configurations of version 0.1 have betas for every optimizer, so only flags are checked for them.
         let given = [
             ("muon_fallback", self.muon_fallback.is_some()),
             ("fallback_lr_scale", self.fallback_lr_scale.is_some()),
