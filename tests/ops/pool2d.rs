@@ -157,6 +157,44 @@ proptest! {
     }
 
     #[test]
+    fn each_window_of_2x2_gives_its_gradient_to_one_value(
+        h in 2usize..40, w in 2usize..40, n in 1usize..3, seed: u64,
+    ) {
+        every_device_with_products(|| {
+            let shape = (n, 3, h, w);
+            let few = |value: f64| match (value.abs() * 1e4) as usize % 6 {
+                0 => f64::NEG_INFINITY,
+                1 => f64::NAN,
+                other => other as f64,
+            };
+            let data: Vec<f64> = values(&uniform(seed, shape)).into_iter().map(few).collect();
+            let grad = uniform(seed ^ 1, (n, 3, h / 2, w / 2));
+            let mut expected = vec![0.0; data.len()];
+            let mut maxima = Vec::new();
+            let of_plane = (h / 2) * (w / 2);
+            for (window, g) in values(&grad).into_iter().enumerate() {
+                let (plane, i, j) = (window / of_plane, window % of_plane / (w / 2), window % (w / 2));
+                let corner = plane * h * w + 2 * i * w + 2 * j;
+                let places = [corner, corner + 1, corner + w, corner + w + 1];
+                let nan = places.iter().rev().find(|place| data[**place].is_nan());
+                let largest = places.map(|place| data[place]).into_iter().fold(data[corner], f64::max);
+                let first = places.iter().find(|place| data[**place] == largest);
+                let place = *nan.or(first).unwrap();
+                expected[place] = g;
+                maxima.push(data[place]);
+            }
+            let x = Var::from_tensor(&made(data, shape)).unwrap();
+            let y = max_pool2d(&x, &Pool2dParams::new((2, 2))).unwrap();
+            for (value, maximum) in values(&y).into_iter().zip(maxima) {
+                prop_assert!(value == maximum || (value.is_nan() && maximum.is_nan()));
+            }
+            let grads = (y * grad).unwrap().backward().unwrap();
+            prop_assert_eq!(values(grads.get(&x).unwrap()), expected);
+            Ok(())
+        })?;
+    }
+
+    #[test]
     fn dilated_maxima_are_the_definition(
         kernel in 1usize..4, dilation in 1usize..4, stride in 1usize..3, extra in 0usize..5,
         half: bool, ceil_mode: bool, seed: u64,

@@ -1,5 +1,6 @@
 //! The gradients of all windows of a plane, row by row.
 
+use super::line::exceeds;
 use super::window::{Axis, Window};
 use crate::ops::storage::Float;
 use crate::simd::{Simd, WithSimd};
@@ -114,9 +115,7 @@ impl<T: Float> WithSimd for MaximaGradient<'_, T> {
 #[inline(always)]
 fn raise<T: Float>(best: &mut [T], offsets: &mut [u32], values: &[T], offset: u32) {
     for ((best, old), value) in best.iter_mut().zip(offsets).zip(values) {
-        // The second comparison holds for a NaN only.
-        #[allow(clippy::eq_op)]
-        let better = *value > *best || *value != *value;
+        let better = exceeds(*value, *best);
         *best = if better { *value } else { *best };
         *old = if better { offset } else { *old };
     }

@@ -27,13 +27,20 @@ impl<T: Float> Reduction<T> for Maximum {
 
     #[inline(always)]
     fn join(self, a: T, b: T) -> T {
-        // The second comparison holds for a NaN only.
-        #[allow(clippy::eq_op)]
-        match b > a || b != b {
+        match exceeds(b, a) {
             true => b,
             false => a,
         }
     }
+}
+
+/// Whether `value` takes the place of the maximum of the values before it: larger ones do, and NaN.
+#[inline(always)]
+pub(super) fn exceeds<T: Float>(value: T, maximum: T) -> bool {
+    // The second comparison holds for a NaN only.
+    #[allow(clippy::eq_op)]
+    let is_nan = value != value;
+    (value > maximum) | is_nan
 }
 
 /// The sum.

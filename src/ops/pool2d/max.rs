@@ -6,8 +6,9 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 use super::gradient::{LARGEST_PLANE, MaximaGradient};
-use super::line::{Lines, Maximum};
+use super::line::{Lines, Maximum, exceeds};
 use super::params::Pool2dParams;
+use super::quads::{QuadMaxima, QuadMaximaGradient};
 use super::window::{Axis, Window};
 use crate::ops::composed::run2;
 use crate::ops::storage::{Float, build, fill, same_dtype, with_float};
@@ -34,6 +35,8 @@ struct Geometry {
     columns: Vec<Window>,
     column_axis: Axis,
     dilation: (usize, usize),
+    /// Whether the windows are 2x2 values that do not overlap.
+    quads: bool,
 }
 
 impl Geometry {
@@ -41,11 +44,18 @@ impl Geometry {
         let dims = shape.dims();
         let (height, width) = (dims[dims.len() - 2], dims[dims.len() - 1]);
         let (rows, columns) = params.axes();
+        let (row_windows, column_windows) =
+            (rows.windows(OP, height)?, columns.windows(OP, width)?);
+        let halves = |axis: Axis, windows: &[Window]| {
+            (axis.kernel, axis.stride, axis.padding, axis.dilation) == (2, 2, 0, 1)
+                && windows.iter().all(|window| window.count == 2)
+        };
         Ok(Self {
             height,
             width,
-            rows: rows.windows(OP, height)?,
-            columns: columns.windows(OP, width)?,
+            quads: halves(rows, &row_windows) && halves(columns, &column_windows),
+            rows: row_windows,
+            columns: column_windows,
             column_axis: columns,
             dilation: params.dilation,
         })
@@ -69,9 +79,7 @@ impl Geometry {
             for j in 0..column.count {
                 let index = start + j * self.dilation.1;
                 let value = plane[index];
-                // The second comparison holds for a NaN only.
-                #[allow(clippy::eq_op)]
-                if value > best || value != value {
+                if exceeds(value, best) {
                     (best, at) = (value, index);
                 }
             }
@@ -82,10 +90,18 @@ impl Geometry {
     fn forward<T: Float>(&self, x: &[T]) -> Vec<T> {
         let plane_len = self.height * self.width;
         let planes = x.len() / plane_len;
-        // SAFETY: the lines, or the scan, write each value of the chunk.
+        // SAFETY: the quads, the scan and the lines write each value of the chunk.
         unsafe {
             build(planes * self.outputs(), self.outputs(), |index, chunk| {
                 let plane = &x[index * plane_len..][..plane_len];
+                if self.quads {
+                    simd::dispatch(QuadMaxima {
+                        plane,
+                        width: self.width,
+                        y: chunk,
+                    });
+                    return;
+                }
                 if self.column_axis.padding > self.width {
                     self.scan(plane, chunk);
                     return;
@@ -123,6 +139,15 @@ impl Geometry {
                 let dx = fill(chunk, T::zero());
                 let plane = &x[index * plane_len..][..plane_len];
                 let grad = &grad[index * self.outputs()..][..self.outputs()];
+                if self.quads {
+                    simd::dispatch(QuadMaximaGradient {
+                        plane,
+                        width: self.width,
+                        grad,
+                        dx,
+                    });
+                    return;
+                }
                 if self.column_axis.padding > self.width || plane_len > LARGEST_PLANE {
                     self.scan_back(plane, grad, dx);
                     return;

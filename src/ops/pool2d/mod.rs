@@ -11,6 +11,7 @@ mod gradient;
 mod line;
 mod max;
 mod params;
+mod quads;
 mod window;
 
 use candle_core::{Result, Tensor, bail};
