@@ -8,7 +8,7 @@ use super::super::direct::{self, Problem};
 use super::super::geometry::{Conv2dParams, Geometry};
 use super::super::inference::{Finish, PixelSums};
 use super::super::{depthwise, winograd};
-use super::{check, levels, noise, products};
+use super::support::{check, levels, noise, products};
 use crate::ops::memory_format::MemoryFormat::{self, ChannelsLast, Contiguous};
 use crate::ops::memory_format::reordered;
 use crate::ops::storage::written;

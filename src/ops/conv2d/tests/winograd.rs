@@ -9,7 +9,7 @@ use super::super::geometry::{Conv2dParams, Geometry};
 use super::super::pair_products::rounded;
 use super::super::weight_grad;
 use super::super::winograd;
-use super::{IEEE, check, geometry, levels, noise, pair, products};
+use super::support::{IEEE, check, geometry, levels, noise, pair, products};
 use crate::ops::storage::written;
 
 const OUTPUTS: [Outputs; 2] = [Outputs::Two, Outputs::Four];

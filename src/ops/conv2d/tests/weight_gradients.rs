@@ -1,0 +1,57 @@
+//! The weight gradient by pixels and by channels, against the definition.
+
+use proptest::prelude::*;
+
+use super::super::element::Element;
+use super::super::geometry::Geometry;
+use super::super::weight_grad;
+use super::support::{check, geometries, levels, noise, products};
+
+pub(super) fn weight_grads_by_pixels<F: Element>(g: &Geometry, tolerance: f64) {
+    let (x, dy) = (noise::<F>(1, g.in_len()), noise::<F>(2, g.out_len()));
+    let mut want = vec![0.0; g.weight_len()];
+    products(g, |i, k, o| want[k] += x[i].to_f64() * dy[o].to_f64());
+    for arch in levels() {
+        let mut dw = vec![F::from_f64(f64::NAN); want.len()];
+        weight_grad::pixel_lanes::weight_grad(arch, g, &x, &dy, &mut dw);
+        check(
+            &format!("weight gradient by pixels, {arch:?}, {g:?}"),
+            &dw,
+            &want,
+            tolerance,
+        );
+    }
+}
+
+pub(super) fn weight_grads_by_channels(g: &Geometry) {
+    let (x, dy) = (noise::<f32>(1, g.in_len()), noise::<f32>(2, g.out_len()));
+    let mut want = vec![0.0; g.weight_len()];
+    products(g, |i, k, o| want[k] += f64::from(x[i]) * f64::from(dy[o]));
+    for arch in levels() {
+        let mut dw = vec![f32::NAN; want.len()];
+        weight_grad::channel_lanes::weight_grad(arch, g, &x, &dy, &mut dw);
+        check(
+            &format!("weight gradient by channels, {arch:?}, {g:?}"),
+            &dw,
+            &want,
+            2e-5,
+        );
+    }
+}
+
+proptest! {
+    #[test]
+    fn weight_gradient_in_f32(g in geometries(0..6)) {
+        weight_grads_by_pixels::<f32>(&g, 2e-5);
+    }
+
+    #[test]
+    fn weight_gradient_in_f64(g in geometries(0..6)) {
+        weight_grads_by_pixels::<f64>(&g, 1e-13);
+    }
+
+    #[test]
+    fn weight_gradient_by_channels(g in geometries(0..6)) {
+        weight_grads_by_channels(&g);
+    }
+}
