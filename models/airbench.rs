@@ -3,8 +3,8 @@
 //!
 //! A 2x2 convolution with fixed weights that whiten the patches of the training images, three blocks of 64,
 //! 256 and 256 channels, the maximum of each plane, and a linear layer without bias whose logits are scaled
-//! by 1/256. The norms have no scale that learns. A block is a 3x3 convolution, a max pool, a norm, the activation (GELU in the source), and a
-//! second convolution, norm and activation.
+//! by 1/256. The norms have no scale that learns. A block is a 3x3 convolution, a max pool, a norm, the activation
+//! (GELU in the source), and a second convolution, norm and activation.
 
 use candle_core::{DType, Device, Module, Result, Tensor};
 use candle_mish::nn::{
