@@ -42,9 +42,38 @@ pub fn counted(number: usize, noun: &str) -> String {
     format!("{} {noun}{plural}", thousands(number as u64))
 }
 
+/// A number of floating-point operations with three digits: "0.319 PFLOP", "4.81 TFLOP", "12.0 GFLOP".
+pub fn operations(flops: f64) -> String {
+    let (number, unit) = match flops {
+        0.1e15.. => (flops / 1e15, "PFLOP"),
+        0.1e12.. => (flops / 1e12, "TFLOP"),
+        _ => (flops / 1e9, "GFLOP"),
+    };
+    let decimals = match number {
+        100.0.. => 0,
+        10.0.. => 1,
+        1.0.. => 2,
+        _ => 3,
+    };
+    format!("{number:.decimals$} {unit}")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{counted, thousands};
+    use super::{counted, operations, thousands};
+
+    #[test]
+    fn operations_have_three_digits() {
+        let numbers = [0.319e15, 4.812e12, 12.04e9, 99.9e12, 123.4e15].map(operations);
+        let expected = [
+            "0.319 PFLOP",
+            "4.81 TFLOP",
+            "12.0 GFLOP",
+            "99.9 TFLOP",
+            "123 PFLOP",
+        ];
+        assert_eq!(numbers, expected);
+    }
 
     #[test]
     fn nouns_agree_with_their_number() {

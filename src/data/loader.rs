@@ -182,6 +182,11 @@ impl Loader {
         (self.shared.batches() * size).min(self.shared.order().len())
     }
 
+    /// Height and width of the images of an epoch, counted from 0.
+    pub fn image_size(&self, epoch: u64) -> (usize, usize) {
+        self.shared.size(epoch)
+    }
+
     /// The images.
     pub fn images(&self) -> &ImageSet {
         &self.shared.images

@@ -5,6 +5,7 @@
 mod available;
 mod average;
 pub mod communicator;
+mod cost;
 mod data_parallel;
 mod duration;
 mod error;
@@ -32,6 +33,7 @@ mod trainer;
 
 pub use average::{Ema, Swa};
 pub use communicator::Communicator;
+pub use cost::training_flops;
 pub use data_parallel::DataParallel;
 pub use duration::{TimeSpan, TimeSpanError};
 pub use error::TrainError;

@@ -140,6 +140,10 @@ pub struct Summary {
     /// The evaluation of `swa.safetensors` on the test images, if the run has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swa: Option<Evaluation>,
+    /// The floating-point operations of all training steps ([`training_flops`](super::training_flops)).
+    /// Versions before 0.2 do not record them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_flops: Option<f64>,
     /// Training images per second, excluding evaluation.
     pub train_images_per_second: f64,
     /// Seconds of training and evaluation.

@@ -31,6 +31,8 @@ fn a_run_leaves_its_files_and_eval_repeats_its_number() {
     for field in ["params", "train_images_per_second", "seconds", "final_loss"] {
         assert!(number(field) > 0.0, "{field}");
     }
+    // 2 epochs of 96 images, 40,818,944 multiply-adds each, forward and backward.
+    assert_eq!(number("train_flops"), 6.0 * 2.0 * 96.0 * 40_818_944.0);
     assert!(summary["version"].is_string());
     let saved: Value = serde_json::from_slice(&read(&run, "summary.json")).expect("JSON");
     assert_eq!(saved, summary);
@@ -51,6 +53,23 @@ fn a_run_leaves_its_files_and_eval_repeats_its_number() {
             assert_eq!(evaluation["loss"], summary["final_loss"]);
         }
     }
+}
+
+#[test]
+fn small_images_and_frozen_layers_take_fewer_operations() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flops = |name: &str, flags: &[&str]| {
+        let summary = json(train(&folder.path().join(name), flags));
+        summary["train_flops"].as_f64().expect("a number")
+    };
+    // The classifier has 64 x 100 weights.
+    let convolutions = 40_818_944.0 - 6400.0;
+    let small = flops("small", &["--train-img-sizes", "0:16,1:32"]);
+    assert_eq!(small, 6.0 * 96.0 * (1.25 * convolutions + 2.0 * 6400.0));
+    let weights = folder.path().join("small/last.safetensors");
+    let weights = weights.to_str().expect("UTF-8");
+    let frozen = flops("frozen", &["--freeze-backbone", "--pretrained", weights]);
+    assert_eq!(frozen, 2.0 * 2.0 * 96.0 * 40_818_944.0);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use candle_mish::data::Loader;
 use candle_mish::train::run_folder::SUMMARY;
 use candle_mish::train::{
     DataParallel, Outcome, Record, Run, RunFolder, RunState, Summary, TrainError, train_parallel,
+    training_flops,
 };
 use candle_mish_models::{Model, ModelSpec};
 
@@ -19,7 +20,7 @@ use crate::commands::report;
 use crate::config::Config;
 use crate::context::Context;
 use crate::failure::Done;
-use crate::table::{counted, thousands};
+use crate::table::{counted, operations, thousands};
 use crate::{device, logging, network, output};
 
 /// How a process ended that did not fail.
@@ -137,9 +138,10 @@ impl<'a> Session<'a> {
         let batch_size = self.prepared.config.recipe.batch_size.min(images);
         let ranks = self.prepared.communicator.size();
         let memory = memory::estimate(&run, batch_size, ranks)?;
+        let flops = training_flops(&run, self.prepared.config.recipe.epochs)?;
         let step = state.as_ref().map_or(0, RunState::steps);
         if writes {
-            self.announce(&train_loader, state.as_ref(), memory)?;
+            self.announce(&train_loader, state.as_ref(), flops, memory)?;
             record_session(&self.folder, step, self.context)?;
         }
         let observed = Observed {
@@ -163,7 +165,8 @@ impl<'a> Session<'a> {
         };
         match train_parallel(&run, parallel, state, &mut observers)? {
             Outcome::Finished(record) => {
-                let summary = self.summary(&record, train_loader.images_per_epoch())?;
+                let flops = training_flops(&run, record.epochs.len())?;
+                let summary = self.summary(&record, train_loader.images_per_epoch(), flops)?;
                 if !writes {
                     return Ok(Ended::Finished(Box::new(summary)));
                 }
@@ -201,6 +204,7 @@ impl<'a> Session<'a> {
         &self,
         train: &Loader,
         state: Option<&RunState>,
+        flops: f64,
         memory: String,
     ) -> anyhow::Result<()> {
         let recipe = &self.prepared.config.recipe;
@@ -233,14 +237,15 @@ impl<'a> Session<'a> {
                 dataset.classes.len()
             ),
             format!(
-                "training  {} of {}, {}{} per step",
+                "training  {} of {}, {}{} per step, {}",
                 counted(recipe.epochs, "epoch"),
                 counted(recipe.updates(train.batches_per_epoch()), "step"),
                 match recipe.grad_accum_steps {
                     1 => String::new(),
                     batches => format!("{batches} x "),
                 },
-                counted(recipe.batch_size.min(dataset.train.len()), "image")
+                counted(recipe.batch_size.min(dataset.train.len()), "image"),
+                operations(flops)
             ),
             format!(
                 "device    {}, {}",
@@ -266,7 +271,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn summary(&self, record: &Record, train_images: usize) -> anyhow::Result<Summary> {
+    fn summary(&self, record: &Record, train_images: usize, flops: f64) -> anyhow::Result<Summary> {
         Ok(Summary {
             model: self.prepared.spec.model.clone(),
             activation: self.prepared.spec.activation.to_string(),
@@ -286,6 +291,7 @@ impl<'a> Session<'a> {
             final_loss: record.last.loss,
             ema: record.ema,
             swa: record.swa,
+            train_flops: Some(flops),
             train_images_per_second: record.images_per_second,
             seconds: record.seconds,
             threads: self.context.threads,
