@@ -9,9 +9,10 @@ use crate::failure::usage;
 
 /// All recipes of this program. A text starts with two lines of comments: what the recipe is, and its
 /// source.
-pub static SHIPPED: [Embedded; 7] = embedded![
+pub static SHIPPED: [Embedded; 8] = embedded![
     "recipes":
     "quick",
+    "fast",
     "pytorch-cifar100",
     "resnet20-200",
     "timm-cifar",

@@ -5,10 +5,9 @@ use candle_mish::data::{CheckedSplits, DataOptions, Dataset, Loader, Preprocess}
 use candle_mish::train::Recipe;
 
 use crate::args::range::check_batch;
-use crate::args::{DataArgs, PreprocessArgs, RecipeArgs};
+use crate::args::{DataArgs, PreprocessArgs, RecipeArgs, in_flags};
 use crate::config::starting_recipe;
 use crate::context::Context;
-use crate::failure::usage;
 use crate::network::entry;
 use crate::{dataset, preprocessing};
 
@@ -45,7 +44,7 @@ impl TrainingImagesArgs {
         let kind = self.data.dataset.as_ref().map(|dataset| dataset.kind);
         let mut recipe = starting_recipe(own, kind, self.recipe.recipe.as_deref())?;
         self.recipe.apply(&mut recipe);
-        recipe.validate().map_err(usage)?;
+        recipe.validate().map_err(|e| in_flags(&e))?;
         let mut options = DataOptions::default();
         self.data.apply(&mut options);
         self.set_preprocessing(&mut options)?;

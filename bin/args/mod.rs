@@ -15,7 +15,7 @@ use candle_mish_models::{ModelArgs, Shortcut, Stem};
 use clap::Args;
 
 pub use data::{DataArgs, DecodeArgs, PreprocessArgs, class_map};
-pub use recipe::RecipeArgs;
+pub use recipe::{RecipeArgs, in_flags};
 pub use run::RunArgs;
 pub use set::set;
 

@@ -7,9 +7,8 @@ use candle_nn::ModuleT;
 
 use super::error::TrainError;
 use super::optimizer::{ParameterGroup, RuleOptimizer};
-use super::recipe::{Recipe, RecipeError};
+use super::recipe::Recipe;
 use crate::nn::ParamStore;
-use crate::pattern::matches;
 
 /// The head and the layers of a network, for fine-tuning.
 pub struct Parts<'a> {
@@ -33,17 +32,7 @@ pub(super) fn optimizer(
     parts: Option<&Parts<'_>>,
     head_warmup: u64,
 ) -> Result<RuleOptimizer, TrainError> {
-    for pattern in &recipe.fallback_list {
-        let mut names = store.params().into_iter().map(|(name, _)| name);
-        if !names.any(|name| matches(pattern, &name)) {
-            return Err(RecipeError::OutOfRange {
-                field: "fallback_list",
-                value: format!("{pattern:?}"),
-                expected: "names of parameters of the network".to_owned(),
-            }
-            .into());
-        }
-    }
+    recipe.check_parameters(store)?;
     let groups = match parts {
         Some(parts) if recipe.tells_parts_apart() => parts.groups(store, recipe, head_warmup),
         None if recipe.tells_parts_apart() => return Err(TrainError::NoParts),

@@ -35,7 +35,7 @@ fn wrong_names_and_values_are_usage_errors() {
         ),
         (
             &["--warmup-epochs", "3", "--sched", "step"],
-            &["warmup_epochs is 3"],
+            &["--warmup-epochs is 3"],
         ),
         (&["--limit-train", "0"], &["--limit-train"]),
         (&["--num-classes", "99"], &["--num-classes 99", "100"]),
@@ -54,11 +54,11 @@ fn wrong_names_and_values_are_usage_errors() {
         ),
         (
             &["--aa", "rand-m9", "--color-jitter", "0.4"],
-            &["color_jitter needs no aa"],
+            &["--color-jitter needs no --aa"],
         ),
         (
             &["--color-jitter-prob", "0.8"],
-            &["color_jitter_prob needs color_jitter"],
+            &["--color-jitter-prob needs --color-jitter"],
         ),
         (&["--color-jitter", "0.4,0.4"], &["2 values", "1, 3 or 4"]),
         (&["--seed", "-3"], &["--seed"]),

@@ -99,30 +99,33 @@ fn flags_without_effect_and_contradictions_are_refused() {
     let cases: &[(&[&str], &str)] = &[
         (
             &["--mixup-mode", "pair"],
-            "mixup_mode needs mixup or cutmix",
+            "--mixup-mode needs --mixup or --cutmix",
         ),
-        (&["--mixup-prob", "0.5"], "mixup_prob needs mixup or cutmix"),
+        (
+            &["--mixup-prob", "0.5"],
+            "--mixup-prob needs --mixup or --cutmix",
+        ),
         (
             &["--mixup-off-epoch", "5"],
-            "mixup_off_epoch needs mixup or cutmix",
+            "--mixup-off-epoch needs --mixup or --cutmix",
         ),
         (
             &["--mixup", "0.2", "--mixup-switch-prob", "0.5"],
-            "mixup_switch_prob needs both mixup and cutmix",
+            "--mixup-switch-prob needs both --mixup and --cutmix",
         ),
-        (&["--remode", "const"], "remode needs reprob"),
-        (&["--recount", "2"], "recount needs reprob"),
+        (&["--remode", "const"], "--remode needs --reprob"),
+        (&["--recount", "2"], "--recount needs --reprob"),
         (
             &["--flip-mode", "alternating", "--hflip", "0"],
-            "flip_mode alternating needs hflip 0.5",
+            "--flip-mode alternating needs --hflip 0.5",
         ),
         (
             &["--mixup", "0.2", "--loss", "margin"],
-            "mixup needs the loss cross_entropy",
+            "--mixup needs the loss cross_entropy",
         ),
         (
             &["--cutmix-minmax", "0.2", "0.8", "--loss", "margin"],
-            "cutmix needs the loss cross_entropy",
+            "--cutmix needs the loss cross_entropy",
         ),
         (&["--cutmix-minmax", "0.8", "0.2"], "the smaller one first"),
         (&["--mixup", "0.0001"], "between 0.001 and 1000"),
@@ -315,7 +318,7 @@ fn previews_that_cannot_be_made_say_why() {
         "{message}"
     );
     let message = refused(&["--mixup-mode", "elem"], 2);
-    assert!(message.contains("mixup_mode needs"), "{message}");
+    assert!(message.contains("--mixup-mode needs"), "{message}");
     let message = refused(&["--output", "/nowhere/sheet.png"], 1);
     assert!(
         message.contains("cannot write --output /nowhere/sheet.png"),

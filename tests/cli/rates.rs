@@ -121,104 +121,107 @@ fn flags_without_effect_are_usage_errors() {
     for (flags, said) in [
         (
             "--warmup-epochs 1",
-            "warmup_epochs needs a schedule other than onecycle",
+            "--warmup-epochs needs a schedule other than onecycle",
         ),
         (
             "--warmup-lr 0.1",
-            "warmup_lr needs a schedule other than onecycle",
+            "--warmup-lr needs a schedule other than onecycle",
         ),
         (
             "--sched cosine --warmup-lr 0.1",
-            "warmup_lr needs warmup_epochs",
+            "--warmup-lr needs --warmup-epochs",
         ),
         (
             "--sched cosine --warmup-prefix",
-            "warmup_prefix needs warmup_epochs",
+            "--warmup-prefix needs --warmup-epochs",
         ),
         (
             "--sched plateau --warmup-prefix",
-            "warmup_prefix needs a schedule",
+            "--warmup-prefix needs a schedule",
         ),
         (
             "--min-lr 0",
-            "min_lr needs the schedule cosine, tanh, poly or plateau",
+            "--min-lr needs the schedule cosine, tanh, poly or plateau",
         ),
         (
             "--sched step --cooldown-epochs 1",
-            "cooldown_epochs needs the schedule cosine",
+            "--cooldown-epochs needs the schedule cosine",
         ),
         (
             "--sched step --lr-cycle-limit 2",
-            "lr_cycle_limit needs the schedule cosine",
+            "--lr-cycle-limit needs the schedule cosine",
         ),
         (
             "--sched cosine --lr-cycle-mul 2",
-            "lr_cycle_mul needs an lr_cycle_limit above 1",
+            "--lr-cycle-mul needs an --lr-cycle-limit above 1",
         ),
         (
             "--sched tanh --lr-k-decay 2",
-            "lr_k_decay needs the schedule cosine or poly",
+            "--lr-k-decay needs the schedule cosine or poly",
         ),
         (
             "--sched cosine --poly-power 2",
-            "poly_power needs the schedule poly",
+            "--poly-power needs the schedule poly",
         ),
         (
             "--sched cosine --tanh-lb -2",
-            "tanh_lb needs the schedule tanh",
+            "--tanh-lb needs the schedule tanh",
         ),
         (
             "--sched tanh --tanh-lb 4",
-            "tanh_lb is 4.0, must be less than tanh_ub",
+            "--tanh-lb is 4.0, must be less than --tanh-ub",
         ),
         (
             "--sched cosine --pct-start 0.25",
-            "pct_start needs the schedule onecycle",
+            "--pct-start needs the schedule onecycle",
         ),
         (
             "--sched cosine --cycle-momentum",
-            "cycle_momentum needs the schedule onecycle",
+            "--cycle-momentum needs the schedule onecycle",
         ),
-        ("--base-momentum 0.8", "base_momentum needs cycle_momentum"),
+        (
+            "--base-momentum 0.8",
+            "--base-momentum needs --cycle-momentum",
+        ),
         (
             "--cycle-momentum --base-momentum 0.96",
-            "base_momentum is 0.96, must be at most max_momentum",
+            "--base-momentum is 0.96, must be at most --max-momentum",
         ),
         (
             "--cycle-momentum --momentum 0.8",
-            "momentum needs a schedule without cycle_momentum",
+            "--momentum needs a schedule without --cycle-momentum",
         ),
         (
             "--cycle-momentum --opt nadam",
-            "cycle_momentum needs another optimizer",
+            "--cycle-momentum needs another optimizer",
         ),
         (
             "--decay-epochs 30",
-            "decay_epochs needs the schedule step or exponential",
+            "--decay-epochs needs the schedule step or exponential",
         ),
         (
             "--sched step --decay-milestones 1",
-            "decay_milestones needs the schedule multistep",
+            "--decay-milestones needs the schedule multistep",
         ),
         (
             "--decay-rate 0.1",
-            "decay_rate needs the schedule step, multistep",
+            "--decay-rate needs the schedule step, multistep",
         ),
         (
             "--sched step --patience-epochs 1",
-            "patience_epochs needs the schedule plateau",
+            "--patience-epochs needs the schedule plateau",
         ),
         (
             "--sched plateau --decay-rate 1",
-            "decay_rate is 1.0, must be less than 1",
+            "--decay-rate is 1.0, must be less than 1",
         ),
         (
             "--early-stop-min-delta 0.1",
-            "early_stop_min_delta needs early_stop_patience",
+            "--early-stop-min-delta needs --early-stop-patience",
         ),
         (
             "--sched cosine --cooldown-epochs 10 --warmup-epochs 1",
-            "cooldown_epochs is 10.0, must be at most the number of epochs",
+            "--cooldown-epochs is 10.0, must be at most the number of epochs",
         ),
     ] {
         let flags: Vec<&str> = flags.split(' ').collect();

@@ -3,7 +3,7 @@
 use candle_mish::train::Recipe;
 use serde_json::Value;
 
-use crate::{failure, json, mish, success};
+use crate::{failure, json, mish, success, train};
 
 fn names() -> Vec<String> {
     let rows = json(mish(&["recipes"]));
@@ -15,7 +15,7 @@ fn names() -> Vec<String> {
 #[test]
 fn recipes_are_listed_and_valid() {
     let names = names();
-    assert_eq!(names.len(), 7);
+    assert_eq!(names.len(), 8);
     let (listed, _) = success(mish(&["recipes"]));
     for name in &names {
         assert!(listed.contains(name), "{name}");
@@ -29,7 +29,8 @@ fn recipes_are_listed_and_valid() {
         }
         assert_eq!(row["recipe"]["epochs"], recipe.epochs, "{name}");
         assert_eq!(recipe.needs_pretrained, name.starts_with("finetune"));
-        let mut dry = mish(&["train", "resnet20", "--dry-run", "--dataset", "synthetic"]);
+        let model = recipe.needs_model.as_deref().unwrap_or("resnet20");
+        let mut dry = mish(&["train", model, "--dry-run", "--dataset", "synthetic"]);
         dry.args(["--recipe", name]);
         if recipe.needs_pretrained {
             let said = format!("--recipe {name} needs --pretrained");
@@ -47,6 +48,38 @@ fn recipes_are_listed_and_valid() {
     );
     let error = failure(mish(&["train", "resnet20", "--recipe", "timm"]), 2);
     assert!(error.contains("unknown recipe 'timm'"), "{error}");
+}
+
+#[test]
+fn the_fast_recipe_names_its_network() {
+    let dry = |model: &[&str]| {
+        let mut dry = mish(&["train", "--dry-run", "--dataset", "synthetic"]);
+        dry.args(["--recipe", "fast"]).args(model);
+        dry
+    };
+    let config = json(dry(&[]));
+    assert_eq!(config["model"], "airbench94");
+    assert_eq!(config["recipe"]["opt"], "nmuon");
+    assert!(config["recipe"].get("needs_model").is_none());
+    assert_eq!(json(dry(&["airbench94"])), config);
+    let error = failure(dry(&["resnet20"]), 2);
+    assert!(
+        error.contains("--recipe fast is for airbench94, not for resnet20"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_pattern_that_names_no_parameter_leaves_no_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let flags = ["--opt", "muon", "--fallback-list", "head.*"];
+    let error = failure(train(&run, &flags), 2);
+    assert!(
+        error.contains("--fallback-list is \"head.*\", must be the name of a parameter"),
+        "{error}"
+    );
+    assert!(!run.exists());
 }
 
 #[test]

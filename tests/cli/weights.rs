@@ -108,7 +108,7 @@ fn a_network_is_initialised_by_name() {
     let error = failure(other, 2);
     assert!(error.contains("--init draws random weights"), "{error}");
     let error = failure(train(&run, &["--init-gain", "2"]), 2);
-    assert!(error.contains("init_gain needs init"), "{error}");
+    assert!(error.contains("--init-gain needs --init"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Flags for the hyperparameters, one file for each heading of `--help`.
 
 mod augmentation;
+mod error;
 mod fine_tuning;
 mod loss;
 mod mixing;
@@ -17,6 +18,7 @@ use clap::Args;
 use super::range::{MAX_BATCH, MAX_EPOCHS, count, seed};
 use super::set::{replace, set};
 use augmentation::AugmentationArgs;
+pub use error::in_flags;
 use fine_tuning::FineTuningArgs;
 use loss::LossArgs;
 use mixing::MixingArgs;

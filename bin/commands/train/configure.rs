@@ -13,8 +13,8 @@ use super::args::SetupArgs;
 use super::family::{Family, program};
 use super::resume::Resumed;
 use crate::args::range::check_classes;
-use crate::args::set;
-use crate::config::{Config, starting_recipe};
+use crate::args::{in_flags, set};
+use crate::config::{Config, read_recipe, starting_recipe};
 use crate::context::Context;
 use crate::failure::usage;
 use crate::network::{Weights, check_options, entry, explained};
@@ -83,16 +83,19 @@ pub(in crate::commands) fn configure(
         }
         config.check_same_run(&run.started)?;
     }
-    config.recipe.validate().map_err(usage)?;
-    args.recipe.check(&config.recipe).map_err(usage)?;
+    config.recipe.validate().map_err(|e| in_flags(&e))?;
+    args.recipe
+        .check(&config.recipe)
+        .map_err(|e| in_flags(&e))?;
     config.recipe = config
         .recipe
         .with_optimizer_defaults()
         .with_schedule_defaults()
         .with_mixing_defaults()
         .with_average_defaults();
-    check_weights(&config, args.recipe.recipe.as_deref())?;
-    // A run has its weights.
+    check_needs(&config, args.recipe.recipe.as_deref())?;
+    // A run has them.
+    config.recipe.needs_model = None;
     config.recipe.needs_pretrained = false;
     set(&mut config.grad_checkpointing, args.grad_checkpointing);
     let given = match &resumed {
@@ -127,17 +130,23 @@ pub(in crate::commands) fn configure(
     })
 }
 
-/// Refuses random weights where the recipe needs trained ones, and the reverse. `file` is the recipe that
-/// the user names.
-fn check_weights(config: &Config, file: Option<&Path>) -> anyhow::Result<()> {
+/// Refuses another network than the recipe needs, random weights where it needs trained ones, and the
+/// reverse. `file` is the recipe that the user names.
+fn check_needs(config: &Config, file: Option<&Path>) -> anyhow::Result<()> {
     let Config {
         recipe, pretrained, ..
     } = config;
+    let name = match file {
+        Some(file) => format!("--recipe {}", file.display()),
+        None => "the recipe".to_string(),
+    };
+    if let Some(needed) = &recipe.needs_model
+        && needed != config.model()
+    {
+        let model = config.model();
+        return Err(usage(format!("{name} is for {needed}, not for {model}")));
+    }
     if recipe.needs_pretrained && pretrained.is_none() {
-        let name = match file {
-            Some(file) => format!("--recipe {}", file.display()),
-            None => "the recipe".to_string(),
-        };
         return Err(usage(format!(
             "{name} needs --pretrained: it trains trained weights further"
         )));
@@ -232,10 +241,15 @@ fn new_config(args: &SetupArgs, model: String) -> anyhow::Result<Config> {
     Ok(Config::new(&network, recipe))
 }
 
+/// The network to train: of the command line, the family's default, or the one that the recipe needs.
 fn default_model(args: &SetupArgs, family: Option<&Family>) -> anyhow::Result<String> {
     match (&args.model, family) {
         (Some(model), _) => Ok(model.clone()),
         (None, Some(family)) => Ok(family.default.to_string()),
-        (None, None) => Err(usage("name a network to train; `mish models` lists all")),
+        (None, None) => {
+            let recipe = read_recipe("", args.recipe.recipe.as_deref())?;
+            let name = || usage("name a network to train; `mish models` lists all");
+            recipe.needs_model.ok_or_else(name)
+        }
     }
 }

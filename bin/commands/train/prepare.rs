@@ -15,6 +15,7 @@ use super::classes::{self, Classifier};
 use super::configure::Setup;
 use super::image_sizes;
 use super::resume::Resumed;
+use crate::args::in_flags;
 use crate::args::range::check_batch;
 use crate::config::Config;
 use crate::failure::usage;
@@ -99,6 +100,8 @@ impl Prepared {
         check_amp(&config.recipe)?;
         let network = Network::with_context(&spec, &config.recipe, build_context)?;
         image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
+        let parameters = config.recipe.check_parameters(&network.store);
+        parameters.map_err(|error| in_flags(&error))?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
         } else if resumed.is_none() {

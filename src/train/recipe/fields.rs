@@ -256,6 +256,10 @@ pub struct Recipe {
     /// family, else 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init_gain: Option<f64>,
+    /// The only network that the recipe is for. Training does not read this; whoever takes the recipe
+    /// checks it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs_model: Option<String>,
     /// The recipe is for trained weights. Training does not read this; whoever takes the recipe checks it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub needs_pretrained: bool,
@@ -363,6 +367,7 @@ impl Default for Recipe {
             swa_anneal_epochs: None,
             init: None,
             init_gain: None,
+            needs_model: None,
             needs_pretrained: false,
             freeze_backbone: false,
             head_warmup_epochs: 0.0,

@@ -5,6 +5,9 @@ use candle_core::Var;
 use super::error::RecipeError;
 use super::fields::Recipe;
 use super::kinds::{AdjustLr, MuonFallback, NsCoefficients, OptimizerKind};
+use super::ranges::check;
+use crate::nn::ParamStore;
+use crate::pattern::matches;
 use crate::train::optimizer::{
     Adadelta, Adagrad, Adam, Adamax, Fallback, Lamb, Lion, Lookahead, LrAdjustment, Muon, NAdam,
     OptimizerConfig, ParameterGroup, RAdam, RmsProp, RmsPropTf, Rule, Sgd, WeightDecay,
@@ -151,6 +154,20 @@ impl Recipe {
             self.adjust_lr_fn.get_or_insert(AdjustLr::MatchRmsAdamW);
         }
         self
+    }
+
+    /// Checks that each pattern of `fallback_list` names a parameter of `store`.
+    ///
+    /// # Errors
+    /// [`RecipeError::OutOfRange`] with the pattern that names none.
+    pub fn check_parameters(&self, store: &ParamStore) -> Result<(), RecipeError> {
+        let params = store.params();
+        for pattern in &self.fallback_list {
+            let fits = params.iter().any(|(name, _)| matches(pattern, name));
+            let expected = "the name of a parameter of the network, or a pattern such as *.weight";
+            check(fits, "fallback_list", pattern, expected)?;
+        }
+        Ok(())
     }
 
     /// The groups of these parameters, without layer-wise rates.

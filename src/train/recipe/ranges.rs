@@ -363,7 +363,7 @@ impl Recipe {
 
 const AT_MOST_EPOCHS: &str = "at most the number of epochs";
 
-fn check(
+pub(super) fn check(
     ok: bool,
     field: &'static str,
     value: &dyn Debug,
