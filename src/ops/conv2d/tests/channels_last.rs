@@ -8,7 +8,7 @@ use super::super::direct::{self, Problem};
 use super::super::geometry::{Conv2dParams, Geometry};
 use super::super::inference::{Finish, PixelSums};
 use super::super::{depthwise, winograd};
-use super::support::{check, levels, noise, products};
+use super::support::{Definition, check, levels, noise};
 use crate::ops::memory_format::MemoryFormat::{self, ChannelsLast, Contiguous};
 use crate::ops::memory_format::reordered;
 use crate::ops::storage::written;
@@ -110,13 +110,9 @@ fn order(values: &[f32], to: MemoryFormat, channels: usize) -> Vec<f32> {
 }
 
 fn every_algorithm(g: &Geometry) {
-    let (x, w) = (noise::<f32>(1, g.in_len()), noise::<f32>(3, g.weight_len()));
-    let bias = noise::<f32>(4, g.c_out);
-    let mut y = vec![0.0; g.out_len()];
-    products(g, |i, k, o| y[o] += f64::from(x[i]) * f64::from(w[k]));
-    for (at, y) in y.iter_mut().enumerate() {
-        *y += f64::from(bias[at / g.out_plane() % g.c_out]);
-    }
+    let definition = Definition::<f32>::new(g);
+    let (bias, y) = definition.with_bias(g);
+    let Definition { x, w, .. } = definition;
     // The definition in channels-last order.
     let mut pixels = vec![0.0; y.len()];
     for (at, y) in y.iter().enumerate() {

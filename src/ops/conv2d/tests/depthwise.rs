@@ -6,19 +6,18 @@ use super::super::depthwise;
 use super::super::direct::Problem;
 use super::super::element::Element;
 use super::super::geometry::Geometry;
-use super::support::{check, depthwise, geometries, levels, noise, products};
+use super::support::{Definition, check, depthwise, geometries, levels, noise};
 use crate::ops::storage::written;
 
 pub(super) fn depthwise_passes<F: Element>(g: &Geometry, tolerance: f64) {
-    let (x, w) = (noise::<F>(1, g.in_len()), noise::<F>(3, g.weight_len()));
-    let dy = noise::<F>(2, g.out_len());
-    let mut dw = vec![0.0; w.len()];
-    let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
-    products(g, |i, k, o| {
-        y[o] += x[i].to_f64() * w[k].to_f64();
-        dx[i] += dy[o].to_f64() * w[k].to_f64();
-        dw[k] += x[i].to_f64() * dy[o].to_f64();
-    });
+    let Definition {
+        x,
+        w,
+        dy,
+        y,
+        dx,
+        dw,
+    } = Definition::<F>::new(g);
     for arch in levels() {
         let name = |pass| format!("depthwise {pass}, {arch:?}, {g:?}");
         // SAFETY: the passes write all of their results.

@@ -7,7 +7,7 @@ use pulp::Arch;
 
 use super::super::direct::{self, Problem};
 use super::super::geometry::Geometry;
-use super::support::{check, geometries, levels, noise, products};
+use super::support::{Definition, check, geometries, levels};
 use crate::ops::storage::written;
 
 /// A pass from two arguments, with a given instruction set.
@@ -36,16 +36,11 @@ pub(super) const DIRECT: [(&str, Convolve, Convolve); 2] = [
 ];
 
 pub(super) fn direct_passes(g: &Geometry) {
-    let (x, w) = (noise::<f32>(1, g.in_len()), noise::<f32>(3, g.weight_len()));
-    let (dy, bias) = (noise::<f32>(2, g.out_len()), noise::<f32>(4, g.c_out));
-    let mut dx = vec![0.0; x.len()];
-    let mut y = vec![0.0; dy.len()];
-    products(g, |i, k, o| {
-        y[o] += f64::from(x[i]) * f64::from(w[k]);
-        dx[i] += f64::from(dy[o]) * f64::from(w[k]);
-    });
-    let biased = |(i, y): (usize, &f64)| y + f64::from(bias[i / g.out_plane() % g.c_out]);
-    let biased: Vec<f64> = y.iter().enumerate().map(biased).collect();
+    let definition = Definition::<f32>::new(g);
+    let (bias, biased) = definition.with_bias(g);
+    let Definition {
+        x, w, dy, y, dx, ..
+    } = definition;
     for arch in levels() {
         for (lanes, forward, input_grad) in DIRECT {
             let name = |pass| format!("{pass} by {lanes}, {arch:?}, {g:?}");

@@ -6,25 +6,20 @@ use super::super::dispatch;
 use super::super::element::Element;
 use super::super::geometry::Geometry;
 use super::super::inference::Inference;
-use super::support::{IEEE, check, geometries, noise, products};
+use super::support::{Definition, IEEE, check, geometries};
 use crate::ops::storage::written;
 
 /// All passes by the algorithms that dispatch chooses, against the definition.
 pub(super) fn dispatched_passes<F: Element>(g: &Geometry, tolerance: f64) {
-    let (x, w) = (noise::<F>(1, g.in_len()), noise::<F>(3, g.weight_len()));
-    let (dy, bias) = (noise::<F>(2, g.out_len()), noise::<F>(4, g.c_out));
-    let (mut y, mut db) = (vec![0.0; dy.len()], vec![0.0; g.c_out]);
-    let (mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; w.len()]);
-    for (i, y) in y.iter_mut().enumerate() {
-        let channel = i / g.out_plane() % g.c_out;
-        *y = bias[channel].to_f64();
-        db[channel] += dy[i].to_f64();
+    let definition = Definition::<F>::new(g);
+    let (bias, y) = definition.with_bias(g);
+    let Definition {
+        x, w, dy, dx, dw, ..
+    } = definition;
+    let mut db = vec![0.0; g.c_out];
+    for (i, dy) in dy.iter().enumerate() {
+        db[i / g.out_plane() % g.c_out] += dy.to_f64();
     }
-    products(g, |i, k, o| {
-        y[o] += x[i].to_f64() * w[k].to_f64();
-        dx[i] += dy[o].to_f64() * w[k].to_f64();
-        dw[k] += x[i].to_f64() * dy[o].to_f64();
-    });
     // SAFETY: the passes write all of their results.
     unsafe {
         let got = written(y.len(), |y| {

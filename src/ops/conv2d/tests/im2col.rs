@@ -4,18 +4,14 @@ use proptest::prelude::*;
 
 use super::super::geometry::Geometry;
 use super::super::im2col;
-use super::support::{check, geometries, noise, products};
+use super::support::{Definition, check, geometries};
 use crate::ops::storage::written;
 
 /// The convolution and the input gradient by im2col, against the definition.
 pub(super) fn im2col_passes(g: &Geometry) {
-    let (x, w) = (noise::<f64>(1, g.in_len()), noise::<f64>(3, g.weight_len()));
-    let dy = noise::<f64>(2, g.out_len());
-    let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
-    products(g, |i, k, o| {
-        y[o] += x[i] * w[k];
-        dx[i] += dy[o] * w[k];
-    });
+    let Definition {
+        x, w, dy, y, dx, ..
+    } = Definition::<f64>::new(g);
     // SAFETY: the passes write all of their results.
     unsafe {
         let got = written(y.len(), |y| im2col::forward(g, &x, &w, y));

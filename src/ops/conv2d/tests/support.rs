@@ -36,6 +36,45 @@ pub(super) fn noise<F: Element>(seed: u64, len: usize) -> Vec<F> {
     (0..len).map(|_| next()).collect()
 }
 
+/// The arguments of a convolution, and its results by the definition.
+pub(super) struct Definition<F> {
+    pub x: Vec<F>,
+    pub w: Vec<F>,
+    pub dy: Vec<F>,
+    pub y: Vec<f64>,
+    pub dx: Vec<f64>,
+    pub dw: Vec<f64>,
+}
+
+impl<F: Element> Definition<F> {
+    pub(super) fn new(g: &Geometry) -> Self {
+        let (x, dy) = (noise::<F>(1, g.in_len()), noise::<F>(2, g.out_len()));
+        let w = noise::<F>(3, g.weight_len());
+        let [mut y, mut dx, mut dw] = [dy.len(), x.len(), w.len()].map(|len| vec![0.0; len]);
+        products(g, |i, k, o| {
+            y[o] += x[i].to_f64() * w[k].to_f64();
+            dx[i] += dy[o].to_f64() * w[k].to_f64();
+            dw[k] += x[i].to_f64() * dy[o].to_f64();
+        });
+        Self {
+            x,
+            w,
+            dy,
+            y,
+            dx,
+            dw,
+        }
+    }
+
+    /// A bias of each output channel, and the outputs with it.
+    pub(super) fn with_bias(&self, g: &Geometry) -> (Vec<F>, Vec<f64>) {
+        let bias = noise::<F>(4, g.c_out);
+        let biased = |(i, y): (usize, &f64)| y + bias[i / g.out_plane() % g.c_out].to_f64();
+        let y = self.y.iter().enumerate().map(biased).collect();
+        (bias, y)
+    }
+}
+
 /// Calls `f` with the positions of each product in `x`, `w` and `y`.
 pub(super) fn products(g: &Geometry, mut f: impl FnMut(usize, usize, usize)) {
     let within = |size: usize, out: usize, k: usize, s: usize, d: usize, p: usize| {

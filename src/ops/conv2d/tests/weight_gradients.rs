@@ -5,12 +5,12 @@ use proptest::prelude::*;
 use super::super::element::Element;
 use super::super::geometry::Geometry;
 use super::super::weight_grad;
-use super::support::{check, geometries, levels, noise, products};
+use super::support::{Definition, check, geometries, levels};
 
 pub(super) fn weight_grads_by_pixels<F: Element>(g: &Geometry, tolerance: f64) {
-    let (x, dy) = (noise::<F>(1, g.in_len()), noise::<F>(2, g.out_len()));
-    let mut want = vec![0.0; g.weight_len()];
-    products(g, |i, k, o| want[k] += x[i].to_f64() * dy[o].to_f64());
+    let Definition {
+        x, dy, dw: want, ..
+    } = Definition::<F>::new(g);
     for arch in levels() {
         let mut dw = vec![F::from_f64(f64::NAN); want.len()];
         weight_grad::pixel_lanes::weight_grad(arch, g, &x, &dy, &mut dw);
@@ -24,9 +24,9 @@ pub(super) fn weight_grads_by_pixels<F: Element>(g: &Geometry, tolerance: f64) {
 }
 
 pub(super) fn weight_grads_by_channels(g: &Geometry) {
-    let (x, dy) = (noise::<f32>(1, g.in_len()), noise::<f32>(2, g.out_len()));
-    let mut want = vec![0.0; g.weight_len()];
-    products(g, |i, k, o| want[k] += f64::from(x[i]) * f64::from(dy[o]));
+    let Definition {
+        x, dy, dw: want, ..
+    } = Definition::<f32>::new(g);
     for arch in levels() {
         let mut dw = vec![f32::NAN; want.len()];
         weight_grad::channel_lanes::weight_grad(arch, g, &x, &dy, &mut dw);

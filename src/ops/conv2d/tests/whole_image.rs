@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::element::Element;
 use super::super::geometry::{Conv2dParams, Geometry};
 use super::super::whole_image;
-use super::support::{check, geometry, noise, pair, products};
+use super::support::{Definition, check, geometry, pair};
 use crate::ops::storage::written;
 
 /// Any geometry whose kernel covers the image.
@@ -24,15 +24,14 @@ fn whole_images() -> impl Strategy<Value = Geometry> {
 }
 
 fn whole_image_passes<F: Element>(g: &Geometry, tolerance: f64) {
-    let (x, w) = (noise::<F>(1, g.in_len()), noise::<F>(3, g.weight_len()));
-    let dy = noise::<F>(2, g.out_len());
-    let mut dw = vec![0.0; w.len()];
-    let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
-    products(g, |i, k, o| {
-        y[o] += x[i].to_f64() * w[k].to_f64();
-        dx[i] += dy[o].to_f64() * w[k].to_f64();
-        dw[k] += x[i].to_f64() * dy[o].to_f64();
-    });
+    let Definition {
+        x,
+        w,
+        dy,
+        y,
+        dx,
+        dw,
+    } = Definition::<F>::new(g);
     let name = |pass| format!("whole image {pass}, {g:?}");
     // SAFETY: the passes write all of their results.
     unsafe {
