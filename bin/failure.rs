@@ -143,18 +143,23 @@ const ARGUMENTS: [&str; 9] = [
     "time_limit",
 ];
 
-/// A message with the flags of the [`ARGUMENTS`] that it names: `class_map = none` becomes
-/// `--class-map none`.
+/// A message with the flags of the [`ARGUMENTS`] that it names.
 pub fn with_flags(message: &str) -> String {
+    flags_for(message, |_, word| ARGUMENTS.contains(&word))
+}
+
+/// A message with flags in place of the words that `is_argument` accepts, given the position of the word:
+/// `class_map = none` becomes `--class-map none`.
+pub fn flags_for(message: &str, is_argument: impl Fn(usize, &str) -> bool) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut is_flag = false;
-    for word in message.split(' ') {
+    for (index, word) in message.split(' ').enumerate() {
         if is_flag && word == "=" {
             is_flag = false;
             continue;
         }
         let name = word.trim_matches(|c| "(),;:.\n".contains(c));
-        is_flag = ARGUMENTS.contains(&name);
+        is_flag = is_argument(index, name);
         words.push(if is_flag {
             word.replace(name, &format!("--{}", name.replace('_', "-")))
         } else {

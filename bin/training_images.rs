@@ -44,7 +44,7 @@ impl TrainingImagesArgs {
         let kind = self.data.dataset.as_ref().map(|dataset| dataset.kind);
         let mut recipe = starting_recipe(own, kind, self.recipe.recipe.as_deref())?;
         self.recipe.apply(&mut recipe);
-        recipe.validate().map_err(|e| in_flags(&e))?;
+        recipe.validate().map_err(in_flags)?;
         let mut options = DataOptions::default();
         self.data.apply(&mut options);
         self.set_preprocessing(&mut options)?;

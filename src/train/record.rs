@@ -140,7 +140,7 @@ pub struct Summary {
     /// The evaluation of `swa.safetensors` on the test images, if the run has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swa: Option<Evaluation>,
-    /// The floating-point operations of all training steps ([`training_flops`](super::training_flops)).
+    /// The floating-point operations of the epochs trained ([`training_flops`](super::training_flops)).
     /// Versions before 0.2 do not record them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_flops: Option<f64>,

@@ -4,27 +4,21 @@ use candle_mish::train::RecipeError;
 use clap::{Arg, Args as _, Command};
 
 use super::RecipeArgs;
-use crate::failure::usage;
+use crate::failure::{flags_for, usage};
 
 /// Fields that are English words, except at the start of a message.
 const WORDS: [&str; 6] = ["epochs", "loss", "momentum", "ratio", "scale", "seed"];
 
 /// A usage error that names flags where `error` names the fields of a recipe: `--clip-mode value needs
 /// --clip-grad`.
-pub fn in_flags(error: &RecipeError) -> anyhow::Error {
+pub fn in_flags(error: RecipeError) -> anyhow::Error {
     let command = RecipeArgs::augment_args(Command::new("recipe"));
     let flags: Vec<&str> = command.get_arguments().filter_map(Arg::get_long).collect();
-    let message = error.to_string();
-    let words = message.split(' ').enumerate().map(|(index, word)| {
-        let field = word.trim_matches(|c| ",;:.".contains(c));
-        let flag = field.replace('_', "-");
-        let is_field = index == 0 || !WORDS.contains(&field);
-        match is_field && flags.contains(&flag.as_str()) {
-            true => word.replace(field, &format!("--{flag}")),
-            false => word.to_string(),
-        }
-    });
-    usage(words.collect::<Vec<_>>().join(" "))
+    let is_field = |index: usize, word: &str| {
+        let has_flag = flags.contains(&word.replace('_', "-").as_str());
+        has_flag && (index == 0 || !WORDS.contains(&word))
+    };
+    usage(flags_for(&error.to_string(), is_field))
 }
 
 #[cfg(test)]
@@ -37,7 +31,7 @@ mod tests {
     fn fields_become_flags() {
         let message = |toml: &str| {
             let recipe = Recipe::from_toml(toml).and_then(|recipe| recipe.validate());
-            in_flags(&recipe.expect_err(toml)).to_string()
+            in_flags(recipe.expect_err(toml)).to_string()
         };
         assert_eq!(
             message("clip_mode = 'value'"),

@@ -17,6 +17,7 @@ use candle_mish_models::ModelSpec;
 use candle_mish_models::swap::Subject;
 
 use super::origin::Origin;
+use crate::args::in_flags;
 use crate::args::range::check_batch;
 use crate::context::Context;
 use crate::failure::{Done, usage};
@@ -238,7 +239,7 @@ fn recipe(args: &SwapArgs, of_run: Recipe) -> anyhow::Result<Recipe> {
         seed: args.seed,
         ..fine_tuning
     };
-    recipe.validate().map_err(usage)?;
+    recipe.validate().map_err(in_flags)?;
     Ok(recipe)
 }
 

@@ -83,10 +83,8 @@ pub(in crate::commands) fn configure(
         }
         config.check_same_run(&run.started)?;
     }
-    config.recipe.validate().map_err(|e| in_flags(&e))?;
-    args.recipe
-        .check(&config.recipe)
-        .map_err(|e| in_flags(&e))?;
+    config.recipe.validate().map_err(in_flags)?;
+    args.recipe.check(&config.recipe).map_err(in_flags)?;
     config.recipe = config
         .recipe
         .with_optimizer_defaults()

@@ -101,7 +101,7 @@ impl Prepared {
         let network = Network::with_context(&spec, &config.recipe, build_context)?;
         image_sizes::check(&network, &spec, &config.recipe, batch_size)?;
         let parameters = config.recipe.check_parameters(&network.store);
-        parameters.map_err(|error| in_flags(&error))?;
+        parameters.map_err(in_flags)?;
         if let Some(weights) = &pretrained {
             classes::load(&network, &spec, weights, &classifier, &dataset)?;
         } else if resumed.is_none() {

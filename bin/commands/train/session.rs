@@ -138,10 +138,10 @@ impl<'a> Session<'a> {
         let batch_size = self.prepared.config.recipe.batch_size.min(images);
         let ranks = self.prepared.communicator.size();
         let memory = memory::estimate(&run, batch_size, ranks)?;
-        let flops = training_flops(&run, self.prepared.config.recipe.epochs)?;
+        let flops = training_flops(&run)?;
         let step = state.as_ref().map_or(0, RunState::steps);
         if writes {
-            self.announce(&train_loader, state.as_ref(), flops, memory)?;
+            self.announce(&train_loader, state.as_ref(), flops.iter().sum(), memory)?;
             record_session(&self.folder, step, self.context)?;
         }
         let observed = Observed {
@@ -165,7 +165,7 @@ impl<'a> Session<'a> {
         };
         match train_parallel(&run, parallel, state, &mut observers)? {
             Outcome::Finished(record) => {
-                let flops = training_flops(&run, record.epochs.len())?;
+                let flops = flops.iter().take(record.epochs.len()).sum();
                 let summary = self.summary(&record, train_loader.images_per_epoch(), flops)?;
                 if !writes {
                     return Ok(Ended::Finished(Box::new(summary)));
