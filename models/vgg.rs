@@ -9,7 +9,9 @@
 //! [`ModelSpec::drop_rate`](crate::ModelSpec::drop_rate), 0 by default.
 
 use candle_core::{Module, Result, Tensor};
-use candle_mish::nn::{Act, Conv2d, Conv2dConfig, ConvNormAct, Dropout, MaxPool2d, WeightInit};
+use candle_mish::nn::{
+    Act, Conv2d, Conv2dConfig, ConvNormAct, Dropout, MaxPool2d, WeightInit, forward_in_parts,
+};
 use candle_mish::ops::{Pool2dParams, adaptive_avg_pool2d, global_avg_pool2d};
 use candle_nn::ModuleT;
 
@@ -133,6 +135,13 @@ impl ConvAct {
         let conv = layers.pp(conv).conv(inputs, outputs, config)?;
         Ok(Self::Plain(conv, layers.pp(second).act(outputs)?))
     }
+
+    fn weight(&self) -> &Tensor {
+        match self {
+            Self::Plain(conv, _) => conv.weight(),
+            Self::Normed(layer) => layer.conv().weight(),
+        }
+    }
 }
 
 impl ModuleT for ConvAct {
@@ -147,10 +156,29 @@ impl ModuleT for ConvAct {
 /// The convolutions between two max pools.
 struct Stage(Vec<ConvAct>);
 
+impl Stage {
+    /// Whether its output for an image of `x` has more values than the stage has weights.
+    fn is_wide(&self, x: &Tensor) -> Result<bool> {
+        let (_, _, height, width) = x.dims4()?;
+        let weights: usize = self.0.iter().map(|layer| layer.weight().elem_count()).sum();
+        let channels = self.0.last().map_or(0, |layer| layer.weight().dims()[0]);
+        Ok(channels * height * width > weights)
+    }
+}
+
 impl ModuleT for Stage {
     fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let layer = |x: Tensor, layer: &ConvAct| layer.forward_t(&x, train);
         self.0.iter().try_fold(x.clone(), layer)
+    }
+}
+
+/// A stage and the max pool after it.
+struct PooledStage<'a>(&'a Recomputed<Stage>, &'a MaxPool2d);
+
+impl ModuleT for PooledStage<'_> {
+    fn forward_t(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        self.1.forward(&self.0.forward_t(x, train)?)
     }
 }
 
@@ -196,6 +224,8 @@ struct Vgg {
     stages: Vec<Recomputed<Stage>>,
     pool: MaxPool2d,
     pre_logits: Option<PreLogits>,
+    /// Whether the weights are constant.
+    constant: bool,
 }
 
 fn build(depths: Depths, norm: Norm, root: Layers) -> Result<Box<dyn Model>> {
@@ -240,6 +270,7 @@ fn build(depths: Depths, norm: Norm, root: Layers) -> Result<Box<dyn Model>> {
         stages,
         pool: MaxPool2d::new(Pool2dParams::new((2, 2))),
         pre_logits,
+        constant: layers.context.constant,
     };
     Classifier::boxed(network, info, num_features, "head.fc", &layers)
 }
@@ -248,6 +279,11 @@ impl Backbone for Vgg {
     fn features(&self, images: &Tensor, train: bool, taps: &mut Taps) -> Result<Tensor> {
         let mut x = images.clone();
         for stage in &self.stages {
+            // The first maps of a batch are most of the memory of inference.
+            if self.constant && !train && taps.is_empty() && stage.block().is_wide(&x)? {
+                x = forward_in_parts(&PooledStage(stage, &self.pool), &x, 0)?;
+                continue;
+            }
             x = stage.forward_t(&x, train)?;
             taps.offer(&x);
             x = self.pool.forward(&x)?;
