@@ -98,14 +98,21 @@ impl<S: Simd, F: Real> Lanes<S, F> {
     #[inline(always)]
     pub fn at_most(self, bound: f64) -> Self {
         let bound = self.constant(bound);
-        bound.lt(self).select(bound, self)
+        match S::IS_SCALAR {
+            true => bound.lt(self).select(bound, self),
+            // Of NaN and a number, x86 takes the second operand, and others NaN.
+            false => bound.min(self),
+        }
     }
 
     /// The larger one of `self` and `bound`; NaN for NaN.
     #[inline(always)]
     pub fn at_least(self, bound: f64) -> Self {
         let bound = self.constant(bound);
-        self.lt(bound).select(bound, self)
+        match S::IS_SCALAR {
+            true => self.lt(bound).select(bound, self),
+            false => bound.max(self),
+        }
     }
 
     /// The absolute value.

@@ -60,47 +60,112 @@ impl Bounded<'_> {
             scale[v] = whole_vector::<S>(&self.scale[from..]);
             shift[v] = whole_vector::<S>(&self.shift[from..]);
         }
-        let whole = place.channels >= V * lanes;
-        let bounds = (self.low, self.high);
-        // The indices of these loops are constants, so that the outputs stay in registers.
-        for (p, outputs) in outputs.iter().enumerate() {
-            let at = place.at + p * place.pitch;
-            let to = place.to.wrapping_add(at);
-            let mut z = [zero; V];
-            for (v, output) in outputs.iter().enumerate() {
-                let d = simd.sub_f32s(*output, center[v]);
-                z[v] = simd.mul_add_e_f32s(d, scale[v], shift[v]);
+        let norm = Norm::<S, V> {
+            center,
+            scale,
+            shift,
+            bounds: (self.low, self.high),
+        };
+        // The index of each loop is a constant, and the bodies are short: so the loops are unrolled,
+        // and the outputs stay in registers.
+        match (place.channels >= V * lanes, self.residual) {
+            (true, None) => {
+                for (p, outputs) in outputs.iter().enumerate() {
+                    let to = place.to.wrapping_add(place.at + p * place.pitch);
+                    for (v, output) in outputs.iter().enumerate() {
+                        let y = norm.within(simd, norm.affine(simd, *output, v));
+                        // SAFETY: a vector of the place.
+                        unsafe { write::<S>(to.wrapping_add(v * lanes), y) };
+                    }
+                }
             }
-            if whole {
-                if let Some(residual) = self.residual {
-                    let residual = &residual[at..][..V * lanes];
-                    for (v, z) in z.iter_mut().enumerate() {
-                        let r = whole_vector::<S>(&residual[v * lanes..]);
-                        *z = simd.add_f32s(*z, r);
+            (true, Some(residual)) => {
+                let end = place.at + (P - 1) * place.pitch + V * lanes;
+                let residual = residual[place.at..end].as_ptr();
+                for (p, outputs) in outputs.iter().enumerate() {
+                    let to = place.to.wrapping_add(place.at + p * place.pitch);
+                    let residual = residual.wrapping_add(p * place.pitch);
+                    for (v, output) in outputs.iter().enumerate() {
+                        // SAFETY: a vector of the residual, whose length was checked.
+                        let r = unsafe { read::<S>(residual.wrapping_add(v * lanes)) };
+                        let z = simd.add_f32s(norm.affine(simd, *output, v), r);
+                        // SAFETY: a vector of the place.
+                        unsafe { write::<S>(to.wrapping_add(v * lanes), norm.within(simd, z)) };
                     }
                 }
-                for (v, z) in z.iter().enumerate() {
-                    let y = within(simd, *z, bounds);
-                    // SAFETY: a vector of the place.
-                    unsafe {
-                        let to = to.wrapping_add(v * lanes);
-                        to.cast::<S::f32s>().write_unaligned(y);
+            }
+            (false, residual) => {
+                // Indexed at run time, so they are in memory here, and only here.
+                let in_memory = outputs;
+                for (p, outputs) in in_memory.iter().enumerate() {
+                    let at = place.at + p * place.pitch;
+                    // SAFETY: the channels of a pixel of the place, which are this thread's.
+                    let to = unsafe {
+                        std::slice::from_raw_parts_mut(place.to.wrapping_add(at), place.channels)
+                    };
+                    for (output, (v, to)) in outputs.iter().zip(to.chunks_mut(lanes).enumerate()) {
+                        let mut z = norm.affine(simd, *output, v);
+                        if let Some(residual) = residual {
+                            let residual = &residual[at + v * lanes..][..to.len()];
+                            z = simd.add_f32s(z, simd.partial_load_f32s(residual));
+                        }
+                        let y = norm.within(simd, z);
+                        if to.len() == lanes {
+                            // SAFETY: a whole vector.
+                            unsafe { write::<S>(to.as_mut_ptr(), y) };
+                        } else {
+                            simd.partial_store_f32s(to, y);
+                        }
                     }
-                }
-            } else {
-                // SAFETY: the channels of a pixel of the place, which are this thread's.
-                let to = unsafe { std::slice::from_raw_parts_mut(to, place.channels) };
-                for (z, (v, to)) in z.iter().zip(to.chunks_mut(lanes).enumerate()) {
-                    let mut z = *z;
-                    if let Some(residual) = self.residual {
-                        let residual = &residual[at + v * lanes..][..to.len()];
-                        z = simd.add_f32s(z, simd.partial_load_f32s(residual));
-                    }
-                    simd.partial_store_f32s(to, within(simd, z, bounds));
                 }
             }
         }
     }
+}
+
+/// The constants of a register tile.
+struct Norm<S: Simd, const V: usize> {
+    center: [S::f32s; V],
+    scale: [S::f32s; V],
+    shift: [S::f32s; V],
+    bounds: (f64, f64),
+}
+
+impl<S: Simd, const V: usize> Norm<S, V> {
+    /// `(x - center) scale + shift` for the channels of vector `v`.
+    #[inline(always)]
+    fn affine(&self, simd: S, x: S::f32s, v: usize) -> S::f32s {
+        let d = simd.sub_f32s(x, self.center[v]);
+        simd.mul_add_e_f32s(d, self.scale[v], self.shift[v])
+    }
+
+    /// `x` within bounds; NaN for NaN.
+    #[inline(always)]
+    fn within(&self, simd: S, x: S::f32s) -> S::f32s {
+        let (low, high) = self.bounds;
+        let x = Lanes::<S, f32>::new(simd, x);
+        x.at_least(low).at_most(high).vector()
+    }
+}
+
+/// Reads a vector; it need not be aligned.
+///
+/// # Safety
+/// It must be readable.
+#[inline(always)]
+unsafe fn read<S: Simd>(from: *const f32) -> S::f32s {
+    // SAFETY: guaranteed by the caller.
+    unsafe { from.cast::<S::f32s>().read_unaligned() }
+}
+
+/// Writes a vector; it need not be aligned.
+///
+/// # Safety
+/// It must be writable by this thread alone.
+#[inline(always)]
+unsafe fn write<S: Simd>(to: *mut f32, value: S::f32s) {
+    // SAFETY: guaranteed by the caller.
+    unsafe { to.cast::<S::f32s>().write_unaligned(value) };
 }
 
 /// The first values of a slice that is at least as long as a vector.
@@ -108,12 +173,5 @@ impl Bounded<'_> {
 pub fn whole_vector<S: Simd>(values: &[f32]) -> S::f32s {
     assert!(values.len() >= S::F32_LANES);
     // SAFETY: the slice is as long as a vector, as asserted.
-    unsafe { values.as_ptr().cast::<S::f32s>().read_unaligned() }
-}
-
-/// `x` within bounds; NaN for NaN.
-#[inline(always)]
-fn within<S: Simd>(simd: S, x: S::f32s, (low, high): (f64, f64)) -> S::f32s {
-    let x = Lanes::<S, f32>::new(simd, x);
-    x.at_least(low).at_most(high).vector()
+    unsafe { read::<S>(values.as_ptr()) }
 }

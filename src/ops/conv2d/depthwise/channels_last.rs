@@ -302,6 +302,27 @@ impl<S: Simd> Kernel<'_, S> {
         tiles!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
     }
 
+    /// Adds a tap to the sums of some pixels.
+    ///
+    /// # Safety
+    /// The tap must see the pixels.
+    #[inline(always)]
+    unsafe fn tap<const P: usize>(
+        &self,
+        simd: S,
+        acc: &mut [[S::f32s; 1]; P],
+        pixels: Range<usize>,
+        (source, weight): (*const f32, S::f32s),
+    ) {
+        for (p, acc) in acc.iter_mut().enumerate() {
+            if pixels.contains(&p) {
+                // SAFETY: guaranteed by the caller.
+                let x = unsafe { load::<S, f32>(source.wrapping_add(p * self.step)) };
+                acc[0] = simd.mul_add_f32s(x, weight, acc[0]);
+            }
+        }
+    }
+
     /// Computes `P` pixels.
     ///
     /// # Safety
@@ -313,20 +334,18 @@ impl<S: Simd> Kernel<'_, S> {
             // SAFETY: the weights of a tap.
             let weight = unsafe { load::<S, f32>(self.weights.wrapping_add(tap.weights)) };
             let source = self.source.wrapping_offset(tap.src);
-            let (start, end) = tap.seen;
-            if (start, end) == (0, P) {
-                for (p, acc) in acc.iter_mut().enumerate() {
-                    // SAFETY: a pixel that the tap sees.
-                    let x = unsafe { load::<S, f32>(source.wrapping_add(p * self.step)) };
-                    acc[0] = simd.mul_add_f32s(x, weight, acc[0]);
-                }
-            } else {
-                for (p, acc) in acc.iter_mut().enumerate() {
-                    if start <= p && p < end {
-                        // SAFETY: a pixel that the tap sees.
-                        let x = unsafe { load::<S, f32>(source.wrapping_add(p * self.step)) };
-                        acc[0] = simd.mul_add_f32s(x, weight, acc[0]);
-                    }
+            let product = (source, weight);
+            // SAFETY: in each case, pixels that the tap sees.
+            unsafe {
+                match tap.seen {
+                    // With constants there is no branch for each pixel. At the ends of a row, the
+                    // taps of small kernels miss one or two.
+                    (0, end) if end == P => self.tap(simd, &mut acc, 0..P, product),
+                    (1, end) if end == P => self.tap(simd, &mut acc, 1..P, product),
+                    (2, end) if end == P => self.tap(simd, &mut acc, 2..P, product),
+                    (0, end) if end + 1 == P => self.tap(simd, &mut acc, 0..P - 1, product),
+                    (0, end) if end + 2 == P => self.tap(simd, &mut acc, 0..P - 2, product),
+                    (start, end) => self.tap(simd, &mut acc, start..end, product),
                 }
             }
         }
