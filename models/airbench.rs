@@ -1,9 +1,10 @@
-//! The network of airbench94 for 32x32 images: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU"
-//! (arXiv:2404.00498), as in `airbench94_muon.py` of github.com/KellerJordan/cifar10-airbench.
+//! The networks of airbench94 and airbench95 for 32x32 images: Jordan, "94% on CIFAR-10 in 3.29 Seconds on a
+//! Single GPU" (arXiv:2404.00498), as in `airbench94_muon.py` of github.com/KellerJordan/cifar10-airbench. The
+//! widths of airbench95 are those of `airbench95.py`, whose scale of the logits, for SGD, is another.
 //!
-//! A 2x2 convolution with fixed weights that whiten the patches of the training images, three blocks of 64,
-//! 256 and 256 channels, the maximum of each plane, and a linear layer without bias whose logits are scaled
-//! by 1/256. The norms have no scale that learns. A block is a 3x3 convolution, a max pool, a norm, the activation
+//! A 2x2 convolution with fixed weights that whiten the patches of the training images, three blocks, the
+//! maximum of each plane, and a linear layer without bias whose logits are divided by the number of its inputs.
+//! The norms have no scale that learns. A block is a 3x3 convolution, a max pool, a norm, the activation
 //! (GELU in the source), and a second convolution, norm and activation.
 
 use candle_core::{DType, Device, Module, Result, Tensor};
@@ -21,26 +22,32 @@ use crate::model::{FeatureInfo, Model, Taps};
 use crate::recomputed::Recomputed;
 use crate::whitening::patch_whitening;
 
-pub(crate) const ENTRIES: [Entry; 1] = [Entry::new(
-    "airbench94",
-    "airbench",
-    "arXiv:2404.00498",
-    (1_995_832, 118_170_400),
-    build,
-)
-.groups(GROUPS)];
+pub(crate) const ENTRIES: [Entry; 2] = [
+    Entry::new(
+        "airbench94",
+        "airbench",
+        "arXiv:2404.00498",
+        (1_995_832, 118_170_400),
+        |root| build([64, 256, 256], root),
+    )
+    .groups(GROUPS),
+    Entry::new(
+        "airbench95",
+        "airbench",
+        "arXiv:2404.00498",
+        (4_641_080, 301_595_424),
+        |root| build([128, 384, 384], root),
+    )
+    .groups(GROUPS),
+];
 
 const GROUPS: GroupMatcher = &[("whiten.", STEM), ("layers.#.", BLOCK)];
 
 /// The side of the whitened patches.
 const PATCH: usize = 2;
-/// The channels of the blocks.
-const WIDTHS: [usize; 3] = [64, 256, 256];
 /// The term that the source adds to the variance in norms. The running statistics follow fast.
 const NORM_EPS: f64 = 1e-12;
 const NORM_MOMENTUM: f64 = 0.4;
-/// The scale of the logits.
-const SCALE: f64 = 1.0 / 256.0;
 
 struct Block {
     conv1: Conv2d,
@@ -66,14 +73,15 @@ struct Airbench {
     convolutions: Vec<String>,
 }
 
-fn build(layers: Layers) -> Result<Box<dyn Model>> {
-    let layers = layers
+/// The network whose blocks have `widths` channels.
+fn build(widths: [usize; 3], root: Layers) -> Result<Box<dyn Model>> {
+    let layers = root
         .with_norm(NORM_EPS, NORM_MOMENTUM)
         .with_fixed_norm_scales()
         .with_conv_init(WeightInit::Default)
         // A standard deviation of 1.
         .with_head_init(WeightInit::KaimingUniform {
-            gain: (WIDTHS[2] as f64).sqrt(),
+            gain: (widths[2] as f64).sqrt(),
         });
     let in_chans = layers.spec.in_chans;
     // Each principal component of a patch, and its negative.
@@ -84,7 +92,7 @@ fn build(layers: Layers) -> Result<Box<dyn Model>> {
     let mut info = vec![FeatureInfo::new(width, 1, "layers.0")];
     let (mut blocks, mut convolutions) = (Vec::new(), Vec::new());
     let mut inputs = width;
-    for (i, outputs) in (1..).zip(WIDTHS) {
+    for (i, outputs) in (1..).zip(widths) {
         let name = format!("layers.{i}");
         let path = layers.pp(&name);
         let config = Conv2dConfig::same(3);
@@ -116,10 +124,10 @@ impl Backbone for Airbench {
             x = block.forward_t(&x, train)?;
             taps.offer(&x);
         }
-        let (_, _, height, width) = x.dims4()?;
+        let (_, channels, height, width) = x.dims4()?;
         let x = max_pool2d(&x, &Pool2dParams::new((height, width)))?;
         // Without a bias, scaling the features scales the logits.
-        scale(&flatten_from(&x, 1)?, SCALE)
+        scale(&flatten_from(&x, 1)?, 1.0 / channels as f64)
     }
 
     /// Whitens the patches of `images`, and makes the first filters of each convolution the identity.

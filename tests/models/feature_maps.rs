@@ -123,8 +123,9 @@ fn maps_are_those_of_timm() -> Result<()> {
 
 /// Networks whose features are not the mean of the last map: they have another convolution or dense
 /// layers after it, take the maximum, or have no maps.
-const OTHER_FEATURES: [&str; 20] = [
+const OTHER_FEATURES: [&str; 21] = [
     "airbench94",
+    "airbench95",
     "capsnet",
     "capsnet_reconstruction",
     "efficientnet_b0",
@@ -148,7 +149,7 @@ const OTHER_FEATURES: [&str; 20] = [
 
 /// Prefixes of the names of networks with convolutions that lose rows at the border.
 const UNPADDED: [&str; 8] = [
-    "airbench94",
+    "airbench",
     "capsnet",
     "cnn4",
     "conv2_mlp",

@@ -1,4 +1,4 @@
-"""Writes airbench.json: the network of airbench94, computed by PyTorch.
+"""Writes airbench.json: the networks of airbench94 and airbench95, computed by PyTorch.
 
 See zoo.py. The network follows airbench94_muon.py of github.com/KellerJordan/cifar10-airbench, whose first
 weight and norms' scales are not trained. The cases include the loss of a training step and the gradient norms.
@@ -32,28 +32,34 @@ class Block(nn.Module):
         return self.act(self.norm2(self.conv2(x)))
 
 
-class Airbench94(nn.Module):
-    def __init__(self, activation):
+class Airbench(nn.Module):
+    def __init__(self, widths, activation):
         super().__init__()
         self.whiten = nn.Conv2d(3, 24, 2)
         self.whiten.weight.requires_grad = False
         self.layers = nn.Sequential(
             zoo.MODULES[activation](),
-            Block(24, 64, activation),
-            Block(64, 256, activation),
-            Block(256, 256, activation),
+            Block(24, widths[0], activation),
+            Block(widths[0], widths[1], activation),
+            Block(widths[1], widths[2], activation),
             nn.MaxPool2d(3),
         )
-        self.head = nn.Linear(256, 100, bias=False)
+        self.head = nn.Linear(widths[2], 100, bias=False)
 
     def forward(self, x):
-        return self.head(self.layers(self.whiten(x)).flatten(1)) / 256
+        x = self.layers(self.whiten(x)).flatten(1)
+        return self.head(x) / x.size(1)
 
 
 def cases():
-    for activation in ("relu", "mish"):
-        model = Airbench94(activation)
-        yield zoo.case("airbench94", "cifar", activation, model, 32, batch=2, training=True)
+    cases = [
+        ("airbench94", (64, 256, 256), "relu"),
+        ("airbench94", (64, 256, 256), "mish"),
+        ("airbench95", (128, 384, 384), "mish"),
+    ]
+    for name, widths, activation in cases:
+        model = Airbench(widths, activation)
+        yield zoo.case(name, "cifar", activation, model, 32, batch=2, training=True)
 
 
 zoo.write(__file__, cases())
