@@ -2,6 +2,7 @@
 
 use pulp::Simd;
 
+use super::pack::planes::load;
 use crate::simd::Lanes;
 
 /// `min(max((x - center) scale + shift + residual, low), high)`, with constants for each channel:
@@ -87,7 +88,7 @@ impl Bounded<'_> {
                     let residual = residual.wrapping_add(p * place.pitch);
                     for (v, output) in outputs.iter().enumerate() {
                         // SAFETY: a vector of the residual, whose length was checked.
-                        let r = unsafe { read::<S>(residual.wrapping_add(v * lanes)) };
+                        let r = unsafe { load::<S, f32>(residual.wrapping_add(v * lanes)) };
                         let z = simd.add_f32s(norm.affine(simd, *output, v), r);
                         // SAFETY: a vector of the place.
                         unsafe { write::<S>(to.wrapping_add(v * lanes), norm.within(simd, z)) };
@@ -148,16 +149,6 @@ impl<S: Simd, const V: usize> Norm<S, V> {
     }
 }
 
-/// Reads a vector; it need not be aligned.
-///
-/// # Safety
-/// It must be readable.
-#[inline(always)]
-unsafe fn read<S: Simd>(from: *const f32) -> S::f32s {
-    // SAFETY: guaranteed by the caller.
-    unsafe { from.cast::<S::f32s>().read_unaligned() }
-}
-
 /// Writes a vector; it need not be aligned.
 ///
 /// # Safety
@@ -173,5 +164,5 @@ unsafe fn write<S: Simd>(to: *mut f32, value: S::f32s) {
 pub fn whole_vector<S: Simd>(values: &[f32]) -> S::f32s {
     assert!(values.len() >= S::F32_LANES);
     // SAFETY: the slice is as long as a vector, as asserted.
-    unsafe { read::<S>(values.as_ptr()) }
+    unsafe { load::<S, f32>(values.as_ptr()) }
 }
