@@ -51,15 +51,14 @@ class Airbench(nn.Module):
         return self.head(x) / x.size(1)
 
 
+WIDTHS = {"airbench94": (64, 256, 256), "airbench95": (128, 384, 384)}
+
+
 def cases():
-    cases = [
-        ("airbench94", (64, 256, 256), "relu"),
-        ("airbench94", (64, 256, 256), "mish"),
-        ("airbench95", (128, 384, 384), "mish"),
-    ]
-    for name, widths, activation in cases:
-        model = Airbench(widths, activation)
-        yield zoo.case(name, "cifar", activation, model, 32, batch=2, training=True)
+    for name, widths in WIDTHS.items():
+        for activation in ["relu", "mish"]:
+            model = Airbench(widths, activation)
+            yield zoo.case(name, "cifar", activation, model, 32, batch=2, training=True)
 
 
 zoo.write(__file__, cases())
