@@ -278,10 +278,14 @@ impl<'a> Layers<'a> {
             ..config
         };
         let generator = &self.context.generator;
-        let layer = nn::squeeze_excite(channels, &config, self.vb.clone(), generator)?;
         let [_, act, _] = config.keys;
         let act = self.pp(act).act(config.hidden_channels(channels))?;
-        Ok(layer.with_act(act))
+        let layer =
+            nn::squeeze_excite(channels, &config, self.vb.clone(), generator)?.with_act(act);
+        Ok(match self.context.constant {
+            true => layer.with_constant_weights(),
+            false => layer,
+        })
     }
 
     /// A linear layer.

@@ -84,6 +84,16 @@ impl SqueezeExcite {
         Self { act, ..self }
     }
 
+    /// Promises that the weights do not change from the first call on:
+    /// [`Conv2d::with_constant_weight`].
+    pub fn with_constant_weights(self) -> Self {
+        Self {
+            fc1: self.fc1.with_constant_weight(),
+            fc2: self.fc2.with_constant_weight(),
+            ..self
+        }
+    }
+
     /// The convolution to the hidden channels.
     pub fn fc1(&self) -> &Conv2d {
         &self.fc1
