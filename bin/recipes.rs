@@ -9,10 +9,11 @@ use crate::failure::usage;
 
 /// All recipes of this program. A text starts with two lines of comments: what the recipe is, and its
 /// source.
-pub static SHIPPED: [Embedded; 8] = embedded![
+pub static SHIPPED: [Embedded; 9] = embedded![
     "recipes":
     "quick",
     "fast",
+    "speedrun",
     "pytorch-cifar100",
     "resnet20-200",
     "timm-cifar",

@@ -7,7 +7,7 @@
 //! The norms have no scale that learns. A block is a 3x3 convolution, a max pool, a norm, the activation
 //! (GELU in the source), and a second convolution, norm and activation.
 
-use candle_core::{DType, Device, Module, Result, Tensor};
+use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{
     Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, MaxPool2d, ParamStore, WeightInit,
 };
@@ -17,10 +17,10 @@ use candle_nn::ModuleT;
 use crate::classifier::{Backbone, Classifier};
 use crate::entry::Entry;
 use crate::groups::{BLOCK, GroupMatcher, STEM};
+use crate::identity_init::whiten_and_pass;
 use crate::layers::Layers;
 use crate::model::{FeatureInfo, Model, Taps};
 use crate::recomputed::Recomputed;
-use crate::whitening::patch_whitening;
 
 pub(crate) const ENTRIES: [Entry; 2] = [
     Entry::new(
@@ -69,8 +69,6 @@ struct Airbench {
     whiten: Conv2d,
     act: Act,
     blocks: Vec<Recomputed<Block>>,
-    /// The paths of the 3x3 convolutions.
-    convolutions: Vec<String>,
 }
 
 /// The network whose blocks have `widths` channels.
@@ -90,7 +88,7 @@ fn build(widths: [usize; 3], root: Layers) -> Result<Box<dyn Model>> {
     let whiten = layers.pp("whiten").conv(in_chans, width, config)?;
     let act = layers.pp("layers.0").act(width)?;
     let mut info = vec![FeatureInfo::new(width, 1, "layers.0")];
-    let (mut blocks, mut convolutions) = (Vec::new(), Vec::new());
+    let mut blocks = Vec::new();
     let mut inputs = width;
     for (i, outputs) in (1..).zip(widths) {
         let name = format!("layers.{i}");
@@ -103,7 +101,6 @@ fn build(widths: [usize; 3], root: Layers) -> Result<Box<dyn Model>> {
             act1: path.pp("act1").act(outputs)?,
             conv2: path.conv_norm_act(("conv2", "norm2", "act2"), outputs, outputs, config)?,
         }));
-        convolutions.extend(["conv1", "conv2"].map(|conv| format!("{name}.{conv}")));
         info.push(FeatureInfo::new(outputs, 1 << i, name));
         inputs = outputs;
     }
@@ -111,7 +108,6 @@ fn build(widths: [usize; 3], root: Layers) -> Result<Box<dyn Model>> {
         whiten: whiten.with_fixed_weight(),
         act,
         blocks,
-        convolutions,
     };
     Classifier::without_bias(network, info, inputs, "head", &layers)
 }
@@ -130,36 +126,7 @@ impl Backbone for Airbench {
         scale(&flatten_from(&x, 1)?, 1.0 / channels as f64)
     }
 
-    /// Whitens the patches of `images`, and makes the first filters of each convolution the identity.
     fn prepare(&self, store: &ParamStore, images: &dyn Fn() -> Result<Tensor>) -> Result<()> {
-        for (name, var) in store.params() {
-            let Some(path) = name.strip_suffix(".weight") else {
-                continue;
-            };
-            if path == "whiten" {
-                let weight = patch_whitening(&images()?, PATCH)?;
-                let weight = Tensor::cat(&[&weight, &weight.neg()?], 0)?;
-                var.set(&weight.to_dtype(var.dtype())?.to_device(var.device())?)?;
-            } else if self.convolutions.iter().any(|conv| conv == path) {
-                var.set(&with_identity(var.as_detached_tensor())?)?;
-            }
-        }
-        Ok(())
+        whiten_and_pass(store, "whiten", images)
     }
-}
-
-/// `weight` with the identity as its first filters, one for each input channel, as far as there are filters:
-/// PyTorch's `dirac_`.
-fn with_identity(weight: Tensor) -> Result<Tensor> {
-    let (outputs, inputs, height, width) = weight.dims4()?;
-    // On the CPU: Metal has no f64.
-    let values = weight.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
-    let mut filters = values.flatten_all()?.to_vec1::<f64>()?;
-    let taps = height * width;
-    for (input, filter) in filters.chunks_mut(inputs * taps).take(inputs).enumerate() {
-        filter.fill(0.0);
-        filter[input * taps + (height / 2) * width + width / 2] = 1.0;
-    }
-    let filters = Tensor::from_vec(filters, (outputs, inputs, height, width), &Device::Cpu)?;
-    filters.to_dtype(weight.dtype())?.to_device(weight.device())
 }

@@ -66,6 +66,7 @@ mod entry;
 mod error;
 mod grid;
 mod groups;
+mod identity_init;
 mod inception;
 mod inception_blocks;
 mod inception_resnet;
@@ -88,6 +89,7 @@ mod resnetv2_cifar;
 mod shufflenet;
 mod simplenet;
 mod spec;
+mod speedrun;
 mod squeezenet;
 #[cfg(feature = "swap")]
 pub mod swap;

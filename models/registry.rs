@@ -14,7 +14,7 @@ use crate::used::Used;
 use crate::{
     airbench, capsnet, cfg_network, conv_dense, darknet, densenet, efficientnet, grid, inception,
     inception_resnet, mobilenet, peleenet, plain, resnet, resnet_cifar, resnet9, resnetv2_cifar,
-    shufflenet, simplenet, squeezenet, vgg, wide_resnet, xception,
+    shufflenet, simplenet, speedrun, squeezenet, vgg, wide_resnet, xception,
 };
 
 /// The limit of [`ModelSpec::img_size`]: a dense layer over larger images would be huge.
@@ -22,7 +22,7 @@ const LARGEST_IMAGE: usize = 1024;
 
 /// All networks, family by family.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    let families: [&[Entry]; 24] = [
+    let families: [&[Entry]; 25] = [
         &resnet::ENTRIES,
         &resnet_cifar::ENTRIES,
         &resnetv2_cifar::ENTRIES,
@@ -45,6 +45,7 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
         &capsnet::ENTRIES,
         &resnet9::ENTRIES,
         &airbench::ENTRIES,
+        &speedrun::ENTRIES,
         &plain::ENTRIES,
         &conv_dense::ENTRIES,
     ];

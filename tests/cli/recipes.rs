@@ -15,7 +15,7 @@ fn names() -> Vec<String> {
 #[test]
 fn recipes_are_listed_and_valid() {
     let names = names();
-    assert_eq!(names.len(), 8);
+    assert_eq!(names.len(), 9);
     let (listed, _) = success(mish(&["recipes"]));
     for name in &names {
         assert!(listed.contains(name), "{name}");
@@ -51,22 +51,22 @@ fn recipes_are_listed_and_valid() {
 }
 
 #[test]
-fn the_fast_recipe_names_its_network() {
-    let dry = |model: &[&str]| {
-        let mut dry = mish(&["train", "--dry-run", "--dataset", "synthetic"]);
-        dry.args(["--recipe", "fast"]).args(model);
-        dry
-    };
-    let config = json(dry(&[]));
-    assert_eq!(config["model"], "airbench94");
-    assert_eq!(config["recipe"]["opt"], "nmuon");
-    assert!(config["recipe"].get("needs_model").is_none());
-    assert_eq!(json(dry(&["airbench94"])), config);
-    let error = failure(dry(&["resnet20"]), 2);
-    assert!(
-        error.contains("--recipe fast is for airbench94, not for resnet20"),
-        "{error}"
-    );
+fn recipes_of_one_network_name_it() {
+    for (recipe, network) in [("fast", "airbench94"), ("speedrun", "speedrun75")] {
+        let dry = |model: &[&str]| {
+            let mut dry = mish(&["train", "--dry-run", "--dataset", "synthetic"]);
+            dry.args(["--recipe", recipe]).args(model);
+            dry
+        };
+        let config = json(dry(&[]));
+        assert_eq!(config["model"], network);
+        assert_eq!(config["recipe"]["opt"], "nmuon");
+        assert!(config["recipe"].get("needs_model").is_none());
+        assert_eq!(json(dry(&[network])), config);
+        let error = failure(dry(&["resnet20"]), 2);
+        let said = format!("--recipe {recipe} is for {network}, not for resnet20");
+        assert!(error.contains(&said), "{error}");
+    }
 }
 
 #[test]

@@ -123,9 +123,10 @@ fn maps_are_those_of_timm() -> Result<()> {
 
 /// Networks whose features are not the mean of the last map: they have another convolution or dense
 /// layers after it, take the maximum, or have no maps.
-const OTHER_FEATURES: [&str; 21] = [
+const OTHER_FEATURES: [&str; 22] = [
     "airbench94",
     "airbench95",
+    "speedrun75",
     "capsnet",
     "capsnet_reconstruction",
     "efficientnet_b0",
@@ -148,7 +149,7 @@ const OTHER_FEATURES: [&str; 21] = [
 ];
 
 /// Prefixes of the names of networks with convolutions that lose rows at the border.
-const UNPADDED: [&str; 8] = [
+const UNPADDED: [&str; 9] = [
     "airbench",
     "capsnet",
     "cnn4",
@@ -156,6 +157,7 @@ const UNPADDED: [&str; 8] = [
     "conv4_mlp",
     "inception",
     "legacy_xception",
+    "speedrun",
     "squeezenet",
 ];
 

@@ -299,6 +299,7 @@ references!(
     simplenet,
     resnet9,
     airbench,
+    speedrun,
     plain,
     darknet,
     inception,

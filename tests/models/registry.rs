@@ -38,7 +38,10 @@ fn build_with(spec: &ModelSpec, context: &BuildContext) -> Result<(ParamStore, B
 /// Whether a weight is not trained.
 pub fn is_fixed(network: &str, name: &str) -> bool {
     let norm = name.ends_with(".norm1.weight") || name.ends_with(".norm2.weight");
-    network.starts_with("airbench") && (name == "whiten.weight" || norm)
+    match network {
+        "speedrun75" => name == "stem.conv.weight",
+        _ => network.starts_with("airbench") && (name == "whiten.weight" || norm),
+    }
 }
 
 /// Sets norms that start at zero to one: their residual branches have no output and no gradient.

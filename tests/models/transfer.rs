@@ -441,7 +441,7 @@ fn layers_are_those_of_timm() -> Result<()> {
 
 /// The number of layers of networks that timm lacks, and their CRC-32 as in
 /// tests/reference/layer_groups.py.
-const OWN_LAYERS: [(&str, usize, u32); 38] = [
+const OWN_LAYERS: [(&str, usize, u32); 39] = [
     ("resnet20", 11, 3_697_514_101),
     ("resnet32", 17, 1_750_953_203),
     ("resnet44", 23, 1_132_300_444),
@@ -470,6 +470,7 @@ const OWN_LAYERS: [(&str, usize, u32); 38] = [
     ("resnet9", 5, 1_569_719_605),
     ("airbench94", 5, 2_677_373_929),
     ("airbench95", 5, 2_677_373_929),
+    ("speedrun75", 5, 2_999_598_228),
     ("cnn6", 13, 3_350_932_010),
     ("mlp_5x500", 2, 1_438_824_229),
     ("mlp_15x500", 2, 3_166_216_432),

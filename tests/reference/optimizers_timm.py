@@ -265,6 +265,8 @@ cases |= {
         adjust_lr_fn="rms_to_rms",
         fallback_lr_scale=0.25,
     ),
+    "muon, 3 iterations": case("muon", {"ns_steps": 3}, ns_steps=3),
+    "muon, 7 iterations": case("muon", {"ns_steps": 7}, ns_steps=7),
     "muon, sgd for the rest": trajectory(
         lambda p: Both(p, nesterov=False),
         {"opt": "muon", "muon_fallback": "sgd", "fallback_lr_scale": 0.5},

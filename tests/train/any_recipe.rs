@@ -108,7 +108,7 @@ const POLICIES: [&str; 6] = [
 ];
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 83;
+const FIELDS: usize = 84;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -195,6 +195,7 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         79 => recipe.fallback_list = vec!["fc.*".to_string()],
         80 => recipe.normalize_weights = true,
         81 => recipe.amp = Some(AmpDtype::Bf16),
+        82 => recipe.ns_steps = Some(n),
         _ => recipe.head_warmup_epochs = x,
     }
 }

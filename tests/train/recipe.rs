@@ -185,6 +185,7 @@ fn the_defaults_of_an_optimizer_are_filled_in() {
         "opt = \"nmuon\"",
         "muon_fallback = \"adamw\"",
         "ns_coefficients = \"quintic\"",
+        "ns_steps = 5",
         "adjust_lr_fn = \"match_rms_adamw\"",
     ] {
         assert!(text.contains(line), "{text}");

@@ -5,7 +5,7 @@ use candle_mish::train::{
 };
 use clap::Args;
 
-use crate::args::range::{MAX_RATE, number, positive};
+use crate::args::range::{MAX_RATE, count, number, positive};
 use crate::args::set::{replace, set};
 
 /// Flags for the optimizer and its regularisation.
@@ -73,6 +73,9 @@ pub struct OptimizerArgs {
     /// [default: quintic]
     #[arg(long, value_name = "NAME")]
     pub ns_coefficients: Option<NsCoefficients>,
+    /// muon: number of Newton-Schulz iterations [default: 5]
+    #[arg(long, value_name = "N", value_parser = count(1..=100))]
+    pub ns_steps: Option<usize>,
     /// muon: how the learning rate depends on the shape: match_rms_adamw (timm's), original
     /// (PyTorch's) or rms_to_rms [default: match_rms_adamw]
     #[arg(long, value_name = "NAME")]
@@ -125,6 +128,7 @@ impl OptimizerArgs {
         }
         recipe.normalize_weights |= self.normalize_weights;
         replace(&mut recipe.ns_coefficients, &self.ns_coefficients);
+        replace(&mut recipe.ns_steps, &self.ns_steps);
         replace(&mut recipe.adjust_lr_fn, &self.adjust_lr_fn);
         replace(&mut recipe.clip_grad, &self.clip_grad);
         set(&mut recipe.clip_mode, self.clip_mode);

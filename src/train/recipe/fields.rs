@@ -74,6 +74,9 @@ pub struct Recipe {
     /// Muon: the coefficients of the Newton-Schulz iteration. Default: `quintic`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ns_coefficients: Option<NsCoefficients>,
+    /// Muon: the number of Newton-Schulz iterations. Default: 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ns_steps: Option<usize>,
     /// Muon: how the learning rate depends on the shape. Default: `match_rms_adamw`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adjust_lr_fn: Option<AdjustLr>,
@@ -299,6 +302,7 @@ impl Default for Recipe {
             fallback_list: Vec::new(),
             normalize_weights: false,
             ns_coefficients: None,
+            ns_steps: None,
             adjust_lr_fn: None,
             sched: ScheduleKind::OneCycle,
             sched_on: SchedOn::Updates,

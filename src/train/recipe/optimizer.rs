@@ -18,6 +18,9 @@ type Field = (&'static str, fn(OptimizerKind) -> bool, &'static str);
 
 const MUON: &str = "the optimizer muon or nmuon";
 
+/// Newton-Schulz iterations by default.
+const NS_STEPS: usize = 5;
+
 /// The fields that not all optimizers read.
 const FIELDS: &[Field] = &[
     (
@@ -45,6 +48,7 @@ const FIELDS: &[Field] = &[
     ("fallback_list", OptimizerKind::is_muon, MUON),
     ("normalize_weights", OptimizerKind::is_muon, MUON),
     ("ns_coefficients", OptimizerKind::is_muon, MUON),
+    ("ns_steps", OptimizerKind::is_muon, MUON),
     ("adjust_lr_fn", OptimizerKind::is_muon, MUON),
 ];
 
@@ -151,6 +155,7 @@ impl Recipe {
             self.muon_fallback.get_or_insert(MuonFallback::AdamW);
             self.fallback_lr_scale.get_or_insert(1.0);
             self.ns_coefficients.get_or_insert(NsCoefficients::Quintic);
+            self.ns_steps.get_or_insert(NS_STEPS);
             self.adjust_lr_fn.get_or_insert(AdjustLr::MatchRmsAdamW);
         }
         self
@@ -261,6 +266,7 @@ impl Recipe {
             nesterov,
             eps,
             coefficients,
+            ns_steps: self.ns_steps.unwrap_or(NS_STEPS),
             adjust_lr,
             normalize_weights: self.normalize_weights,
             fallback,

@@ -22,6 +22,8 @@ const MAX_NOISE: f64 = 1000.0;
 const MAX_REPEATS: usize = 1000;
 /// Each rectangle takes up to ten attempts.
 const MAX_ERASED: usize = 1000;
+/// The iteration converges in far fewer.
+const MAX_NS_STEPS: usize = 100;
 /// A schedule looks at each milestone in every step.
 const MAX_MILESTONES: usize = 10_000;
 /// A schedule looks at each cycle in every step.
@@ -98,6 +100,9 @@ impl Recipe {
         if let Some(scale) = self.fallback_lr_scale {
             positive("fallback_lr_scale", scale)?;
         }
+        if let Some(steps) = self.ns_steps {
+            whole("ns_steps", steps, 1..=MAX_NS_STEPS)?;
+        }
         // Configurations of version 0.1 have betas for every optimizer, so only flags are checked for them.
         let given = [
             ("muon_fallback", self.muon_fallback.is_some()),
@@ -105,6 +110,7 @@ impl Recipe {
             ("fallback_list", !self.fallback_list.is_empty()),
             ("normalize_weights", self.normalize_weights),
             ("ns_coefficients", self.ns_coefficients.is_some()),
+            ("ns_steps", self.ns_steps.is_some()),
             ("adjust_lr_fn", self.adjust_lr_fn.is_some()),
         ];
         for (field, _) in given.iter().filter(|(_, given)| *given) {

@@ -23,8 +23,10 @@ pub struct Muon {
     pub nesterov: bool,
     /// The least norm to divide by.
     pub eps: f64,
-    /// The coefficients of each Newton-Schulz iteration.
+    /// The coefficients of each Newton-Schulz iteration. Further iterations use the last ones.
     pub coefficients: &'static [[f64; 3]; 5],
+    /// The number of Newton-Schulz iterations.
+    pub ns_steps: usize,
     /// How the learning rate depends on the shape.
     pub adjust_lr: LrAdjustment,
     /// Scales each matrix to the norm `sqrt(rows)` before its update, as airbench94 does.
@@ -103,7 +105,9 @@ impl Muon {
             matrix.clone()
         };
         let mut x = (&wide / norm(&wide)?.max(self.eps))?;
-        for [a, b, c] in *self.coefficients {
+        let [.., last] = self.coefficients;
+        let coefficients = self.coefficients.iter().chain(std::iter::repeat(last));
+        for &[a, b, c] in coefficients.take(self.ns_steps) {
             let gram = x.matmul(&x.transpose(D::Minus1, D::Minus2)?)?;
             let polynomial = ((&gram * b)? + (gram.matmul(&gram)? * c)?)?;
             x = ((&x * a)? + polynomial.matmul(&x)?)?;
