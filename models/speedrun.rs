@@ -9,7 +9,8 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_mish::nn::{
-    Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, MaxPool2d, ParamStore, WeightInit,
+    Act, BatchNorm2d, Conv2d, Conv2dConfig, ConvNormAct, DropPath, MaxPool2d, ParamStore,
+    WeightInit,
 };
 use candle_mish::ops::{
     Pool2dParams, add, flatten_from, global_avg_pool2d, max_pool2d, pad, scale,
@@ -53,6 +54,7 @@ struct Group {
     act1: Act,
     conv_a: ConvNormAct,
     conv_b: ConvNormAct,
+    drop_path: DropPath,
 }
 
 impl ModuleT for Group {
@@ -61,7 +63,8 @@ impl ModuleT for Group {
         let x = self.pool.forward(&x)?;
         let x = self.pool_bn1.forward_act(&x, None, &self.act1, train)?;
         let y = self.conv_a.forward_t(&x, train)?;
-        add(&x, &self.conv_b.forward_t(&y, train)?)
+        let y = self.conv_b.forward_t(&y, train)?;
+        add(&x, &self.drop_path.forward_t(&y, train)?)
     }
 }
 
@@ -108,6 +111,7 @@ fn build(root: Layers) -> Result<Box<dyn Model>> {
             act1: path.pp("act1").act(outputs)?,
             conv_a: path.conv_norm_act(("conv_a", "bn_a", "act_a"), outputs, hidden, a)?,
             conv_b: path.conv_norm_act(("conv_b", "bn_b", "act_b"), hidden, outputs, b)?,
+            drop_path: path.drop_path(i - 1, STAGES.len())?,
         }));
         info.push(FeatureInfo::new(outputs, 1 << i, name));
         inputs = outputs;
