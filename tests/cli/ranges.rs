@@ -74,6 +74,7 @@ const TRAIN: &[(&str, Takes)] = &[
     ("--l1-penalty", Number(&["-1", "1e39"])),
     ("--l2-penalty", Number(&["-1", "1e39"])),
     ("--fallback-lr-scale", RATE),
+    ("--fallback-momentum", SHARE),
     ("--ns-steps", Positive),
     ("--opt-betas", Numbers(2, &["-0.1", "1"])),
     ("--opt-eps", Number(&["-1"])),

@@ -108,12 +108,12 @@ def clip(parameters, mode, value):
 class Both:
     """timm's Muon for the parameters it suits, timm's SGDW for the rest at half the rate."""
 
-    def __init__(self, parameters, nesterov):
+    def __init__(self, parameters, nesterov, momentum=0.9):
         suits = timm.optim.muon._is_suitable_for_muon
         matrices = {n: p for n, p in parameters.items() if suits(p)}
         rest = {n: p for n, p in parameters.items() if not suits(p)}
         muon = "nmuon" if nesterov else "muon"
-        self.parts = [make(muon, matrices, {}), make("sgdw", rest, {"nesterov": nesterov})]
+        self.parts = [make(muon, matrices, {}), make("sgdw", rest, {"nesterov": nesterov, "momentum": momentum})]
         self.param_groups = [g for part in self.parts for g in part.param_groups]
 
     def step(self):
@@ -274,6 +274,15 @@ cases |= {
     "nmuon, sgd for the rest": trajectory(
         lambda p: Both(p, nesterov=True),
         {"opt": "nmuon", "muon_fallback": "sgd", "fallback_lr_scale": 0.5},
+    ),
+    "nmuon, sgd with less momentum for the rest": trajectory(
+        lambda p: Both(p, nesterov=True, momentum=0.6),
+        {
+            "opt": "nmuon",
+            "muon_fallback": "sgd",
+            "fallback_lr_scale": 0.5,
+            "fallback_momentum": 0.6,
+        },
     ),
     "muon, head by the fallback": trajectory(
         lambda p: with_fallback(p, "head.weight"), {"opt": "muon", "fallback_list": ["head.*"]}

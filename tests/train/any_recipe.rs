@@ -108,7 +108,7 @@ const POLICIES: [&str; 6] = [
 ];
 
 /// The number of fields that [`set`] knows.
-const FIELDS: usize = 84;
+const FIELDS: usize = 85;
 
 /// Puts a value into a field.
 fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
@@ -196,6 +196,7 @@ fn set(recipe: &mut Recipe, field: usize, x: f64, y: f64, n: usize) {
         80 => recipe.normalize_weights = true,
         81 => recipe.amp = Some(AmpDtype::Bf16),
         82 => recipe.ns_steps = Some(n),
+        83 => recipe.fallback_momentum = Some(x),
         _ => recipe.head_warmup_epochs = x,
     }
 }

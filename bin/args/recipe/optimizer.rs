@@ -62,6 +62,9 @@ pub struct OptimizerArgs {
     #[arg(long, value_name = "F",
           value_parser = number::<f64>(positive(MAX_RATE)))]
     pub fallback_lr_scale: Option<f64>,
+    /// muon: momentum of --muon-fallback sgd [default: --momentum]
+    #[arg(long, value_name = "M", value_parser = number::<f64>(0.0..1.0))]
+    pub fallback_momentum: Option<f64>,
     /// muon: also use --muon-fallback for the parameters with these names, separated by commas, such as
     /// head.weight or 'head.*'
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
@@ -123,6 +126,7 @@ impl OptimizerArgs {
         replace(&mut recipe.opt_alpha, &self.opt_alpha);
         replace(&mut recipe.muon_fallback, &self.muon_fallback);
         replace(&mut recipe.fallback_lr_scale, &self.fallback_lr_scale);
+        replace(&mut recipe.fallback_momentum, &self.fallback_momentum);
         if !self.fallback_list.is_empty() {
             recipe.fallback_list.clone_from(&self.fallback_list);
         }

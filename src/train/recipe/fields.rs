@@ -65,6 +65,9 @@ pub struct Recipe {
     /// Muon: multiplies the learning rate of `muon_fallback`. Default: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback_lr_scale: Option<f64>,
+    /// Muon: the momentum of `muon_fallback` if that is SGD. Default: `momentum`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback_momentum: Option<f64>,
     /// Muon: names of matrices and convolutions that `muon_fallback` updates too, with `*` and `?`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fallback_list: Vec<String>,
@@ -299,6 +302,7 @@ impl Default for Recipe {
             opt_alpha: None,
             muon_fallback: None,
             fallback_lr_scale: None,
+            fallback_momentum: None,
             fallback_list: Vec::new(),
             normalize_weights: false,
             ns_coefficients: None,

@@ -45,6 +45,7 @@ const FIELDS: &[Field] = &[
     ),
     ("muon_fallback", OptimizerKind::is_muon, MUON),
     ("fallback_lr_scale", OptimizerKind::is_muon, MUON),
+    ("fallback_momentum", OptimizerKind::is_muon, MUON),
     ("fallback_list", OptimizerKind::is_muon, MUON),
     ("normalize_weights", OptimizerKind::is_muon, MUON),
     ("ns_coefficients", OptimizerKind::is_muon, MUON),
@@ -244,7 +245,10 @@ impl Recipe {
                 let nesterov = kind == OptimizerKind::NMuon;
                 let fallback = match self.muon_fallback.unwrap_or(MuonFallback::AdamW) {
                     MuonFallback::AdamW => Fallback::Adam(adam(nesterov)),
-                    MuonFallback::Sgd => Fallback::Sgd(sgd(nesterov)),
+                    MuonFallback::Sgd => Fallback::Sgd(Sgd {
+                        momentum: self.fallback_momentum.unwrap_or(momentum),
+                        nesterov,
+                    }),
                 };
                 Rule::Muon(self.muon(momentum, eps, nesterov, fallback))
             }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::error::RecipeError;
 use super::fields::Recipe;
-use super::kinds::{ClipMode, LossKind, ScheduleKind};
+use super::kinds::{ClipMode, LossKind, MuonFallback, ScheduleKind};
 use crate::data::{FlipMode, PadMode};
 
 /// Epochs and, as a set has fewer than 2^32 images, steps stay exact in an f64.
@@ -100,6 +100,9 @@ impl Recipe {
         if let Some(scale) = self.fallback_lr_scale {
             positive("fallback_lr_scale", scale)?;
         }
+        if let Some(momentum) = self.fallback_momentum {
+            share("fallback_momentum", momentum)?;
+        }
         if let Some(steps) = self.ns_steps {
             whole("ns_steps", steps, 1..=MAX_NS_STEPS)?;
         }
@@ -107,6 +110,7 @@ impl Recipe {
         let given = [
             ("muon_fallback", self.muon_fallback.is_some()),
             ("fallback_lr_scale", self.fallback_lr_scale.is_some()),
+            ("fallback_momentum", self.fallback_momentum.is_some()),
             ("fallback_list", !self.fallback_list.is_empty()),
             ("normalize_weights", self.normalize_weights),
             ("ns_coefficients", self.ns_coefficients.is_some()),
@@ -116,6 +120,11 @@ impl Recipe {
         for (field, _) in given.iter().filter(|(_, given)| *given) {
             self.opt.kind.check_reads(field)?;
         }
+        needed(
+            "fallback_momentum",
+            self.fallback_momentum.is_none() || self.muon_fallback == Some(MuonFallback::Sgd),
+            "muon_fallback sgd",
+        )?;
         match (self.clip_grad, self.clip_mode) {
             (Some(clip), _) => positive("clip_grad", clip),
             (None, ClipMode::Norm) => Ok(()),
