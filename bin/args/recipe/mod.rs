@@ -47,8 +47,8 @@ pub struct RecipeArgs {
     /// Seed of initial weights, order, augmentation and dropout [default: 0]
     #[arg(long, value_name = "N", value_parser = seed)]
     pub seed: Option<u64>,
-    /// Mixed precision on the CPU: bf16 multiplies in bfloat16 in the 3x3 convolutions with stride 1, and
-    /// keeps everything else in f32. Faster on processors with AVX-512 BF16 [default: none]
+    /// Mixed precision on the CPU: bf16 multiplies in bfloat16 in convolutions, and keeps everything
+    /// else in f32. Faster on processors with AVX-512 BF16 [default: none]
     #[arg(long, value_name = "TYPE")]
     pub amp: Option<AmpDtype>,
     #[command(flatten)]

@@ -160,7 +160,7 @@ pub fn forward<F: Element>(
         && !reads_in_place(algorithm)
     {
         let problem = Problem {
-            precision,
+            precision: precision_of(algorithm, g.group_in(), precision),
             packed: packed.map(PackedWeight::forms),
             ..Problem::forward(g, x, w, bias.and_then(F::as_f32), finish)
         };
@@ -204,6 +204,19 @@ pub fn forward<F: Element>(
                 finish.finish(i * g.out_plane(), plane);
             }
         });
+}
+
+/// How a convolution over `source_channels` channels, or its input gradient, multiplies.
+fn precision_of(
+    algorithm: Algorithm,
+    source_channels: usize,
+    precision: Fp32Precision,
+) -> Fp32Precision {
+    match algorithm {
+        Algorithm::Winograd(_) => precision,
+        Algorithm::ChannelLanes => cost_model::direct_precision(source_channels, precision),
+        _ => Fp32Precision::Ieee,
+    }
 }
 
 /// Whether the algorithm reads its arguments as they are, in f32 and f64.
@@ -291,7 +304,7 @@ pub fn input_grad<F: Element>(
         && !reads_in_place(algorithm)
     {
         let problem = Problem {
-            precision,
+            precision: precision_of(algorithm, g.group_out(), precision),
             ..Problem::input_grad(g, dy, w)
         };
         convolve(arch, algorithm, &problem, dx);
@@ -329,7 +342,8 @@ pub fn weight_grad<F: Element>(
     {
         match algorithm {
             Algorithm::ChannelLanes => {
-                return weight_grad::channel_lanes::weight_grad(arch, g, x, dy, dw);
+                let precision = cost_model::weight_grad_precision(g, precision);
+                return weight_grad::channel_lanes::weight_grad(arch, precision, g, x, dy, dw);
             }
             Algorithm::Winograd(outputs) => {
                 return winograd::weight_grad(arch, outputs, precision, g, x, dy, dw);

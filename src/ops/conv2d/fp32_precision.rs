@@ -7,8 +7,9 @@ pub enum Fp32Precision {
     /// Products in f32.
     #[default]
     Ieee,
-    /// On the CPU, Winograd's algorithm rounds both factors of a product to bfloat16: for kernels of 3x3
-    /// with stride 1. Other convolutions multiply in f32.
+    /// On the CPU, both factors of a product are rounded to bfloat16. Where that gains nothing, products stay
+    /// in f32: depthwise convolutions, direct passes over fewer than 32 channels, the weight gradient of a
+    /// single image, and large kernels that cover the image.
     Bf16,
 }
 

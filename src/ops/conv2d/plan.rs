@@ -4,6 +4,8 @@
 //! stride 1. A strided convolution's gradient splits into phases: inputs whose coordinates leave
 //! the same remainder use the same taps.
 
+use std::ops::Range;
+
 use super::geometry::Geometry;
 
 /// One position of the kernel, relative to the position of the output in the source.
@@ -134,6 +136,19 @@ impl Plan {
     /// Rows of the largest phase.
     pub fn rows(&self) -> usize {
         self.phases.iter().map(|p| p.rows).max().unwrap_or(0)
+    }
+
+    /// The rows of the source that some rows of all phases read.
+    pub fn source_rows(&self, rows: &Range<usize>) -> Range<usize> {
+        if rows.is_empty() {
+            return 0..0;
+        }
+        let at = |row: usize, reach: isize| {
+            (row * self.step.0)
+                .saturating_add_signed(reach)
+                .min(self.src.0)
+        };
+        at(rows.start, self.reach_y.0)..at(rows.end - 1, self.reach_y.1.saturating_add(1))
     }
 
     /// Columns of the largest phase.

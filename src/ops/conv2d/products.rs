@@ -38,6 +38,22 @@ impl RegisterTile {
     }
 }
 
+impl RegisterTile {
+    /// The tile of `vectors` vectors for a product of pairs with `rows` rows, or parts of them.
+    pub fn of_pairs(vectors: usize, rows: usize) -> Self {
+        let most = match vectors {
+            1 => 14,
+            2 => 12,
+            3 => 8,
+            _ => 6,
+        };
+        Self {
+            vectors,
+            rows: rows.min(most),
+        }
+    }
+}
+
 /// Calls the macro `$sizes` with the vectors and the rows of all register tiles and their parts.
 macro_rules! register_tiles {
     ($sizes:ident) => {

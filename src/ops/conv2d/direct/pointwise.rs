@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 use super::super::bounded::{Bounded, Place};
 use super::super::cost_model::ONE_THREAD;
+use super::super::fp32_precision::Fp32Precision;
 use super::super::inference::PixelSums;
 use super::super::pack::channel_weights::ChannelWeights;
 use super::super::plan::Plan;
@@ -60,7 +61,7 @@ pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
     let width = tile.vectors * lanes;
     let weights = problem.form(
         |packed| &packed.channels,
-        width,
+        (width, Fp32Precision::Ieee),
         || ChannelWeights::new(arch, plan, width, problem.weights, problem.strides),
     );
     let bounded = problem.finish.and_then(|finish| finish.bounded());

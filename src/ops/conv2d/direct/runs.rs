@@ -54,15 +54,21 @@ pub struct Runs {
 }
 
 impl Runs {
-    /// The runs of some rows, for a source whose pixels are `pixel` values apart. All taps of a run
-    /// are within the source.
-    pub fn new(plan: &Plan, phase: &Phase, rows: Range<usize>, tile: Tile, pixel: usize) -> Self {
+    /// The runs of some rows, for a source with `channels` channels whose pixels are `pixel` values apart.
+    /// All taps of a run are within the source.
+    pub fn new(
+        plan: &Plan,
+        phase: &Phase,
+        rows: Range<usize>,
+        tile: Tile,
+        (pixel, channels): (usize, usize),
+    ) -> Self {
         let width = tile.width;
         let mut columns: Vec<isize> = phase.taps.iter().map(|t| t.x).collect();
         columns.sort_unstable();
         columns.dedup();
         // All taps at once if their weights fit, else one column of taps after the other.
-        let together = if phase.taps.len() * plan.src_c * width <= WEIGHTS {
+        let together = if phase.taps.len() * channels * width <= WEIGHTS {
             columns.len().max(1)
         } else {
             1
@@ -81,7 +87,7 @@ impl Runs {
                         if columns.contains(&tap.x) && (0..plan.src.0 as isize).contains(&y) {
                             all.taps.push(RowTap {
                                 src: (y * plan.src.1 as isize + tap.x) * pixel as isize,
-                                weights: t * plan.src_c * width,
+                                weights: t * channels * width,
                             });
                         }
                     }

@@ -4,6 +4,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::plan::{Phase, Plan};
+use super::pairs::pair_rows;
 use super::weights::WeightStrides;
 use crate::simd::transpose;
 
@@ -57,6 +58,21 @@ impl ChannelWeights {
             phases: plan.phases.iter().map(pack).collect(),
             block: plan.phases.iter().map(|p| block(p.taps.len())).collect(),
             blocks,
+        }
+    }
+
+    /// The same weights with pairs of source channels: `[group][block][tap][pair][channel of the block]`.
+    pub fn in_pairs(self, arch: Arch, plan: &Plan, width: usize) -> Self {
+        let pair = |values: &Vec<f32>| pair_rows(arch, values, plan.src_c, width);
+        let pairs = plan.src_c.div_ceil(2);
+        Self {
+            phases: self.phases.iter().map(pair).collect(),
+            block: plan
+                .phases
+                .iter()
+                .map(|p| pairs * p.taps.len() * width)
+                .collect(),
+            blocks: self.blocks,
         }
     }
 

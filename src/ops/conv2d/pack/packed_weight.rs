@@ -28,7 +28,7 @@ impl PackedWeight {
 /// A weight in the forms of all algorithms that used it.
 #[derive(Debug, Default)]
 pub(in super::super) struct Forms {
-    pub(in super::super) channels: Form<usize, ChannelWeights>,
+    pub(in super::super) channels: Form<(usize, Fp32Precision), ChannelWeights>,
     pub(in super::super) pixels: Form<Heights, PixelWeights>,
     pub(in super::super) winograd: Form<(Outputs, Fp32Precision, usize), Vec<f32>>,
     pub(in super::super) depthwise: Form<usize, Vec<f32>>,

@@ -5,10 +5,12 @@ use std::ops::Range;
 use pulp::Simd;
 
 use super::super::geometry::Geometry;
+use super::pairs::{GAP, pair_row, row_pitch};
 use crate::simd::transpose::{Matrix, to_pixel_major};
 
 /// Output rows of some images, and the input rows that their taps see.
 pub struct ImageBand {
+    /// With products in bfloat16, pairs of images.
     pub images: Range<usize>,
     pub rows: Range<usize>,
     pub seen: Range<usize>,
@@ -44,13 +46,15 @@ pub struct Panels {
 impl Panels {
     /// Packs the input channels of a group; `x` is the whole input.
     #[inline(always)]
-    pub fn pack_x<S: Simd>(&self, simd: S, source: &Source, x: &[f32], to: &mut [f32]) {
-        let Source { g, band, group } = *source;
+    pub fn pack_x<S: Simd>(&self, simd: S, source: &mut Source, x: &[f32], to: &mut [f32]) {
+        let Source { g, band, group, .. } = *source;
         let lanes = S::F32_LANES;
         for (p, c) in (0..g.group_in()).step_by(lanes).enumerate() {
             for (i, image) in band.images.clone().enumerate() {
-                let channel = image * g.c_in + group * g.group_in() + c;
-                let at = channel * g.in_plane() + band.seen.start * g.w;
+                let at = |image: usize| {
+                    let channel = image * g.c_in + group * g.group_in() + c;
+                    channel * g.in_plane() + band.seen.start * g.w
+                };
                 let sizes = Matrix {
                     channels: lanes.min(g.group_in() - c),
                     pixels: band.seen.len() * g.w,
@@ -58,7 +62,7 @@ impl Panels {
                     width: lanes,
                 };
                 let to = &mut to[p * self.panel + i * self.x_image..];
-                to_pixel_major(simd, x.get(at..).unwrap_or_default(), sizes, to);
+                source.to_pixel_major(simd, (x, image, at), sizes, to);
             }
         }
     }
@@ -69,17 +73,19 @@ impl Panels {
     pub fn pack_dy<S: Simd>(
         &self,
         simd: S,
-        source: &Source,
+        source: &mut Source,
         first: usize,
         dy: &[f32],
         to: &mut [f32],
     ) {
-        let Source { g, band, group } = *source;
+        let Source { g, band, group, .. } = *source;
         let lanes = S::F32_LANES;
         for (i, image) in band.images.clone().enumerate() {
             for v in (0..self.width).step_by(lanes) {
-                let channel = image * g.c_out + group * g.group_out() + first + v;
-                let at = channel * g.out_plane() + band.rows.start * g.out_w;
+                let at = |image: usize| {
+                    let channel = image * g.c_out + group * g.group_out() + first + v;
+                    channel * g.out_plane() + band.rows.start * g.out_w
+                };
                 let sizes = Matrix {
                     channels: lanes.min(g.group_out().saturating_sub(first + v)),
                     pixels: band.rows.len() * g.out_w,
@@ -87,16 +93,55 @@ impl Panels {
                     width: self.width,
                 };
                 let to = &mut to[i * self.dy_image + v..];
-                to_pixel_major(simd, dy.get(at..).unwrap_or_default(), sizes, to);
+                source.to_pixel_major(simd, (dy, image, at), sizes, to);
             }
         }
     }
 }
 
 /// The part of the images to pack.
-#[derive(Clone, Copy)]
 pub struct Source<'a> {
     pub g: &'a Geometry,
     pub band: &'a ImageBand,
     pub group: usize,
+    /// Space for the words of a vector of channels, if images are packed in pairs.
+    pub words: Option<&'a mut [f32]>,
+}
+
+impl Source<'_> {
+    /// The length of [`Self::words`] for up to `pixels` pixels.
+    pub fn words<S: Simd>(pixels: usize) -> usize {
+        S::F32_LANES * (pixels + GAP)
+    }
+
+    /// Packs some channels, of an image or of a pair of images. The channels of an image begin at
+    /// `at(image)`.
+    #[inline(always)]
+    fn to_pixel_major<S: Simd>(
+        &mut self,
+        simd: S,
+        (values, image, at): (&[f32], usize, impl Fn(usize) -> usize),
+        sizes: Matrix,
+        to: &mut [f32],
+    ) {
+        let channels_of = |image: usize| values.get(at(image)..).unwrap_or_default();
+        let Some(words) = &mut self.words else {
+            to_pixel_major(simd, channels_of(image), sizes, to);
+            return;
+        };
+        let images = [2 * image, 2 * image + 1];
+        let [first, second] = images.map(|i| (i < self.g.n).then(|| channels_of(i)));
+        let first = first.unwrap_or_default();
+        let pitch = row_pitch(sizes.pixels);
+        for c in 0..sizes.channels {
+            let row = c * sizes.plane..c * sizes.plane + sizes.pixels;
+            let words = &mut words[c * pitch..][..sizes.pixels];
+            pair_row(simd, &first[row.clone()], second.map(|s| &s[row]), words);
+        }
+        let sizes = Matrix {
+            plane: pitch,
+            ..sizes
+        };
+        to_pixel_major(simd, words, sizes, to);
+    }
 }

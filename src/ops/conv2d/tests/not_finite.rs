@@ -9,7 +9,7 @@ use super::super::geometry::Geometry;
 use super::super::{depthwise, weight_grad};
 use super::depthwise::depthwise_passes;
 use super::direct::{Convolve, DIRECT};
-use super::support::{depthwise, geometries, levels, noise, plain, products};
+use super::support::{PRECISIONS, depthwise, geometries, levels, noise, plain, products};
 use super::weight_gradients::weight_grads_by_pixels;
 use crate::ops::storage::written;
 
@@ -78,12 +78,18 @@ fn weight_grads_that_are_not_finite(g: &Geometry, at: usize, value: f32) {
     });
     let (mut bad, mut worse) = (x.clone(), dy.clone());
     (bad[bad_x], worse[bad_dy]) = (value, value);
-    for arch in levels() {
+    for (arch, precision) in levels()
+        .into_iter()
+        .flat_map(|a| PRECISIONS.map(|p| (a, p)))
+    {
         for (x, dy, want) in [(&bad, &dy, &want[0]), (&x, &worse, &want[1])] {
             let mut dw = vec![0.0; want.len()];
-            weight_grad::channel_lanes::weight_grad(arch, g, x, dy, &mut dw);
+            weight_grad::channel_lanes::weight_grad(arch, precision, g, x, dy, &mut dw);
             let got: Vec<bool> = dw.iter().map(|v| v.is_finite()).collect();
-            assert_eq!(&got, want, "{arch:?}, {g:?}, {value} at {at}");
+            assert_eq!(
+                &got, want,
+                "{precision:?}, {arch:?}, {g:?}, {value} at {at}"
+            );
         }
     }
 }

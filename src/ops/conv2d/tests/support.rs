@@ -10,6 +10,7 @@ use super::super::fp32_precision::Fp32Precision;
 use super::super::geometry::{Conv2dParams, Geometry};
 
 pub(super) const IEEE: Fp32Precision = Fp32Precision::Ieee;
+pub(super) const PRECISIONS: [Fp32Precision; 2] = [IEEE, Fp32Precision::Bf16];
 
 /// The instruction sets of this machine.
 pub(super) fn levels() -> Vec<Arch> {

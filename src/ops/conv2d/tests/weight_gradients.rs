@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::super::element::Element;
 use super::super::geometry::Geometry;
 use super::super::weight_grad;
-use super::support::{Definition, check, geometries, levels};
+use super::support::{Definition, PRECISIONS, check, geometries, levels};
 
 pub(super) fn weight_grads_by_pixels<F: Element>(g: &Geometry, tolerance: f64) {
     let Definition {
@@ -27,11 +27,15 @@ pub(super) fn weight_grads_by_channels(g: &Geometry) {
     let Definition {
         x, dy, dw: want, ..
     } = Definition::<f32>::new(g);
-    for arch in levels() {
+    // The values are exact in bfloat16.
+    for (arch, precision) in levels()
+        .into_iter()
+        .flat_map(|a| PRECISIONS.map(|p| (a, p)))
+    {
         let mut dw = vec![f32::NAN; want.len()];
-        weight_grad::channel_lanes::weight_grad(arch, g, &x, &dy, &mut dw);
+        weight_grad::channel_lanes::weight_grad(arch, precision, g, &x, &dy, &mut dw);
         check(
-            &format!("weight gradient by channels, {arch:?}, {g:?}"),
+            &format!("weight gradient by channels, {precision:?}, {arch:?}, {g:?}"),
             &dw,
             &want,
             2e-5,

@@ -6,7 +6,7 @@ use super::super::cost_model::Outputs;
 use super::super::direct::{self, Problem};
 use super::super::fp32_precision::Fp32Precision;
 use super::super::geometry::{Conv2dParams, Geometry};
-use super::super::pair_products::rounded;
+use super::super::pair_products::{rounded, rounded_value};
 use super::super::weight_grad;
 use super::super::winograd;
 use super::support::{IEEE, check, geometry, levels, noise, pair, products};
@@ -86,7 +86,7 @@ fn large() {
 }
 
 /// Values of a normal distribution, by Box and Muller.
-fn normal(seed: u64, len: usize, scale: f64) -> Vec<f32> {
+pub(super) fn normal(seed: u64, len: usize, scale: f64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut uniform = || {
         state ^= state << 13;
@@ -99,7 +99,7 @@ fn normal(seed: u64, len: usize, scale: f64) -> Vec<f32> {
 }
 
 /// The root mean square of the error.
-fn error(got: &[f32], want: &[f64]) -> f64 {
+pub(super) fn error(got: &[f32], want: &[f64]) -> f64 {
     let squares = got
         .iter()
         .zip(want)
@@ -151,7 +151,7 @@ fn error_against_the_direct_algorithms() {
             compare(name, channels, &direct, [&two, &four], want);
         }
         let mut direct = vec![0.0; dw.len()];
-        weight_grad::channel_lanes::weight_grad(arch, &g, &x, &dy, &mut direct);
+        weight_grad::channel_lanes::weight_grad(arch, IEEE, &g, &x, &dy, &mut direct);
         let [two, four] = OUTPUTS.map(|outputs| {
             let mut got = vec![0.0; dw.len()];
             winograd::weight_grad(arch, outputs, IEEE, &g, &x, &dy, &mut got);
@@ -203,7 +203,7 @@ fn in_bf16(
 }
 
 /// The sums of products that the passes compute, and the sums of their squares.
-fn definition(g: &Geometry, [x, w, dy]: [&[f32]; 3]) -> [(Vec<f64>, f64); 3] {
+pub(super) fn definition(g: &Geometry, [x, w, dy]: [&[f32]; 3]) -> [(Vec<f64>, f64); 3] {
     let sums = [dy.len(), x.len(), w.len()].map(|len| (vec![0.0; len], 0.0));
     let [mut y, mut dx, mut dw] = sums;
     let add = |to: &mut (Vec<f64>, f64), at: usize, a: f32, b: f32| {
@@ -294,6 +294,11 @@ fn rounding_to_bf16_is_to_the_nearest() {
         let normal = others.filter(|x| x.is_normal() && *x < 5e33);
         for x in ties.chain(normal).flat_map(signs) {
             let (got, exact) = (of(arch, x), f64::from(x));
+            assert_eq!(
+                rounded_value(x),
+                arch.dispatch(Rounded(x)),
+                "{x:e} {arch:?}"
+            );
             let nearest = half::bf16::from_f32(x).to_f64();
             // Of two equally near values either is right.
             assert_eq!(

@@ -15,6 +15,8 @@
 
 use pulp::Simd;
 
+use super::super::super::pair_products::{self, Segment};
+use super::super::super::products::{Product, RegisterTile};
 use super::super::runs::{RowTap, Run};
 
 /// Source channels in memory.
@@ -66,6 +68,36 @@ impl Accumulation<'_> {
             (3: 1 2 3 4 5 6 7 8)
             (4: 1 2 3 4 5 6)
         }
+    }
+
+    /// As [`Self::add`], for words of two source channels in the source and in the weights.
+    ///
+    /// # Safety
+    /// As for [`Self::add`].
+    #[inline(always)]
+    pub unsafe fn add_pairs<S: Simd>(&self, simd: S, run: &Run, vectors: usize) {
+        let source = self.source;
+        let width = vectors * S::F32_LANES;
+        let tile = RegisterTile::of_pairs(vectors, run.pixels);
+        let product = Product {
+            rows: run.pixels,
+            depth: source.channels,
+            a: source.at.wrapping_add(run.column),
+            a_row: source.step,
+            a_step: source.channel,
+            b: self.weights,
+            b_row: width,
+            to: self.sums.wrapping_add(run.at),
+            to_row: width,
+            accumulate: true,
+        };
+        let taps = self.taps[run.taps.0..run.taps.1].iter();
+        let segments = taps.map(|tap| Segment {
+            a: tap.src,
+            b: tap.weights as isize,
+        });
+        // SAFETY: guaranteed by the caller.
+        unsafe { pair_products::compute_segments(simd, &product, tile, segments) };
     }
 }
 

@@ -18,6 +18,8 @@
 //!             are to a channels-last result
 //! ```
 //!
+//! With products in bfloat16, a word of two source channels takes the place of a value.
+//!
 //! `depth` and the sets of tap columns keep the weights of one pass in L1 while all pixels of the
 //! task use them. A task has as many images or rows as its sums and its source allow.
 
@@ -30,8 +32,10 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::cost_model::ONE_THREAD;
+use super::super::fp32_precision::Fp32Precision;
 use super::super::inference::PixelSums;
 use super::super::pack::channel_weights::ChannelWeights;
+use super::super::pack::pairs::{pair_row, row_pitch};
 use super::super::plan::{Phase, Plan};
 use super::super::workspace::{Destination, sized, with_workspace};
 use super::problem::Problem;
@@ -55,7 +59,8 @@ const TASKS_PER_THREAD: usize = 4;
 /// the cost of its runs over few pixels.
 const BANDS_FOR_THREADS: usize = 4;
 
-/// Computes `problem` with the vectors of `arch`; writes all of `dst`.
+/// Computes `problem` with the vectors of `arch`; writes all of `dst`. With products in bfloat16, the
+/// source must be contiguous.
 pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
     if dst.is_empty() {
         return;
@@ -68,8 +73,15 @@ pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
     });
     let weights = problem.form(
         |packed| &packed.channels,
-        tile.width,
-        || ChannelWeights::new(arch, plan, tile.width, problem.weights, problem.strides),
+        (tile.width, problem.precision),
+        || {
+            let weights =
+                ChannelWeights::new(arch, plan, tile.width, problem.weights, problem.strides);
+            match problem.precision {
+                Fp32Precision::Ieee => weights,
+                Fp32Precision::Bf16 => weights.in_pairs(arch, plan, tile.width),
+            }
+        },
     );
     let shared = Shared {
         problem,
@@ -81,11 +93,14 @@ pub fn convolve(arch: Arch, problem: &Problem, dst: &mut [MaybeUninit<f32>]) {
     let run = |task: &Task| {
         with_workspace(|sums| {
             with_workspace(|phases| {
-                arch.dispatch(RunTask {
-                    shared: &shared,
-                    task,
-                    sums,
-                    phases,
+                with_workspace(|words| {
+                    arch.dispatch(RunTask {
+                        shared: &shared,
+                        task,
+                        sums,
+                        phases,
+                        words,
+                    })
                 })
             })
         });
@@ -190,6 +205,60 @@ struct RunTask<'a> {
     sums: &'a mut Vec<f32>,
     /// Workspace for the transposed sums of the phases, before they are scattered.
     phases: &'a mut Vec<f32>,
+    /// Workspace for the source in pairs of channels.
+    words: &'a mut Vec<f32>,
+}
+
+/// The source of a task: values, or words of two channels.
+struct TaskSource<'a> {
+    /// From the task's first image and the first channel of its group on.
+    values: &'a [f32],
+    channels: usize,
+    /// Distance between images.
+    image: usize,
+    /// Distance between channels.
+    channel: usize,
+}
+
+impl<'a> TaskSource<'a> {
+    #[inline(always)]
+    fn new<S: Simd>(simd: S, problem: &'a Problem, task: &Task, words: &'a mut Vec<f32>) -> Self {
+        let plan = &problem.plan;
+        let strides = problem.src_strides();
+        let first = task.group * plan.src_c * strides.channel;
+        match problem.precision {
+            Fp32Precision::Ieee => Self {
+                values: &problem.src[task.images.start * strides.image + first..],
+                channels: plan.src_c,
+                image: strides.image,
+                channel: strides.channel,
+            },
+            Fp32Precision::Bf16 => {
+                let plane = plan.src.0 * plan.src.1;
+                let rows = plan.source_rows(&task.rows);
+                let seen = rows.start * plan.src.1..rows.end * plan.src.1;
+                let (channels, channel) = (plan.src_c.div_ceil(2), row_pitch(plane));
+                let image = channels * channel;
+                let words = sized(words, task.images.len() * image);
+                for (i, of_image) in task.images.clone().enumerate() {
+                    let values = &problem.src[of_image * strides.image + first..];
+                    let planes = values[..plan.src_c * plane].chunks(2 * plane);
+                    let words = words[i * image..].chunks_mut(channel);
+                    for (words, planes) in words.zip(planes) {
+                        let (first, second) = planes.split_at(plane);
+                        let second = second.get(seen.clone());
+                        pair_row(simd, &first[seen.clone()], second, &mut words[seen.clone()]);
+                    }
+                }
+                Self {
+                    values: words,
+                    channels,
+                    image,
+                    channel,
+                }
+            }
+        }
+    }
 }
 
 impl WithSimd for RunTask<'_> {
@@ -202,17 +271,27 @@ impl WithSimd for RunTask<'_> {
             task,
             sums,
             phases,
+            words,
         } = self;
         let problem = shared.problem;
         let plan = &problem.plan;
         let width = shared.tile.width;
         let vectors = width / S::F32_LANES;
         let (src, dst) = (problem.src_strides(), problem.dst_strides());
+        let task_source = TaskSource::new(simd, problem, task, words);
         let rows = |p: &Phase| task.rows.start.min(p.rows)..task.rows.end.min(p.rows);
         let all_runs: Vec<Runs> = plan
             .phases
             .iter()
-            .map(|p| Runs::new(plan, p, rows(p), shared.tile, src.pixel))
+            .map(|p| {
+                Runs::new(
+                    plan,
+                    p,
+                    rows(p),
+                    shared.tile,
+                    (src.pixel, task_source.channels),
+                )
+            })
             .collect();
         let sizes: Vec<(usize, usize)> = plan
             .phases
@@ -243,18 +322,17 @@ impl WithSimd for RunTask<'_> {
                 let source = if all_runs.taps.is_empty() {
                     0..0
                 } else {
-                    0..plan.src_c
+                    0..task_source.channels
                 };
                 for c in source.step_by(depth) {
                     for runs in &all_runs.sets {
-                        for (i, image) in task.images.clone().enumerate() {
-                            let channel = task.group * plan.src_c + c;
-                            let at = image * src.image + channel * src.channel;
+                        for i in 0..task.images.len() {
+                            let at = i * task_source.image + c * task_source.channel;
                             let accumulation = Accumulation {
                                 source: Source {
-                                    at: problem.src[at..].as_ptr(),
-                                    channels: depth.min(plan.src_c - c),
-                                    channel: src.channel,
+                                    at: task_source.values[at..].as_ptr(),
+                                    channels: depth.min(task_source.channels - c),
+                                    channel: task_source.channel,
                                     step: plan.step.1 * src.pixel,
                                 },
                                 taps: &all_runs.taps,
@@ -264,7 +342,14 @@ impl WithSimd for RunTask<'_> {
                             for run in runs {
                                 // SAFETY: the taps of a run are within the planes of the source
                                 // and the weights, its pixels within the sums.
-                                unsafe { accumulation.add(simd, run, vectors) };
+                                unsafe {
+                                    match problem.precision {
+                                        Fp32Precision::Ieee => accumulation.add(simd, run, vectors),
+                                        Fp32Precision::Bf16 => {
+                                            accumulation.add_pairs(simd, run, vectors);
+                                        }
+                                    }
+                                }
                             }
                         }
                     }

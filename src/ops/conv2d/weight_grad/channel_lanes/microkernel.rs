@@ -18,8 +18,11 @@ use std::ops::Range;
 
 use pulp::Simd;
 
+use super::super::super::fp32_precision::Fp32Precision;
 use super::super::super::geometry::Geometry;
 use super::super::super::pack::panels::{ImageBand, Panels};
+use super::super::super::pair_products::{self, Segment};
+use super::super::super::products::{Product, RegisterTile};
 
 /// A tap of the kernel and the outputs at which it is inside of the image.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ impl TapOutputs {
 /// A packed band of images and a block of output channels.
 pub struct PackedBand<'a> {
     pub g: &'a Geometry,
+    pub precision: Fp32Precision,
     pub taps: &'a [TapOutputs],
     pub panels: &'a Panels,
     pub band: &'a ImageBand,
@@ -62,6 +66,7 @@ impl PackedBand<'_> {
     pub fn add<S: Simd, const C: usize, const V: usize>(&self, simd: S, sums: &mut [f32]) {
         let Self {
             g,
+            precision,
             taps,
             panels,
             band,
@@ -102,9 +107,13 @@ impl PackedBand<'_> {
                 assert!(dy_end <= dys.len() && x_end + C <= from.len());
                 assert!((C - 1) * d.sum + width <= to.len());
                 let size = (rows.len(), tap.cols.len());
+                let (x, dy, sums) = (from.as_ptr(), dys.as_ptr(), to.as_mut_ptr());
                 // SAFETY: the last positions that it reads and writes exist, as just asserted.
                 unsafe {
-                    d.add::<S, C, V>(simd, size, from.as_ptr(), dys.as_ptr(), to.as_mut_ptr());
+                    match precision {
+                        Fp32Precision::Ieee => d.add::<S, C, V>(simd, size, x, dy, sums),
+                        Fp32Precision::Bf16 => d.add_pairs::<S, C, V>(simd, size, x, dy, sums),
+                    }
                 }
             }
         }
@@ -126,6 +135,48 @@ struct Distances {
 }
 
 impl Distances {
+    /// As [`Self::add`], for words of two images in `x` and `dy`.
+    ///
+    /// # Safety
+    /// As for [`Self::add`].
+    #[inline(always)]
+    unsafe fn add_pairs<S: Simd, const C: usize, const V: usize>(
+        &self,
+        simd: S,
+        (rows, cols): (usize, usize),
+        x: *const f32,
+        dy: *const f32,
+        sums: *mut f32,
+    ) {
+        let width = V * S::F32_LANES;
+        // Rows without a gap between them are one row.
+        let (rows, cols) = match (cols * width, cols * self.x_step) == (self.dy_row, self.x_row) {
+            true => (1, rows * cols),
+            false => (rows, cols),
+        };
+        let product = Product {
+            rows: C,
+            depth: cols,
+            a: x,
+            a_row: 1,
+            a_step: self.x_step,
+            b: dy,
+            b_row: width,
+            to: sums,
+            to_row: self.sum,
+            accumulate: true,
+        };
+        let segments = (0..self.images).flat_map(|i| {
+            (0..rows).map(move |r| Segment {
+                a: (i * self.x_image + r * self.x_row) as isize,
+                b: (i * self.dy_image + r * self.dy_row) as isize,
+            })
+        });
+        let tile = RegisterTile::of_pairs(V, C);
+        // SAFETY: guaranteed by the caller.
+        unsafe { pair_products::compute_segments(simd, &product, tile, segments) };
+    }
+
     /// Adds the products of `C` input channels with `V` vectors of output channels over some rows
     /// and columns of all images.
     ///

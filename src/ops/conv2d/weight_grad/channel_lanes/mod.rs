@@ -5,6 +5,8 @@
 //! at which it is outside of the image, so an infinite or NaN value affects only the weights whose
 //! gradient depends on it.
 //!
+//! With products in bfloat16, a word of two images takes the place of a value.
+//!
 //! ```text
 //! for task: (some images, some blocks of output channels)      // threads
 //!     for band of images or rows                                 // PIXELS: L1 to L2
@@ -25,6 +27,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::cost_model::ONE_THREAD;
+use super::super::fp32_precision::Fp32Precision;
 use super::super::geometry::Geometry;
 use super::super::pack::panels::{ImageBand, Panels, Source};
 use super::super::workspace::{sized, with_workspace};
@@ -42,16 +45,32 @@ const SUMS: usize = 1 << 19;
 /// The fewest values that a thread transposes to the weight.
 const VALUES_PER_THREAD: usize = 1 << 14;
 
+/// The images of a batch, or the pairs of images whose values share words.
+fn units(g: &Geometry, precision: Fp32Precision) -> usize {
+    match precision {
+        Fp32Precision::Ieee => g.n,
+        Fp32Precision::Bf16 => g.n.div_ceil(2),
+    }
+}
+
 /// Gradient with respect to the weight, summed over the images, with the vectors of `arch`.
 /// Writes all of `dw`, in the layout of the weight. `x` and `dy` are contiguous, in the shapes of
 /// `g`.
-pub fn weight_grad(arch: Arch, g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+pub fn weight_grad(
+    arch: Arch,
+    precision: Fp32Precision,
+    g: &Geometry,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
     assert_eq!((x.len(), dy.len()), (g.in_len(), g.out_len()));
     assert_eq!(dw.len(), g.weight_len());
     if g.is_empty() {
         dw.fill(0.0);
         return;
     }
+    let units = units(g, precision);
     let threads = if g.multiplications() < ONE_THREAD {
         1
     } else {
@@ -65,12 +84,13 @@ pub fn weight_grad(arch: Arch, g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f3
     let block_len = g.group_in().next_multiple_of(tile.inputs) * g.taps() * tile.width;
     let all = g.groups * blocks;
     let (image_parts, block_parts) = if threads * all * block_len <= SUMS || all < threads {
-        (threads.min(g.n), 1)
+        (threads.min(units), 1)
     } else {
         (1, all)
     };
     let shared = Shared {
         g,
+        precision,
         x,
         dy,
         tile,
@@ -86,7 +106,7 @@ pub fn weight_grad(arch: Arch, g: &Geometry, x: &[f32], dy: &[f32], dw: &mut [f3
             .for_each(|(t, sums)| {
                 let (i, b) = (t / block_parts, t % block_parts);
                 let task = Task {
-                    images: g.n * i / image_parts..g.n * (i + 1) / image_parts,
+                    images: units * i / image_parts..units * (i + 1) / image_parts,
                     blocks: all * b / block_parts..all * (b + 1) / block_parts,
                 };
                 sums.fill(0.0);
@@ -170,6 +190,7 @@ impl WithSimd for ChooseTile {
 /// What all tasks share.
 struct Shared<'a> {
     g: &'a Geometry,
+    precision: Fp32Precision,
     x: &'a [f32],
     dy: &'a [f32],
     tile: Tile,
@@ -183,6 +204,7 @@ struct Shared<'a> {
 
 /// A unit of work for one thread.
 struct Task {
+    /// Images or pairs of images.
     images: Range<usize>,
     /// Blocks of output channels, over all groups.
     blocks: Range<usize>,
@@ -225,7 +247,14 @@ impl WithSimd for RunTask<'_> {
         };
         let dy_len = together * panels.dy_image;
         let x_len = g.group_in().div_ceil(lanes) * panels.panel;
-        let (dys, xs) = sized(buffer, dy_len + x_len).split_at_mut(dy_len);
+        let words_len = match shared.precision {
+            Fp32Precision::Ieee => 0,
+            Fp32Precision::Bf16 => {
+                Source::words::<S>((seen.min(g.h) * g.w).max(shared.rows * g.out_w))
+            }
+        };
+        let (dys, rest) = sized(buffer, dy_len + x_len + words_len).split_at_mut(dy_len);
+        let (xs, words) = rest.split_at_mut(x_len);
         let taps: Vec<TapOutputs> = (0..g.taps()).map(|t| TapOutputs::new(g, t)).collect();
         let mut images = task.images;
         while !images.is_empty() {
@@ -241,18 +270,20 @@ impl WithSimd for RunTask<'_> {
                     .zip(sums.chunks_exact_mut(shared.block_len))
                 {
                     let first = block % shared.blocks * width;
-                    let source = Source {
+                    let mut source = Source {
                         g,
                         band: &band,
                         group: block / shared.blocks,
+                        words: (shared.precision == Fp32Precision::Bf16).then_some(&mut *words),
                     };
                     if packed_group != source.group {
                         packed_group = source.group;
-                        panels.pack_x(simd, &source, shared.x, xs);
+                        panels.pack_x(simd, &mut source, shared.x, xs);
                     }
-                    panels.pack_dy(simd, &source, first, shared.dy, dys);
+                    panels.pack_dy(simd, &mut source, first, shared.dy, dys);
                     let packed = PackedBand {
                         g,
+                        precision: shared.precision,
                         taps: &taps,
                         panels: &panels,
                         band: &band,
