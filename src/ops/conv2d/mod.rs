@@ -32,6 +32,7 @@ mod pack;
 mod pair_products;
 mod plan;
 mod products;
+mod rounding;
 mod storage;
 #[cfg(test)]
 mod tests;

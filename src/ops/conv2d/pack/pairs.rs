@@ -7,7 +7,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::super::pair_products::rounded_value;
+use super::super::rounding::rounded_value;
 
 /// The fewest words that a thread packs: handing over fewer costs more than it gains.
 const WORDS_PER_THREAD: usize = 1 << 15;

@@ -62,7 +62,7 @@ impl Panels {
                     width: lanes,
                 };
                 let to = &mut to[p * self.panel + i * self.x_image..];
-                source.to_pixel_major(simd, (x, image, at), sizes, to);
+                source.pack(simd, (x, image, at), sizes, to);
             }
         }
     }
@@ -93,7 +93,7 @@ impl Panels {
                     width: self.width,
                 };
                 let to = &mut to[i * self.dy_image + v..];
-                source.to_pixel_major(simd, (dy, image, at), sizes, to);
+                source.pack(simd, (dy, image, at), sizes, to);
             }
         }
     }
@@ -117,7 +117,7 @@ impl Source<'_> {
     /// Packs some channels, of an image or of a pair of images. The channels of an image begin at
     /// `at(image)`.
     #[inline(always)]
-    fn to_pixel_major<S: Simd>(
+    fn pack<S: Simd>(
         &mut self,
         simd: S,
         (values, image, at): (&[f32], usize, impl Fn(usize) -> usize),

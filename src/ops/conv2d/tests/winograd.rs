@@ -6,7 +6,7 @@ use super::super::cost_model::Outputs;
 use super::super::direct::{self, Problem};
 use super::super::fp32_precision::Fp32Precision;
 use super::super::geometry::{Conv2dParams, Geometry};
-use super::super::pair_products::{rounded, rounded_value};
+use super::super::rounding::{rounded, rounded_value};
 use super::super::weight_grad;
 use super::super::winograd;
 use super::support::{IEEE, check, geometry, levels, noise, pair, products};

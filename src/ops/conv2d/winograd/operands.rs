@@ -5,8 +5,9 @@
 
 use pulp::Simd;
 
-use super::super::pair_products::{self, rounded};
+use super::super::pair_products;
 use super::super::products::{Product, RegisterTile};
+use super::super::rounding::rounded;
 use super::transform::V;
 
 /// The factors of the products.
