@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::blocks::{Block, blocks};
 use super::reported_run::ReportedRun;
 use crate::page::{Band, Curve, LineChart, Scale, colour};
-use crate::study::analysis::{Analysis, RankedSetting, Ranking};
+use crate::study::analysis::{Analysis, CellResult, RankedSetting, Ranking};
 use crate::study::statistics::{mean, std_dev};
 use crate::study::wording::describe;
 use crate::train::EpochRecord;
@@ -38,9 +38,8 @@ pub(super) fn strips(analysis: &Analysis) -> Markup {
         }
         y += if rows.len() > before { 0.5 * ROW } else { 0.0 };
     }
-    // Intervals of two values can be wider than any plot.
-    let values = rows.iter().flat_map(|(_, _, cell)| &cell.values);
-    let scale = Scale::covering(values.map(|value| metric.scaled(*value)), 8.0);
+    let values = rows.iter().flat_map(|(_, _, cell)| shown(cell));
+    let scale = Scale::covering(values.map(|value| metric.scaled(value)), 8.0);
     let left = label_width(rows.iter().map(|(_, _, cell)| describe(&cell.axes)));
     let x = |value: f64| left + WIDTH * scale.place(metric.scaled(value)).clamp(0.0, 1.0);
     let bottom = y - 0.5 * ROW;
@@ -71,6 +70,17 @@ pub(super) fn strips(analysis: &Analysis) -> Markup {
             }
         }
     }
+}
+
+/// The values that the axis covers: all runs, and the interval of three and more. That of two can be wider
+/// than any plot.
+fn shown(cell: &CellResult) -> Vec<f64> {
+    let mut values = cell.values.clone();
+    let interval = cell.summary.as_ref().and_then(|summary| summary.ci95);
+    if let Some(ci95) = interval.filter(|_| values.len() > 2) {
+        values.extend([ci95.low, ci95.high]);
+    }
+    values
 }
 
 /// The room for the longest of some labels.
