@@ -150,6 +150,33 @@ impl Study {
         Ok(study)
     }
 
+    /// Replaces an option of all runs, or the values of an axis by a list of others.
+    ///
+    /// # Errors
+    /// If `name` is an axis and `value` is not a list, or the study with the new values is not
+    /// valid, for the reasons of [`Study::from_toml`]. The study is then unchanged.
+    pub fn set(&mut self, name: &str, value: Value) -> Result<(), StudyError> {
+        let mut changed = self.clone();
+        match changed.axes.iter_mut().find(|axis| axis.name == name) {
+            Some(axis) => match value {
+                Value::Array(values) => axis.values = values,
+                value => {
+                    return Err(contradiction(format!(
+                        "the study varies '{name}'; give a list, such as {name}=[{value}]"
+                    )));
+                }
+            },
+            None => {
+                changed.base.retain(|(key, _)| key != name);
+                changed.base.push((name.to_owned(), value));
+                changed.base.sort_by(|a, b| a.0.cmp(&b.0));
+            }
+        }
+        changed.check()?;
+        *self = changed;
+        Ok(())
+    }
+
     /// The study in TOML, with the values of its budget.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();

@@ -188,7 +188,7 @@ fn mistakes_are_found_before_training() {
     let error = failure(run(&file, &output, &["--budget", "laptop"]), 2);
     assert!(error.contains("the study has no budgets"), "{error}");
     let error = failure(run(&file, &output, &["--set", "seed=4"]), 2);
-    assert!(error.contains("the study varies it"), "{error}");
+    assert!(error.contains("give a list, such as seed=[4]"), "{error}");
     let error = failure(report(folder.path(), &[]), 1);
     assert!(error.contains("holds no study"), "{error}");
 }
@@ -202,6 +202,25 @@ fn a_folder_keeps_the_setting_of_its_study() {
     success(run(&file, &output, &["--set", "epochs=1"]));
     let error = failure(run(&file, &output, &["--set", "epochs=2"]), 2);
     assert!(error.contains("epochs is 1, not 2"), "{error}");
+}
+
+#[test]
+fn values_of_an_axis_can_be_set() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, output) = (write(folder.path(), STUDY), folder.path().join("out"));
+    success(run(
+        &file,
+        &output,
+        &["--set", "seed=[4]", "--set", "epochs=1"],
+    ));
+    let runs = std::fs::read_dir(output.join("runs")).expect("the runs");
+    let mut runs: Vec<_> = runs.map(|run| run.expect("a run").file_name()).collect();
+    runs.sort();
+    assert!(!runs.is_empty());
+    for name in runs {
+        let name = name.to_string_lossy();
+        assert!(name.ends_with("seed=4"), "{name}");
+    }
 }
 
 #[cfg(unix)]

@@ -1,6 +1,7 @@
 //! Definitions of studies and the runs that they list.
 
 use candle_mish::study::{Metric, Study};
+use toml::Value;
 
 const TOML: &str = r#"
 title = "Activations"
@@ -71,6 +72,39 @@ fn a_budget_replaces_values() {
     assert!(study.runs()[0].name.ends_with("seed=7"));
     let error = Study::from_toml(TOML, Some("huge")).expect_err("no such budget");
     assert_eq!(error.to_string(), "unknown budget 'huge'; one of smoke");
+}
+
+#[test]
+fn set_replaces_options_and_values_of_axes() {
+    let mut study = read(TOML);
+    study.set("epochs", Value::Integer(3)).expect("an option");
+    study.set("opt", "adam".into()).expect("a new option");
+    let seeds = vec![Value::Integer(5)];
+    study.set("seed", seeds.into()).expect("values of an axis");
+    let same = TOML.replace("epochs = 10", "epochs = 3\nopt = \"adam\"");
+    assert_eq!(study, read(&same.replace("[0, 1]", "[5]")));
+    let unchanged = study.clone();
+    for (name, value, message) in [
+        (
+            "seed",
+            Value::Integer(4),
+            "the study varies 'seed'; give a list, such as seed=[4]",
+        ),
+        (
+            "seed",
+            Value::Array(Vec::new()),
+            "axis 'seed' has no values",
+        ),
+        (
+            "activation",
+            vec![Value::from("mish")].into(),
+            "the baseline has activation = \"relu\", which axis 'activation' lacks",
+        ),
+    ] {
+        let error = study.set(name, value).expect_err("an error");
+        assert_eq!(error.to_string(), message);
+        assert_eq!(study, unchanged);
+    }
 }
 
 #[test]

@@ -12,7 +12,6 @@ mod timing;
 
 use std::path::PathBuf;
 
-use candle_mish::study::Study;
 use clap::{Args, Subcommand};
 use toml::Value;
 
@@ -50,7 +49,8 @@ struct RunArgs {
     /// smoke, laptop or paper, if the study has them [default: the study's own values]
     #[arg(long, value_name = "NAME")]
     budget: Option<String>,
-    /// Override an option of all runs, such as epochs=5
+    /// Override an option of all runs, such as epochs=5, or the values of an axis, such as
+    /// seed=[0,1]
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, Value)>,
     /// Check the options and list the runs, without executing them
@@ -73,7 +73,10 @@ pub fn run(args: &StudyArgs, context: &Context) -> anyhow::Result<Done> {
     match &args.command {
         Command::Run(args) => {
             let mut study = presets::find(&args.study, args.budget.as_deref())?;
-            replace(&mut study, &args.set)?;
+            for (name, value) in &args.set {
+                let set = study.set(name, value.clone());
+                set.map_err(|error| usage(format!("--set {name}: {error}")))?;
+            }
             if args.dry_run {
                 return runner::list(&study, &args.output, context);
             }
@@ -97,20 +100,4 @@ fn setting(text: &str) -> Result<(String, Value), String> {
     let parsed = parsed.ok().and_then(|mut table| table.remove("value"));
     let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
     Ok((key.replace('-', "_"), value))
-}
-
-/// Replaces options of all runs.
-fn replace(study: &mut Study, settings: &[(String, Value)]) -> anyhow::Result<()> {
-    for (key, value) in settings {
-        if study.axes.iter().any(|axis| axis.name == *key) {
-            return Err(usage(format!(
-                "--set {key}: the study varies it; change the axis in a file of your own, from \
-                 `mish study show`"
-            )));
-        }
-        study.base.retain(|(name, _)| name != key);
-        study.base.push((key.clone(), value.clone()));
-    }
-    study.base.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(())
 }
