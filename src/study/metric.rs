@@ -130,6 +130,11 @@ impl Metric {
         matches!(self.unit(), Unit::Share)
     }
 
+    /// The least and the greatest value that a run can have.
+    pub fn range(self) -> (f64, f64) {
+        (0.0, if self.is_share() { 1.0 } else { f64::INFINITY })
+    }
+
     fn unit(self) -> Unit {
         match self {
             Self::FinalTop1

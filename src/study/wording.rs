@@ -89,7 +89,7 @@ impl Analysis {
         }
         let missed = comparison.detectable.map_or_else(String::new, |smallest| {
             format!(
-                " This test would probably miss differences below {}.",
+                " Even without correction, this test would probably miss differences below {}.",
                 metric.difference(smallest).trim_start_matches('+')
             )
         });

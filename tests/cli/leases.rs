@@ -99,5 +99,10 @@ fn a_study_trains_other_runs_first() {
     let (text, progress) = success(run);
     assert!(text.contains("2 of 2 runs finished"), "{text}");
     let second = progress.find("run 2 of 2").expect("the second run");
-    assert!(progress[second..].contains("run 1 of 2"), "{progress}");
+    let (before, after) = progress.split_at(second);
+    assert!(before.contains("another process is working on this run"));
+    let first = format!("output    {}", first.display());
+    assert!(after.contains(&first), "{progress}");
+    // Once, although the study looks at the run every two seconds.
+    assert_eq!(progress.matches("run 1 of 2").count(), 1, "{progress}");
 }

@@ -192,6 +192,30 @@ fn the_page_holds_tables_plots_and_findings() {
     }
 }
 
+#[test]
+fn the_axis_of_accuracies_ends_at_100_percent() {
+    let study = study();
+    let mut outcomes = outcomes();
+    for (seed, top1) in [0.39, 0.6, 0.99].into_iter().enumerate() {
+        outcomes[9 * seed] = Outcome::Finished(Box::new(summary(top1)));
+    }
+    let analysis = analyse(&outcomes);
+    let ci95 = analysis.cells[0]
+        .summary
+        .as_ref()
+        .and_then(|cell| cell.ci95);
+    assert!(ci95.expect("an interval").high > 1.2);
+    let report = StudyReport {
+        study: &study,
+        analysis: &analysis,
+        runs: &[],
+        command: "",
+    };
+    let page = report.page();
+    assert!(page.contains(">100</text>"), "{page}");
+    assert!(!page.contains(">120</text>"), "{page}");
+}
+
 /// The outcome of a run with an average of the weights that is 10 and 20 points better.
 fn averaged(top1: f64) -> Outcome {
     let evaluation = |top1: f64| json!({ "images": 1, "loss": 1.0, "top1": top1, "top5": 1.0 });

@@ -41,6 +41,8 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
     }
     let clock = Instant::now();
     let mut trained = 0;
+    // Each poll tries the runs in use again, which is not worth a line each time.
+    let mut announced = vec![false; runs.len()];
     loop {
         let (mut in_use, mut progress) = (0, false);
         for (i, run) in runs.iter().enumerate() {
@@ -50,13 +52,21 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
             if Outcome::of(&folder.run(run))?.is_final() {
                 continue;
             }
-            eprintln!("run {} of {}: {}", i + 1, runs.len(), run.name);
+            let seen = std::mem::replace(&mut announced[i], true);
+            if !seen {
+                eprintln!("run {} of {}: {}", i + 1, runs.len(), run.name);
+            }
             let done = match study.kind {
                 StudyKind::Training => train_run(run, &folder, context, &stop)?,
                 StudyKind::Timing => time_run(run, &folder, context)?,
             };
             match done {
-                Attempt::InUse => in_use += 1,
+                Attempt::InUse => {
+                    in_use += 1;
+                    if !seen {
+                        eprintln!("another process is working on this run");
+                    }
+                }
                 Attempt::Stopped(done) => return Ok(stopped(done)),
                 Attempt::Done => {
                     trained += 1;

@@ -38,7 +38,9 @@ pub(super) fn strips(analysis: &Analysis) -> Markup {
         }
         y += if rows.len() > before { 0.5 * ROW } else { 0.0 };
     }
+    let (low, high) = metric.range();
     let values = rows.iter().flat_map(|(_, _, cell)| shown(cell));
+    let values = values.map(|value| value.clamp(low, high));
     let scale = Scale::covering(values.map(|value| metric.scaled(value)), 8.0);
     let left = label_width(rows.iter().map(|(_, _, cell)| describe(&cell.axes)));
     let x = |value: f64| left + WIDTH * scale.place(metric.scaled(value)).clamp(0.0, 1.0);
@@ -73,7 +75,7 @@ pub(super) fn strips(analysis: &Analysis) -> Markup {
 }
 
 /// The values that the axis covers: all runs, and the interval of three and more. That of two can be wider
-/// than any plot.
+/// than any plot, and any interval of Student's t can leave the metric's range.
 fn shown(cell: &CellResult) -> Vec<f64> {
     let mut values = cell.values.clone();
     let interval = cell.summary.as_ref().and_then(|summary| summary.ci95);
