@@ -186,6 +186,8 @@ fn slip(argument: &str, command: &Command, words: &[OsString]) -> Option<String>
     let argument = argument.strip_prefix("--")?;
     let path = path(command, words).into_iter();
     let options = path.flat_map(|command| command.get_arguments().filter_map(Arg::get_long));
+    // A command above may have the option, where it is no slip.
+    let options = options.filter(|option| *option != argument);
     correct(argument, options).map(|option| format!("--{option}"))
 }
 

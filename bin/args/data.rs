@@ -198,7 +198,7 @@ pub struct PreprocessArgs {
     /// Height and width of the network's input [default: from the weights, or the network's own]
     #[arg(long, value_name = "PIXELS", value_parser = count(1..=MAX_SIZE))]
     pub img_size: Option<usize>,
-    /// Share of an image's shorter side that the center crop keeps [default: from the weights, or
+    /// Share of an image's shorter side that the centre crop keeps [default: from the weights, or
     /// 0.875]
     #[arg(long, value_name = "SHARE", value_parser = number::<f64>(0.01..=1.0))]
     pub crop_pct: Option<f64>,
@@ -206,10 +206,10 @@ pub struct PreprocessArgs {
     /// bicubic]
     #[arg(long, value_name = "NAME")]
     pub interpolation: Option<Interpolation>,
-    /// Mean of each channel [default: from the weights, or the data set's]
+    /// folder: mean of each channel [default: from the weights, or ImageNet's]
     #[arg(long, value_names = ["R", "G", "B"], num_args = 3, value_parser = number::<f32>(..))]
     pub mean: Option<Vec<f32>>,
-    /// Standard deviation of each channel [default: from the weights, or the data set's]
+    /// folder: standard deviation of each channel [default: from the weights, or ImageNet's]
     #[arg(long, value_names = ["R", "G", "B"], num_args = 3,
           value_parser = number::<f32>(positive(1e38)))]
     pub std: Option<Vec<f32>>,

@@ -26,6 +26,9 @@ use range::{MAX_CHANNELS, MAX_CLASSES, MAX_THREADS, count, number, positive};
 pub const NETWORK: &str = "Network";
 /// Heading of flags that name results.
 pub const OUTPUT: &str = "Output";
+
+/// The heading of the options of a measurement.
+pub const METHOD: &str = "Method";
 const GLOBAL: &str = "Global options";
 
 /// Flags of every command.

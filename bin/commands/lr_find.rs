@@ -31,7 +31,7 @@ pub struct LrFindArgs {
     #[command(flatten)]
     setup: SetupArgs,
     /// Learning rate of the first step
-    #[arg(long, value_name = "RATE", help_heading = SWEEP, default_value_t = 1e-7,
+    #[arg(long, value_name = "RATE", help_heading = SWEEP, default_value = "1e-7",
           value_parser = number::<f64>(positive(MAX_RATE)))]
     start_lr: f64,
     /// Learning rate of the last step

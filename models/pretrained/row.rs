@@ -26,7 +26,7 @@ pub struct Pretrained {
     pub num_classes: usize,
     /// Height and width of the images, in pixels.
     pub input_size: usize,
-    /// The share of the image's shorter side that the center crop keeps.
+    /// The share of the image's shorter side that the centre crop keeps.
     pub crop_pct: f64,
     /// The resize filter: `bilinear` or `bicubic`.
     pub interpolation: &'static str,

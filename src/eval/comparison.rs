@@ -58,9 +58,16 @@ impl Outcome {
         let Some(rank) = rank(logits, label) else {
             bail!("label {label}, but there are {} classes", logits.len())
         };
+        // Unlike `f64::max`, it keeps NaN: a network without probabilities is not well calibrated.
         let highest = log_softmax(logits)
             .into_iter()
-            .fold(f64::NEG_INFINITY, f64::max);
+            .fold(f64::NEG_INFINITY, |highest, x| {
+                if x > highest || x.is_nan() {
+                    x
+                } else {
+                    highest
+                }
+            });
         Ok(Self {
             top1: rank == 0,
             top5: rank < 5,
@@ -209,6 +216,16 @@ mod tests {
         assert!(value == 0.0 && low < 0.0 && high > 0.0);
         assert!(Comparison::new(&logits, &logits, &[0]).is_err());
         assert!(Comparison::new(&logits, &logits, &[0, 3]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn logits_of_nan_are_not_calibrated() -> Result<()> {
+        let old = Tensor::new(&[[2f32, 1.0], [0.0, 3.0]], &Device::Cpu)?;
+        let new = Tensor::new(&[[f32::NAN, 1.0], [0.0, 3.0]], &Device::Cpu)?;
+        let comparison = Comparison::new(&old, &new, &[1, 1])?;
+        assert!(comparison.calibration_error.value.is_nan());
+        assert!(comparison.loss.value.is_nan());
         Ok(())
     }
 

@@ -179,7 +179,7 @@ impl Totals {
 }
 
 /// The logits and the label of each image.
-fn rows(logits: &Tensor, labels: &Tensor) -> Result<(Vec<Vec<f32>>, Vec<u32>)> {
+pub(super) fn rows(logits: &Tensor, labels: &Tensor) -> Result<(Vec<Vec<f32>>, Vec<u32>)> {
     let logits = logits.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
     let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;
     if logits.len() != labels.len() {
@@ -188,8 +188,8 @@ fn rows(logits: &Tensor, labels: &Tensor) -> Result<(Vec<Vec<f32>>, Vec<u32>)> {
     Ok((logits, labels))
 }
 
-/// The number of classes ranked above `label`. Of equal logits the first class ranks higher; a NaN
-/// logit ranks lowest.
+/// The number of classes ranked above `label`. Of equal logits the first class ranks higher. NaN counts
+/// against the label: a label of NaN ranks last, and every other class of NaN ranks above it.
 pub(super) fn rank(logits: &[f32], label: usize) -> Option<usize> {
     let target = *logits.get(label)?;
     let before =

@@ -1,9 +1,9 @@
 //! What a network predicts for each image.
 
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::ModuleT;
 
-use super::metrics::{cross_entropy, log_softmax, rank};
+use super::metrics::{cross_entropy, log_softmax, rank, rows};
 
 /// The prediction for an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -60,7 +60,8 @@ impl Prediction {
 /// The predictions of `model` for batches of images `[B, C, H, W]` and labels `[B]`, in order.
 ///
 /// # Errors
-/// The model or a batch fails, a logit is not finite, or a label is not below the number of classes.
+/// The model or a batch fails, a batch has another number of labels than images, a logit is not finite, or
+/// a label is not below the number of classes.
 pub fn predict(
     model: &dyn ModuleT,
     batches: impl IntoIterator<Item = Result<(Tensor, Tensor)>>,
@@ -68,9 +69,8 @@ pub fn predict(
     let mut predictions = Vec::new();
     for batch in batches {
         let (images, labels) = batch?;
-        let logits = model.forward_t(&images, false)?.detach();
-        let logits = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
-        let labels = labels.to_dtype(DType::U32)?.to_vec1::<u32>()?;
+        let logits = model.forward_t(&images, false)?;
+        let (logits, labels) = rows(&logits, &labels)?;
         for (row, label) in logits.iter().zip(labels) {
             predictions.push(Prediction::new(row, label)?);
         }

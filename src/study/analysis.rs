@@ -118,7 +118,7 @@ pub struct OverallResult {
     pub p: Option<f64>,
     /// Blocks whose 95 % interval is on the better side of 0.
     pub wins: usize,
-    /// Blocks whose interval contains 0.
+    /// Blocks whose interval contains 0, or that have none.
     pub ties: usize,
     /// Blocks whose interval is on the worse side of 0.
     pub losses: usize,

@@ -9,6 +9,17 @@ use super::error::StudyError;
 use super::metric::Metric;
 use super::published::Published;
 
+/// Options that the result of a run does not depend on: where its files are, and when it saves and pauses.
+/// A study continues with other values of them.
+pub const WITHOUT_EFFECT: [&str; 6] = [
+    "data_dir",
+    "cache_dir",
+    "offline",
+    "recovery_interval",
+    "checkpoint_hist",
+    "time_limit",
+];
+
 /// Values of options by name, such as `activation = "mish"`.
 pub type Settings = Vec<(String, Value)>;
 

@@ -17,7 +17,7 @@ pub mod statistics;
 mod wording;
 
 pub use analysis::{Analysis, CellResult, ComparisonResult, OverallResult, RankedSetting, Ranking};
-pub use definition::{Axis, Settings, Study, StudyKind, plain};
+pub use definition::{Axis, Settings, Study, StudyKind, WITHOUT_EFFECT, plain};
 pub use error::StudyError;
 pub use grid::PlannedRun;
 pub use metric::Metric;

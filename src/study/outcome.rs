@@ -34,7 +34,7 @@ pub enum Outcome {
 pub struct Timed {
     /// The time of a call.
     pub milliseconds: f64,
-    /// The device, as `--device` names it.
+    /// The device: `cpu`, `cuda:N` or `metal`.
     pub device: String,
     /// Compute threads.
     pub threads: usize,

@@ -45,10 +45,9 @@ impl Study<'_> {
                 let variant = self.with_layers(to, layers, budget)?;
                 let comparison = compare(&variant, &images, &baseline, self)?;
                 found.evaluations += 1;
-                let closer = best.as_ref().is_none_or(|(_, best)| {
-                    let (own, best) = (comparison.divergence.value, best.divergence.value);
-                    own.total_cmp(&best).is_lt()
-                });
+                let closer = best
+                    .as_ref()
+                    .is_none_or(|(_, best)| distance(&comparison) < distance(best));
                 if closer {
                     best = Some((index, comparison));
                 }
@@ -110,6 +109,15 @@ impl Study<'_> {
         }
         Ok(variant)
     }
+}
+
+/// The divergence from the original network. A network whose outputs are not finite is the furthest.
+fn distance(comparison: &Comparison) -> f64 {
+    let divergence = comparison.divergence.value;
+    if divergence.is_nan() {
+        return f64::INFINITY;
+    }
+    divergence
 }
 
 /// Whether the loss exceeds the budget even at the end of its interval.

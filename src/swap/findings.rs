@@ -67,7 +67,8 @@ impl SwapReport {
         }
         let recalibrated = rows.iter().find(|row| row.stage == Stage::Recalibrated);
         let Some(recalibrated) = recalibrated else {
-            found.extend(rows.iter().filter_map(|row| after(row, None)));
+            let later = rows.iter().filter(|row| row.stage.follows_recalibration());
+            found.extend(later.map(|row| self.without_recalibration(row)));
             return found;
         };
         let change = recalibrated.from_control.unwrap_or_default().top1;
@@ -93,6 +94,22 @@ impl SwapReport {
         let gap = (gap >= SMALL).then_some(gap);
         found.extend(rows.iter().filter_map(|row| after(row, gap)));
         found
+    }
+
+    /// A stage of a network that was not recalibrated, compared with the control.
+    fn without_recalibration(&self, row: &Row) -> String {
+        let (change, control) = match row.from_control {
+            Some(change) => (change, "after the same treatment"),
+            None => (row.comparison.change, "in the original network"),
+        };
+        format!(
+            "{}, {}: top-1 {:.2} %, {} points compared with {} {control}.",
+            row.activation,
+            row.stage,
+            100.0 * row.comparison.top1.value,
+            points(&change.top1),
+            self.from
+        )
     }
 
     fn of_approximations(&self) -> Option<String> {

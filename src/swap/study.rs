@@ -384,6 +384,11 @@ impl Study<'_> {
             Stage::FittedConstants => Stage::Recalibrated,
             other => other,
         };
+        // Fitted constants without recalibration have no other control.
+        let control = match self.controls.stages.contains_key(&control) {
+            false if stage == Stage::FittedConstants => Stage::Original,
+            _ => control,
+        };
         let from_control = match self.controls.stages.get(&control) {
             Some(control) if role == Role::Candidate => {
                 Some(Change::new(control, &logits, labels)?)

@@ -208,9 +208,57 @@ impl From<candle_core::Error> for TrainError {
 }
 
 impl TrainError {
+    /// Whether the training itself failed: its loss, a gradient or a weight is infinite or NaN. The same
+    /// run fails again, so this is its result.
+    pub fn is_divergence(&self) -> bool {
+        matches!(
+            self,
+            Self::NonFiniteLoss { .. }
+                | Self::NonFiniteGradient { .. }
+                | Self::NonFiniteWeight { .. }
+                | Self::NoFiniteUpdate { .. }
+        )
+    }
+
     /// Adds the path to an error of writing.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn divergence_is_a_value_that_is_not_finite() {
+        let (epoch, step, lr, origin) = (1, 1, 0.1, None);
+        let loss = f64::NAN;
+        let tensor = "conv.weight".to_owned();
+        for error in [
+            TrainError::NonFiniteLoss {
+                loss,
+                epoch,
+                step,
+                lr,
+                origin: None,
+            },
+            TrainError::NonFiniteGradient {
+                epoch,
+                step,
+                lr,
+                origin,
+            },
+            TrainError::NonFiniteWeight {
+                tensor,
+                epoch,
+                step,
+            },
+            TrainError::NoFiniteUpdate { epoch },
+        ] {
+            assert!(error.is_divergence(), "{error}");
+        }
+        assert!(!TrainError::NoImages.is_divergence());
     }
 }

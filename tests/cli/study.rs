@@ -223,6 +223,36 @@ fn values_of_an_axis_can_be_set() {
     }
 }
 
+#[test]
+fn an_axis_can_switch_off_what_the_recipe_switches_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recipe = folder.path().join("recipe.toml");
+    std::fs::write(&recipe, "model_ema = true\n").expect("written");
+    let base = format!("[base]\nrecipe = {:?}\n", recipe.display().to_string());
+    let study = STUDY.replace("[base]\n", &base);
+    let study = study.replace("[0, 1, 2]", "[0]");
+    let study = study.replace("[axes]\n", "[axes]\nmodel_ema = [true, false]\n");
+    let (file, output) = (write(folder.path(), &study), folder.path().join("out"));
+    success(run(&file, &output, &["--set", "epochs=1"]));
+    for model_ema in [true, false] {
+        let name = format!("model_ema={model_ema},activation=relu,seed=0");
+        let summary = output.join("runs").join(name).join("summary.json");
+        let summary = std::fs::read_to_string(summary).expect("a summary");
+        let summary: serde_json::Value = serde_json::from_str(&summary).expect("JSON");
+        assert_eq!(summary["ema"].is_object(), model_ema, "{summary}");
+    }
+}
+
+#[test]
+fn a_study_continues_with_another_interval_of_saving() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let study = STUDY.replace("[0, 1, 2]", "[0]");
+    let (file, output) = (write(folder.path(), &study), folder.path().join("out"));
+    success(run(&file, &output, &["--set", "epochs=1"]));
+    let other = ["--set", "epochs=1", "--set", "recovery_interval=10m"];
+    success(run(&file, &output, &other));
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_study_continues_with_the_same_command() {

@@ -179,6 +179,19 @@ fn calibration_takes_images_without_labels() {
 }
 
 #[test]
+fn findings_do_not_need_recalibration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let weights = weights(folder.path());
+    let flags = ["--to", "silu", "--recalibrate", "0"];
+    let trained = ["--fine-tune-steps", "2", "--distill-steps", "2"];
+    let (text, _) = success(swap(&weights, &[&flags[..], &trained].concat()));
+    for stage in ["silu, distilled: top-1", "silu, fine-tuned: top-1"] {
+        assert!(text.contains(stage), "{stage}: {text}");
+    }
+    assert!(text.contains("after the same treatment."), "{text}");
+}
+
+#[test]
 fn a_budget_and_approximations_are_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let weights = weights(folder.path());

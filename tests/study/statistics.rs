@@ -186,6 +186,28 @@ fn figures_that_are_not_defined_are_none() {
     assert_eq!(friedman(&[vec![1.0, 1.0, 1.0], vec![2.0, 2.0, 2.0]]), None);
     assert_eq!(block_difference(&[]), None);
     assert_eq!(detectable_difference(one, one), None);
+    assert_eq!(detectable_difference(equal, equal), None);
+    assert_eq!(detectable_paired_difference(equal, equal), None);
+    assert_eq!(cohens_d(&[f64::NAN, 1.0], &[1.0, 2.0]), None);
+    assert_eq!(cohens_d(&[f64::INFINITY, 1.0], &[1.0, 2.0]), None);
+}
+
+/// Accuracies have four decimals, so that equal differences of them are common and differ by rounding.
+#[test]
+fn equal_differences_of_blocks_have_no_test() {
+    let mut unequal = 0;
+    for i in 0..1000 {
+        let at = |thousandths: i32| f64::from(thousandths) / 1000.0;
+        let (a, b) = (at(392 + i % 37), at(360 + i % 37));
+        let (c, d) = (at(424 + i % 91), at(392 + i % 91));
+        let blocks = [
+            BlockDifference { a: &[a], b: &[b] },
+            BlockDifference { a: &[c], b: &[d] },
+        ];
+        assert_eq!(block_difference(&blocks), None, "{a} {b} {c} {d}");
+        unequal += u32::from(a - b != c - d);
+    }
+    assert!(unequal > 100, "{unequal} differences have rounding");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub struct AugmentationArgs {
     /// Content of the padding: reflect, zero or edge [default: reflect]
     #[arg(long, value_name = "MODE", value_parser = named::<PadMode>)]
     pub crop_pad_mode: Option<PadMode>,
-    /// Probability of a horizontal flip [default: 0.5]
+    /// Probability of a horizontal flip [default: 0.5, or 0 for mnist]
     #[arg(long, value_name = "P",
           value_parser = number::<f64>(0.0..=1.0))]
     pub hflip: Option<f64>,

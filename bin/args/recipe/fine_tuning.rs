@@ -16,8 +16,9 @@ pub struct FineTuningArgs {
           value_parser = number::<f64>(positive(1.0)))]
     pub layer_decay: Option<f64>,
     /// Train only the classifier
-    #[arg(long)]
-    pub freeze_backbone: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true)]
+    pub freeze_backbone: Option<bool>,
     /// Epochs at the start that train only the classifier [default: 0]
     #[arg(long, value_name = "N",
           value_parser = number::<f64>(0.0..=MAX_EPOCHS))]
@@ -28,7 +29,7 @@ impl FineTuningArgs {
     /// Overrides `recipe` with the flags given.
     pub fn apply(&self, recipe: &mut Recipe) {
         replace(&mut recipe.layer_decay, &self.layer_decay);
-        recipe.freeze_backbone |= self.freeze_backbone;
+        set(&mut recipe.freeze_backbone, self.freeze_backbone);
         set(&mut recipe.head_warmup_epochs, self.head_warmup_epochs);
     }
 }

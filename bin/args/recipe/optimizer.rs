@@ -14,7 +14,8 @@ use crate::args::set::{replace, set};
 pub struct OptimizerArgs {
     /// sgd, sgdw, momentum, adam, adamw, nadam, nadamw, radam, radamw, adamax, adagrad, adadelta,
     /// rmsprop, rmsproptf, rmsproptfw, lamb, lambc, lambw, lambcw, lion, muon or nmuon;
-    /// lookahead_NAME adds Lookahead, as in lookahead_radam [default: sgd]
+    /// lookahead_NAME adds Lookahead, as in lookahead_radam [default: sgd, or the
+    /// network's own]
     #[arg(long, value_name = "NAME")]
     pub opt: Option<OptimizerName>,
     /// Peak learning rate [default: 0.3, or the network's own. --pretrained without
@@ -26,7 +27,7 @@ pub struct OptimizerArgs {
     #[arg(long, value_name = "M", value_parser = number::<f64>(0.0..1.0))]
     pub momentum: Option<f64>,
     /// Weight decay, except on norms and biases. Decoupled for lion, muon and optimizers whose name
-    /// ends in w [default: 0.0005]
+    /// ends in w [default: 0.0005, or the network's own]
     #[arg(long, value_name = "W",
           value_parser = number::<f64>(0.0..=MAX_RATE))]
     pub weight_decay: Option<f64>,
@@ -70,8 +71,9 @@ pub struct OptimizerArgs {
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
     pub fallback_list: Vec<String>,
     /// muon: scale each matrix to the norm sqrt(rows) before its update
-    #[arg(long)]
-    pub normalize_weights: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true)]
+    pub normalize_weights: Option<bool>,
     /// muon: coefficients of the Newton-Schulz iteration: quintic (timm's) or original (PyTorch's)
     /// [default: quintic]
     #[arg(long, value_name = "NAME")]
@@ -130,7 +132,7 @@ impl OptimizerArgs {
         if !self.fallback_list.is_empty() {
             recipe.fallback_list.clone_from(&self.fallback_list);
         }
-        recipe.normalize_weights |= self.normalize_weights;
+        set(&mut recipe.normalize_weights, self.normalize_weights);
         replace(&mut recipe.ns_coefficients, &self.ns_coefficients);
         replace(&mut recipe.ns_steps, &self.ns_steps);
         replace(&mut recipe.adjust_lr_fn, &self.adjust_lr_fn);

@@ -11,8 +11,9 @@ use crate::args::set::{replace, set};
 pub struct RanksArgs {
     /// Batch norms take the statistics of the whole batch in training, over all ranks. The run
     /// then gives the result of one process, up to rounding [default: each rank's own part]
-    #[arg(long)]
-    pub sync_bn: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true)]
+    pub sync_bn: Option<bool>,
     /// Running statistics of batch norms without --sync-bn: reduce takes their mean over all ranks,
     /// broadcast takes them from rank 0 [default: reduce]
     #[arg(long, value_name = "NAME")]
@@ -22,7 +23,7 @@ pub struct RanksArgs {
 impl RanksArgs {
     /// Overrides `recipe` with the flags given.
     pub fn apply(&self, recipe: &mut Recipe) {
-        set(&mut recipe.sync_bn, self.sync_bn.then_some(true));
+        set(&mut recipe.sync_bn, self.sync_bn);
         replace(&mut recipe.dist_bn, &self.dist_bn);
     }
 }

@@ -81,8 +81,9 @@ pub struct ScheduleArgs {
           value_parser = number::<f64>(positive(MAX_RATE)))]
     pub final_div_factor: Option<f64>,
     /// onecycle: move the momentum, or the first beta, against the rate
-    #[arg(long)]
-    pub cycle_momentum: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true)]
+    pub cycle_momentum: Option<bool>,
     /// Momentum at the highest rate, with --cycle-momentum [default: 0.85]
     #[arg(long, value_name = "M", value_parser = number::<f64>(0.0..1.0))]
     pub base_momentum: Option<f64>,
@@ -137,7 +138,7 @@ impl ScheduleArgs {
         set(&mut recipe.pct_start, self.pct_start);
         set(&mut recipe.div_factor, self.div_factor);
         set(&mut recipe.final_div_factor, self.final_div_factor);
-        recipe.cycle_momentum |= self.cycle_momentum;
+        set(&mut recipe.cycle_momentum, self.cycle_momentum);
         replace(&mut recipe.base_momentum, &self.base_momentum);
         replace(&mut recipe.max_momentum, &self.max_momentum);
         set(&mut recipe.decay_epochs, self.decay_epochs);

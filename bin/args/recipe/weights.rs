@@ -21,14 +21,16 @@ pub struct WeightsArgs {
     #[arg(long, value_name = "F", value_parser = number::<f64>(positive(MAX_RATE)))]
     pub init_gain: Option<f64>,
     /// Keep an exponential moving average (EMA) of the weights, evaluate and save it
-    #[arg(long)]
-    pub model_ema: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true)]
+    pub model_ema: Option<bool>,
     /// Decay of --model-ema in each step [default: 0.9998]
     #[arg(long, value_name = "DECAY", value_parser = number::<f64>(0.0..1.0))]
     pub model_ema_decay: Option<f64>,
     /// Raise the decay of --model-ema from 0 over the first steps
-    #[arg(long)]
-    pub model_ema_warmup: bool,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          require_equals = true)]
+    pub model_ema_warmup: Option<bool>,
     /// Average the weights at the end of this epoch and of all later ones (SWA), and save the mean
     #[arg(long, value_name = "EPOCH", value_parser = count(1..=MAX_EPOCHS as usize))]
     pub swa_start: Option<usize>,
@@ -45,10 +47,9 @@ impl WeightsArgs {
     pub fn apply(&self, recipe: &mut Recipe) {
         replace(&mut recipe.init, &self.init);
         replace(&mut recipe.init_gain, &self.init_gain);
-        set(&mut recipe.model_ema, self.model_ema.then_some(true));
+        set(&mut recipe.model_ema, self.model_ema);
         replace(&mut recipe.model_ema_decay, &self.model_ema_decay);
-        let warmup = self.model_ema_warmup.then_some(true);
-        set(&mut recipe.model_ema_warmup, warmup);
+        set(&mut recipe.model_ema_warmup, self.model_ema_warmup);
         replace(&mut recipe.swa_start, &self.swa_start);
         replace(&mut recipe.swa_lr, &self.swa_lr);
         replace(&mut recipe.swa_anneal_epochs, &self.swa_anneal_epochs);

@@ -48,7 +48,7 @@ fn weights_page(rows: &[Row]) -> String {
     let mut page = String::from(
         "\n## Weights on the Hugging Face Hub\n\n\
          `--pretrained TAG` downloads them. `mish` preprocesses images as in the training of the\n\
-         weights: it resizes with the filter, keeps the center crop and normalises with mean and std.\n\n\
+         weights: it resizes with the filter, keeps the centre crop and normalises with mean and std.\n\n\
          | model | tag | repository | activation | classes | images | crop | filter | mean | std | licence |\n\
          | --- | --- | --- | --- | ---: | --- | ---: | --- | --- | --- | --- |\n",
     );

@@ -29,7 +29,7 @@ pub struct ActivationsArgs {
           value_parser = number::<f64>(-1e6..=1e6))]
     range: Vec<f64>,
     /// Derivatives to plot: 0 for the value, 1, 2, separated by commas
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["0", "1", "2"],
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "0,1,2",
           value_parser = count(0..=2))]
     derivative: Vec<usize>,
     /// Points of each curve

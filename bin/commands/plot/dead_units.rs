@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::images::{STATES, Trained, TrainedArgs};
-use crate::args::OUTPUT;
 use crate::args::range::number;
+use crate::args::{METHOD, OUTPUT};
 use crate::context::Context;
 use crate::failure::Done;
 use crate::output;
@@ -21,7 +21,7 @@ pub struct DeadUnitsArgs {
     #[command(flatten)]
     trained: TrainedArgs,
     /// Largest magnitude that counts as zero
-    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f32>(0.0..=1e6))]
+    #[arg(long, value_name = "X", default_value_t = 0.0, value_parser = number::<f32>(0.0..=1e6), help_heading = METHOD)]
     threshold: f32,
     /// SVG file to write
     #[arg(long, value_name = "FILE", default_value = "dead-units.svg", help_heading = OUTPUT)]

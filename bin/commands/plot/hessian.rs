@@ -7,8 +7,8 @@ use candle_mish::plot::loss_gradient;
 use serde_json::json;
 
 use super::images::{Trained, TrainedArgs};
-use crate::args::OUTPUT;
 use crate::args::range::{count, number, seed};
+use crate::args::{METHOD, OUTPUT};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::output;
@@ -25,19 +25,19 @@ pub struct HessianArgs {
     #[command(flatten)]
     trained: TrainedArgs,
     /// Eigenvalues to find
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = count(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = count(1..=100), help_heading = METHOD)]
     count: usize,
     /// Maximum number of Hessian-vector products. Each needs two gradients over all images
-    #[arg(long, value_name = "N", default_value_t = 40, value_parser = count(1..=MAX_PRODUCTS))]
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = count(1..=MAX_PRODUCTS), help_heading = METHOD)]
     products: usize,
     /// Stop once all residuals are at most this share of the largest eigenvalue
-    #[arg(long, value_name = "X", default_value_t = 0.01, value_parser = number::<f64>(0.0..=1.0))]
+    #[arg(long, value_name = "X", default_value_t = 0.01, value_parser = number::<f64>(0.0..=1.0), help_heading = METHOD)]
     tolerance: f64,
     /// Distance of the gradients on each side, as a share of the norm of the weights
-    #[arg(long, value_name = "X", default_value_t = 1e-3, value_parser = number::<f64>(1e-8..=1.0))]
+    #[arg(long, value_name = "X", default_value_t = 1e-3, value_parser = number::<f64>(1e-8..=1.0), help_heading = METHOD)]
     step: f64,
     /// Seed of the first vector
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, help_heading = METHOD)]
     seed: u64,
     /// Write the eigenvalues as CSV
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]

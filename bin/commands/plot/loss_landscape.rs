@@ -8,8 +8,8 @@ use candle_mish::plot::{HeatMap, Line, LinePlot, heat_maps, line_plots, surfaces
 use serde_json::json;
 
 use super::images::{Trained, TrainedArgs};
-use crate::args::OUTPUT;
 use crate::args::range::{count, number, seed};
+use crate::args::{METHOD, OUTPUT};
 use crate::context::Context;
 use crate::failure::{Done, usage};
 use crate::output;
@@ -35,26 +35,26 @@ pub struct LossLandscapeArgs {
     #[command(flatten)]
     trained: TrainedArgs,
     /// Directions: 1 for curves, 2 for maps
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1..=2))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = count(1..=2), help_heading = METHOD)]
     dims: usize,
     /// Form of the maps: map or surface. Needs --dims 2 [default: map]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = METHOD)]
     form: Option<Form>,
     /// Points along each direction [default: 51 for one direction, 21 for two]
-    #[arg(long, value_name = "N", value_parser = count(2..=MAX_POINTS))]
+    #[arg(long, value_name = "N", value_parser = count(2..=MAX_POINTS), help_heading = METHOD)]
     points: Option<usize>,
     /// Smallest and largest step along each direction
     #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"], default_values = ["-1", "1"],
-          value_parser = number::<f64>(-100.0..=100.0))]
+          value_parser = number::<f64>(-100.0..=100.0), help_heading = METHOD)]
     range: Vec<f64>,
     /// Scale of the directions: filter, layer or weight, as in tomgoldstein/loss-landscape
-    #[arg(long, value_name = "NAME", default_value_t = Normalisation::Filter)]
+    #[arg(long, value_name = "NAME", default_value_t = Normalisation::Filter, help_heading = METHOD)]
     xnorm: Normalisation,
     /// Parameters that stay fixed: biasbn (biases and batch norms) or none
-    #[arg(long, value_name = "NAME", default_value_t = Ignored::BiasBn)]
+    #[arg(long, value_name = "NAME", default_value_t = Ignored::BiasBn, help_heading = METHOD)]
     xignore: Ignored,
     /// Seed of the directions
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = seed, help_heading = METHOD)]
     seed: u64,
     /// SVG file to write
     #[arg(long, value_name = "FILE", default_value = "loss-landscape.svg", help_heading = OUTPUT)]

@@ -20,14 +20,7 @@ const FIGURES: [&str; 11] = [
 ];
 
 /// One line for each run: its values of the axes, then its figures. Accuracies are fractions.
-///
-/// # Errors
-/// If a line cannot be formatted.
-pub(super) fn runs(
-    study: &Study,
-    runs: &[PlannedRun],
-    outcomes: &[Outcome],
-) -> anyhow::Result<String> {
+pub(super) fn runs(study: &Study, runs: &[PlannedRun], outcomes: &[Outcome]) -> String {
     let axes: Vec<&str> = study.axes.iter().map(|axis| axis.name.as_str()).collect();
     let header = axes.iter().copied().chain(FIGURES).map(quoted);
     let mut text = header.collect::<Vec<_>>().join(",") + "\n";
@@ -67,7 +60,7 @@ pub(super) fn runs(
         let line: Vec<_> = fields.iter().map(|text| quoted(text)).collect();
         text += &(line.join(",") + "\n");
     }
-    Ok(text)
+    text
 }
 
 /// A figure that some runs lack.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::study::{Outcome, PlannedRun, Study};
+use candle_mish::study::{Outcome, PlannedRun, Study, WITHOUT_EFFECT};
 use candle_mish::train::EpochRecord;
 use candle_mish::train::run_folder::{METRICS, foreign_entry};
 
@@ -103,8 +103,12 @@ impl StudyFolder {
         let down = to.components().skip(shared);
         let down = down.map(|part| part.as_os_str().to_string_lossy().into_owned());
         let parts = up.chain(down).chain([RUNS.to_owned(), run.name.clone()]);
-        // `%` starts a code in a link.
-        let parts: Vec<String> = parts.map(|part| part.replace('%', "%25")).collect();
+        // Characters with a meaning in links.
+        let escaped = |part: String| {
+            let part = part.replace('%', "%25");
+            part.replace('#', "%23").replace('?', "%3f")
+        };
+        let parts: Vec<String> = parts.map(escaped).collect();
         Ok(parts.join("/") + "/")
     }
 
@@ -174,9 +178,7 @@ fn difference(then: &Study, now: &Study) -> Option<String> {
             return Some(format!("its {what} is another one"));
         }
     }
-    let matters = |(key, _): &&(String, toml::Value)| {
-        !["data_dir", "cache_dir", "offline"].contains(&key.as_str())
-    };
+    let matters = |(key, _): &&(String, toml::Value)| !WITHOUT_EFFECT.contains(&key.as_str());
     let value = |study: &Study, key: &str| {
         let found = study.base.iter().find(|(name, _)| name == key);
         found.map_or("not set".to_owned(), |(_, value)| value.to_string())

@@ -50,7 +50,7 @@ struct RunArgs {
     #[arg(long, value_name = "NAME")]
     budget: Option<String>,
     /// Override an option of all runs, such as epochs=5, or the values of an axis, such as
-    /// seed=[0,1]
+    /// seed=[0,1]. Can be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, Value)>,
     /// Check the options and list the runs, without executing them

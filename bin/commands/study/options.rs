@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use candle_mish::study::{PlannedRun, Settings};
+use candle_mish::study::{PlannedRun, Settings, WITHOUT_EFFECT};
 use clap::{CommandFactory, Parser};
 
 use crate::clap_error;
@@ -38,27 +38,30 @@ pub(super) fn new_run(run: &PlannedRun, folder: &Path) -> anyhow::Result<TrainAr
 /// # Errors
 /// A usage error, as [`new_run`].
 pub(super) fn resumed(run: &PlannedRun, folder: &Path) -> anyhow::Result<TrainArgs> {
-    let kept = ["data_dir", "cache_dir", "offline", "recovery_interval"];
-    let settings = run
-        .settings
-        .iter()
-        .filter(|(key, _)| kept.contains(&key.as_str()));
+    let settings = run.settings.iter();
+    let settings = settings.filter(|(key, _)| WITHOUT_EFFECT.contains(&key.as_str()));
     let mut words = words(&settings.cloned().collect());
     words.push("--resume".to_owned());
     words.push(folder.display().to_string());
     parse(&run.name, words)
 }
 
-/// The one option that takes `true` or `false`. Others are flags.
-const TRUE_OR_FALSE: &str = "warmup_prefix";
+/// Whether an option is a flag that takes no value, so that `false` means to leave it out.
+fn is_flag(key: &str) -> bool {
+    let flag = key.replace('_', "-");
+    let command = Options::command();
+    let mut options = command.get_arguments();
+    options.any(|option| {
+        option.get_long() == Some(flag.as_str()) && !option.get_action().takes_values()
+    })
+}
 
 fn words(settings: &Settings) -> Vec<String> {
     let mut words = Vec::new();
     for (key, value) in settings {
         match (key.as_str(), value) {
             (MODEL, value) => words.insert(0, candle_mish::study::plain(value)),
-            // A flag that is not given.
-            (key, toml::Value::Boolean(false)) if key != TRUE_OR_FALSE => {}
+            (key, toml::Value::Boolean(false)) if is_flag(key) => {}
             (key, value) => words.extend(flag_words(key, value)),
         }
     }

@@ -54,7 +54,7 @@ pub(super) fn run(args: &ReportArgs, context: &Context) -> anyhow::Result<Done> 
     }
     if let Some(table) = table {
         let runs = study.runs();
-        let text = csv::runs(&study, &runs, &folder.outcomes(&runs)?)?;
+        let text = csv::runs(&study, &runs, &folder.outcomes(&runs)?);
         table.write(text.as_bytes())?;
     }
     if let Some(web_page) = web_page {

@@ -36,9 +36,12 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
     let runs = study.runs();
     check(study, &runs, context)?;
     let folder = StudyFolder::create(output, study)?;
-    if study.kind == StudyKind::Timing {
-        timing::check_place(&folder.outcomes(&runs)?, context)?;
-    }
+    // Times are compared only if they are of one device and number of threads.
+    let check_place = || match study.kind {
+        StudyKind::Timing => timing::check_place(&folder.outcomes(&runs)?, context),
+        StudyKind::Training => Ok(()),
+    };
+    check_place()?;
     let clock = Instant::now();
     let mut trained = 0;
     // Each poll tries the runs in use again, which is not worth a line each time.
@@ -56,6 +59,8 @@ pub(super) fn run(study: &Study, output: &Path, context: &Context) -> anyhow::Re
             if !seen {
                 eprintln!("run {} of {}: {}", i + 1, runs.len(), run.name);
             }
+            // Another process may have timed runs meanwhile.
+            check_place()?;
             let done = match study.kind {
                 StudyKind::Training => train_run(run, &folder, context, &stop)?,
                 StudyKind::Timing => time_run(run, &folder, context)?,
@@ -176,7 +181,7 @@ fn train_run(
     };
     match error.downcast_ref::<TrainError>() {
         Some(error) if is_in_use(error) => Ok(Attempt::InUse),
-        Some(reason @ TrainError::NonFiniteLoss { .. }) => {
+        Some(reason) if reason.is_divergence() => {
             let failure = Failure {
                 reason: reason.to_string(),
             };

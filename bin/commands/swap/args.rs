@@ -47,14 +47,15 @@ pub struct SwapArgs {
           value_parser = count(0..=MAX_STEPS))]
     pub(super) recalibrate: usize,
     /// Also correct the swapped network without training, with each of these methods: layer-wise,
-    /// bias, scale-shift, constants
+    /// bias, scale-shift, constants [without a value: layer-wise,bias,scale-shift]
     #[arg(long, value_name = "METHODS", value_delimiter = ',', num_args = 0..=1,
           default_missing_value = "layer-wise,bias,scale-shift", help_heading = CORRECTION)]
     pub(super) correct: Vec<Method>,
     /// Batches of images for corrections and approximations [default: 16]
     #[arg(long, value_name = "N", help_heading = CORRECTION, value_parser = count(1..=MAX_STEPS))]
     pub(super) correction_batches: Option<usize>,
-    /// Epochs to train each activation on the outputs of the original, without labels
+    /// Epochs to train each activation on the outputs of the original, without labels [without a
+    /// value: 1]
     #[arg(long, value_name = "EPOCHS", num_args = 0..=1, default_missing_value = "1",
           help_heading = TRAINING, conflicts_with = "distill_steps",
           value_parser = number::<f64>(positive(MAX_EPOCHS)))]
@@ -113,15 +114,16 @@ pub struct SwapArgs {
           value_parser = count(0..=MAX_STEPS))]
     pub(super) budget_recalibrate: Option<usize>,
     /// Also measure how well other activations and up to this many straight lines approximate the
-    /// network's activation on its inputs
+    /// network's activation on its inputs [without a value: 8]
     #[arg(long, value_name = "LINES", num_args = 0..=1, default_missing_value = "8",
           help_heading = MEASUREMENTS, value_parser = count(2..=16))]
     pub(super) approximate: Option<usize>,
-    /// Also replace one stage and one layer at a time, measured on this many images
+    /// Also replace one stage and one layer at a time, measured on this many images [without a
+    /// value: 2000]
     #[arg(long, value_name = "IMAGES", num_args = 0..=1, default_missing_value = "2000",
           help_heading = MEASUREMENTS, value_parser = count(0..=MAX_IMAGES))]
     pub(super) per_layer: Option<usize>,
-    /// Also measure on this many perturbed images
+    /// Also measure on this many perturbed images [without a value: 2000]
     #[arg(long, value_name = "IMAGES", num_args = 0..=1, default_missing_value = "2000",
           help_heading = MEASUREMENTS, value_parser = count(0..=MAX_IMAGES))]
     pub(super) robustness: Option<usize>,
@@ -212,7 +214,8 @@ impl SwapArgs {
     pub(super) fn check(&self) -> anyhow::Result<()> {
         let trains = self.fine_tunes() || self.distills();
         let measures = !self.correct.is_empty() || self.approximate.is_some();
-        let calibrates = self.recalibrate > 0 || self.distills() || measures;
+        let calibrates =
+            self.recalibrate > 0 || self.distills() || measures || self.budget.is_some();
         let fine_tuning = "--fine-tune-epochs, --fine-tune-steps or --distill";
         for (flag, given, possible, needs) in [
             ("--blend", self.blend.is_some(), trains, fine_tuning),
@@ -239,7 +242,7 @@ impl SwapArgs {
                 "--images",
                 self.images.is_some(),
                 calibrates,
-                "--recalibrate, --correct or --distill",
+                "--recalibrate, --correct, --approximate, --budget or --distill",
             ),
         ] {
             if given && !possible {

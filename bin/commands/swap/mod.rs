@@ -123,7 +123,10 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
         budget: args.budget.map(|points| Budget {
             points,
             images: args.budget_images.unwrap_or(BUDGET_IMAGES),
-            recalibration_batches: args.budget_recalibrate.unwrap_or(BUDGET_BATCHES),
+            recalibration_batches: match calibration.batches_per_epoch() {
+                0 => 0,
+                _ => args.budget_recalibrate.unwrap_or(BUDGET_BATCHES),
+            },
         }),
         approximation_pieces: args.approximate.unwrap_or(0),
         layer_images: args.per_layer.unwrap_or(0),

@@ -42,8 +42,8 @@ pub struct SetupArgs {
           default_missing_value = "true", require_equals = true)]
     pub(super) grad_checkpointing: Option<bool>,
     /// Start from trained weights: a tag on the Hugging Face Hub (`mish models NAME` lists them),
-    /// hf://owner/name[@revision][/file], a file, or without a value the network's default weights
-    /// on the Hub
+    /// hf://owner/name[@revision][/file], a file, embedded (weights that this program contains), or
+    /// without a value the network's default weights on the Hub
     #[arg(long, value_name = "TAG", help_heading = NETWORK, num_args = 0..=1,
           default_missing_value = "")]
     pub(super) pretrained: Option<String>,

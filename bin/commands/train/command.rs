@@ -118,8 +118,12 @@ fn flag((key, value): (String, Value)) -> String {
 }
 
 /// The words of an option: its flag, which is named after the key, and its values. A flag without a
-/// value is `true`.
+/// value is `true`; `false` needs an equals sign.
 pub fn flag_words(key: &str, value: &Value) -> Vec<String> {
+    let flag = format!("--{}", key.replace('_', "-"));
+    if *value == Value::Boolean(false) {
+        return vec![format!("{flag}=false")];
+    }
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         value => value.to_string(),
@@ -133,7 +137,6 @@ pub fn flag_words(key: &str, value: &Value) -> Vec<String> {
         true => vec![values.join(",")],
         false => values,
     };
-    let flag = format!("--{}", key.replace('_', "-"));
     std::iter::once(flag).chain(values).collect()
 }
 

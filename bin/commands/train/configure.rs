@@ -58,7 +58,8 @@ pub(in crate::commands) fn configure(
         config.start_from(weights, &args.network())?;
         // A classifier that trains alone starts from random weights, and a recipe file sets its own
         // rate.
-        let freeze = args.recipe.fine_tuning.freeze_backbone || config.recipe.freeze_backbone;
+        let freeze = args.recipe.fine_tuning.freeze_backbone;
+        let freeze = freeze.unwrap_or(config.recipe.freeze_backbone);
         if !freeze && args.recipe.recipe.is_none() {
             config.recipe = config.recipe.for_trained_weights();
         }

@@ -11,11 +11,8 @@ use toml::Value;
 pub use reported_run::ReportedRun;
 
 use super::analysis::Analysis;
-use super::definition::{Study, plain};
+use super::definition::{Study, WITHOUT_EFFECT, plain};
 use crate::page::{definitions, document, wide};
-
-/// Options of a run that its result does not depend on.
-const PLACES: [&str; 4] = ["data_dir", "cache_dir", "offline", "recovery_interval"];
 
 /// Everything that the page shows.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,8 +37,7 @@ impl StudyReport<'_> {
             "" => "Study",
             title => title,
         };
-        // Where the files are says nothing about the results.
-        let matters = |(name, _): &&(String, Value)| !PLACES.contains(&name.as_str());
+        let matters = |(name, _): &&(String, Value)| !WITHOUT_EFFECT.contains(&name.as_str());
         let base = study
             .base
             .iter()

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::distribution::{chi_squared_tail, range_cdf, range_quantile};
 use super::moments::{mean, squares};
 use super::rank_test::{ranks, tie_term};
-use super::t_test::TTest;
+use super::t_test::{TTest, rounding};
 
 /// Friedman's test with Nemenyi's comparison of mean ranks (Demšar, "Statistical Comparisons of
 /// Classifiers over Multiple Data Sets", 2006).
@@ -77,23 +77,28 @@ pub struct BlockDifference<'a> {
 /// the setting: `value ~ block + setting`. All blocks share one variance and one difference. Blocks
 /// that lack a setting do not count.
 pub fn block_difference(blocks: &[BlockDifference<'_>]) -> Option<TTest> {
-    let (mut weights, mut weighted, mut residual, mut values, mut used) = (0.0, 0.0, 0.0, 0, 0);
+    let (mut residual, mut values, mut largest) = (0.0, 0, 0.0_f64);
+    let mut differences = Vec::new();
     for BlockDifference { a, b } in blocks {
         if a.is_empty() || b.is_empty() {
             continue;
         }
         let (na, nb) = (a.len() as f64, b.len() as f64);
-        let (weight, difference) = (na * nb / (na + nb), mean(a) - mean(b));
-        weights += weight;
-        weighted += weight * difference;
-        // Within the two settings, and of the block's own difference.
-        residual += squares(a) + squares(b) + weight * difference * difference;
+        differences.push((na * nb / (na + nb), mean(a) - mean(b)));
+        residual += squares(a) + squares(b);
         values += a.len() + b.len();
-        used += 1;
+        largest = a.iter().chain(*b).fold(largest, |x, y| x.max(y.abs()));
     }
-    let difference = weighted / weights;
-    // Steiner's theorem: the differences around their weighted mean.
-    let residual = residual - weights * difference * difference;
-    let df = values as f64 - used as f64 - 1.0;
+    let weights: f64 = differences.iter().map(|(weight, _)| weight).sum();
+    let weighted = differences.iter().map(|(weight, value)| weight * value);
+    let difference = weighted.sum::<f64>() / weights;
+    // The differences around their weighted mean. Those that only rounding tells apart are equal.
+    for (weight, value) in &differences {
+        let around = value - difference;
+        if around.abs() > rounding(largest) {
+            residual += weight * around * around;
+        }
+    }
+    let df = values as f64 - differences.len() as f64 - 1.0;
     TTest::new(difference, (residual / df / weights).sqrt(), df)
 }

@@ -17,12 +17,13 @@ pub struct CohensD {
     pub ci95: Interval,
 }
 
-/// Cohen's d of mean(a) - mean(b).
+/// Cohen's d of mean(a) - mean(b). `None` without spread, or if a value is not finite.
 pub fn cohens_d(a: &[f64], b: &[f64]) -> Option<CohensD> {
     let (na, nb) = (a.len() as f64, b.len() as f64);
     let df = na + nb - 2.0;
     let pooled = ((squares(a) + squares(b)) / df).sqrt();
-    if a.is_empty() || b.is_empty() || df < 1.0 || pooled <= 0.0 {
+    let defined = pooled.is_finite() && pooled > 0.0;
+    if a.is_empty() || b.is_empty() || df < 1.0 || !defined {
         return None;
     }
     let d = (mean(a) - mean(b)) / pooled;

@@ -18,7 +18,7 @@ pub fn detectable_difference(a: &[f64], b: &[f64]) -> Option<f64> {
         return None;
     }
     let pooled = ((squares(a) + squares(b)) / df).sqrt();
-    Some(noncentrality(df) / (na * nb / (na + nb)).sqrt() * pooled)
+    (pooled > 0.0).then(|| noncentrality(df) / (na * nb / (na + nb)).sqrt() * pooled)
 }
 
 /// The same of a paired t-test, for the standard deviation of the differences `a[i] - b[i]`.
@@ -26,7 +26,7 @@ pub fn detectable_paired_difference(a: &[f64], b: &[f64]) -> Option<f64> {
     let differences = differences(a, b)?;
     let n = differences.len() as f64;
     let std = std_dev(&differences)?;
-    Some(noncentrality(n - 1.0) / n.sqrt() * std)
+    (std > 0.0).then(|| noncentrality(n - 1.0) / n.sqrt() * std)
 }
 
 /// The noncentrality at which |t| exceeds its critical value with the wanted power.

@@ -66,11 +66,16 @@ pub(super) fn differences(a: &[f64], b: &[f64]) -> Option<Vec<f64>> {
         .iter()
         .chain(b)
         .fold(0.0, |largest: f64, x| largest.max(x.abs()));
-    if let Some(&first) = differences.first() {
-        let rounding = 4.0 * f64::EPSILON * largest;
-        if differences.iter().all(|x| (x - first).abs() <= rounding) {
-            differences.fill(first);
-        }
+    let equal = |x: &f64| (x - differences[0]).abs() <= rounding(largest);
+    if differences.iter().all(equal)
+        && let Some(&first) = differences.first()
+    {
+        differences.fill(first);
     }
     Some(differences)
+}
+
+/// How far rounding alone can move the difference of two values up to `largest`.
+pub(super) fn rounding(largest: f64) -> f64 {
+    4.0 * f64::EPSILON * largest
 }
