@@ -289,9 +289,14 @@ impl Study {
             }
         }
         for figure in self.published.iter().flat_map(|source| &source.figures) {
-            if let Some(name) = figure.axes.keys().find(|name| axis(name).is_none()) {
+            for name in figure.axes.keys() {
+                let reason = match axis(name) {
+                    None => "which is no axis",
+                    Some(axis) if self.repeats(axis) => "by which runs are paired",
+                    Some(_) => continue,
+                };
                 return Err(contradiction(format!(
-                    "a published figure names '{name}', which is no axis"
+                    "a published figure names '{name}', {reason}"
                 )));
             }
         }

@@ -95,6 +95,15 @@ impl SwapOptions {
         if self.correction_batches == 0 && !self.corrections.is_empty() {
             bail!("correction_batches is 0: the corrections need images");
         }
+        let fits =
+            self.approximation_pieces > 0 || self.corrections.contains(&Correction::Constants);
+        if fits && self.from.is_learnable() {
+            bail!(
+                "{}: constants and approximations fit one function, and this one has learned other \
+                 parameters in each layer",
+                self.from
+            );
+        }
         let pieces = self.approximation_pieces;
         if pieces == 1 || pieces > LARGEST_PIECES {
             bail!("approximation_pieces is {pieces}, must be 0 or from 2 to {LARGEST_PIECES}");

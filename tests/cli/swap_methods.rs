@@ -179,6 +179,20 @@ fn calibration_takes_images_without_labels() {
 }
 
 #[test]
+fn functions_are_not_fitted_to_learned_activations() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = folder.path().join("run");
+    let mut command = train(&run);
+    command.args(["--activation", "prelu"]);
+    success(command);
+    let weights = run.join("last.safetensors");
+    for method in [&["--correct", "constants"][..], &["--approximate"]] {
+        let error = failure(swap(&weights, &[&["--to", "elu"], method].concat()), 2);
+        assert!(error.contains("without learned parameters"), "{error}");
+    }
+}
+
+#[test]
 fn findings_do_not_need_recalibration() {
     let folder = tempfile::tempdir().expect("a folder");
     let weights = weights(folder.path());

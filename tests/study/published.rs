@@ -138,6 +138,14 @@ fn figures_of_unknown_axes_are_errors() {
         unknown,
         "a published figure names 'activtion', which is no axis"
     );
+    let repeated = error(
+        "{ activation = \"gelu\"",
+        "{ seed = 0, activation = \"gelu\"",
+    );
+    assert_eq!(
+        repeated,
+        "a published figure names 'seed', by which runs are paired"
+    );
     assert!(error("name = \"time\"", "nam = \"time\"").contains("unknown field `nam`"));
     assert!(error("value = 80.0", "val = 80.0").contains("missing field `value`"));
 }

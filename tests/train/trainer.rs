@@ -13,8 +13,8 @@ use candle_mish::rng::Generator;
 use candle_mish::train::observer::{Curve, Metrics, Observer, StepReport};
 use candle_mish::train::run_folder::{BEST, CURVE, LAST, METRICS};
 use candle_mish::train::{
-    EpochRecord, EvaluationSet, LossKind, OptimizerKind, Outcome, Parts, Recipe, Run, RunFolder,
-    RunOptions, RunState, ScheduleKind, TrainError, train,
+    EpochRecord, EvaluationSet, LossKind, NonFiniteOrigin, OptimizerKind, Outcome, Parts, Recipe,
+    Run, RunFolder, RunOptions, RunState, ScheduleKind, TrainError, train,
 };
 use candle_nn::{Init, ModuleT, VarBuilder};
 use rand::Rng;
@@ -45,7 +45,10 @@ impl ModuleT for Network {
     fn forward_t(&self, images: &Tensor, train: bool) -> Result<Tensor> {
         let batch = images.dim(0)?;
         let pooled = images.reshape((batch, 3, 8, 4, 8, 4))?.mean(5)?.mean(3)?;
-        let hidden = pooled.flatten_from(1)?.matmul(&self.first)?.relu()?;
+        let pooled = pooled.flatten_from(1)?;
+        let hidden = pooled.matmul(&self.first)?.relu()?;
+        // Candle's ReLU makes NaN 0. This keeps it.
+        let zero = (pooled.sum_keepdim(1)? * 0.0)?;
         let mean = self.running_mean.detach();
         let hidden = if train {
             let seen = hidden.detach().mean(0)?;
@@ -65,7 +68,7 @@ impl ModuleT for Network {
         } else {
             hidden.broadcast_sub(&mean)?
         };
-        hidden.matmul(&self.second)
+        hidden.matmul(&self.second)?.broadcast_add(&zero)
     }
 }
 
@@ -122,6 +125,8 @@ pub(crate) struct Session<'a> {
     folder: &'a Path,
     pub recipe: Recipe,
     pub data: DataOptions,
+    /// The standard deviation in the normalisation of the test images, if not the data set's.
+    pub test_std: Option<[f32; 3]>,
     /// Training images to use, at most.
     pub images: usize,
     pub resume: bool,
@@ -135,6 +140,7 @@ impl<'a> Session<'a> {
             folder,
             recipe: recipe(),
             data: options(),
+            test_std: None,
             images: usize::MAX,
             resume: false,
             stop_after: None,
@@ -149,6 +155,8 @@ impl<'a> Session<'a> {
         let generator = Generator::named(recipe.seed, "dropout");
         let model = Network::new(&store.var_builder(), generator.clone())?;
         let frozen = Network::new(&store.frozen().var_builder(), generator.clone())?;
+        let std = self.test_std.unwrap_or(data.std);
+        let test = LoaderConfig::in_order(recipe.batch_size, data.mean, std);
         let validation = data.validation.as_ref();
         let validation = validation.map(|images| loader(images, &data, &recipe, false));
         let folder = if self.resume {
@@ -181,7 +189,7 @@ impl<'a> Session<'a> {
             store: &store,
             train: &loader(&data.train.take(self.images), &data, &recipe, true),
             validation: validation.as_ref(),
-            test: &loader(&data.test, &data, &recipe, false),
+            test: &Loader::new(data.test.clone(), test),
             recipe: &recipe,
             folder: &folder,
             metadata: &BTreeMap::from([("model".to_string(), "test".to_string())]),
@@ -321,6 +329,21 @@ fn validation_images_choose_the_best_epoch() {
     for epoch in &record.epochs {
         assert!((epoch.top1 * 40.0).fract().abs() < 1e-9);
     }
+}
+
+/// No epoch evaluates the test images of a run with validation images.
+#[test]
+fn test_images_without_a_finite_loss_are_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut session = Session::new(folder.path());
+    session.data.val_split = 0.2;
+    // The normalised values are infinite.
+    session.test_std = Some([1e-40; 3]);
+    let error = session.run().err().expect("a loss that is not finite");
+    let TrainError::NonFiniteLoss { origin, epoch, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!((epoch, origin), (&3, &Some(NonFiniteOrigin::Evaluation)));
 }
 
 #[test]

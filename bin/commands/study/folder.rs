@@ -1,5 +1,6 @@
 //! The folder of a study: its definition and its runs.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -14,6 +15,8 @@ use crate::remedy::subfolder;
 /// The definition of the study.
 pub(super) const STUDY: &str = "study.toml";
 const RUNS: &str = "runs";
+/// Held while the definition is compared and written.
+const LOCK: &str = ".study.lock";
 
 /// The folder of a study.
 pub(super) struct StudyFolder {
@@ -40,6 +43,11 @@ impl StudyFolder {
         }
         std::fs::create_dir_all(&runs)
             .with_context(|| format!("cannot create {}", runs.display()))?;
+        // Until the end of this function, so that of two processes that start at once, the second one
+        // compares its study with the first one's. Some network file systems have no locks.
+        let lock = File::create(path.join(LOCK))
+            .with_context(|| format!("cannot write {}", path.join(LOCK).display()))?;
+        let _ = lock.lock();
         if file.exists() {
             let before = folder.study()?;
             if let Some(difference) = difference(&before, study) {

@@ -207,6 +207,11 @@ impl SwapArgs {
         self.fine_tune_epochs.is_some() || self.fine_tune_steps.is_some()
     }
 
+    /// Whether functions are fitted to the network's activation.
+    pub(super) fn fits(&self) -> bool {
+        self.approximate.is_some() || self.correct.contains(&Method::Constants)
+    }
+
     /// Refuses combinations of flags, before anything is read.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ mod setting;
 mod text;
 
 use anyhow::{Context as _, bail};
-use candle_mish::activation::Activation;
+use candle_mish::activation::{Activation, LayerActivations};
 use candle_mish::data::{CheckedSplits, ImageSet, Loader, LoaderConfig};
 use candle_mish::swap::{
     Budget, Distillation, FineTune, Replacement, SwapData, SwapOptions, study,
@@ -76,6 +76,14 @@ pub fn run(args: &SwapArgs, context: &Context) -> anyhow::Result<Done> {
     let tensors = weights.checkpoint.tensors.clone();
     let subject = Subject::new(spec.clone(), tensors, args.seed, device).map_err(usage)?;
     check_layers(args, &model, &from, &subject, &weights)?;
+    let one_function =
+        !from.is_learnable() && spec.layer_activations == LayerActivations::default();
+    if args.fits() && !one_function {
+        return Err(usage(
+            "--correct constants and --approximate need the same activation in all layers, without \
+             learned parameters",
+        ));
+    }
     let recipe = recipe(args, origin.recipe.clone())?;
     let normalisation = preprocessing::normalisation(&dataset, &weights, &args.preprocess)?;
     (dataset.mean, dataset.std) = normalisation;

@@ -33,13 +33,7 @@ impl Trainer<'_> {
         };
         let losses = std::iter::once(&evaluation).chain(&ema).map(|e| e.loss);
         if let Some(loss) = losses.into_iter().find(|loss| !loss.is_finite()) {
-            return Err(TrainError::NonFiniteLoss {
-                loss,
-                epoch: self.progress.epoch + 1,
-                step: self.progress.step,
-                lr: self.rates(self.progress.step - 1).lr,
-                origin: Some(NonFiniteOrigin::Evaluation),
-            });
+            return Err(self.diverged(loss, self.progress.epoch + 1));
         }
         let Partial {
             totals,
@@ -122,7 +116,7 @@ impl Trainer<'_> {
                 (self.evaluate_best()?, last)
             }
         };
-        Ok(Record {
+        let record = Record {
             epochs: progress.records.clone(),
             best_epoch,
             best_chosen_on: self.run.evaluated_on(),
@@ -133,7 +127,29 @@ impl Trainer<'_> {
             swa,
             images_per_second: progress.train_images as f64 / progress.train_seconds,
             seconds: progress.records.iter().map(|record| record.seconds).sum(),
-        })
+        };
+        // No epoch has checked the test images, if others chose the best one, nor the averages of SWA.
+        let averages = record.ema.iter().flat_map(|ema| [ema.best, ema.last]);
+        let evaluations = [record.best, record.last].into_iter().chain(record.swa);
+        let mut losses = evaluations
+            .chain(averages)
+            .map(|evaluation| evaluation.loss);
+        match losses.find(|loss| !loss.is_finite()) {
+            Some(loss) => Err(self.diverged(loss, progress.epoch)),
+            None => Ok(record),
+        }
+    }
+
+    /// The error of an evaluation whose loss is not finite.
+    fn diverged(&self, loss: f64, epoch: usize) -> TrainError {
+        let step = self.progress.step;
+        TrainError::NonFiniteLoss {
+            loss,
+            epoch,
+            step,
+            lr: self.rates(step.saturating_sub(1)).lr,
+            origin: Some(NonFiniteOrigin::Evaluation),
+        }
     }
 
     /// Evaluates the best weights, then restores the last ones.
