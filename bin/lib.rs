@@ -18,6 +18,8 @@ mod interrupt;
 mod logging;
 mod machine;
 mod network;
+#[cfg(test)]
+mod number_flags;
 mod output;
 mod output_file;
 mod preprocessing;

@@ -1,5 +1,5 @@
 //! Parsers of numbers in flags. Each checks a range, so that no command computes or allocates from
-//! a nonsensical number.
+//! a nonsensical number. The recipe checks its own fields, from flags and files alike.
 
 use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::str::FromStr;
@@ -21,7 +21,7 @@ pub const MAX_CLASSES: usize = 100_000;
 pub const MAX_CHANNELS: usize = 1024;
 /// Pixels on each side of an image.
 pub const MAX_PAD: usize = 256;
-/// Limit of `--img-size` and `--crop-padding` in pixels.
+/// Limit of `--img-size` in pixels.
 pub const MAX_SIZE: usize = 4096;
 /// Limit of counts of epochs.
 pub const MAX_EPOCHS: f64 = 1e6;
@@ -47,6 +47,17 @@ pub fn count(
             format!("must be a whole number from {low} to {high}")
         })
     }
+}
+
+/// Parses a whole number whose range is checked later, as that of a recipe's fields.
+pub fn whole(text: &str) -> Result<usize, String> {
+    let parsed = text.parse();
+    parsed.map_err(|_| "must be a whole number".to_string())
+}
+
+/// Parses a finite number whose range is checked later, as that of a recipe's fields.
+pub fn finite(text: &str) -> Result<f64, String> {
+    number(..)(text)
 }
 
 /// Parses a seed.

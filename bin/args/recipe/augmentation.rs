@@ -5,7 +5,7 @@ use candle_mish::train::Recipe;
 use clap::Args;
 
 use crate::args::named::named;
-use crate::args::range::{MAX_RATE, MAX_SIZE, count, number, positive};
+use crate::args::range::{finite, whole};
 use crate::args::set::{replace, set};
 use crate::args::switch::{Switch, switch};
 
@@ -14,31 +14,25 @@ use crate::args::switch::{Switch, switch};
 #[command(next_help_heading = "Augmentation")]
 pub struct AugmentationArgs {
     /// Pixels of padding for random crops, or 0 for no crops [default: 4]
-    #[arg(long, value_name = "PIXELS",
-          value_parser = count(0..=MAX_SIZE))]
+    #[arg(long, value_name = "PIXELS", value_parser = whole)]
     pub crop_padding: Option<usize>,
     /// Content of the padding: reflect, zero or edge [default: reflect]
     #[arg(long, value_name = "MODE", value_parser = named::<PadMode>)]
     pub crop_pad_mode: Option<PadMode>,
     /// Probability of a horizontal flip [default: 0.5, or 0 for mnist]
-    #[arg(long, value_name = "P",
-          value_parser = number::<f64>(0.0..=1.0))]
+    #[arg(long, value_name = "P", value_parser = finite)]
     pub hflip: Option<f64>,
     /// folder: range of the area of random crops, as a share of the image [default: 0.08 1]
-    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2,
-          value_parser = number::<f64>(positive(1.0)))]
+    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2, value_parser = finite)]
     pub scale: Option<Vec<f64>>,
     /// folder: range of the aspect ratio (width / height) of random crops [default: 0.75 1.333]
-    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2,
-          value_parser = number::<f64>(positive(MAX_RATE)))]
+    #[arg(long, value_names = ["MIN", "MAX"], num_args = 2, value_parser = finite)]
     pub ratio: Option<Vec<f64>>,
     /// Probability of a vertical flip [default: 0]
-    #[arg(long, value_name = "P",
-          value_parser = number::<f64>(0.0..=1.0))]
+    #[arg(long, value_name = "P", value_parser = finite)]
     pub vflip: Option<f64>,
     /// Largest rotation in degrees, in either direction [default: 0]
-    #[arg(long, value_name = "DEGREES",
-          value_parser = number::<f64>(0.0..=180.0))]
+    #[arg(long, value_name = "DEGREES", value_parser = finite)]
     pub degrees: Option<f64>,
     /// Policy in timm's notation: rand-m9-mstd0.5-inc1 (RandAugment), augmix-m3, original, originalr,
     /// v0, v0r, 3a, cifar10 (AutoAugment) or trivial (TrivialAugment) [default: none]
@@ -50,16 +44,13 @@ pub struct AugmentationArgs {
           value_parser = switch::<ColorJitter>(&["0", "none"]))]
     pub color_jitter: Option<Switch<ColorJitter>>,
     /// Probability of --color-jitter [default: 1]
-    #[arg(long, value_name = "P",
-          value_parser = number::<f64>(0.0..=1.0))]
+    #[arg(long, value_name = "P", value_parser = finite)]
     pub color_jitter_prob: Option<f64>,
     /// Probability of turning an image grey [default: 0]
-    #[arg(long, value_name = "P",
-          value_parser = number::<f64>(0.0..=1.0))]
+    #[arg(long, value_name = "P", value_parser = finite)]
     pub grayscale_prob: Option<f64>,
     /// Probability of a Gaussian blur [default: 0]
-    #[arg(long, value_name = "P",
-          value_parser = number::<f64>(0.0..=1.0))]
+    #[arg(long, value_name = "P", value_parser = finite)]
     pub gaussian_blur_prob: Option<f64>,
 }
 

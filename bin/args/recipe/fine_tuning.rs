@@ -3,7 +3,7 @@
 use candle_mish::train::Recipe;
 use clap::Args;
 
-use crate::args::range::{MAX_EPOCHS, number, positive};
+use crate::args::range::finite;
 use crate::args::set::{replace, set};
 
 /// Flags for fine-tuning.
@@ -12,16 +12,14 @@ use crate::args::set::{replace, set};
 pub struct FineTuningArgs {
     /// Layer-wise decay: learning rate of a layer divided by the next layer's, toward the
     /// classifier [default: 1]
-    #[arg(long, value_name = "F",
-          value_parser = number::<f64>(positive(1.0)))]
+    #[arg(long, value_name = "F", value_parser = finite)]
     pub layer_decay: Option<f64>,
     /// Train only the classifier
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true)]
     pub freeze_backbone: Option<bool>,
     /// Epochs at the start that train only the classifier [default: 0]
-    #[arg(long, value_name = "N",
-          value_parser = number::<f64>(0.0..=MAX_EPOCHS))]
+    #[arg(long, value_name = "N", value_parser = finite)]
     pub head_warmup_epochs: Option<f64>,
 }
 

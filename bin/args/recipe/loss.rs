@@ -3,7 +3,7 @@
 use candle_mish::train::{LossKind, Recipe};
 use clap::Args;
 
-use crate::args::range::number;
+use crate::args::range::finite;
 use crate::args::set::set;
 
 /// Flags for the loss.
@@ -14,7 +14,7 @@ pub struct LossArgs {
     #[arg(long, value_name = "NAME")]
     pub loss: Option<LossKind>,
     /// Label smoothing of cross_entropy [default: 0]
-    #[arg(long, value_name = "SHARE", value_parser = number::<f64>(0.0..1.0))]
+    #[arg(long, value_name = "SHARE", value_parser = finite)]
     pub smoothing: Option<f64>,
 }
 

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use candle_mish::train::{AmpDtype, Recipe, RecipeError};
 use clap::Args;
 
-use super::range::{MAX_BATCH, MAX_EPOCHS, count, seed};
+use super::range::{seed, whole};
 use super::set::{replace, set};
 use augmentation::AugmentationArgs;
 pub use error::in_flags;
@@ -27,7 +27,8 @@ use ranks::RanksArgs;
 use schedule::ScheduleArgs;
 use weights::WeightsArgs;
 
-/// Flags for the hyperparameters. `--recipe` or the network's recipe supplies the others.
+/// Flags for the hyperparameters. `--recipe` or the network's recipe supplies the others, and
+/// [`Recipe::validate`] checks the ranges.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Training")]
 pub struct RecipeArgs {
@@ -36,13 +37,13 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "NAME|FILE")]
     pub recipe: Option<PathBuf>,
     /// Number of epochs: passes over the training images [default: 10]
-    #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub epochs: Option<usize>,
     /// Images per batch [default: 128]
-    #[arg(long, short, value_name = "N", value_parser = count(1..=MAX_BATCH))]
+    #[arg(long, short, value_name = "N", value_parser = whole)]
     pub batch_size: Option<usize>,
     /// Batches per optimizer step, whose gradients are averaged [default: 1]
-    #[arg(long, value_name = "N", value_parser = count(1..=MAX_BATCH))]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub grad_accum_steps: Option<usize>,
     /// Seed of initial weights, order, augmentation and dropout [default: 0]
     #[arg(long, value_name = "N", value_parser = seed)]

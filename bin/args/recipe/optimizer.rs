@@ -5,7 +5,7 @@ use candle_mish::train::{
 };
 use clap::Args;
 
-use crate::args::range::{MAX_RATE, count, number, positive};
+use crate::args::range::{finite, whole};
 use crate::args::set::{replace, set};
 
 /// Flags for the optimizer and its regularisation.
@@ -20,51 +20,43 @@ pub struct OptimizerArgs {
     pub opt: Option<OptimizerName>,
     /// Peak learning rate [default: 0.3, or the network's own. --pretrained without
     /// --freeze-backbone divides it by 15]
-    #[arg(long, value_name = "RATE",
-          value_parser = number::<f64>(positive(MAX_RATE)))]
+    #[arg(long, value_name = "RATE", value_parser = finite)]
     pub lr: Option<f64>,
     /// Momentum of sgd, momentum, rmsprop and muon [default: 0.9]
-    #[arg(long, value_name = "M", value_parser = number::<f64>(0.0..1.0))]
+    #[arg(long, value_name = "M", value_parser = finite)]
     pub momentum: Option<f64>,
     /// Weight decay, except on norms and biases. Decoupled for lion, muon and optimizers whose name
     /// ends in w [default: 0.0005, or the network's own]
-    #[arg(long, value_name = "W",
-          value_parser = number::<f64>(0.0..=MAX_RATE))]
+    #[arg(long, value_name = "W", value_parser = finite)]
     pub weight_decay: Option<f64>,
     /// L1 penalty: adds L * sign(w) to the gradient, except for norms and biases [default: 0]
-    #[arg(long, value_name = "L",
-          value_parser = number::<f64>(0.0..=MAX_RATE))]
+    #[arg(long, value_name = "L", value_parser = finite)]
     pub l1_penalty: Option<f64>,
     /// L2 penalty: adds L * w to the gradient, except for norms and biases. Unlike --weight-decay,
     /// never decoupled [default: 0]
-    #[arg(long, value_name = "L",
-          value_parser = number::<f64>(0.0..=MAX_RATE))]
+    #[arg(long, value_name = "L", value_parser = finite)]
     pub l2_penalty: Option<f64>,
     /// Decay rates of running means in adam and its variants, lamb, lion and muon [default: 0.9
     /// 0.999; lion 0.9 0.99; muon 0.9 0.95]
-    #[arg(long, value_names = ["BETA1", "BETA2"], num_args = 2,
-          value_parser = number::<f64>(0.0..1.0))]
+    #[arg(long, value_names = ["BETA1", "BETA2"], num_args = 2, value_parser = finite)]
     pub opt_betas: Option<Vec<f64>>,
     /// Term added to the denominator, in all but sgd, momentum and lion [default: 1e-8; adadelta and
     /// lamb 1e-6; muon 1e-7; rmsproptf 1e-10]
-    #[arg(long, value_name = "EPS",
-          value_parser = number::<f64>(0.0..=MAX_RATE))]
+    #[arg(long, value_name = "EPS", value_parser = finite)]
     pub opt_eps: Option<f64>,
     /// Decay rate of the running mean of squares in rmsprop and adadelta [default: rmsprop 0.99;
     /// rmsproptf and adadelta 0.9]
-    #[arg(long, value_name = "ALPHA",
-          value_parser = number::<f64>(0.0..1.0))]
+    #[arg(long, value_name = "ALPHA", value_parser = finite)]
     pub opt_alpha: Option<f64>,
     /// muon: optimizer of vectors, depthwise convolutions and thin matrices: adamw or sgd [default:
     /// adamw]
     #[arg(long, value_name = "NAME")]
     pub muon_fallback: Option<MuonFallback>,
     /// muon: factor of the learning rate of --muon-fallback [default: 1]
-    #[arg(long, value_name = "F",
-          value_parser = number::<f64>(positive(MAX_RATE)))]
+    #[arg(long, value_name = "F", value_parser = finite)]
     pub fallback_lr_scale: Option<f64>,
     /// muon: momentum of --muon-fallback sgd [default: --momentum]
-    #[arg(long, value_name = "M", value_parser = number::<f64>(0.0..1.0))]
+    #[arg(long, value_name = "M", value_parser = finite)]
     pub fallback_momentum: Option<f64>,
     /// muon: also use --muon-fallback for the parameters with these names, separated by commas, such as
     /// head.weight or 'head.*'
@@ -79,15 +71,14 @@ pub struct OptimizerArgs {
     #[arg(long, value_name = "NAME")]
     pub ns_coefficients: Option<NsCoefficients>,
     /// muon: number of Newton-Schulz iterations [default: 5]
-    #[arg(long, value_name = "N", value_parser = count(1..=100))]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub ns_steps: Option<usize>,
     /// muon: how the learning rate depends on the shape: match_rms_adamw (timm's), original
     /// (PyTorch's) or rms_to_rms [default: match_rms_adamw]
     #[arg(long, value_name = "NAME")]
     pub adjust_lr_fn: Option<AdjustLr>,
     /// Clip gradients to this limit [default: no clipping]
-    #[arg(long, value_name = "LIMIT",
-          value_parser = number::<f64>(positive(MAX_RATE)))]
+    #[arg(long, value_name = "LIMIT", value_parser = finite)]
     pub clip_grad: Option<f64>,
     /// What --clip-grad limits: the joint norm, each value, or with agc the ratio of each unit's
     /// gradient to its weights, except in the classifier (usually 0.01) [default: norm]

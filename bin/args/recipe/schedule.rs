@@ -3,15 +3,8 @@
 use candle_mish::train::{EvalMetric, Recipe, RecipeError, SchedOn, ScheduleKind};
 use clap::Args;
 
-use crate::args::range::{MAX_EPOCHS, MAX_RATE, count, number, positive};
+use crate::args::range::{finite, whole};
 use crate::args::set::{replace, set};
-
-/// Limit of `--decay-epochs`. A shorter interval is less than a step on most data sets.
-const MIN_DECAY_EPOCHS: f64 = 1e-3;
-/// Limit of `--lr-cycle-limit`.
-const MAX_CYCLES: usize = 1000;
-/// Limit of factors that bend or stretch a schedule, and of their inverses.
-const MAX_BEND: f64 = 100.0;
 
 /// Flags for the learning-rate schedule.
 #[derive(Debug, Clone, Default, Args)]
@@ -25,96 +18,83 @@ pub struct ScheduleArgs {
     #[arg(long, value_name = "UNIT")]
     pub sched_on: Option<SchedOn>,
     /// Epochs of linear warm-up, except with onecycle [default: 0]
-    #[arg(long, value_name = "N",
-          value_parser = number::<f64>(0.0..=MAX_EPOCHS))]
+    #[arg(long, value_name = "N", value_parser = finite)]
     pub warmup_epochs: Option<f64>,
     /// First rate of the warm-up [default: 1e-5]
-    #[arg(long, value_name = "RATE",
-          value_parser = number::<f64>(0.0..=MAX_RATE))]
+    #[arg(long, value_name = "RATE", value_parser = finite)]
     pub warmup_lr: Option<f64>,
     /// Whether the schedule starts after the warm-up: true, or false if the warm-up replaces its
     /// first part [default: true for cosine, tanh and poly, else false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub warmup_prefix: Option<bool>,
     /// cosine, tanh and poly: epochs with --min-lr at the end of the run [default: 0]
-    #[arg(long, value_name = "N",
-          value_parser = number::<f64>(0.0..=MAX_EPOCHS))]
+    #[arg(long, value_name = "N", value_parser = finite)]
     pub cooldown_epochs: Option<f64>,
     /// cosine, tanh and poly: last rate; plateau: lowest rate [default: 0]
-    #[arg(long, value_name = "RATE",
-          value_parser = number::<f64>(0.0..=MAX_RATE))]
+    #[arg(long, value_name = "RATE", value_parser = finite)]
     pub min_lr: Option<f64>,
     /// cosine, tanh and poly: number of cycles in the run [default: 1]
-    #[arg(long, value_name = "N", value_parser = count(1..=MAX_CYCLES))]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub lr_cycle_limit: Option<usize>,
     /// Length of a cycle divided by the length of the previous cycle [default: 1]
-    #[arg(long, value_name = "F",
-          value_parser = number::<f64>(1.0 / MAX_BEND..=MAX_BEND))]
+    #[arg(long, value_name = "F", value_parser = finite)]
     pub lr_cycle_mul: Option<f64>,
     /// Highest rate of a cycle divided by that of the previous cycle [default: 0.5]
-    #[arg(long, value_name = "F", value_parser = number::<f64>(positive(1.0)))]
+    #[arg(long, value_name = "F", value_parser = finite)]
     pub lr_cycle_decay: Option<f64>,
     /// cosine and poly: k-decay; above 1, the rate stays high for longer [default: 1]
-    #[arg(long, value_name = "K",
-          value_parser = number::<f64>(1.0 / MAX_BEND..=MAX_BEND))]
+    #[arg(long, value_name = "K", value_parser = finite)]
     pub lr_k_decay: Option<f64>,
     /// poly: power; 1 is a line [default: 0.5]
-    #[arg(long, value_name = "P",
-          value_parser = number::<f64>(1.0 / MAX_BEND..=MAX_BEND))]
+    #[arg(long, value_name = "P", value_parser = finite)]
     pub poly_power: Option<f64>,
     /// tanh: argument at the start of a cycle [default: -7]
-    #[arg(long, value_name = "X", value_parser = number::<f64>(-MAX_BEND..=MAX_BEND))]
+    #[arg(long, value_name = "X", value_parser = finite)]
     pub tanh_lb: Option<f64>,
     /// tanh: argument at the end of a cycle [default: 3]
-    #[arg(long, value_name = "X", value_parser = number::<f64>(-MAX_BEND..=MAX_BEND))]
+    #[arg(long, value_name = "X", value_parser = finite)]
     pub tanh_ub: Option<f64>,
     /// onecycle: share of steps with a rising rate [default: 0.25]
-    #[arg(long, value_name = "SHARE",
-          value_parser = number::<f64>(0.0..=1.0))]
+    #[arg(long, value_name = "SHARE", value_parser = finite)]
     pub pct_start: Option<f64>,
     /// onecycle: --lr divided by the first rate [default: 25]
-    #[arg(long, value_name = "F",
-          value_parser = number::<f64>(positive(MAX_RATE)))]
+    #[arg(long, value_name = "F", value_parser = finite)]
     pub div_factor: Option<f64>,
     /// onecycle: first rate divided by the last rate [default: 10000]
-    #[arg(long, value_name = "F",
-          value_parser = number::<f64>(positive(MAX_RATE)))]
+    #[arg(long, value_name = "F", value_parser = finite)]
     pub final_div_factor: Option<f64>,
     /// onecycle: move the momentum, or the first beta, against the rate
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true)]
     pub cycle_momentum: Option<bool>,
     /// Momentum at the highest rate, with --cycle-momentum [default: 0.85]
-    #[arg(long, value_name = "M", value_parser = number::<f64>(0.0..1.0))]
+    #[arg(long, value_name = "M", value_parser = finite)]
     pub base_momentum: Option<f64>,
     /// Momentum at the start and at the end, with --cycle-momentum [default: 0.95]
-    #[arg(long, value_name = "M", value_parser = number::<f64>(0.0..1.0))]
+    #[arg(long, value_name = "M", value_parser = finite)]
     pub max_momentum: Option<f64>,
     /// step: epochs between decays; exponential: epochs over which the rate is multiplied by
     /// --decay-rate [default: 30]
-    #[arg(long, value_name = "N",
-          value_parser = number::<f64>(MIN_DECAY_EPOCHS..=MAX_EPOCHS))]
+    #[arg(long, value_name = "N", value_parser = finite)]
     pub decay_epochs: Option<f64>,
     /// multistep: epochs after which the rate decays, separated by commas
-    #[arg(long, value_name = "N,N,..", value_delimiter = ',',
-          value_parser = number::<f64>(0.0..=MAX_EPOCHS))]
+    #[arg(long, value_name = "N,N,..", value_delimiter = ',', value_parser = finite)]
     pub decay_milestones: Option<Vec<f64>>,
     /// step, multistep, exponential and plateau: factor of a decay [default: 0.1]
-    #[arg(long, value_name = "F",
-          value_parser = number::<f64>(positive(MAX_RATE)))]
+    #[arg(long, value_name = "F", value_parser = finite)]
     pub decay_rate: Option<f64>,
     /// plateau: epochs without improvement that do not yet cause a decay [default: 10]
-    #[arg(long, value_name = "N", value_parser = count(0..=MAX_EPOCHS as usize))]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub patience_epochs: Option<usize>,
     /// Metric that selects the best epoch and drives plateau and early stopping: top1 or loss
     /// [default: top1]
     #[arg(long, value_name = "NAME")]
     pub eval_metric: Option<EvalMetric>,
     /// Stop after N epochs without improvement [default: never]
-    #[arg(long, value_name = "N", value_parser = count(1..=MAX_EPOCHS as usize))]
+    #[arg(long, value_name = "N", value_parser = whole)]
     pub early_stop_patience: Option<usize>,
     /// Smallest improvement that counts for --early-stop-patience [default: 0]
-    #[arg(long, value_name = "DELTA", value_parser = number::<f64>(0.0..=MAX_RATE))]
+    #[arg(long, value_name = "DELTA", value_parser = finite)]
     pub early_stop_min_delta: Option<f64>,
 }
 
