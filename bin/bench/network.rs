@@ -18,7 +18,17 @@ use crate::{device, output};
 /// Steps that do not count: the first ones allocate memory.
 const WARM_UP: usize = 2;
 
-/// Flags of `mish bench train` and `mish bench infer`.
+/// Flags of `mish bench train`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TrainBenchArgs {
+    #[command(flatten)]
+    pub network: NetworkBenchArgs,
+    /// Mixed precision, as in mish train: bf16
+    #[arg(long, value_name = "TYPE")]
+    pub amp: Option<AmpDtype>,
+}
+
+/// Flags of `mish bench infer`, and most of `mish bench train`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct NetworkBenchArgs {
     #[command(flatten)]
@@ -30,9 +40,6 @@ pub struct NetworkBenchArgs {
     /// Steps to time. The result is the median
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = count(1..=MAX_ROUNDS))]
     steps: usize,
-    /// Mixed precision of training steps, as --amp of mish train: bf16
-    #[arg(long, value_name = "TYPE")]
-    amp: Option<AmpDtype>,
     /// Also show each op's share of the time, measured in a second pass of --steps steps. In this
     /// pass, inference does not divide batches over the threads
     #[arg(long)]
@@ -50,7 +57,10 @@ pub struct NetworkBenchArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Forward, backward and the optimizer's update.
-    Train,
+    Train {
+        /// Mixed precision.
+        amp: Option<AmpDtype>,
+    },
     /// Forward with running statistics, without gradients.
     Infer,
 }
@@ -58,8 +68,15 @@ pub enum Mode {
 impl Mode {
     fn name(self) -> &'static str {
         match self {
-            Self::Train => "train",
+            Self::Train { .. } => "train",
             Self::Infer => "infer",
+        }
+    }
+
+    fn amp(self) -> Option<AmpDtype> {
+        match self {
+            Self::Train { amp } => amp,
+            Self::Infer => None,
         }
     }
 }
@@ -95,9 +112,6 @@ struct Answer {
 /// # Errors
 /// If a flag is wrong or a step fails.
 pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Result<Done> {
-    if args.amp.is_some() && mode == Mode::Infer {
-        return Err(usage("--amp changes training steps: use mish bench train"));
-    }
     if args.roofline && !device::current()?.is_cpu() {
         return Err(usage("--roofline needs --device cpu"));
     }
@@ -106,7 +120,7 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
         network,
         images,
         labels,
-    } = args.subject.build(args.batch_size, args.amp)?;
+    } = args.subject.build(args.batch_size, mode.amp())?;
     let params = network.store.num_params();
     let (timed, profile) = match mode {
         Mode::Infer => {
@@ -118,7 +132,7 @@ pub fn run(args: &NetworkBenchArgs, mode: Mode, context: &Context) -> anyhow::Re
             let profile = profile(args, &mut || forward_in_pool(&*model, &images).map(drop))?;
             (timed, profile)
         }
-        Mode::Train => {
+        Mode::Train { .. } => {
             let recipe = Recipe::default();
             let groups = ParameterGroup::split(network.store.params(), recipe.weight_decay);
             let mut optimizer = RuleOptimizer::new(recipe.optimizer(), groups)?;

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use crate::bench::activations::{self, ActivationsBenchArgs};
 use crate::bench::data::{self, DataBenchArgs};
 use crate::bench::mish::{self, MishBenchArgs};
-use crate::bench::network::{self, Mode, NetworkBenchArgs};
+use crate::bench::network::{self, Mode, NetworkBenchArgs, TrainBenchArgs};
 use crate::bench::ops::{self, OpsBenchArgs};
 use crate::bench::ranks::{self, RanksBenchArgs};
 use crate::context::Context;
@@ -29,7 +29,7 @@ enum What {
     /// Batches of training images, augmented and mixed
     Data(Box<DataBenchArgs>),
     /// Training steps of a network
-    Train(NetworkBenchArgs),
+    Train(TrainBenchArgs),
     /// Inference of a network
     Infer(NetworkBenchArgs),
     /// Sums of gradients over the ranks of mpirun, and a prediction for more ranks
@@ -46,7 +46,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<Done> {
         What::Activations(args) => activations::run(args, context),
         What::Ops(args) => ops::run(args, context),
         What::Data(args) => data::run(args, context),
-        What::Train(args) => network::run(args, Mode::Train, context),
+        What::Train(args) => network::run(&args.network, Mode::Train { amp: args.amp }, context),
         What::Infer(args) => network::run(args, Mode::Infer, context),
         What::Ranks(args) => ranks::run(args, context),
     }
