@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::lines::{Line, LinePlot, line_plots};
 use crate::nn::map_pre_activations;
 
-/// Values of a layer that are kept at most, evenly spaced.
+/// About the number of values of a layer that are kept, evenly spaced.
 const KEPT: usize = 20_000;
 /// Bins of a histogram.
 const BINS: usize = 60;
@@ -21,28 +21,39 @@ pub struct LayerValues {
     values: Vec<f32>,
 }
 
-/// The inputs of all activation layers of `network` on `images`, `[N, C, H, W]`, in evaluation mode: at
-/// most 20,000 evenly spaced values of each layer.
+/// The inputs of all activation layers of `network` on `batches` of images, `[N, C, H, W]`, in evaluation
+/// mode: about 20,000 evenly spaced values of each layer.
 ///
 /// # Errors
 /// The errors of the network, or values that are not a number.
-pub fn pre_activations(network: &dyn ModuleT, images: &Tensor) -> Result<Vec<LayerValues>> {
-    let run = || network.forward_t(images, false);
-    let (_, layers) = map_pre_activations(sample, run)?;
-    let layers = layers.into_iter();
-    Ok(layers
-        .map(|(layer, values)| LayerValues { layer, values })
-        .collect())
+pub fn pre_activations(network: &dyn ModuleT, batches: &[&Tensor]) -> Result<Vec<LayerValues>> {
+    let kept = KEPT.div_ceil(batches.len().max(1));
+    let mut layers: Vec<LayerValues> = Vec::new();
+    for (i, images) in batches.iter().enumerate() {
+        let run = || network.forward_t(images, false);
+        let (_, sampled) = map_pre_activations(move |x| sample(x, kept), run)?;
+        for (place, (layer, values)) in sampled.into_iter().enumerate() {
+            match layers.get_mut(place) {
+                Some(layer) => layer.values.extend(values),
+                None if i == 0 => layers.push(LayerValues { layer, values }),
+                None => candle_core::bail!("{layer} was not applied to the first batch"),
+            }
+        }
+    }
+    for layer in &mut layers {
+        layer.values.sort_by(f32::total_cmp);
+    }
+    Ok(layers)
 }
 
-fn sample(x: &Tensor) -> Result<Vec<f32>> {
+/// Evenly spaced values of `x`, at most `kept`.
+fn sample(x: &Tensor, kept: usize) -> Result<Vec<f32>> {
     let values = x.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-    let stride = values.len().div_ceil(KEPT).max(1);
-    let mut values: Vec<f32> = values.into_iter().step_by(stride).collect();
+    let stride = values.len().div_ceil(kept).max(1);
+    let values: Vec<f32> = values.into_iter().step_by(stride).collect();
     if values.iter().any(|value| value.is_nan()) {
         candle_core::bail!("a pre-activation is not a number");
     }
-    values.sort_by(f32::total_cmp);
     Ok(values)
 }
 

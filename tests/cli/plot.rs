@@ -191,6 +191,17 @@ fn trained_weights_have_histograms_and_a_landscape_around_their_loss() {
     let histograms = json(plot(folder.path(), &flags));
     let layers = histograms["layers"].as_array().expect("layers");
     assert_eq!(layers.len(), 2);
+    // All images count, in however many batches.
+    let mut batches = plot(folder.path(), &flags);
+    batches.args(["--batch-size", "8"]);
+    let batches = json(batches);
+    for (layer, other) in layers
+        .iter()
+        .zip(batches["layers"].as_array().expect("layers"))
+    {
+        let mean = |layer: &serde_json::Value| layer["means"][1].as_f64().expect("a number");
+        assert!((mean(layer) - mean(other)).abs() < 1e-5, "{other}");
+    }
     // The batch norm before the activation has the statistics of these images.
     let std = layers[0]["stds"][0].as_f64().expect("a number");
     assert!((std - 1.0).abs() < 0.05, "{std}");

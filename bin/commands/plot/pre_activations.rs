@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
 use candle_mish::plot::{LayerHistogram, histogram_plots, pre_activations};
 use serde_json::json;
 
@@ -28,8 +27,7 @@ pub struct PreActivationsArgs {
     csv: Option<PathBuf>,
 }
 
-/// Runs the network with its initial and its trained weights on the first batch and draws the
-/// histograms.
+/// Runs the network with its initial and its trained weights on the images and draws the histograms.
 ///
 /// # Errors
 /// If flags, weights or data are wrong, or a file cannot be written.
@@ -37,11 +35,9 @@ pub fn run(args: &PreActivationsArgs, context: &Context) -> anyhow::Result<Done>
     let plot = OutputFile::new("--output", &args.output, Content::Svg)?;
     let histograms = OutputFile::given("--csv", &args.csv, Content::Csv)?;
     let trained = args.trained.open(context)?;
-    let Some((images, _)) = trained.batches.first() else {
-        bail!("there are no images");
-    };
-    let initial = trained.initial([images])?;
-    let before = pre_activations(&*initial.frozen, images)?;
+    let batches: Vec<_> = trained.batches.iter().map(|(images, _)| images).collect();
+    let initial = trained.initial(batches.iter().copied())?;
+    let before = pre_activations(&*initial.frozen, &batches)?;
     let Trained {
         network,
         spec,
@@ -49,7 +45,7 @@ pub fn run(args: &PreActivationsArgs, context: &Context) -> anyhow::Result<Done>
         title,
         ..
     } = &trained;
-    let after = pre_activations(&*network.frozen, images)?;
+    let after = pre_activations(&*network.frozen, &batches)?;
     let pairs = before.iter().zip(&after);
     let layers: Vec<LayerHistogram> = pairs
         .filter_map(|(before, after)| LayerHistogram::new(&[before, after]))
