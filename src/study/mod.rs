@@ -21,7 +21,7 @@ pub use definition::{Axis, Settings, Study, StudyKind, WITHOUT_EFFECT, plain};
 pub use error::StudyError;
 pub use grid::PlannedRun;
 pub use metric::Metric;
-pub use outcome::{FAILURE, Failure, Outcome, TIMING, Timed};
+pub use outcome::{FAILURE, Failure, Outcome, Place, TIMING, Timed};
 pub use page::{ReportedRun, StudyReport};
 pub use published::{Published, PublishedFigure};
 pub use published_column::{PublishedColumn, PublishedValue, SettingDifference};

@@ -1,5 +1,6 @@
 //! What became of a run.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -34,10 +35,21 @@ pub enum Outcome {
 pub struct Timed {
     /// The time of a call.
     pub milliseconds: f64,
+    /// Where it was measured.
+    #[serde(flatten)]
+    pub place: Place,
+}
+
+/// Where times were measured. Times of different places are not compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
     /// The device: `cpu`, `cuda:N` or `metal`.
     pub device: String,
     /// Compute threads.
     pub threads: usize,
+    /// The name of the processor. Files of version 0.1 do not record it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub processor: String,
 }
 
 /// Why a run failed, the content of [`FAILURE`].
@@ -47,7 +59,27 @@ pub struct Failure {
     pub reason: String,
 }
 
+/// The state, and why the run failed.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => write!(f, "failed: {}", failure.reason),
+            outcome => f.write_str(outcome.state()),
+        }
+    }
+}
+
 impl Outcome {
+    /// The state of the run in a word or two.
+    pub fn state(&self) -> &'static str {
+        match self {
+            Self::Missing => "not started",
+            Self::Started => "not finished",
+            Self::Finished(_) | Self::Timed(_) => "finished",
+            Self::Failed(_) => "failed",
+        }
+    }
+
     /// Reads the outcome of the run in `folder`.
     ///
     /// # Errors

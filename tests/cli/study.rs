@@ -105,7 +105,13 @@ fn a_study_trains_its_runs_and_reports_them() {
     ];
     success(report(&output, &flags));
     let csv = std::fs::read_to_string(csv).expect("a table");
-    assert!(csv.starts_with("activation,seed,state,final_top1"), "{csv}");
+    assert_eq!(
+        csv.lines().next(),
+        Some(
+            "activation,seed,state,final_top1,final_top5,final_loss,best_top1,final_ema_top1,\
+             best_ema_top1,seconds,train_images_per_second,milliseconds,best_epoch,reason"
+        )
+    );
     assert_eq!(
         csv.lines()
             .filter(|line| line.contains(",finished,"))

@@ -53,11 +53,22 @@ fn activations_are_timed_and_compared_in_pairs() {
     assert!(text.contains("time, ms"), "{text}");
     let page = std::fs::read_to_string(page).expect("a page");
     assert!(page.contains("time, ms"), "{page}");
+    assert!(page.contains(" --device cpu --threads 1</pre>"), "{page}");
     // What is done is not measured again, and times of different settings do not mix.
     let (_, progress) = success(run(folder.path(), STUDY, &one_thread));
     assert!(!progress.contains("run 1"), "{progress}");
     let error = failure(run(folder.path(), STUDY, &["--threads", "2"]), 2);
     assert!(error.contains("times of cpu with --threads 1"), "{error}");
+    // Nor do times of different computers.
+    let runs = folder.path().join("out").join("runs");
+    let name = "activation=relu,pass=forward,round=0";
+    let timing = runs.join(name).join("timing.json");
+    let text = std::fs::read_to_string(&timing).expect("a time");
+    let mut timed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    timed["processor"] = "Z80".into();
+    std::fs::write(&timing, timed.to_string()).expect("written");
+    let error = failure(run(folder.path(), STUDY, &one_thread), 2);
+    assert!(error.contains("times of another computer (Z80"), "{error}");
 }
 
 #[test]

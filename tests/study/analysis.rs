@@ -1,7 +1,9 @@
 //! From outcomes to figures, sentences and the page.
 
 use candle_mish::study::statistics::{mean, paired_t_test, welch_t_test};
-use candle_mish::study::{Analysis, Failure, Metric, Outcome, ReportedRun, Study, StudyReport};
+use candle_mish::study::{
+    Analysis, Failure, Metric, Outcome, Place, ReportedRun, Study, StudyReport,
+};
 use candle_mish::train::{Recipe, Summary};
 use serde_json::{Value, json};
 
@@ -175,6 +177,7 @@ fn the_page_holds_tables_plots_and_findings() {
         study: &study,
         analysis: &analysis,
         runs: &runs,
+        place: None,
         command: "mish study run x",
     };
     let page = report.page();
@@ -189,6 +192,49 @@ fn the_page_holds_tables_plots_and_findings() {
     for finding in analysis.findings() {
         let escaped = finding.replace('<', "&lt;");
         assert!(page.contains(&escaped), "{finding}");
+    }
+}
+
+#[test]
+fn a_single_run_is_not_called_the_best() {
+    let study = study();
+    let outcomes = outcomes();
+    let bold = |finished: usize| {
+        let mut outcomes = outcomes.clone();
+        outcomes[finished..].fill(Outcome::Missing);
+        let report = StudyReport {
+            study: &study,
+            analysis: &analyse(&outcomes),
+            runs: &[],
+            place: None,
+            command: "",
+        };
+        let page = report.page();
+        assert_eq!(page.contains("Bold: the best"), page.contains("<strong>"));
+        page.matches("<strong>").count()
+    };
+    // All runs of one seed, then of two.
+    assert_eq!(bold(9), 0);
+    assert!(bold(18) >= 3);
+}
+
+#[test]
+fn the_page_of_times_says_where_they_were_measured() {
+    let place = Place {
+        device: "cpu".to_owned(),
+        threads: 3,
+        processor: "Z80".to_owned(),
+    };
+    let report = StudyReport {
+        study: &study(),
+        analysis: &analyse(&outcomes()),
+        runs: &[],
+        place: Some(&place),
+        command: "",
+    };
+    let page = report.page();
+    for part in ["device", "cpu", "threads", "processor", "Z80"] {
+        assert!(page.contains(part), "{part}");
     }
 }
 
@@ -209,6 +255,7 @@ fn the_axis_of_accuracies_ends_at_100_percent() {
         study: &study,
         analysis: &analysis,
         runs: &[],
+        place: None,
         command: "",
     };
     let page = report.page();

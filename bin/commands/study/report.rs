@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use candle_mish::study::{Metric, Outcome, ReportedRun, Study, StudyKind, StudyReport};
+use candle_mish::study::{Metric, Outcome, Place, ReportedRun, Study, StudyKind, StudyReport};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -86,28 +86,36 @@ fn page(study: &Study, folder: &StudyFolder, dir: &Path, page: &Path) -> anyhow:
         reported.push(ReportedRun {
             name: run.name.clone(),
             link: folder.link(run, page)?,
-            state: state(outcome),
+            state: outcome.to_string(),
             cell: run.cell,
             records: folder.records(run)?,
         });
     }
-    let (file, dir) = (dir.join(STUDY), dir.display().to_string());
-    let file = quoted(&file.display().to_string());
+    // All runs of a study that times activations have the same place.
+    let place = outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::Timed(timed) => Some(&timed.place),
+        _ => None,
+    });
     let report = StudyReport {
         study,
         analysis: &study.analyse(&outcomes)?,
         runs: &reported,
-        command: &format!("mish study run {file} --output {}", quoted(&dir)),
+        place,
+        command: &command(dir, place),
     };
     Ok(report.page())
 }
 
-/// The state of a run in words.
-pub(super) fn state(outcome: &Outcome) -> String {
-    match outcome {
-        Outcome::Missing => "not started".to_owned(),
-        Outcome::Started => "not finished".to_owned(),
-        Outcome::Finished(_) | Outcome::Timed(_) => "finished".to_owned(),
-        Outcome::Failed(failure) => format!("failed: {}", failure.reason),
+/// The command that repeats the study in `dir`.
+fn command(dir: &Path, place: Option<&Place>) -> String {
+    let shown = |path: &Path| quoted(&path.display().to_string());
+    let mut command = format!(
+        "mish study run {} --output {}",
+        shown(&dir.join(STUDY)),
+        shown(dir)
+    );
+    if let Some(place) = place {
+        command += &format!(" --device {} --threads {}", place.device, place.threads);
     }
+    command
 }

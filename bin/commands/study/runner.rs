@@ -107,7 +107,7 @@ pub(super) fn list(study: &Study, output: &Path, context: &Context) -> anyhow::R
     let mut table = table(&["run", "state"]);
     for run in &runs {
         let outcome = Outcome::of(&StudyFolder::run_in(output, run))?;
-        table.add_row([run.name.clone(), report::state(&outcome)]);
+        table.add_row([run.name.clone(), outcome.to_string()]);
     }
     output::text(&table.trim_fmt())?;
     Ok(Done::Complete)

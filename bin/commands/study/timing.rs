@@ -6,15 +6,15 @@ use anyhow::Context as _;
 use candle_core::DType;
 use candle_mish::Activation;
 use candle_mish::checkpoint::write_atomically;
-use candle_mish::study::{Outcome, PlannedRun, TIMING, Timed, plain};
+use candle_mish::study::{Outcome, Place, PlannedRun, TIMING, Timed, plain};
 use serde::Deserialize;
 
 use crate::bench::activation_calls::{ActivationCalls, Pass};
 use crate::bench::mish::{GPU_CALLS, float};
 use crate::bench::timing::alternate;
 use crate::context::Context;
-use crate::device;
 use crate::failure::usage;
+use crate::{device, machine};
 
 /// The shape of the tensor, unless the study gives one. `mish bench activations` has the same default.
 const SHAPE: [usize; 4] = [128, 64, 32, 32];
@@ -103,8 +103,7 @@ impl Timing {
         };
         let timed = Timed {
             milliseconds: timing.median_ms,
-            device: device::name(device),
-            threads: context.threads,
+            place: place(context)?,
         };
         let path = folder.join(TIMING);
         let text = serde_json::to_string_pretty(&timed)? + "\n";
@@ -114,24 +113,36 @@ impl Timing {
     }
 }
 
-/// Checks that times are compared only if they are of one device and number of threads.
+/// Where this process measures times.
+fn place(context: &Context) -> anyhow::Result<Place> {
+    Ok(Place {
+        device: device::name(device::current()?),
+        threads: context.threads,
+        processor: machine::processor(),
+    })
+}
+
+/// Checks that times are compared only if they are of one place.
 ///
 /// # Errors
 /// A usage error if a run was timed elsewhere.
 pub(super) fn check_place(outcomes: &[Outcome], context: &Context) -> anyhow::Result<()> {
-    let device = device::name(device::current()?);
-    let threads = context.threads;
+    let here = place(context)?;
     for outcome in outcomes {
-        match outcome {
-            Outcome::Timed(timed)
-                if (timed.device.as_str(), timed.threads) != (&device, threads) =>
-            {
-                return Err(usage(format!(
-                    "the study has times of {} with --threads {}: use the same, or another --output",
-                    timed.device, timed.threads
-                )));
-            }
-            _ => {}
+        let Outcome::Timed(Timed { place: there, .. }) = outcome else {
+            continue;
+        };
+        if (&there.device, there.threads) != (&here.device, here.threads) {
+            return Err(usage(format!(
+                "the study has times of {} with --threads {}: use the same, or another --output",
+                there.device, there.threads
+            )));
+        }
+        if !there.processor.is_empty() && there.processor != here.processor {
+            return Err(usage(format!(
+                "the study has times of another computer ({}; this one is {}): use another --output",
+                there.processor, here.processor
+            )));
         }
     }
     Ok(())

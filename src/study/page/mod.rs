@@ -12,6 +12,7 @@ pub use reported_run::ReportedRun;
 
 use super::analysis::Analysis;
 use super::definition::{Study, WITHOUT_EFFECT, plain};
+use super::outcome::Place;
 use crate::page::{definitions, document, wide};
 
 /// Everything that the page shows.
@@ -23,6 +24,8 @@ pub struct StudyReport<'a> {
     pub analysis: &'a Analysis,
     /// Its runs.
     pub runs: &'a [ReportedRun],
+    /// Where a study of times measured them.
+    pub place: Option<&'a Place>,
     /// The command that repeats the study.
     pub command: &'a str,
 }
@@ -42,7 +45,8 @@ impl StudyReport<'_> {
             .base
             .iter()
             .filter(matters)
-            .map(|(name, value)| (name.clone(), plain(value)));
+            .map(|(name, value)| (name.clone(), plain(value)))
+            .chain(self.place.into_iter().flat_map(described));
         let axes = study.axes.iter().map(|axis| {
             let values: Vec<String> = axis.values.iter().map(plain).collect();
             (axis.name.clone(), values.join(", "))
@@ -95,4 +99,16 @@ impl StudyReport<'_> {
         };
         document(title, charts::STYLE, &body)
     }
+}
+
+/// The parts of a place and their names.
+fn described(place: &Place) -> Vec<(String, String)> {
+    let mut parts = vec![
+        ("device".to_owned(), place.device.clone()),
+        ("threads".to_owned(), place.threads.to_string()),
+    ];
+    if !place.processor.is_empty() {
+        parts.push(("processor".to_owned(), place.processor.clone()));
+    }
+    parts
 }

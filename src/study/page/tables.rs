@@ -29,13 +29,18 @@ pub(super) fn cells(analysis: &Analysis) -> Markup {
         "median",
     ]);
     columns.extend(analysis.published.iter().map(|column| column.name.as_str()));
+    let caption = if bold.contains(&true) {
+        "Means over the repetitions. Bold: the best, and all that are not worse at the 5 % level."
+    } else {
+        "Means over the repetitions."
+    };
     let failed = analysis.cells.iter().any(|cell| !cell.failures.is_empty());
     if failed {
         columns.push("failed");
     }
     html! {
         table {
-            caption { "Means over the repetitions. Bold: the best, and all that are not worse at the 5 % level." }
+            caption { (caption) }
             (head(names.len(), &columns))
             tbody {
                 @for (cell, bold) in analysis.cells.iter().zip(bold) {
@@ -84,7 +89,8 @@ fn axis_names(analysis: &Analysis) -> Vec<String> {
         .collect()
 }
 
-/// Whether each cell is the best of its block, or not significantly worse by Welch's t-test.
+/// Whether each cell is the best of its block, or not significantly worse by Welch's t-test. None is if
+/// the best has a single run.
 fn not_worse_than_best(analysis: &Analysis) -> Vec<bool> {
     let sign = if analysis.metric.higher_is_better() {
         1.0
@@ -96,7 +102,10 @@ fn not_worse_than_best(analysis: &Analysis) -> Vec<bool> {
     for block in blocks(analysis) {
         let finished = block.cells.iter().filter(|cell| cell.cell.n > 0);
         let best = finished.max_by(|a, b| mean(a.cell).partial_cmp(&mean(b.cell)).unwrap_or(Equal));
-        let Some(best) = best else { continue };
+        // A single run is not enough to call it the best.
+        let Some(best) = best.filter(|best| best.cell.n > 1) else {
+            continue;
+        };
         for cell in &block.cells {
             let test = welch_t_test(&cell.cell.values, &best.cell.values);
             let is_best = mean(cell.cell) == mean(best.cell);
