@@ -80,6 +80,8 @@ pub fn predict(
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     #[test]
@@ -96,6 +98,21 @@ mod tests {
         assert_eq!((equal.class, equal.is_correct()), (0, false));
         assert!(Prediction::new(&logits, 3).is_err());
         assert!(Prediction::new(&[0.0, f32::NAN], 0).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_has_as_many_labels_as_images() -> Result<()> {
+        let images = Tensor::new(&[[2f32, 1.0], [0.0, 3.0]], &Device::Cpu)?;
+        let network = candle_nn::func(|x| Ok(x.clone()));
+        let of = |labels: &[u32]| {
+            let labels = Tensor::new(labels, &Device::Cpu)?;
+            predict(&network, [Ok((images.clone(), labels))])
+        };
+        let classes = of(&[0, 0])?.into_iter().map(|found| found.class);
+        assert_eq!(classes.collect::<Vec<_>>(), [0, 1]);
+        assert!(of(&[0]).is_err());
+        assert!(of(&[0, 0, 0]).is_err());
         Ok(())
     }
 }

@@ -155,6 +155,8 @@ fn compare(
 
 #[cfg(test)]
 mod tests {
+    use candle_core::{Device, Tensor};
+
     use super::*;
 
     #[test]
@@ -175,5 +177,21 @@ mod tests {
         };
         assert!(!certainly_exceeds(&change(-0.014), 0.5));
         assert!(certainly_exceeds(&change(-0.016), 0.5));
+    }
+
+    #[test]
+    fn a_network_of_nan_is_the_furthest() -> Result<()> {
+        let original = Tensor::new(&[[2f32, 1.0], [0.0, 3.0]], &Device::Cpu)?;
+        let to = |logits: [[f32; 2]; 2]| {
+            let logits = Tensor::new(&logits, &Device::Cpu)?;
+            Ok::<_, candle_core::Error>(distance(&Comparison::new(&original, &logits, &[1, 1])?))
+        };
+        let (near, far) = (
+            to([[2.0, 1.5], [0.0, 3.0]])?,
+            to([[-9.0, 9.0], [9.0, -9.0]])?,
+        );
+        assert!(0.0 < near && near < far, "{near} {far}");
+        assert_eq!(to([[f32::NAN, 1.0], [0.0, 3.0]])?, f64::INFINITY);
+        Ok(())
     }
 }

@@ -230,6 +230,20 @@ fn values_of_an_axis_can_be_set() {
 }
 
 #[test]
+fn links_to_runs_work_for_any_name_of_the_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let study = STUDY.replace("[0, 1, 2]", "[0]");
+    let (file, output) = (write(folder.path(), &study), folder.path().join("50 % #2?"));
+    success(run(&file, &output, &["--set", "epochs=1"]));
+    let html = folder.path().join("page.html");
+    let flags = ["--html", html.to_str().expect("text")];
+    success(report(&output, &flags));
+    let html = std::fs::read_to_string(html).expect("a page");
+    let link = "href=\"50 %25 %232%3f/runs/activation=relu,seed=0/";
+    assert!(html.contains(link), "{html}");
+}
+
+#[test]
 fn an_axis_can_switch_off_what_the_recipe_switches_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let recipe = folder.path().join("recipe.toml");
