@@ -24,14 +24,14 @@ fn wrong_names_and_values_are_usage_errors() {
         (&["--opt", "sdg"], &["sdg", "did you mean", "sgd"]),
         (&["--sched", "cosin"], &["cosin", "cosine"]),
         (&["--lr", "fast"], &["fast", "--lr"]),
-        (&["--lr", "-1"], &["--lr", "'-1'", "greater than 0"]),
+        (&["--lr", "-1"], &["--lr is -1.0", "positive"]),
         (&["--lr", "nan"], &["--lr", "'nan'"]),
-        (&["--epochs", "0"], &["--epochs", "'0'", "from 1"]),
-        (&["--batch-size", "0"], &["--batch-size", "'0'", "from 1"]),
+        (&["--epochs", "0"], &["--epochs is 0", "1 or more"]),
+        (&["--batch-size", "0"], &["--batch-size is 0", "1 or more"]),
         (&["--threads", "0"], &["--threads"]),
         (
             &["--smoothing", "2"],
-            &["--smoothing", "'2'", "less than 1"],
+            &["--smoothing is 2.0", "less than 1"],
         ),
         (
             &["--warmup-epochs", "3", "--sched", "step"],
